@@ -1,0 +1,3 @@
+module github.com/trunkline/trunkline
+
+go 1.26.0

@@ -1,0 +1,179 @@
+// Package bus is the language of Trunkline: addresses, messages, positions,
+// identities, and the contracts that every store fulfils. It imports nothing
+// but the standard library, and everybody may import it.
+package bus
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Kind is the first part of an address.
+type Kind string
+
+// The kinds of address. System addresses are Trunkline's own: no caller can name one.
+const (
+	KindClients   Kind = "clients"
+	KindUsers     Kind = "users"
+	KindGroups    Kind = "groups"
+	KindSessions  Kind = "sessions"
+	KindChannels  Kind = "channels"
+	KindBroadcast Kind = "broadcast"
+	KindSystem    Kind = "system"
+)
+
+// MaxNameLength is the longest name of a client, user, group, session, channel or topic, in bytes.
+const MaxNameLength = 255
+
+const topicsInfix = "/topics/"
+
+// Address is a resource name that a message is sent to, such as channels/orders:eu or
+// users/42/topics/alerts. It is spelled the same in the proto, the URL, the CLI, the frame and
+// the store. The zero Address is no address. Addresses are comparable and safe for concurrent use.
+type Address struct{ name string }
+
+// Broadcast is the address of everyone.
+var Broadcast = Address{name: string(KindBroadcast)}
+
+// Revoked is the address on which revocations are announced to every edge.
+var Revoked = Address{name: "system/revoked"}
+
+// NewAddress returns the address of the given kind and id, without a topic.
+// It returns an *Error with ReasonAddressInvalid when the id is not a name.
+func NewAddress(kind Kind, id string) (Address, error) {
+	if kind == KindBroadcast && id == "" {
+		return Broadcast, nil
+	}
+	return ParseAddress(string(kind) + "/" + id)
+}
+
+// ParseAddress reads an address as a caller wrote it.
+// It returns an *Error with ReasonAddressInvalid that says what is wrong and where.
+func ParseAddress(s string) (Address, error) {
+	base, topic, hasTopic := strings.Cut(s, topicsInfix)
+	if hasTopic {
+		if err := CheckName("topic", topic); err != nil {
+			return Address{}, addressError(s, err)
+		}
+	}
+	if base == string(KindBroadcast) {
+		return Address{name: s}, nil
+	}
+	kind, id, found := strings.Cut(base, "/")
+	if !found || !callable(Kind(kind)) {
+		return Address{}, addressError(s, fmt.Errorf(
+			"an address is clients/ID, users/ID, groups/ID, sessions/ID, channels/NAME or broadcast, each optionally followed by /topics/TOPIC"))
+	}
+	if err := CheckName("name", id); err != nil {
+		return Address{}, addressError(s, err)
+	}
+	return Address{name: s}, nil
+}
+
+// StoredAddress reads an address that a store wrote itself; system addresses are allowed.
+func StoredAddress(s string) (Address, error) {
+	if s == Revoked.name {
+		return Revoked, nil
+	}
+	return ParseAddress(s)
+}
+
+func callable(k Kind) bool {
+	switch k {
+	case KindClients, KindUsers, KindGroups, KindSessions, KindChannels:
+		return true
+	}
+	return false
+}
+
+func addressError(s string, cause error) error {
+	if len(s) > 64 {
+		s = s[:64] + "…"
+	}
+	return ErrAddressInvalid.With(fmt.Sprintf("address %q: %v", s, cause), nil)
+}
+
+// CheckName says whether s is a name: 1 to 255 bytes of A-Z a-z 0-9 _ . : @ = + -, beginning with a
+// letter or digit, with a letter or digit in every part between colons. what names it in the error.
+func CheckName(what, s string) error {
+	if s == "" {
+		return fmt.Errorf("%s is empty", what)
+	}
+	if len(s) > MaxNameLength {
+		return fmt.Errorf("%s has %d bytes, the limit is %d", what, len(s), MaxNameLength)
+	}
+	solid := false
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case alphanumeric(c):
+			solid = true
+		case i == 0:
+			return fmt.Errorf("%s begins with %q, it must begin with a letter or digit", what, c)
+		case c == ':':
+			if !solid {
+				return fmt.Errorf("%s has a part without a letter or digit before the colon at byte %d", what, i)
+			}
+			solid = false
+		case !punctuation(c):
+			return fmt.Errorf("%s has the byte %q at %d, allowed are A-Z a-z 0-9 _ . : @ = + -", what, c, i)
+		}
+	}
+	if !solid {
+		return fmt.Errorf("%s ends with a part without a letter or digit", what)
+	}
+	return nil
+}
+
+func alphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+func punctuation(c byte) bool {
+	switch c {
+	case '_', '.', '@', '=', '+', '-':
+		return true
+	}
+	return false
+}
+
+// String returns the address as it is written everywhere.
+func (a Address) String() string { return a.name }
+
+// IsZero says whether a is no address.
+func (a Address) IsZero() bool { return a.name == "" }
+
+// Kind returns the first part.
+func (a Address) Kind() Kind {
+	kind, _, _ := strings.Cut(a.name, "/")
+	return Kind(kind)
+}
+
+// ID returns the name after the kind, without the topic; empty for broadcast.
+func (a Address) ID() string {
+	base, _, _ := strings.Cut(a.name, topicsInfix)
+	_, id, _ := strings.Cut(base, "/")
+	return id
+}
+
+// Topic returns the topic, or an empty string.
+func (a Address) Topic() string {
+	_, topic, _ := strings.Cut(a.name, topicsInfix)
+	return topic
+}
+
+// WithoutTopic returns the address that a's topic belongs to.
+func (a Address) WithoutTopic() Address {
+	base, _, _ := strings.Cut(a.name, topicsInfix)
+	return Address{name: base}
+}
+
+// Namespace returns the part of a channel's name before the first colon, the whole name
+// when there is none, and an empty string for an address that is no channel.
+func (a Address) Namespace() string {
+	if a.Kind() != KindChannels {
+		return ""
+	}
+	ns, _, _ := strings.Cut(a.ID(), ":")
+	return ns
+}

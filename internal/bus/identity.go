@@ -1,0 +1,166 @@
+package bus
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Action is something that a grant allows on an address.
+type Action uint8
+
+// The actions, as bits, so that a grant holds several.
+const (
+	Subscribe Action = 1 << iota
+	Publish
+	History
+	Presence
+)
+
+// String names the action as claims and errors spell it.
+func (a Action) String() string {
+	switch a {
+	case Subscribe:
+		return "subscribe"
+	case Publish:
+		return "publish"
+	case History:
+		return "history"
+	case Presence:
+		return "presence"
+	}
+	return "unknown"
+}
+
+// Pattern covers addresses: one address, or every address with a prefix. A prefix
+// pattern ends with * right after / or :, or is * alone, which covers everything.
+// Matching is linear in the address.
+type Pattern struct{ text string }
+
+// ParsePattern reads a pattern. It returns an *Error with ReasonAddressInvalid.
+func ParsePattern(s string) (Pattern, error) {
+	prefix, star := strings.CutSuffix(s, "*")
+	if !star {
+		_, err := ParseAddress(s)
+		return Pattern{text: s}, err
+	}
+	if s == "*" {
+		return Pattern{text: s}, nil
+	}
+	if !strings.HasSuffix(prefix, "/") && !strings.HasSuffix(prefix, ":") {
+		return Pattern{}, addressError(s, fmt.Errorf("a star may only stand at the end, right after / or :"))
+	}
+	// A prefix is right when some address continues it.
+	if _, err := ParseAddress(prefix + "x"); err != nil {
+		return Pattern{}, err
+	}
+	return Pattern{text: s}, nil
+}
+
+// Covers says whether the pattern covers the address.
+func (p Pattern) Covers(a Address) bool {
+	if prefix, star := strings.CutSuffix(p.text, "*"); star {
+		return strings.HasPrefix(a.name, prefix)
+	}
+	return p.text == a.name
+}
+
+// String returns the pattern as it was written.
+func (p Pattern) String() string { return p.text }
+
+// Grant allows actions on the addresses that a pattern covers.
+type Grant struct {
+	Pattern Pattern
+	Actions Action
+}
+
+// Identity is who a validated token stands for. It is immutable once made.
+type Identity struct {
+	Client  string
+	User    string
+	Session string
+	Groups  []string
+	Grants  []Grant
+
+	TokenID string
+	Issued  time.Time
+	Expires time.Time
+}
+
+// Own returns the addresses that the identity receives from without asking:
+// its client, user, session and groups, and broadcast. Every part comes from a
+// validated token, and a part that is no name is left out.
+func (id Identity) Own() []Address {
+	own := []Address{Broadcast}
+	add := func(kind Kind, name string) {
+		if name == "" {
+			return
+		}
+		if a, err := NewAddress(kind, name); err == nil {
+			own = append(own, a)
+		}
+	}
+	add(KindClients, id.Client)
+	add(KindUsers, id.User)
+	add(KindSessions, id.Session)
+	for _, g := range id.Groups {
+		add(KindGroups, g)
+	}
+	return own
+}
+
+// owns says whether the address, or the address its topic belongs to, is id's own.
+func (id Identity) owns(a Address) bool {
+	switch a.Kind() {
+	case KindBroadcast:
+		return true
+	case KindClients:
+		return a.ID() == id.Client
+	case KindUsers:
+		return id.User != "" && a.ID() == id.User
+	case KindSessions:
+		return id.Session != "" && a.ID() == id.Session
+	case KindGroups:
+		for _, g := range id.Groups {
+			if g == a.ID() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Allows says whether the identity may do the action on the address. Receiving
+// from its own addresses needs no grant; everything else does. It is the one
+// rule behind every door, so that no surface allows more than another.
+func (id Identity) Allows(action Action, a Address) bool {
+	if a.Kind() == KindSystem {
+		return false
+	}
+	if (action == Subscribe || action == History) && id.owns(a) {
+		return true
+	}
+	for _, g := range id.Grants {
+		if g.Actions&action != 0 && g.Pattern.Covers(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Check returns nil when Allows does, and otherwise an *Error that names the address.
+func (id Identity) Check(action Action, a Address) error {
+	if id.Allows(action, a) {
+		return nil
+	}
+	return Denied(action, a)
+}
+
+// Denied returns the refusal of an action on an address.
+func Denied(action Action, a Address) error {
+	e := map[Action]*Error{
+		Subscribe: ErrSubscribeDenied, Publish: ErrPublishDenied,
+		History: ErrHistoryDenied, Presence: ErrPresenceDenied,
+	}[action]
+	return e.With(fmt.Sprintf("these credentials do not grant %s on %s", action, a), map[string]string{"address": a.String()})
+}

@@ -1,0 +1,125 @@
+package bus
+
+import (
+	"log/slog"
+	"time"
+)
+
+// ContentType says what the bytes of a message are. The numbers are those of
+// trunkline.publish.v1.ContentType.
+type ContentType uint8
+
+// The content types. A store never sees the zero value.
+const (
+	JSON   ContentType = 1
+	Text   ContentType = 2
+	Binary ContentType = 3
+)
+
+// Durability says how safely a message is kept. The numbers are those of
+// trunkline.publish.v1.Durability.
+type Durability uint8
+
+// The levels, weakest first.
+const (
+	Live       Durability = 1
+	Accepted   Durability = 2
+	Replicated Durability = 3
+	Fsynced    Durability = 4
+)
+
+// Position is a place in the log of one address. Offsets of one address and
+// epoch are dense from 1. The epoch stands beside the offset because a log that
+// was lost starts again with the same numbers: a bare offset would resume in
+// another log and call it recovered.
+type Position struct {
+	Epoch  string
+	Offset uint64
+}
+
+// IsZero says whether p is no position at all.
+func (p Position) IsZero() bool { return p.Epoch == "" && p.Offset == 0 }
+
+// Sender is who published a message.
+type Sender struct {
+	Client string
+	User   string
+}
+
+// Message is one message on its way. It is immutable once published or
+// delivered: many goroutines read the same one.
+type Message struct {
+	ID          string
+	To          Address
+	From        Sender
+	Data        []byte
+	ContentType ContentType
+	Attributes  map[string]string
+
+	// Recipients narrows a channel to the connections of these clients; empty for all.
+	Recipients []string
+	// ExcludeClient and ExcludeConnection must not have it; empty for nobody.
+	ExcludeClient     string
+	ExcludeConnection string
+
+	Published time.Time
+	// Expires is zero for a message that never expires.
+	Expires time.Time
+	// Position is zero for a live message, and before the store has accepted it.
+	Position Position
+	// Redelivered is true when the subscriber may have had it before.
+	Redelivered bool
+}
+
+// Selective says whether some subscribers of the address must not have the message.
+func (m *Message) Selective() bool {
+	return len(m.Recipients) > 0 || m.ExcludeClient != "" || m.ExcludeConnection != ""
+}
+
+// For says whether the connection of the client may have the message.
+func (m *Message) For(client, connection string) bool {
+	if m.ExcludeClient != "" && m.ExcludeClient == client {
+		return false
+	}
+	if m.ExcludeConnection != "" && m.ExcludeConnection == connection {
+		return false
+	}
+	if len(m.Recipients) == 0 {
+		return true
+	}
+	for _, r := range m.Recipients {
+		if r == client {
+			return true
+		}
+	}
+	return false
+}
+
+// Expired says whether the message is not worth delivering at the given time any more.
+func (m *Message) Expired(now time.Time) bool {
+	return !m.Expires.IsZero() && !now.Before(m.Expires)
+}
+
+// LogValue leaves the payload and the attributes out of logs.
+func (m *Message) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", m.ID), slog.String("to", m.To.String()), slog.Int("bytes", len(m.Data)))
+}
+
+// Gap says that messages of an address were missed and cannot be replayed.
+type Gap struct {
+	Address Address
+	// From is the last position that was delivered, and To the one from which delivery goes on.
+	From, To Position
+	Reason   GapReason
+}
+
+// GapReason says why there is a gap, in the words of the wire.
+type GapReason string
+
+// The reasons of a gap.
+const (
+	GapTrimmed    GapReason = "history_trimmed"
+	GapEpoch      GapReason = "epoch_changed"
+	GapSlow       GapReason = "slow_consumer"
+	GapStoreReset GapReason = "store_reset"
+)

@@ -1,0 +1,73 @@
+package bus
+
+import (
+	"fmt"
+	"time"
+)
+
+// Retention says how an address is kept. The zero Retention is live: nothing is kept.
+type Retention struct {
+	// Length is how many messages are kept; 0 for none.
+	Length int
+	// Age is how long they are kept.
+	Age time.Duration
+}
+
+// Durable says whether anything is kept.
+func (r Retention) Durable() bool { return r.Length > 0 }
+
+// Namespace is what is configured for the channels of one namespace.
+type Namespace struct {
+	Retention Retention
+	// Explicit refuses channels that were not created with CreateChannel.
+	Explicit bool
+	// Presence lists the subscribers of the channels.
+	Presence bool
+}
+
+// Namespaces is the configuration of all channels. It is immutable and may be read concurrently.
+type Namespaces struct {
+	// Default is for channels whose namespace is not named.
+	Default Namespace
+	// Named is by the part of a channel's name before the first colon.
+	Named map[string]Namespace
+}
+
+// DefaultNamespace keeps 100 messages for 10 minutes and lists subscribers.
+func DefaultNamespace() Namespace {
+	return Namespace{Retention: Retention{Length: 100, Age: 10 * time.Minute}, Presence: true}
+}
+
+// For returns what is configured for the address. Addresses that are no channels are live.
+func (n Namespaces) For(a Address) Namespace {
+	if a.Kind() != KindChannels {
+		return Namespace{}
+	}
+	if ns, ok := n.Named[a.Namespace()]; ok {
+		return ns
+	}
+	return n.Default
+}
+
+// Validate says what is wrong with the configuration.
+func (n Namespaces) Validate() error {
+	check := func(name string, ns Namespace) error {
+		r := ns.Retention
+		if r.Length < 0 || r.Length > 1_000_000 {
+			return fmt.Errorf("namespace %q: history length %d, allowed are 0 to 1000000", name, r.Length)
+		}
+		if r.Length > 0 && (r.Age < time.Second || r.Age > 365*24*time.Hour) {
+			return fmt.Errorf("namespace %q: history age %s, allowed are 1s to 8760h", name, r.Age)
+		}
+		return nil
+	}
+	for name, ns := range n.Named {
+		if err := CheckName("namespace", name); err != nil {
+			return err
+		}
+		if err := check(name, ns); err != nil {
+			return err
+		}
+	}
+	return check("default", n.Default)
+}

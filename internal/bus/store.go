@@ -1,0 +1,243 @@
+package bus
+
+import (
+	"context"
+	"time"
+)
+
+// Publication is one message to store and fan out, with the rules that the store applies to it
+// in the same atomic step.
+type Publication struct {
+	Message Message
+	// Retention is how the address is kept; live when zero.
+	Retention Retention
+	// RequireChannel refuses with ErrChannelNotFound unless the channel was created.
+	RequireChannel bool
+	// IdempotencyKey, if set, makes a repeat with the same Digest within Window return the first
+	// answer and send nothing, and a repeat with another Digest fail with ErrIdempotencyMismatch.
+	IdempotencyKey string
+	Digest         string
+	Window         time.Duration
+}
+
+// Receipt says what became of a publication.
+type Receipt struct {
+	ID         string
+	Position   Position
+	Duplicate  bool
+	Durability Durability
+	Published  time.Time
+}
+
+// Publisher stores and fans out messages.
+type Publisher interface {
+	// Publish checks, appends and fans out in one atomic step. Concurrent publishes of one caller to
+	// one address keep the order in which Publish was called only when each waits for the one before.
+	// Returns ErrChannelNotFound, ErrIdempotencyMismatch, ErrStoreUnavailable or ErrStorageFull.
+	// After ErrStoreUnavailable the outcome is unknown; the idempotency key resolves it.
+	Publish(ctx context.Context, p Publication) (Receipt, error)
+	// PublishAll publishes several; receipts and errors are by index. Items of one address keep their order.
+	PublishAll(ctx context.Context, ps []Publication) ([]Receipt, []error)
+}
+
+// Receiver is told what arrives on a Feed. Calls for one address come one at a time and in
+// order; a Receiver must not block, for it holds up every other address of the connection.
+type Receiver interface {
+	// Deliver hands over one message, which the receiver must not change.
+	Deliver(m *Message)
+	// Interrupted says that messages of these addresses may have been missed; nil means of all.
+	// It comes before the next Deliver of such an address.
+	Interrupted(addresses []Address)
+}
+
+// Feed is one independent set of subscriptions and the loop that reads them.
+type Feed interface {
+	// Subscribe returns when every message published from now on to the addresses is going to be
+	// delivered. Subscribing twice is the same as once. Returns ErrStoreUnavailable when that cannot be
+	// said before ctx ends; the feed then goes on trying until Unsubscribe.
+	Subscribe(ctx context.Context, addresses ...Address) error
+	// Unsubscribe stops delivery soon; it does not wait.
+	Unsubscribe(addresses ...Address)
+	// Run reads until ctx ends and then returns nil. It must be running for Subscribe to return.
+	Run(ctx context.Context, r Receiver) error
+	// Ready returns nil while a message sent through the store is known to come back on the feed, and
+	// otherwise says why not.
+	Ready() error
+}
+
+// Feeds makes feeds. The edge has one, the publish service another.
+type Feeds interface {
+	NewFeed() Feed
+}
+
+// Page is a part of what an address has kept.
+type Page struct {
+	// Messages that have expired are left out.
+	Messages []*Message
+	// Next is the position of the last entry looked at, expired or not: the place to read on from.
+	Next Position
+	// More says whether there is something after Next in the direction of reading.
+	More bool
+	// Top is the newest position of the address; the store makes an epoch for an address that has none.
+	Top Position
+}
+
+// Log reads what an address has kept.
+type Log interface {
+	// Since returns at most limit messages after the given position, oldest first; after the zero
+	// position means from the oldest there is. Returns ErrGap, together with a page that starts at the oldest
+	// message there is, when that position is no longer kept, belongs to another epoch or lies in the future.
+	Since(ctx context.Context, to Address, r Retention, after Position, limit int) (Page, error)
+	// Latest returns at most limit messages before the given offset, newest first; 0 means from the newest.
+	Latest(ctx context.Context, to Address, r Retention, before uint64, limit int) (Page, error)
+	// Tops returns the newest position of each address, by index.
+	Tops(ctx context.Context, addresses []Address) ([]Position, error)
+}
+
+// Member is one connection that is subscribed to an address.
+type Member struct {
+	Connection string
+	Client     string
+	User       string
+	Node       string
+	Joined     time.Time
+}
+
+// MemberPage is a part of the members of an address, ordered by connection.
+type MemberPage struct {
+	Members []Member
+	More    bool
+	Total   int
+}
+
+// Roster keeps who is subscribed to an address on any node. A member is there
+// until it leaves, or until its node has not been heard of for NodeTTL.
+type Roster interface {
+	Join(ctx context.Context, to Address, m Member) error
+	Leave(ctx context.Context, to Address, connection string) error
+	// Members returns at most limit members whose connection sorts after the given one.
+	Members(ctx context.Context, to Address, after string, limit int) (MemberPage, error)
+	// Touch keeps the rosters of the addresses from being forgotten; each node does so at least every NodeTTL/3.
+	Touch(ctx context.Context, addresses []Address) error
+}
+
+// NodeTTL is how long a node that is not heard of counts as alive.
+const NodeTTL = 15 * time.Second
+
+// Node is one process.
+type Node struct {
+	Name        string
+	Roles       []string
+	Version     string
+	Started     time.Time
+	Connections int64
+}
+
+// Nodes knows the living processes.
+type Nodes interface {
+	// Beat says that the node is alive; each does so at least every NodeTTL/3.
+	Beat(ctx context.Context, n Node) error
+	// Gone forgets a node at once, with all its members.
+	Gone(ctx context.Context, name string) error
+	// Nodes returns the living nodes, ordered by name.
+	Nodes(ctx context.Context) ([]Node, error)
+}
+
+// Tokens keeps opaque tokens: refresh tokens and those of older systems. Ids are
+// digests made by the caller; a token itself never reaches the store.
+type Tokens interface {
+	// SaveToken keeps a value for ttl. Returns ErrTokenExists when the id is there.
+	SaveToken(ctx context.Context, id string, value []byte, ttl time.Duration) error
+	// Token returns the value, or ErrTokenNotFound.
+	Token(ctx context.Context, id string) ([]byte, error)
+	// UseToken returns the value and whether it had been used before, and marks it used, atomically.
+	UseToken(ctx context.Context, id string) (value []byte, used bool, err error)
+}
+
+// Subject is something that can be revoked: kind is token, client, session, user, family or all.
+type Subject struct {
+	Kind string
+	ID   string
+}
+
+// Revocations keeps since when tokens are refused.
+type Revocations interface {
+	// Revoke refuses tokens of the subject issued before the time, remembers it for ttl, and announces
+	// it on the address Revoked as a message whose data is the JSON of a Revocation. A later time wins.
+	Revoke(ctx context.Context, s Subject, before time.Time, ttl time.Duration) error
+	// RevokedBefore returns the time of each subject by index, zero where there is none, in one round trip.
+	RevokedBefore(ctx context.Context, subjects []Subject) ([]time.Time, error)
+}
+
+// Revocation is the announcement of a Revoke.
+type Revocation struct {
+	Kind   string    `json:"kind"`
+	ID     string    `json:"id"`
+	Before time.Time `json:"before"`
+}
+
+// Channel is a created channel.
+type Channel struct {
+	Address Address
+	Labels  map[string]string
+	Created time.Time
+	// TokenDigest is the digest of the channel's token.
+	TokenDigest string
+}
+
+// ChannelPage is a part of the created channels, ordered by name.
+type ChannelPage struct {
+	Channels []Channel
+	More     bool
+}
+
+// Channels keeps created channels.
+type Channels interface {
+	// CreateChannel returns ErrChannelExists when there is one of that name.
+	CreateChannel(ctx context.Context, c Channel) error
+	// Channel returns ErrChannelNotFound.
+	Channel(ctx context.Context, a Address) (Channel, error)
+	// ListChannels returns at most limit channels whose name sorts after the given one.
+	ListChannels(ctx context.Context, after string, limit int) (ChannelPage, error)
+	// DeleteChannel removes the channel and what it has kept; its epoch changes. Returns ErrChannelNotFound.
+	DeleteChannel(ctx context.Context, a Address) error
+}
+
+// Pinger is asked whether the store answers.
+type Pinger interface {
+	// Ping returns nil when every shard of the store answers, and ErrStoreUnavailable otherwise.
+	Ping(ctx context.Context) error
+}
+
+// Store is everything that a store does, for wiring and the contract suite. Each room names the smaller
+// union that it uses. All methods may be called concurrently. Every call has a deadline, ctx's or the store's own.
+type Store interface {
+	Publisher
+	Feeds
+	Log
+	Roster
+	Nodes
+	Tokens
+	Revocations
+	Channels
+	Pinger
+	// Close ends the store after every Run of its feeds has returned.
+	Close() error
+}
+
+// Bridge is what a store may be able to do besides: talk to older programs over the store's own
+// channels. It is discovered by type assertion.
+type Bridge interface {
+	// PublishRecord sends a raw record to a channel of the store that the store was configured to bridge;
+	// every feed that follows the address that the record maps to delivers it.
+	PublishRecord(ctx context.Context, channel string, record []byte) error
+}
+
+// BridgeRule maps the records of one channel of the store to messages.
+type BridgeRule struct {
+	// Channel is the channel's name in the store, such as article.
+	Channel string
+	// Map returns the message of a record, or false when the record is not for anybody. It is called by
+	// every feed for every record, so it must be quick and must not panic on any input.
+	Map func(record []byte) (*Message, bool)
+}
