@@ -1,0 +1,4 @@
+.PHONY: gen
+gen: ## Write gen/ from proto/
+	@.ci/install gen
+	@.ci/generate

@@ -1,0 +1,97 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+ACK_SCOPE_ANY_DEVICE: AckScope
+ACK_SCOPE_EACH_DEVICE: AckScope
+ACK_SCOPE_UNSPECIFIED: AckScope
+CONTENT_TYPE_BINARY: ContentType
+CONTENT_TYPE_JSON: ContentType
+CONTENT_TYPE_TEXT: ContentType
+CONTENT_TYPE_UNSPECIFIED: ContentType
+DESCRIPTOR: _descriptor.FileDescriptor
+DURABILITY_ACCEPTED: Durability
+DURABILITY_FSYNCED: Durability
+DURABILITY_LIVE: Durability
+DURABILITY_REPLICATED: Durability
+DURABILITY_UNSPECIFIED: Durability
+
+class AckPolicy(_message.Message):
+    __slots__ = ["scope", "timeout"]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    scope: AckScope
+    timeout: _duration_pb2.Duration
+    def __init__(self, scope: _Optional[_Union[AckScope, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class Gap(_message.Message):
+    __slots__ = ["address", "reason", "to"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    reason: str
+    to: Position
+    def __init__(self, address: _Optional[str] = ..., to: _Optional[_Union[Position, _Mapping]] = ..., reason: _Optional[str] = ..., **kwargs) -> None: ...
+
+class Message(_message.Message):
+    __slots__ = ["ack_required", "attributes", "content_type", "data", "expire_time", "id", "position", "publish_time", "redelivered", "to"]
+    class AttributesEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ACK_REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    PUBLISH_TIME_FIELD_NUMBER: _ClassVar[int]
+    REDELIVERED_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    ack_required: bool
+    attributes: _containers.ScalarMap[str, str]
+    content_type: ContentType
+    data: bytes
+    expire_time: _timestamp_pb2.Timestamp
+    id: str
+    position: Position
+    publish_time: _timestamp_pb2.Timestamp
+    redelivered: bool
+    to: str
+    def __init__(self, id: _Optional[str] = ..., to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[ContentType, str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., publish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., redelivered: bool = ..., ack_required: bool = ..., **kwargs) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ["epoch", "offset"]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    epoch: str
+    offset: int
+    def __init__(self, epoch: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class Sender(_message.Message):
+    __slots__ = ["client", "user"]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    user: str
+    def __init__(self, client: _Optional[str] = ..., user: _Optional[str] = ...) -> None: ...
+
+class ContentType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
+
+class Durability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
+
+class AckScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []

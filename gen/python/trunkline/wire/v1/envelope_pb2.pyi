@@ -1,0 +1,39 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Envelope(_message.Message):
+    __slots__ = ["attributes", "content_type", "data", "exclude_client", "exclude_connection", "expire_time_ms", "from_client", "from_user", "id", "publish_time_ms", "recipients"]
+    class AttributesEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_CLIENT_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_CONNECTION_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    FROM_CLIENT_FIELD_NUMBER: _ClassVar[int]
+    FROM_USER_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PUBLISH_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENTS_FIELD_NUMBER: _ClassVar[int]
+    attributes: _containers.ScalarMap[str, str]
+    content_type: int
+    data: bytes
+    exclude_client: str
+    exclude_connection: str
+    expire_time_ms: int
+    from_client: str
+    from_user: str
+    id: str
+    publish_time_ms: int
+    recipients: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[int] = ..., publish_time_ms: _Optional[int] = ..., expire_time_ms: _Optional[int] = ..., from_client: _Optional[str] = ..., from_user: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., exclude_client: _Optional[str] = ..., exclude_connection: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
