@@ -1,4 +1,54 @@
-.PHONY: gen
+# Trunkline. `make` lists the targets.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TEST ?= ./...
+# A version that the proxy refuses is refused; do not go looking for it elsewhere.
+export GOPROXY := $(shell go env GOPROXY | sed 's/,direct$$//')
+BUF := .ci/tools/node_modules/.bin/buf
+LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help gen gen-check lint fmt check-deploy build run test bench up down
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
+
 gen: ## Write gen/ from proto/
 	@.ci/install gen
 	@.ci/generate
+
+gen-check: gen ## Fail when gen/ is not what proto/ gives
+	@git diff --exit-code --stat -- gen
+	@new=$$(git ls-files --others --exclude-standard -- gen); test -z "$$new" || { echo "not committed:" $$new; exit 1; }
+
+lint: ## Contract, import rules, Go lint, file length
+	@.ci/install gen
+	$(BUF) lint
+	@.ci/breaking $(AGAINST)
+	@.ci/length
+	$(LINT) run ./...
+
+fmt: ## Format our Go files
+	@$(LINT) fmt ./...
+
+check-deploy: ## Parse docker-compose.yml, the Dockerfile and the nginx configuration
+	@.ci/check-deploy
+
+build: ## Build bin/trunkline
+	@.ci/build bin/trunkline "$(VERSION)"
+
+run: build ## Build and start everything in one process, for development
+	./bin/trunkline serve --dev
+
+test: ## Install what the tests need and run all of them with the race detector
+	@.ci/install
+	go test -race -timeout 15m $(TEST)
+
+bench: build ## Measure this build; the figures of docs/benchmarks.md
+	go -C bench run . -trunkline "$(CURDIR)/bin/trunkline"
+
+up: ## Start the whole system with Docker Compose
+	@deploy/secrets.sh
+	docker compose up --build --wait
+
+down: ## Stop it and forget its data
+	docker compose down --volumes
