@@ -1,0 +1,117 @@
+package rpc
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Validator says who a token stands for. It returns an *bus.Error for a token that is refused,
+// ErrAuthUnavailable when that cannot be said.
+type Validator interface {
+	Validate(ctx context.Context, token string) (*bus.Identity, error)
+}
+
+// AuthConfig says who may call.
+type AuthConfig struct {
+	// Keys are the API keys.
+	Keys []APIKey
+	// Tokens validates tokens; nil refuses all of them.
+	Tokens Validator
+	// Certificates maps the common name of a verified client certificate to scopes.
+	Certificates map[string][]string
+	// DevLoopback makes a caller without credentials from a loopback address an admin. Development only.
+	DevLoopback bool
+}
+
+type authenticator struct {
+	keys        keyring
+	tokens      Validator
+	certs       map[string][]string
+	devLoopback bool
+}
+
+func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
+	ring, err := newKeyring(cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
+	return &authenticator{keys: ring, tokens: cfg.Tokens, certs: cfg.Certificates, devLoopback: cfg.DevLoopback}, nil
+}
+
+// admit applies the method's rule and returns the context with the caller.
+func (a *authenticator) admit(ctx context.Context, method string) (context.Context, error) {
+	rule, ok := RuleFor(method)
+	if !ok {
+		return nil, bus.ErrPermissionDenied.With("this method may not be called", nil)
+	}
+	if rule.Open {
+		return ctx, nil
+	}
+	c, err := a.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.Identity != nil && !rule.Tokens || c.Identity == nil && !c.Has(rule.Scope) {
+		return nil, bus.ErrPermissionDenied.With(
+			"this method needs an API key with the scope "+rule.Scope, map[string]string{"scope": rule.Scope})
+	}
+	return WithCaller(ctx, c), nil
+}
+
+func (a *authenticator) caller(ctx context.Context) (*Caller, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	switch len(values) {
+	case 0:
+		return a.anonymous(ctx)
+	case 1:
+	default:
+		return nil, bus.ErrTokenInvalid.With("authorization was sent more than once", nil)
+	}
+	scheme, secret, ok := strings.Cut(values[0], " ")
+	secret = strings.TrimSpace(secret)
+	if !ok || !strings.EqualFold(scheme, "bearer") || secret == "" {
+		return nil, bus.ErrTokenMissing
+	}
+	if strings.HasPrefix(secret, keyPrefix) {
+		return a.keys.find(secret)
+	}
+	if a.tokens == nil {
+		return nil, bus.ErrTokenInvalid
+	}
+	id, err := a.tokens.Validate(ctx, secret)
+	if err != nil {
+		return nil, err
+	}
+	return &Caller{Name: id.Client, Identity: id}, nil
+}
+
+// anonymous is a caller without credentials: a client certificate may speak for it.
+func (a *authenticator) anonymous(ctx context.Context) (*Caller, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, bus.ErrTokenMissing
+	}
+	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
+		name := info.State.VerifiedChains[0][0].Subject.CommonName
+		if scopes, ok := a.certs[name]; ok {
+			return &Caller{Name: name, scopes: slices.Clone(scopes)}, nil
+		}
+	}
+	if a.devLoopback && loopback(p.Addr.String()) {
+		return &Caller{Name: "dev", scopes: []string{ScopeAll}}, nil
+	}
+	return nil, bus.ErrTokenMissing
+}
+
+func loopback(addr string) bool {
+	ap, err := netip.ParseAddrPort(addr)
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}

@@ -1,0 +1,84 @@
+package rpc
+
+import (
+	"context"
+	"slices"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// The scopes of API keys.
+const (
+	ScopePublish        = "publish"
+	ScopeSubscribe      = "subscribe"
+	ScopeHistory        = "history"
+	ScopePresence       = "presence"
+	ScopeChannels       = "channels"
+	ScopeTokensIssue    = "tokens.issue"
+	ScopeTokensValidate = "tokens.validate"
+	ScopeTokensRevoke   = "tokens.revoke"
+	ScopeAdmin          = "admin"
+	// ScopeAll is every scope.
+	ScopeAll = "*"
+)
+
+// Scopes lists every scope that a key may have.
+func Scopes() []string {
+	return []string{
+		ScopePublish, ScopeSubscribe, ScopeHistory, ScopePresence, ScopeChannels,
+		ScopeTokensIssue, ScopeTokensValidate, ScopeTokensRevoke, ScopeAdmin, ScopeAll,
+	}
+}
+
+// Caller is who makes a call: a back end with an API key or certificate, or a client with a token.
+// It is immutable.
+type Caller struct {
+	// Name is the key's id or the token's client, for logs.
+	Name string
+	// Identity is who a token stands for; nil for a back end.
+	Identity *bus.Identity
+
+	scopes []string
+}
+
+// Has says whether a back end has the scope. A client has none.
+func (c *Caller) Has(scope string) bool {
+	return c.Identity == nil && (slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, ScopeAll))
+}
+
+// Trusted says whether the caller is a back end: it may speak for others.
+func (c *Caller) Trusted() bool { return c.Identity == nil }
+
+var actionScopes = map[bus.Action]string{
+	bus.Subscribe: ScopeSubscribe, bus.Publish: ScopePublish, bus.History: ScopeHistory, bus.Presence: ScopePresence,
+}
+
+// Check returns nil when the caller may do the action on the address: a back end by its scopes, a
+// client by its token's grants.
+func (c *Caller) Check(action bus.Action, a bus.Address) error {
+	if c.Identity != nil {
+		return c.Identity.Check(action, a)
+	}
+	if c.Has(actionScopes[action]) {
+		return nil
+	}
+	return bus.Denied(action, a)
+}
+
+type callerKey struct{}
+
+// WithCaller returns a context that carries the caller.
+func WithCaller(ctx context.Context, c *Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// nobody may do nothing.
+var nobody = &Caller{Name: "nobody", Identity: &bus.Identity{}}
+
+// CallerFrom returns who makes the call; somebody who may do nothing when the context carries nobody.
+func CallerFrom(ctx context.Context) *Caller {
+	if c, ok := ctx.Value(callerKey{}).(*Caller); ok {
+		return c
+	}
+	return nobody
+}

@@ -1,0 +1,204 @@
+// Package rpc is the gRPC plumbing that every role shares: the server with its
+// interceptors, the connection between roles, who may call what, and the one
+// translation between refusals and statuses.
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// Config tunes a Server. The zero value serves the pipe alone, with the defaults.
+type Config struct {
+	// Listen is the TCP address; empty for none.
+	Listen string
+	// TLS secures the TCP listener; nil for plain text. It carries the client CA where callers
+	// authenticate by certificate.
+	TLS *tls.Config
+	// Auth says who may call.
+	Auth AuthConfig
+	// Reflection serves both versions of gRPC reflection.
+	Reflection bool
+	// MaxMessage is the largest message received, in bytes; 4 MiB by default.
+	MaxMessage int
+	// MaxStreams is how many calls one connection may have open; 1000 by default.
+	MaxStreams uint32
+	// Deadline is for unary calls that come without one; 10 s by default.
+	Deadline time.Duration
+	// Grace is how long open calls may go on after Run's context ends; 10 s by default.
+	Grace time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxMessage <= 0 {
+		c.MaxMessage = 4 << 20
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 1000
+	}
+	if c.Deadline <= 0 {
+		c.Deadline = 10 * time.Second
+	}
+	if c.Grace <= 0 {
+		c.Grace = 10 * time.Second
+	}
+	return c
+}
+
+// Pipe is an in-memory listener: roles in one process speak gRPC over it, so that interceptors and
+// limits are the same in one process and in several.
+type Pipe struct{ listener *bufconn.Listener }
+
+// pipeBuffer is how much one direction of the pipe holds, in bytes.
+const pipeBuffer = 1 << 20
+
+// NewPipe returns a pipe. It is closed by the Server that serves it.
+func NewPipe() *Pipe { return &Pipe{listener: bufconn.Listen(pipeBuffer)} }
+
+// Server is one gRPC server on a TCP port, a pipe, or both. Register services before Run.
+type Server struct {
+	*grpc.Server
+	cfg      Config
+	log      *slog.Logger
+	listener net.Listener
+	pipe     *Pipe
+	health   *health.Server
+}
+
+// NewServer binds the port and returns a server that is not serving yet. pipe may be nil.
+func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	cfg = cfg.withDefaults()
+	auth, err := newAuthenticator(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
+	in := &interceptors{auth: auth, log: log, deadline: cfg.Deadline, metrics: newMetrics(reg)}
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(cfg.MaxMessage),
+		grpc.MaxConcurrentStreams(cfg.MaxStreams),
+		grpc.ConnectionTimeout(5 * time.Second),
+		grpc.MaxHeaderListSize(16 << 10),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.UnaryInterceptor(in.unary),
+		grpc.StreamInterceptor(in.stream),
+		grpc.UnknownServiceHandler(in.unknown),
+	}
+	s := &Server{cfg: cfg, log: log, pipe: pipe, health: health.NewServer()}
+	if cfg.TLS != nil {
+		options = append(options, grpc.Creds(tlsOnTCP{credentials.NewTLS(cfg.TLS)}))
+	}
+	if cfg.Listen != "" {
+		lc := net.ListenConfig{}
+		s.listener, err = lc.Listen(ctx, "tcp", cfg.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen for gRPC: %w", err)
+		}
+	}
+	s.Server = grpc.NewServer(options...)
+	grpc_health_v1.RegisterHealthServer(s.Server, s.health)
+	if cfg.Reflection {
+		reflection.Register(s.Server)
+	}
+	return s, nil
+}
+
+// Addr returns the TCP address, or nil when there is none.
+func (s *Server) Addr() net.Addr {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
+
+// SetServing sets the health of a service, or of everything when the name is empty.
+func (s *Server) SetServing(service string, serving bool) {
+	status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		status = grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus(service, status)
+}
+
+// Run serves until ctx ends, lets open calls finish within the grace, and returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	var g errgroup.Group
+	serve := func(l net.Listener) {
+		g.Go(func() error {
+			if err := s.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				return fmt.Errorf("serve gRPC: %w", err)
+			}
+			return nil
+		})
+	}
+	if s.listener != nil {
+		serve(s.listener)
+	}
+	if s.pipe != nil {
+		serve(s.pipe.listener)
+	}
+	stop := context.AfterFunc(ctx, s.shutdown)
+	err := g.Wait()
+	if stop() {
+		s.shutdown() // a listener failed
+	}
+	return err
+}
+
+func (s *Server) shutdown() {
+	s.health.Shutdown()
+	done := make(chan struct{})
+	go func() {
+		s.GracefulStop()
+		close(done)
+	}()
+	timer := time.NewTimer(s.cfg.Grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		s.Stop()
+		<-done
+	}
+}
+
+// Close frees the port of a server that never ran.
+func (s *Server) Close() {
+	s.Stop()
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+}
+
+// tlsOnTCP secures TCP and leaves the pipe, which never leaves the process, as it is.
+type tlsOnTCP struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake does the TLS handshake on TCP connections.
+func (t tlsOnTCP) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if _, ok := conn.(*net.TCPConn); !ok {
+		return conn, nil, nil
+	}
+	return t.TransportCredentials.ServerHandshake(conn)
+}
+
+// Clone returns a copy.
+func (t tlsOnTCP) Clone() credentials.TransportCredentials {
+	return tlsOnTCP{t.TransportCredentials.Clone()}
+}

@@ -1,0 +1,198 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	errorsv1 "github.com/trunkline/trunkline/gen/go/trunkline/errors/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Domain is the domain of every ErrorInfo that Trunkline sends.
+const Domain = "trunkline"
+
+// reasonCodes gives every reason of the catalogue its canonical code (google.rpc.Code).
+var reasonCodes = map[string]codes.Code{
+	"TOKEN_MISSING":            codes.Unauthenticated,
+	"TOKEN_INVALID":            codes.Unauthenticated,
+	"TOKEN_EXPIRED":            codes.Unauthenticated,
+	"TOKEN_REVOKED":            codes.Unauthenticated,
+	"REFRESH_TOKEN_REUSED":     codes.Unauthenticated,
+	"API_KEY_INVALID":          codes.Unauthenticated,
+	"ORIGIN_REFUSED":           codes.PermissionDenied,
+	"PERMISSION_DENIED":        codes.PermissionDenied,
+	"CHANNEL_SUBSCRIBE_DENIED": codes.PermissionDenied,
+	"CHANNEL_PUBLISH_DENIED":   codes.PermissionDenied,
+	"CHANNEL_HISTORY_DENIED":   codes.PermissionDenied,
+	"CHANNEL_PRESENCE_DENIED":  codes.PermissionDenied,
+	"ADDRESS_INVALID":          codes.InvalidArgument,
+	"FIELD_INVALID":            codes.InvalidArgument,
+	"UNKNOWN_FIELD":            codes.InvalidArgument,
+	"INVALID_JSON":             codes.InvalidArgument,
+	"MESSAGE_TOO_LARGE":        codes.InvalidArgument,
+	"UNSUPPORTED_MEDIA_TYPE":   codes.InvalidArgument,
+	"POSITION_EXPIRED":         codes.OutOfRange,
+	"IDEMPOTENCY_MISMATCH":     codes.Aborted,
+	"CHANNEL_NOT_FOUND":        codes.NotFound,
+	"CHANNEL_EXISTS":           codes.AlreadyExists,
+	"RATE_LIMITED":             codes.ResourceExhausted,
+	"CONNECTION_LIMIT":         codes.ResourceExhausted,
+	"SUBSCRIPTION_LIMIT":       codes.ResourceExhausted,
+	"SLOW_CONSUMER":            codes.ResourceExhausted,
+	"SERVER_DRAINING":          codes.Unavailable,
+	"STORE_UNAVAILABLE":        codes.Unavailable,
+	"AUTH_UNAVAILABLE":         codes.Unavailable,
+	"STORAGE_FULL":             codes.ResourceExhausted,
+	"UNAVAILABLE":              codes.Unavailable,
+	"PROTOCOL_ERROR":           codes.InvalidArgument,
+	"ALREADY_CONNECTED":        codes.FailedPrecondition,
+	"NOT_CONNECTED":            codes.Unauthenticated,
+	"CONNECT_TIMEOUT":          codes.DeadlineExceeded,
+	"IDLE_TIMEOUT":             codes.DeadlineExceeded,
+	"DEADLINE_EXCEEDED":        codes.DeadlineExceeded,
+	"METHOD_DISABLED":          codes.Unimplemented,
+	"METHOD_UNKNOWN":           codes.Unimplemented,
+	"CANCELLED":                codes.Canceled,
+	"INTERNAL":                 codes.Internal,
+}
+
+// Code returns the canonical code of a reason; Internal for one that is not in the catalogue.
+func Code(reason string) codes.Code {
+	if c, ok := reasonCodes[reason]; ok {
+		return c
+	}
+	return codes.Internal
+}
+
+// refusalOf returns the *bus.Error that err stands for. Anything that nobody gave a reason becomes
+// ErrInternal, which keeps the cause for the log and not for the wire.
+func refusalOf(err error) *bus.Error {
+	var e *bus.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, context.DeadlineExceeded):
+		return bus.ErrDeadlineExceeded.Wrap(err)
+	case errors.Is(err, context.Canceled):
+		return bus.ErrCancelled.Wrap(err)
+	}
+	if s, ok := status.FromError(err); ok {
+		return fromStatus(s)
+	}
+	return bus.ErrInternal.Wrap(err)
+}
+
+// Status returns the status of a refusal: the code of its reason, ErrorInfo, and BadRequest, RetryInfo
+// and RequestInfo where they apply. It is the only place that builds one.
+func Status(err error, requestID string) *status.Status {
+	e := refusalOf(err)
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: e.Reason, Domain: Domain, Metadata: e.Metadata}}
+	if len(e.Fields) > 0 {
+		bad := &errdetails.BadRequest{}
+		for _, f := range e.Fields {
+			bad.FieldViolations = append(bad.FieldViolations,
+				&errdetails.BadRequest_FieldViolation{Field: f.Field, Description: f.Description})
+		}
+		details = append(details, bad)
+	}
+	if e.RetryAfter > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
+	}
+	if requestID != "" {
+		details = append(details, &errdetails.RequestInfo{RequestId: requestID})
+	}
+	s := status.New(Code(e.Reason), e.Message)
+	if full, err := s.WithDetails(details...); err == nil {
+		return full
+	}
+	return s
+}
+
+// FromError returns the refusal that err stands for: a *bus.Error as it is, a status of a peer with
+// everything it carries. It returns nil for nil.
+func FromError(err error) *bus.Error {
+	if err == nil {
+		return nil
+	}
+	return refusalOf(err)
+}
+
+// bareCodes stands for statuses that grpc itself makes, without details.
+var bareCodes = map[codes.Code]*bus.Error{
+	codes.Unavailable:       bus.ErrUnavailable,
+	codes.DeadlineExceeded:  bus.ErrDeadlineExceeded,
+	codes.Canceled:          bus.ErrCancelled,
+	codes.Unimplemented:     bus.ErrMethodUnknown,
+	codes.ResourceExhausted: bus.ErrMessageTooLarge,
+	codes.Unauthenticated:   bus.ErrTokenInvalid,
+	codes.PermissionDenied:  bus.ErrPermissionDenied,
+	codes.InvalidArgument:   bus.ErrFieldInvalid,
+}
+
+func fromStatus(s *status.Status) *bus.Error {
+	var e *bus.Error
+	if bare, ok := bareCodes[s.Code()]; ok {
+		e = bare.Wrap(s.Err())
+	} else {
+		e = bus.ErrInternal.Wrap(s.Err())
+	}
+	known := false
+	for _, d := range s.Details() {
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			if d.GetDomain() == Domain {
+				e = &bus.Error{Reason: d.GetReason(), Message: s.Message(), Metadata: d.GetMetadata(), Fields: e.Fields, RetryAfter: 0}
+				known = true
+			}
+		case *errdetails.BadRequest:
+			for _, f := range d.GetFieldViolations() {
+				e.Fields = append(e.Fields, bus.FieldViolation{Field: f.GetField(), Description: f.GetDescription()})
+			}
+		case *errdetails.RetryInfo:
+			if known {
+				e.RetryAfter = d.GetRetryDelay().AsDuration()
+			}
+		}
+	}
+	return e
+}
+
+// ErrorProto returns a refusal as it stands inside an answer.
+func ErrorProto(err error) *errorsv1.Error {
+	e := refusalOf(err)
+	p := &errorsv1.Error{
+		Code:     int32(Code(e.Reason)), //nolint:gosec // codes are below 17
+		Reason:   e.Reason,
+		Message:  e.Message,
+		Metadata: e.Metadata,
+	}
+	for _, f := range e.Fields {
+		p.FieldViolations = append(p.FieldViolations, &errorsv1.FieldViolation{Field: f.Field, Description: f.Description})
+	}
+	if e.RetryAfter > 0 {
+		p.RetryDelay = durationpb.New(e.RetryAfter)
+	}
+	return p
+}
+
+// FromErrorProto is the reverse of ErrorProto.
+func FromErrorProto(p *errorsv1.Error) *bus.Error {
+	e := &bus.Error{Reason: p.GetReason(), Message: p.GetMessage(), Metadata: p.GetMetadata()}
+	for _, f := range p.GetFieldViolations() {
+		e.Fields = append(e.Fields, bus.FieldViolation{Field: f.GetField(), Description: f.GetDescription()})
+	}
+	if p.GetRetryDelay() != nil {
+		e.RetryAfter = p.GetRetryDelay().AsDuration()
+	}
+	return e
+}
+
+// RetryAfter returns how long a caller should wait before it repeats err; zero when it should not.
+func RetryAfter(err error) time.Duration { return refusalOf(err).RetryAfter }

@@ -1,0 +1,82 @@
+package rpc
+
+import (
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"google.golang.org/grpc/codes"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// tokenMemory is how long a validated token is believed without asking again: revocation reaches a
+// caller with a token within this time.
+const tokenMemory = 3 * time.Second
+
+// tokenLimit is how many tokens are remembered.
+const tokenLimit = 20_000
+
+// Tokens validates tokens with the auth service and remembers the answer for 3 s. Concurrent
+// validations of one token share a call. It may be used concurrently.
+type Tokens struct {
+	auth   authv1.AuthServiceClient
+	recent *Recent[[sha256.Size]byte, remembered]
+	calls  singleflight.Group
+	now    func() time.Time
+}
+
+type remembered struct {
+	identity *bus.Identity
+	until    time.Time
+}
+
+var _ Validator = (*Tokens)(nil)
+
+// NewTokens returns a validator over the auth service.
+func NewTokens(auth authv1.AuthServiceClient) *Tokens {
+	return &Tokens{auth: auth, recent: NewRecent[[sha256.Size]byte, remembered](tokenLimit), now: time.Now}
+}
+
+// Validate returns who the token stands for.
+func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, error) {
+	key := sha256.Sum256([]byte(token))
+	if r, ok := t.recent.Get(key); ok && t.now().Before(r.until) {
+		return r.identity, nil
+	}
+	v, err, _ := t.calls.Do(string(key[:]), func() (any, error) { return t.ask(ctx, key, token) })
+	if err != nil {
+		return nil, err
+	}
+	return v.(*bus.Identity), nil
+}
+
+func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (*bus.Identity, error) {
+	resp, err := t.auth.ValidateToken(ctx, &authv1.ValidateTokenRequest{Token: token})
+	if err != nil {
+		return nil, Unreachable(err, bus.ErrAuthUnavailable)
+	}
+	id := IdentityFromProto(resp.GetIdentity())
+	until := t.now().Add(tokenMemory)
+	if id.Expires.Before(until) {
+		until = id.Expires
+	}
+	t.recent.Put(key, remembered{identity: id, until: until})
+	return id, nil
+}
+
+// Unreachable returns the refusal of a call to another role: instead when that role could not be
+// reached or did not answer, and its own refusal otherwise.
+func Unreachable(err error, instead *bus.Error) error {
+	e := FromError(err)
+	switch Code(e.Reason) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+		if e.Reason == bus.ErrStoreUnavailable.Reason {
+			return e
+		}
+		return instead.Wrap(err)
+	}
+	return e
+}
