@@ -26,6 +26,7 @@ lint: ## Contract, import rules, Go lint, file length
 	@.ci/breaking $(AGAINST)
 	@.ci/length
 	$(LINT) run ./...
+	@go -C .ci/tools vet ./openapi && go -C .ci/checkfiles vet .
 
 fmt: ## Format our Go files
 	@$(LINT) fmt ./...

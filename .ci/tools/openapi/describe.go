@@ -9,8 +9,9 @@ import (
 const payload = "Any JSON value when contentType is CONTENT_TYPE_JSON (the default), a string when TEXT, base64 when BINARY"
 
 // describePayloads opens the type of every payload: REST carries the value
-// itself, so a byte string would be wrong for two content types of three.
-func describePayloads(doc *openapi3.T) {
+// itself, so a byte string would be wrong for two content types of three. It
+// returns how many it found.
+func describePayloads(doc *openapi3.T) (found int) {
 	for _, ref := range doc.Components.Schemas {
 		if ref.Value == nil {
 			continue
@@ -20,7 +21,9 @@ func describePayloads(doc *openapi3.T) {
 			continue
 		}
 		ref.Value.Properties["data"] = &openapi3.SchemaRef{Value: &openapi3.Schema{Description: payload}}
+		found++
 	}
+	return found
 }
 
 // describeErrors adds the body of every refusal and what each stream line is.

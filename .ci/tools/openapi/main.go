@@ -41,7 +41,9 @@ func run(in, out string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", in, err)
 	}
-	describePayloads(doc)
+	if describePayloads(doc) == 0 {
+		return fmt.Errorf("%s: no message has both data and contentType; did the generator change its names?", in)
+	}
 	describeErrors(doc)
 	describeSecurity(doc)
 	for path, item := range doc.Paths.Map() {
