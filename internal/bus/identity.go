@@ -83,6 +83,8 @@ type Identity struct {
 	Grants  []Grant
 
 	TokenID string
+	// Family is shared by the tokens that descend from one refresh token.
+	Family  string
 	Issued  time.Time
 	Expires time.Time
 }
@@ -163,4 +165,43 @@ func Denied(action Action, a Address) error {
 		History: ErrHistoryDenied, Presence: ErrPresenceDenied,
 	}[action]
 	return e.With(fmt.Sprintf("these credentials do not grant %s on %s", action, a), map[string]string{"address": a.String()})
+}
+
+// The kinds of Subject.
+const (
+	SubjectToken   = "token"
+	SubjectClient  = "client"
+	SubjectSession = "session"
+	SubjectUser    = "user"
+	SubjectFamily  = "family"
+	SubjectAll     = "all"
+)
+
+// Subjects returns what the identity's token can be revoked by.
+func (id *Identity) Subjects() []Subject {
+	subjects := []Subject{{Kind: SubjectAll}, {Kind: SubjectToken, ID: id.TokenID}, {Kind: SubjectClient, ID: id.Client}}
+	if id.Session != "" {
+		subjects = append(subjects, Subject{Kind: SubjectSession, ID: id.Session})
+	}
+	if id.User != "" {
+		subjects = append(subjects, Subject{Kind: SubjectUser, ID: id.User})
+	}
+	if id.Family != "" {
+		subjects = append(subjects, Subject{Kind: SubjectFamily, ID: id.Family})
+	}
+	return subjects
+}
+
+// Refuses says whether the revocation refuses the identity's token: it names one of the token's
+// subjects and the token is not younger.
+func (r Revocation) Refuses(id *Identity) bool {
+	if id.Issued.After(r.Before) {
+		return false
+	}
+	for _, s := range id.Subjects() {
+		if s.Kind == r.Kind && s.ID == r.ID {
+			return true
+		}
+	}
+	return false
 }

@@ -29,6 +29,7 @@ func IdentityFromProto(p *authv1.Identity) *bus.Identity {
 		Session: p.GetSession(),
 		Groups:  p.GetGroups(),
 		TokenID: p.GetTokenId(),
+		Family:  p.GetFamily(),
 		Issued:  p.GetIssueTime().AsTime(),
 		Expires: p.GetExpireTime().AsTime(),
 	}
@@ -54,6 +55,7 @@ func IdentityProto(id *bus.Identity) *authv1.Identity {
 		Session:    id.Session,
 		Groups:     id.Groups,
 		TokenId:    id.TokenID,
+		Family:     id.Family,
 		IssueTime:  timestamppb.New(id.Issued),
 		ExpireTime: timestamppb.New(id.Expires),
 	}

@@ -159,7 +159,9 @@ type Identity struct {
 	// Output only. When the token was issued.
 	IssueTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
 	// Output only. When the token ends.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Output only. Shared by all tokens that descend from one refresh token; empty for others.
+	Family        string `protobuf:"bytes,9,opt,name=family,proto3" json:"family,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +250,13 @@ func (x *Identity) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *Identity) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
 }
 
 // IssueTokenRequest describes a token.
@@ -1258,7 +1267,7 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"$trunkline/auth/v1/auth_service.proto\x12\x11trunkline.auth.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\"V\n" +
 	"\x05Grant\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
-	"\aactions\x18\x02 \x03(\x0e2\x19.trunkline.auth.v1.ActionR\aactions\"\xad\x02\n" +
+	"\aactions\x18\x02 \x03(\x0e2\x19.trunkline.auth.v1.ActionR\aactions\"\xc5\x02\n" +
 	"\bIdentity\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
@@ -1269,7 +1278,8 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"\n" +
 	"issue_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tissueTime\x12;\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xf2\x01\n" +
+	"expireTime\x12\x16\n" +
+	"\x06family\x18\t \x01(\tR\x06family\"\xf2\x01\n" +
 	"\x11IssueTokenRequest\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +

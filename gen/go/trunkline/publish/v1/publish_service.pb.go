@@ -797,8 +797,8 @@ type Subscribed struct {
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// Output only. Everything after this position follows; unset for a live address.
 	Position *Position `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
-	// Output only. True when everything after the position asked for is replayed. False when there is a gap
-	// or no position was asked for.
+	// Output only. True when the position asked for belongs to this log and is not in its future; what came
+	// after it is replayed next, and a gap comes first where some of it is not kept any more.
 	Recovered     bool `protobuf:"varint,3,opt,name=recovered,proto3" json:"recovered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

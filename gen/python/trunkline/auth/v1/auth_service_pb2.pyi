@@ -45,9 +45,10 @@ class Grant(_message.Message):
     def __init__(self, address: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[Action, str]]] = ...) -> None: ...
 
 class Identity(_message.Message):
-    __slots__ = ["client", "expire_time", "grants", "groups", "issue_time", "session", "token_id", "user"]
+    __slots__ = ["client", "expire_time", "family", "grants", "groups", "issue_time", "session", "token_id", "user"]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     ISSUE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -56,13 +57,14 @@ class Identity(_message.Message):
     USER_FIELD_NUMBER: _ClassVar[int]
     client: str
     expire_time: _timestamp_pb2.Timestamp
+    family: str
     grants: _containers.RepeatedCompositeFieldContainer[Grant]
     groups: _containers.RepeatedScalarFieldContainer[str]
     issue_time: _timestamp_pb2.Timestamp
     session: str
     token_id: str
     user: str
-    def __init__(self, client: _Optional[str] = ..., user: _Optional[str] = ..., session: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., token_id: _Optional[str] = ..., issue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, client: _Optional[str] = ..., user: _Optional[str] = ..., session: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., token_id: _Optional[str] = ..., issue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., family: _Optional[str] = ...) -> None: ...
 
 class IssueTokenRequest(_message.Message):
     __slots__ = ["client", "grants", "groups", "refreshable", "session", "ttl", "user"]

@@ -101,6 +101,13 @@ export declare type Identity = Message<"trunkline.auth.v1.Identity"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 8;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Shared by all tokens that descend from one refresh token; empty for others.
+   *
+   * @generated from field: string family = 9;
+   */
+  family: string;
 };
 
 /**

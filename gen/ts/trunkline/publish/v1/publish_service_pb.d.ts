@@ -430,8 +430,8 @@ export declare type Subscribed = Message<"trunkline.publish.v1.Subscribed"> & {
   position?: Position | undefined;
 
   /**
-   * Output only. True when everything after the position asked for is replayed. False when there is a gap
-   * or no position was asked for.
+   * Output only. True when the position asked for belongs to this log and is not in its future; what came
+   * after it is replayed next, and a gap comes first where some of it is not kept any more.
    *
    * @generated from field: bool recovered = 3;
    */

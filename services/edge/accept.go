@@ -1,0 +1,238 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/codes"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// Route says how the connections of one listener are taken.
+type Route struct {
+	// Dialects are asked in this order; they must be among those given to New.
+	Dialects []dialect.Dialect
+	// AnyOrigin lets pages of any origin connect, as older systems did.
+	AnyOrigin bool
+}
+
+// Handler returns the handler of a route.
+func (e *Edge) Handler(route Route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, route) })
+}
+
+// serve takes one handshake (RFC 6455, section 4.2). Everything that can be refused is refused
+// before the upgrade, as an HTTP answer.
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
+	if err := checkUpgrade(w, r); err != 0 {
+		http.Error(w, http.StatusText(err), err)
+		return
+	}
+	if !route.AnyOrigin {
+		if err := e.origins.check(r); err != nil {
+			e.refuseHandshake(w, err)
+			return
+		}
+	}
+	slot, hello := e.choose(r, route)
+	if slot < 0 {
+		e.refuseHandshake(w, bus.ErrProtocol.With("no protocol of this listener takes the handshake", nil))
+		return
+	}
+	ip := clientIP(r, e.cfg.TrustedProxies)
+	if err := e.limits.enter(ip); err != nil {
+		e.refuseHandshake(w, err)
+		return
+	}
+	if !e.enter() {
+		e.limits.leave(ip)
+		e.refuseHandshake(w, bus.ErrDraining)
+		return
+	}
+	s := e.newSession(slot, ip)
+	if err := s.handshake(w, r, hello); err != nil {
+		e.limits.leave(ip)
+		e.sessions.Done()
+	}
+}
+
+func (e *Edge) choose(r *http.Request, route Route) (int, dialect.Hello) {
+	for _, d := range route.Dialects {
+		if h, ok := d.Hello(r); ok {
+			for slot, known := range e.slots {
+				if known == d {
+					return slot, h
+				}
+			}
+		}
+	}
+	return -1, dialect.Hello{}
+}
+
+func (e *Edge) newSession(slot int, ip string) *session {
+	s := &session{slot: slot, ip: ip, id: uuid.NewString()}
+	s.limiter = *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)
+	s.shard = e.hub.shards[e.next.Add(1)%uint64(len(e.hub.shards))]
+	s.transport = &transport{owner: e}
+	return s
+}
+
+// handshake validates the token, if there is one, and upgrades. After a nil error the session belongs to its reader.
+func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialect.Hello) error {
+	e := s.owner
+	var identity *bus.Identity
+	var refusal error
+	if hello.Connect {
+		ctx, cancel := context.WithTimeout(r.Context(), e.cfg.CallTimeout)
+		identity, refusal = e.tokens.validate(ctx, hello.Token)
+		cancel()
+		if refusal != nil && !hello.RefuseLate {
+			e.refuseHandshake(w, refusal)
+			return refusal
+		}
+	}
+	var header http.Header
+	if hello.Subprotocol != "" {
+		header = http.Header{"Sec-Websocket-Protocol": {hello.Subprotocol}}
+	}
+	ws, err := e.upgrader.Upgrade(&hijacker{ResponseWriter: w, session: s}, r, header)
+	if err != nil {
+		return err
+	}
+	s.ws = ws
+	ws.SetReadLimit(e.cfg.FrameSize)
+	ws.SetPingHandler(s.pinged)
+	ws.SetPongHandler(s.ponged)
+	ws.SetCloseHandler(s.closing)
+	e.metrics.opened.WithLabelValues(s.dialect().Name()).Inc()
+	e.metrics.connections.Inc()
+	s.shard.add(s)
+	switch {
+	case refusal != nil:
+		e.metrics.refuse(rpc.FromError(refusal))
+		s.refuse(rpc.FromError(refusal))
+		go s.read()
+	case identity != nil:
+		go func() {
+			s.open(0, identity, nil)
+			go s.read()
+		}()
+	default:
+		go s.read()
+	}
+	return nil
+}
+
+// hijacker hands gorilla the session's transport instead of the bare connection.
+type hijacker struct {
+	http.ResponseWriter
+	session *session
+}
+
+// Hijack takes the connection over from net/http.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.session.take(conn)
+	return h.session.transport, rw, nil
+}
+
+// closing answers a client's close frame with the same code (RFC 6455, section 5.5.1).
+func (s *session) closing(code int, _ string) error {
+	if code == 1005 { // the frame had no code
+		code = 0
+	}
+	s.finish(closeFrame(code, ""))
+	return nil
+}
+
+// checkUpgrade answers what is no WebSocket handshake; 0 when it is one, as far as gorilla does not check it.
+func checkUpgrade(w http.ResponseWriter, r *http.Request) int {
+	switch {
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		return http.StatusMethodNotAllowed
+	case !headerHas(r, "Upgrade", "websocket"):
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		return http.StatusUpgradeRequired
+	case r.Header.Get("Sec-WebSocket-Version") != "13":
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		return http.StatusUpgradeRequired
+	case r.ContentLength > 0 || len(r.TransferEncoding) > 0 || len(r.Header.Values("Sec-WebSocket-Key")) > 1:
+		return http.StatusBadRequest
+	}
+	return 0
+}
+
+// refuseHandshake answers with the error body that REST has.
+func (e *Edge) refuseHandshake(w http.ResponseWriter, err error) {
+	refusal := rpc.FromError(err)
+	e.metrics.refuse(refusal)
+	detail := map[string]any{
+		"@type":  "type.googleapis.com/google.rpc.ErrorInfo",
+		"reason": refusal.Reason, "domain": rpc.Domain, "metadata": refusal.Metadata,
+	}
+	code := handshakeStatus(refusal)
+	body := map[string]any{"error": map[string]any{
+		"code": code, "status": codeNames[rpc.Code(refusal.Reason)], "message": refusal.Message, "details": []any{detail},
+	}}
+	if refusal.RetryAfter > 0 {
+		seconds := max(1, int(refusal.RetryAfter/time.Second))
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	}
+	if code == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
+
+// codeNames are the names of google.rpc.Code for what a handshake is refused with.
+var codeNames = map[codes.Code]string{
+	codes.Unauthenticated: "UNAUTHENTICATED", codes.PermissionDenied: "PERMISSION_DENIED",
+	codes.ResourceExhausted: "RESOURCE_EXHAUSTED", codes.Unavailable: "UNAVAILABLE",
+	codes.InvalidArgument: "INVALID_ARGUMENT", codes.DeadlineExceeded: "DEADLINE_EXCEEDED", codes.Internal: "INTERNAL",
+}
+
+func handshakeStatus(e *bus.Error) int {
+	switch rpc.Code(e.Reason) {
+	case codes.Unauthenticated:
+		return http.StatusUnauthorized
+	case codes.PermissionDenied:
+		return http.StatusForbidden
+	case codes.ResourceExhausted:
+		return http.StatusTooManyRequests
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return http.StatusServiceUnavailable
+	case codes.InvalidArgument:
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}
+
+// headerHas says whether a comma-separated header has the token, in any case.
+func headerHas(r *http.Request, name, token string) bool {
+	for _, line := range r.Header.Values(name) {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,237 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// do carries out a command and answers it.
+func (s *session) do(f *edgev1.ClientFrame) {
+	id := f.GetId()
+	if c, ok := f.GetCommand().(*edgev1.ClientFrame_Connect); ok {
+		s.connect(id, c.Connect)
+		return
+	}
+	who := s.identity.Load()
+	if who == nil {
+		s.refuse(bus.ErrNotConnected)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	defer cancel()
+	var err error
+	switch c := f.GetCommand().(type) {
+	case *edgev1.ClientFrame_Subscribe:
+		err = s.subscribe(ctx, id, who, c.Subscribe)
+	case *edgev1.ClientFrame_Unsubscribe:
+		err = s.unsubscribe(id, c.Unsubscribe)
+	case *edgev1.ClientFrame_Publish:
+		err = s.publish(ctx, id, who, c.Publish)
+	case *edgev1.ClientFrame_History:
+		err = s.history(ctx, id, who, c.History)
+	case *edgev1.ClientFrame_Presence:
+		err = s.presence(ctx, id, who, c.Presence)
+	case *edgev1.ClientFrame_Refresh:
+		err = s.refresh(ctx, id, who, c.Refresh)
+	case *edgev1.ClientFrame_Ping:
+		s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Pong{Pong: &edgev1.Pong{}}})
+	default:
+		err = bus.ErrProtocol.With("the frame has no command; it is one of connect, subscribe, unsubscribe, publish, history, presence, refresh, ping", nil)
+	}
+	if err != nil {
+		e := rpc.FromError(err)
+		s.owner.metrics.refuse(e)
+		s.replyError(id, e)
+	}
+}
+
+func (s *session) connect(id uint32, c *edgev1.Connect) {
+	if s.identity.Load() != nil {
+		s.replyError(id, bus.ErrAlreadyConnected)
+		return
+	}
+	var bad bus.Invalid
+	if len(c.GetName()) > 64 {
+		bad.Add("connect.name", "has %d bytes, the limit is 64", len(c.GetName()))
+	}
+	if n := len(c.GetSubscriptions()); n > s.owner.cfg.Subscriptions {
+		bad.Add("connect.subscriptions", "has %d entries, the limit is %d", n, s.owner.cfg.Subscriptions)
+	}
+	if err := bad.Err(); err != nil {
+		s.refuse(rpc.FromError(err))
+		return
+	}
+	if c.GetToken() == "" {
+		s.refuse(bus.ErrTokenMissing.With("connect.token is empty", nil))
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	who, err := s.owner.tokens.validate(ctx, c.GetToken())
+	cancel()
+	if err != nil {
+		e := rpc.FromError(err)
+		s.owner.metrics.refuse(e)
+		s.refuse(e)
+		return
+	}
+	s.open(id, who, c.GetSubscriptions())
+}
+
+// open makes the session the identity's: it follows the identity's own addresses and those asked for,
+// answers, replays, and lets messages through.
+func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe) {
+	e := s.owner
+	if !time.Now().Before(who.Expires) {
+		s.refuse(bus.ErrTokenExpired)
+		return
+	}
+	s.client = who.Client
+	own := who.Own()
+	subs := make([]*subscription, 0, len(own)+len(wanted))
+	for _, a := range own {
+		subs = append(subs, &subscription{session: s, address: a})
+	}
+	results := make([]*edgev1.SubscriptionResult, len(wanted))
+	asked := make([]*request, len(wanted))
+	for i, w := range wanted {
+		req, err := s.request(who, w, subs)
+		if err != nil {
+			results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Error{Error: rpc.ErrorProto(err)}}
+			continue
+		}
+		asked[i] = req
+		subs = append(subs, req.sub)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
+	defer cancel()
+	positions, err := s.follow(ctx, who, subs)
+	if err != nil {
+		s.refuse(rpc.FromError(err))
+		return
+	}
+	s.identity.Store(who)
+	s.expires.Store(expirySecond(who.Expires))
+	for i, req := range asked {
+		if req != nil {
+			results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{
+				Subscribed: req.answer(positions[indexOf(subs, req.sub)]),
+			}}
+		}
+	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: &edgev1.Connected{
+		Connection:     s.id,
+		Client:         who.Client,
+		User:           who.User,
+		ExpireTime:     timestamppb.New(who.Expires),
+		PingIntervalMs: uint32(e.cfg.PingInterval.Milliseconds()), //nolint:gosec // checked by validate
+		Node:           e.cfg.Node,
+		Subscriptions:  results,
+	}}})
+	for i := range own {
+		s.shard.flip(subs[i], positions[i])
+	}
+	for _, req := range asked {
+		if req != nil {
+			s.start(req, positions[indexOf(subs, req.sub)])
+		}
+	}
+}
+
+// expirySecond is the first whole second at which the token counts as expired.
+func expirySecond(t time.Time) int64 {
+	if t.Nanosecond() > 0 {
+		return t.Unix() + 1
+	}
+	return t.Unix()
+}
+
+func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.PublishRequest) error {
+	to, err := bus.ParseAddress(req.GetTo())
+	if err != nil {
+		return err
+	}
+	if err := who.Check(bus.Publish, to); err != nil {
+		return err
+	}
+	req.From = &publishv1.Sender{Client: who.Client, User: who.User}
+	req.ExcludeConnection = ""
+	if req.GetExcludeSender() {
+		req.ExcludeConnection = s.id
+	}
+	resp, err := s.owner.publish.Publish(ctx, req)
+	if err != nil {
+		return rpc.Unreachable(err, bus.ErrUnavailable)
+	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Published{Published: resp}})
+	return nil
+}
+
+func (s *session) history(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.ListMessagesRequest) error {
+	if err := checkAddress(who, bus.History, req.GetAddress()); err != nil {
+		return err
+	}
+	resp, err := s.owner.channels.ListMessages(ctx, req)
+	if err != nil {
+		return rpc.Unreachable(err, bus.ErrUnavailable)
+	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_History{History: resp}})
+	return nil
+}
+
+func (s *session) presence(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.ListMembersRequest) error {
+	if err := checkAddress(who, bus.Presence, req.GetAddress()); err != nil {
+		return err
+	}
+	resp, err := s.owner.channels.ListMembers(ctx, req)
+	if err != nil {
+		return rpc.Unreachable(err, bus.ErrUnavailable)
+	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Presence{Presence: resp}})
+	return nil
+}
+
+func checkAddress(who *bus.Identity, action bus.Action, address string) error {
+	a, err := bus.ParseAddress(address)
+	if err != nil {
+		return err
+	}
+	return who.Check(action, a)
+}
+
+// refresh replaces the token. The new one must be of the same client, user and session, and what it does
+// not grant any more is left.
+func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
+	who, err := s.owner.tokens.validate(ctx, req.GetToken())
+	if err != nil {
+		return err
+	}
+	if who.Client != old.Client || who.User != old.User || who.Session != old.Session {
+		s.refuse(bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
+		return nil
+	}
+	s.identity.Store(who)
+	s.expires.Store(expirySecond(who.Expires))
+	var lost []*subscription
+	for _, sub := range s.subs {
+		if !who.Allows(bus.Subscribe, sub.address) {
+			lost = append(lost, sub)
+		}
+	}
+	for _, sub := range lost {
+		s.leave(sub)
+		s.reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
+			Unsubscribed: &publishv1.Unsubscribed{Address: sub.address.String()},
+		}})
+	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
+		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires)},
+	}})
+	return nil
+}

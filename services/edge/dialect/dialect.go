@@ -1,0 +1,98 @@
+// Package dialect is what the edge asks of a WebSocket protocol. The native
+// frames (trunkline.edge.v1) are the language between a session and every
+// dialect: an older protocol is a translation from and to them.
+package dialect
+
+import (
+	"net/http"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Opcode is the type of a WebSocket message (RFC 6455, section 11.8).
+type Opcode byte
+
+// The opcodes of data frames.
+const (
+	Text   Opcode = 1
+	Binary Opcode = 2
+)
+
+// Dialect is one WebSocket protocol in one encoding. It keeps nothing about a connection, so
+// that encoded bytes are shared by all of them, and may be used concurrently.
+type Dialect interface {
+	// Name labels metrics and logs.
+	Name() string
+	// Hello reads a handshake; false when it is not for this dialect.
+	Hello(r *http.Request) (Hello, bool)
+	// Decode reads a client's frame, whose text is known to be UTF-8. It returns nil for a frame
+	// that the protocol ignores, and an *bus.Error for one that breaks it.
+	Decode(op Opcode, data []byte) (*edgev1.ClientFrame, error)
+	// Opcode is the type of every frame the server sends.
+	Opcode() Opcode
+	// Reply appends the payload of an answer or event to dst; it returns nil when the protocol has no words for it.
+	Reply(dst []byte, f *edgev1.ServerFrame) []byte
+	// Message appends the payload of a message to dst; it returns nil when the protocol has no words for it.
+	Message(dst []byte, m *bus.Message) []byte
+	// Close returns the code and the text of the close frame for a refusal; code 0 means a close frame without one.
+	Close(e *bus.Error) (code int, text string)
+}
+
+// Hello is what a handshake says.
+type Hello struct {
+	// Subprotocol is echoed; empty for none.
+	Subprotocol string
+	// Token is the credential in the handshake; empty when there is none.
+	Token string
+	// Connect opens the session with Token at once; otherwise the first frame must be a connect.
+	Connect bool
+	// RefuseLate refuses a bad token with a close frame after the upgrade, as an older protocol
+	// did, instead of an HTTP status.
+	RefuseLate bool
+}
+
+// ErrWrongOpcode is a text frame where the subprotocol speaks binary, or the reverse.
+var ErrWrongOpcode = bus.ErrUnsupportedMediaType.With(
+	"trunkline.v1.json speaks text frames and trunkline.v1.proto binary ones", map[string]string{"close": "1003"})
+
+// CloseCode returns the close code of a refusal. Codes 4400 to 4499 mean "do not come back
+// unchanged", 4500 to 4599 "come back"; the others are those of RFC 6455, section 7.4.1.
+func CloseCode(e *bus.Error) int {
+	switch e.Metadata["close"] {
+	case "1003":
+		return 1003
+	case "1007":
+		return 1007
+	}
+	if code, ok := closeCodes[e.Reason]; ok {
+		return code
+	}
+	if e.RetryAfter > 0 {
+		return 4503
+	}
+	return 4400
+}
+
+// closeCodes is the table of docs/errors.md.
+var closeCodes = map[string]int{
+	bus.ErrTokenMissing.Reason:      4401,
+	bus.ErrTokenInvalid.Reason:      4401,
+	bus.ErrTokenExpired.Reason:      4402,
+	bus.ErrTokenRevoked.Reason:      4401,
+	bus.ErrNotConnected.Reason:      4401,
+	bus.ErrOriginRefused.Reason:     4403,
+	bus.ErrPermissionDenied.Reason:  4403,
+	bus.ErrConnectTimeout.Reason:    4408,
+	bus.ErrMessageTooLarge.Reason:   4413,
+	bus.ErrSubscriptionLimit.Reason: 4413,
+	bus.ErrRateLimited.Reason:       4429,
+	bus.ErrConnectionLimit.Reason:   4429,
+	bus.ErrInternal.Reason:          4500,
+	bus.ErrDraining.Reason:          4503,
+	bus.ErrStoreUnavailable.Reason:  4503,
+	bus.ErrAuthUnavailable.Reason:   4503,
+	bus.ErrUnavailable.Reason:       4503,
+	bus.ErrIdleTimeout.Reason:       4504,
+	bus.ErrSlowConsumer.Reason:      4508,
+}

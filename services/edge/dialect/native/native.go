@@ -1,0 +1,74 @@
+// Package native is Trunkline's own WebSocket protocol: the frames of trunkline.edge.v1 as JSON text
+// (subprotocol trunkline.v1.json) or as protobuf (trunkline.v1.proto). docs/protocol.md shows every frame.
+package native
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/payload"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// The subprotocols, as a client offers them.
+const (
+	SubprotocolJSON  = "trunkline.v1.json"
+	SubprotocolProto = "trunkline.v1.proto"
+)
+
+// Offered returns the subprotocols of a handshake in the client's order.
+func offered(r *http.Request) []string {
+	var names []string
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for name := range strings.SplitSeq(line, ",") {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	return names
+}
+
+// hello takes the handshake when the client prefers the subprotocol over our other one.
+func hello(r *http.Request, name, other string) (dialect.Hello, bool) {
+	names := offered(r)
+	at := slices.Index(names, name)
+	rival := slices.Index(names, other)
+	if at < 0 || rival >= 0 && rival < at {
+		return dialect.Hello{}, false
+	}
+	return withToken(r, dialect.Hello{Subprotocol: name}), true
+}
+
+// withToken takes the token from the authorization header or, because browsers cannot set
+// one, from the query.
+func withToken(r *http.Request, h dialect.Hello) dialect.Hello {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "bearer") {
+		h.Token = strings.TrimSpace(token)
+	}
+	if h.Token == "" {
+		h.Token = r.URL.Query().Get("token")
+	}
+	h.Connect = h.Token != ""
+	return h
+}
+
+// closing is the close frame of both encodings: the code of the catalogue and the reason's name.
+func closing(e *bus.Error) (int, string) { return dialect.CloseCode(e), e.Reason }
+
+// decodeError gives an error of the payload codec its reason.
+func decodeError(err error) error {
+	var bad *payload.Error
+	if !errors.As(err, &bad) {
+		return bus.ErrProtocol.Wrap(err)
+	}
+	switch bad.Kind {
+	case payload.Unknown:
+		return bus.ErrUnknownField.With(bad.Message, map[string]string{"field": bad.Name})
+	case payload.Field:
+		return bus.ErrFieldInvalid.With(bad.Message, nil)
+	}
+	return bus.ErrInvalidJSON.With(bad.Message, nil)
+}

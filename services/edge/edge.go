@@ -1,0 +1,218 @@
+// Package edge holds the WebSocket connections: it validates each one's token by a gRPC call, follows
+// the addresses that its clients ask for, and writes each message once in every encoding to
+// all of them.
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// Store is what an edge needs of a store.
+type Store interface {
+	bus.Feeds
+	bus.Log
+	bus.Roster
+}
+
+// Conns are the connections to the other roles.
+type Conns struct {
+	Auth, Publish grpc.ClientConnInterface
+}
+
+// Edge holds WebSocket connections. Its handlers may be used concurrently, and accept only while Run runs.
+type Edge struct {
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	slots    []dialect.Dialect
+	hub      *hub
+	tail     *tail.Tail
+	origins  *origins
+	limits   *limits
+	roster   *roster
+	tokens   *validator
+	publish  publishv1.PublishServiceClient
+	channels publishv1.ChannelServiceClient
+	upgrader websocket.Upgrader
+
+	next     atomic.Uint64 // spreads connections over the shards
+	accept   sync.RWMutex  // held for reading by a handshake that counts itself in sessions
+	open     bool          // guarded by accept
+	sessions sync.WaitGroup
+	writers  sync.WaitGroup
+}
+
+// New returns an edge that speaks the dialects. A dialect's place in the list is its label in the hub.
+func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Edge, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	origins, err := newOrigins(cfg.AllowedOrigins, cfg.DevLoopback)
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{
+		cfg:      cfg,
+		log:      log,
+		metrics:  newMetrics(reg),
+		slots:    dialects,
+		origins:  origins,
+		limits:   newLimits(cfg.Connections, cfg.ConnectionsPerIP),
+		publish:  publishv1.NewPublishServiceClient(conns.Publish),
+		channels: publishv1.NewChannelServiceClient(conns.Publish),
+		upgrader: websocket.Upgrader{
+			HandshakeTimeout: 5 * time.Second,
+			// Small: an idle connection keeps its read buffer. Frames are read through it into pooled buffers.
+			ReadBufferSize:  256,
+			WriteBufferSize: 256,
+			WriteBufferPool: &sync.Pool{},
+			CheckOrigin:     func(*http.Request) bool { return true }, // checked before, with the reason told
+		},
+	}
+	e.hub = newHub(e)
+	e.tokens = &validator{auth: authv1.NewAuthServiceClient(conns.Auth), timeout: cfg.CallTimeout, metrics: e.metrics}
+	e.roster = newRoster(store, func(a bus.Address) bool { return cfg.Namespaces.For(a).Presence }, cfg.CallTimeout, log)
+	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revoked: e.revoked, gaps: e.metrics.gaps},
+		tail.Config{Namespaces: cfg.Namespaces, Log: log})
+	return e, nil
+}
+
+// Connections returns how many connections there are.
+func (e *Edge) Connections() int64 { return int64(e.limits.connections()) }
+
+// Ready returns nil while messages are known to reach this edge, and otherwise says why not.
+func (e *Edge) Ready() error {
+	e.accept.RLock()
+	defer e.accept.RUnlock()
+	if !e.open {
+		return bus.ErrDraining
+	}
+	return e.tail.Ready()
+}
+
+// Run serves until ctx ends. Then it accepts nobody any more, tells the clients to move, spread over
+// the drain window, waits for them until the grace ends, and returns nil.
+func (e *Edge) Run(ctx context.Context) error {
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, inner := errgroup.WithContext(inner)
+	g.Go(func() error { return e.tail.Run(inner) })
+	g.Go(func() error { return e.hub.run(inner) })
+	g.Go(func() error { return e.roster.run(inner) })
+	g.Go(func() error { return e.followRevocations(inner) })
+	e.setOpen(true)
+	select {
+	case <-ctx.Done():
+	case <-inner.Done():
+	}
+	e.drain()
+	e.tokens.running.Wait()
+	stop()
+	return g.Wait()
+}
+
+func (e *Edge) setOpen(open bool) {
+	e.accept.Lock()
+	defer e.accept.Unlock()
+	e.open = open
+}
+
+// enter counts a session in, unless the edge is draining.
+func (e *Edge) enter() bool {
+	e.accept.RLock()
+	defer e.accept.RUnlock()
+	if e.open {
+		e.sessions.Add(1)
+	}
+	return e.open
+}
+
+// drain ends all sessions: the close frames are spread over the window, so that the clients do not
+// all knock on the next door at once.
+func (e *Edge) drain() {
+	e.setOpen(false)
+	var all []*session
+	e.hub.sessions(func(s *session) { all = append(all, s) })
+	window := min(e.cfg.DrainWindow, time.Duration(len(all))*time.Millisecond)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	start := time.Now()
+	for i := 0; i < len(all); {
+		due := len(all)
+		if passed := time.Since(start); passed < window {
+			due = int(float64(len(all)) * float64(passed) / float64(window))
+		}
+		for ; i < due; i++ {
+			all[i].refuse(bus.ErrDraining)
+		}
+		if i < len(all) {
+			<-ticker.C
+		}
+	}
+	gone := make(chan struct{})
+	go func() {
+		e.sessions.Wait()
+		e.writers.Wait()
+		close(gone)
+	}()
+	timer := time.NewTimer(e.cfg.DrainGrace)
+	defer timer.Stop()
+	select {
+	case <-gone:
+	case <-timer.C:
+		e.hub.sessions(func(s *session) { _ = s.Conn.Close() })
+		<-gone
+	}
+}
+
+// followRevocations follows the address on which revocations are announced, trying until it succeeds.
+func (e *Edge) followRevocations(ctx context.Context) error {
+	for ctx.Err() == nil {
+		call, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+		_, err := e.tail.Acquire(call, bus.Revoked)
+		cancel()
+		if err == nil {
+			<-ctx.Done()
+			e.tail.Release(bus.Revoked)
+			return nil
+		}
+		e.log.Warn("cannot follow revocations yet", "error", err.Error())
+	}
+	return nil
+}
+
+// revoked ends the sessions whose tokens a revocation refuses.
+func (e *Edge) revoked(m *bus.Message) {
+	var r bus.Revocation
+	if err := json.Unmarshal(m.Data, &r); err != nil {
+		e.log.Warn("a revocation cannot be read", "error", err.Error())
+		return
+	}
+	e.hub.sessions(func(s *session) {
+		if id := s.identity.Load(); id != nil && r.Refuses(id) {
+			s.refuse(bus.ErrTokenRevoked)
+		}
+	})
+}
+
+func (e *Edge) gapParcel(g bus.Gap) *parcel {
+	return &parcel{gap: &g, frames: make([]atomic.Pointer[[]byte], len(e.slots))}
+}

@@ -1,0 +1,74 @@
+package edge
+
+import (
+	"encoding/binary"
+
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// headerRoom is the longest header of an unmasked frame (RFC 6455, section 5.2).
+const headerRoom = 10
+
+// opcodes of control frames (RFC 6455, section 11.8).
+const (
+	opClose = 8
+	opPing  = 9
+	opPong  = 10
+)
+
+// finBit marks the last, here the only, frame of a message.
+const finBit = 0x80
+
+// frame encodes a payload behind room for its header and returns the whole frame. encode appends to its
+// argument and returns nil when there is nothing to send; frame then returns nil too.
+func frame(op dialect.Opcode, size int, encode func(dst []byte) []byte) []byte {
+	buf := make([]byte, headerRoom, headerRoom+size)
+	buf = encode(buf)
+	if buf == nil {
+		return nil
+	}
+	return seal(byte(op), buf)
+}
+
+// seal writes the header right before the payload that stands behind headerRoom.
+func seal(op byte, buf []byte) []byte {
+	n := len(buf) - headerRoom
+	start := headerRoom - 2
+	switch {
+	case n > 0xFFFF:
+		start = headerRoom - 10
+		buf[start+1] = 127
+		binary.BigEndian.PutUint64(buf[start+2:], uint64(n)) //nolint:gosec // a length is not negative
+	case n > 125:
+		start = headerRoom - 4
+		buf[start+1] = 126
+		binary.BigEndian.PutUint16(buf[start+2:], uint16(n)) //nolint:gosec // checked above
+	default:
+		buf[start+1] = byte(n)
+	}
+	buf[start] = finBit | op
+	return buf[start:]
+}
+
+// controlFrame builds a close, ping or pong frame; the payload is cut at 125 bytes (RFC 6455, section 5.5).
+func controlFrame(op byte, payload []byte) []byte {
+	if len(payload) > 125 {
+		payload = payload[:125]
+	}
+	return append([]byte{finBit | op, byte(len(payload))}, payload...)
+}
+
+// closeFrame builds a close frame; code 0 makes one without a code.
+func closeFrame(code int, text string) []byte {
+	if code == 0 {
+		return controlFrame(opClose, nil)
+	}
+	if len(text) > 123 {
+		text = text[:123]
+	}
+	payload := binary.BigEndian.AppendUint16(nil, uint16(code)) //nolint:gosec // close codes are below 5000
+	return controlFrame(opClose, append(payload, text...))
+}
+
+// pingFrame is the same for everybody.
+var pingFrame = controlFrame(opPing, nil)

@@ -1,0 +1,173 @@
+package edge
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// hub hands messages to sessions. It is sharded by core: a connection belongs to one shard, a shard is one
+// goroutine. An address that has subscribers in a shard is a group there. What arrives for a shard while it
+// is writing is merged in the next round, so merging grows with the load and delays nothing.
+type hub struct {
+	shards []*shard
+
+	mu    sync.RWMutex
+	index map[bus.Address]uint64 // which shards have a group, by bit
+}
+
+// maxShards is what fits the index's bits.
+const maxShards = 64
+
+func newHub(owner *Edge) *hub {
+	h := &hub{index: make(map[bus.Address]uint64)}
+	for i := range min(runtime.GOMAXPROCS(0), maxShards) {
+		h.shards = append(h.shards, newShard(h, owner, i))
+	}
+	return h
+}
+
+// parcel is one message or gap on its way through the shards. Its bytes are made once for each dialect that needs them.
+type parcel struct {
+	m   *bus.Message
+	gap *bus.Gap
+
+	mu     sync.Mutex
+	frames []atomic.Pointer[[]byte] // by dialect; framed, empty when the dialect has no words for it
+}
+
+func (p *parcel) address() bus.Address {
+	if p.m != nil {
+		return p.m.To
+	}
+	return p.gap.Address
+}
+
+// bytes returns the frame for a dialect.
+func (p *parcel) bytes(d dialect.Dialect, slot int) []byte {
+	if f := p.frames[slot].Load(); f != nil {
+		return *f
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.frames[slot].Load(); f != nil {
+		return *f
+	}
+	f := p.encode(d)
+	p.frames[slot].Store(&f)
+	return f
+}
+
+func (p *parcel) encode(d dialect.Dialect) []byte {
+	if p.m != nil {
+		return messageFrame(d, p.m)
+	}
+	return replyFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: gapProto(*p.gap)}})
+}
+
+// frameOverhead is what a message's metadata costs in an encoding, about.
+const frameOverhead = 256
+
+func messageFrame(d dialect.Dialect, m *bus.Message) []byte {
+	return frame(d.Opcode(), len(m.Data)+frameOverhead, func(dst []byte) []byte { return d.Message(dst, m) })
+}
+
+func replyFrame(d dialect.Dialect, f *edgev1.ServerFrame) []byte {
+	return frame(d.Opcode(), frameOverhead, func(dst []byte) []byte { return d.Reply(dst, f) })
+}
+
+func gapProto(g bus.Gap) *publishv1.Gap {
+	return &publishv1.Gap{
+		Address: g.Address.String(),
+		From:    positionProto(g.From),
+		To:      positionProto(g.To),
+		Reason:  string(g.Reason),
+	}
+}
+
+func positionProto(p bus.Position) *publishv1.Position {
+	if p.IsZero() {
+		return nil
+	}
+	return &publishv1.Position{Epoch: p.Epoch, Offset: p.Offset}
+}
+
+// sink is what the tail hands messages to.
+type sink struct {
+	hub     *hub
+	slots   int
+	revoked func(*bus.Message)
+	gaps    prometheus.Counter
+}
+
+// Deliver puts a message into every shard that has subscribers for it.
+func (s sink) Deliver(m *bus.Message) {
+	if m.To == bus.Revoked {
+		s.revoked(m)
+		return
+	}
+	s.hub.spread(&parcel{m: m, frames: make([]atomic.Pointer[[]byte], s.slots)})
+}
+
+// Gap puts a gap into every shard that has subscribers for it.
+func (s sink) Gap(g bus.Gap) {
+	s.gaps.Inc()
+	s.hub.spread(&parcel{gap: &g, frames: make([]atomic.Pointer[[]byte], s.slots)})
+}
+
+func (h *hub) spread(p *parcel) {
+	h.mu.RLock()
+	bits := h.index[p.address()]
+	h.mu.RUnlock()
+	for i := 0; bits != 0; i, bits = i+1, bits>>1 {
+		if bits&1 != 0 {
+			h.shards[i].enqueue(p)
+		}
+	}
+}
+
+// mark notes whether a shard has a group for the address.
+func (h *hub) mark(a bus.Address, shard int, has bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	bits := h.index[a]
+	if has {
+		bits |= 1 << shard
+	} else {
+		bits &^= 1 << shard
+	}
+	if bits == 0 {
+		delete(h.index, a)
+		return
+	}
+	h.index[a] = bits
+}
+
+// run runs the shards until ctx ends.
+func (h *hub) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, sh := range h.shards {
+		g.Go(func() error { return sh.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// sessions calls f for every session, shard by shard; f must not call the hub.
+func (h *hub) sessions(f func(*session)) {
+	for _, sh := range h.shards {
+		sh.mu.Lock()
+		for _, s := range sh.sessions {
+			f(s)
+		}
+		sh.mu.Unlock()
+	}
+}

@@ -1,0 +1,55 @@
+package edge
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// metrics are the edge's. Labels come from closed sets: a dialect's name, a reason.
+type metrics struct {
+	connections prometheus.Gauge
+	opened      *prometheus.CounterVec
+	closed      *prometheus.CounterVec
+	refused     *prometheus.CounterVec
+	sent        prometheus.Counter
+	gaps        prometheus.Counter
+	slow        prometheus.Counter
+	validations prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "trunkline_edge_connections", Help: "Open WebSocket connections.",
+		}),
+		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_edge_connections_opened_total", Help: "Accepted WebSocket connections.",
+		}, []string{"dialect"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_edge_connections_closed_total", Help: "Ended WebSocket connections, by reason.",
+		}, []string{"reason"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_edge_refusals_total", Help: "Refused handshakes and commands, by reason.",
+		}, []string{"reason"}),
+		sent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_messages_sent_total", Help: "Messages handed to connections.",
+		}),
+		gaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_gap_total", Help: "Gaps told to subscribers, one for each address.",
+		}),
+		slow: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_slow_consumers_total", Help: "Connections ended because they read too slowly.",
+		}),
+		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.validations)
+	}
+	return m
+}
+
+func (m *metrics) refuse(e *bus.Error) { m.refused.WithLabelValues(e.Reason).Inc() }

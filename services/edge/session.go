@@ -1,0 +1,236 @@
+package edge
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// session is the life of one connection. At any time one goroutine has it: the reader, on a small stack, which
+// hands each frame to a worker and ends, or the worker, which hands it back. Only that goroutine touches
+// what is not atomic or guarded by the shard.
+type session struct {
+	*transport
+	ws      *websocket.Conn
+	shard   *shard
+	slot    int // of its dialect
+	id      string
+	ip      string
+	subs    []*subscription
+	limiter rate.Limiter
+	client  string // set before the first subscription, and then never changed
+
+	identity atomic.Pointer[bus.Identity]
+	expires  atomic.Int64 // Unix seconds; 0 until connected
+	heard    atomic.Bool  // something came since the last ping
+	refused  atomic.Pointer[bus.Error]
+
+	place int    // in the shard's list; guarded by the shard
+	age   uint32 // seconds since the last ping, or since the accept; guarded by the shard
+}
+
+func (s *session) dialect() dialect.Dialect { return s.owner.slots[s.slot] }
+
+// push writes shared bytes. It never blocks and never takes the shard's lock.
+func (s *session) push(p []byte, a *attempt) {
+	if err := s.send(p, a); errors.Is(err, errSlow) {
+		s.owner.metrics.slow.Inc()
+		s.refuse(bus.ErrSlowConsumer)
+	}
+}
+
+// reply writes an answer or an event of this session alone.
+func (s *session) reply(f *edgev1.ServerFrame) {
+	if b := replyFrame(s.dialect(), f); len(b) > 0 {
+		s.push(b, nil)
+	}
+}
+
+// replyError answers a command with a refusal.
+func (s *session) replyError(id uint32, err error) {
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(err)}})
+}
+
+// join returns the frames of the parcels that this session may have.
+func (s *session) join(due []*parcel) []byte {
+	now := time.Now()
+	var out []byte
+	for _, p := range due {
+		if p.m != nil && (!p.m.For(s.client, s.id) || p.m.Expired(now)) {
+			continue
+		}
+		out = append(out, p.bytes(s.dialect(), s.slot)...)
+	}
+	return out
+}
+
+// refuse ends the session with a reason: an error event, then the close frame. The first reason counts.
+func (s *session) refuse(e *bus.Error) {
+	if !s.refused.CompareAndSwap(nil, e) {
+		return
+	}
+	last := replyFrame(s.dialect(), &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})
+	code, text := s.dialect().Close(e)
+	s.finish(append(last[:len(last):len(last)], closeFrame(code, text)...))
+}
+
+// buffers are for frames on their way from the reader to the worker.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// largeBuffer is what is not kept for the next frame.
+const largeBuffer = 64 << 10
+
+func free(b *bytes.Buffer) {
+	if b.Cap() <= largeBuffer {
+		b.Reset()
+		buffers.Put(b)
+	}
+}
+
+// read waits for a frame and hands it on. An idle connection is parked here, on a fresh goroutine's
+// small stack.
+func (s *session) read() {
+	for {
+		op, r, err := s.ws.NextReader()
+		if err != nil {
+			s.end(err)
+			return
+		}
+		s.heard.Store(true)
+		b := buffers.Get().(*bytes.Buffer)
+		if _, err := b.ReadFrom(r); err != nil {
+			free(b)
+			s.end(err)
+			return
+		}
+		if s.refused.Load() != nil {
+			free(b)
+			continue // wait for the client's close
+		}
+		go s.work(op, b)
+		return
+	}
+}
+
+// work does what a frame says and hands the session back to the reader.
+func (s *session) work(op int, b *bytes.Buffer) {
+	defer func() { go s.read() }()
+	defer free(b)
+	defer s.recovered()
+	if op == websocket.TextMessage && !utf8.Valid(b.Bytes()) {
+		s.refuse(errNotUTF8)
+		return
+	}
+	if !s.limiter.Allow() {
+		s.owner.metrics.refuse(bus.ErrRateLimited)
+		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
+		return
+	}
+	frame, err := s.dialect().Decode(dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2
+	if err != nil {
+		s.broken(err)
+		return
+	}
+	if frame != nil {
+		s.do(frame)
+	}
+}
+
+// recovered keeps a broken handler of one client from ending the others.
+func (s *session) recovered() {
+	if v := recover(); v != nil {
+		s.owner.log.Error("a command handler panicked", "connection", s.id, "panic", v)
+		s.refuse(bus.ErrInternal)
+	}
+}
+
+// broken answers a frame that is no command. Before connect it ends the connection.
+func (s *session) broken(err error) {
+	e := rpc.FromError(err)
+	if s.identity.Load() == nil || errors.Is(e, errWrongOpcode) {
+		s.refuse(e)
+		return
+	}
+	s.owner.metrics.refuse(e)
+	s.replyError(0, e)
+}
+
+// end cleans up after the last read. err says why there is nothing more to read.
+func (s *session) end(err error) {
+	defer s.owner.sessions.Done()
+	s.shard.detach(s.subs)
+	s.shard.remove(s)
+	addresses := make([]bus.Address, len(s.subs))
+	for i, sub := range s.subs {
+		addresses[i] = sub.address
+		s.owner.roster.leave(sub.address, s.id)
+	}
+	s.owner.tail.Release(addresses...)
+	s.owner.limits.leave(s.ip)
+	reason := "client"
+	if e := s.refused.Load(); e != nil {
+		reason = e.Reason
+	} else if err != nil && !websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+		reason = "lost"
+	}
+	s.owner.metrics.closed.WithLabelValues(reason).Inc()
+	s.owner.metrics.connections.Dec()
+	s.owner.log.Debug("connection ended", "connection", s.id, "reason", reason)
+	s.linger()
+}
+
+// linger closes the connection without losing the close frame that was written last: a socket
+// closed with unread bytes resets the connection (RFC 6455, section 7.1.1).
+func (s *session) linger() {
+	defer func() { _ = s.Conn.Close() }()
+	half, ok := s.Conn.(interface{ CloseWrite() error })
+	if !ok || s.failed() {
+		return
+	}
+	if half.CloseWrite() != nil {
+		return
+	}
+	_ = s.Conn.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, s.Conn, 1<<20)
+}
+
+// failed says whether writing has failed or a writer is still at it.
+func (t *transport) failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.finished = true // nothing more is accepted
+	return t.broken || t.draining
+}
+
+// pinged answers a client's ping, at most one at a time.
+func (s *session) pinged(payload string) error {
+	s.heard.Store(true)
+	if !s.limiter.Allow() {
+		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
+		return nil
+	}
+	if s.idle() {
+		s.push(controlFrame(opPong, []byte(payload)), nil)
+	}
+	return nil
+}
+
+func (s *session) ponged(string) error {
+	s.heard.Store(true)
+	return nil
+}
+
+var _ net.Conn = (*transport)(nil)

@@ -1,0 +1,261 @@
+package edge
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// shard is the part of the hub that one goroutine serves.
+type shard struct {
+	hub    *hub
+	owner  *Edge
+	number int
+	wake   chan struct{}
+
+	inbox struct {
+		sync.Mutex
+		list []*parcel
+	}
+
+	mu       sync.Mutex // guards what follows; a round holds it while it writes, which never waits
+	groups   map[bus.Address]*group
+	sessions []*session
+	touched  []*group
+	merged   [][]byte // by dialect, of the group being flushed
+	attempt  *attempt
+	sweeper  sweeper
+}
+
+// group is the subscribers of one address in one shard.
+type group struct {
+	address bus.Address
+	subs    []*subscription
+	due     []*parcel
+}
+
+// mergeLimit is how many bytes of one address are written to a connection at once.
+const mergeLimit = 64 << 10
+
+func newShard(h *hub, owner *Edge, number int) *shard {
+	return &shard{
+		hub: h, owner: owner, number: number,
+		wake:    make(chan struct{}, 1),
+		groups:  make(map[bus.Address]*group),
+		merged:  make([][]byte, len(owner.slots)),
+		attempt: newAttempt(),
+	}
+}
+
+func (sh *shard) enqueue(p *parcel) {
+	sh.inbox.Lock()
+	sh.inbox.list = append(sh.inbox.list, p)
+	first := len(sh.inbox.list) == 1
+	sh.inbox.Unlock()
+	if first {
+		select {
+		case sh.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (sh *shard) run(ctx context.Context) error {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	var spare []*parcel
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sh.wake:
+			sh.inbox.Lock()
+			list := sh.inbox.list
+			sh.inbox.list = spare[:0]
+			sh.inbox.Unlock()
+			sh.round(list)
+			clear(list)
+			spare = list
+		case now := <-ticker.C:
+			sh.sweep(now)
+		}
+	}
+}
+
+// round writes what is due, address by address.
+func (sh *shard) round(list []*parcel) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, p := range list {
+		g := sh.groups[p.address()]
+		if g == nil {
+			continue
+		}
+		if len(g.due) == 0 {
+			sh.touched = append(sh.touched, g)
+		}
+		g.due = append(g.due, p)
+	}
+	sent := 0
+	for i, g := range sh.touched {
+		sent += len(g.due) * len(g.subs)
+		sh.flush(g)
+		clear(g.due)
+		g.due = g.due[:0]
+		sh.touched[i] = nil
+	}
+	sh.touched = sh.touched[:0]
+	sh.owner.metrics.sent.Add(float64(sent))
+}
+
+// flush writes the due parcels of a group to its subscribers: the same bytes to each that may
+// have all of them, in pieces of at most mergeLimit.
+func (sh *shard) flush(g *group) {
+	plain := !special(g.due, time.Now())
+	for due := g.due; len(due) > 0; {
+		n := piece(due)
+		clear(sh.merged)
+		for _, sub := range g.subs {
+			sh.give(sub, due[:n], plain)
+		}
+		due = due[n:]
+	}
+}
+
+// piece says how many of the parcels are written at once.
+func piece(due []*parcel) int {
+	size := 0
+	for i, p := range due {
+		if p.m != nil {
+			size += len(p.m.Data) + frameOverhead
+		}
+		if size > mergeLimit && i > 0 {
+			return i
+		}
+	}
+	return len(due)
+}
+
+// special says whether some subscribers must not have some of the parcels.
+func special(due []*parcel, now time.Time) bool {
+	for _, p := range due {
+		if p.m != nil && (p.m.Selective() || p.m.Expired(now)) {
+			return true
+		}
+	}
+	return false
+}
+
+// give writes parcels to one subscriber.
+func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
+	if sub.holding {
+		sub.hold(due, sh.owner.cfg.HoldLimit)
+		return
+	}
+	if sub.catching {
+		sub.skipSeen(&due)
+	}
+	if len(due) == 0 {
+		return
+	}
+	slot := sub.session.slot
+	var out []byte
+	switch {
+	case !plain:
+		out = sub.session.join(due)
+	case sub.catching:
+		out = sh.join(due, slot)
+	default:
+		if sh.merged[slot] == nil {
+			sh.merged[slot] = sh.join(due, slot)
+		}
+		out = sh.merged[slot]
+	}
+	sub.catching = false
+	if len(out) > 0 {
+		sub.session.push(out, sh.attempt)
+	}
+}
+
+// join returns the frames of the parcels as one run of bytes that nobody changes.
+func (sh *shard) join(due []*parcel, slot int) []byte {
+	d := sh.owner.slots[slot]
+	if len(due) == 1 {
+		return nonNil(due[0].bytes(d, slot))
+	}
+	size := 0
+	for _, p := range due {
+		size += len(p.bytes(d, slot))
+	}
+	out := make([]byte, 0, size)
+	for _, p := range due {
+		out = append(out, p.bytes(d, slot)...)
+	}
+	return out
+}
+
+// nonNil tells "joined and empty" from "not joined yet".
+func nonNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// add puts a session into the shard's list.
+func (sh *shard) add(s *session) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s.place = len(sh.sessions)
+	sh.sessions = append(sh.sessions, s)
+}
+
+// remove takes it out again.
+func (sh *shard) remove(s *session) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	last := len(sh.sessions) - 1
+	moved := sh.sessions[last]
+	sh.sessions[s.place] = moved
+	moved.place = s.place
+	sh.sessions[last] = nil
+	sh.sessions = sh.sessions[:last]
+}
+
+// attach adds subscriptions, holding.
+func (sh *shard) attach(subs []*subscription) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, sub := range subs {
+		g := sh.groups[sub.address]
+		if g == nil {
+			g = &group{address: sub.address}
+			sh.groups[sub.address] = g
+			sh.hub.mark(sub.address, sh.number, true)
+		}
+		sub.holding = true
+		sub.place = len(g.subs)
+		g.subs = append(g.subs, sub)
+	}
+}
+
+// detach removes subscriptions; what is still due to them is dropped.
+func (sh *shard) detach(subs []*subscription) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, sub := range subs {
+		g := sh.groups[sub.address]
+		last := len(g.subs) - 1
+		moved := g.subs[last]
+		g.subs[sub.place] = moved
+		moved.place = sub.place
+		g.subs[last] = nil
+		g.subs = g.subs[:last]
+		if last == 0 {
+			delete(sh.groups, sub.address)
+			sh.hub.mark(sub.address, sh.number, false)
+		}
+	}
+}

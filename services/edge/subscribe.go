@@ -1,0 +1,184 @@
+package edge
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// request is a checked subscribe command.
+type request struct {
+	sub    *subscription
+	after  bus.Position
+	replay bool // after a position, or from the beginning
+}
+
+// request checks a subscribe command against the identity and what is subscribed already.
+func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscription) (*request, error) {
+	var bad bus.Invalid
+	a := bad.Address("address", c.GetAddress())
+	after := bus.Position{Epoch: c.GetAfter().GetEpoch(), Offset: c.GetAfter().GetOffset()}
+	if c.GetAfter() != nil && c.GetFromBeginning() {
+		bad.Add("from_beginning", "not together with after")
+	}
+	if c.GetAfter() != nil && after.Epoch == "" {
+		bad.Add("after.epoch", "is empty; give the position back as it came")
+	}
+	if err := bad.Err(); err != nil {
+		return nil, err
+	}
+	if err := who.Check(bus.Subscribe, a); err != nil {
+		return nil, err
+	}
+	req := &request{sub: &subscription{session: s, address: a}, after: after}
+	req.replay = (c.GetAfter() != nil || c.GetFromBeginning()) && s.owner.tail.Retention(a).Durable()
+	if req.replay {
+		if err := who.Check(bus.History, a); err != nil {
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(have, func(h *subscription) bool { return h.address == a }) {
+		return nil, bus.ErrFieldInvalid.With("address "+a.String()+" is subscribed already", map[string]string{"address": a.String()})
+	}
+	if len(have) >= s.owner.cfg.Subscriptions+len(who.Own()) {
+		return nil, bus.ErrSubscriptionLimit
+	}
+	return req, nil
+}
+
+// follow attaches subscriptions, holding, and follows their addresses. After an error nothing is left.
+func (s *session) follow(ctx context.Context, who *bus.Identity, subs []*subscription) ([]bus.Position, error) {
+	addresses := make([]bus.Address, len(subs))
+	for i, sub := range subs {
+		addresses[i] = sub.address
+	}
+	s.shard.attach(subs)
+	positions, err := s.owner.tail.Acquire(ctx, addresses...)
+	if err != nil {
+		s.shard.detach(subs)
+		return nil, err
+	}
+	s.subs = append(s.subs, subs...)
+	for _, sub := range subs {
+		s.owner.roster.join(sub.address, bus.Member{
+			Connection: s.id, Client: who.Client, User: who.User, Node: s.owner.cfg.Node, Joined: time.Now(),
+		})
+	}
+	return positions, nil
+}
+
+// answer says from where messages follow. What is to be replayed follows the answer.
+func (r *request) answer(at bus.Position) *publishv1.Subscribed {
+	p := &publishv1.Subscribed{Address: r.sub.address.String(), Position: positionProto(at)}
+	if r.replay {
+		p.Position = positionProto(r.after)
+		// Whether everything after it is still kept is known when it is read, and told by a gap then.
+		p.Recovered = r.after.Epoch == "" || r.after.Epoch == at.Epoch && r.after.Offset <= at.Offset
+	}
+	return p
+}
+
+// start replays what was asked for and lets messages through. More may arrive during the replay than is
+// held; the log has it, and is read again.
+func (s *session) start(req *request, at bus.Position) {
+	after := req.after
+	if !req.replay {
+		if s.shard.flip(req.sub, at) {
+			return
+		}
+		after = at
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
+	defer cancel()
+	for {
+		next, err := s.replay(ctx, req.sub.address, after)
+		if err != nil {
+			s.refuse(rpc.FromError(err))
+			return
+		}
+		if s.shard.flip(req.sub, next) {
+			return
+		}
+		after = next
+	}
+}
+
+// replayTimeout bounds one replay; a client that takes longer resumes from where it came to.
+const replayTimeout = time.Minute
+
+// replayPiece is how many bytes of a replay are written at once.
+const replayPiece = 32 << 10
+
+func (s *session) replay(ctx context.Context, a bus.Address, after bus.Position) (bus.Position, error) {
+	var out []byte
+	flush := func() error {
+		if len(out) == 0 {
+			return nil
+		}
+		if err := s.sendPaced(ctx, out); err != nil {
+			return err
+		}
+		out = nil
+		return nil
+	}
+	next, err := s.owner.tail.Replay(ctx, a, after, func(g bus.Gap) {
+		out = append(out, s.owner.gapParcel(g).bytes(s.dialect(), s.slot)...)
+	}, func(m *bus.Message) error {
+		if m.For(s.client, s.id) {
+			out = append(out, messageFrame(s.dialect(), m)...)
+		}
+		if len(out) < replayPiece {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return after, err
+	}
+	return next, flush()
+}
+
+func (s *session) subscribe(ctx context.Context, id uint32, who *bus.Identity, c *edgev1.Subscribe) error {
+	req, err := s.request(who, c, s.subs)
+	if err != nil {
+		return err
+	}
+	positions, err := s.follow(ctx, who, []*subscription{req.sub})
+	if err != nil {
+		return err
+	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Subscribed{Subscribed: req.answer(positions[0])}})
+	s.start(req, positions[0])
+	return nil
+}
+
+func (s *session) unsubscribe(id uint32, c *edgev1.Unsubscribe) error {
+	a, err := bus.ParseAddress(c.GetAddress())
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(s.subs, func(sub *subscription) bool { return sub.address == a })
+	if i < 0 {
+		return bus.ErrFieldInvalid.With("address "+a.String()+" is not subscribed", map[string]string{"address": a.String()})
+	}
+	s.leave(s.subs[i])
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Unsubscribed{
+		Unsubscribed: &publishv1.Unsubscribed{Address: a.String()},
+	}})
+	return nil
+}
+
+// leave ends one subscription.
+func (s *session) leave(sub *subscription) {
+	s.shard.detach([]*subscription{sub})
+	s.owner.tail.Release(sub.address)
+	s.owner.roster.leave(sub.address, s.id)
+	s.subs = slices.DeleteFunc(s.subs, func(other *subscription) bool { return other == sub })
+}
+
+func indexOf(subs []*subscription, sub *subscription) int { return slices.Index(subs, sub) }

@@ -1,0 +1,78 @@
+package edge
+
+import (
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// subscription is one session's place in a group. It begins holding: what arrives
+// is kept back while the session learns its position and replays. Fields are guarded by the shard's lock.
+type subscription struct {
+	session *session
+	address bus.Address
+	place   int // in the group
+
+	holding bool
+	missed  bool // more arrived than is held
+	held    []*parcel
+
+	// catching is set until the first message after the flip: what was already on its way
+	// through the shard may be part of the replay, and is skipped up to seen.
+	catching bool
+	seen     bus.Position
+}
+
+func (s *subscription) hold(due []*parcel, limit int) {
+	for _, p := range due {
+		if len(s.held) >= limit {
+			s.missed = true
+			return
+		}
+		s.held = append(s.held, p)
+	}
+}
+
+// skipSeen drops the leading parcels that the replay contained.
+func (s *subscription) skipSeen(due *[]*parcel) {
+	for len(*due) > 0 && s.replayed((*due)[0]) {
+		*due = (*due)[1:]
+	}
+}
+
+func (s *subscription) replayed(p *parcel) bool {
+	var at bus.Position
+	if p.m != nil {
+		at = p.m.Position
+	} else {
+		at = p.gap.To
+	}
+	return !at.IsZero() && at.Epoch == s.seen.Epoch && at.Offset <= s.seen.Offset
+}
+
+// flip ends holding: what is held and comes after the position is written, and from then on the
+// session gets messages as they arrive. It returns false when more was missed than is held
+// and the log has to be read again from the position.
+func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sub.missed && !seen.IsZero() {
+		sub.missed = false
+		sub.held = nil
+		return false
+	}
+	held := sub.held
+	sub.held = nil
+	sub.seen = seen
+	sub.skipSeen(&held)
+	if sub.missed { // of a live address: there is no log to read them from
+		held = append(held, sh.owner.gapParcel(bus.Gap{Address: sub.address, Reason: bus.GapSlow}))
+		sub.missed = false
+	}
+	sub.holding = false
+	sub.catching = !seen.IsZero()
+	if len(held) > 0 {
+		if out := sub.session.join(held); len(out) > 0 {
+			sub.session.push(out, sh.attempt)
+		}
+	}
+	return true
+}

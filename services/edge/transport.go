@@ -1,0 +1,264 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// transport is the connection below one WebSocket. Everything that is written goes through its lock,
+// gorilla's control frames too, so that nobody writes between the halves of a frame. A write never blocks: what the
+// kernel does not take at once becomes the backlog, and one goroutine, which lives only while there is a
+// backlog, writes it.
+type transport struct {
+	net.Conn
+	raw   syscall.RawConn // nil when the connection is not a plain socket
+	owner *Edge
+
+	mu       sync.Mutex
+	backlog  [][]byte
+	bytes    int
+	draining bool
+	finished bool // a close frame is the last thing in the backlog, or was written
+	broken   bool
+	room     chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
+}
+
+// errBroken says that the connection takes no more bytes.
+var errBroken = errors.New("connection is closed")
+
+// errSlow says that the backlog is full.
+var errSlow = errors.New("backlog is full")
+
+// take gives the transport its connection, before anything is written.
+func (t *transport) take(conn net.Conn) {
+	t.Conn = conn
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		t.raw, _ = tcp.SyscallConn()
+	}
+}
+
+// attempt is one non-blocking write. The closure is made once and used again, because a closure for each
+// write would be an allocation for each subscriber.
+type attempt struct {
+	p   []byte
+	n   int
+	err error
+	fn  func(fd uintptr) bool
+}
+
+func newAttempt() *attempt {
+	a := &attempt{}
+	a.fn = func(fd uintptr) bool {
+		a.n, a.err = syscall.Write(int(fd), a.p)
+		return true // never wait for the socket
+	}
+	return a
+}
+
+var attempts = sync.Pool{New: func() any { return newAttempt() }}
+
+func (a *attempt) write(raw syscall.RawConn, p []byte) (int, error) {
+	a.p = p
+	err := raw.Write(a.fn)
+	a.p = nil
+	if err != nil {
+		return 0, err
+	}
+	if a.err != nil {
+		if errors.Is(a.err, syscall.EAGAIN) || errors.Is(a.err, syscall.EINTR) {
+			return 0, nil
+		}
+		return 0, a.err
+	}
+	return a.n, nil
+}
+
+// Write is what gorilla writes with. It keeps no reference to p.
+func (t *transport) Write(p []byte) (int, error) {
+	c := append([]byte(nil), p...)
+	if err := t.send(c, nil); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// SetWriteDeadline does nothing: gorilla sets one with every control frame, and a deadline left behind
+// would fail the writes that never wait.
+func (t *transport) SetWriteDeadline(time.Time) error { return nil }
+
+// send writes whole frames. p must not change afterwards. a is the caller's attempt, or nil. It returns
+// errSlow when the client has more waiting than it may, and errBroken when nothing can be written any more.
+func (t *transport) send(p []byte, a *attempt) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.broken || t.finished {
+		return errBroken
+	}
+	return t.put(p, a)
+}
+
+func (t *transport) put(p []byte, a *attempt) error {
+	if !t.draining && t.raw != nil {
+		if a == nil {
+			a = attempts.Get().(*attempt)
+			defer attempts.Put(a)
+		}
+		n, err := a.write(t.raw, p)
+		if err != nil {
+			t.fail()
+			return errBroken
+		}
+		if n == len(p) {
+			return nil
+		}
+		p = p[n:]
+	}
+	if t.bytes+len(p) > t.owner.cfg.QueueBytes && t.bytes > 0 {
+		return errSlow
+	}
+	t.backlog = append(t.backlog, p)
+	t.bytes += len(p)
+	if !t.draining {
+		t.draining = true
+		t.owner.writers.Go(t.drain)
+	}
+	return nil
+}
+
+// idle says whether nothing is waiting to be written.
+func (t *transport) idle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.draining
+}
+
+// pacedBacklog is up to where a paced writer fills the backlog.
+const pacedBacklog = 128 << 10
+
+// sendPaced writes like send, but waits while the client is behind: for a replay, which goes at the
+// client's own pace.
+func (t *transport) sendPaced(ctx context.Context, p []byte) error {
+	for {
+		t.mu.Lock()
+		if t.broken || t.finished {
+			t.mu.Unlock()
+			return errBroken
+		}
+		if t.bytes <= pacedBacklog {
+			err := t.put(p, nil)
+			t.mu.Unlock()
+			return err
+		}
+		if t.room == nil {
+			t.room = make(chan struct{})
+		}
+		room := t.room
+		t.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return bus.ErrSlowConsumer
+		}
+	}
+}
+
+// makeRoom wakes a paced writer. The caller holds the lock.
+func (t *transport) makeRoom() {
+	if t.room != nil {
+		close(t.room)
+		t.room = nil
+	}
+}
+
+// finish drops what waits, except what is being written, and writes the close frame last.
+func (t *transport) finish(closeFrame []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.broken || t.finished {
+		return
+	}
+	for _, p := range t.backlog {
+		t.bytes -= len(p)
+	}
+	t.backlog = nil
+	t.bytes = 0
+	t.makeRoom()
+	if err := t.put(closeFrame, nil); err != nil {
+		return
+	}
+	t.finished = true
+	// The reader waits this long for the client's close frame, and then closes the connection.
+	_ = t.SetReadDeadline(time.Now().Add(closeWait))
+}
+
+// closeWait is how long a client has to answer a close frame.
+const closeWait = 3 * time.Second
+
+// fail breaks the connection; the reader finds out and cleans up. The caller holds the lock.
+func (t *transport) fail() {
+	t.broken = true
+	t.backlog = nil
+	t.makeRoom()
+	_ = t.SetReadDeadline(time.Unix(1, 0))
+}
+
+// drainChunk is how many bytes one writev is given at most.
+const drainChunk = 64 << 10
+
+// drain writes the backlog until it is empty.
+func (t *transport) drain() {
+	for {
+		chunk, size := t.next()
+		if chunk == nil {
+			return
+		}
+		err := t.Conn.SetWriteDeadline(time.Now().Add(t.owner.cfg.WriteTimeout))
+		if err == nil {
+			_, err = chunk.WriteTo(t.Conn)
+		}
+		if err == nil {
+			err = t.Conn.SetWriteDeadline(time.Time{})
+		}
+		if err == nil {
+			t.mu.Lock()
+			t.bytes = max(0, t.bytes-size)
+			t.makeRoom()
+			t.mu.Unlock()
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.owner.metrics.slow.Inc()
+		}
+		t.mu.Lock()
+		t.fail()
+		t.draining = false
+		t.mu.Unlock()
+		return
+	}
+}
+
+// next returns the next part of the backlog; nil when there is none, and the writer ends.
+func (t *transport) next() (net.Buffers, int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.backlog) == 0 || t.broken {
+		t.draining = false
+		t.backlog = nil
+		return nil, 0
+	}
+	n, size := 0, 0
+	for n < len(t.backlog) && (n == 0 || size+len(t.backlog[n]) <= drainChunk) {
+		size += len(t.backlog[n])
+		n++
+	}
+	chunk := net.Buffers(t.backlog[:n:n])
+	t.backlog = t.backlog[n:]
+	return chunk, size
+}
