@@ -1,0 +1,117 @@
+package memory
+
+import (
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// cell is what is known of one address. The part's lock guards it.
+type cell struct {
+	epoch  string
+	top    uint64
+	log    []*bus.Message // the offsets up to top, dense, oldest first
+	keep   bus.Retention  // of the last publish
+	used   time.Time
+	feeds  []*feed
+	keys   map[string]answer
+	oldest []string // the keys in the order they were used
+}
+
+// answer is what an idempotency key stands for.
+type answer struct {
+	digest  string
+	receipt bus.Receipt
+	until   time.Time
+}
+
+// epochMemory is how long the epoch of an address outlives its messages.
+const epochMemory = time.Hour
+
+func (c *cell) idle(now time.Time) bool {
+	c.age(now)
+	c.forget(now, 0)
+	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && now.Sub(c.used) > epochMemory
+}
+
+// first is the offset of the oldest message; top+1 when there is none.
+func (c *cell) first() uint64 { return c.top - uint64(len(c.log)) + 1 }
+
+func (c *cell) position(offset uint64) bus.Position {
+	return bus.Position{Epoch: c.epoch, Offset: offset}
+}
+
+// append gives the message the next position and keeps it.
+func (c *cell) append(m *bus.Message, keep bus.Retention) {
+	c.top++
+	m.Position = c.position(c.top)
+	c.keep = keep
+	c.log = append(c.log, m)
+	if over := len(c.log) - keep.Length; over > 0 {
+		clear(c.log[:over])
+		c.log = c.log[over:]
+	}
+}
+
+// age drops what is older than the retention.
+func (c *cell) age(now time.Time) {
+	n := 0
+	for n < len(c.log) && c.keep.Age > 0 && now.Sub(c.log[n].Published) > c.keep.Age {
+		c.log[n] = nil
+		n++
+	}
+	c.log = c.log[n:]
+}
+
+// repeat returns the first answer for a key; false when there is none.
+func (c *cell) repeat(p *bus.Publication, now time.Time) (bus.Receipt, bool, error) {
+	a, ok := c.keys[p.IdempotencyKey]
+	if !ok || now.After(a.until) {
+		return bus.Receipt{}, false, nil
+	}
+	if a.digest != p.Digest {
+		return bus.Receipt{}, false, bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
+	}
+	r := a.receipt
+	r.Duplicate = true
+	return r, true, nil
+}
+
+// remember keeps the answer for a key.
+func (c *cell) remember(p *bus.Publication, r bus.Receipt, now time.Time, limit int) {
+	if c.keys == nil {
+		c.keys = make(map[string]answer)
+	}
+	c.forget(now, limit-1)
+	c.keys[p.IdempotencyKey] = answer{digest: p.Digest, receipt: r, until: now.Add(p.Window)}
+	c.oldest = append(c.oldest, p.IdempotencyKey)
+}
+
+// forget drops keys whose time is over, and the oldest beyond limit; limit 0 means any number may stay.
+func (c *cell) forget(now time.Time, limit int) {
+	for len(c.oldest) > 0 {
+		key := c.oldest[0]
+		if limit > 0 && len(c.oldest) > limit || now.After(c.keys[key].until) {
+			delete(c.keys, key)
+			c.oldest = c.oldest[1:]
+			continue
+		}
+		return
+	}
+	c.oldest = nil
+}
+
+// page returns what is kept from an index on, oldest first.
+func (c *cell) page(index, limit int, now time.Time) bus.Page {
+	p := bus.Page{Top: c.position(c.top), Next: c.position(c.top)}
+	for ; index < len(c.log) && len(p.Messages) < limit; index++ {
+		if m := c.log[index]; !m.Expired(now) {
+			p.Messages = append(p.Messages, m)
+		}
+	}
+	if index < len(c.log) {
+		p.Next = c.position(c.first() + uint64(index) - 1) //nolint:gosec // an index is not negative
+		p.More = true
+	}
+	return p
+}

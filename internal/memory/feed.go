@@ -1,0 +1,144 @@
+package memory
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// feed is one set of subscriptions: a bounded queue between the publishers and the receiver.
+type feed struct {
+	store   *Store
+	running atomic.Bool
+	wake    chan struct{}
+
+	mu    sync.Mutex
+	queue []*bus.Message
+	lost  map[bus.Address]bool
+}
+
+var _ bus.Feed = (*feed)(nil)
+
+// NewFeed returns a feed without subscriptions.
+func (s *Store) NewFeed() bus.Feed {
+	return &feed{store: s, wake: make(chan struct{}, 1), lost: make(map[bus.Address]bool)}
+}
+
+// Subscribe adds addresses; what is published from then on waits for Run.
+func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
+	if err := ctx.Err(); err != nil {
+		return bus.ErrStoreUnavailable.Wrap(err)
+	}
+	for _, a := range addresses {
+		p := f.store.part(a)
+		p.mu.Lock()
+		c := p.cell(a)
+		if !c.has(f) {
+			// A new slice, because a publish may be reading the old one.
+			c.feeds = append(c.feeds[:len(c.feeds):len(c.feeds)], f)
+		}
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+func (c *cell) has(f *feed) bool {
+	for _, other := range c.feeds {
+		if other == f {
+			return true
+		}
+	}
+	return false
+}
+
+// Unsubscribe removes addresses.
+func (f *feed) Unsubscribe(addresses ...bus.Address) {
+	now := f.store.now()
+	for _, a := range addresses {
+		p := f.store.part(a)
+		p.mu.Lock()
+		if c := p.cells[a]; c != nil {
+			var rest []*feed
+			for _, other := range c.feeds {
+				if other != f {
+					rest = append(rest, other)
+				}
+			}
+			c.feeds = rest
+			if c.used.IsZero() && len(rest) == 0 {
+				delete(p.cells, a) // nothing was ever published or read
+			} else if c.idle(now) {
+				delete(p.cells, a)
+			}
+		}
+		p.mu.Unlock()
+	}
+}
+
+// put queues a message. It never waits: when the receiver is too far behind, the message is
+// dropped and the address counts as interrupted.
+func (f *feed) put(m *bus.Message) {
+	f.mu.Lock()
+	first := len(f.queue) == 0
+	if len(f.queue) >= f.store.cfg.FeedQueue {
+		f.lost[m.To] = true
+	} else {
+		f.queue = append(f.queue, m)
+	}
+	f.mu.Unlock()
+	if first {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run hands messages to the receiver until ctx ends.
+func (f *feed) Run(ctx context.Context, r bus.Receiver) error {
+	f.running.Store(true)
+	defer f.running.Store(false)
+	var spare []*bus.Message
+	for {
+		f.mu.Lock()
+		queue, lost := f.queue, f.lost
+		f.queue = spare[:0]
+		if len(lost) > 0 {
+			f.lost = make(map[bus.Address]bool)
+		}
+		f.mu.Unlock()
+		if len(lost) > 0 {
+			addresses := make([]bus.Address, 0, len(lost))
+			for a := range lost {
+				addresses = append(addresses, a)
+			}
+			r.Interrupted(addresses)
+		}
+		for _, m := range queue {
+			r.Deliver(m)
+		}
+		clear(queue)
+		spare = queue
+		if len(queue) > 0 {
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-f.wake:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Ready returns nil while Run runs: there is nothing between publisher and receiver that could break.
+func (f *feed) Ready() error {
+	if !f.running.Load() {
+		return bus.ErrStoreUnavailable.With("the feed is not running", nil)
+	}
+	return nil
+}

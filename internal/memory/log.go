@@ -1,0 +1,79 @@
+package memory
+
+import (
+	"context"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Since returns a page after a position.
+func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, after bus.Position, limit int) (bus.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.Page{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	part := s.part(to)
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	now := s.now()
+	c := part.cell(to)
+	c.used = now
+	if r.Durable() {
+		c.keep = r
+	}
+	c.age(now)
+	if after.IsZero() {
+		return c.page(0, limit, now), nil
+	}
+	if after.Epoch != c.epoch || after.Offset > c.top || after.Offset+1 < c.first() {
+		return c.page(0, limit, now), bus.ErrGap.With("", map[string]string{"address": to.String()})
+	}
+	return c.page(int(after.Offset+1-c.first()), limit, now), nil //nolint:gosec // at most the length of the log
+}
+
+// Latest returns a page before an offset, newest first.
+func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, before uint64, limit int) (bus.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.Page{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	part := s.part(to)
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	now := s.now()
+	c := part.cell(to)
+	c.used = now
+	if r.Durable() {
+		c.keep = r
+	}
+	c.age(now)
+	offset := c.top
+	if before > 0 && before <= c.top {
+		offset = before - 1
+	}
+	p := bus.Page{Top: c.position(c.top), Next: c.position(offset)}
+	for ; offset >= c.first() && offset > 0 && len(p.Messages) < limit; offset-- {
+		if m := c.log[offset-c.first()]; !m.Expired(now) {
+			p.Messages = append(p.Messages, m)
+		}
+		p.Next = c.position(offset)
+	}
+	p.More = offset >= c.first() && offset > 0
+	return p, nil
+}
+
+// Tops returns the newest positions.
+func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	now := s.now()
+	tops := make([]bus.Position, len(addresses))
+	for i, a := range addresses {
+		part := s.part(a)
+		part.mu.Lock()
+		c := part.cell(a)
+		c.used = now
+		tops[i] = c.position(c.top)
+		part.mu.Unlock()
+	}
+	return tops, nil
+}

@@ -1,0 +1,288 @@
+package memory
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// meta is everything that is not the log of an address.
+type meta struct {
+	mu       sync.Mutex
+	channels map[bus.Address]bus.Channel
+	members  map[bus.Address]map[string]bus.Member
+	nodes    map[string]livingNode
+	tokens   map[string]*token
+	revoked  map[bus.Subject]revocation
+}
+
+type livingNode struct {
+	bus.Node
+	heard time.Time
+}
+
+type token struct {
+	value []byte
+	used  bool
+	until time.Time
+}
+
+type revocation struct{ before, until time.Time }
+
+func (m *meta) init() {
+	m.channels = make(map[bus.Address]bus.Channel)
+	m.members = make(map[bus.Address]map[string]bus.Member)
+	m.nodes = make(map[string]livingNode)
+	m.tokens = make(map[string]*token)
+	m.revoked = make(map[bus.Subject]revocation)
+}
+
+func (m *meta) hasChannel(a bus.Address) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.channels[a]
+	return ok
+}
+
+// CreateChannel keeps a new channel.
+func (s *Store) CreateChannel(_ context.Context, c bus.Channel) error {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	if _, ok := s.meta.channels[c.Address]; ok {
+		return bus.ErrChannelExists.With("", map[string]string{"address": c.Address.String()})
+	}
+	s.meta.channels[c.Address] = c
+	return nil
+}
+
+// Channel returns a created channel.
+func (s *Store) Channel(_ context.Context, a bus.Address) (bus.Channel, error) {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	c, ok := s.meta.channels[a]
+	if !ok {
+		return bus.Channel{}, bus.ErrChannelNotFound.With("", map[string]string{"address": a.String()})
+	}
+	return c, nil
+}
+
+// ListChannels returns a page of created channels.
+func (s *Store) ListChannels(_ context.Context, after string, limit int) (bus.ChannelPage, error) {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	var page bus.ChannelPage
+	for a, c := range s.meta.channels {
+		if a.String() > after {
+			page.Channels = append(page.Channels, c)
+		}
+	}
+	slices.SortFunc(page.Channels, func(a, b bus.Channel) int { return strings.Compare(a.Address.String(), b.Address.String()) })
+	if len(page.Channels) > limit {
+		page.Channels = page.Channels[:limit]
+		page.More = true
+	}
+	return page, nil
+}
+
+// DeleteChannel removes a channel and what it has kept. Its subscriptions stay.
+func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
+	part := s.part(a)
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	if _, ok := s.meta.channels[a]; !ok {
+		return bus.ErrChannelNotFound.With("", map[string]string{"address": a.String()})
+	}
+	delete(s.meta.channels, a)
+	if c := part.cells[a]; c != nil {
+		part.cells[a] = &cell{epoch: newEpoch(), feeds: c.feeds, used: s.now()}
+	}
+	return nil
+}
+
+// Join adds a member.
+func (s *Store) Join(_ context.Context, to bus.Address, m bus.Member) error {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	if s.meta.members[to] == nil {
+		s.meta.members[to] = make(map[string]bus.Member)
+	}
+	s.meta.members[to][m.Connection] = m
+	if n, ok := s.meta.nodes[m.Node]; !ok {
+		s.meta.nodes[m.Node] = livingNode{Node: bus.Node{Name: m.Node}, heard: s.now()}
+	} else {
+		n.heard = s.now()
+		s.meta.nodes[m.Node] = n
+	}
+	return nil
+}
+
+// Leave removes a member.
+func (s *Store) Leave(_ context.Context, to bus.Address, connection string) error {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	delete(s.meta.members[to], connection)
+	if len(s.meta.members[to]) == 0 {
+		delete(s.meta.members, to)
+	}
+	return nil
+}
+
+// Members returns a page of the members whose nodes are alive, and forgets the others.
+func (s *Store) Members(_ context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	var page bus.MemberPage
+	for name, m := range s.meta.members[to] {
+		if n, ok := s.meta.nodes[m.Node]; !ok || s.now().Sub(n.heard) > bus.NodeTTL {
+			delete(s.meta.members[to], name)
+			continue
+		}
+		page.Total++
+		if name > after {
+			page.Members = append(page.Members, m)
+		}
+	}
+	slices.SortFunc(page.Members, func(a, b bus.Member) int { return strings.Compare(a.Connection, b.Connection) })
+	if len(page.Members) > limit {
+		page.Members = page.Members[:limit]
+		page.More = true
+	}
+	return page, nil
+}
+
+// Touch does nothing: the rosters are as alive as the process.
+func (s *Store) Touch(context.Context, []bus.Address) error { return nil }
+
+// Beat notes that a node is alive.
+func (s *Store) Beat(_ context.Context, n bus.Node) error {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	s.meta.nodes[n.Name] = livingNode{Node: n, heard: s.now()}
+	return nil
+}
+
+// Gone forgets a node and its members.
+func (s *Store) Gone(_ context.Context, name string) error {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	delete(s.meta.nodes, name)
+	for to, members := range s.meta.members {
+		for connection, m := range members {
+			if m.Node == name {
+				delete(members, connection)
+			}
+		}
+		if len(members) == 0 {
+			delete(s.meta.members, to)
+		}
+	}
+	return nil
+}
+
+// Nodes returns the living nodes.
+func (s *Store) Nodes(context.Context) ([]bus.Node, error) {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	var nodes []bus.Node
+	for name, n := range s.meta.nodes {
+		if s.now().Sub(n.heard) > bus.NodeTTL {
+			delete(s.meta.nodes, name)
+			continue
+		}
+		nodes = append(nodes, n.Node)
+	}
+	slices.SortFunc(nodes, func(a, b bus.Node) int { return strings.Compare(a.Name, b.Name) })
+	return nodes, nil
+}
+
+// SaveToken keeps a token.
+func (s *Store) SaveToken(_ context.Context, id string, value []byte, ttl time.Duration) error {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	now := s.now()
+	seen := 0
+	for name, t := range s.meta.tokens { // a few at a time, so that the cost of forgetting is spread
+		if now.After(t.until) {
+			delete(s.meta.tokens, name)
+		}
+		if seen++; seen >= 4 {
+			break
+		}
+	}
+	if t, ok := s.meta.tokens[id]; ok && !now.After(t.until) {
+		return bus.ErrTokenExists
+	}
+	s.meta.tokens[id] = &token{value: value, until: now.Add(ttl)}
+	return nil
+}
+
+// Token returns a token's value.
+func (s *Store) Token(_ context.Context, id string) ([]byte, error) {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	t, ok := s.meta.tokens[id]
+	if !ok || s.now().After(t.until) {
+		return nil, bus.ErrTokenNotFound
+	}
+	return t.value, nil
+}
+
+// UseToken returns a token's value and marks it used.
+func (s *Store) UseToken(_ context.Context, id string) ([]byte, bool, error) {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	t, ok := s.meta.tokens[id]
+	if !ok || s.now().After(t.until) {
+		return nil, false, bus.ErrTokenNotFound
+	}
+	used := t.used
+	t.used = true
+	return t.value, used, nil
+}
+
+// Revoke keeps a revocation and announces it.
+func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
+	s.meta.mu.Lock()
+	now := s.now()
+	for name, r := range s.meta.revoked {
+		if now.After(r.until) {
+			delete(s.meta.revoked, name)
+		}
+	}
+	if old, ok := s.meta.revoked[subject]; ok && old.before.After(before) {
+		before = old.before
+	}
+	s.meta.revoked[subject] = revocation{before: before, until: now.Add(ttl)}
+	s.meta.mu.Unlock()
+	data, err := json.Marshal(bus.Revocation{Kind: subject.Kind, ID: subject.ID, Before: before})
+	if err != nil {
+		return bus.ErrInternal.Wrap(err)
+	}
+	_, err = s.publish(&bus.Publication{Message: bus.Message{
+		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON, Published: now,
+	}})
+	return err
+}
+
+// RevokedBefore returns the times of the revocations.
+func (s *Store) RevokedBefore(_ context.Context, subjects []bus.Subject) ([]time.Time, error) {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	now := s.now()
+	times := make([]time.Time, len(subjects))
+	for i, subject := range subjects {
+		if r, ok := s.meta.revoked[subject]; ok && !now.After(r.until) {
+			times[i] = r.before
+		}
+	}
+	return times, nil
+}

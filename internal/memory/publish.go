@@ -1,0 +1,74 @@
+package memory
+
+import (
+	"context"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Publish checks, appends and fans out under the address's lock.
+func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.Receipt{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	return s.publish(&p)
+}
+
+// PublishAll publishes one after the other.
+func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
+	receipts := make([]bus.Receipt, len(ps))
+	errs := make([]error, len(ps))
+	for i := range ps {
+		receipts[i], errs[i] = s.Publish(ctx, ps[i])
+	}
+	return receipts, errs
+}
+
+func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
+	to := p.Message.To
+	now := s.now()
+	part := s.part(to)
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if p.RequireChannel && !s.meta.hasChannel(to.WithoutTopic()) {
+		return bus.Receipt{}, bus.ErrChannelNotFound.With("", map[string]string{"address": to.String()})
+	}
+	c := part.cells[to]
+	if c == nil {
+		if !p.Retention.Durable() && p.IdempotencyKey == "" {
+			return liveReceipt(p), nil // nobody listens and nothing is kept
+		}
+		part.sweepSome(now)
+		c = part.cell(to)
+	}
+	return c.publish(p, now, s.cfg.Keys)
+}
+
+func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt, error) {
+	if p.IdempotencyKey != "" {
+		if r, ok, err := c.repeat(p, now); ok || err != nil {
+			return r, err
+		}
+	}
+	c.used = now
+	m := p.Message
+	r := liveReceipt(p)
+	if p.Retention.Durable() {
+		c.age(now)
+		c.append(&m, p.Retention)
+		r.Position = m.Position
+		r.Durability = bus.Accepted
+	}
+	if p.IdempotencyKey != "" {
+		c.remember(p, r, now, keys)
+	}
+	for _, f := range c.feeds {
+		f.put(&m)
+	}
+	return r, nil
+}
+
+func liveReceipt(p *bus.Publication) bus.Receipt {
+	return bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
+}

@@ -1,0 +1,109 @@
+// Package memory is the embedded store: one process, nothing to install. Everything in it is lost when
+// the process ends; positions of an earlier process then belong to another epoch, and
+// subscribers that resume are told a gap.
+package memory
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Config tunes a Store. The zero value means the defaults.
+type Config struct {
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
+	// FeedQueue is how many messages may wait for a feed's receiver; 65,536 by default. What is beyond is
+	// dropped and the receiver told by Interrupted.
+	FeedQueue int
+	// Keys is how many idempotency keys one address remembers; 10,000 by default, the oldest go first.
+	Keys int
+}
+
+// Store is a bus.Store in memory. It starts no goroutine.
+type Store struct {
+	cfg   Config
+	now   func() time.Time
+	seed  maphash.Seed
+	parts [parts]part
+	meta  meta
+}
+
+var _ bus.Store = (*Store)(nil)
+
+// parts is how many locks the addresses are spread over.
+const parts = 64
+
+type part struct {
+	mu    sync.Mutex
+	cells map[bus.Address]*cell
+}
+
+// New returns an empty store.
+func New(cfg Config) *Store {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.FeedQueue <= 0 {
+		cfg.FeedQueue = 1 << 16
+	}
+	if cfg.Keys <= 0 {
+		cfg.Keys = 10_000
+	}
+	s := &Store{cfg: cfg, now: cfg.Now, seed: maphash.MakeSeed()}
+	for i := range s.parts {
+		s.parts[i].cells = make(map[bus.Address]*cell)
+	}
+	s.meta.init()
+	return s
+}
+
+// Close does nothing: there is nothing to keep.
+func (s *Store) Close() error { return nil }
+
+// Ping returns nil: the store is where the caller is.
+func (s *Store) Ping(ctx context.Context) error { return ctx.Err() }
+
+func (s *Store) part(a bus.Address) *part {
+	return &s.parts[maphash.String(s.seed, a.String())%parts]
+}
+
+// cell returns the address's cell, making it when there is none. The caller holds the part's lock.
+func (p *part) cell(a bus.Address) *cell {
+	c := p.cells[a]
+	if c == nil {
+		c = &cell{epoch: newEpoch()}
+		p.cells[a] = c
+	}
+	return c
+}
+
+// sweepSome forgets a few cells that nobody needs any more: each call looks at so many, so that the cost
+// of cleaning is spread over the publishes that make it necessary. The caller holds the lock.
+func (p *part) sweepSome(now time.Time) {
+	const some = 2
+	seen := 0
+	for a, c := range p.cells { // in an order that Go makes random
+		if c.idle(now) {
+			delete(p.cells, a)
+		}
+		if seen++; seen >= some {
+			return
+		}
+	}
+}
+
+var epochText = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// newEpoch returns 64 random bits: two lives of a log never share one.
+func newEpoch() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(epochText.EncodeToString(b[:]))
+}
