@@ -49,7 +49,8 @@ bench: build ## Measure this build; the figures of docs/benchmarks.md
 
 up: ## Start the whole system with Docker Compose
 	@deploy/secrets.sh
-	docker compose up --build --wait
+	VERSION="$(VERSION)" docker compose up --build --wait
+	@echo "http://localhost:8080 and gRPC at localhost:9090; the API key is in deploy/secrets/api_key"
 
 down: ## Stop it and forget its data
 	docker compose down --volumes

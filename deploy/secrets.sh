@@ -16,4 +16,11 @@ secret() { # secret NAME COMMAND...
 	mv "secrets/$name.new" "secrets/$name"
 	echo "made deploy/secrets/$name"
 }
-secret internal_key openssl rand -base64 48
+key() { # key PREFIX
+	local random
+	random=$(openssl rand -hex 32)
+	printf '%s%s' "$1" "$random"
+}
+secret internal_key key ""
+secret api_key key tlk_
+secret token_key openssl genpkey -algorithm ed25519
