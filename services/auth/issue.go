@@ -1,0 +1,218 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+const (
+	maxGroups = 100
+	maxGrants = 100
+)
+
+// subject is who a token is for, and what a refresh token remembers.
+type subject struct {
+	Client  string        `json:"client"`
+	User    string        `json:"user,omitempty"`
+	Session string        `json:"session,omitempty"`
+	Groups  []string      `json:"groups,omitempty"`
+	Grants  []grant       `json:"grants,omitempty"`
+	TTL     time.Duration `json:"ttl"`
+	Family  string        `json:"family,omitempty"`
+	Issued  time.Time     `json:"issued,omitzero"`
+}
+
+// IssueToken makes a token for a client.
+func (s *Server) IssueToken(ctx context.Context, req *authv1.IssueTokenRequest) (*authv1.IssueTokenResponse, error) {
+	sub, err := s.subject(req)
+	if err != nil {
+		return nil, err
+	}
+	if req.GetRefreshable() {
+		sub.Family = uuid.NewString()
+	}
+	p, err := s.issue(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.IssueTokenResponse{
+		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
+		RefreshToken: p.refresh, RefreshExpireTime: stamp(p.refreshExpires),
+	}, nil
+}
+
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// subject checks the whole request and reports all bad fields together.
+func (s *Server) subject(req *authv1.IssueTokenRequest) (subject, error) {
+	var bad bus.Invalid
+	sub := subject{
+		Client: req.GetClient(), User: req.GetUser(), Session: req.GetSession(), Groups: req.GetGroups(), TTL: s.cfg.AccessTTL,
+	}
+	if sub.Client == "" {
+		sub.Client = uuid.NewString()
+	}
+	bad.Check("client", bus.CheckName("client", sub.Client))
+	if sub.User != "" {
+		bad.Check("user", bus.CheckName("user", sub.User))
+	}
+	if sub.Session != "" {
+		bad.Check("session", bus.CheckName("session", sub.Session))
+	}
+	if len(sub.Groups) > maxGroups {
+		bad.Add("groups", "has %d entries, the limit is %d", len(sub.Groups), maxGroups)
+	}
+	for i, g := range sub.Groups {
+		bad.Check(fmt.Sprintf("groups[%d]", i), bus.CheckName("group", g))
+	}
+	if req.GetTtl() != nil {
+		sub.TTL = req.GetTtl().AsDuration()
+		if !req.GetTtl().IsValid() || sub.TTL < time.Second || sub.TTL > s.cfg.MaxTTL {
+			bad.Add("ttl", "is %s, allowed are 1s to %s", sub.TTL, s.cfg.MaxTTL)
+		}
+	}
+	if len(req.GetGrants()) > maxGrants {
+		bad.Add("grants", "has %d entries, the limit is %d", len(req.GetGrants()), maxGrants)
+	}
+	for i, g := range req.GetGrants() {
+		sub.Grants = append(sub.Grants, checkGrant(&bad, fmt.Sprintf("grants[%d]", i), g))
+	}
+	return sub, bad.Err()
+}
+
+func checkGrant(bad *bus.Invalid, field string, g *authv1.Grant) grant {
+	pattern, err := bus.ParsePattern(g.GetAddress())
+	bad.Check(field+".address", err)
+	var may bus.Action
+	for j, a := range g.GetActions() {
+		action, ok := rpc.ActionFromProto(a)
+		if !ok {
+			bad.Add(fmt.Sprintf("%s.actions[%d]", field, j), "is not one of SUBSCRIBE, PUBLISH, HISTORY, PRESENCE")
+		}
+		may |= action
+	}
+	if len(g.GetActions()) == 0 {
+		bad.Add(field+".actions", "is empty, at least one is needed")
+	}
+	return grantClaims([]bus.Grant{{Pattern: pattern, Actions: may}})[0]
+}
+
+// pair is a token and its refresh token.
+type pair struct {
+	token, id      string
+	expires        time.Time
+	refresh        string
+	refreshExpires time.Time
+}
+
+func (s *Server) issue(ctx context.Context, sub subject) (pair, error) {
+	now := s.cfg.Now()
+	p := pair{id: uuid.NewString(), expires: now.Add(sub.TTL).Truncate(time.Second)}
+	c := claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: s.cfg.Issuer, Audience: jwt.ClaimStrings{s.cfg.Audience}, Subject: sub.User, ID: p.id,
+			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(p.expires),
+		},
+		Client: sub.Client, Session: sub.Session, Groups: sub.Groups, Grants: sub.Grants, Family: sub.Family,
+		IssuedMs: now.UnixMilli(),
+	}
+	signer := s.keys[0]
+	t := jwt.NewWithClaims(signer.method, c)
+	t.Header["kid"] = signer.id
+	t.Header["typ"] = accessType
+	var err error
+	if p.token, err = t.SignedString(signer.private); err != nil {
+		return pair{}, fmt.Errorf("sign a token: %w", err)
+	}
+	if sub.Family != "" {
+		err = s.issueRefresh(ctx, &p, sub, now)
+	}
+	return p, err
+}
+
+// refreshPrefix tells a refresh token from a token.
+const refreshPrefix = "tlr_"
+
+func (s *Server) issueRefresh(ctx context.Context, p *pair, sub subject, now time.Time) error {
+	var secret [32]byte
+	_, _ = rand.Read(secret[:]) // never fails (crypto/rand)
+	p.refresh = refreshPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+	p.refreshExpires = now.Add(s.cfg.RefreshTTL)
+	sub.Issued = now
+	value, err := json.Marshal(sub)
+	if err != nil {
+		return fmt.Errorf("encode a refresh token: %w", err)
+	}
+	return s.store.SaveToken(ctx, digest(p.refresh), value, s.cfg.RefreshTTL)
+}
+
+func digest(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// RefreshToken exchanges a refresh token for a new pair.
+func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenRequest) (*authv1.RefreshTokenResponse, error) {
+	if req.GetRefreshToken() == "" {
+		return nil, bus.ErrTokenMissing.With("refresh_token is empty", nil)
+	}
+	if len(req.GetRefreshToken()) > maxTokenBytes {
+		return nil, bus.ErrTokenInvalid
+	}
+	value, used, err := s.store.UseToken(ctx, digest(req.GetRefreshToken()))
+	if err != nil {
+		return nil, err
+	}
+	var sub subject
+	if err := json.Unmarshal(value, &sub); err != nil || sub.Family == "" {
+		return nil, bus.ErrTokenInvalid
+	}
+	if used {
+		family := bus.Subject{Kind: bus.SubjectFamily, ID: sub.Family}
+		if err := s.store.Revoke(ctx, family, s.cfg.Now(), s.revocationTTL()); err != nil {
+			return nil, err
+		}
+		return nil, bus.ErrRefreshTokenReused
+	}
+	if err := s.refreshable(ctx, sub); err != nil {
+		return nil, err
+	}
+	p, err := s.issue(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.RefreshTokenResponse{
+		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
+		RefreshToken: p.refresh, RefreshExpireTime: stamp(p.refreshExpires),
+	}, nil
+}
+
+// refreshable says whether the refresh token's owner was revoked since it was issued.
+func (s *Server) refreshable(ctx context.Context, sub subject) error {
+	who := &bus.Identity{Client: sub.Client, User: sub.User, Session: sub.Session, Family: sub.Family, Issued: sub.Issued}
+	errs := s.revoked(ctx, []*bus.Identity{who})
+	if errors.Is(errs[0], bus.ErrTokenRevoked) {
+		return bus.ErrTokenRevoked
+	}
+	return errs[0]
+}

@@ -1,0 +1,93 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// RevokeToken ends tokens before their time.
+func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest) (*authv1.RevokeTokenResponse, error) {
+	now := s.cfg.Now()
+	before := now
+	var sub bus.Subject
+	var bad bus.Invalid
+	name := func(field, kind, id string) {
+		bad.Check(field, bus.CheckName(field, id))
+		sub = bus.Subject{Kind: kind, ID: id}
+	}
+	switch t := req.GetTarget().(type) {
+	case *authv1.RevokeTokenRequest_Token:
+		id, err := s.tokenID(ctx, t.Token)
+		if err != nil {
+			return nil, err
+		}
+		sub = bus.Subject{Kind: bus.SubjectToken, ID: id}
+	case *authv1.RevokeTokenRequest_TokenId:
+		name("token_id", bus.SubjectToken, t.TokenId)
+	case *authv1.RevokeTokenRequest_Client:
+		name("client", bus.SubjectClient, t.Client)
+	case *authv1.RevokeTokenRequest_Session:
+		name("session", bus.SubjectSession, t.Session)
+	case *authv1.RevokeTokenRequest_User:
+		name("user", bus.SubjectUser, t.User)
+	case *authv1.RevokeTokenRequest_IssuedBefore:
+		before = t.IssuedBefore.AsTime()
+		if !t.IssuedBefore.IsValid() || before.After(now) {
+			bad.Add("issued_before", "is not a time up to now")
+		}
+		sub = bus.Subject{Kind: bus.SubjectAll}
+	default:
+		bad.Add("target", "is unset; it is one of token, token_id, client, session, user, issued_before")
+	}
+	if err := bad.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.store.Revoke(ctx, sub, before, s.revocationTTL()); err != nil {
+		return nil, err
+	}
+	return &authv1.RevokeTokenResponse{RevokeTime: timestamppb.New(now)}, nil
+}
+
+// revocationTTL is how long a revocation is remembered: longer than any token lives.
+func (s *Server) revocationTTL() time.Duration {
+	return max(s.cfg.MaxTTL, s.cfg.RefreshTTL) + time.Minute
+}
+
+// tokenID returns the id of a token that we signed, expired or not.
+func (s *Server) tokenID(ctx context.Context, token string) (string, error) {
+	if len(token) > maxTokenBytes {
+		return "", bus.ErrTokenInvalid
+	}
+	if id, err := s.opaque(ctx, token); err == nil {
+		return id.TokenID, nil
+	}
+	c := new(claims)
+	parser := jwt.NewParser(jwt.WithValidMethods(s.cfg.Algorithms), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
+	if _, err := parser.ParseWithClaims(token, c, s.keyfunc); err == nil && c.ID != "" {
+		return c.ID, nil
+	}
+	if id, err := s.verify(ctx, token); err == nil { // of another issuer
+		return id.TokenID, nil
+	}
+	return "", bus.ErrTokenInvalid
+}
+
+// GetKeySet returns the public keys.
+func (s *Server) GetKeySet(context.Context, *authv1.GetKeySetRequest) (*authv1.GetKeySetResponse, error) {
+	resp := &authv1.GetKeySetResponse{}
+	for _, k := range s.keys {
+		if !k.until.IsZero() && !s.cfg.Now().Before(k.until) {
+			continue
+		}
+		if j := k.jwk(); j != nil {
+			resp.Keys = append(resp.Keys, j)
+		}
+	}
+	return resp, nil
+}

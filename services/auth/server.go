@@ -1,0 +1,153 @@
+// Package auth is the AuthService: it issues, validates, refreshes and revokes tokens.
+package auth
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/grpc"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// Store is what the service needs of a store.
+type Store interface {
+	bus.Tokens
+	bus.Revocations
+}
+
+// Config says how tokens are made. The zero value of a field means its default.
+type Config struct {
+	// Issuer and Audience are the claims iss and aud; both "trunkline" by default.
+	Issuer, Audience string
+	// Keys are ours; the first one signs. At least one.
+	Keys []KeyConfig
+	// Algorithms that are accepted in our own tokens; those of Keys by default.
+	Algorithms []string
+	// AccessTTL is for tokens that ask for none, 15 m by default; MaxTTL is the longest, 24 h by default.
+	AccessTTL, MaxTTL time.Duration
+	// RefreshTTL is how long a refresh token lives; 30 days by default.
+	RefreshTTL time.Duration
+	// Trust lists other issuers.
+	Trust []Trust
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
+}
+
+// Server is the AuthService. It may be used concurrently.
+type Server struct {
+	authv1.UnimplementedAuthServiceServer
+	store  Store
+	cfg    Config
+	keys   []*key
+	trust  []*issuer
+	parser *jwt.Parser
+	recent *rpc.Recent[[sha256.Size]byte, *bus.Identity]
+}
+
+// signatureMemory is how many verified tokens are remembered. Whether they are revoked is asked every time.
+const signatureMemory = 50_000
+
+// New returns a server. It fails when a key or an issuer cannot be used.
+func New(store Store, cfg Config) (*Server, error) {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	span := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&cfg.Issuer, "trunkline")
+	def(&cfg.Audience, "trunkline")
+	span(&cfg.AccessTTL, 15*time.Minute)
+	span(&cfg.MaxTTL, 24*time.Hour)
+	span(&cfg.RefreshTTL, 30*24*time.Hour)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if len(cfg.Keys) == 0 {
+		return nil, fmt.Errorf("auth: no key is configured")
+	}
+	s := &Server{store: store, cfg: cfg, recent: rpc.NewRecent[[sha256.Size]byte, *bus.Identity](signatureMemory)}
+	for i, c := range cfg.Keys {
+		k, err := parseKey(c)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 && k.private == nil {
+			return nil, fmt.Errorf("auth key %q: the first key signs, so it must be a private one", c.ID)
+		}
+		if slices.ContainsFunc(s.keys, func(other *key) bool { return other.id == k.id }) {
+			return nil, fmt.Errorf("auth key %q is configured twice", c.ID)
+		}
+		s.keys = append(s.keys, k)
+	}
+	if err := s.checkAlgorithms(); err != nil {
+		return nil, err
+	}
+	for _, t := range cfg.Trust {
+		is, err := newIssuer(t)
+		if err != nil {
+			return nil, err
+		}
+		s.trust = append(s.trust, is)
+	}
+	s.parser = newParser(s.cfg.Issuer, s.cfg.Audience, s.cfg.Algorithms, cfg.Now)
+	return s, nil
+}
+
+func (s *Server) checkAlgorithms() error {
+	if len(s.cfg.Algorithms) == 0 {
+		for _, k := range s.keys {
+			s.cfg.Algorithms = append(s.cfg.Algorithms, k.method.Alg())
+		}
+	}
+	for _, a := range s.cfg.Algorithms {
+		if !slices.Contains(Algorithms(), a) {
+			return fmt.Errorf("auth.algorithms: %q is not one of %v", a, Algorithms())
+		}
+	}
+	for _, k := range s.keys {
+		if !slices.Contains(s.cfg.Algorithms, k.method.Alg()) {
+			return fmt.Errorf("auth key %q: its algorithm %s is not in auth.algorithms", k.id, k.method.Alg())
+		}
+	}
+	return nil
+}
+
+// newParser is strict: the algorithm is listed, iss, aud and exp are there, base64 has no stray bits.
+func newParser(issuer, audience string, algorithms []string, now func() time.Time) *jwt.Parser {
+	return jwt.NewParser(
+		jwt.WithValidMethods(algorithms),
+		jwt.WithIssuer(issuer),
+		jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithStrictDecoding(),
+		jwt.WithTimeFunc(now),
+		jwt.WithLeeway(0),
+	)
+}
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) { authv1.RegisterAuthServiceServer(r, s) }
+
+func encodeKey(id string, private ed25519.PrivateKey) (KeyConfig, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return KeyConfig{}, fmt.Errorf("encode a key: %w", err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return KeyConfig{ID: id, Algorithm: "EdDSA", PEM: text}, nil
+}

@@ -1,0 +1,214 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+const (
+	// maxTokenBytes bounds what is parsed at all.
+	maxTokenBytes = 8 << 10
+	// maxTokens is how many one batch may have.
+	maxTokens = 1000
+)
+
+// ValidateToken says who a token stands for.
+func (s *Server) ValidateToken(ctx context.Context, req *authv1.ValidateTokenRequest) (*authv1.ValidateTokenResponse, error) {
+	ids, errs := s.validate(ctx, []string{req.GetToken()})
+	if errs[0] != nil {
+		return nil, errs[0]
+	}
+	return &authv1.ValidateTokenResponse{Identity: rpc.IdentityProto(ids[0])}, nil
+}
+
+// BatchValidateTokens validates several tokens: signatures on all cores, revocations in one round trip.
+func (s *Server) BatchValidateTokens(ctx context.Context, req *authv1.BatchValidateTokensRequest) (*authv1.BatchValidateTokensResponse, error) {
+	var bad bus.Invalid
+	if n := len(req.GetTokens()); n == 0 || n > maxTokens {
+		bad.Add("tokens", "has %d entries, allowed are 1 to %d", n, maxTokens)
+		return nil, bad.Err()
+	}
+	ids, errs := s.validate(ctx, req.GetTokens())
+	resp := &authv1.BatchValidateTokensResponse{Results: make([]*authv1.ValidateTokenResult, len(ids))}
+	for i, id := range ids {
+		if errs[i] != nil {
+			resp.Results[i] = &authv1.ValidateTokenResult{Outcome: &authv1.ValidateTokenResult_Error{Error: rpc.ErrorProto(errs[i])}}
+			continue
+		}
+		resp.Results[i] = &authv1.ValidateTokenResult{Outcome: &authv1.ValidateTokenResult_Identity{Identity: rpc.IdentityProto(id)}}
+	}
+	return resp, nil
+}
+
+// validate returns an identity or a refusal for each token.
+func (s *Server) validate(ctx context.Context, tokens []string) ([]*bus.Identity, []error) {
+	ids := make([]*bus.Identity, len(tokens))
+	errs := make([]error, len(tokens))
+	if len(tokens) < 8 {
+		for i, t := range tokens {
+			ids[i], errs[i] = s.verify(ctx, t)
+		}
+	} else {
+		var g errgroup.Group
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i, t := range tokens {
+			g.Go(func() error { ids[i], errs[i] = s.verify(ctx, t); return nil })
+		}
+		_ = g.Wait() // the errors are in errs
+	}
+	var good []*bus.Identity
+	for i, id := range ids {
+		if errs[i] == nil {
+			good = append(good, id)
+		}
+	}
+	revoked := s.revoked(ctx, good)
+	n := 0
+	for i := range ids {
+		if errs[i] == nil {
+			errs[i] = revoked[n]
+			n++
+		}
+	}
+	return ids, errs
+}
+
+// verify checks everything about a token but whether it was revoked. Outside there is one text for every
+// cause but expiry.
+func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error) {
+	if token == "" {
+		return nil, bus.ErrTokenMissing
+	}
+	if len(token) > maxTokenBytes {
+		return nil, bus.ErrTokenInvalid
+	}
+	sum := sha256.Sum256([]byte(token))
+	if id, ok := s.recent.Get(sum); ok {
+		if s.cfg.Now().Before(id.Expires) {
+			return id, nil
+		}
+		return nil, expired(id.Expires)
+	}
+	if strings.Count(token, ".") != 2 {
+		return s.opaque(ctx, token)
+	}
+	id, err := s.parse(token)
+	if err != nil {
+		return nil, err
+	}
+	s.recent.Put(sum, id)
+	return id, nil
+}
+
+func expired(at time.Time) error {
+	return bus.ErrTokenExpired.With("", map[string]string{"expireTime": at.UTC().Format(time.RFC3339)})
+}
+
+// parse verifies a JWT by our keys, or by those of the issuer that it names.
+func (s *Server) parse(token string) (*bus.Identity, error) {
+	parser, keyfunc, trustGrants, external := s.parser, s.keyfunc, true, false
+	if len(s.trust) > 0 {
+		if is := s.issuerOf(token); is != nil {
+			parser, keyfunc, trustGrants, external = is.parser(s.cfg.Now), is.keys.Keyfunc, is.cfg.TrustGrants, true
+		}
+	}
+	c := new(claims)
+	t, err := parser.ParseWithClaims(token, c, keyfunc)
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenUnverifiable) && !errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return nil, expired(c.ExpiresAt.Time)
+	case err != nil:
+		return nil, bus.ErrTokenInvalid.Wrap(err)
+	}
+	if !external && t.Header["typ"] != accessType || t.Header["crit"] != nil || t.Header["zip"] != nil {
+		return nil, bus.ErrTokenInvalid
+	}
+	if external {
+		c.Family, c.IssuedMs = "", 0
+		if c.ID == "" {
+			c.ID = digest(token)[:32]
+		}
+	}
+	id, ok := c.identity(trustGrants)
+	if !ok {
+		return nil, bus.ErrTokenInvalid
+	}
+	return id, nil
+}
+
+// errNoKey is a token whose header names no key of ours.
+var errNoKey = errors.New("no such key")
+
+// keyfunc finds the key by the header's kid, and only with the key's own algorithm.
+func (s *Server) keyfunc(t *jwt.Token) (any, error) {
+	kid, _ := t.Header["kid"].(string)
+	for _, k := range s.keys {
+		if k.id == kid && k.method.Alg() == t.Method.Alg() && (k.until.IsZero() || s.cfg.Now().Before(k.until)) {
+			return k.public, nil
+		}
+	}
+	return nil, errNoKey
+}
+
+// opaque looks up a token of an older system: a UUID that is a client id at the same time.
+func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error) {
+	if len(token) != 36 || uuid.Validate(token) != nil {
+		return nil, bus.ErrTokenInvalid
+	}
+	value, err := s.store.Token(ctx, digest(token))
+	if err != nil {
+		return nil, err
+	}
+	var t bus.OpaqueToken
+	if err := json.Unmarshal(value, &t); err != nil || t.Client == "" {
+		return nil, bus.ErrTokenInvalid
+	}
+	if !s.cfg.Now().Before(t.Expires) {
+		return nil, expired(t.Expires)
+	}
+	return &bus.Identity{Client: t.Client, TokenID: digest(token)[:32], Issued: t.Issued, Expires: t.Expires}, nil
+}
+
+// revoked returns for each identity whether its token was revoked, in one round trip for all.
+func (s *Server) revoked(ctx context.Context, ids []*bus.Identity) []error {
+	errs := make([]error, len(ids))
+	if len(ids) == 0 {
+		return errs
+	}
+	var subjects []bus.Subject
+	index := make(map[bus.Subject]int)
+	for _, id := range ids {
+		for _, sub := range id.Subjects() {
+			if _, ok := index[sub]; !ok {
+				index[sub] = len(subjects)
+				subjects = append(subjects, sub)
+			}
+		}
+	}
+	times, err := s.store.RevokedBefore(ctx, subjects)
+	for i, id := range ids {
+		if err != nil {
+			errs[i] = err // nobody is let in on a guess
+			continue
+		}
+		for _, sub := range id.Subjects() {
+			if at := times[index[sub]]; !at.IsZero() && !id.Issued.After(at) {
+				errs[i] = bus.ErrTokenRevoked
+			}
+		}
+	}
+	return errs
+}
