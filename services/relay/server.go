@@ -1,0 +1,157 @@
+// Package relay is the token server of the older relay system over the same store: opaque tokens that are
+// addresses at the same time, and records that reach older edges and our own.
+package relay
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Article is the Redis channel on which older producers and edges meet.
+const Article = "article"
+
+// Store is what the service needs of a store.
+type Store interface {
+	bus.Tokens
+	bus.Publisher
+}
+
+// Config switches the service on.
+type Config struct {
+	// Open lets everybody make tokens and publish, as the older system did. Closed, every call
+	// is refused with METHOD_DISABLED.
+	Open bool
+	// TokenTTL is how long a token lives; 30 days by default.
+	TokenTTL time.Duration
+	// MaxRecord is the largest record, in bytes; 100 kB by default.
+	MaxRecord int
+}
+
+// Server is the RelayService. It may be used concurrently.
+type Server struct {
+	legacyv1.UnimplementedRelayServiceServer
+	store Store
+	cfg   Config
+}
+
+// New returns a server.
+func New(store Store, cfg Config) *Server {
+	if cfg.TokenTTL <= 0 {
+		cfg.TokenTTL = 30 * 24 * time.Hour
+	}
+	if cfg.MaxRecord <= 0 {
+		cfg.MaxRecord = 100 << 10
+	}
+	return &Server{store: store, cfg: cfg}
+}
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) { legacyv1.RegisterRelayServiceServer(r, s) }
+
+func (s *Server) open() error {
+	if s.cfg.Open {
+		return nil
+	}
+	return bus.ErrMethodDisabled.With("the relay's open token server is off; it is on under --legacy-open or --dev",
+		map[string]string{"setting": "legacy.open"})
+}
+
+// CreateRelayToken makes a token: a UUIDv4 from crypto/rand, kept as a digest.
+func (s *Server) CreateRelayToken(ctx context.Context, _ *legacyv1.CreateRelayTokenRequest) (*legacyv1.CreateRelayTokenResponse, error) {
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	token := uuid.NewString()
+	now := time.Now()
+	value, err := json.Marshal(bus.OpaqueToken{Client: token, Issued: now, Expires: now.Add(s.cfg.TokenTTL)})
+	if err != nil {
+		return nil, fmt.Errorf("encode a relay token: %w", err)
+	}
+	if err := s.store.SaveToken(ctx, digest(token), value, s.cfg.TokenTTL); err != nil {
+		return nil, err
+	}
+	return &legacyv1.CreateRelayTokenResponse{Token: token}, nil
+}
+
+// CheckRelayToken says whether a token is known. A store that does not answer is an error, not a no.
+func (s *Server) CheckRelayToken(ctx context.Context, req *legacyv1.CheckRelayTokenRequest) (*legacyv1.CheckRelayTokenResponse, error) {
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	_, err := s.store.Token(ctx, digest(req.GetToken()))
+	if err == nil {
+		return &legacyv1.CheckRelayTokenResponse{Auth: true}, nil
+	}
+	if errors.Is(err, bus.ErrTokenNotFound) {
+		return &legacyv1.CheckRelayTokenResponse{}, nil
+	}
+	return nil, err
+}
+
+// PublishArticle sends a record: to the Redis channel article where the store bridges it, which reaches
+// older edges and our own, and otherwise to the address in the record.
+func (s *Server) PublishArticle(ctx context.Context, req *legacyv1.PublishArticleRequest) (*legacyv1.PublishArticleResponse, error) {
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	if len(req.GetRecord()) > s.cfg.MaxRecord {
+		return nil, bus.ErrMessageTooLarge.With(fmt.Sprintf("the record has %d bytes, the limit is %d", len(req.GetRecord()), s.cfg.MaxRecord), nil)
+	}
+	if !json.Valid(req.GetRecord()) {
+		return nil, bus.ErrInvalidJSON.With("the record is not JSON", nil)
+	}
+	if b, ok := s.store.(bus.Bridge); ok {
+		return &legacyv1.PublishArticleResponse{Status: true}, b.PublishRecord(ctx, Article, req.GetRecord())
+	}
+	m, ok := Map(req.GetRecord())
+	if !ok { // for nobody: taken, as the older system does
+		return &legacyv1.PublishArticleResponse{Status: true}, nil
+	}
+	if _, err := s.store.Publish(ctx, bus.Publication{Message: *m}); err != nil {
+		return nil, err
+	}
+	return &legacyv1.PublishArticleResponse{Status: true}, nil
+}
+
+// Map returns the message of a record: {"uuid_remote":…,"uuid_local":…,"message":…}. The payload is the
+// member message as it is, or nothing when there is none. It returns false for a record that names no address, and
+// for anything that is no record.
+func Map(record []byte) (*bus.Message, bool) {
+	var r struct {
+		Remote  string          `json:"uuid_remote"`
+		Local   any             `json:"uuid_local"`
+		Message json.RawMessage `json:"message"`
+	}
+	if json.Unmarshal(record, &r) != nil {
+		return nil, false
+	}
+	to, err := bus.NewAddress(bus.KindClients, r.Remote)
+	if err != nil {
+		return nil, false
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, false
+	}
+	m := &bus.Message{ID: id.String(), To: to, Data: r.Message, ContentType: bus.JSON, Published: time.Now()}
+	if local, ok := r.Local.(string); ok && bus.CheckName("uuid_local", local) == nil {
+		m.From.Client = local
+	}
+	return m, true
+}
+
+func digest(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
