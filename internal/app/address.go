@@ -1,0 +1,91 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checkListen says what is wrong with an address to listen on: host:port or :port.
+func checkListen(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		if n, err := strconv.Atoi(s); err == nil && n > 0 {
+			return fmt.Errorf("%q has no host (try \":%s\" or \"127.0.0.1:%s\")", s, s, s)
+		}
+		return fmt.Errorf("%q is not an address (try \":8080\" or \"127.0.0.1:8080\")", s)
+	}
+	if err := checkPort(port); err != nil {
+		return fmt.Errorf("%q: %w", s, err)
+	}
+	if host != "" && host != "localhost" {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Errorf("%q: the host is an IP address, localhost, or nothing for all", s)
+		}
+	}
+	return nil
+}
+
+// checkTarget says what is wrong with an address to connect to.
+func checkTarget(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return fmt.Errorf("%q is not host:port (try \"auth:9090\")", s)
+	}
+	if err := checkPort(port); err != nil {
+		return fmt.Errorf("%q: %w", s, err)
+	}
+	return nil
+}
+
+func checkPort(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("port %q, allowed are 1 to 65535", s)
+	}
+	return nil
+}
+
+var redisSchemes = []string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster", "unix"}
+
+// checkRedisURL says what is wrong with the URL of a Redis without repeating it: it may hold a password.
+func checkRedisURL(s string) error {
+	scheme, _, ok := strings.Cut(s, "://")
+	if !ok || !slices.Contains(redisSchemes, scheme) {
+		return fmt.Errorf("%s is not a Redis URL: it begins with %s://", hidden, strings.Join(redisSchemes, "://, "))
+	}
+	if _, err := url.Parse(strings.ReplaceAll(s, ",", "")); err != nil && scheme != "unix" {
+		return fmt.Errorf("%s is not a URL (a password with special characters is percent-encoded)", hidden)
+	}
+	return nil
+}
+
+// loopbackListen says whether an address to listen on is reached from this host alone.
+func loopbackListen(s string) bool {
+	host, _, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// loopbackHost says whether a host, as a URL or Host header spells it, is this host.
+func loopbackHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,282 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// checking collects what is wrong with values that are each right on their own.
+type checking struct {
+	cfg      Config
+	origins  map[string]string
+	problems Problems
+}
+
+func (c *checking) fail(key, format string, args ...any) {
+	where := c.origins[key]
+	if where == "default" {
+		where = ""
+	}
+	c.problems = append(c.problems, Problem{Where: where, Text: key + ": " + fmt.Sprintf(format, args...)})
+}
+
+// check returns everything that is wrong with a configuration whose values are each right.
+func check(cfg Config, origins map[string]string) Problems {
+	c := &checking{cfg: cfg, origins: origins}
+	c.roles()
+	c.listeners()
+	c.tls()
+	c.keys()
+	c.tokens()
+	c.channels()
+	c.edge()
+	c.legacy()
+	if cfg.Dev {
+		c.development()
+	} else {
+		c.production()
+	}
+	return c.problems
+}
+
+// all says whether the process is the whole system.
+func (c Config) all() bool {
+	for _, r := range Default().Roles {
+		if !c.Runs(r) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *checking) roles() {
+	cfg := c.cfg
+	if len(cfg.Roles) == 0 {
+		c.fail("roles", "is empty, allowed are %s", strings.Join(Default().Roles, ", "))
+		return
+	}
+	for role := range cfg.Upstream {
+		if role != RoleAuth && role != RolePublish && role != "*" {
+			c.fail("upstream", "role %q, allowed are auth and publish", role)
+		}
+	}
+	if cfg.all() {
+		return
+	}
+	if cfg.Redis.URL == "" && !(len(cfg.Roles) == 1 && cfg.Runs(RoleGateway)) {
+		c.fail("roles", "%s alone need Redis to meet the others: set redis.url, or run all roles in one process", strings.Join(cfg.Roles, ","))
+	}
+	needs := func(role string) {
+		if !cfg.Runs(role) && cfg.target(role) == "" {
+			c.fail("upstream", "%s runs elsewhere: say where, such as %s=%s:9090", role, role, role)
+		}
+	}
+	needs(RoleAuth)
+	if cfg.Runs(RoleGateway) || cfg.Runs(RoleEdge) {
+		needs(RolePublish)
+	}
+	if cfg.InternalKey == "" {
+		c.fail("internal_key", "is empty; roles in several processes call each other with it (try: openssl rand -base64 48)")
+	}
+}
+
+// target is where a role runs that does not run here.
+func (c Config) target(role string) string {
+	if t := c.Upstream[role]; t != "" {
+		return t
+	}
+	return c.Upstream["*"]
+}
+
+func (c *checking) listeners() {
+	ports := map[string]string{}
+	for _, l := range c.cfg.listeners() {
+		host, port, err := net.SplitHostPort(l.address)
+		if err != nil || port == "0" {
+			continue
+		}
+		if other, ok := ports[port]; ok {
+			otherHost, _, _ := net.SplitHostPort(c.cfg.listener(other))
+			if host == "" || otherHost == "" || host == otherHost {
+				c.fail(l.key, "port %s is that of %s too", port, other)
+			}
+			continue
+		}
+		ports[port] = l.key
+	}
+	if l := c.cfg.Internal.Listen; l != "" && !loopbackListen(l) && !c.cfg.Internal.AllowRemote {
+		c.fail("internal.listen", "%q is reached from elsewhere and asks nobody who they are; keep it on 127.0.0.1 or set internal.allow_remote", l)
+	}
+}
+
+type listener struct{ key, address string }
+
+// listeners returns what the process listens on.
+func (c Config) listeners() []listener {
+	var all []listener
+	add := func(runs bool, key, address string) {
+		if runs && address != "" {
+			all = append(all, listener{key, address})
+		}
+	}
+	add(c.Runs(RoleGateway) || c.Runs(RoleEdge), "http.listen", c.HTTP.Listen)
+	add(c.Runs(RoleAuth) || c.Runs(RolePublish), "grpc.listen", c.GRPC.Listen)
+	add(true, "internal.listen", c.Internal.Listen)
+	if c.speaks("relay") {
+		add(c.Runs(RoleGateway), "legacy.relay.http_listen", c.Legacy.Relay.HTTP)
+		add(c.Runs(RoleEdge), "legacy.relay.websocket_listen", c.Legacy.Relay.WebSocket)
+	}
+	return all
+}
+
+func (c Config) listener(key string) string {
+	for _, l := range c.listeners() {
+		if l.key == key {
+			return l.address
+		}
+	}
+	return ""
+}
+
+// speaks says whether an older protocol is switched on.
+func (c Config) speaks(dialect string) bool { return slices.Contains(c.Legacy.Dialects, dialect) }
+
+func (c *checking) keys() {
+	if _, err := apiKeys(c.cfg); err != nil {
+		c.fail("api_keys", "%v", err)
+	}
+	for name, scopes := range c.cfg.GRPC.ClientScopes {
+		for _, s := range scopes {
+			if !slices.Contains(rpc.Scopes(), s) {
+				c.fail("grpc.client_scopes", "%s: scope %q, allowed are %s", name, s, strings.Join(rpc.Scopes(), ", "))
+			}
+		}
+	}
+}
+
+// apiKeys returns the keys of the configuration, without the internal one.
+func apiKeys(cfg Config) ([]rpc.APIKey, error) {
+	keys := make([]rpc.APIKey, 0, len(cfg.APIKeys))
+	seen := map[string]bool{}
+	for i, k := range cfg.APIKeys {
+		var key rpc.APIKey
+		var err error
+		switch {
+		case k.Key != "" && k.Digest != "":
+			err = fmt.Errorf("key and digest are both set")
+		case k.Key != "":
+			key, err = rpc.ParseAPIKey(strings.TrimSpace(k.Key.Reveal()), k.Scopes...)
+			if err == nil && k.ID != "" && k.ID != key.ID {
+				err = fmt.Errorf("id is %q and the key's own is %q", k.ID, key.ID)
+			}
+		case k.Digest != "" && k.ID == "":
+			err = fmt.Errorf("id is empty; a digest needs one")
+		case k.Digest != "":
+			key, err = rpc.ParseAPIKeyDigest(k.ID, k.Digest, k.Scopes...)
+		default:
+			err = fmt.Errorf("none of key, key_file and digest is set")
+		}
+		if err == nil && (seen[key.ID] || key.ID == "internal") {
+			err = fmt.Errorf("id %q is taken", key.ID)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("[%d] %w", i, err)
+		}
+		seen[key.ID] = true
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func (c *checking) tokens() {
+	a := c.cfg.Auth
+	if a.AccessTTL > a.MaxTTL {
+		c.fail("auth.access_ttl", "%s is more than auth.max_ttl (%s)", a.AccessTTL, a.MaxTTL)
+	}
+	ids := map[string]bool{}
+	for i, k := range a.Keys {
+		key := fmt.Sprintf("auth.keys[%d]", i)
+		if k.ID == "" || ids[k.ID] {
+			c.fail("auth.keys", "%s: id %q is empty or taken", key, k.ID)
+		}
+		ids[k.ID] = true
+		switch {
+		case k.Algorithm == "":
+			c.fail("auth.keys", "%s: algorithm is empty, allowed are EdDSA, ES256, RS256 and HS256", key)
+		case k.Algorithm == "HS256" && (k.Secret == "" || k.PrivateKey != "" || k.PublicKey != ""):
+			c.fail("auth.keys", "%s: HS256 takes a secret, and no private_key or public_key", key)
+		case k.Algorithm != "HS256" && (k.Secret != "" || k.PrivateKey == "" && k.PublicKey == ""):
+			c.fail("auth.keys", "%s: %s takes a private_key, or a public_key to verify alone, and no secret", key, k.Algorithm)
+		}
+	}
+	for i, t := range a.Trust {
+		u, err := url.Parse(t.JWKSURL)
+		if err != nil || t.JWKSURL == "" {
+			c.fail("auth.trust", "auth.trust[%d]: jwks_url is empty", i)
+		} else if u.Scheme != "https" && !loopbackHost(u.Host) {
+			c.fail("auth.trust", "auth.trust[%d]: jwks_url %q is not https: whoever is in between could sign tokens", i, t.JWKSURL)
+		}
+		if t.Issuer == a.Issuer {
+			c.fail("auth.trust", "auth.trust[%d]: issuer %q is auth.issuer, our own", i, t.Issuer)
+		}
+	}
+}
+
+func (c *checking) channels() {
+	if err := c.cfg.namespaces().Validate(); err != nil {
+		c.fail("channels.namespaces", "%v", err)
+	}
+}
+
+// namespaces returns what is configured for channels.
+func (c Config) namespaces() bus.Namespaces {
+	d := c.Channels.Defaults
+	named := make(map[string]bus.Namespace, len(c.Channels.Namespaces))
+	for name, rule := range c.Channels.Namespaces {
+		ch := d
+		override(&ch.HistoryLength, rule.HistoryLength)
+		override(&ch.HistoryAge, rule.HistoryAge)
+		override(&ch.Presence, rule.Presence)
+		override(&ch.Explicit, rule.Explicit)
+		named[name] = ch.namespace()
+	}
+	return bus.Namespaces{Default: d.namespace(), Named: named}
+}
+
+func override[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func (c Channel) namespace() bus.Namespace {
+	return bus.Namespace{
+		Retention: bus.Retention{Length: c.HistoryLength, Age: c.HistoryAge},
+		Presence:  c.Presence, Explicit: c.Explicit,
+	}
+}
+
+func (c *checking) edge() {
+	e := c.cfg.Edge
+	for _, x := range []struct {
+		key string
+		d   time.Duration
+	}{{"edge.ping_interval", e.PingInterval}, {"edge.handshake_timeout", e.HandshakeTimeout}} {
+		if x.d%time.Second != 0 {
+			c.fail(x.key, "%s is not in whole seconds", x.d)
+		}
+	}
+	if e.ConnectionsPerIP > e.Connections && e.Connections > 0 && c.origins["edge.connections_per_ip"] != "default" {
+		c.fail("edge.connections_per_ip", "%d is more than edge.connections (%d)", e.ConnectionsPerIP, e.Connections)
+	}
+	if c.cfg.Publish.MaxMessage > c.cfg.GRPC.MaxMessage {
+		c.fail("publish.max_message", "%s is more than grpc.max_message (%s)", c.cfg.Publish.MaxMessage, c.cfg.GRPC.MaxMessage)
+	}
+}

@@ -1,0 +1,213 @@
+package app
+
+import (
+	"time"
+)
+
+// Config is every setting of a process. This tree is the only source: the decoder, the names of environment
+// variables, their documentation and the checks are made from it. Default returns the defaults.
+type Config struct {
+	Roles       []string          `koanf:"roles" oneof:"auth,publish,gateway,edge" doc:"The roles this process runs; a part of them needs Redis."`
+	Dev         bool              `koanf:"dev" doc:"Development mode: everything on loopback, keys made in memory, local callers are admins."`
+	Node        string            `koanf:"node" kind:"name" doc:"The name of this process among the others; made from the host's name when empty."`
+	InternalKey Secret            `koanf:"internal_key" kind:"strong" doc:"What roles in several processes call each other with; the same in all of them, at least 32 characters."`
+	Upstream    map[string]string `koanf:"upstream" kind:"target" doc:"Where the roles auth and publish run when not in this process, as host:port." example:"auth=auth:9090,publish=publish:9090"`
+	APIKeys     []APIKey          `koanf:"api_keys" doc:"The keys of back ends, each with id, key (or key_file, or digest) and scopes."`
+
+	Log      Log      `koanf:"log"`
+	HTTP     HTTP     `koanf:"http"`
+	GRPC     GRPC     `koanf:"grpc"`
+	Internal Internal `koanf:"internal"`
+	Redis    Redis    `koanf:"redis"`
+	Auth     Auth     `koanf:"auth"`
+	Edge     Edge     `koanf:"edge"`
+	Channels Channels `koanf:"channels"`
+	Publish  Publish  `koanf:"publish"`
+	Legacy   Legacy   `koanf:"legacy"`
+
+	// Version is shown to operators; the program sets it.
+	Version string `koanf:"-"`
+}
+
+// Log says how logs are written, to stderr.
+type Log struct {
+	Level  string `koanf:"level" oneof:"debug,info,warn,error" doc:"The least level that is written."`
+	Format string `koanf:"format" oneof:"auto,text,json" doc:"auto is text on a terminal and JSON elsewhere."`
+}
+
+// HTTP is the listener of REST, WebSocket and the web pages.
+type HTTP struct {
+	Listen         string   `koanf:"listen" kind:"listen" doc:"Where REST, WebSocket and the web pages listen."`
+	PublicURL      string   `koanf:"public_url" kind:"url" doc:"The URL that browsers reach the server under, where a proxy changes it." example:"https://push.example.com"`
+	TLS            TLS      `koanf:"tls"`
+	AllowedOrigins []string `koanf:"allowed_origins" kind:"origin" doc:"Origins of pages that may call REST (CORS); * for all." example:"https://app.example.com"`
+	TrustedProxies []string `koanf:"trusted_proxies" kind:"cidr" doc:"Networks whose X-Forwarded-For is believed." example:"10.0.0.0/8"`
+}
+
+// TLS is a certificate that is read again when its files change.
+type TLS struct {
+	CertFile string `koanf:"cert_file" kind:"file" doc:"The certificate chain, PEM; read again when it changes. Plain text when empty."`
+	KeyFile  string `koanf:"key_file" kind:"file" doc:"The key of the certificate, PEM."`
+}
+
+// GRPC is the listener of the services.
+type GRPC struct {
+	Listen       string              `koanf:"listen" kind:"listen" doc:"Where gRPC listens."`
+	TLS          TLS                 `koanf:"tls"`
+	ClientCAFile string              `koanf:"client_ca_file" kind:"file" doc:"Callers may present a certificate of this CA (mTLS)."`
+	ClientScopes map[string][]string `koanf:"client_scopes" doc:"What callers with a certificate may do: common name to scopes." example:"{billing: [publish]}"`
+	CAFile       string              `koanf:"ca_file" kind:"file" doc:"Connect to upstreams with TLS and check them against this CA."`
+	Reflection   string              `koanf:"reflection" oneof:"auto,on,off" doc:"gRPC reflection; auto is on in development mode. Elsewhere only on a loopback listener."`
+	MaxMessage   Size                `koanf:"max_message" min:"64KiB" max:"1GiB" doc:"The largest gRPC message received."`
+}
+
+// Internal is the listener of metrics, health and profiles.
+type Internal struct {
+	Listen      string `koanf:"listen" kind:"listen" doc:"Where metrics, health and, on loopback, profiles listen."`
+	AllowRemote bool   `koanf:"allow_remote" doc:"Lets internal.listen be an address that is not loopback; profiles are then off."`
+}
+
+// Redis is the store. Without a URL everything is in memory.
+type Redis struct {
+	URL    Secret `koanf:"url" kind:"redis" doc:"redis://, rediss:// (TLS), redis+sentinel:// or redis+cluster:// (rediss+… with TLS). In memory when empty." example:"redis://redis:6379/0"`
+	CAFile string `koanf:"ca_file" kind:"file" doc:"The CA of a rediss server; the system's when empty."`
+	Prefix string `koanf:"prefix" kind:"name" doc:"The first part of every key and channel in Redis."`
+}
+
+// Auth is about tokens.
+type Auth struct {
+	Issuer     string        `koanf:"issuer" kind:"required" doc:"The issuer claim of our tokens."`
+	Audience   string        `koanf:"audience" kind:"required" doc:"The audience claim of our tokens, and the one asked of others."`
+	Keys       []SigningKey  `koanf:"keys" doc:"The keys that sign and verify our tokens, the signing one first; each with id, algorithm and private_key (or private_key_file), public_key or secret."`
+	Trust      []TrustIssuer `koanf:"trust" doc:"Other issuers whose tokens are valid here; each with issuer, jwks_url, audience and algorithms."`
+	AccessTTL  time.Duration `koanf:"access_ttl" min:"1s" max:"720h" doc:"How long a token lives when its request does not say."`
+	MaxTTL     time.Duration `koanf:"max_ttl" min:"1s" max:"8760h" doc:"The longest a token may live."`
+	RefreshTTL time.Duration `koanf:"refresh_ttl" min:"1m" max:"8760h" doc:"How long a refresh token lives."`
+	Leeway     time.Duration `koanf:"leeway" min:"0s" max:"5m" doc:"How far the clocks of issuers may be off."`
+}
+
+// SigningKey signs or verifies our tokens.
+type SigningKey struct {
+	ID         string `koanf:"id"`
+	Algorithm  string `koanf:"algorithm" oneof:"EdDSA,ES256,RS256,HS256"`
+	PrivateKey Secret `koanf:"private_key"`
+	PublicKey  string `koanf:"public_key"`
+	Secret     Secret `koanf:"secret" kind:"strong"`
+}
+
+// TrustIssuer is another issuer.
+type TrustIssuer struct {
+	Issuer     string   `koanf:"issuer" kind:"required"`
+	JWKSURL    string   `koanf:"jwks_url" kind:"url"`
+	Audience   string   `koanf:"audience"`
+	Algorithms []string `koanf:"algorithms" oneof:"EdDSA,ES256,RS256"`
+}
+
+// APIKey is the key of a back end.
+type APIKey struct {
+	ID     string   `koanf:"id"`
+	Key    Secret   `koanf:"key" kind:"strong"`
+	Digest string   `koanf:"digest"`
+	Scopes []string `koanf:"scopes"`
+}
+
+// Edge is about WebSocket connections.
+type Edge struct {
+	AllowedOrigins        []string      `koanf:"allowed_origins" kind:"origin" doc:"Origins of pages that may connect besides those of the same origin; * for all." example:"https://app.example.com"`
+	PingInterval          time.Duration `koanf:"ping_interval" min:"1s" max:"10m" doc:"How often a client is pinged; one that is silent for two intervals is closed."`
+	HandshakeTimeout      time.Duration `koanf:"handshake_timeout" min:"1s" max:"5m" doc:"How long a client has to send connect."`
+	WriteTimeout          time.Duration `koanf:"write_timeout" min:"100ms" max:"5m" doc:"How long a client may take no byte at all."`
+	CallTimeout           time.Duration `koanf:"call_timeout" min:"10ms" max:"1m" doc:"How long a call to the auth and publish services may take."`
+	FrameSize             Size          `koanf:"frame_size" min:"1KiB" max:"16MiB" doc:"The largest frame of a client."`
+	QueueBytes            Size          `koanf:"queue_bytes" min:"16KiB" max:"1GiB" doc:"How much may wait for a client that reads slowly."`
+	CommandsPerSecond     float64       `koanf:"commands_per_second" min:"0.1" max:"1000000" doc:"Commands of one connection, over time."`
+	CommandBurst          int           `koanf:"command_burst" min:"1" max:"1000000" doc:"Commands of one connection, at once."`
+	ChannelsPerConnection int           `koanf:"channels_per_connection" min:"1" max:"100000" doc:"Subscriptions of one connection besides its own addresses."`
+	Connections           int           `koanf:"connections" min:"0" max:"10000000" doc:"Connections of this process; 0 for no limit."`
+	ConnectionsPerIP      int           `koanf:"connections_per_ip" min:"0" max:"10000000" doc:"Connections from one IP address; 0 for no limit."`
+	DrainWindow           time.Duration `koanf:"drain_window" min:"1ms" max:"10m" doc:"At a stop, clients are told to move over this time."`
+	DrainGrace            time.Duration `koanf:"drain_grace" min:"1ms" max:"1h" doc:"At a stop, how long those that have not moved are served."`
+}
+
+// Channels is how channels are kept, by the part of their name before the first colon.
+type Channels struct {
+	Defaults   Channel                `koanf:"defaults"`
+	Namespaces map[string]ChannelRule `koanf:"namespaces" doc:"Namespaces that differ from channels.defaults, by name." example:"{orders: {history_length: 1000, history_age: 24h}}"`
+}
+
+// Channel is how the channels of a namespace are kept.
+type Channel struct {
+	HistoryLength int           `koanf:"history_length" min:"0" max:"1000000" doc:"How many messages are kept; 0 for none."`
+	HistoryAge    time.Duration `koanf:"history_age" min:"1s" max:"8760h" doc:"How long they are kept."`
+	Presence      bool          `koanf:"presence" doc:"Lists who is subscribed."`
+	Explicit      bool          `koanf:"explicit" doc:"Refuses channels that were not created."`
+}
+
+// ChannelRule is a Channel of which what is not set is as in channels.defaults.
+type ChannelRule struct {
+	HistoryLength *int           `koanf:"history_length" min:"0" max:"1000000"`
+	HistoryAge    *time.Duration `koanf:"history_age" min:"1s" max:"8760h"`
+	Presence      *bool          `koanf:"presence"`
+	Explicit      *bool          `koanf:"explicit"`
+}
+
+// Publish is about the publish service.
+type Publish struct {
+	MaxMessage        Size          `koanf:"max_message" min:"1KiB" max:"64MiB" doc:"The largest payload of a message."`
+	IdempotencyWindow time.Duration `koanf:"idempotency_window" min:"1s" max:"24h" doc:"How long an idempotency key is remembered."`
+}
+
+// Legacy is the older protocols.
+type Legacy struct {
+	Dialects []string `koanf:"dialects" oneof:"relay" doc:"The older protocols that are spoken."`
+	Open     bool     `koanf:"open" doc:"Confirms, outside development mode, that the older protocols let everybody in."`
+	Relay    Relay    `koanf:"relay"`
+}
+
+// Relay is where the relay protocol listens.
+type Relay struct {
+	HTTP      string `koanf:"http_listen" kind:"listen" doc:"Where the relay's GET /token, GET /auth and POST /publish listen."`
+	WebSocket string `koanf:"websocket_listen" kind:"listen" doc:"Where the relay's /ws listens."`
+}
+
+// The roles.
+const (
+	RoleAuth    = "auth"
+	RolePublish = "publish"
+	RoleGateway = "gateway"
+	RoleEdge    = "edge"
+)
+
+// Default returns the configuration of a process that is told nothing: all roles, in memory.
+func Default() Config {
+	return Config{
+		Roles:    []string{RoleAuth, RolePublish, RoleGateway, RoleEdge},
+		Log:      Log{Level: "info", Format: "auto"},
+		HTTP:     HTTP{Listen: ":8080"},
+		GRPC:     GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: 4 << 20},
+		Internal: Internal{Listen: "127.0.0.1:9091"},
+		Redis:    Redis{Prefix: "tl"},
+		Auth: Auth{
+			Issuer: "trunkline", Audience: "trunkline",
+			AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour, Leeway: 30 * time.Second,
+		},
+		Edge: Edge{
+			PingInterval: 25 * time.Second, HandshakeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, CallTimeout: 2 * time.Second,
+			FrameSize: 128 << 10, QueueBytes: 1 << 20, CommandsPerSecond: 100, CommandBurst: 200,
+			ChannelsPerConnection: 128, ConnectionsPerIP: 1000, DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
+		},
+		Channels: Channels{Defaults: Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
+		Publish:  Publish{MaxMessage: 64 << 10, IdempotencyWindow: 10 * time.Minute},
+		Legacy:   Legacy{Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
+	}
+}
+
+// Runs says whether the process runs the role.
+func (c Config) Runs(role string) bool {
+	for _, r := range c.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}

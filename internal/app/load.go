@@ -1,0 +1,264 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/v2"
+	"go.yaml.in/yaml/v3"
+)
+
+const envPrefix = "TRUNKLINE_"
+
+// Sources is where a configuration comes from, besides the defaults. Later ones win: files in their order,
+// then the environment, then flags.
+type Sources struct {
+	// Files are YAML files.
+	Files []string
+	// Env is as os.Environ returns it.
+	Env []string
+	// Flags are settings of the command line.
+	Flags []Flag
+}
+
+// Flag is one setting of the command line.
+type Flag struct {
+	// Name is shown in errors, such as --redis.
+	Name string
+	// Key is the setting, such as redis.url.
+	Key string
+	// Text is its value as it would stand in a variable.
+	Text string
+}
+
+// Loaded is a configuration and where each of its values comes from.
+type Loaded struct {
+	Config Config
+	// Origins is by key: default, file:line:column, env NAME or a flag.
+	Origins map[string]string
+}
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	// Where is file:line:column, env NAME, a flag, or empty.
+	Where string
+	// Text names the key, the value unless it is a secret, and what is allowed.
+	Text string
+}
+
+// Problems is everything that is wrong with a configuration.
+type Problems []Problem
+
+// Error returns one line a problem.
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i, x := range p {
+		lines[i] = x.Text
+		if x.Where != "" {
+			lines[i] = x.Where + "  " + x.Text
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Load reads all sources and checks the result. It returns Problems, all of them at once, or a configuration
+// that can be run.
+func Load(src Sources) (*Loaded, error) {
+	l := &loading{k: koanf.New("."), origins: map[string]string{}}
+	l.defaults()
+	for _, path := range src.Files {
+		l.file(path)
+	}
+	l.environment(src.Env)
+	l.flags(src.Flags)
+	var cfg Config
+	if err := l.k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: exactly(&cfg)}); err != nil {
+		return nil, fmt.Errorf("assemble the configuration: %w", err)
+	}
+	if len(l.problems) == 0 {
+		l.problems = check(cfg, l.origins)
+	}
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	return &Loaded{Config: cfg, Origins: l.origins}, nil
+}
+
+type loading struct {
+	k        *koanf.Koanf
+	origins  map[string]string
+	problems Problems
+}
+
+// layer is one source; a later layer wins.
+type layer map[string]any
+
+// ReadBytes is not supported.
+func (l layer) ReadBytes() ([]byte, error) { return nil, errors.ErrUnsupported }
+
+// Read returns the values as a tree.
+func (l layer) Read() (map[string]any, error) {
+	tree := map[string]any{}
+	for key, v := range l {
+		parts := strings.Split(key, ".")
+		at := tree
+		for _, p := range parts[:len(parts)-1] {
+			next, ok := at[p].(map[string]any)
+			if !ok {
+				next = map[string]any{}
+				at[p] = next
+			}
+			at = next
+		}
+		at[parts[len(parts)-1]] = v
+	}
+	return tree, nil
+}
+
+func (l *loading) add(values layer, origin map[string]string) {
+	if err := l.k.Load(values, nil); err != nil {
+		l.problems = append(l.problems, Problem{Text: err.Error()})
+	}
+	maps.Copy(l.origins, origin)
+}
+
+func (l *loading) defaults() {
+	cfg, values, origins := Default(), layer{}, map[string]string{}
+	for _, s := range settings() {
+		values[s.key] = s.value(cfg).Interface()
+		origins[s.key] = "default"
+	}
+	l.add(values, origins)
+}
+
+func (l *loading) file(path string) {
+	content, err := readFile(path)
+	if err != nil {
+		var e *os.PathError
+		if errors.As(err, &e) {
+			err = e.Err
+		}
+		l.problems = append(l.problems, Problem{Where: path, Text: err.Error()})
+		return
+	}
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(content))
+	if err := dec.Decode(&doc); err != nil {
+		if !errors.Is(err, io.EOF) {
+			l.problems = append(l.problems, yamlProblem(path, err))
+		}
+		return
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		l.problems = append(l.problems, Problem{Where: path, Text: "has more than one document"})
+		return
+	}
+	values, origins := layer{}, map[string]string{}
+	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d:%d", path, n.Line, n.Column) }
+	d := &decoder{at: at, problems: &l.problems}
+	d.section(reflect.TypeFor[Config](), "", doc.Content[0], func(_ reflect.StructField, key string, n *yaml.Node, v reflect.Value) {
+		values[key], origins[key] = v.Interface(), at(n)
+	})
+	l.add(values, origins)
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)`)
+
+func yamlProblem(path string, err error) Problem {
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		return Problem{Where: path + ":" + m[1], Text: m[2]}
+	}
+	return Problem{Where: path, Text: strings.TrimPrefix(err.Error(), "yaml: ")}
+}
+
+// clientEnv are variables that the other commands read.
+var clientEnv = []string{
+	"TRUNKLINE_CONFIG", "TRUNKLINE_SERVER", "TRUNKLINE_GRPC", "TRUNKLINE_TOKEN", "TRUNKLINE_TOKEN_FILE",
+	"TRUNKLINE_OUTPUT", "TRUNKLINE_TIMEOUT", "TRUNKLINE_NO_COLOR", "TRUNKLINE_CA_FILE", "TRUNKLINE_INTERNAL",
+}
+
+// kubernetes matches what it puts into the environment for a service whose name begins with trunkline. No
+// setting may have such a name.
+var kubernetes = regexp.MustCompile(`^TRUNKLINE_(SERVICE_.*|PORT|PORT_.*|.*_SERVICE_(HOST|PORT.*)|.*_PORT|.*_PORT_.*)$`)
+
+func (l *loading) environment(env []string) {
+	values, origins := layer{}, map[string]string{}
+	for _, entry := range slices.Sorted(slices.Values(env)) {
+		name, text, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(clientEnv, name) || kubernetes.MatchString(name) {
+			continue
+		}
+		where := "env " + name
+		s, ok := settingByEnv(name)
+		if base, fromFile := strings.CutSuffix(name, "_FILE"); !ok && fromFile {
+			if s, ok = settingByEnv(base); ok {
+				content, err := readValueFile(text)
+				if err != nil {
+					l.problems = append(l.problems, Problem{Where: where, Text: err.Error()})
+					continue
+				}
+				text = content
+			}
+		}
+		if !ok {
+			l.problems = append(l.problems, Problem{Where: where, Text: "unknown" + meantEnv(name)})
+			continue
+		}
+		if other, twice := origins[s.key]; twice {
+			l.problems = append(l.problems, Problem{Where: where, Text: other + " says the same thing"})
+			continue
+		}
+		if v, ok := l.text(s, where, text); ok {
+			values[s.key], origins[s.key] = v, where
+		}
+	}
+	l.add(values, origins)
+}
+
+func meantEnv(name string) string {
+	known := make([]string, 0, len(settings()))
+	for _, s := range settings() {
+		known = append(known, s.env)
+	}
+	if c := closest(name, known); c != "" {
+		return "   did you mean " + c + "?"
+	}
+	return ""
+}
+
+func (l *loading) flags(flags []Flag) {
+	values, origins := layer{}, map[string]string{}
+	for _, f := range flags {
+		s, ok := settingByKey(f.Key)
+		if !ok {
+			keys := make([]string, 0, len(settings()))
+			for _, s := range settings() {
+				keys = append(keys, s.key)
+			}
+			l.problems = append(l.problems, Problem{Where: f.Name, Text: fmt.Sprintf("unknown key %q%s", f.Key, suggestion(f.Key, keys))})
+			continue
+		}
+		if v, ok := l.text(s, f.Name, f.Text); ok {
+			values[s.key], origins[s.key] = v, f.Name
+		}
+	}
+	l.add(values, origins)
+}
+
+// text reads a setting from a variable or flag.
+func (l *loading) text(s setting, where, text string) (any, bool) {
+	d := &decoder{at: func(*yaml.Node) string { return where }, problems: &l.problems}
+	v, ok := d.value(s.typ, s.rules, s.key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!text", Value: text})
+	if !ok {
+		return nil, false
+	}
+	return v.Interface(), true
+}

@@ -1,0 +1,152 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+)
+
+// WriteReference writes every setting as Markdown.
+func WriteReference(w io.Writer) error {
+	var b strings.Builder
+	section, cfg := "", Default()
+	for _, s := range settings() {
+		name, _, nested := strings.Cut(s.key, ".")
+		if !nested {
+			name = "process"
+		}
+		if name != section {
+			section = name
+			fmt.Fprintf(&b, "\n### %s\n\n| key and variable | default | says |\n|---|---|---|\n", section)
+		}
+		says := s.doc
+		if allowed := s.allowed(); allowed != "" {
+			says += " " + allowed
+		}
+		if s.example != "" {
+			says += " Example: `" + s.example + "`."
+		}
+		fmt.Fprintf(&b, "| `%s` `%s` | %s | %s |\n", s.key, s.env, code(show(s.value(cfg))), says)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s setting) allowed() string {
+	switch {
+	case len(s.rules.oneof) > 0:
+		return "One of: " + strings.Join(s.rules.oneof, ", ") + "."
+	case s.rules.min != "" || s.rules.max != "":
+		return s.rules.min + " to " + s.rules.max + "."
+	}
+	return ""
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+// show writes a value as a file would; secrets as dots.
+func show(v reflect.Value) string {
+	switch x := v.Interface().(type) {
+	case Secret:
+		return x.String()
+	case Size:
+		return x.String()
+	case time.Duration:
+		return duration(x)
+	case []string:
+		return strings.Join(x, ",")
+	case map[string]string:
+		items := make([]string, 0, len(x))
+		for k, to := range x {
+			items = append(items, k+"="+to)
+		}
+		sort.Strings(items)
+		return strings.Join(items, ",")
+	}
+	switch v.Kind() {
+	case reflect.Slice:
+		items := make([]string, v.Len())
+		for i := range items {
+			items[i] = show(v.Index(i))
+		}
+		return strings.Join(items, ", ")
+	case reflect.Map:
+		items := make([]string, 0, v.Len())
+		for _, k := range v.MapKeys() {
+			items = append(items, k.String()+": "+show(v.MapIndex(k)))
+		}
+		slices.Sort(items)
+		return strings.Join(items, ", ")
+	case reflect.Struct:
+		var items []string
+		for i := range v.NumField() {
+			if f := v.Field(i); !f.IsZero() {
+				items = append(items, v.Type().Field(i).Tag.Get("koanf")+": "+show(f))
+			}
+		}
+		return "{" + strings.Join(items, ", ") + "}"
+	case reflect.Pointer:
+		if v.IsNil() {
+			return ""
+		}
+		return show(v.Elem())
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// duration writes 10m instead of 10m0s.
+func duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// Value is one setting of a configuration, for people: a secret is dots.
+type Value struct {
+	Key    string `json:"key"`
+	Env    string `json:"env"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"`
+}
+
+// Values returns every setting with where it comes from.
+func (l *Loaded) Values() []Value {
+	all := make([]Value, 0, len(settings()))
+	for _, s := range settings() {
+		all = append(all, Value{Key: s.key, Env: s.env, Value: show(s.value(l.Config)), Origin: l.Origins[s.key]})
+	}
+	return all
+}
+
+// Variable is one environment variable.
+type Variable struct {
+	Name    string `json:"name"`
+	Key     string `json:"key"`
+	Default string `json:"default"`
+	Doc     string `json:"doc"`
+}
+
+// Variables returns the environment variable of every setting. Each also has one with _FILE after its name, which
+// names a file with the value.
+func Variables() []Variable {
+	cfg := Default()
+	all := make([]Variable, 0, len(settings()))
+	for _, s := range settings() {
+		all = append(all, Variable{Name: s.env, Key: s.key, Default: show(s.value(cfg)), Doc: s.doc})
+	}
+	return all
+}

@@ -1,0 +1,108 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// Check is one thing that must be so for the process to be ready.
+type Check struct {
+	// Name is shown by /readyz?verbose.
+	Name string
+	// Run returns nil when it is so. Its context has a deadline.
+	Run func(ctx context.Context) error
+}
+
+// checkTimeout is how long one check may take.
+const checkTimeout = 2 * time.Second
+
+// InternalConfig tunes the internal handler.
+type InternalConfig struct {
+	// Checks are run for every /readyz, all at once.
+	Checks []Check
+	// Profiling serves /debug/pprof, which shows memory to whoever asks: loopback only.
+	Profiling bool
+}
+
+// Internal returns the handler of the internal listener: /metrics, /livez, /readyz and /debug/pprof. A
+// process that answers /livez is alive, whatever its store does; /readyz says whether it should be sent to.
+func Internal(reg *prometheus.Registry, cfg InternalConfig) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, cfg.Checks) })
+	if cfg.Profiling {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// Failed is a check that did not pass.
+type Failed struct {
+	Name string
+	Err  error
+}
+
+// RunChecks runs all checks at once and returns those that failed, in their order.
+func RunChecks(ctx context.Context, checks []Check) []Failed {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	errs := make([]error, len(checks))
+	var g errgroup.Group
+	for i, c := range checks {
+		g.Go(func() error {
+			errs[i] = c.Run(ctx)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	var failed []Failed
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, Failed{Name: checks[i].Name, Err: err})
+		}
+	}
+	return failed
+}
+
+func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
+	failed := RunChecks(r.Context(), checks)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if len(failed) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if r.URL.Query().Has("verbose") {
+		why := make(map[string]error, len(failed))
+		for _, f := range failed {
+			why[f.Name] = f.Err
+		}
+		for _, c := range checks {
+			if err := why[c.Name]; err != nil {
+				_, _ = fmt.Fprintf(w, "[-] %s: %v\n", c.Name, err)
+			} else {
+				_, _ = fmt.Fprintf(w, "[+] %s: ok\n", c.Name)
+			}
+		}
+	}
+	if len(failed) == 0 {
+		_, _ = fmt.Fprintln(w, "ready")
+		return
+	}
+	names := make([]string, len(failed))
+	for i, f := range failed {
+		names[i] = f.Name
+	}
+	_, _ = fmt.Fprintf(w, "not ready: %s\n", strings.Join(names, ", "))
+}

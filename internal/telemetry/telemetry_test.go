@@ -1,0 +1,86 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/internal/telemetry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestNew_LogsInTheFormatAsked(t *testing.T) {
+	for _, c := range []struct{ format, want string }{
+		{"text", "level=INFO msg=hello"}, {"json", `"msg":"hello"`}, {"auto", `"msg":"hello"`}, {"", `"msg":"hello"`},
+	} {
+		var out bytes.Buffer
+		tel, err := telemetry.New(telemetry.Config{Format: c.format, Output: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tel.Log.Debug("quiet")
+		tel.Log.Info("hello")
+		if got := out.String(); !strings.Contains(got, c.want) || strings.Contains(got, "quiet") {
+			t.Errorf("format %q wrote %q, want %q and nothing below info", c.format, got, c.want)
+		}
+	}
+}
+
+func TestNew_RefusesWhatItDoesNotKnow(t *testing.T) {
+	for _, cfg := range []telemetry.Config{{Level: "loud"}, {Format: "xml"}} {
+		if _, err := telemetry.New(cfg); err == nil || !strings.Contains(err.Error(), "allowed are") {
+			t.Errorf("New(%+v) = %v, want an error that says what is allowed", cfg, err)
+		}
+	}
+}
+
+func TestInternal(t *testing.T) {
+	tel, err := telemetry.New(telemetry.Config{Version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := errors.New("nobody answers")
+	handler := telemetry.Internal(tel.Registry, telemetry.InternalConfig{Checks: []telemetry.Check{
+		{Name: "store", Run: func(context.Context) error { return down }},
+		{Name: "feed", Run: func(ctx context.Context) error { _, ok := ctx.Deadline(); return unless(ok) }},
+	}})
+	get := func(target string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+		return w
+	}
+	if w := get("/livez"); w.Code != http.StatusOK {
+		t.Errorf("/livez = %d although only the store is away", w.Code)
+	}
+	w := get("/readyz?verbose")
+	if w.Code != http.StatusServiceUnavailable || w.Body.String() != "[-] store: nobody answers\n[+] feed: ok\nnot ready: store\n" {
+		t.Errorf("/readyz?verbose = %d %q", w.Code, w.Body)
+	}
+	down = nil
+	if w := get("/readyz"); w.Code != http.StatusOK || w.Body.String() != "ready\n" {
+		t.Errorf("/readyz = %d %q", w.Code, w.Body)
+	}
+	metrics := get("/metrics").Body.String()
+	for _, want := range []string{`trunkline_build_info{go_version="go`, `version="1.2.3"} 1`, "go_goroutines", "process_open_fds"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("/metrics has no %s", want)
+		}
+	}
+	if w := get("/debug/pprof/"); w.Code != http.StatusNotFound {
+		t.Errorf("/debug/pprof/ = %d without Profiling", w.Code)
+	}
+}
+
+func unless(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errors.New("no deadline")
+}
