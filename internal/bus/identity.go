@@ -48,7 +48,7 @@ func ParsePattern(s string) (Pattern, error) {
 		return Pattern{text: s}, nil
 	}
 	if !strings.HasSuffix(prefix, "/") && !strings.HasSuffix(prefix, ":") {
-		return Pattern{}, addressError(s, fmt.Errorf("a star may only stand at the end, right after / or :"))
+		return Pattern{}, addressError(s, fmt.Errorf("a star may only stand at the end, right after a slash or a colon"))
 	}
 	// A prefix is right when some address continues it.
 	if _, err := ParseAddress(prefix + "x"); err != nil {

@@ -177,6 +177,7 @@ func (s *session) history(ctx context.Context, id uint32, who *bus.Identity, req
 	if err := checkAddress(who, bus.History, req.GetAddress()); err != nil {
 		return err
 	}
+	req.ForClient = who.Client
 	resp, err := s.owner.channels.ListMessages(ctx, req)
 	if err != nil {
 		return rpc.Unreachable(err, bus.ErrUnavailable)

@@ -512,7 +512,10 @@ type ListMessagesRequest struct {
 	// Optional. Only what came after this position. Refused as POSITION_EXPIRED when it is no longer kept.
 	After *Position `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
 	// Optional. Newest first; not together with after.
-	NewestFirst   bool `protobuf:"varint,5,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
+	NewestFirst bool `protobuf:"varint,5,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
+	// Optional. Only what this client may have of messages that are narrowed to recipients. Only API keys may
+	// ask for somebody; a token asks for its own client.
+	ForClient     string `protobuf:"bytes,6,opt,name=for_client,json=forClient,proto3" json:"for_client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +583,13 @@ func (x *ListMessagesRequest) GetNewestFirst() bool {
 		return x.NewestFirst
 	}
 	return false
+}
+
+func (x *ListMessagesRequest) GetForClient() string {
+	if x != nil {
+		return x.ForClient
+	}
+	return ""
 }
 
 // ListMessagesResponse is a page of history.
@@ -885,14 +895,16 @@ const file_trunkline_publish_v1_channel_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"*\n" +
 	"\x14DeleteChannelRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x17\n" +
-	"\x15DeleteChannelResponse\"\xc4\x01\n" +
+	"\x15DeleteChannelResponse\"\xe3\x01\n" +
 	"\x13ListMessagesRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x124\n" +
 	"\x05after\x18\x04 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12!\n" +
-	"\fnewest_first\x18\x05 \x01(\bR\vnewestFirst\"\xab\x01\n" +
+	"\fnewest_first\x18\x05 \x01(\bR\vnewestFirst\x12\x1d\n" +
+	"\n" +
+	"for_client\x18\x06 \x01(\tR\tforClient\"\xab\x01\n" +
 	"\x14ListMessagesResponse\x129\n" +
 	"\bmessages\x18\x01 \x03(\v2\x1d.trunkline.publish.v1.MessageR\bmessages\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x120\n" +

@@ -111,18 +111,20 @@ class ListMembersResponse(_message.Message):
     def __init__(self, members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
 class ListMessagesRequest(_message.Message):
-    __slots__ = ["address", "after", "newest_first", "page_size", "page_token"]
+    __slots__ = ["address", "after", "for_client", "newest_first", "page_size", "page_token"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    FOR_CLIENT_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIRST_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     address: str
     after: _message_pb2.Position
+    for_client: str
     newest_first: bool
     page_size: int
     page_token: str
-    def __init__(self, address: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., newest_first: bool = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., newest_first: bool = ..., for_client: _Optional[str] = ...) -> None: ...
 
 class ListMessagesResponse(_message.Message):
     __slots__ = ["messages", "next_page_token", "top"]

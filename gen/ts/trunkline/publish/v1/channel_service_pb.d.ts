@@ -282,6 +282,14 @@ export declare type ListMessagesRequest = Message<"trunkline.publish.v1.ListMess
    * @generated from field: bool newest_first = 5;
    */
   newestFirst: boolean;
+
+  /**
+   * Optional. Only what this client may have of messages that are narrowed to recipients. Only API keys may
+   * ask for somebody; a token asks for its own client.
+   *
+   * @generated from field: string for_client = 6;
+   */
+  forClient: string;
 };
 
 /**

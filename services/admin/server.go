@@ -1,0 +1,39 @@
+// Package admin is the AdminService: what is running.
+package admin
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Server is the AdminService. It may be used concurrently.
+type Server struct {
+	adminv1.UnimplementedAdminServiceServer
+	nodes bus.Nodes
+}
+
+// New returns a server.
+func New(nodes bus.Nodes) *Server { return &Server{nodes: nodes} }
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) { adminv1.RegisterAdminServiceServer(r, s) }
+
+// ListNodes returns the processes that are alive.
+func (s *Server) ListNodes(ctx context.Context, _ *adminv1.ListNodesRequest) (*adminv1.ListNodesResponse, error) {
+	nodes, err := s.nodes.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &adminv1.ListNodesResponse{}
+	for _, n := range nodes {
+		resp.Nodes = append(resp.Nodes, &adminv1.Node{
+			Name: n.Name, Roles: n.Roles, Version: n.Version, StartTime: timestamppb.New(n.Started), Connections: n.Connections,
+		})
+	}
+	return resp, nil
+}

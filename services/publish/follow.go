@@ -1,0 +1,203 @@
+package publish
+
+import (
+	"context"
+	"time"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// output is what a stream sends: Consume and Subscribe say the same in messages of their own.
+type output struct {
+	message    func(*publishv1.Message) error
+	gap        func(*publishv1.Gap) error
+	subscribed func(*publishv1.Subscribed) error
+	heartbeat  func() error
+}
+
+// reader is one stream that follows addresses.
+type reader struct {
+	server *Server
+	caller *rpc.Caller
+	out    output
+	wake   chan struct{}
+	places map[bus.Address]*place
+}
+
+// place is where a stream is in an address.
+type place struct {
+	follower *follower
+	at       bus.Position // of what was sent last
+}
+
+func (s *Server) newReader(caller *rpc.Caller, out output) *reader {
+	return &reader{server: s, caller: caller, out: out, wake: make(chan struct{}, 1), places: make(map[bus.Address]*place)}
+}
+
+// start follows an address: attach, so that nothing is missed; learn the position; say so; replay.
+func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error {
+	a, err := r.check(req)
+	if err != nil {
+		return err
+	}
+	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue}
+	r.server.streams.attach(f)
+	positions, err := r.server.tail.Acquire(ctx, a)
+	if err != nil {
+		r.server.streams.detach(f)
+		return err
+	}
+	p := &place{follower: f, at: positions[0]}
+	r.places[a] = p
+	after := positionOf(req.GetAfter())
+	replay := (req.GetAfter() != nil || req.GetFromBeginning()) && r.server.tail.Retention(a).Durable()
+	answer := &publishv1.Subscribed{Address: a.String(), Position: positionProto(p.at)}
+	if replay {
+		answer.Recovered = after.Epoch == "" || after.Epoch == p.at.Epoch && after.Offset <= p.at.Offset
+		answer.Position = positionProto(after)
+	}
+	if err := r.out.subscribed(answer); err != nil {
+		return err
+	}
+	if replay {
+		return r.replay(ctx, p, after)
+	}
+	return nil
+}
+
+func (r *reader) check(req *publishv1.ConsumeRequest) (bus.Address, error) {
+	var bad bus.Invalid
+	a := bad.Address("address", req.GetAddress())
+	if req.GetAfter() != nil && req.GetFromBeginning() {
+		bad.Add("from_beginning", "not together with after")
+	}
+	if req.GetAfter() != nil && req.GetAfter().GetEpoch() == "" {
+		bad.Add("after.epoch", "is empty; give the position back as it came")
+	}
+	if err := bad.Err(); err != nil {
+		return a, err
+	}
+	if err := r.caller.Check(bus.Subscribe, a); err != nil {
+		return a, err
+	}
+	if req.GetAfter() != nil || req.GetFromBeginning() {
+		if err := r.caller.Check(bus.History, a); err != nil {
+			return a, err
+		}
+	}
+	if _, ok := r.places[a]; ok {
+		return a, bus.ErrFieldInvalid.With("address "+a.String()+" is followed already", map[string]string{"address": a.String()})
+	}
+	if len(r.places) >= maxAddresses {
+		return a, bus.ErrSubscriptionLimit
+	}
+	return a, nil
+}
+
+// maxAddresses is how many addresses one stream may follow.
+const maxAddresses = 1000
+
+// stop leaves an address; false when it was not followed.
+func (r *reader) stop(a bus.Address) bool {
+	p, ok := r.places[a]
+	if !ok {
+		return false
+	}
+	r.server.streams.detach(p.follower)
+	r.server.tail.Release(a)
+	delete(r.places, a)
+	return true
+}
+
+func (r *reader) stopAll() {
+	for a := range r.places {
+		r.stop(a)
+	}
+}
+
+// replay sends what the log has after a position. It goes at the pace of the stream's reader.
+func (r *reader) replay(ctx context.Context, p *place, after bus.Position) error {
+	next, err := r.server.tail.Replay(ctx, p.follower.address, after, func(g bus.Gap) {
+		_ = r.out.gap(gapProto(g)) // the stream's error shows with the next message
+	}, r.send)
+	if err != nil {
+		return err
+	}
+	p.at = next
+	return nil
+}
+
+func (r *reader) send(m *bus.Message) error {
+	client := ""
+	if r.caller.Identity != nil {
+		client = r.caller.Identity.Client
+	}
+	// A back end sees every message; a client those that are for it.
+	if client != "" && !m.For(client, "") || m.Expired(time.Now()) {
+		return nil
+	}
+	return r.out.message(messageProto(m))
+}
+
+// flush sends what waits in every address. It returns whether anything was sent.
+func (r *reader) flush(ctx context.Context) (bool, error) {
+	sent := false
+	for _, p := range r.places {
+		for {
+			queue, missed := p.follower.take()
+			if len(queue) == 0 && !missed {
+				break
+			}
+			sent = true
+			if err := r.pass(ctx, p, queue, missed); err != nil {
+				return sent, err
+			}
+		}
+	}
+	return sent, nil
+}
+
+func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) error {
+	for _, i := range queue {
+		at := i.position()
+		if !at.IsZero() {
+			if at.Epoch == p.at.Epoch && at.Offset <= p.at.Offset {
+				continue // part of the replay
+			}
+			p.at = at
+		}
+		var err error
+		if i.m != nil {
+			err = r.send(i.m)
+		} else {
+			err = r.out.gap(gapProto(*i.gap))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !missed {
+		return nil
+	}
+	if r.server.tail.Retention(p.follower.address).Durable() {
+		return r.replay(ctx, p, p.at)
+	}
+	return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, Reason: bus.GapSlow}))
+}
+
+func gapProto(g bus.Gap) *publishv1.Gap {
+	return &publishv1.Gap{
+		Address: g.Address.String(), From: positionProto(g.From), To: positionProto(g.To), Reason: string(g.Reason),
+	}
+}
+
+// expiry returns when the caller's token ends; a channel that never fires for a back end.
+func (r *reader) expiry() (<-chan time.Time, func()) {
+	if r.caller.Identity == nil {
+		return nil, func() {}
+	}
+	timer := time.NewTimer(time.Until(r.caller.Identity.Expires))
+	return timer.C, func() { timer.Stop() }
+}

@@ -1,0 +1,111 @@
+package publish
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// Publish sends one message.
+func (s *Server) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
+	p, err := s.publication(rpc.CallerFrom(ctx), req)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.store.Publish(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return response(r), nil
+}
+
+func response(r bus.Receipt) *publishv1.PublishResponse {
+	return &publishv1.PublishResponse{
+		Id:          r.ID,
+		Position:    positionProto(r.Position),
+		Duplicate:   r.Duplicate,
+		Durability:  publishv1.Durability(r.Durability),
+		PublishTime: timestamppb.New(r.Published),
+	}
+}
+
+func positionProto(p bus.Position) *publishv1.Position {
+	if p.IsZero() {
+		return nil
+	}
+	return &publishv1.Position{Epoch: p.Epoch, Offset: p.Offset}
+}
+
+func positionOf(p *publishv1.Position) bus.Position {
+	return bus.Position{Epoch: p.GetEpoch(), Offset: p.GetOffset()}
+}
+
+func messageProto(m *bus.Message) *publishv1.Message {
+	p := &publishv1.Message{
+		Id: m.ID, To: m.To.String(), Data: m.Data, ContentType: publishv1.ContentType(m.ContentType),
+		Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Position: positionProto(m.Position),
+		Redelivered: m.Redelivered,
+	}
+	if m.From != (bus.Sender{}) {
+		p.From = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
+	}
+	if !m.Expires.IsZero() {
+		p.ExpireTime = timestamppb.New(m.Expires)
+	}
+	return p
+}
+
+// maxBatch is how many messages one batch may have.
+const maxBatch = 1000
+
+// BatchPublish sends several messages and answers each on its own.
+func (s *Server) BatchPublish(ctx context.Context, req *publishv1.BatchPublishRequest) (*publishv1.BatchPublishResponse, error) {
+	if n := len(req.GetRequests()); n == 0 || n > maxBatch {
+		var bad bus.Invalid
+		bad.Add("requests", "has %d entries, allowed are 1 to %d", n, maxBatch)
+		return nil, bad.Err()
+	}
+	resp := &publishv1.BatchPublishResponse{Results: s.publishAll(ctx, rpc.CallerFrom(ctx), req.GetRequests())}
+	for _, r := range resp.GetResults() {
+		if r.GetError() != nil {
+			resp.Refused++
+		}
+	}
+	return resp, nil
+}
+
+// publishAll sends what is well-formed in one step and returns a result for each request.
+func (s *Server) publishAll(ctx context.Context, caller *rpc.Caller, reqs []*publishv1.PublishRequest) []*publishv1.PublishResult {
+	results := make([]*publishv1.PublishResult, len(reqs))
+	good := make([]bus.Publication, 0, len(reqs))
+	places := make([]int, 0, len(reqs))
+	for i, req := range reqs {
+		p, err := s.publication(caller, req)
+		if err != nil {
+			results[i] = refused(err)
+			continue
+		}
+		good = append(good, p)
+		places = append(places, i)
+	}
+	if len(good) == 0 {
+		return results
+	}
+	receipts, errs := s.store.PublishAll(ctx, good)
+	for j, i := range places {
+		if errs[j] != nil {
+			results[i] = refused(errs[j])
+			continue
+		}
+		results[i] = &publishv1.PublishResult{Outcome: &publishv1.PublishResult_Ok{Ok: response(receipts[j])}}
+	}
+	return results
+}
+
+func refused(err error) *publishv1.PublishResult {
+	return &publishv1.PublishResult{Outcome: &publishv1.PublishResult_Error{Error: rpc.ErrorProto(err)}}
+}

@@ -1,0 +1,93 @@
+// Package publish is the PublishService and the ChannelService: it checks messages at the door, hands them to the
+// store in one step, and reads them back as pages and streams.
+package publish
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/tail"
+)
+
+// Store is what the services need of a store.
+type Store interface {
+	bus.Publisher
+	bus.Feeds
+	bus.Log
+	bus.Roster
+	bus.Channels
+}
+
+// Config tunes the services. The zero value of a field means its default.
+type Config struct {
+	// Namespaces says how channels are kept.
+	Namespaces bus.Namespaces
+	// MaxMessage is the largest payload, in bytes; 64 KiB by default.
+	MaxMessage int
+	// IdempotencyWindow is how long a key is remembered; 10 minutes by default.
+	IdempotencyWindow time.Duration
+	// Credits is how many messages of a stream may be unanswered; 1024 by default.
+	Credits int
+	// Heartbeat is how often a quiet stream says that it is alive; 15 s by default.
+	Heartbeat time.Duration
+	// StreamQueue is how many messages may wait for a reader of a stream; 1024 by default.
+	StreamQueue int
+}
+
+// Server is the services. Streams need Run; everything may be used concurrently.
+type Server struct {
+	publishv1.UnimplementedPublishServiceServer
+	publishv1.UnimplementedChannelServiceServer
+	store   Store
+	cfg     Config
+	tail    *tail.Tail
+	streams *streams
+	readers sync.WaitGroup // of two-way streams
+}
+
+// New returns a server.
+func New(store Store, cfg Config) (*Server, error) {
+	num := func(n *int, v int) {
+		if *n <= 0 {
+			*n = v
+		}
+	}
+	num(&cfg.MaxMessage, 64<<10)
+	num(&cfg.Credits, 1024)
+	num(&cfg.StreamQueue, 1024)
+	if cfg.IdempotencyWindow <= 0 {
+		cfg.IdempotencyWindow = 10 * time.Minute
+	}
+	if cfg.Heartbeat <= 0 {
+		cfg.Heartbeat = 15 * time.Second
+	}
+	if err := cfg.Namespaces.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{store: store, cfg: cfg, streams: newStreams()}
+	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces})
+	return s, nil
+}
+
+// Register adds both services to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	publishv1.RegisterPublishServiceServer(r, s)
+	publishv1.RegisterChannelServiceServer(r, s)
+}
+
+// Run follows addresses for the streams until ctx ends, ends the streams, waits for them and returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, s.streams.drain)
+	defer stop()
+	err := s.tail.Run(ctx)
+	s.readers.Wait()
+	return err
+}
+
+// Ready returns nil while messages are known to reach the streams, and otherwise says why not.
+func (s *Server) Ready() error { return s.tail.Ready() }

@@ -1,0 +1,103 @@
+package publish
+
+import (
+	"sync"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// streams hands what the tail brings to the gRPC streams that follow an address.
+type streams struct {
+	once     sync.Once
+	draining chan struct{} // closed when the server shuts down
+
+	mu     sync.RWMutex
+	groups map[bus.Address]map[*follower]bool
+}
+
+func newStreams() *streams {
+	return &streams{draining: make(chan struct{}), groups: make(map[bus.Address]map[*follower]bool)}
+}
+
+func (s *streams) drain() { s.once.Do(func() { close(s.draining) }) }
+
+// item is a message or a gap.
+type item struct {
+	m   *bus.Message
+	gap *bus.Gap
+}
+
+// position is where the follower is after the item.
+func (i item) position() bus.Position {
+	if i.m != nil {
+		return i.m.Position
+	}
+	return i.gap.To
+}
+
+// follower is one address of one stream: a bounded queue between the tail and the stream. When it is full, what comes
+// is not kept; the stream reads it from the log, or tells a gap where there is none.
+type follower struct {
+	address bus.Address
+	wake    chan<- struct{} // of the stream
+	limit   int
+
+	mu     sync.Mutex
+	queue  []item
+	missed bool
+}
+
+func (f *follower) put(i item) {
+	f.mu.Lock()
+	if len(f.queue) >= f.limit {
+		f.missed = true
+	} else {
+		f.queue = append(f.queue, i)
+	}
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what waits, and whether there was more.
+func (f *follower) take() ([]item, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	queue, missed := f.queue, f.missed
+	f.queue, f.missed = nil, false
+	return queue, missed
+}
+
+// Deliver queues a message for every follower.
+func (s *streams) Deliver(m *bus.Message) { s.spread(m.To, item{m: m}) }
+
+// Gap queues a gap for every follower.
+func (s *streams) Gap(g bus.Gap) { s.spread(g.Address, item{gap: &g}) }
+
+func (s *streams) spread(a bus.Address, i item) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for f := range s.groups[a] {
+		f.put(i)
+	}
+}
+
+func (s *streams) attach(f *follower) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.groups[f.address] == nil {
+		s.groups[f.address] = make(map[*follower]bool)
+	}
+	s.groups[f.address][f] = true
+}
+
+func (s *streams) detach(f *follower) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.groups[f.address], f)
+	if len(s.groups[f.address]) == 0 {
+		delete(s.groups, f.address)
+	}
+}
