@@ -1,0 +1,174 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+)
+
+const maxPath = 2048
+
+// call checks everything that can be checked without a service and hands the request on.
+func (g *gateway) call(w http.ResponseWriter, r *http.Request) {
+	id := r.Header.Get(requestIDHeader)
+	in, cancel, err := g.admit(w, r)
+	if err != nil {
+		refusalOf(err).write(w, id)
+		return
+	}
+	defer cancel()
+	if address, ok := streamed(in.URL.Path); ok {
+		g.stream(w, in, address)
+		return
+	}
+	g.mux.ServeHTTP(w, in)
+}
+
+// admit returns the request as the services may see it.
+func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, context.CancelFunc, error) {
+	if err := checkPath(r); err != nil {
+		return nil, nil, err
+	}
+	if len(r.Header.Values("Authorization")) > 1 {
+		return nil, nil, refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_INVALID", "authorization was sent more than once", nil)
+	}
+	_, stream := streamed(r.URL.Path)
+	method := r.Method
+	if method == http.MethodHead && !stream {
+		method = http.MethodGet // the HTTP server leaves out the body
+	}
+	if stream && method != http.MethodGet {
+		return nil, nil, notAllowed(r.URL.Path)
+	}
+	standard := g.cfg.Timeout
+	if stream {
+		standard = 0
+	}
+	timeout, bad := timeoutOf(r.Header, standard)
+	if bad != nil {
+		return nil, nil, bad
+	}
+	if err := checkQuery(method, r.URL); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := r.Context(), context.CancelFunc(func() {})
+	if timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+	}
+	in := r.Clone(ctx)
+	in.Method, in.Header, in.Body, in.ContentLength = method, keep(r.Header), http.NoBody, 0
+	if !traceparent.MatchString(in.Header.Get("Traceparent")) {
+		in.Header.Del("Traceparent")
+	}
+	if g.cfg.DevKey != "" && in.Header.Get("Authorization") == "" && lendKey(r) {
+		in.Header.Set("Authorization", "Bearer "+g.cfg.DevKey)
+	}
+	if method == http.MethodPost {
+		raw, err := g.read(w, r)
+		if err != nil {
+			cancel()
+			return nil, nil, err
+		}
+		in.Body = &body{raw: raw, path: r.URL.Path, key: r.Header.Get("Idempotency-Key")}
+		in.Header.Set("Content-Type", "application/json")
+	}
+	return in, cancel, nil
+}
+
+// checkPath refuses what no route and no name can mean, before anything decodes it twice.
+func checkPath(r *http.Request) error {
+	path := r.URL.Path
+	switch {
+	case len(r.URL.EscapedPath()) > maxPath:
+		return addressInvalid("the path is longer than 2048 bytes")
+	case !utf8.ValidString(path):
+		return addressInvalid("the path is not UTF-8")
+	case strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\\' }):
+		return addressInvalid("the path has a control character or a backslash")
+	case strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f"):
+		return addressInvalid("the path has an encoded slash (%2F); names have no slash")
+	}
+	for _, part := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
+		if part == "." || part == ".." || part == "" {
+			return addressInvalid("the path has an empty part, . or ..")
+		}
+	}
+	return nil
+}
+
+// read returns the body, within its limits of type, size and time.
+func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if err := checkContent(r); err != nil {
+		return nil, err
+	}
+	if r.ContentLength > g.cfg.MaxBody {
+		w.Header().Set("Connection", "close")
+		return nil, tooLarge(g.cfg.MaxBody)
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) // a writer without one has no connection to hold
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, tooLarge(g.cfg.MaxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return nil, refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive in time", nil)
+	case err != nil:
+		return nil, invalid("INVALID_JSON", "the body did not arrive whole")
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	return raw, nil
+}
+
+// checkContent accepts JSON in UTF-8. Command-line clients call JSON a form when they are not told,
+// which is accepted from anything but a web page.
+func checkContent(r *http.Request) error {
+	if e := r.Header.Values("Content-Encoding"); len(e) > 0 && !(len(e) == 1 && strings.EqualFold(e[0], "identity")) {
+		return mediaType("the body is encoded; send it without Content-Encoding", e[0])
+	}
+	all := r.Header.Values("Content-Type")
+	if len(all) == 0 {
+		return nil
+	}
+	kind, params, err := mime.ParseMediaType(all[0])
+	form := kind == "application/x-www-form-urlencoded" && r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == ""
+	if err != nil || len(all) > 1 || kind != "application/json" && !form {
+		return mediaType("this content type is not spoken here; send application/json", all[0])
+	}
+	if c := params["charset"]; c != "" && !strings.EqualFold(c, "utf-8") && !strings.EqualFold(c, "us-ascii") {
+		return mediaType("the body must be UTF-8", all[0])
+	}
+	return nil
+}
+
+func notAllowed(path string) *refusal {
+	e := refuse(http.StatusMethodNotAllowed, codes.Unimplemented, "METHOD_UNKNOWN", "this route does not take this HTTP method", nil)
+	e.allow = "GET, HEAD"
+	_, stream := streamed(path)
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	verb := strings.Contains(parts[len(parts)-1], ":")
+	switch {
+	case stream:
+		e.allow = http.MethodGet
+	case path == "/v1/channels":
+		e.allow = "GET, HEAD, POST"
+	case len(parts) == 3 && parts[1] == "channels" && strings.HasSuffix(path, ":publish"):
+		e.allow = "GET, HEAD, DELETE, POST"
+	case len(parts) == 3 && parts[1] == "channels":
+		e.allow = "GET, HEAD, DELETE"
+	case verb:
+		e.allow = http.MethodPost
+	}
+	e.message += "; allowed: " + e.allow
+	return e
+}

@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/proto"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/payload"
+)
+
+// codec is the JSON of package payload as the mux wants it.
+type codec struct{}
+
+var _ runtime.Marshaler = codec{}
+
+var encoder = payload.Encoder{EmitDefaults: true}
+
+// ContentType returns the media type of every answer.
+func (codec) ContentType(any) string { return "application/json" }
+
+// Marshal writes a message.
+func (codec) Marshal(v any) ([]byte, error) {
+	if m, ok := v.(proto.Message); ok {
+		return encoder.Append(nil, m)
+	}
+	return json.Marshal(v)
+}
+
+// Unmarshal reads a message.
+func (codec) Unmarshal(b []byte, v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return errors.New("not a message")
+	}
+	return payload.Unmarshal(b, m)
+}
+
+// NewDecoder reads the body of a request.
+func (c codec) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		if b, ok := r.(*body); ok {
+			b.fault = b.decode(v)
+			return b.fault
+		}
+		raw, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		return c.Unmarshal(raw, v)
+	})
+}
+
+// NewEncoder writes to w.
+func (c codec) NewEncoder(w io.Writer) runtime.Encoder {
+	return runtime.EncoderFunc(func(v any) error {
+		b, err := c.Marshal(v)
+		if err == nil {
+			_, err = w.Write(b)
+		}
+		return err
+	})
+}
+
+// body is a request body that was read. The generated code turns what its decoder says into text,
+// so the error handler finds the error itself here.
+type body struct {
+	raw   []byte
+	fault error
+	// path is the path of the request, key its Idempotency-Key.
+	path, key string
+}
+
+// Read returns nothing: the body was read.
+func (b *body) Read([]byte) (int, error) { return 0, io.EOF }
+
+// Close does nothing.
+func (b *body) Close() error { return nil }
+
+func (b *body) decode(v any) error {
+	if err := (codec{}).Unmarshal(b.raw, v); err != nil {
+		return err
+	}
+	p, ok := v.(*publishv1.PublishRequest)
+	if !ok {
+		return nil
+	}
+	// What is said twice must be said the same: nothing of a request is overruled without a word.
+	if p.GetTo() != "" && "/v1/"+p.GetTo()+":publish" != b.path {
+		return wrong("to", "differs from the address in the path; leave it out")
+	}
+	if b.key != "" && p.GetIdempotencyKey() != "" && b.key != p.GetIdempotencyKey() {
+		return wrong("idempotencyKey", "differs from the Idempotency-Key header; send one of them")
+	}
+	if b.key != "" {
+		p.IdempotencyKey = b.key
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+// Package gateway is REST: it turns HTTP requests into gRPC calls by the routes of
+// proto/gateway.yaml, and answers in JSON. It decides nothing: who may call, and what is a right
+// request, is said by the services.
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/rs/cors"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+)
+
+// Conns are the connections to the services. They must send no credentials of their own: every
+// call carries those of its caller, or none.
+type Conns struct {
+	Auth, Publish, Admin *grpc.ClientConn
+}
+
+// Config tunes a gateway. The zero value serves the API alone, to its own origin.
+type Config struct {
+	// MaxBody is the largest request body, in bytes; 1 MiB by default.
+	MaxBody int64
+	// BodyTimeout is how long a body may take to arrive; 10 s by default.
+	BodyTimeout time.Duration
+	// Timeout is how long a unary call may take; 10 s by default. A caller shortens or stretches it
+	// with Grpc-Timeout, up to 60 s.
+	Timeout time.Duration
+	// AllowedOrigins are the origins that pages may call from besides this server's own, such as
+	// https://shop.example; none by default.
+	AllowedOrigins []string
+	// DevKey is an API key lent to loopback callers that send no credentials. Development only.
+	DevKey string
+	// WebSocket serves /v1/ws; nil for a gateway without an edge.
+	WebSocket http.Handler
+	// Pages are further handlers by exact path, such as the welcome page.
+	Pages map[string]http.Handler
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxBody <= 0 {
+		c.MaxBody = 1 << 20
+	}
+	if c.BodyTimeout <= 0 {
+		c.BodyTimeout = 10 * time.Second
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 10 * time.Second
+	}
+	return c
+}
+
+// New returns the handler of the public HTTP port. Mount it at the root, not behind http.ServeMux,
+// which redirects paths that it should refuse. Streams end when ctx does. It is safe for concurrent
+// use and starts no goroutine of its own.
+func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
+	if conns.Auth == nil || conns.Publish == nil || conns.Admin == nil {
+		return nil, fmt.Errorf("gateway: a connection is missing")
+	}
+	for _, o := range cfg.AllowedOrigins {
+		if o == "*" || !strings.Contains(o, "://") {
+			return nil, fmt.Errorf("gateway: allowed origin %q: write scheme://host, without wildcards", o)
+		}
+	}
+	g := &gateway{cfg: cfg.withDefaults(), ctx: ctx, publish: publishv1.NewPublishServiceClient(conns.Publish)}
+	g.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithWriteContentLength(),
+		runtime.WithIncomingHeaderMatcher(inward),
+		runtime.WithOutgoingHeaderMatcher(nothing),
+		runtime.WithOutgoingTrailerMatcher(nothing),
+		runtime.WithErrorHandler(failed),
+		runtime.WithRoutingErrorHandler(unrouted),
+		runtime.WithForwardResponseOption(replayed),
+	)
+	for _, r := range []struct {
+		register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error
+		conn     *grpc.ClientConn
+	}{
+		{authv1.RegisterAuthServiceHandler, conns.Auth},
+		{publishv1.RegisterPublishServiceHandler, conns.Publish},
+		{publishv1.RegisterChannelServiceHandler, conns.Publish},
+		{adminv1.RegisterAdminServiceHandler, conns.Admin},
+	} {
+		if err := r.register(ctx, g.mux, r.conn); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
+	g.api = http.HandlerFunc(g.call)
+	if len(cfg.AllowedOrigins) > 0 {
+		g.api = cors.New(cors.Options{
+			AllowedOrigins: cfg.AllowedOrigins,
+			AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
+			AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Traceparent", requestIDHeader},
+			ExposedHeaders: []string{requestIDHeader, "Idempotent-Replayed", "Retry-After"},
+			MaxAge:         600,
+		}).Handler(g.api)
+	}
+	return g, nil
+}
+
+type gateway struct {
+	cfg     Config
+	ctx     context.Context //nolint:containedctx // ends the streams
+	publish publishv1.PublishServiceClient
+	mux     *runtime.ServeMux
+	api     http.Handler
+}
+
+// ServeHTTP gives every answer its request id and safe headers, and finds its room.
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := r.Header.Get(requestIDHeader)
+	if !saneRequestID(id) {
+		id = uuid.Must(uuid.NewV7()).String()
+	}
+	r.Header.Set(requestIDHeader, id)
+	h := w.Header()
+	h.Set(requestIDHeader, id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	path := r.URL.Path
+	page, isPage := g.cfg.Pages[path]
+	switch {
+	case path == "/v1/ws" && g.cfg.WebSocket != nil:
+		g.cfg.WebSocket.ServeHTTP(w, r)
+	case isPage:
+		page.ServeHTTP(w, r)
+	case strings.HasPrefix(path, "/v1/") || path == "/.well-known/jwks.json":
+		h.Set("Cache-Control", "no-store")
+		g.api.ServeHTTP(w, r)
+	case path == "/openapi.json" || path == "/docs" || strings.HasPrefix(path, "/docs/"):
+		serveDocs(w, r)
+	default:
+		noRoute().write(w, id)
+	}
+}
+
+// failed answers a call that ended with an error.
+func failed(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if b, ok := r.Body.(*body); ok && b.fault != nil {
+		err = b.fault
+	}
+	refusalOf(err).write(w, r.Header.Get(requestIDHeader))
+}
+
+// unrouted answers a request that no route takes.
+func unrouted(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	e := noRoute()
+	switch code {
+	case http.StatusMethodNotAllowed:
+		e = notAllowed(r.URL.Path)
+	case http.StatusBadRequest:
+		e = addressInvalid("the path is not well formed")
+	}
+	e.write(w, r.Header.Get(requestIDHeader))
+}
+
+// replayed tells a caller by header that it had this answer before.
+func replayed(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+	if p, ok := m.(*publishv1.PublishResponse); ok && p.GetDuplicate() {
+		w.Header().Set("Idempotent-Replayed", "true")
+	}
+	if _, ok := m.(*authv1.GetKeySetResponse); ok {
+		w.Header().Set("Cache-Control", "public, max-age=60")
+	}
+	return nil
+}

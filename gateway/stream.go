@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/payload"
+)
+
+// writeTimeout is how long one event may take to reach the client's machine.
+const writeTimeout = 20 * time.Second
+
+// streamed returns the address of a path such as /v1/channels/orders:eu/stream.
+func streamed(path string) (address string, ok bool) {
+	address, ok = strings.CutSuffix(strings.TrimPrefix(path, "/v1/"), "/stream")
+	if !ok {
+		return "", false
+	}
+	parts := strings.Split(address, "/")
+	if parts[0] == "broadcast" {
+		return address, len(parts) == 1 || len(parts) == 3 && parts[1] == "topics"
+	}
+	switch parts[0] {
+	case "channels", "users", "clients", "groups", "sessions":
+		return address, len(parts) == 2 || len(parts) == 4 && parts[2] == "topics"
+	}
+	return "", false
+}
+
+// stream follows an address. The generated handler would send the same messages; this one also
+// speaks text/event-stream, resumes by Last-Event-ID, and ends with the error in our own form.
+func (g *gateway) stream(w http.ResponseWriter, r *http.Request, address string) {
+	id := r.Header.Get(requestIDHeader)
+	req, err := consumeRequest(r, address)
+	if err != nil {
+		refusalOf(err).write(w, id)
+		return
+	}
+	ctx, cancel := context.WithCancelCause(outgoing(r))
+	defer cancel(nil)
+	defer context.AfterFunc(g.ctx, func() { cancel(errDraining) })()
+	events, err := g.publish.Consume(ctx, req)
+	var first *publishv1.ConsumeResponse
+	if err == nil {
+		first, err = events.Recv()
+	}
+	if err != nil {
+		refusalOf(ended(ctx, err)).write(w, id)
+		return
+	}
+	out := newEventWriter(w, r.Header)
+	for event := first; err == nil; {
+		if err = out.event(event); err != nil {
+			return // the client is gone
+		}
+		event, err = events.Recv()
+	}
+	if !errors.Is(err, io.EOF) && r.Context().Err() == nil {
+		out.failure(refusalOf(ended(ctx, err)), id)
+	}
+}
+
+var errDraining = refuse(http.StatusServiceUnavailable, codes.Unavailable, "SERVER_DRAINING", "the server is shutting down; connect again", nil)
+
+// ended prefers our own reason to end a stream over what gRPC makes of it.
+func ended(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errDraining) {
+		return errDraining
+	}
+	return err
+}
+
+func outgoing(r *http.Request) context.Context {
+	md := metadata.MD{}
+	for _, name := range []string{"Authorization", requestIDHeader, "Traceparent"} {
+		if v := r.Header.Get(name); v != "" && printable(v) {
+			md.Set(strings.ToLower(name), v)
+		}
+	}
+	return metadata.NewOutgoingContext(r.Context(), md)
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
+}
+
+func consumeRequest(r *http.Request, address string) (*publishv1.ConsumeRequest, error) {
+	req := &publishv1.ConsumeRequest{}
+	if err := runtime.PopulateQueryParameters(req, r.URL.Query(), utilities.NewDoubleArray(nil)); err != nil {
+		return nil, wrong("query", "is not well formed")
+	}
+	req.Address = address
+	// A browser that reconnects repeats the URL; what it has had since is in the header.
+	if last := r.Header.Get("Last-Event-Id"); last != "" {
+		i := strings.LastIndexByte(last, ':')
+		if i < 0 {
+			return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
+		}
+		offset, err := strconv.ParseUint(last[i+1:], 10, 64)
+		if err != nil {
+			return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
+		}
+		req.After, req.FromBeginning = &publishv1.Position{Epoch: last[:i], Offset: offset}, false
+	}
+	return req, nil
+}
+
+// eventWriter writes NDJSON or server-sent events, each flushed at once.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	sse     bool
+	buf     []byte
+}
+
+func newEventWriter(w http.ResponseWriter, h http.Header) *eventWriter {
+	e := &eventWriter{w: w, control: http.NewResponseController(w), sse: strings.Contains(h.Get("Accept"), "text/event-stream")}
+	contentType := "application/x-ndjson"
+	if e.sse {
+		contentType = "text/event-stream"
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Accel-Buffering", "no") // proxies must not hold events back
+	w.WriteHeader(http.StatusOK)
+	return e
+}
+
+func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
+	b := e.buf[:0]
+	var err error
+	if !e.sse {
+		if b, err = payload.Append(append(b, `{"result":`...), m); err != nil {
+			return err
+		}
+		return e.flush(append(b, '}', '\n'))
+	}
+	switch v := m.GetEvent().(type) {
+	case *publishv1.ConsumeResponse_Message:
+		b, err = payload.Append(head(b, "message", v.Message.GetPosition()), v.Message)
+	case *publishv1.ConsumeResponse_Gap:
+		b, err = payload.Append(head(b, "gap", v.Gap.GetTo()), v.Gap)
+	case *publishv1.ConsumeResponse_Subscribed:
+		b, err = payload.Append(head(b, "subscribed", v.Subscribed.GetPosition()), v.Subscribed)
+	default:
+		b = append(b, ": heartbeat"...)
+	}
+	if err != nil {
+		return err
+	}
+	return e.flush(append(b, '\n', '\n'))
+}
+
+func head(b []byte, event string, p *publishv1.Position) []byte {
+	if p.GetEpoch() != "" && printable(p.GetEpoch()) {
+		b = append(append(b, "id: "...), p.GetEpoch()...)
+		b = append(strconv.AppendUint(append(b, ':'), p.GetOffset(), 10), '\n')
+	}
+	return append(append(append(b, "event: "...), event...), "\ndata: "...)
+}
+
+// failure ends the stream with the error as its last line or event.
+func (e *eventWriter) failure(f *refusal, requestID string) {
+	b := e.buf[:0]
+	if e.sse {
+		b = append(b, "event: error\ndata: "...)
+	}
+	b = append(append(b, f.body(requestID)...), '\n')
+	if e.sse {
+		b = append(b, '\n')
+	}
+	_ = e.flush(b) // it ends either way
+}
+
+func (e *eventWriter) flush(b []byte) error {
+	e.buf = b
+	_ = e.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has a connection
+	if _, err := e.w.Write(b); err != nil {
+		return err
+	}
+	return e.control.Flush()
+}
