@@ -162,7 +162,7 @@ func unrouted(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w htt
 	e := noRoute()
 	switch code {
 	case http.StatusMethodNotAllowed:
-		e = notAllowed(r.URL.Path)
+		e = notAllowed(r.URL.EscapedPath()) // an encoded colon begins no verb
 	case http.StatusBadRequest:
 		e = addressInvalid("the path is not well formed")
 	}

@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1" //nolint:gosec // names an answer, secures nothing
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+)
+
+// RelayConfig tunes the HTTP listener of the older relay system.
+type RelayConfig struct {
+	// MaxBody is the largest request body, in bytes; 100 KiB by default, as it was.
+	MaxBody int64
+	// BodyTimeout is how long a body may take to arrive; 10 s by default.
+	BodyTimeout time.Duration
+	// Timeout is how long a call may take; 10 s by default.
+	Timeout time.Duration
+}
+
+// NewRelay returns the handler of the older relay's token server: GET /token, GET /auth/{token} and
+// POST /publish, read as liberally as the original reads them. What crashed the original or showed
+// its insides gets a clear answer instead. conn must send no credentials of its own. The handler is
+// safe for concurrent use.
+func NewRelay(conn *grpc.ClientConn, cfg RelayConfig) http.Handler {
+	if cfg.MaxBody <= 0 {
+		cfg.MaxBody = 100 << 10
+	}
+	if cfg.BodyTimeout <= 0 {
+		cfg.BodyTimeout = 10 * time.Second
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	return &relay{client: legacyv1.NewRelayServiceClient(conn), cfg: cfg}
+}
+
+type relay struct {
+	client legacyv1.RelayServiceClient
+	cfg    RelayConfig
+}
+
+// ServeHTTP answers pages of every origin, as the original does.
+func (s *relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE")
+		h.Add("Vary", "Access-Control-Request-Headers")
+		if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+			h.Set("Access-Control-Allow-Headers", asked)
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	id := r.Header.Get(requestIDHeader)
+	if !saneRequestID(id) {
+		id = uuid.Must(uuid.NewV7()).String()
+	}
+	h.Set(requestIDHeader, id)
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(r.Context(), "x-request-id", id), s.cfg.Timeout)
+	defer cancel()
+	answer, err := s.route(ctx, w, r)
+	if err != nil {
+		relayRefusal(err).write(w, id)
+		return
+	}
+	writeRelay(w, answer)
+}
+
+// route finds the handler: paths are read without regard to case or to one slash at the end, and a
+// token may hold an encoded slash.
+func (s *relay) route(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	path := strings.TrimSuffix(r.URL.EscapedPath(), "/")
+	name, rest, nested := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case read && !nested && strings.EqualFold(name, "token"):
+		res, err := s.client.CreateRelayToken(ctx, &legacyv1.CreateRelayTokenRequest{})
+		return map[string]string{"token": res.GetToken()}, err
+	case read && nested && strings.EqualFold(name, "auth") && rest != "" && !strings.Contains(rest, "/"):
+		token, err := url.PathUnescape(rest)
+		if err != nil || !utf8.ValidString(token) {
+			return nil, wrong("token", "is not well-formed percent-encoded UTF-8")
+		}
+		res, err := s.client.CheckRelayToken(ctx, &legacyv1.CheckRelayTokenRequest{Token: token})
+		return map[string]bool{"auth": res.GetAuth()}, err
+	case r.Method == http.MethodPost && !nested && strings.EqualFold(name, "publish"):
+		record, err := s.record(w, r)
+		if err != nil {
+			return nil, err
+		}
+		_, err = s.client.PublishArticle(ctx, &legacyv1.PublishArticleRequest{Record: record})
+		return map[string]bool{"status": true}, err
+	}
+	return nil, refuse(http.StatusNotFound, codes.NotFound, "METHOD_UNKNOWN",
+		"there is no such route; there are GET /token, GET /auth/{token} and POST /publish", nil)
+}
+
+// relayRefusal says what to do when the older surface is switched off.
+func relayRefusal(err error) *refusal {
+	e := refusalOf(err)
+	if e.status == codeName(codes.Unimplemented) {
+		closed := *e
+		closed.http = http.StatusForbidden
+		closed.message = "this server takes no calls without credentials here; start it with --legacy-open to allow them"
+		return &closed
+	}
+	return e
+}
+
+// writeRelay answers as Express does: with the charset and a weak ETag.
+func writeRelay(w http.ResponseWriter, answer any) {
+	b, err := json.Marshal(answer)
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	sum := sha1.Sum(b) //nolint:gosec // see above
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("ETag", fmt.Sprintf(`W/"%x-%s"`, len(b), base64.StdEncoding.EncodeToString(sum[:])[:27]))
+	_, _ = w.Write(b)
+}
+
+// record returns the body of a publish as compact JSON. A type that is neither JSON nor a form, and
+// no body at all, count as an empty record.
+func (s *relay) record(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" && kind != "application/x-www-form-urlencoded" {
+		return []byte("{}"), nil
+	}
+	if c := params["charset"]; c != "" && !strings.EqualFold(c, "utf-8") {
+		return nil, mediaType("the body must be UTF-8", r.Header.Get("Content-Type"))
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, mediaType("the body is encoded; send it without Content-Encoding", e)
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) // a writer without one has no connection to hold
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, tooLarge(s.cfg.MaxBody)
+	}
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		return nil, refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive whole in time", nil)
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	if kind != "application/json" {
+		return formJSON(string(raw))
+	}
+	raw = bytes.TrimSpace(bytes.TrimPrefix(bytes.ToValidUTF8(raw, []byte("\ufffd")), []byte("\ufeff")))
+	if len(raw) == 0 {
+		return []byte("{}"), nil
+	}
+	if raw[0] != '{' && raw[0] != '[' {
+		return nil, invalid("INVALID_JSON", "the body must be a JSON object or list")
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, raw); err != nil {
+		return nil, invalid("INVALID_JSON", "the body is not JSON")
+	}
+	return line.Bytes(), nil
+}

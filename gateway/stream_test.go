@@ -1,0 +1,88 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/trunkline/trunkline/gateway"
+)
+
+func TestStream_NDJSON(t *testing.T) {
+	s := serveEcho(t, t.Context(), gateway.Config{})
+	got := send(t, s, "GET", "/v1/channels/orders:eu/stream?after.epoch=e&after.offset=3", "", "X-Request-Id: r1")
+	lines := strings.Split(got.body, "\n")
+	want := []string{
+		`{"result":{"subscribed":{"address":"channels/orders:eu","position":{"epoch":"e","offset":"3"},"recovered":true}}}`,
+		`{"result":{"heartbeat":{}}}`,
+		`{"result":{"message":{"id":"m1","data":{"a":1},"contentType":"CONTENT_TYPE_JSON","position":{"epoch":"e:1","offset":"7"}}}}`,
+		`{"result":{"gap":{"address":"channels/orders:eu","reason":"slow_consumer"}}}`,
+	}
+	for i, w := range want {
+		if i >= len(lines) || lines[i] != w {
+			t.Fatalf("line %d of %q, want %s", i, lines, w)
+		}
+	}
+	if len(lines) != 6 || !strings.HasPrefix(lines[4], `{"error":{"code":503,"status":"UNAVAILABLE"`) {
+		t.Errorf("the end is %q", lines[4:])
+	}
+	if got.header.Get("Content-Type") != "application/x-ndjson" || got.header.Get("X-Request-Id") != "r1" {
+		t.Errorf("headers %v", got.header)
+	}
+}
+
+func TestStream_Events(t *testing.T) {
+	s := serveEcho(t, t.Context(), gateway.Config{})
+	got := send(t, s, "GET", "/v1/channels/a/stream", "", "Accept: text/event-stream", "Last-Event-ID: e:1:6")
+	want := "id: e:1:6\nevent: subscribed\ndata: {\"address\":\"channels/a\",\"position\":{\"epoch\":\"e:1\",\"offset\":\"6\"},\"recovered\":true}\n\n" +
+		": heartbeat\n\n" +
+		"id: e:1:7\nevent: message\ndata: {\"id\":\"m1\",\"data\":{\"a\":1},\"contentType\":\"CONTENT_TYPE_JSON\",\"position\":{\"epoch\":\"e:1\",\"offset\":\"7\"}}\n\n" +
+		"event: gap\ndata: {\"address\":\"channels/a\",\"reason\":\"slow_consumer\"}\n\n" +
+		"event: error\ndata: {\"error\":{\"code\":503,"
+	if !strings.HasPrefix(got.body, want) {
+		t.Errorf("got  %s\nwant %s", got.body, want)
+	}
+	if got.header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("headers %v", got.header)
+	}
+}
+
+func TestStream_Refused(t *testing.T) {
+	s := serveEcho(t, t.Context(), gateway.Config{})
+	if got := send(t, s, "GET", "/v1/channels/denied/stream", ""); got.status != 403 || !strings.Contains(got.body, "CHANNEL_SUBSCRIBE_DENIED") {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if got := send(t, s, "GET", "/v1/channels/a/stream", "", "Last-Event-ID: x"); got.status != 400 {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if got := send(t, s, "POST", "/v1/channels/a/stream", "{}"); got.status != 405 || got.header.Get("Allow") != "GET" {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+}
+
+// Events are seen while the stream is open, and a draining server says why it ends.
+func TestStream_FlushesAndDrains(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := serveEcho(t, ctx, gateway.Config{})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v1/channels/a/stream?fromBeginning=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	lines := bufio.NewScanner(res.Body)
+	for range 4 {
+		if !lines.Scan() {
+			t.Fatal("the stream ended before it was open")
+		}
+	}
+	cancel()
+	if !lines.Scan() || !strings.Contains(lines.Text(), "SERVER_DRAINING") {
+		t.Errorf("the end is %q", lines.Text())
+	}
+}
