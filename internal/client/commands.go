@@ -1,0 +1,209 @@
+package client
+
+import (
+	"context"
+	"errors"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+)
+
+// do sends a command and returns its answer; an *Error when it is refused, ErrLost when the connection went first.
+func (c *Client) do(ctx context.Context, f *edgev1.ClientFrame, then func(*edgev1.ServerFrame)) (*edgev1.ServerFrame, error) {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	s, err := c.await(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.do(ctx, f, then)
+}
+
+func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.cfg.Timeout)
+}
+
+func (s *session) do(ctx context.Context, f *edgev1.ClientFrame, then func(*edgev1.ServerFrame)) (*edgev1.ServerFrame, error) {
+	p, ok := s.post(f, then)
+	if !ok {
+		return nil, ErrLost
+	}
+	select {
+	case answer, ok := <-p.answer:
+		if !ok {
+			return nil, s.lost()
+		}
+		if e := answer.GetError(); e != nil {
+			return nil, refusal(e)
+		}
+		return answer, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// post sends a command and waits for nothing; false when the session has ended.
+func (s *session) post(f *edgev1.ClientFrame, then func(*edgev1.ServerFrame)) (*pending, bool) {
+	p := &pending{then: then, answer: make(chan *edgev1.ServerFrame, 1)}
+	s.mu.Lock()
+	if s.pending == nil {
+		s.mu.Unlock()
+		return nil, false
+	}
+	s.next++
+	f.Id = s.next
+	s.pending[f.Id] = p
+	s.mu.Unlock()
+	if err := s.send(f); err != nil {
+		_ = s.ws.Close() // the reader ends, and Run connects again
+	}
+	return p, true
+}
+
+// lost is ErrLost, or the refusal that ended the connection for good.
+func (s *session) lost() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if permanent(s.err) {
+		return s.err
+	}
+	return ErrLost
+}
+
+// handle takes one frame, in the reader.
+func (c *Client) handle(s *session, f *edgev1.ServerFrame) {
+	if f.GetId() != 0 {
+		s.mu.Lock()
+		p := s.pending[f.GetId()]
+		delete(s.pending, f.GetId())
+		s.mu.Unlock()
+		if p != nil {
+			if p.then != nil {
+				p.then(f)
+			}
+			p.answer <- f
+		}
+		return
+	}
+	switch e := f.GetEvent().(type) {
+	case *edgev1.ServerFrame_Message:
+		if c.advance(e.Message) && c.cfg.OnMessage != nil {
+			c.cfg.OnMessage(e.Message)
+		}
+	case *edgev1.ServerFrame_Gap:
+		c.jump(e.Gap)
+		if c.cfg.OnGap != nil {
+			c.cfg.OnGap(e.Gap)
+		}
+	case *edgev1.ServerFrame_Unsubscribed:
+		c.forget(e.Unsubscribed.GetAddress())
+		if c.cfg.OnUnsubscribed != nil {
+			c.cfg.OnUnsubscribed(e.Unsubscribed.GetAddress(), nil)
+		}
+	}
+}
+
+// Subscription asks for an address.
+type Subscription struct {
+	Address string
+	// After replays what came after this position first.
+	After *publishv1.Position
+	// FromBeginning replays everything that is kept first. Not together with After.
+	FromBeginning bool
+}
+
+// Subscribe follows an address until Unsubscribe, over reconnects too. It waits for the session.
+func (c *Client) Subscribe(ctx context.Context, want Subscription) (*publishv1.Subscribed, error) {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	for {
+		sub := &subscription{address: want.Address}
+		frame := &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{
+			Address: want.Address, After: want.After, FromBeginning: want.FromBeginning,
+		}}}
+		f, err := c.do(ctx, frame, func(f *edgev1.ServerFrame) {
+			if s := f.GetSubscribed(); s != nil {
+				sub.moved(s.GetPosition())
+				c.add(sub)
+			}
+		})
+		if errors.Is(err, ErrLost) {
+			continue // it is waited for the next session, or for ctx
+		}
+		return f.GetSubscribed(), err
+	}
+}
+
+// Unsubscribe follows an address no more.
+func (c *Client) Unsubscribe(ctx context.Context, address string) error {
+	c.forget(address)
+	_, err := c.do(ctx, &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Unsubscribe{
+		Unsubscribe: &edgev1.Unsubscribe{Address: address},
+	}}, nil)
+	if errors.Is(err, ErrLost) {
+		return nil // the next session does not ask for it
+	}
+	return err
+}
+
+// Publish sends a message. A request with an idempotency key is repeated when the connection is lost
+// before the answer; without one that is ErrLost.
+func (c *Client) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	for {
+		f, err := c.do(ctx, &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Publish{Publish: req}}, nil)
+		if errors.Is(err, ErrLost) && req.GetIdempotencyKey() != "" {
+			continue
+		}
+		return f.GetPublished(), err
+	}
+}
+
+// History reads what an address has kept.
+func (c *Client) History(ctx context.Context, req *publishv1.ListMessagesRequest) (*publishv1.ListMessagesResponse, error) {
+	f, err := c.do(ctx, &edgev1.ClientFrame{Command: &edgev1.ClientFrame_History{History: req}}, nil)
+	return f.GetHistory(), err
+}
+
+// Presence lists who is subscribed to an address.
+func (c *Client) Presence(ctx context.Context, req *publishv1.ListMembersRequest) (*publishv1.ListMembersResponse, error) {
+	f, err := c.do(ctx, &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Presence{Presence: req}}, nil)
+	return f.GetPresence(), err
+}
+
+// Ping asks for a pong.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.do(ctx, &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Ping{Ping: &edgev1.Ping{}}}, nil)
+	return err
+}
+
+// Refresh replaces the token of the open session; it must be of the same client, user and session.
+func (c *Client) Refresh(ctx context.Context, token string) error {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	s, err := c.await(ctx)
+	if err != nil {
+		return err
+	}
+	return c.refreshOn(ctx, s, token)
+}
+
+func (c *Client) refreshOn(ctx context.Context, s *session, token string) error {
+	f, err := s.do(ctx, &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Refresh{Refresh: &edgev1.Refresh{Token: token}}}, nil)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-s.expires: // an older time that nobody took
+	default:
+	}
+	select {
+	case s.expires <- f.GetRefreshed().GetExpireTime().AsTime():
+	default:
+	}
+	return nil
+}

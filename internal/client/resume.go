@@ -1,0 +1,147 @@
+package client
+
+import (
+	"sort"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+)
+
+// subscription is an address that is followed, and how far. Guarded by the client.
+type subscription struct {
+	address string
+	last    *publishv1.Position // nil for a live address
+}
+
+func (s *subscription) moved(p *publishv1.Position) {
+	if p.GetEpoch() != "" {
+		s.last = p
+	}
+}
+
+func (c *Client) add(s *subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subs[s.address] = s
+}
+
+func (c *Client) forget(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.subs, address)
+}
+
+// wanted returns the subscriptions of the next session, each from where it stands.
+func (c *Client) wanted() []*edgev1.Subscribe {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]*edgev1.Subscribe, 0, len(c.subs))
+	for _, s := range c.subs {
+		all = append(all, &edgev1.Subscribe{Address: s.address, After: s.last})
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].GetAddress() < all[j].GetAddress() })
+	return all
+}
+
+// restored takes the answers to wanted.
+func (s *session) restored(wanted []*edgev1.Subscribe, results []*edgev1.SubscriptionResult) {
+	c := s.client
+	for i, r := range results {
+		if i >= len(wanted) {
+			return
+		}
+		if e := r.GetError(); e != nil {
+			s.refused(wanted[i], refusal(e))
+			continue
+		}
+		c.mu.Lock()
+		if sub := c.subs[wanted[i].GetAddress()]; sub != nil {
+			sub.moved(r.GetSubscribed().GetPosition())
+		}
+		c.mu.Unlock()
+	}
+}
+
+// refused drops a subscription that cannot be restored. A token that may subscribe but not read history cannot
+// resume: then it is asked for without a position, and the gap is told.
+func (s *session) refused(want *edgev1.Subscribe, e *Error) {
+	c := s.client
+	address := want.GetAddress()
+	gone := func(e *Error) {
+		c.forget(address)
+		if c.cfg.OnUnsubscribed != nil {
+			c.cfg.OnUnsubscribed(address, e)
+		}
+	}
+	if want.GetAfter() == nil || e.Reason != "CHANNEL_HISTORY_DENIED" {
+		gone(e)
+		return
+	}
+	again := &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{Address: address}}}
+	s.post(again, func(f *edgev1.ServerFrame) {
+		if e := f.GetError(); e != nil {
+			gone(refusal(e))
+			return
+		}
+		to := f.GetSubscribed().GetPosition()
+		gap := &publishv1.Gap{Address: address, From: want.GetAfter(), To: to, Reason: "history_denied"}
+		c.jump(gap)
+		if c.cfg.OnGap != nil {
+			c.cfg.OnGap(gap)
+		}
+	})
+}
+
+// advance notes a message and says whether it is new.
+func (c *Client) advance(m *publishv1.Message) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := m.GetPosition()
+	s := c.subs[m.GetTo()]
+	if s == nil || p.GetEpoch() == "" {
+		return c.seen.first(m.GetId())
+	}
+	if s.last.GetEpoch() == p.GetEpoch() && p.GetOffset() <= s.last.GetOffset() {
+		return false
+	}
+	s.last = p
+	return true
+}
+
+// jump notes that a gap was told.
+func (c *Client) jump(g *publishv1.Gap) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.subs[g.GetAddress()]; s != nil {
+		s.moved(g.GetTo())
+	}
+}
+
+// recentLimit is how many ids of messages without a position are remembered.
+const recentLimit = 1024
+
+// recent remembers ids, the newest ones.
+type recent struct {
+	ids  map[string]struct{}
+	ring []string
+	at   int
+}
+
+func newRecent() *recent {
+	return &recent{ids: make(map[string]struct{}), ring: make([]string, recentLimit)}
+}
+
+// first says whether the id was not seen lately.
+func (r *recent) first(id string) bool {
+	if id == "" {
+		return true
+	}
+	if _, ok := r.ids[id]; ok {
+		return false
+	}
+	delete(r.ids, r.ring[r.at])
+	r.ring[r.at] = id
+	r.at = (r.at + 1) % len(r.ring)
+	r.ids[id] = struct{}{}
+	return true
+}
