@@ -16,7 +16,7 @@ var docsFiles = map[string]struct{ file, contentType string }{
 	"/docs/docs.css": {"docs/docs.css", "text/css; charset=utf-8"},
 }
 
-const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // serveDocs answers /openapi.json and the page that renders it.
 func serveDocs(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,337 @@
+// A small client of Trunkline's WebSocket (subprotocol trunkline.v1.json), without dependencies.
+//
+//   const client = createClient("http://localhost:8080", { token });
+//   for await (const m of client.subscribe("demo")) console.log(m.data);
+//
+// token is a string, or a function that returns one (or a promise of one) whenever it is needed.
+
+const MIN_WAIT = 500;
+const MAX_WAIT = 20000;
+const TIMEOUT = 10000;
+const BUFFER = 1024;
+
+/** An error with the reason of the catalogue, such as CHANNEL_PUBLISH_DENIED. */
+export class TrunklineError extends Error {
+  constructor(e) {
+    super(e.message ?? e.reason);
+    this.name = "TrunklineError";
+    Object.assign(this, { reason: e.reason, code: e.code, metadata: e.metadata ?? {}, fieldViolations: e.fieldViolations ?? [] });
+  }
+}
+
+/** The address of a name: "demo" is the channel demo; addresses stay as they are. */
+export const address = (name) => (name.includes("/") || name === "broadcast" ? name : `channels/${name}`);
+
+export function createClient(url = globalThis.location?.origin, options = {}) {
+  return new Client(url, options);
+}
+
+const key = () => globalThis.crypto?.randomUUID?.() ?? Array.from({ length: 4 }, () => Math.random().toString(36).slice(2)).join("");
+
+class Client {
+  #url;
+  #options;
+  #ws;
+  #state = { status: "idle" };
+  #listeners = new Set();
+  #subs = new Map(); // address to { position, handles }
+  #calls = new Map(); // id to a command that waits for its answer
+  #id = 0;
+  #attempt = 0;
+  #renewed = false;
+  #timers = new Set();
+
+  constructor(url, options) {
+    this.#url = new URL("/v1/ws", url);
+    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    this.#options = options;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** Calls fn with each new state; returns a function that ends it. */
+  onState(fn) {
+    this.#listeners.add(fn);
+    return () => this.#listeners.delete(fn);
+  }
+
+  /** Follows a channel or address, across reconnects. onGap hears of messages that were missed. */
+  subscribe(name, { after, fromBeginning, onGap } = {}) {
+    const to = address(name);
+    const handle = new Subscription(() => this.#leave(to, handle), onGap);
+    let sub = this.#subs.get(to);
+    if (sub) sub.handles.add(handle);
+    else {
+      sub = { position: after, fromBeginning, handles: new Set([handle]) };
+      this.#subs.set(to, sub);
+      if (this.#state.status === "connected") this.#subscribe(to, sub);
+      else this.connect();
+    }
+    return handle;
+  }
+
+  /** Sends a message; resolves with what became of it. It is repeated after a reconnect, under one key. */
+  publish(name, data, options = {}) {
+    return this.#call({ publish: { to: address(name), data, idempotencyKey: key(), ...options } });
+  }
+
+  connect() {
+    if (this.#state.status === "idle" || this.#state.status === "closed") this.#open();
+  }
+
+  close() {
+    this.#end();
+  }
+
+  #set(state) {
+    this.#state = state;
+    for (const fn of this.#listeners) fn(state);
+  }
+
+  #leave(to, handle) {
+    const sub = this.#subs.get(to);
+    if (!sub?.handles.delete(handle) || sub.handles.size) return;
+    this.#subs.delete(to);
+    if (this.#state.status === "connected") this.#call({ unsubscribe: { address: to } }).catch(() => {});
+  }
+
+  #subscribe(to, sub) {
+    this.#call({ subscribe: { address: to, ...where(sub) } }).catch((e) => this.#fail(to, e));
+  }
+
+  #fail(to, error) {
+    if (!(error instanceof TrunklineError)) return; // the connection ended; the next one subscribes again
+    const sub = this.#subs.get(to);
+    this.#subs.delete(to);
+    for (const h of sub?.handles ?? []) h.end(error);
+  }
+
+  #call(command) {
+    if (this.#state.status === "idle" || this.#state.status === "closed") this.connect();
+    return new Promise((resolve, reject) => {
+      const id = ++this.#id;
+      const done = (fn) => (v) => {
+        clearTimeout(timer);
+        this.#calls.delete(id);
+        fn(v);
+      };
+      const timer = setTimeout(() => done(reject)(new Error("no answer in time")), TIMEOUT);
+      this.#calls.set(id, { command, resolve: done(resolve), reject: done(reject) });
+      if (this.#state.status === "connected") this.#send({ id, ...command });
+    });
+  }
+
+  #send(frame) {
+    if (this.#ws?.readyState === 1) this.#ws.send(JSON.stringify(frame));
+  }
+
+  async #token() {
+    const { token } = this.#options;
+    return typeof token === "function" ? await token() : token;
+  }
+
+  async #open() {
+    this.#set({ status: "connecting", attempt: this.#attempt });
+    let token;
+    try {
+      token = await this.#token();
+    } catch (error) {
+      this.#wait(error);
+      return;
+    }
+    if (this.#state.status !== "connecting") return;
+    const WS = this.#options.webSocket ?? WebSocket;
+    const ws = new WS(this.#url, ["trunkline.v1.json"]);
+    this.#ws = ws;
+    let reason;
+    const slow = setTimeout(() => ws.close(), TIMEOUT);
+    ws.onopen = () => {
+      const subscriptions = [...this.#subs].map(([to, sub]) => ({ address: to, ...where(sub) }));
+      this.#send({ connect: { token, subscriptions, name: this.#options.name ?? "sdk.js" } });
+    };
+    ws.onmessage = (e) => {
+      if (ws !== this.#ws) return;
+      const frame = JSON.parse(e.data);
+      if (frame.connected) clearTimeout(slow);
+      if (frame.error && !frame.id) reason = new TrunklineError(frame.error);
+      else this.#frame(frame);
+    };
+    ws.onclose = (e) => {
+      clearTimeout(slow);
+      if (ws === this.#ws) this.#closed(e.code, reason);
+    };
+  }
+
+  #frame(frame) {
+    if (frame.connected) return this.#connected(frame.connected);
+    if (frame.message) this.#message(frame.message);
+    else if (frame.gap) this.#gap(frame.gap);
+    else if (frame.subscribed) this.#subscribed(frame.subscribed);
+    const call = this.#calls.get(frame.id);
+    if (!call) return;
+    if (frame.error) call.reject(new TrunklineError(frame.error));
+    else call.resolve(frame.published ?? frame.history ?? frame.presence ?? frame);
+  }
+
+  #connected(c) {
+    this.#attempt = 0;
+    this.#renewed = false;
+    const asked = [...this.#subs.keys()];
+    this.#set({ status: "connected", connection: c.connection, client: c.client, user: c.user ?? null });
+    const answered = new Set();
+    for (const [i, r] of (c.subscriptions ?? []).entries()) {
+      if (r.error && asked[i]) this.#fail(asked[i], new TrunklineError(r.error));
+      if (r.subscribed) this.#subscribed(r.subscribed);
+      answered.add(r.subscribed?.address ?? asked[i]);
+    }
+    // What was asked for while the connection was opening.
+    for (const [to, sub] of this.#subs) if (!answered.has(to)) this.#subscribe(to, sub);
+    for (const [id, call] of this.#calls) {
+      if (call.command.publish) this.#send({ id, ...call.command });
+    }
+    if (c.expireTime && typeof this.#options.token === "function") {
+      this.#later(Math.min(2 ** 31 - 1, Math.max(1000, (Date.parse(c.expireTime) - Date.now()) * 0.8)), () => this.#refresh());
+    }
+    this.#later(c.pingIntervalMs || 25000, () => this.#ping(c.pingIntervalMs || 25000));
+  }
+
+  #later(ms, fn) {
+    const t = setTimeout(() => {
+      this.#timers.delete(t);
+      fn();
+    }, ms);
+    this.#timers.add(t);
+  }
+
+  async #refresh() {
+    try {
+      const { refreshed } = await this.#call({ refresh: { token: await this.#token() } });
+      const left = Date.parse(refreshed.expireTime) - Date.now();
+      this.#later(Math.min(2 ** 31 - 1, Math.max(1000, left * 0.8)), () => this.#refresh());
+    } catch {
+      this.#later(5000, () => this.#state.status === "connected" && this.#refresh());
+    }
+  }
+
+  #ping(ms) {
+    const ws = this.#ws;
+    this.#call({ ping: {} }).then(
+      () => this.#later(ms, () => this.#ping(ms)),
+      () => ws === this.#ws && ws.close(),
+    );
+  }
+
+  #subscribed(s) {
+    const sub = this.#subs.get(s.address);
+    if (!sub) return;
+    if (s.position && !(s.recovered && sub.position)) sub.position = s.position;
+    sub.fromBeginning = false;
+  }
+
+  #message(m) {
+    const sub = this.#subs.get(m.to);
+    if (!sub) return;
+    const had = sub.position;
+    if (m.position) {
+      if (had?.epoch === m.position.epoch && BigInt(m.position.offset ?? 0) <= BigInt(had.offset ?? 0)) return;
+      sub.position = m.position;
+    }
+    for (const h of sub.handles) h.push(m);
+  }
+
+  #gap(g) {
+    const sub = this.#subs.get(g.address);
+    if (!sub) return;
+    if (g.to) sub.position = g.to;
+    for (const h of sub.handles) h.onGap?.(g);
+  }
+
+  #drop() {
+    for (const t of this.#timers) clearTimeout(t);
+    this.#timers.clear();
+    const ws = this.#ws;
+    this.#ws = undefined;
+    ws?.close();
+    for (const call of this.#calls.values()) if (!call.command.publish) call.reject(new Error("the connection ended"));
+  }
+
+  // 4400 to 4499 means: do not come back unchanged. A new token is a change; being too fast passes.
+  #closed(code, reason) {
+    this.#drop();
+    const token = code === 4401 || code === 4402;
+    const fresh = token && typeof this.#options.token === "function" && !this.#renewed;
+    if (code >= 4400 && code < 4500 && code !== 4429 && !fresh) {
+      this.#end(reason ?? new Error(`closed with ${code}`));
+      return;
+    }
+    if (fresh) this.#renewed = true;
+    this.#wait(reason);
+  }
+
+  // Full jitter: any time up to a limit that doubles.
+  #wait(error) {
+    const ms = Math.random() * Math.min(MAX_WAIT, MIN_WAIT * 2 ** this.#attempt++);
+    this.#set({ status: "waiting", attempt: this.#attempt, retryAt: new Date(Date.now() + ms), error });
+    this.#later(ms, () => this.#open());
+  }
+
+  #end(error) {
+    this.#drop();
+    for (const call of this.#calls.values()) call.reject(error ?? new Error("closed"));
+    for (const sub of this.#subs.values()) for (const h of sub.handles) h.end(error);
+    this.#subs.clear();
+    this.#set({ status: "closed", error });
+  }
+}
+
+const where = (sub) => (sub.position ? { after: sub.position } : sub.fromBeginning ? { fromBeginning: true } : {});
+
+// Subscription is an async iterator of messages; leaving the loop unsubscribes.
+class Subscription {
+  #leave;
+  #queue = [];
+  #waiting = [];
+  #over;
+
+  constructor(leave, onGap) {
+    this.#leave = leave;
+    this.onGap = onGap;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  push(message) {
+    const w = this.#waiting.shift();
+    if (w) w.resolve({ value: message, done: false });
+    else if (this.#queue.push(message) > BUFFER) this.onGap?.({ address: this.#queue.shift().to, reason: "client_buffer" });
+  }
+
+  end(error) {
+    this.#over ??= { error };
+    for (const w of this.#waiting.splice(0)) {
+      if (error) w.reject(error);
+      else w.resolve({ value: undefined, done: true });
+    }
+  }
+
+  next() {
+    if (this.#queue.length) return Promise.resolve({ value: this.#queue.shift(), done: false });
+    if (this.#over?.error) return Promise.reject(this.#over.error);
+    if (this.#over) return Promise.resolve({ value: undefined, done: true });
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  return() {
+    this.unsubscribe();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  unsubscribe() {
+    this.#leave();
+    this.end();
+  }
+}
