@@ -58,17 +58,15 @@ func withToken(r *http.Request, h dialect.Hello) dialect.Hello {
 // closing is the close frame of both encodings: the code of the catalogue and the reason's name.
 func closing(e *bus.Error) (int, string) { return dialect.CloseCode(e), e.Reason }
 
-// decodeError gives an error of the payload codec its reason.
+// decodeError gives an error of the payload codec its reason and all its fields.
 func decodeError(err error) error {
 	var bad *payload.Error
 	if !errors.As(err, &bad) {
 		return bus.ErrProtocol.Wrap(err)
 	}
-	switch bad.Kind {
-	case payload.Unknown:
-		return bus.ErrUnknownField.With(bad.Message, map[string]string{"field": bad.Name})
-	case payload.Field:
-		return bus.ErrFieldInvalid.With(bad.Message, nil)
+	e := &bus.Error{Reason: bad.Kind.Reason(), Message: bad.Message}
+	for _, v := range bad.Violations {
+		e.Fields = append(e.Fields, bus.FieldViolation{Field: v.Field, Description: v.Description})
 	}
-	return bus.ErrInvalidJSON.With(bad.Message, nil)
+	return e
 }

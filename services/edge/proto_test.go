@@ -1,0 +1,216 @@
+package edge_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"google.golang.org/protobuf/proto"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/edge/dialect/native"
+)
+
+// protoClient is a client of the binary encoding.
+type protoClient struct {
+	tb testing.TB
+	ws *websocket.Conn
+}
+
+// proto dials, connects and subscribes.
+func (h *house) proto(token string, addresses ...string) *protoClient {
+	h.tb.Helper()
+	d := websocket.Dialer{Subprotocols: []string{native.SubprotocolProto}}
+	ws, _, err := d.DialContext(h.tb.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http"), nil)
+	check(h.tb, err)
+	h.tb.Cleanup(func() { _ = ws.Close() })
+	c := &protoClient{tb: h.tb, ws: ws}
+	connect := &edgev1.Connect{Token: token}
+	for _, a := range addresses {
+		connect.Subscriptions = append(connect.Subscriptions, &edgev1.Subscribe{Address: a})
+	}
+	c.send(&edgev1.ClientFrame{Id: 1, Command: &edgev1.ClientFrame_Connect{Connect: connect}})
+	f := c.read()
+	if f.GetConnected() == nil || len(f.GetConnected().GetSubscriptions()) != len(addresses) {
+		h.tb.Fatalf("connect was answered with %v", f)
+	}
+	for _, s := range f.GetConnected().GetSubscriptions() {
+		if s.GetSubscribed() == nil {
+			h.tb.Fatalf("not subscribed: %v", s)
+		}
+	}
+	return c
+}
+
+func (c *protoClient) send(f *edgev1.ClientFrame) {
+	c.tb.Helper()
+	b, err := proto.Marshal(f)
+	check(c.tb, err)
+	check(c.tb, c.ws.WriteMessage(websocket.BinaryMessage, b))
+}
+
+func (c *protoClient) read() *edgev1.ServerFrame {
+	c.tb.Helper()
+	check(c.tb, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	_, b, err := c.ws.ReadMessage()
+	check(c.tb, err)
+	f := new(edgev1.ServerFrame)
+	check(c.tb, proto.Unmarshal(b, f))
+	return f
+}
+
+func (c *protoClient) message() *publishv1.Message {
+	c.tb.Helper()
+	f := c.read()
+	if f.GetMessage() == nil {
+		c.tb.Fatalf("not a message: %v", f)
+	}
+	return f.GetMessage()
+}
+
+// Every subscriber gets every message once and in order while others come, go and resume.
+func TestDelivery_inOrderUnderChurn(t *testing.T) {
+	h := start(t, edge.Config{})
+	token := h.token("ada", everything)
+	const messages, subscribers = 2000, 20
+	var wg sync.WaitGroup
+	for range subscribers {
+		c := h.proto(token, "channels/busy")
+		wg.Go(func() {
+			for want := uint64(1); want <= messages; want++ {
+				if m := c.message(); m.GetPosition().GetOffset() != want {
+					t.Errorf("got offset %d, want %d", m.GetPosition().GetOffset(), want)
+					return
+				}
+			}
+		})
+	}
+	churn := make(chan struct{})
+	var churners sync.WaitGroup
+	churners.Go(func() {
+		for {
+			select {
+			case <-churn:
+				return
+			default:
+			}
+			c := h.proto(token, "channels/busy")
+			check(t, c.ws.Close())
+		}
+	})
+	for i := range messages {
+		h.pub("channels/busy", fmt.Sprint(i))
+	}
+	wg.Wait()
+	close(churn)
+	churners.Wait()
+}
+
+// Clients that resume while the channel is published to miss and repeat nothing.
+func TestResume_underFire(t *testing.T) {
+	h := start(t, edge.Config{})
+	token := h.token("ada", everything)
+	done := make(chan struct{})
+	var publisher sync.WaitGroup
+	publisher.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+				h.pub("channels/fire", fmt.Sprint(i))
+			}
+		}
+	})
+	first := h.proto(token, "channels/fire")
+	m := first.message()
+	at := m.GetPosition()
+	check(t, first.ws.Close())
+	for range 200 {
+		c := h.proto(token)
+		c.send(&edgev1.ClientFrame{Id: 2, Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{
+			Address: "channels/fire", After: at,
+		}}})
+		if s := c.read().GetSubscribed(); !s.GetRecovered() {
+			t.Fatalf("not recovered: %v", s)
+		}
+		for range 7 {
+			f := c.read()
+			if g := f.GetGap(); g != nil { // the log keeps 100 messages, and the publisher may be faster
+				at = g.GetTo()
+				continue
+			}
+			if got := f.GetMessage().GetPosition().GetOffset(); got != at.GetOffset()+1 {
+				t.Fatalf("got offset %d after %d", got, at.GetOffset())
+			}
+			at = f.GetMessage().GetPosition()
+		}
+		check(t, c.ws.Close())
+	}
+	close(done)
+	publisher.Wait()
+}
+
+// A client that does not read is closed, costs no more than its queue, and holds up nobody.
+func TestSlowConsumer_isClosed(t *testing.T) {
+	h := start(t, edge.Config{QueueBytes: 64 << 10})
+	token := h.token("ada", everything)
+	slow := h.proto(token, "channels/flood")
+	fast := h.proto(token, "channels/flood")
+	data := `"` + strings.Repeat("x", 32<<10) + `"`
+	const messages = 400
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for want := uint64(1); want <= messages; want++ {
+			if got := fast.message().GetPosition().GetOffset(); got != want {
+				t.Errorf("the fast one got offset %d, want %d", got, want)
+				return
+			}
+		}
+	})
+	for range messages {
+		h.pub("channels/flood", data)
+	}
+	wg.Wait()
+	check(t, slow.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	for {
+		if _, _, err := slow.ws.ReadMessage(); err != nil {
+			if e, ok := err.(*websocket.CloseError); ok && e.Code != 4508 && e.Code != 1006 { //nolint:errorlint // gorilla returns it bare
+				t.Errorf("closed with %v", err)
+			}
+			break
+		}
+	}
+	eventually(t, func() bool { return h.edge.Connections() == 1 })
+}
+
+func TestRevoke_endsOpenConnections(t *testing.T) {
+	h := start(t, edge.Config{})
+	ada := h.connected(h.token("ada"))
+	bob := h.connected(h.token("bob"))
+	_, err := h.auth.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
+	check(t, err)
+	if code, text := ada.closed(); code != 4401 || text != "TOKEN_REVOKED" {
+		t.Errorf("closed with %d %s", code, text)
+	}
+	bob.send(`{"id":3,"ping":{}}`)
+	if f := bob.read(); f["pong"] == nil {
+		t.Errorf("bob got %v", f)
+	}
+}
+
+func TestDrain_tellsClientsToMove(t *testing.T) {
+	h := start(t, edge.Config{})
+	c := h.connected(h.token("ada"))
+	go h.stop()
+	if code, text := c.closed(); code != 4503 || text != "SERVER_DRAINING" {
+		t.Errorf("closed with %d %s", code, text)
+	}
+	h.stop()
+}
