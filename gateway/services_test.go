@@ -1,0 +1,154 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trunkline/trunkline/gateway"
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/auth"
+	"github.com/trunkline/trunkline/services/publish"
+)
+
+const internalKey = "an-internal-key-for-the-tests-of-the-gateway"
+
+// serveServices is the real services over the memory store behind a gateway.
+func serveServices(t *testing.T) (*httptest.Server, string) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := memory.New(memory.Config{})
+	key, err := auth.NewKey("test")
+	must(err)
+	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
+	must(err)
+	ps, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()}})
+	must(err)
+	pipe := rpc.NewPipe()
+	inner, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: internalKey})
+	must(err)
+	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe})
+	must(err)
+	text, apiKey := rpc.NewAPIKey("backend", rpc.ScopeAll)
+	srv, err := rpc.NewServer(t.Context(), rpc.Config{Auth: rpc.AuthConfig{
+		Keys:   []rpc.APIKey{rpc.InternalKey(internalKey), apiKey},
+		Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(inner)),
+	}}, pipe, slog.New(slog.DiscardHandler), nil)
+	must(err)
+	as.Register(srv)
+	ps.Register(srv)
+	ctx, cancel := context.WithCancel(context.Background())
+	var g errgroup.Group
+	g.Go(func() error { return srv.Run(ctx) })
+	g.Go(func() error { return ps.Run(ctx) })
+	h, err := gateway.New(ctx, gateway.Conns{Auth: conn, Publish: conn, Admin: conn}, gateway.Config{})
+	must(err)
+	web := httptest.NewServer(h)
+	t.Cleanup(func() {
+		cancel()
+		web.Close()
+		_ = conn.Close()
+		_ = inner.Close()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+		_ = store.Close()
+	})
+	return web, "Authorization: Bearer " + text
+}
+
+func TestServices(t *testing.T) {
+	s, key := serveServices(t)
+	post := func(path, body string, header ...string) reply {
+		t.Helper()
+		return send(t, s, "POST", path, body, header...)
+	}
+
+	t.Run("without credentials", func(t *testing.T) {
+		got := post("/v1/channels/demo:publish", `{"data":1}`)
+		if got.status != 401 || got.header.Get("WWW-Authenticate") != "Bearer" || !strings.Contains(got.body, "TOKEN_MISSING") {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+	})
+	t.Run("a token that grants one channel", func(t *testing.T) {
+		got := post("/v1/tokens:issue", `{"user":"ada","grants":[{"address":"channels/demo","actions":["ACTION_PUBLISH","ACTION_HISTORY"]}]}`, key)
+		var issued struct{ Token string }
+		if err := json.Unmarshal([]byte(got.body), &issued); err != nil || issued.Token == "" {
+			t.Fatalf("got %d %s", got.status, got.body)
+		}
+		token := "Authorization: Bearer " + issued.Token
+		if got := post("/v1/channels/demo:publish", `{"data":{"a":1}}`, token); got.status != 200 {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+		if got := post("/v1/channels/other:publish", `{"data":1}`, token); got.status != 403 || !strings.Contains(got.body, "CHANNEL_PUBLISH_DENIED") {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+		if got := send(t, s, "GET", "/v1/channels/demo/messages", "", token); got.status != 200 || !strings.Contains(got.body, `"data":{"a":1}`) || !strings.Contains(got.body, `"user":"ada"`) {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+	})
+	t.Run("idempotency", func(t *testing.T) {
+		first := post("/v1/channels/idem:publish", `{"data":1}`, key, "Idempotency-Key: k1")
+		again := post("/v1/channels/idem:publish", `{"data":1}`, key, "Idempotency-Key: k1")
+		other := post("/v1/channels/idem:publish", `{"data":2}`, key, "Idempotency-Key: k1")
+		if first.status != 200 || first.header.Get("Idempotent-Replayed") != "" || again.header.Get("Idempotent-Replayed") != "true" ||
+			other.status != 409 || !strings.Contains(other.body, "IDEMPOTENCY_MISMATCH") {
+			t.Errorf("got %d %s, %d %s, %d %s", first.status, first.body, again.status, again.body, other.status, other.body)
+		}
+	})
+	t.Run("bad requests name their fields", func(t *testing.T) {
+		for path, says := range map[string]string{
+			"/v1/channels/a%20b:publish": "ADDRESS_INVALID", "/v1/channels/-a:publish": "ADDRESS_INVALID", "/v1/channels/a:publish": "ttl",
+		} {
+			got := post(path, `{"data":1,"ttl":"-1s"}`, key)
+			if got.status != 400 || !strings.Contains(got.body, says) && !strings.Contains(got.body, `"field":"to"`) {
+				t.Errorf("%s: got %d %s", path, got.status, got.body)
+			}
+		}
+		if got := post("/v1/channels/a:publish", `{"data":"`+strings.Repeat("x", 70000)+`"}`, key); got.status != 400 || !strings.Contains(got.body, "65536") {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+	})
+	t.Run("keys", func(t *testing.T) {
+		if got := send(t, s, "GET", "/.well-known/jwks.json", ""); got.status != 200 || !strings.Contains(got.body, `"kty":"OKP"`) {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+	})
+	t.Run("a stream shows what is published", func(t *testing.T) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v1/channels/live:eu/stream", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", strings.TrimPrefix(key, "Authorization: "))
+		res, err := s.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		lines := bufio.NewScanner(res.Body)
+		if !lines.Scan() || !strings.Contains(lines.Text(), "subscribed") {
+			t.Fatalf("got %d %s", res.StatusCode, lines.Text())
+		}
+		if got := post("/v1/channels/live:eu:publish", "{\"data\":{\n\"b\":2}}", key); got.status != 200 {
+			t.Fatalf("got %d %s", got.status, got.body)
+		}
+		if !lines.Scan() || !strings.Contains(lines.Text(), `"data":{"b":2}`) || !strings.Contains(lines.Text(), `"to":"channels/live:eu"`) {
+			t.Errorf("got %s", lines.Text())
+		}
+	})
+}
