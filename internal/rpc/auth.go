@@ -46,21 +46,21 @@ func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
 	return &authenticator{keys: ring, tokens: cfg.Tokens, certs: cfg.Certificates, devLoopback: cfg.DevLoopback}, nil
 }
 
-// admit applies the method's rule and returns the context with the caller.
+// admit applies the method's rule and returns the context with the caller; with an error, the context as it was.
 func (a *authenticator) admit(ctx context.Context, method string) (context.Context, error) {
 	rule, ok := RuleFor(method)
 	if !ok {
-		return nil, bus.ErrPermissionDenied.With("this method may not be called", nil)
+		return ctx, bus.ErrPermissionDenied.With("this method may not be called", nil)
 	}
 	if rule.Open {
 		return ctx, nil
 	}
 	c, err := a.caller(ctx)
 	if err != nil {
-		return nil, err
+		return ctx, err
 	}
 	if c.Identity != nil && !rule.Tokens || c.Identity == nil && !c.Has(rule.Scope) {
-		return nil, bus.ErrPermissionDenied.With(
+		return ctx, bus.ErrPermissionDenied.With(
 			"this method needs an API key with the scope "+rule.Scope, map[string]string{"scope": rule.Scope})
 	}
 	return WithCaller(ctx, c), nil
