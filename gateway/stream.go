@@ -60,6 +60,7 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, address string)
 		return
 	}
 	out := newEventWriter(w, r.Header)
+	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }() // the connection may be used again
 	for event := first; err == nil; {
 		if err = out.event(event); err != nil {
 			return // the client is gone
