@@ -50,7 +50,7 @@ func checkPort(s string) error {
 	return nil
 }
 
-var redisSchemes = []string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster", "unix"}
+var redisSchemes = []string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
 
 // checkRedisURL says what is wrong with the URL of a Redis without repeating it: it may hold a password.
 func checkRedisURL(s string) error {
@@ -58,7 +58,7 @@ func checkRedisURL(s string) error {
 	if !ok || !slices.Contains(redisSchemes, scheme) {
 		return fmt.Errorf("%s is not a Redis URL: it begins with %s://", hidden, strings.Join(redisSchemes, "://, "))
 	}
-	if _, err := url.Parse(strings.ReplaceAll(s, ",", "")); err != nil && scheme != "unix" {
+	if _, err := url.Parse(strings.ReplaceAll(s, ",", "")); err != nil {
 		return fmt.Errorf("%s is not a URL (a password with special characters is percent-encoded)", hidden)
 	}
 	return nil

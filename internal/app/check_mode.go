@@ -1,6 +1,7 @@
 package app
 
 import (
+	"net"
 	"net/url"
 )
 
@@ -40,6 +41,17 @@ func (c *checking) legacy() {
 	l := c.cfg.Legacy
 	if len(l.Dialects) > 0 && !c.cfg.Dev && !l.Open {
 		c.fail("legacy.dialects", "the older protocols let everybody in, as they always did; set legacy.open to confirm that")
+	}
+}
+
+// keepToLoopback moves the listeners that nobody asked for to this machine alone.
+func (c *Config) keepToLoopback(origins map[string]string) {
+	for key, listen := range map[string]*string{"http.listen": &c.HTTP.Listen, "grpc.listen": &c.GRPC.Listen} {
+		if origins[key] == "default" {
+			_, port, _ := net.SplitHostPort(*listen)
+			*listen = net.JoinHostPort("localhost", port)
+			origins[key] = "development mode"
+		}
 	}
 }
 

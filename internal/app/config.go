@@ -40,7 +40,7 @@ type HTTP struct {
 	Listen         string   `koanf:"listen" kind:"listen" doc:"Where REST, WebSocket and the web pages listen."`
 	PublicURL      string   `koanf:"public_url" kind:"url" doc:"The URL that browsers reach the server under, where a proxy changes it." example:"https://push.example.com"`
 	TLS            TLS      `koanf:"tls"`
-	AllowedOrigins []string `koanf:"allowed_origins" kind:"origin" doc:"Origins of pages that may call REST (CORS); * for all." example:"https://app.example.com"`
+	AllowedOrigins []string `koanf:"allowed_origins" kind:"exact_origin" doc:"Origins of pages that may call REST besides those of the same origin (CORS)." example:"https://app.example.com"`
 	TrustedProxies []string `koanf:"trusted_proxies" kind:"cidr" doc:"Networks whose X-Forwarded-For is believed." example:"10.0.0.0/8"`
 }
 
@@ -78,12 +78,12 @@ type Redis struct {
 type Auth struct {
 	Issuer     string        `koanf:"issuer" kind:"required" doc:"The issuer claim of our tokens."`
 	Audience   string        `koanf:"audience" kind:"required" doc:"The audience claim of our tokens, and the one asked of others."`
-	Keys       []SigningKey  `koanf:"keys" doc:"The keys that sign and verify our tokens, the signing one first; each with id, algorithm and private_key (or private_key_file), public_key or secret."`
-	Trust      []TrustIssuer `koanf:"trust" doc:"Other issuers whose tokens are valid here; each with issuer, jwks_url, audience and algorithms."`
+	Keys       []SigningKey  `koanf:"keys" doc:"The keys that sign and verify our tokens, the signing one first; each with id, algorithm and private_key (or private_key_file), or public_key to verify alone, or secret (HS256), and until, a time after which it is not used."`
+	Trust      []TrustIssuer `koanf:"trust" doc:"Other issuers whose tokens are valid here; each with issuer, jwks_url, audience, algorithms, and trust_grants to believe its claim grants."`
 	AccessTTL  time.Duration `koanf:"access_ttl" min:"1s" max:"720h" doc:"How long a token lives when its request does not say."`
 	MaxTTL     time.Duration `koanf:"max_ttl" min:"1s" max:"8760h" doc:"The longest a token may live."`
 	RefreshTTL time.Duration `koanf:"refresh_ttl" min:"1m" max:"8760h" doc:"How long a refresh token lives."`
-	Leeway     time.Duration `koanf:"leeway" min:"0s" max:"5m" doc:"How far the clocks of issuers may be off."`
+	Algorithms []string      `koanf:"algorithms" oneof:"EdDSA,ES256,RS256,HS256" doc:"The algorithms of our own tokens; those of auth.keys when empty."`
 }
 
 // SigningKey signs or verifies our tokens.
@@ -93,14 +93,16 @@ type SigningKey struct {
 	PrivateKey Secret `koanf:"private_key"`
 	PublicKey  string `koanf:"public_key"`
 	Secret     Secret `koanf:"secret" kind:"strong"`
+	Until      string `koanf:"until" kind:"time"`
 }
 
 // TrustIssuer is another issuer.
 type TrustIssuer struct {
-	Issuer     string   `koanf:"issuer" kind:"required"`
-	JWKSURL    string   `koanf:"jwks_url" kind:"url"`
-	Audience   string   `koanf:"audience"`
-	Algorithms []string `koanf:"algorithms" oneof:"EdDSA,ES256,RS256"`
+	Issuer      string   `koanf:"issuer" kind:"required"`
+	JWKSURL     string   `koanf:"jwks_url" kind:"url"`
+	Audience    string   `koanf:"audience" kind:"required"`
+	Algorithms  []string `koanf:"algorithms" oneof:"EdDSA,ES256,RS256"`
+	TrustGrants bool     `koanf:"trust_grants"`
 }
 
 // APIKey is the key of a back end.
@@ -186,10 +188,10 @@ func Default() Config {
 		HTTP:     HTTP{Listen: ":8080"},
 		GRPC:     GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: 4 << 20},
 		Internal: Internal{Listen: "127.0.0.1:9091"},
-		Redis:    Redis{Prefix: "tl"},
+		Redis:    Redis{Prefix: "tl:"},
 		Auth: Auth{
 			Issuer: "trunkline", Audience: "trunkline",
-			AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour, Leeway: 30 * time.Second,
+			AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour,
 		},
 		Edge: Edge{
 			PingInterval: 25 * time.Second, HandshakeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, CallTimeout: 2 * time.Second,

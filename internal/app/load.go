@@ -83,6 +83,9 @@ func Load(src Sources) (*Loaded, error) {
 	if err := l.k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: exactly(&cfg)}); err != nil {
 		return nil, fmt.Errorf("assemble the configuration: %w", err)
 	}
+	if cfg.Dev {
+		cfg.keepToLoopback(l.origins)
+	}
 	if len(l.problems) == 0 {
 		l.problems = check(cfg, l.origins)
 	}

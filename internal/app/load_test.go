@@ -42,7 +42,7 @@ func TestLoad_LaterSourcesWin(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"edge.ping_interval": first + ":3:3", "edge.queue_bytes": second + ":1:8",
-		"edge.write_timeout": "env TRUNKLINE_EDGE_WRITE_TIMEOUT", "http.listen": "--http-listen", "grpc.listen": "default",
+		"edge.write_timeout": "env TRUNKLINE_EDGE_WRITE_TIMEOUT", "http.listen": "--http-listen", "grpc.listen": "development mode", "log.level": "default",
 	} {
 		if l.Origins[key] != want {
 			t.Errorf("origin of %s is %q, want %q", key, l.Origins[key], want)

@@ -184,7 +184,16 @@ func checkText(r rules, s string) error {
 	case "url":
 		return checkURL(s)
 	case "origin":
+		if s == "*" {
+			return nil
+		}
 		return checkOrigin(s)
+	case "exact_origin":
+		return checkOrigin(s)
+	case "time":
+		if _, err := time.Parse(time.RFC3339, s); err != nil {
+			return fmt.Errorf("%q is not a time (try \"2026-12-31T00:00:00Z\")", s)
+		}
 	case "cidr":
 		if _, err := netip.ParsePrefix(s); err != nil {
 			if _, err := netip.ParseAddr(s); err != nil {
@@ -214,9 +223,6 @@ func checkURL(s string) error {
 }
 
 func checkOrigin(s string) error {
-	if s == "*" {
-		return nil
-	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 		return fmt.Errorf("%q is not an origin (try \"https://app.example.com\", without a path)", s)

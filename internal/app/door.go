@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// door is one HTTP listener. A nil door is one that is not there.
+type door struct {
+	key       string
+	listen    string
+	handler   http.Handler
+	tls       *tls.Config
+	listeners []net.Listener
+}
+
+func newDoor(key, listen string, handler http.Handler) *door {
+	if listen == "" {
+		return nil
+	}
+	return &door{key: key, listen: listen, handler: handler}
+}
+
+// open binds the port: both loopback addresses for localhost, where there are both.
+func (d *door) open(ctx context.Context) error {
+	if d == nil {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(d.listen)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.key, err)
+	}
+	addresses := []string{d.listen}
+	if host == "localhost" {
+		addresses = []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}
+	}
+	var lc net.ListenConfig
+	for i, address := range addresses {
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			if i > 0 && !errors.Is(err, syscall.EADDRINUSE) {
+				continue // a host without IPv6
+			}
+			return explainListen(d.key, err)
+		}
+		if i == 0 && len(addresses) > 1 {
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			addresses[1] = net.JoinHostPort("::1", port)
+		}
+		d.listeners = append(d.listeners, l)
+	}
+	return nil
+}
+
+// explainListen names the setting of a listener that cannot be opened.
+func explainListen(key string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %w: another program listens there; stop it or set %s", key, err, key)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: %w: this host has no such address", key, err)
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
+func (d *door) address() string {
+	if d == nil || len(d.listeners) == 0 {
+		return ""
+	}
+	return d.listeners[0].Addr().String()
+}
+
+func (d *door) close() {
+	if d == nil {
+		return
+	}
+	for _, l := range d.listeners {
+		_ = l.Close()
+	}
+}
+
+// httpGrace is how long open requests may go on after a stop.
+const httpGrace = 10 * time.Second
+
+// Run serves until ctx ends, lets open requests finish, and returns nil. WebSockets are not waited for: their edge does.
+func (d *door) Run(ctx context.Context, log *slog.Logger) error {
+	srv := &http.Server{
+		Handler:           d.handler,
+		TLSConfig:         d.tls,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.With("listener", d.key).Handler(), slog.LevelDebug),
+	}
+	var g errgroup.Group
+	for _, l := range d.listeners {
+		g.Go(func() error {
+			serve := srv.Serve
+			if d.tls != nil {
+				serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+			}
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve %s: %w", d.key, err)
+			}
+			return nil
+		})
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
+		defer cancel()
+		if srv.Shutdown(grace) != nil {
+			_ = srv.Close()
+		}
+	})
+	err := g.Wait()
+	if stop() {
+		_ = srv.Close() // a listener failed
+		return err
+	}
+	<-done
+	return err
+}

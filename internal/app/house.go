@@ -1,0 +1,259 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/trunkline/trunkline/gateway"
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/telemetry"
+	"github.com/trunkline/trunkline/services/admin"
+	"github.com/trunkline/trunkline/services/auth"
+	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/dialect/native"
+	relaydialect "github.com/trunkline/trunkline/services/edge/dialect/relay"
+	"github.com/trunkline/trunkline/services/publish"
+	"github.com/trunkline/trunkline/services/relay"
+	"github.com/trunkline/trunkline/web"
+)
+
+// house is what one process runs. It is built, listened for and run by Run alone.
+type house struct {
+	cfg     Config
+	tel     *telemetry.Telemetry
+	store   bus.Store // nil for a gateway alone
+	started time.Time
+
+	devKey    string
+	devAPIKey rpc.APIKey
+
+	server  *rpc.Server // nil without services
+	publish *publish.Server
+	edge    *edge.Edge
+	conns   map[string]*grpc.ClientConn
+	certs   []*certificate
+
+	http, internal, relayHTTP, relayWS *door
+}
+
+// buildServices builds the gRPC server with the services of this process, and the connections to all of them.
+func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
+	pipe := rpc.NewPipe()
+	if err := h.dial(pipe); err != nil {
+		return err
+	}
+	cfg := h.cfg
+	if !cfg.Runs(RoleAuth) && !cfg.Runs(RolePublish) {
+		return nil
+	}
+	keys, err := apiKeys(cfg)
+	if err != nil {
+		return err
+	}
+	keys = append(keys, rpc.InternalKey(cfg.InternalKey.Reveal()))
+	if cfg.Dev {
+		keys = append(keys, h.devAPIKey)
+	}
+	secured, err := h.grpcTLS(g, ctx)
+	if err != nil {
+		return err
+	}
+	h.server, err = rpc.NewServer(ctx, rpc.Config{
+		Listen: cfg.GRPC.Listen, TLS: secured, MaxMessage: int(cfg.GRPC.MaxMessage),
+		Reflection: cfg.GRPC.Reflection == "on" || cfg.GRPC.Reflection == "auto" && cfg.Dev,
+		Auth: rpc.AuthConfig{
+			Keys: keys, Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(h.conns["auth"])),
+			Certificates: cfg.GRPC.ClientScopes, DevLoopback: cfg.Dev,
+		},
+	}, pipe, h.tel.Log, h.tel.Registry)
+	if err != nil {
+		return explainListen("grpc.listen", err)
+	}
+	if cfg.Runs(RoleAuth) {
+		s, err := h.buildAuth(ctx)
+		if err != nil {
+			return err
+		}
+		s.Register(h.server)
+	}
+	if cfg.Runs(RolePublish) {
+		h.publish, err = publish.New(h.store, publish.Config{
+			Namespaces: cfg.namespaces(), MaxMessage: int(cfg.Publish.MaxMessage), IdempotencyWindow: cfg.Publish.IdempotencyWindow,
+		})
+		if err != nil {
+			return fmt.Errorf("build the publish service: %w", err)
+		}
+		h.publish.Register(h.server)
+		admin.New(h.store).Register(h.server)
+		relay.New(h.store, relay.Config{Open: cfg.speaks("relay")}).Register(h.server)
+	}
+	return nil
+}
+
+func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
+	a := h.cfg.Auth
+	cfg := auth.Config{
+		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
+		Algorithms: a.Algorithms,
+	}
+	for _, k := range a.Keys {
+		pem := k.PrivateKey.Reveal()
+		if pem == "" {
+			pem = k.PublicKey
+		}
+		cfg.Keys = append(cfg.Keys, auth.KeyConfig{ID: k.ID, Algorithm: k.Algorithm, PEM: []byte(pem), Secret: []byte(k.Secret.Reveal()), Until: k.until()})
+	}
+	for _, t := range a.Trust {
+		cfg.Trust = append(cfg.Trust, auth.Trust{
+			Issuer: t.Issuer, Audience: t.Audience, JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, TrustGrants: t.TrustGrants, Context: ctx,
+		})
+	}
+	if h.cfg.Dev && len(cfg.Keys) == 0 {
+		k, err := auth.NewKey("dev")
+		if err != nil {
+			return nil, err
+		}
+		cfg.Keys = append(cfg.Keys, k)
+	}
+	return auth.New(h.store, cfg)
+}
+
+// dial makes the connections to the services: those of the roles themselves carry the internal key, those
+// of the gateway nothing but what its callers send.
+func (h *house) dial(pipe *rpc.Pipe) error {
+	cfg := h.cfg
+	var secured *tls.Config
+	if cfg.GRPC.CAFile != "" {
+		pool, err := loadPool(cfg.GRPC.CAFile)
+		if err != nil {
+			return err
+		}
+		secured = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	h.conns = map[string]*grpc.ClientConn{}
+	for _, role := range []string{RoleAuth, RolePublish} {
+		d := rpc.DialConfig{Pipe: pipe, TLS: secured}
+		if !cfg.Runs(role) {
+			d.Target, d.Pipe = cfg.target(role), nil
+		}
+		if d.Target == "" && d.Pipe == nil {
+			continue // check says which roles need it
+		}
+		open, err := rpc.Dial(d)
+		if err != nil {
+			return err
+		}
+		h.conns["open "+role] = open
+		d.InternalKey = cfg.InternalKey.Reveal()
+		if h.conns[role], err = rpc.Dial(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildFront builds the edge and the gateway, and says what each listener serves.
+func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
+	cfg := h.cfg
+	h.internal = newDoor("internal.listen", cfg.Internal.Listen, telemetry.Internal(h.tel.Registry, telemetry.InternalConfig{
+		Checks: h.checks(ctx), Profiling: loopbackListen(cfg.Internal.Listen),
+	}))
+	var socket http.Handler
+	if cfg.Runs(RoleEdge) {
+		if err := h.buildEdge(); err != nil {
+			return err
+		}
+		socket = h.edge.Handler(edge.Route{Dialects: []dialect.Dialect{native.JSON{}, native.Proto{}}})
+	}
+	var handler http.Handler
+	switch {
+	case cfg.Runs(RoleGateway):
+		rest, err := gateway.New(ctx, gateway.Conns{
+			Auth: h.conns["open auth"], Publish: h.conns["open publish"], Admin: h.conns["open publish"],
+		}, gateway.Config{AllowedOrigins: cfg.HTTP.AllowedOrigins, DevKey: h.devKey, WebSocket: socket, Pages: h.pages()})
+		if err != nil {
+			return err
+		}
+		handler = rest
+	case socket != nil:
+		mux := http.NewServeMux()
+		mux.Handle("/v1/ws", socket)
+		handler = mux
+	default:
+		return nil
+	}
+	h.http = newDoor("http.listen", cfg.HTTP.Listen, handler)
+	if cfg.HTTP.TLS.CertFile != "" {
+		c, err := newCertificate(cfg.HTTP.TLS, h.tel.Log)
+		if err != nil {
+			return err
+		}
+		h.http.tls = c.server()
+		g.Go(func() error { return c.Run(ctx) })
+	}
+	if cfg.speaks("relay") && cfg.Runs(RoleGateway) {
+		h.relayHTTP = newDoor("legacy.relay.http_listen", cfg.Legacy.Relay.HTTP, gateway.NewRelay(h.conns["open publish"], gateway.RelayConfig{}))
+	}
+	if cfg.speaks("relay") && cfg.Runs(RoleEdge) {
+		route := edge.Route{Dialects: []dialect.Dialect{relaydialect.Relay{}}, AnyOrigin: true}
+		h.relayWS = newDoor("legacy.relay.websocket_listen", cfg.Legacy.Relay.WebSocket, h.edge.Handler(route))
+	}
+	return nil
+}
+
+// pages returns the handlers of the web pages by path.
+func (h *house) pages() map[string]http.Handler {
+	pages := web.Pages(h.cfg.Dev)
+	if h.cfg.Dev {
+		pages["/dev/token"] = devToken(authv1.NewAuthServiceClient(h.conns[RoleAuth]))
+	}
+	return pages
+}
+
+func (h *house) buildEdge() (err error) {
+	e := h.cfg.Edge
+	proxies, err := h.cfg.proxies()
+	if err != nil {
+		return err
+	}
+	dialects := []dialect.Dialect{native.JSON{}, native.Proto{}}
+	if h.cfg.speaks("relay") {
+		dialects = append(dialects, relaydialect.Relay{})
+	}
+	h.edge, err = edge.New(h.store, edge.Conns{Auth: h.conns[RoleAuth], Publish: h.conns[RolePublish]}, dialects, edge.Config{
+		Node: h.cfg.Node, Namespaces: h.cfg.namespaces(), AllowedOrigins: h.cfg.origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
+		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
+		WriteTimeout: e.WriteTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
+		Subscriptions: e.ChannelsPerConnection, Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,
+		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
+	}, h.tel.Log, h.tel.Registry)
+	return err
+}
+
+// close frees what was built, the store last.
+func (h *house) close() error {
+	var errs []error
+	for _, d := range []*door{h.http, h.internal, h.relayHTTP, h.relayWS} {
+		d.close()
+	}
+	if h.server != nil {
+		h.server.Close()
+	}
+	for _, c := range h.conns {
+		errs = append(errs, c.Close())
+	}
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
+	return errors.Join(errs...)
+}

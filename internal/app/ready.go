@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/telemetry"
+)
+
+// checks is what has to be so for this process to be sent to: the store answers, messages come through, the
+// services elsewhere are healthy, and it is not stopping.
+func (h *house) checks(ctx context.Context) []telemetry.Check {
+	checks := []telemetry.Check{{Name: "running", Run: func(context.Context) error {
+		if ctx.Err() != nil {
+			return errors.New("stopping")
+		}
+		return nil
+	}}}
+	if h.store != nil {
+		checks = append(checks, telemetry.Check{Name: "store", Run: h.store.Ping})
+	}
+	if h.cfg.Runs(RoleEdge) {
+		checks = append(checks, telemetry.Check{Name: "edge", Run: func(context.Context) error { return h.edge.Ready() }})
+	}
+	if h.cfg.Runs(RolePublish) {
+		checks = append(checks, telemetry.Check{Name: "publish", Run: func(context.Context) error { return h.publish.Ready() }})
+	}
+	for _, role := range []string{RoleAuth, RolePublish} {
+		if conn := h.conns[role]; conn != nil && !h.cfg.Runs(role) {
+			checks = append(checks, telemetry.Check{Name: "upstream " + role, Run: func(ctx context.Context) error { return healthy(ctx, conn) }})
+		}
+	}
+	return checks
+}
+
+// healthy asks a service elsewhere how it is.
+func healthy(ctx context.Context, conn *grpc.ClientConn) error {
+	resp, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		return rpc.FromError(err)
+	}
+	if resp.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		return errors.New("it says " + resp.GetStatus().String())
+	}
+	return nil
+}
+
+// healthInterval is how often the health that gRPC tells follows the checks.
+const healthInterval = time.Second
+
+// tellHealth keeps grpc.health.v1 as the checks are, until ctx ends.
+func (h *house) tellHealth(ctx context.Context, checks []telemetry.Check) error {
+	tick := time.NewTicker(healthInterval)
+	defer tick.Stop()
+	for {
+		h.server.SetServing("", len(telemetry.RunChecks(ctx, checks)) == 0)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// listen binds every port, so that one that is taken is known before anything runs.
+func (h *house) listen(ctx context.Context) error {
+	for _, d := range []*door{h.http, h.internal, h.relayHTTP, h.relayWS} {
+		if err := d.open(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runBack starts what the listeners of clients rely on.
+func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
+	if h.server != nil {
+		g.Go(func() error { return h.server.Run(ctx) })
+		checks := h.checks(ctx)
+		g.Go(func() error { return h.tellHealth(ctx, checks) })
+	}
+	if h.publish != nil {
+		g.Go(func() error { return h.publish.Run(ctx) })
+	}
+	if h.store != nil {
+		g.Go(func() error { return h.beat(ctx) })
+	}
+	if h.internal != nil {
+		g.Go(func() error { return h.internal.Run(ctx, h.tel.Log) })
+	}
+}
+
+// runFront starts what clients see; it is stopped first. Something always waits for ctx.
+func (h *house) runFront(ctx context.Context, g *errgroup.Group) {
+	if h.edge != nil {
+		g.Go(func() error { return h.edge.Run(ctx) })
+	}
+	for _, d := range []*door{h.http, h.relayHTTP, h.relayWS} {
+		if d != nil {
+			g.Go(func() error { return d.Run(ctx, h.tel.Log) })
+		}
+	}
+	g.Go(func() error {
+		<-ctx.Done()
+		return nil
+	})
+}
+
+func (h *house) grpcAddress() string {
+	if h.server == nil || h.server.Addr() == nil {
+		return ""
+	}
+	return h.server.Addr().String()
+}
+
+func (h *house) running() Running {
+	return Running{
+		Config: h.cfg, HTTP: h.http.address(), GRPC: h.grpcAddress(), Internal: h.internal.address(),
+		RelayHTTP: h.relayHTTP.address(), RelayWebSocket: h.relayWS.address(), DevKey: h.devKey,
+	}
+}
