@@ -1,0 +1,191 @@
+package bustest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+func testRoster(t *testing.T, open Open) {
+	s := open(t)
+	node := "node-" + uuid.NewString()
+	check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
+	t.Run("members come and go", func(t *testing.T) {
+		a := address(t)
+		for i := range 5 {
+			check(t, s.Join(t.Context(), a, bus.Member{Connection: fmt.Sprint(i), Client: "c", User: "u", Node: node, Joined: time.Now()}))
+		}
+		check(t, s.Touch(t.Context(), []bus.Address{a}))
+		page, err := s.Members(t.Context(), a, "", 3)
+		check(t, err)
+		if len(page.Members) != 3 || !page.More || page.Total != 5 || page.Members[0].Client != "c" || page.Members[0].User != "u" {
+			t.Fatalf("page is %+v", page)
+		}
+		page, err = s.Members(t.Context(), a, page.Members[2].Connection, 3)
+		check(t, err)
+		if len(page.Members) != 2 || page.More || page.Members[1].Connection != "4" {
+			t.Fatalf("page is %+v", page)
+		}
+		check(t, s.Leave(t.Context(), a, "0"))
+		check(t, s.Leave(t.Context(), a, "0"))
+		page, err = s.Members(t.Context(), a, "", 10)
+		check(t, err)
+		if page.Total != 4 {
+			t.Errorf("total is %d", page.Total)
+		}
+	})
+	t.Run("members of a node that is gone are gone", func(t *testing.T) {
+		a := address(t)
+		dead := "node-" + uuid.NewString()
+		check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+		check(t, s.Join(t.Context(), a, bus.Member{Connection: "1", Node: dead}))
+		check(t, s.Join(t.Context(), a, bus.Member{Connection: "2", Node: node}))
+		check(t, s.Gone(t.Context(), dead))
+		page, err := s.Members(t.Context(), a, "", 10)
+		check(t, err)
+		if page.Total != 1 || page.Members[0].Connection != "2" {
+			t.Errorf("page is %+v", page)
+		}
+		nodes, err := s.Nodes(t.Context())
+		check(t, err)
+		alive := false
+		for _, n := range nodes {
+			if n.Name == dead {
+				t.Error("the node is listed")
+			}
+			alive = alive || n.Name == node && n.Version == "1" && n.Roles[0] == "edge"
+		}
+		if !alive {
+			t.Errorf("the living node is not in %+v", nodes)
+		}
+	})
+}
+
+func testTokens(t *testing.T, open Open) {
+	s := open(t)
+	id := uuid.NewString()
+	check(t, s.SaveToken(t.Context(), id, []byte("value"), time.Minute))
+	if err := s.SaveToken(t.Context(), id, []byte("other"), time.Minute); !errors.Is(err, bus.ErrTokenExists) {
+		t.Errorf("error is %v", err)
+	}
+	v, err := s.Token(t.Context(), id)
+	check(t, err)
+	if string(v) != "value" {
+		t.Errorf("value is %s", v)
+	}
+	if _, err := s.Token(t.Context(), uuid.NewString()); !errors.Is(err, bus.ErrTokenNotFound) {
+		t.Errorf("error is %v", err)
+	}
+	if _, _, err := s.UseToken(t.Context(), uuid.NewString()); !errors.Is(err, bus.ErrTokenNotFound) {
+		t.Errorf("error is %v", err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	unused := 0
+	for range 10 {
+		wg.Go(func() {
+			v, used, err := s.UseToken(t.Context(), id)
+			if err != nil || string(v) != "value" {
+				t.Errorf("got %s, %v", v, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !used {
+				unused++
+			}
+		})
+	}
+	wg.Wait()
+	if unused != 1 {
+		t.Errorf("%d callers were the first", unused)
+	}
+	brief := uuid.NewString()
+	check(t, s.SaveToken(t.Context(), brief, []byte("x"), 50*time.Millisecond))
+	eventually(t, "the token ends", func() bool {
+		_, err := s.Token(t.Context(), brief)
+		return errors.Is(err, bus.ErrTokenNotFound)
+	})
+}
+
+func testRevocations(t *testing.T, open Open) {
+	s := open(t)
+	l := listen(t, s, bus.Revoked)
+	user := bus.Subject{Kind: bus.SubjectUser, ID: uuid.NewString()}
+	other := bus.Subject{Kind: bus.SubjectClient, ID: user.ID}
+	now := time.Now().Truncate(time.Millisecond)
+	check(t, s.Revoke(t.Context(), user, now, time.Minute))
+	check(t, s.Revoke(t.Context(), user, now.Add(-time.Hour), time.Minute)) // the later one wins
+	times, err := s.RevokedBefore(t.Context(), []bus.Subject{other, user})
+	check(t, err)
+	if !times[0].IsZero() || !times[1].Equal(now) {
+		t.Errorf("times are %v, want zero and %v", times, now)
+	}
+	var r bus.Revocation
+	for r.ID != user.ID { // a shared server may have others
+		check(t, json.Unmarshal(l.next().Data, &r))
+	}
+	if r.Kind != bus.SubjectUser || !r.Before.Equal(now) {
+		t.Errorf("announced %+v", r)
+	}
+}
+
+func testChannels(t *testing.T, open Open) {
+	s := open(t)
+	prefix := "channels/list:" + uuid.NewString()
+	var all []bus.Address
+	for i := range 5 {
+		a, err := bus.ParseAddress(fmt.Sprintf("%s:%d", prefix, i))
+		check(t, err)
+		all = append(all, a)
+		check(t, s.CreateChannel(t.Context(), bus.Channel{
+			Address: a, Labels: map[string]string{"n": fmt.Sprint(i)}, Created: time.Now().Truncate(time.Millisecond), TokenDigest: "d",
+		}))
+	}
+	if err := s.CreateChannel(t.Context(), bus.Channel{Address: all[0]}); !errors.Is(err, bus.ErrChannelExists) {
+		t.Errorf("error is %v", err)
+	}
+	c, err := s.Channel(t.Context(), all[3])
+	check(t, err)
+	if c.Address != all[3] || c.Labels["n"] != "3" || c.TokenDigest != "d" || c.Created.IsZero() {
+		t.Errorf("channel is %+v", c)
+	}
+	page, err := s.ListChannels(t.Context(), prefix, 3)
+	check(t, err)
+	if len(page.Channels) != 3 || !page.More || page.Channels[2].Address != all[2] {
+		t.Fatalf("page is %+v", page)
+	}
+	page, err = s.ListChannels(t.Context(), all[2].String(), 100)
+	check(t, err)
+	found := 0
+	for _, c := range page.Channels {
+		if strings.HasPrefix(c.Address.String(), prefix) {
+			found++
+		}
+	}
+	if found != 2 {
+		t.Errorf("the rest has %d", found)
+	}
+	before := publish(t, s, durable(all[0], "x")).Position
+	check(t, s.DeleteChannel(t.Context(), all[0]))
+	if _, err := s.Channel(t.Context(), all[0]); !errors.Is(err, bus.ErrChannelNotFound) {
+		t.Errorf("error is %v", err)
+	}
+	if err := s.DeleteChannel(t.Context(), all[0]); !errors.Is(err, bus.ErrChannelNotFound) {
+		t.Errorf("error is %v", err)
+	}
+	kept, err := s.Since(t.Context(), all[0], keep, before, 10)
+	if !errors.Is(err, bus.ErrGap) || len(kept.Messages) != 0 || kept.Top.Epoch == before.Epoch {
+		t.Errorf("kept %+v, %v", kept, err)
+	}
+	for _, a := range all[1:] {
+		check(t, s.DeleteChannel(t.Context(), a))
+	}
+}

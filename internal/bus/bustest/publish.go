@@ -1,0 +1,264 @@
+package bustest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+func testPublish(t *testing.T, open Open) {
+	s := open(t)
+	t.Run("a live message has no position", func(t *testing.T) {
+		a := address(t)
+		r := publish(t, s, bus.Publication{Message: message(a, "x")})
+		if !r.Position.IsZero() || r.Durability != bus.Live || r.Duplicate {
+			t.Errorf("receipt is %+v", r)
+		}
+	})
+	t.Run("offsets are dense from 1", func(t *testing.T) {
+		a := address(t)
+		epoch := ""
+		for want := uint64(1); want <= 5; want++ {
+			r := publish(t, s, durable(a, "x"))
+			if r.Position.Offset != want || r.Position.Epoch == "" || epoch != "" && r.Position.Epoch != epoch || r.Durability != bus.Accepted {
+				t.Fatalf("receipt %d is %+v", want, r)
+			}
+			epoch = r.Position.Epoch
+		}
+	})
+	t.Run("concurrent publishers get each offset once", func(t *testing.T) {
+		a := address(t)
+		const publishers, each = 8, 50
+		var mu sync.Mutex
+		seen := make(map[uint64]bool)
+		var wg sync.WaitGroup
+		for range publishers {
+			wg.Go(func() {
+				for range each {
+					r, err := s.Publish(t.Context(), durable(a, "x"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					seen[r.Position.Offset] = true
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		for o := uint64(1); o <= publishers*each; o++ {
+			if !seen[o] {
+				t.Fatalf("offset %d is missing", o)
+			}
+		}
+	})
+	t.Run("several at once keep their order", func(t *testing.T) {
+		a, b := address(t), address(t)
+		l := listen(t, s, a, b)
+		var ps []bus.Publication
+		for i := range 50 {
+			ps = append(ps, durable(a, fmt.Sprint(i)), durable(b, fmt.Sprint(i)))
+		}
+		receipts, errs := s.PublishAll(t.Context(), ps)
+		for i := range ps {
+			check(t, errs[i])
+			if receipts[i].Position.Offset != uint64(i/2+1) || receipts[i].ID != ps[i].Message.ID {
+				t.Errorf("receipt %d is %+v", i, receipts[i])
+			}
+		}
+		next := map[bus.Address]int{}
+		for range ps {
+			m := l.next()
+			if text(m) != fmt.Sprint(next[m.To]) {
+				t.Fatalf("%s came instead of %d", text(m), next[m.To])
+			}
+			next[m.To]++
+		}
+	})
+	t.Run("one refused item does not stop the others", func(t *testing.T) {
+		a, b := address(t), address(t)
+		bad := durable(a, "x")
+		bad.RequireChannel = true
+		receipts, errs := s.PublishAll(t.Context(), []bus.Publication{bad, durable(b, "y")})
+		if !errors.Is(errs[0], bus.ErrChannelNotFound) || errs[1] != nil || receipts[1].Position.Offset != 1 {
+			t.Errorf("got %v, %+v", errs, receipts)
+		}
+	})
+	t.Run("a channel that must exist", func(t *testing.T) {
+		a := address(t)
+		p := bus.Publication{Message: message(a, "x"), RequireChannel: true}
+		if _, err := s.Publish(t.Context(), p); !errors.Is(err, bus.ErrChannelNotFound) {
+			t.Errorf("error is %v", err)
+		}
+		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}))
+		publish(t, s, p)
+	})
+	t.Run("every field arrives", func(t *testing.T) {
+		a := address(t)
+		l := listen(t, s, a)
+		for _, p := range []bus.Publication{{}, {Retention: keep}} {
+			m := message(a, "x")
+			m.Data = []byte{0, 1, 2, '\n', 0xff, '{', '}'}
+			m.ContentType = bus.Binary
+			m.From = bus.Sender{Client: "c1", User: "u1"}
+			m.Attributes = map[string]string{"a": "1", "ü": "…"}
+			m.Recipients = []string{"c2", "c3"}
+			m.ExcludeClient, m.ExcludeConnection = "c4", "x5"
+			m.Expires = m.Published.Add(time.Hour)
+			p.Message = m
+			m.Position = publish(t, s, p).Position
+			got := *l.next()
+			if !got.Published.Equal(m.Published) || !got.Expires.Equal(m.Expires) {
+				t.Errorf("times are %v %v", got.Published, got.Expires)
+			}
+			got.Published, got.Expires = m.Published, m.Expires
+			if !reflect.DeepEqual(got, m) {
+				t.Errorf("got  %+v\nwant %+v", got, m)
+			}
+		}
+	})
+	t.Run("an ended context", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.Publish(ctx, durable(address(t), "x")); err == nil {
+			t.Error("published")
+		}
+	})
+	t.Run("ping", func(t *testing.T) { check(t, s.Ping(t.Context())) })
+}
+
+func testIdempotency(t *testing.T, open Open) {
+	s := open(t)
+	for name, r := range map[string]bus.Retention{"live": {}, "durable": keep} {
+		t.Run(name, func(t *testing.T) {
+			a := address(t)
+			l := listen(t, s, a)
+			p := bus.Publication{Message: message(a, "x"), Retention: r, IdempotencyKey: "k", Digest: "d", Window: time.Minute}
+			p.Message.ID = "k"
+			first := publish(t, s, p)
+			p.Message.Published = p.Message.Published.Add(time.Second)
+			again := publish(t, s, p)
+			if !again.Duplicate || again.ID != first.ID || again.Position != first.Position || !again.Published.Equal(first.Published) || again.Durability != first.Durability {
+				t.Errorf("again %+v, first %+v", again, first)
+			}
+			p.Digest = "other"
+			if _, err := s.Publish(t.Context(), p); !errors.Is(err, bus.ErrIdempotencyMismatch) {
+				t.Errorf("error is %v", err)
+			}
+			publish(t, s, bus.Publication{Message: message(a, "last"), Retention: r})
+			if got := text(l.next()) + " " + text(l.next()); got != "x last" {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+	t.Run("concurrent callers with one key", func(t *testing.T) {
+		a := address(t)
+		const callers = 16
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		firsts := 0
+		for range callers {
+			wg.Go(func() {
+				p := durable(a, "x")
+				p.IdempotencyKey, p.Digest, p.Window = "k", "d", time.Minute
+				r, err := s.Publish(t.Context(), p)
+				if err != nil || r.Position.Offset != 1 {
+					t.Errorf("got %+v, %v", r, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if !r.Duplicate {
+					firsts++
+				}
+			})
+		}
+		wg.Wait()
+		if firsts != 1 {
+			t.Errorf("%d callers were the first", firsts)
+		}
+	})
+}
+
+func testFeed(t *testing.T, open Open) {
+	s := open(t)
+	t.Run("every feed gets each message once", func(t *testing.T) {
+		a := address(t)
+		one, two := listen(t, s, a), listen(t, s, a, a)
+		one.subscribe(a) // the same as once
+		for i := range 20 {
+			publish(t, s, durable(a, fmt.Sprint(i)))
+		}
+		for _, l := range []*listener{one, two} {
+			for i := range 20 {
+				if m := l.next(); text(m) != fmt.Sprint(i) || m.Position.Offset != uint64(i+1) {
+					t.Fatalf("got %s at %v, want %d", text(m), m.Position, i)
+				}
+			}
+			if len(l.messages) > 0 {
+				t.Errorf("%d more came", len(l.messages))
+			}
+		}
+	})
+	t.Run("subscribe returns when later messages arrive", func(t *testing.T) {
+		l := listen(t, s)
+		for range 50 {
+			a := address(t)
+			l.subscribe(a)
+			publish(t, s, bus.Publication{Message: message(a, a.String())})
+			if m := l.next(); text(m) != a.String() {
+				t.Fatalf("got %s", text(m))
+			}
+		}
+	})
+	t.Run("unsubscribe", func(t *testing.T) {
+		a, b := address(t), address(t)
+		l := listen(t, s, a, b)
+		l.feed.Unsubscribe(a)
+		l.feed.Unsubscribe(a) // twice does no harm
+		eventually(t, "nothing more comes", func() bool {
+			publish(t, s, bus.Publication{Message: message(a, "a")})
+			publish(t, s, bus.Publication{Message: message(b, "b")})
+			return text(l.next()) == "b"
+		})
+		l.subscribe(a)
+		publish(t, s, bus.Publication{Message: message(a, "again")})
+		for text(l.next()) != "again" {
+		}
+	})
+	t.Run("many addresses, concurrent", func(t *testing.T) {
+		l := listen(t, s)
+		const addresses = 200
+		var wg sync.WaitGroup
+		for range addresses {
+			wg.Go(func() {
+				a := address(t)
+				l.subscribe(a)
+				if _, err := s.Publish(t.Context(), bus.Publication{Message: message(a, a.String())}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		seen := map[string]bool{}
+		for range addresses {
+			seen[text(l.next())] = true
+		}
+		if len(seen) != addresses {
+			t.Errorf("%d of %d came", len(seen), addresses)
+		}
+	})
+	t.Run("ready", func(t *testing.T) {
+		if s.NewFeed().Ready() == nil {
+			t.Error("a feed that does not run is ready")
+		}
+		l := listen(t, s)
+		eventually(t, "the feed is ready", func() bool { return l.feed.Ready() == nil })
+	})
+}

@@ -1,0 +1,223 @@
+package redis
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Field numbers of trunkline.wire.v1.Envelope, which is coded by hand because it is on the way of every
+// message; a test compares both.
+const (
+	envelopeID = iota + 1
+	envelopeData
+	envelopeContentType
+	envelopePublishTime
+	envelopeExpireTime
+	envelopeFromClient
+	envelopeFromUser
+	envelopeRecipients
+	envelopeExcludeClient
+	envelopeExcludeConnection
+	envelopeAttributes
+)
+
+// encode returns the envelope of a message, without its address and position.
+func encode(m *bus.Message) []byte {
+	b := make([]byte, 0, len(m.Data)+len(m.ID)+64)
+	b = appendText(b, envelopeID, m.ID)
+	if len(m.Data) > 0 {
+		b = protowire.AppendTag(b, envelopeData, protowire.BytesType)
+		b = protowire.AppendBytes(b, m.Data)
+	}
+	b = appendNumber(b, envelopeContentType, uint64(m.ContentType))
+	b = appendNumber(b, envelopePublishTime, millis(m.Published))
+	b = appendNumber(b, envelopeExpireTime, millis(m.Expires))
+	b = appendText(b, envelopeFromClient, m.From.Client)
+	b = appendText(b, envelopeFromUser, m.From.User)
+	for _, r := range m.Recipients {
+		b = protowire.AppendTag(b, envelopeRecipients, protowire.BytesType)
+		b = protowire.AppendString(b, r)
+	}
+	b = appendText(b, envelopeExcludeClient, m.ExcludeClient)
+	b = appendText(b, envelopeExcludeConnection, m.ExcludeConnection)
+	if len(m.Attributes) == 0 {
+		return b
+	}
+	names := make([]string, 0, len(m.Attributes))
+	for name := range m.Attributes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		entry := appendText(appendText(nil, 1, name), 2, m.Attributes[name])
+		b = protowire.AppendTag(b, envelopeAttributes, protowire.BytesType)
+		b = protowire.AppendBytes(b, entry)
+	}
+	return b
+}
+
+func millis(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixMilli()) //nolint:gosec // int64 travels as two's complement
+}
+
+func fromMillis(ms uint64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(ms)) //nolint:gosec // see millis
+}
+
+func appendText(b []byte, field protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)
+}
+
+func appendNumber(b []byte, field protowire.Number, n uint64) []byte {
+	if n == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), n)
+}
+
+// errEnvelope is something in the store that is no envelope.
+var errEnvelope = errors.New("not an envelope")
+
+// decode reads an envelope. The message shares b's bytes. Fields of a later version are skipped.
+func decode(b []byte, m *bus.Message) error {
+	for len(b) > 0 {
+		field, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errEnvelope
+		}
+		b = b[n:]
+		switch kind {
+		case protowire.BytesType:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 || !setBytes(m, field, v) {
+				return errEnvelope
+			}
+			b = b[n:]
+		case protowire.VarintType:
+			v, n := protowire.ConsumeVarint(b)
+			if n < 0 {
+				return errEnvelope
+			}
+			setNumber(m, field, v)
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(field, kind, b)
+			if n < 0 {
+				return errEnvelope
+			}
+			b = b[n:]
+		}
+	}
+	if m.ID == "" || m.ContentType < bus.JSON || m.ContentType > bus.Binary {
+		return errEnvelope
+	}
+	return nil
+}
+
+func setBytes(m *bus.Message, field protowire.Number, v []byte) bool {
+	switch field {
+	case envelopeID:
+		m.ID = string(v)
+	case envelopeData:
+		m.Data = v
+	case envelopeFromClient:
+		m.From.Client = string(v)
+	case envelopeFromUser:
+		m.From.User = string(v)
+	case envelopeRecipients:
+		m.Recipients = append(m.Recipients, string(v))
+	case envelopeExcludeClient:
+		m.ExcludeClient = string(v)
+	case envelopeExcludeConnection:
+		m.ExcludeConnection = string(v)
+	case envelopeAttributes:
+		return setAttribute(m, v)
+	}
+	return true
+}
+
+func setAttribute(m *bus.Message, b []byte) bool {
+	var name, value string
+	for len(b) > 0 {
+		field, kind, n := protowire.ConsumeTag(b)
+		if n < 0 || kind != protowire.BytesType {
+			return false
+		}
+		v, n2 := protowire.ConsumeBytes(b[n:])
+		if n2 < 0 {
+			return false
+		}
+		switch field {
+		case 1:
+			name = string(v)
+		case 2:
+			value = string(v)
+		}
+		b = b[n+n2:]
+	}
+	if m.Attributes == nil {
+		m.Attributes = make(map[string]string)
+	}
+	m.Attributes[name] = value
+	return true
+}
+
+func setNumber(m *bus.Message, field protowire.Number, v uint64) {
+	switch field {
+	case envelopeContentType:
+		if v <= uint64(bus.Binary) {
+			m.ContentType = bus.ContentType(v)
+		}
+	case envelopePublishTime:
+		m.Published = fromMillis(v)
+	case envelopeExpireTime:
+		m.Expires = fromMillis(v)
+	}
+}
+
+// decodePush reads what a pub/sub channel carries: a line with the position, and an envelope.
+func decodePush(to bus.Address, payload string) (*bus.Message, error) {
+	line, rest, ok := strings.Cut(payload, "\n")
+	if !ok {
+		return nil, errEnvelope
+	}
+	m := &bus.Message{To: to}
+	if line != "" {
+		epoch, offset, ok := strings.Cut(line, " ")
+		n, err := strconv.ParseUint(offset, 10, 64)
+		if !ok || err != nil {
+			return nil, errEnvelope
+		}
+		if epoch != "" {
+			m.Position = bus.Position{Epoch: epoch, Offset: n}
+		}
+	}
+	return m, decode([]byte(rest), m)
+}
+
+// decodeEntry reads an entry of a stream.
+func decodeEntry(to bus.Address, epoch, id string, envelope string) (*bus.Message, error) {
+	offset, _, ok := strings.Cut(id, "-")
+	n, err := strconv.ParseUint(offset, 10, 64)
+	if !ok || err != nil {
+		return nil, errEnvelope
+	}
+	m := &bus.Message{To: to, Position: bus.Position{Epoch: epoch, Offset: n}}
+	return m, decode([]byte(envelope), m)
+}

@@ -1,0 +1,61 @@
+package redis
+
+import (
+	"strings"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// keys spells every name in Redis. Names of one address share the hash tag {address}, so that a
+// script may touch them in a Cluster. No name of a caller contains a brace.
+type keys struct{ prefix string }
+
+func (k keys) of(a bus.Address, suffix string) string {
+	return k.prefix + "{" + a.String() + "}:" + suffix
+}
+
+// stream is the log: ids are <offset>-<publish time in ms>.
+func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
+
+// meta is a hash of the epoch (e) and the newest offset (o).
+func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
+
+// push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message.
+func (k keys) push(a bus.Address) string { return k.of(a, "p") }
+
+// channel is the record of a created channel, as JSON.
+func (k keys) channel(a bus.Address) string { return k.of(a.WithoutTopic(), "c") }
+
+// idempotency is a hash of the digest (d) and the first answer (e, o, t).
+func (k keys) idempotency(a bus.Address, key string) string { return k.of(a, "i:"+key) }
+
+// roster is a hash of the members, by connection, as JSON.
+func (k keys) roster(a bus.Address) string { return k.of(a, "r") }
+
+// channels is a sorted set of the created channels' addresses.
+func (k keys) channels() string { return k.prefix + "{channels}" }
+
+// nodes and heard are the living processes and when they were heard of.
+func (k keys) nodes() string { return k.prefix + "{nodes}" }
+func (k keys) heard() string { return k.prefix + "{nodes}:heard" }
+
+// token is a hash of an opaque token's value (v) and uses (u).
+func (k keys) token(id string) string { return k.prefix + "{token:" + id + "}" }
+
+// revoked is the time before which a subject's tokens are refused; all share a slot, so that
+// many are read in one round trip.
+func (k keys) revoked(s bus.Subject) string { return k.prefix + "{revoked}:" + s.Kind + ":" + s.ID }
+
+// probe is the pub/sub channel on which one connection hears itself.
+func (k keys) probe(id string) string { return k.prefix + "{probe:" + id + "}" }
+
+// address reads the address out of a pub/sub channel's name.
+func (k keys) address(push string) (bus.Address, bool) {
+	s, ok := strings.CutPrefix(push, k.prefix+"{")
+	s, ok2 := strings.CutSuffix(s, "}:p")
+	if !ok || !ok2 {
+		return bus.Address{}, false
+	}
+	a, err := bus.StoredAddress(s)
+	return a, err == nil
+}

@@ -1,0 +1,354 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// link is one subscription connection: a loop that reads it, a loop that asks for channels, and a probe
+// that goes out as a publish and has to come back. It is made anew whenever it breaks or is silent.
+type link struct {
+	feed   *feed
+	name   string
+	client *redis.Client
+	probe  string // a channel of its own
+	wake   chan struct{}
+	echo   atomic.Int64 // when the probe came back last, in Unix ms; 0 while it has not on this connection
+
+	mu      sync.Mutex
+	wanted  map[string]bool // channels
+	lapsed  map[string]bool // channels whose messages may have been missed
+	changes []request
+	end     context.CancelFunc // set by run
+}
+
+// request is one wish to subscribe or unsubscribe.
+type request struct {
+	channel string
+	on      bool
+}
+
+const (
+	// probeEvery is how often the probe is sent, and probeWithin how soon it has to be back.
+	probeEvery  = time.Second
+	probeWithin = 3 * time.Second
+	// chunk is how many channels one command names.
+	chunk = 500
+)
+
+func newLink(f *feed, name string, client *redis.Client) *link {
+	return &link{
+		feed: f, name: name, client: client,
+		probe:  f.store.keys.probe(uuid.NewString()),
+		wake:   make(chan struct{}, 1),
+		wanted: make(map[string]bool),
+		lapsed: make(map[string]bool),
+	}
+}
+
+// ask notes that a channel is wanted, or is not any more.
+func (l *link) ask(channel string, on bool) {
+	l.mu.Lock()
+	if on {
+		l.wanted[channel] = true
+	} else {
+		delete(l.wanted, channel)
+		delete(l.lapsed, channel)
+	}
+	l.changes = append(l.changes, request{channel, on})
+	l.mu.Unlock()
+	l.signal()
+}
+
+// askMoved is ask for a channel that comes from another link: messages may have been missed.
+func (l *link) askMoved(channel string) {
+	l.mu.Lock()
+	l.lapsed[channel] = true
+	l.mu.Unlock()
+	l.ask(channel, true)
+}
+
+func (l *link) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// retire ends a link whose node has left the cluster.
+func (l *link) retire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.end != nil {
+		l.end()
+	}
+}
+
+// ready says whether the probe came back lately.
+func (l *link) ready() error {
+	at := l.echo.Load()
+	if at != 0 && time.Since(time.UnixMilli(at)) < probeWithin {
+		return nil
+	}
+	return bus.ErrStoreUnavailable.With("a subscription connection does not hear its own probe", map[string]string{"link": l.name})
+}
+
+// run connects, again and again, until ctx ends or the link's node is gone.
+func (l *link) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.mu.Lock()
+	l.end = cancel
+	l.mu.Unlock()
+	for try := 0; ctx.Err() == nil; try++ {
+		start := time.Now()
+		err := l.session(ctx)
+		l.echo.Store(0)
+		if ctx.Err() != nil {
+			return nil
+		}
+		l.feed.store.log.Warn("a subscription connection was lost, connecting again", slog.String("error", fmt.Sprint(err)))
+		if time.Since(start) > 10*time.Second {
+			try = 0
+		}
+		pause(ctx, try)
+	}
+	return nil
+}
+
+// errSilent is a connection whose probe does not come back.
+var errSilent = errors.New("the probe did not come back")
+
+// session is the life of one connection.
+func (l *link) session(ctx context.Context) error {
+	ps := l.client.Subscribe(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = ps.Close() }) // ends a waiting read
+	defer stop()
+	defer func() { _ = ps.Close() }()
+	l.mu.Lock()
+	l.changes = l.changes[:0]
+	for channel := range l.wanted {
+		l.changes = append(l.changes, request{channel, true})
+	}
+	l.mu.Unlock()
+	l.signal()
+	if err := l.subscribe(ctx, ps, l.probe); err != nil {
+		return err
+	}
+	if l.bridging() {
+		if err := ps.Subscribe(ctx, l.bridges()...); err != nil {
+			return fmt.Errorf("subscribe to bridges: %w", err)
+		}
+	}
+	g.Go(func() error { return l.readLoop(ctx, ps) })
+	g.Go(func() error { return l.askLoop(ctx, ps) })
+	g.Go(func() error { return l.probeLoop(ctx) })
+	err := g.Wait()
+	l.mu.Lock()
+	for channel := range l.wanted {
+		l.lapsed[channel] = true
+	}
+	l.mu.Unlock()
+	return err
+}
+
+// bridging says whether this link is the feed's one that listens to bridged channels.
+func (l *link) bridging() bool {
+	if len(l.feed.store.cfg.Bridges) == 0 {
+		return false
+	}
+	if l.feed.store.cluster == nil {
+		return l.name == "0"
+	}
+	l.feed.mu.Lock()
+	defer l.feed.mu.Unlock()
+	for name := range l.feed.links {
+		if name < l.name {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *link) bridges() []string {
+	var names []string
+	for _, b := range l.feed.store.cfg.Bridges {
+		names = append(names, b.Channel)
+	}
+	return names
+}
+
+func (l *link) sharded() bool { return l.feed.store.cluster != nil }
+
+func (l *link) subscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
+	var err error
+	// The probe's slot may be another node's, so it goes by a plain channel, which every node hears.
+	if l.sharded() && channels[0] != l.probe {
+		err = ps.SSubscribe(ctx, channels...)
+	} else {
+		err = ps.Subscribe(ctx, channels...)
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	return nil
+}
+
+func (l *link) unsubscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
+	var err error
+	if l.sharded() {
+		err = ps.SUnsubscribe(ctx, channels...)
+	} else {
+		err = ps.Unsubscribe(ctx, channels...)
+	}
+	if err != nil {
+		return fmt.Errorf("unsubscribe: %w", err)
+	}
+	return nil
+}
+
+// askLoop sends wishes in order, as many in one command as are of one kind. What comes while a command
+// is written goes with the next one.
+func (l *link) askLoop(ctx context.Context, ps *redis.PubSub) error {
+	for {
+		l.mu.Lock()
+		changes := l.changes
+		l.changes = nil
+		l.mu.Unlock()
+		for len(changes) > 0 {
+			n := 1
+			for n < len(changes) && n < chunk && changes[n].on == changes[0].on {
+				n++
+			}
+			names := make([]string, n)
+			for i, c := range changes[:n] {
+				names[i] = c.channel
+			}
+			send := l.unsubscribe
+			if changes[0].on {
+				send = l.subscribe
+			}
+			if err := send(ctx, ps, names...); err != nil {
+				return err
+			}
+			changes = changes[n:]
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// readLoop reads the connection. It tells of an interruption before it hands on the first message after it.
+func (l *link) readLoop(ctx context.Context, ps *redis.PubSub) error {
+	var lapsed []bus.Address
+	for {
+		got, err := ps.ReceiveTimeout(ctx, 200*time.Millisecond)
+		if err != nil {
+			l.feed.interrupted(lapsed)
+			lapsed = nil
+			var slow net.Error
+			if errors.As(err, &slow) && slow.Timeout() && ctx.Err() == nil {
+				continue // quiet; the probe knows whether it is too quiet
+			}
+			return fmt.Errorf("read: %w", err)
+		}
+		switch got := got.(type) {
+		case *redis.Subscription:
+			if !strings.HasSuffix(got.Kind, "unsubscribe") {
+				if a, ok := l.confirmed(got.Channel); ok {
+					lapsed = append(lapsed, a)
+				}
+			}
+		case *redis.Message:
+			l.feed.interrupted(lapsed)
+			lapsed = nil
+			l.received(got)
+		}
+	}
+}
+
+// confirmed notes that a channel is subscribed; true when messages of it may have been missed before.
+func (l *link) confirmed(channel string) (bus.Address, bool) {
+	sub := l.feed.sub(channel)
+	if sub == nil {
+		return bus.Address{}, false
+	}
+	l.mu.Lock()
+	missed := l.lapsed[channel]
+	delete(l.lapsed, channel)
+	l.mu.Unlock()
+	sub.once.Do(func() { close(sub.ready) })
+	return sub.address, missed
+}
+
+func (l *link) received(got *redis.Message) {
+	if got.Channel == l.probe {
+		l.echo.Store(time.Now().UnixMilli())
+		return
+	}
+	for _, rule := range l.feed.store.cfg.Bridges {
+		if got.Channel == rule.Channel {
+			l.feed.bridged(rule, got.Payload)
+			return
+		}
+	}
+	sub := l.feed.sub(got.Channel)
+	if sub == nil {
+		return
+	}
+	m, err := decodePush(sub.address, got.Payload)
+	if err != nil {
+		l.feed.store.log.Warn("a pushed message cannot be read", slog.String("address", sub.address.String()), slog.Int("bytes", len(got.Payload)))
+		return
+	}
+	l.feed.take(m)
+}
+
+// probeLoop publishes the probe by the way that every message takes, and ends the connection when it stays away.
+func (l *link) probeLoop(ctx context.Context) error {
+	ticker := time.NewTicker(probeEvery)
+	defer ticker.Stop()
+	start := time.Now()
+	for {
+		cmd := redis.NewIntCmd(ctx, "publish", l.probe, "")
+		if l.sharded() {
+			// On the link's own node: what is proved is this connection.
+			call, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
+			_ = l.client.Process(call, cmd) // an answer that stays away is noticed below
+			cancel()
+		} else {
+			call, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
+			_ = l.feed.store.pipes.do(call, []redis.Cmder{cmd})
+			cancel()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		heard := start
+		if at := l.echo.Load(); at != 0 {
+			heard = time.UnixMilli(at)
+		}
+		if time.Since(heard) > probeWithin {
+			return errSilent
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package redis
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Since returns a page after a position.
+func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, after bus.Position, limit int) (bus.Page, error) {
+	return s.read(ctx, to, r, "since", after, limit)
+}
+
+// Latest returns a page before an offset, newest first.
+func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, before uint64, limit int) (bus.Page, error) {
+	return s.read(ctx, to, r, "latest", bus.Position{Offset: before}, limit)
+}
+
+func (s *Store) read(ctx context.Context, to bus.Address, r bus.Retention, verb string, from bus.Position, limit int) (bus.Page, error) {
+	now := time.Now()
+	age := r.Age
+	if age <= 0 {
+		age = s.cfg.MetaTTL
+	}
+	cmd, err := s.run(ctx, readScript, []string{s.keys.stream(to), s.keys.meta(to)},
+		verb, from.Epoch, strconv.FormatUint(from.Offset, 10), limit, age.Milliseconds(), now.UnixMilli(), newEpoch(), s.cfg.MetaTTL.Milliseconds())
+	if err != nil {
+		return bus.Page{}, unavailable(err)
+	}
+	answer, err := cmd.Slice()
+	if err != nil || len(answer) != 4 {
+		return bus.Page{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	gap, _ := answer[0].(int64)
+	epoch, _ := answer[1].(string)
+	top, _ := answer[2].(string)
+	entries, _ := answer[3].([]any)
+	offset, err := strconv.ParseUint(top, 10, 64)
+	if err != nil {
+		return bus.Page{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	page := bus.Page{Top: bus.Position{Epoch: epoch, Offset: offset}}
+	page.Next = page.Top
+	if verb == "latest" && from.Offset > 0 {
+		page.Next.Offset = min(offset, from.Offset-1)
+	}
+	s.fill(&page, to, entries, limit, now)
+	if gap == 1 {
+		return page, bus.ErrGap.With("", map[string]string{"address": to.String()})
+	}
+	return page, nil
+}
+
+// fill puts stream entries into a page. An entry that cannot be read counts as looked at.
+func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, now time.Time) {
+	if len(entries) > limit {
+		page.More = true
+		entries = entries[:limit]
+	}
+	for _, e := range entries {
+		id, envelope, ok := entryOf(e)
+		if !ok {
+			continue
+		}
+		m, err := decodeEntry(to, page.Top.Epoch, id, envelope)
+		if m != nil {
+			page.Next = m.Position
+		}
+		if err != nil {
+			s.log.Warn("a stream entry cannot be read", slog.String("address", to.String()), slog.String("entry", id))
+			continue
+		}
+		if !m.Expired(now) {
+			page.Messages = append(page.Messages, m)
+		}
+	}
+}
+
+// entryOf takes a stream entry apart: [id, [field, value]].
+func entryOf(e any) (id, envelope string, ok bool) {
+	pair, ok := e.([]any)
+	if !ok || len(pair) != 2 {
+		return "", "", false
+	}
+	id, ok1 := pair[0].(string)
+	fields, ok2 := pair[1].([]any)
+	if !ok1 || !ok2 || len(fields) < 2 {
+		return "", "", false
+	}
+	envelope, ok = fields[1].(string)
+	return id, envelope, ok
+}
+
+// unavailable leaves refusals as they are and gives everything else one.
+func unavailable(err error) error {
+	if e, ok := err.(*bus.Error); ok { //nolint:errorlint // ours are not wrapped here
+		return e
+	}
+	return failure(err)
+}
+
+// Tops returns the newest positions, in one pipeline.
+func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, error) {
+	calls := make([]call, len(addresses))
+	for i, a := range addresses {
+		calls[i] = call{topScript, []string{s.keys.meta(a), s.keys.stream(a)}, []any{newEpoch(), s.cfg.MetaTTL.Milliseconds()}}
+	}
+	tops := make([]bus.Position, len(addresses))
+	if len(calls) == 0 {
+		return tops, nil
+	}
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for i, cmd := range cmds {
+		if tops[i], err = readTop(cmd); err != nil {
+			return nil, err
+		}
+	}
+	return tops, nil
+}
+
+func readTop(cmd *redis.Cmd) (bus.Position, error) {
+	answer, err := cmd.StringSlice()
+	if err != nil {
+		return bus.Position{}, failure(err)
+	}
+	offset, err := strconv.ParseUint(at(answer, 1), 10, 64)
+	if err != nil {
+		return bus.Position{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	return bus.Position{Epoch: at(answer, 0), Offset: offset}, nil
+}

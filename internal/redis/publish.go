@@ -1,0 +1,179 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+var epochText = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// newEpoch returns 64 random bits: two lives of a log never share one.
+func newEpoch() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(epochText.EncodeToString(b[:]))
+}
+
+// publishVerb is how a push is sent: within its shard in a Cluster.
+func (s *Store) publishVerb() string {
+	if s.cluster != nil {
+		return "SPUBLISH"
+	}
+	return "PUBLISH"
+}
+
+// Publish carries out one publication.
+func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
+	receipts, errs := s.PublishAll(ctx, []bus.Publication{p})
+	return receipts[0], errs[0]
+}
+
+// simple says whether a publication is no more than a push.
+func simple(p *bus.Publication) bool {
+	return !p.Retention.Durable() && p.IdempotencyKey == "" && !p.RequireChannel
+}
+
+// PublishAll carries out publications in one pipeline.
+func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
+	receipts := make([]bus.Receipt, len(ps))
+	errs := make([]error, len(ps))
+	cmds := make([]redis.Cmder, len(ps))
+	calls := make([]call, len(ps))
+	for i := range ps {
+		p := &ps[i]
+		receipts[i] = bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
+		if simple(p) {
+			cmds[i] = redis.NewIntCmd(ctx, s.publishVerb(), s.keys.push(p.Message.To), "\n"+string(encode(&p.Message)))
+			continue
+		}
+		calls[i] = s.publishCall(p)
+		cmds[i] = calls[i].cmd(ctx, "evalsha", calls[i].script.Hash())
+	}
+	if err := s.pipes.do(ctx, cmds); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return receipts, errs
+	}
+	if err := s.sendTexts(ctx, calls, cmds); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return receipts, errs
+	}
+	for i, cmd := range cmds {
+		if script, ok := cmd.(*redis.Cmd); ok {
+			errs[i] = readReceipt(script, &ps[i], &receipts[i])
+		} else {
+			errs[i] = failure(cmd.Err())
+		}
+	}
+	return receipts, errs
+}
+
+// sendTexts repeats, with the script's text, the calls that a server did not know. From the first of them
+// on nothing else of the caller's was carried out in between for the same address, because every durable
+// publish is the same script.
+func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder) error {
+	var again []redis.Cmder
+	for i, cmd := range cmds {
+		if !redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			continue
+		}
+		text, err := sourceOf(calls[i].script)
+		if err != nil {
+			return err
+		}
+		cmds[i] = calls[i].cmd(ctx, "eval", text)
+		again = append(again, cmds[i])
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	return s.pipes.do(ctx, again)
+}
+
+func (s *Store) publishCall(p *bus.Publication) call {
+	to := p.Message.To
+	length, age := 0, int64(0)
+	if p.Retention.Durable() {
+		length, age = p.Retention.Length, p.Retention.Age.Milliseconds()
+	}
+	require, digest := "", ""
+	if p.RequireChannel {
+		require = "1"
+	}
+	if p.IdempotencyKey != "" {
+		digest = p.Digest
+	}
+	return call{
+		script: publishScript,
+		keys: []string{
+			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(to, p.IdempotencyKey),
+		},
+		args: []any{
+			encode(&p.Message), length, age, p.Message.Published.UnixMilli(), newEpoch(), require, digest,
+			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
+		},
+	}
+}
+
+// readReceipt reads what the publish script answered.
+func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
+	answer, err := cmd.StringSlice()
+	if err != nil {
+		return failure(err)
+	}
+	if len(answer) == 0 {
+		return bus.ErrStoreUnavailable
+	}
+	switch answer[0] {
+	case "missing":
+		return bus.ErrChannelNotFound.With("", map[string]string{"address": p.Message.To.String()})
+	case "mismatch":
+		return bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
+	case "again":
+		r.Duplicate = true
+		if ms, err := strconv.ParseInt(at(answer, 3), 10, 64); err == nil {
+			r.Published = time.UnixMilli(ms)
+		}
+	}
+	if epoch := at(answer, 1); epoch != "" {
+		offset, err := strconv.ParseUint(at(answer, 2), 10, 64)
+		if err != nil {
+			return bus.ErrStoreUnavailable.Wrap(err)
+		}
+		r.Position = bus.Position{Epoch: epoch, Offset: offset}
+		r.Durability = bus.Accepted
+	}
+	return nil
+}
+
+func at(list []string, i int) string {
+	if i < len(list) {
+		return list[i]
+	}
+	return ""
+}
+
+// PublishRecord sends a raw record to a bridged channel.
+func (s *Store) PublishRecord(ctx context.Context, channel string, record []byte) error {
+	for _, b := range s.cfg.Bridges {
+		if b.Channel == channel {
+			cmd := redis.NewIntCmd(ctx, "publish", channel, record)
+			if err := s.pipes.do(ctx, []redis.Cmder{cmd}); err != nil {
+				return err
+			}
+			return failure(cmd.Err())
+		}
+	}
+	return bus.ErrMethodDisabled.With("the Redis channel "+strconv.Quote(channel)+" is not bridged", map[string]string{"setting": "legacy"})
+}

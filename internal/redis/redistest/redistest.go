@@ -1,0 +1,242 @@
+// Package redistest starts real Redis servers for tests: one, a Cluster, or a master with a replica and
+// sentinels, on free loopback ports, and ends them with the test.
+package redistest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is one redis-server process.
+type Server struct {
+	tb   testing.TB
+	dir  string
+	port string
+	args []string
+
+	mu  sync.Mutex
+	cmd *exec.Cmd
+}
+
+// binary returns the path of redis-server. Without it a test is skipped here and fails in CI.
+func binary(tb testing.TB) string {
+	tb.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err == nil {
+		return path
+	}
+	if os.Getenv("CI") != "" {
+		tb.Fatal("redis-server is missing; install it (apt-get install redis-server)")
+	}
+	tb.Skip("SKIPPED: redis-server is missing; install it (apt-get install redis-server)")
+	return ""
+}
+
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	for {
+		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		_ = l.Close()
+		if len(port) < 5 || port < "55000" { // the cluster bus is at port + 10000
+			return port
+		}
+	}
+}
+
+// Start starts a single server with further arguments, such as "--appendonly", "yes".
+func Start(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, dir: dir(tb), port: freePort(tb), args: args}
+	binary(tb)
+	s.start()
+	tb.Cleanup(s.Kill9)
+	return s
+}
+
+// dir is a short temporary folder.
+func dir(tb testing.TB) string {
+	tb.Helper()
+	d, err := os.MkdirTemp("", "redis")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(d) })
+	return d
+}
+
+func (s *Server) start() {
+	s.tb.Helper()
+	args := append([]string{
+		"--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
+		"--daemonize", "no", "--loglevel", "warning", "--logfile", filepath.Join(s.dir, "log"),
+	}, s.args...)
+	cmd := exec.Command(binary(s.tb), args...) //nolint:gosec,noctx // ended by Kill9
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.tb.Fatal(err)
+	}
+	s.mu.Lock()
+	s.cmd = cmd
+	s.mu.Unlock()
+	until(s.tb, "redis-server answers", func() bool {
+		out, err := s.CLI("ping")
+		return err == nil && strings.Contains(out, "PONG")
+	})
+}
+
+// Addr returns host:port.
+func (s *Server) Addr() string { return "127.0.0.1:" + s.port }
+
+// URL returns the URL for a store.
+func (s *Server) URL() string { return "redis://" + s.Addr() + "/0" }
+
+// PID returns the process id.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Pid
+}
+
+// CLI runs redis-cli against the server.
+func (s *Server) CLI(args ...string) (string, error) {
+	cmd := exec.Command("redis-cli", append([]string{"-p", s.port}, args...)...) //nolint:gosec,noctx // a test's own words
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+// Kill9 kills the process, as a crash does.
+func (s *Server) Kill9() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Restart starts a killed server again on the same port with the same data.
+func (s *Server) Restart() { s.start() }
+
+// until waits for what offers no event.
+func until(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("it did not come true within 20 s: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// Cluster is three masters.
+type Cluster struct{ Servers []*Server }
+
+// StartCluster starts a Cluster of three masters.
+func StartCluster(tb testing.TB) *Cluster {
+	tb.Helper()
+	c := &Cluster{}
+	create := []string{"--cluster", "create"}
+	for range 3 {
+		s := Start(tb, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf")
+		c.Servers = append(c.Servers, s)
+		create = append(create, s.Addr())
+	}
+	create = append(create, "--cluster-replicas", "0", "--cluster-yes")
+	if out, err := c.Servers[0].CLI(create...); err != nil {
+		tb.Fatalf("create cluster: %v\n%s", err, out)
+	}
+	for _, s := range c.Servers {
+		until(tb, "the cluster is up", func() bool {
+			out, _ := s.CLI("cluster", "info")
+			return strings.Contains(out, "cluster_state:ok") && strings.Contains(out, "cluster_known_nodes:3")
+		})
+	}
+	return c
+}
+
+// URL returns the URL for a store.
+func (c *Cluster) URL() string {
+	addrs := make([]string, len(c.Servers))
+	for i, s := range c.Servers {
+		addrs[i] = s.Addr()
+	}
+	return "redis+cluster://" + strings.Join(addrs, ",")
+}
+
+// Sentinel is a master, a replica and three sentinels.
+type Sentinel struct {
+	Master, Replica *Server
+	Sentinels       []*Server
+}
+
+// StartSentinel starts a master with a replica that has caught up, watched by three sentinels.
+func StartSentinel(tb testing.TB) *Sentinel {
+	tb.Helper()
+	s := &Sentinel{Master: Start(tb, "--repl-diskless-sync-delay", "0", "--appendonly", "yes")}
+	s.Replica = Start(tb, "--replicaof", "127.0.0.1 "+s.Master.port, "--repl-diskless-sync-delay", "0", "--appendonly", "yes")
+	until(tb, "the replica has caught up", func() bool {
+		out, _ := s.Replica.CLI("info", "replication")
+		return strings.Contains(out, "master_link_status:up")
+	})
+	for range 3 {
+		conf := filepath.Join(dir(tb), "sentinel.conf")
+		text := fmt.Sprintf("sentinel monitor main 127.0.0.1 %s 2\nsentinel down-after-milliseconds main 1000\n"+
+			"sentinel failover-timeout main 6000\nsentinel parallel-syncs main 1\n", s.Master.port)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		one := &Server{tb: tb, dir: filepath.Dir(conf), port: freePort(tb)}
+		one.startSentinel(conf)
+		tb.Cleanup(one.Kill9)
+		s.Sentinels = append(s.Sentinels, one)
+	}
+	for _, one := range s.Sentinels {
+		until(tb, "the sentinels know each other", func() bool {
+			out, _ := one.CLI("sentinel", "master", "main")
+			return strings.Contains(out, "num-other-sentinels\n2") && strings.Contains(out, "num-slaves\n1")
+		})
+	}
+	return s
+}
+
+func (s *Server) startSentinel(conf string) {
+	cmd := exec.Command(binary(s.tb), conf, "--sentinel", "--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log")) //nolint:gosec,noctx // ended by Kill9
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.tb.Fatal(err)
+	}
+	s.cmd = cmd
+	until(s.tb, "the sentinel answers", func() bool {
+		out, err := s.CLI("ping")
+		return err == nil && strings.Contains(out, "PONG")
+	})
+}
+
+// URL returns the URL for a store.
+func (s *Sentinel) URL() string {
+	addrs := make([]string, len(s.Sentinels))
+	for i, one := range s.Sentinels {
+		addrs[i] = one.Addr()
+	}
+	return "redis+sentinel://" + strings.Join(addrs, ",") + "/main"
+}

@@ -1,0 +1,190 @@
+// Package redis is the store on Redis: a single server, Sentinel or Cluster, from 7.0 on, and
+// what speaks the same. Every verb is one script and one round trip; every key has a bound.
+package redis
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+//go:embed lua/*.lua
+var sources embed.FS
+
+func script(name string) *redis.Script {
+	b, err := sources.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err) // the program was built without a script
+	}
+	return redis.NewScript(string(b))
+}
+
+// The verbs.
+var (
+	publishScript       = script("publish")
+	readScript          = script("read")
+	topScript           = script("top")
+	deleteChannelScript = script("delete_channel")
+	beatScript          = script("beat")
+	nodesScript         = script("nodes")
+	saveTokenScript     = script("save_token")
+	useTokenScript      = script("use_token")
+	revokeScript        = script("revoke")
+)
+
+// Store is a bus.Store on Redis. It connects by itself, again and again; calls made while it
+// cannot return ErrStoreUnavailable.
+type Store struct {
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // nil unless it is one
+	keys    keys
+	cfg     Config
+	log     *slog.Logger
+	pipes   *pipes
+}
+
+var (
+	_ bus.Store  = (*Store)(nil)
+	_ bus.Bridge = (*Store)(nil)
+)
+
+// Open returns a store. It fails only when the configuration is wrong: a server that is away is
+// reported by Ping and by every call.
+func Open(cfg Config, log *slog.Logger) (*Store, error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = "tl:"
+	}
+	if strings.ContainsAny(cfg.Prefix, "{}*?[] \n") {
+		return nil, fmt.Errorf("redis prefix: %q may not have braces, spaces or wildcards", cfg.Prefix)
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 2 * time.Second
+	}
+	if cfg.MetaTTL <= 0 {
+		cfg.MetaTTL = 30 * 24 * time.Hour
+	}
+	client, err := cfg.open()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{client: client, keys: keys{cfg.Prefix}, cfg: cfg, log: log}
+	s.cluster, _ = client.(*redis.ClusterClient)
+	s.pipes = newPipes(s)
+	return s, nil
+}
+
+// Close ends the store after the calls that are under way.
+func (s *Store) Close() error {
+	s.pipes.wait()
+	if err := s.client.Close(); err != nil {
+		return fmt.Errorf("close redis: %w", err)
+	}
+	return nil
+}
+
+// Ping asks every master.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	if s.cluster != nil {
+		return failure(s.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+			return c.Ping(ctx).Err()
+		}))
+	}
+	return failure(s.client.Ping(ctx).Err())
+}
+
+// failure gives an error of Redis its reason. The detail is for the log, never for a caller.
+func failure(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case redis.HasErrorPrefix(err, "OOM"), redis.HasErrorPrefix(err, "MISCONF"):
+		return bus.ErrStorageFull.Wrap(err)
+	}
+	return bus.ErrStoreUnavailable.Wrap(err)
+}
+
+// moved says whether Redis refused a command because another node has its slot: it was not carried out.
+func moved(err error) bool {
+	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
+}
+
+// refusedBefore says whether the command certainly was not carried out: the connection could not be made.
+func refusedBefore(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// run carries out one script.
+func (s *Store) run(ctx context.Context, sc *redis.Script, names []string, args ...any) (*redis.Cmd, error) {
+	cmds, err := s.runAll(ctx, []call{{sc, names, args}})
+	if err != nil {
+		return nil, err
+	}
+	return cmds[0], cmds[0].Err()
+}
+
+// call is a script with its keys and arguments.
+type call struct {
+	script *redis.Script
+	keys   []string
+	args   []any
+}
+
+func (c call) cmd(ctx context.Context, verb, first string) *redis.Cmd {
+	args := make([]any, 0, 3+len(c.keys)+len(c.args))
+	args = append(args, verb, first, len(c.keys))
+	for _, k := range c.keys {
+		args = append(args, k)
+	}
+	args = append(args, c.args...)
+	cmd := redis.NewCmd(ctx, args...)
+	if len(c.keys) > 0 {
+		cmd.SetFirstKeyPos(3)
+	}
+	return cmd
+}
+
+// runAll carries out scripts in one pipeline, through which calls of others go too. The error is that of
+// the whole pipeline's context; each command has its own.
+func (s *Store) runAll(ctx context.Context, calls []call) ([]*redis.Cmd, error) {
+	cmds := make([]*redis.Cmd, len(calls))
+	todo := make([]redis.Cmder, len(calls))
+	for i, c := range calls {
+		cmds[i] = c.cmd(ctx, "evalsha", c.script.Hash())
+		todo[i] = cmds[i]
+	}
+	if err := s.pipes.do(ctx, todo); err != nil {
+		return nil, err
+	}
+	// A server that does not know a script has not run it: sending its text is no repetition.
+	var again []redis.Cmder
+	var places []int
+	for i, cmd := range cmds {
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			text, err := sourceOf(calls[i].script)
+			if err != nil {
+				return nil, err
+			}
+			cmds[i] = calls[i].cmd(ctx, "eval", text)
+			again = append(again, cmds[i])
+			places = append(places, i)
+		}
+	}
+	if len(places) > 0 {
+		if err := s.pipes.do(ctx, again); err != nil {
+			return nil, err
+		}
+	}
+	return cmds, nil
+}

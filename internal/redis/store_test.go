@@ -1,0 +1,183 @@
+package redis_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
+	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(tb testing.TB, url string) *redis.Store {
+	tb.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	s, err := redis.Open(redis.Config{URL: url}, log)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func TestStore_single(t *testing.T) {
+	url := redistest.Start(t).URL()
+	bustest.Run(t, func(tb testing.TB) bus.Store { return open(tb, url) })
+}
+
+func TestStore_cluster(t *testing.T) {
+	url := redistest.StartCluster(t).URL()
+	bustest.Run(t, func(tb testing.TB) bus.Store { return open(tb, url) })
+}
+
+func TestStore_sentinel(t *testing.T) {
+	url := redistest.StartSentinel(t).URL()
+	bustest.Run(t, func(tb testing.TB) bus.Store { return open(tb, url) })
+}
+
+// receiver counts what a feed brings.
+type receiver struct {
+	messages    chan *bus.Message
+	interrupted chan struct{}
+}
+
+func (r *receiver) Deliver(m *bus.Message) { r.messages <- m }
+
+func (r *receiver) Interrupted([]bus.Address) {
+	select {
+	case r.interrupted <- struct{}{}:
+	default:
+	}
+}
+
+func follow(tb testing.TB, s *redis.Store, a bus.Address) (*receiver, bus.Feed) {
+	tb.Helper()
+	r := &receiver{messages: make(chan *bus.Message, 1<<16), interrupted: make(chan struct{}, 1)}
+	f := s.NewFeed()
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = f.Run(ctx, r) })
+	tb.Cleanup(func() { cancel(); done.Wait() })
+	sub, stop := context.WithTimeout(tb.Context(), 10*time.Second)
+	defer stop()
+	if err := f.Subscribe(sub, a); err != nil {
+		tb.Fatal(err)
+	}
+	until(tb, "the feed is ready", func() bool { return f.Ready() == nil })
+	return r, f
+}
+
+func until(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("it did not come true within 20 s: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+var keep = bus.Retention{Length: 1000, Age: time.Minute}
+
+func publication(a bus.Address) bus.Publication {
+	return bus.Publication{Retention: keep, Message: bus.Message{
+		ID: uuid.NewString(), To: a, Data: []byte("x"), ContentType: bus.Text, Published: time.Now(),
+	}}
+}
+
+// arrives publishes until a message comes back, and says how long that took.
+func arrives(tb testing.TB, s *redis.Store, r *receiver, a bus.Address) time.Duration {
+	tb.Helper()
+	start := time.Now()
+	until(tb, "a message arrives", func() bool {
+		_, _ = s.Publish(tb.Context(), publication(a))
+		select {
+		case <-r.messages:
+			return true
+		default:
+			return false
+		}
+	})
+	return time.Since(start)
+}
+
+func drain(r *receiver) {
+	for len(r.messages) > 0 {
+		<-r.messages
+	}
+}
+
+func TestFeed_survivesACrashOfRedis(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, server.URL())
+	a, err := bus.ParseAddress("channels/crash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, f := follow(t, s, a)
+	arrives(t, s, r, a)
+	server.Kill9()
+	until(t, "the feed is not ready", func() bool { return f.Ready() != nil })
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("ping answers without a server")
+	}
+	drain(r)
+	server.Restart()
+	<-r.interrupted
+	arrives(t, s, r, a)
+	until(t, "the feed is ready again", func() bool { return f.Ready() == nil })
+}
+
+func TestFeed_survivesKilledConnections(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	a, err := bus.ParseAddress("channels/kill")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := follow(t, s, a)
+	for range 3 {
+		if out, err := server.CLI("client", "kill", "type", "pubsub"); err != nil {
+			t.Fatal(out, err)
+		}
+		<-r.interrupted
+		drain(r)
+		arrives(t, s, r, a)
+	}
+}
+
+func TestFeed_followsASentinelFailover(t *testing.T) {
+	sentinel := redistest.StartSentinel(t)
+	s := open(t, sentinel.URL())
+	a, err := bus.ParseAddress("channels/failover")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, f := follow(t, s, a)
+	arrives(t, s, r, a)
+	sentinel.Master.Kill9()
+	drain(r)
+	<-r.interrupted
+	t.Logf("delivery works again %s after the reconnect", arrives(t, s, r, a))
+	until(t, "the feed is ready again", func() bool { return f.Ready() == nil })
+}
