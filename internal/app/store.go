@@ -1,21 +1,38 @@
 package app
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/telemetry"
+	"github.com/trunkline/trunkline/services/relay"
 )
 
-// openStore opens the store of the configuration; nil for a gateway alone, which has none.
-func openStore(_ context.Context, cfg Config, _ *telemetry.Telemetry) (bus.Store, error) {
+// openStore opens the store of the configuration; nil for a gateway alone, which has none. A Redis that is away
+// is no error: the process says that it is not ready.
+func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 	switch cfg.storeName() {
 	case "none":
 		return nil, nil
 	case "memory":
 		return memory.New(memory.Config{}), nil
 	}
-	return nil, fmt.Errorf("redis")
+	c := redis.Config{URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix}
+	if cfg.Redis.CAFile != "" {
+		pem, err := readFile(cfg.Redis.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("redis.ca_file: %w", err)
+		}
+		c.CA = pem
+	}
+	if cfg.speaks("relay") {
+		c.Bridges = append(c.Bridges, bus.BridgeRule{Channel: relay.Article, Map: relay.Map})
+	}
+	store, err := redis.Open(c, tel.Log)
+	if err != nil {
+		return nil, err // not a nil *Store in a bus.Store that is not nil
+	}
+	return store, nil
 }

@@ -179,7 +179,12 @@ func (h *House) Start(tb testing.TB, cfg app.Config) *Process {
 }
 
 // WaitReady waits until the process says that it is ready.
-func (p *Process) WaitReady(tb testing.TB) {
+func (p *Process) WaitReady(tb testing.TB) { p.wait(tb, http.StatusOK) }
+
+// WaitNotReady waits until the process says that it is not ready.
+func (p *Process) WaitNotReady(tb testing.TB) { p.wait(tb, http.StatusServiceUnavailable) }
+
+func (p *Process) wait(tb testing.TB, want int) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -187,13 +192,13 @@ func (p *Process) WaitReady(tb testing.TB) {
 	defer tick.Stop()
 	for {
 		status, body := get(ctx, "http://"+p.Internal+"/readyz?verbose")
-		if status == http.StatusOK {
+		if status == want {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tb.Fatalf("the process is not ready: %s\n%s", body, p.log)
+			tb.Fatalf("the process does not answer /readyz with %d: %s\n%s", want, body, p.log)
 		}
 	}
 }
