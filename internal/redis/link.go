@@ -194,14 +194,28 @@ func (l *link) bridges() []string {
 
 func (l *link) sharded() bool { return l.feed.store.cluster != nil }
 
-func (l *link) subscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
-	var err error
-	// The probe's slot may be another node's, so it goes by a plain channel, which every node hears.
-	if l.sharded() && channels[0] != l.probe {
-		err = ps.SSubscribe(ctx, channels...)
-	} else {
-		err = ps.Subscribe(ctx, channels...)
+// eachSlot calls f with the channels that may stand in one command: in a Cluster a command's channels have to
+// be of one slot, so each goes alone.
+func (l *link) eachSlot(channels []string, f func(channels ...string) error) error {
+	if !l.sharded() {
+		return f(channels...)
 	}
+	for _, c := range channels {
+		if err := f(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *link) subscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
+	err := l.eachSlot(channels, func(channels ...string) error {
+		// The probe's slot may be another node's, so it goes by a plain channel, which every node hears.
+		if l.sharded() && channels[0] != l.probe {
+			return ps.SSubscribe(ctx, channels...)
+		}
+		return ps.Subscribe(ctx, channels...)
+	})
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
@@ -209,12 +223,12 @@ func (l *link) subscribe(ctx context.Context, ps *redis.PubSub, channels ...stri
 }
 
 func (l *link) unsubscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
-	var err error
-	if l.sharded() {
-		err = ps.SUnsubscribe(ctx, channels...)
-	} else {
-		err = ps.Unsubscribe(ctx, channels...)
-	}
+	err := l.eachSlot(channels, func(channels ...string) error {
+		if l.sharded() {
+			return ps.SUnsubscribe(ctx, channels...)
+		}
+		return ps.Unsubscribe(ctx, channels...)
+	})
 	if err != nil {
 		return fmt.Errorf("unsubscribe: %w", err)
 	}
