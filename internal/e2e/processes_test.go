@@ -1,0 +1,230 @@
+// Package e2e_test runs the built binary as its users do: several processes over a real Redis, browsers, and the
+// generated clients of other languages.
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/auth"
+)
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "trunkline")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "trunkline")
+	build := exec.Command("go", "build", "-o", binary, "../../cmd/trunkline")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// process is one running trunkline.
+type process struct {
+	tb   testing.TB
+	name string
+	args []string
+	env  []string
+
+	mu  sync.Mutex
+	cmd *exec.Cmd
+	log bytes.Buffer
+}
+
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(b)
+}
+
+func (p *process) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+func (p *process) start() {
+	p.tb.Helper()
+	cmd := exec.Command(binary, p.args...) //nolint:gosec,noctx // the program under test, ended by the test
+	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Stdout, cmd.Stderr = p, p
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	check(p.tb, cmd.Start())
+	p.cmd = cmd
+}
+
+// end sends a signal and waits.
+func (p *process) end(sig syscall.Signal) error {
+	if p.cmd == nil {
+		return nil
+	}
+	_ = p.cmd.Process.Signal(sig)
+	err := p.cmd.Wait()
+	p.cmd = nil
+	return err
+}
+
+func check(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// until waits for what another process does.
+func until(tb testing.TB, what string, within time.Duration, ok func() bool) time.Duration {
+	tb.Helper()
+	start := time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Since(start) > within {
+			tb.Fatalf("it did not come true within %s: %s", within, what)
+		}
+		<-tick.C
+	}
+	return time.Since(start)
+}
+
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	check(tb, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// get returns the status and body of a URL; status 0 when there is no answer.
+func get(url string) (int, string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err.Error()
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+// system is auth, publish, gateway and two edges as processes of their own, over one Redis: what
+// docker-compose.yml starts.
+type system struct {
+	tb                     testing.TB
+	redis                  *redistest.Server
+	dir                    string
+	apiKey                 string
+	auth, publish, gateway *process
+	edges                  [2]*process
+	authAt, publishAt      string // gRPC
+	rest                   string // URL
+	edgeAt                 [2]string
+	internalAt             map[*process]string
+}
+
+func (s *system) file(name, text string) string {
+	path := filepath.Join(s.dir, name)
+	check(s.tb, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func (s *system) process(name string, args ...string) *process {
+	p := &process{tb: s.tb, name: name}
+	internal := freePort(s.tb)
+	p.args = append([]string{"serve", "--internal-listen", internal}, args...)
+	p.env = []string{"TRUNKLINE_INTERNAL_KEY_FILE=" + filepath.Join(s.dir, "internal_key")}
+	s.internalAt[p] = internal
+	p.start()
+	s.tb.Cleanup(func() {
+		_ = p.end(syscall.SIGKILL)
+		if s.tb.Failed() {
+			s.tb.Logf("%s:\n%s", name, p.text())
+		}
+	})
+	return p
+}
+
+// status is that of a process's readiness.
+func (s *system) status(p *process) int {
+	status, _ := get("http://" + s.internalAt[p] + "/readyz")
+	return status
+}
+
+func (s *system) waitReady(ps ...*process) {
+	s.tb.Helper()
+	for _, p := range ps {
+		until(s.tb, p.name+" is ready", 20*time.Second, func() bool { return s.status(p) == http.StatusOK })
+	}
+}
+
+func startSystem(tb testing.TB) *system {
+	tb.Helper()
+	s := &system{
+		tb: tb, dir: tb.TempDir(), internalAt: make(map[*process]string),
+		redis:  redistest.Start(tb, "--appendonly", "yes", "--appendfsync", "always"),
+		authAt: freePort(tb), publishAt: freePort(tb), edgeAt: [2]string{freePort(tb), freePort(tb)},
+	}
+	key, err := auth.NewKey("k1")
+	check(tb, err)
+	s.file("internal_key", "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00\n")
+	s.apiKey, _ = rpc.NewAPIKey("backend", rpc.ScopeAll)
+	pem := s.file("token_key", string(key.PEM))
+	api := s.file("api_key", s.apiKey+"\n")
+	keys := fmt.Sprintf("api_keys:\n  - {id: backend, key_file: %s, scopes: [\"*\"]}\n", api)
+	authConf := s.file("auth.yaml", fmt.Sprintf("auth:\n  keys:\n    - {id: k1, algorithm: EdDSA, private_key_file: %s}\n", pem)+keys)
+	publishConf := s.file("publish.yaml", keys)
+	rest := freePort(tb)
+	s.rest = "http://" + rest
+	url := s.redis.URL()
+	s.auth = s.process("auth", "--config", authConf, "--roles", "auth", "--redis", url, "--grpc-listen", s.authAt)
+	s.publish = s.process("publish", "--config", publishConf, "--roles", "publish", "--redis", url, "--grpc-listen", s.publishAt, "--upstream", "auth="+s.authAt)
+	up := "auth=" + s.authAt + ",publish=" + s.publishAt
+	s.gateway = s.process("gateway", "--roles", "gateway", "--http-listen", rest, "--upstream", up)
+	for i := range s.edges {
+		s.edges[i] = s.process(fmt.Sprintf("edge-%d", i+1), "--roles", "edge", "--redis", url, "--http-listen", s.edgeAt[i], "--upstream", up)
+	}
+	s.waitReady(s.auth, s.publish, s.gateway, s.edges[0], s.edges[1])
+	return s
+}
+
+// cli runs the command line against the system.
+func (s *system) cli(args ...string) string {
+	s.tb.Helper()
+	cmd := exec.CommandContext(s.tb.Context(), binary, args...) //nolint:gosec // the program under test
+	cmd.Env = append(os.Environ(), "TRUNKLINE_SERVER="+s.rest, "TRUNKLINE_GRPC="+s.publishAt, "TRUNKLINE_TOKEN="+s.apiKey)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.tb.Fatalf("trunkline %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
