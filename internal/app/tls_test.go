@@ -1,0 +1,166 @@
+package app_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+)
+
+// authority signs certificates for a test.
+type authority struct {
+	tb   testing.TB
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(tb testing.TB) *authority {
+	tb.Helper()
+	a := &authority{tb: tb, dir: tb.TempDir()}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a.key = key
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		tb.Fatal(err)
+	}
+	a.write("ca.pem", "CERTIFICATE", der)
+	return a
+}
+
+func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
+
+func (a *authority) write(name, kind string, der []byte) {
+	a.tb.Helper()
+	// In one step, as a certificate manager does it.
+	temporary := a.path(name + ".new")
+	if err := os.WriteFile(temporary, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.tb.Fatal(err)
+	}
+	if err := os.Rename(temporary, a.path(name)); err != nil {
+		a.tb.Fatal(err)
+	}
+}
+
+// issue writes file.pem and file.key for 127.0.0.1 and the name.
+func (a *authority) issue(file, name string, serial int64, ends time.Time) app.TLS {
+	a.tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.tb.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: ends,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		a.tb.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.tb.Fatal(err)
+	}
+	a.write(file+".key", "PRIVATE KEY", raw)
+	a.write(file+".pem", "CERTIFICATE", der)
+	return app.TLS{CertFile: a.path(file + ".pem"), KeyFile: a.path(file + ".key")}
+}
+
+func (a *authority) trust() *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+}
+
+func TestRun_TLS(t *testing.T) {
+	ca := newAuthority(t)
+	server := ca.issue("server", "server", 10, time.Now().Add(time.Hour))
+	h := apptest.Start(t, apptest.With(func(c *app.Config) {
+		c.HTTP.TLS, c.GRPC.TLS = server, server
+		c.GRPC.ClientCAFile = ca.path("ca.pem")
+		c.GRPC.ClientScopes = map[string][]string{"billing": {"publish"}}
+	}))
+	address := strings.TrimPrefix(h.HTTP, "http://")
+	serial := func() int64 {
+		conn, err := (&tls.Dialer{Config: ca.trust()}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	if got := serial(); got != 10 {
+		t.Fatalf("the certificate has serial %d", got)
+	}
+	t.Run("a caller is who its certificate says", func(t *testing.T) {
+		files := ca.issue("billing", "billing", 20, time.Now().Add(time.Hour))
+		pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secured := ca.trust()
+		secured.Certificates = []tls.Certificate{pair}
+		conn, err := grpc.NewClient(h.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(secured)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if _, err := publishv1.NewPublishServiceClient(conn).Publish(t.Context(), &publishv1.PublishRequest{To: "channels/demo", Data: []byte("1")}); err != nil {
+			t.Errorf("publish: %v", err)
+		}
+		if _, err := authv1.NewAuthServiceClient(conn).IssueToken(t.Context(), &authv1.IssueTokenRequest{}); err == nil {
+			t.Error("billing may issue tokens")
+		}
+	})
+	t.Run("a new certificate is served without a restart", func(t *testing.T) {
+		ca.issue("server", "server", 11, time.Now().Add(time.Hour))
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.After(15 * time.Second); serial() != 11; {
+			select {
+			case <-tick.C:
+			case <-end:
+				t.Fatal("the old certificate is still served")
+			}
+		}
+	})
+}
+
+func TestRun_RefusesACertificateThatHasEnded(t *testing.T) {
+	ca := newAuthority(t)
+	old := ca.issue("old", "server", 1, time.Now().Add(-time.Minute))
+	_, err := app.Load(app.Sources{Flags: []app.Flag{
+		{Name: "--dev", Key: "dev", Text: "true"},
+		{Name: "--set", Key: "http.tls.cert_file", Text: old.CertFile}, {Name: "--set", Key: "http.tls.key_file", Text: old.KeyFile},
+	}})
+	if err == nil || !strings.Contains(err.Error(), "ended on") {
+		t.Errorf("Load = %v", err)
+	}
+}
