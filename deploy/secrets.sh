@@ -22,5 +22,5 @@ key() { # key PREFIX
 	printf '%s%s' "$1" "$random"
 }
 secret internal_key key ""
-secret api_key key tlk_
+secret api_key key tlk_backend_
 secret token_key openssl genpkey -algorithm ed25519
