@@ -41,7 +41,6 @@ type house struct {
 	publish *publish.Server
 	edge    *edge.Edge
 	conns   map[string]*grpc.ClientConn
-	certs   []*certificate
 
 	http, internal, relayHTTP, relayWS *door
 }
@@ -95,7 +94,7 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 		}
 		h.publish.Register(h.server)
 		admin.New(h.store).Register(h.server)
-		relay.New(h.store, relay.Config{Open: cfg.speaks("relay")}).Register(h.server)
+		relay.New(h.store, relay.Config{Open: cfg.speaks("relay") && (cfg.Dev || cfg.Legacy.Open)}).Register(h.server)
 	}
 	return nil
 }

@@ -56,3 +56,4 @@ try {
   if (!(e instanceof ConnectError) || e.code !== Code.InvalidArgument) throw e;
 }
 console.log("DONE");
+process.exit(0); // idle HTTP/2 sessions would keep Node alive
