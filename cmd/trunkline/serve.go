@@ -24,6 +24,7 @@ var settingFlags = []struct{ name, key, usage string }{
 	{"public-url", "http.public_url", "URL that browsers reach the server under"},
 	{"allowed-origins", "edge.allowed_origins", "origins of pages that may connect"},
 	{"legacy", "legacy.dialects", "older protocols to speak: relay"},
+	{"legacy-open", "legacy.open", "confirm that the older protocols let everybody in, outside development mode"},
 	{"log-level", "log.level", "debug, info, warn or error"},
 }
 
@@ -35,6 +36,9 @@ func (p *program) settingsFrom(cmd *cobra.Command) func() (*app.Loaded, error) {
 	set := f.StringArray("set", nil, "any setting, key=value; again for more")
 	for _, s := range settingFlags {
 		f.String(s.name, "", s.usage)
+		if setting := f.Lookup(s.name); s.name == "legacy-open" {
+			setting.NoOptDefVal = "true"
+		}
 	}
 	return func() (*app.Loaded, error) {
 		src := app.Sources{Files: p.files(*files), Env: p.env}

@@ -70,7 +70,7 @@ func (c *checking) roles() {
 	if cfg.all() {
 		return
 	}
-	if cfg.Redis.URL == "" && !(len(cfg.Roles) == 1 && cfg.Runs(RoleGateway)) {
+	if cfg.storeName() == "memory" {
 		c.fail("roles", "%s alone need Redis to meet the others: set redis.url, or run all roles in one process", strings.Join(cfg.Roles, ","))
 	}
 	needs := func(role string) {

@@ -40,7 +40,7 @@ func (c *checking) tls() {
 func (c *checking) legacy() {
 	l := c.cfg.Legacy
 	if len(l.Dialects) > 0 && !c.cfg.Dev && !l.Open {
-		c.fail("legacy.dialects", "the older protocols let everybody in, as they always did; set legacy.open to confirm that")
+		c.fail("legacy.dialects", "the older protocols let everybody in, as they always did; set legacy.open (--legacy-open) to confirm that")
 	}
 }
 

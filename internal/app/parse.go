@@ -33,12 +33,12 @@ var (
 
 // typeName says in words what a value of the type is.
 func typeName(t reflect.Type) string {
-	switch {
-	case t == durationType:
+	switch t {
+	case durationType:
 		return "duration"
-	case t == sizeType:
+	case sizeType:
 		return "size"
-	case t == secretType:
+	case secretType:
 		return "secret"
 	}
 	switch t.Kind() {
@@ -208,7 +208,7 @@ func checkText(r rules, s string) error {
 		if len(s) > 64 || strings.ContainsFunc(s, func(c rune) bool {
 			return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("_.-:", c)
 		}) {
-			return fmt.Errorf("%q is not a name: up to 64 of A-Z a-z 0-9 _ . - :", s)
+			return fmt.Errorf("%q is not a name: up to 64 letters, digits and any of : _ . -, such as eu-1", s)
 		}
 	}
 	return nil

@@ -158,7 +158,8 @@ func TestRun_RefusesACertificateThatHasEnded(t *testing.T) {
 	old := ca.issue("old", "server", 1, time.Now().Add(-time.Minute))
 	_, err := app.Load(app.Sources{Flags: []app.Flag{
 		{Name: "--dev", Key: "dev", Text: "true"},
-		{Name: "--set", Key: "http.tls.cert_file", Text: old.CertFile}, {Name: "--set", Key: "http.tls.key_file", Text: old.KeyFile},
+		{Name: "--set", Key: "http.tls.cert_file", Text: old.CertFile},
+		{Name: "--set", Key: "http.tls.key_file", Text: old.KeyFile},
 	}})
 	if err == nil || !strings.Contains(err.Error(), "ended on") {
 		t.Errorf("Load = %v", err)

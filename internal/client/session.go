@@ -48,7 +48,7 @@ func (c *Client) once(ctx context.Context) (opened bool, err error) {
 		HandshakeTimeout: c.cfg.Timeout, TLSClientConfig: c.cfg.TLS, Subprotocols: []string{c.coding.subprotocol()},
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
 	}
-	ws, resp, err := dialer.DialContext(ctx, c.url, userAgent)
+	ws, resp, err := dialer.DialContext(ctx, c.url, userAgent) //nolint:bodyclose // dialError closes it, and a handshake has none
 	if err != nil {
 		return false, dialError(resp, err)
 	}

@@ -284,7 +284,9 @@ func (h *House) Connect(tb testing.TB, cfg client.Config) *client.Client {
 	go func() { done <- c.Run(ctx) }()
 	tb.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			tb.Logf("the client ended with: %v", err)
+		}
 	})
 	call, stop := context.WithTimeout(ctx, startTimeout)
 	defer stop()
