@@ -41,6 +41,7 @@ type house struct {
 	publish *publish.Server
 	edge    *edge.Edge
 	conns   map[string]*grpc.ClientConn
+	ready   []telemetry.Check
 
 	http, internal, relayHTTP, relayWS *door
 }
@@ -164,8 +165,9 @@ func (h *house) dial(pipe *rpc.Pipe) error {
 // buildFront builds the edge and the gateway, and says what each listener serves.
 func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
 	cfg := h.cfg
+	h.ready = h.checks(ctx)
 	h.internal = newDoor("internal.listen", cfg.Internal.Listen, telemetry.Internal(h.tel.Registry, telemetry.InternalConfig{
-		Checks: h.checks(ctx), Profiling: loopbackListen(cfg.Internal.Listen),
+		Checks: h.ready, Profiling: loopbackListen(cfg.Internal.Listen),
 	}))
 	var socket http.Handler
 	if cfg.Runs(RoleEdge) {

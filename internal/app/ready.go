@@ -55,11 +55,11 @@ func healthy(ctx context.Context, conn *grpc.ClientConn) error {
 const healthInterval = time.Second
 
 // tellHealth keeps grpc.health.v1 as the checks are, until ctx ends.
-func (h *house) tellHealth(ctx context.Context, checks []telemetry.Check) error {
+func (h *house) tellHealth(ctx context.Context) error {
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
 	for {
-		h.server.SetServing("", len(telemetry.RunChecks(ctx, checks)) == 0)
+		h.server.SetServing("", len(telemetry.RunChecks(ctx, h.ready)) == 0)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -82,8 +82,7 @@ func (h *house) listen(ctx context.Context) error {
 func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
 	if h.server != nil {
 		g.Go(func() error { return h.server.Run(ctx) })
-		checks := h.checks(ctx)
-		g.Go(func() error { return h.tellHealth(ctx, checks) })
+		g.Go(func() error { return h.tellHealth(ctx) })
 	}
 	if h.publish != nil {
 		g.Go(func() error { return h.publish.Run(ctx) })
