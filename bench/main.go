@@ -44,6 +44,7 @@ func run() error {
 	only := flag.String("only", "", "scenarios to run, comma separated; all by default")
 	store := flag.String("store", "redis", "redis or memory")
 	seconds := flag.Duration("time", 5*time.Second, "how long each load lasts")
+	profiles := flag.String("profile", "", "folder that gets a CPU and a heap profile of the server for each scenario")
 	out := flag.String("out", "", "file that gets the figures as JSON lines")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -59,10 +60,12 @@ func run() error {
 			if err != nil {
 				return err
 			}
+			finish := s.profile(*profiles, sc.name, *seconds)
 			err = sc.run(ctx, s, func(metric, unit string, value float64) {
 				all = append(all, result{sc.name, metric, unit, value, round})
 				fmt.Fprintf(os.Stderr, "%-28s %-34s %12.2f %s\n", sc.name, metric, value, unit)
 			})
+			finish()
 			s.stop()
 			if err != nil {
 				return fmt.Errorf("%s: %w", sc.name, err)

@@ -19,11 +19,11 @@ type adder = func(metric, unit string, value float64)
 
 func scenarios(d time.Duration) []scenario {
 	return []scenario{
-		{"connect 5,000", connect(5000)},
-		{"idle 10,000", idle(10_000)},
-		{"fanout 1,000 live", fanout(1000, "channels/live:bench", d)},
-		{"fanout 10,000 live", fanout(10_000, "channels/live:bench", d)},
-		{"fanout 1,000 durable", fanout(1000, "channels/kept:bench", d)},
+		{"connect 5000", connect(5000)},
+		{"idle 10000", idle(10_000)},
+		{"fanout 1000 live", fanout(1000, "channels/live:bench", d)},
+		{"fanout 10000 live", fanout(10_000, "channels/live:bench", d)},
+		{"fanout 1000 durable", fanout(1000, "channels/kept:bench", d)},
 		{"unicast unary", unicast(1000, d)},
 		{"publish unary live", unary("channels/live:%d", d)},
 		{"publish unary durable", unary("channels/kept:%d", d)},
@@ -72,6 +72,7 @@ func idle(n int) func(context.Context, *system, adder) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		s.heapNow()
 		add("RSS after 12 s", "KiB/connection", (s.rss()-before)/float64(n))
 		add("cpu while idle", "% of a core", float64(s.cpu()-cpu)/float64(12*time.Second)*100)
 		return nil

@@ -164,7 +164,7 @@ func (c *crowd) read() error {
 		byFD := make(map[int32]*socket)
 		for j := i; j < len(c.sockets); j += loops {
 			s := c.sockets[j]
-			byFD[int32(s.fd)] = s //nolint:gosec // descriptors are small
+			byFD[int32(s.fd)] = s                                                                                                                      //nolint:gosec // descriptors are small
 			if err := syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, s.fd, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(s.fd)}); err != nil { //nolint:gosec // see above
 				return fmt.Errorf("epoll: %w", err)
 			}

@@ -30,6 +30,7 @@ type system struct {
 	dir            string
 	redis, server  *exec.Cmd
 	http, grpcAt   string
+	internal       string
 	conns          []*grpc.ClientConn
 	auth           authv1.AuthServiceClient
 	publish        []publishv1.PublishServiceClient
@@ -61,17 +62,17 @@ func startSystem(ctx context.Context, binary, store string) (*system, error) {
 		}
 		args = append(args, "--redis", "redis://"+at)
 	}
-	internal := freeAddr()
+	s.internal = freeAddr()
 	config, err := s.configure()
 	if err != nil {
 		return nil, err
 	}
-	s.server = exec.Command(binary, append(args, "--internal-listen", internal, "--config", config)...) //nolint:gosec,noctx // ended by stop
+	s.server = exec.Command(binary, append(args, "--internal-listen", s.internal, "--config", config)...) //nolint:gosec,noctx // ended by stop
 	s.server.Stderr = os.Stderr
 	if err := start(s.server); err != nil {
 		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
-	if err := waitReady(ctx, "http://"+internal+"/readyz"); err != nil {
+	if err := waitReady(ctx, "http://"+s.internal+"/readyz"); err != nil {
 		return nil, err
 	}
 	for range 4 {
@@ -144,6 +145,40 @@ func waitReady(ctx context.Context, url string) error {
 	}
 }
 
+// profile records CPU while a scenario runs; the function that it returns waits for that and adds the heap
+// as the scenario leaves it.
+func (s *system) profile(folder, name string, d time.Duration) func() {
+	if folder == "" {
+		return func() {}
+	}
+	base := filepath.Join(folder, strings.NewReplacer(" ", "-", ",", "").Replace(name))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.fetch(fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(d.Seconds()))), base+".cpu.pprof")
+	}()
+	return func() {
+		<-done
+		s.fetch("/debug/pprof/heap?gc=1", base+".heap.pprof")
+	}
+}
+
+func (s *system) fetch(path, file string) {
+	resp, err := http.Get("http://" + s.internal + path) //nolint:noctx,gosec // our own server
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return
+	}
+	defer resp.Body.Close()
+	f, err := os.Create(file) //nolint:gosec // the user's own word
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return
+	}
+	defer f.Close()
+	_, _ = io.Copy(f, resp.Body)
+}
+
 func (s *system) stop() {
 	for _, c := range s.conns {
 		_ = c.Close()
@@ -177,6 +212,15 @@ func cpu(cmd *exec.Cmd) time.Duration {
 
 // cpu is that of the server and Redis together.
 func (s *system) cpu() time.Duration { return cpu(s.server) + cpu(s.redis) }
+
+// heapNow keeps the heap profile of a moment, when the environment names a file for it.
+func (s *system) heapNow() {
+	if file := os.Getenv("BENCH_HEAP"); file != "" {
+		s.fetch("/debug/pprof/heap", file)
+		s.fetch("/metrics", file+".metrics")
+		s.fetch("/debug/pprof/goroutine?debug=1", file+".goroutines")
+	}
+}
 
 // rss is the resident memory of the server, in KiB.
 func (s *system) rss() float64 {

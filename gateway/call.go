@@ -133,7 +133,7 @@ func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // checkContent accepts JSON in UTF-8. Command-line clients call JSON a form when they are not told,
 // which is accepted from anything but a web page.
 func checkContent(r *http.Request) error {
-	if e := r.Header.Values("Content-Encoding"); len(e) > 0 && !(len(e) == 1 && strings.EqualFold(e[0], "identity")) {
+	if e := r.Header.Values("Content-Encoding"); len(e) > 1 || len(e) == 1 && !strings.EqualFold(e[0], "identity") {
 		return mediaType("the body is encoded; send it without Content-Encoding", e[0])
 	}
 	all := r.Header.Values("Content-Type")

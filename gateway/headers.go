@@ -51,8 +51,10 @@ func saneRequestID(s string) bool {
 
 var grpcTimeout = regexp.MustCompile(`^([0-9]{1,8})([HMSmun])$`)
 
-var timeoutUnits = map[string]time.Duration{"H": time.Hour, "M": time.Minute, "S": time.Second,
-	"m": time.Millisecond, "u": time.Microsecond, "n": time.Nanosecond}
+var timeoutUnits = map[string]time.Duration{
+	"H": time.Hour, "M": time.Minute, "S": time.Second,
+	"m": time.Millisecond, "u": time.Microsecond, "n": time.Nanosecond,
+}
 
 // timeoutOf returns what the caller asked for, or the default.
 func timeoutOf(h http.Header, standard time.Duration) (time.Duration, *refusal) {

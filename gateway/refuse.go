@@ -37,8 +37,10 @@ type refusal struct {
 func (e *refusal) Error() string { return e.message }
 
 func refuse(httpStatus int, code codes.Code, reason, message string, metadata map[string]string) *refusal {
-	return &refusal{http: httpStatus, status: codeName(code), message: message,
-		details: []proto.Message{&errdetails.ErrorInfo{Reason: reason, Domain: domain, Metadata: metadata}}}
+	return &refusal{
+		http: httpStatus, status: codeName(code), message: message,
+		details: []proto.Message{&errdetails.ErrorInfo{Reason: reason, Domain: domain, Metadata: metadata}},
+	}
 }
 
 // invalid refuses wrong fields, all of them at once.
@@ -185,5 +187,5 @@ func (e *refusal) write(w http.ResponseWriter, requestID string) {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(e.retry.Seconds())))))
 	}
 	w.WriteHeader(e.http)
-	_, _ = w.Write(e.body(requestID))
+	_, _ = w.Write(e.body(requestID)) //nolint:gosec // JSON with a JSON content type and nosniff
 }

@@ -14,7 +14,7 @@ import (
 func itoa(n int) string { return strconv.Itoa(n) }
 
 func TestRequests(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{MaxBody: 200})
+	s := serveEcho(t.Context(), t, gateway.Config{MaxBody: 200})
 	const publish = "/v1/channels/a:publish"
 	big := `{"data":"` + strings.Repeat("x", 300) + `"}`
 	for _, tt := range []struct {
@@ -65,7 +65,7 @@ func TestRequests(t *testing.T) {
 }
 
 func TestQueries(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{})
+	s := serveEcho(t.Context(), t, gateway.Config{})
 	for _, tt := range []struct {
 		query  string
 		status int
@@ -97,7 +97,7 @@ func TestQueries(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{})
+	s := serveEcho(t.Context(), t, gateway.Config{})
 	for data, want := range map[string]struct {
 		code           int
 		status, reason string
@@ -152,7 +152,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestSlowBody(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{BodyTimeout: 50 * time.Millisecond})
+	s := serveEcho(t.Context(), t, gateway.Config{BodyTimeout: 50 * time.Millisecond})
 	got := send(t, s, "POST", "/v1/channels/a:publish", "{", "Content-Length: 100")
 	if got.status != http.StatusRequestTimeout || !strings.Contains(got.body, "DEADLINE_EXCEEDED") {
 		t.Errorf("got %d %s", got.status, got.body)
@@ -160,7 +160,7 @@ func TestSlowBody(t *testing.T) {
 }
 
 func TestDevKey(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{DevKey: "tlk_dev"})
+	s := serveEcho(t.Context(), t, gateway.Config{DevKey: "tlk_dev"})
 	host := s.Listener.Addr().String()
 	_, port, _ := strings.Cut(host, ":")
 	for _, tt := range []struct {
@@ -186,7 +186,7 @@ func TestDevKey(t *testing.T) {
 }
 
 func TestCORS(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{AllowedOrigins: []string{"https://shop.example"}})
+	s := serveEcho(t.Context(), t, gateway.Config{AllowedOrigins: []string{"https://shop.example"}})
 	for origin, want := range map[string]string{"https://shop.example": "https://shop.example", "https://evil.test": "", "null": ""} {
 		got := send(t, s, "OPTIONS", "/v1/channels/a:publish", "", "Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
 		if h := got.header.Get("Access-Control-Allow-Origin"); h != want {

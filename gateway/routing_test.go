@@ -51,8 +51,10 @@ func (echo) Publish(ctx context.Context, r *publishv1.PublishRequest) (*publishv
 }
 
 func (echo) ListMessages(_ context.Context, r *publishv1.ListMessagesRequest) (*publishv1.ListMessagesResponse, error) {
-	return &publishv1.ListMessagesResponse{NextPageToken: "messages " + r.GetAddress() + " " + r.GetAfter().GetEpoch(),
-		Messages: []*publishv1.Message{{Data: []byte(`{"a":1}`), ContentType: 1}, {Data: []byte("t"), ContentType: 2}}}, nil
+	return &publishv1.ListMessagesResponse{
+		NextPageToken: "messages " + r.GetAddress() + " " + r.GetAfter().GetEpoch(),
+		Messages:      []*publishv1.Message{{Data: []byte(`{"a":1}`), ContentType: 1}, {Data: []byte("t"), ContentType: 2}},
+	}, nil
 }
 
 func (echo) ListMembers(_ context.Context, r *publishv1.ListMembersRequest) (*publishv1.ListMembersResponse, error) {
@@ -99,7 +101,7 @@ var refusals = map[string]error{
 	`"fields"`: &bus.Error{Reason: "FIELD_INVALID", Message: "two", Fields: []bus.FieldViolation{{Field: "a"}, {Field: "b"}}},
 }
 
-func serveEcho(t *testing.T, ctx context.Context, cfg gateway.Config) *httptest.Server {
+func serveEcho(ctx context.Context, t *testing.T, cfg gateway.Config) *httptest.Server {
 	t.Helper()
 	pipe := bufconn.Listen(1 << 16)
 	s := grpc.NewServer()
@@ -163,7 +165,7 @@ func send(t *testing.T, s *httptest.Server, method, path, body string, header ..
 }
 
 func TestRoutes(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{})
+	s := serveEcho(t.Context(), t, gateway.Config{})
 	long := strings.Repeat("a", 10<<10)
 	for _, tt := range []struct {
 		method, path string

@@ -186,7 +186,7 @@ func (e *eventWriter) failure(f *refusal, requestID string) {
 func (e *eventWriter) flush(b []byte) error {
 	e.buf = b
 	_ = e.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has a connection
-	if _, err := e.w.Write(b); err != nil {
+	if _, err := e.w.Write(b); err != nil {                      //nolint:gosec // JSON or an event stream, with nosniff
 		return err
 	}
 	return e.control.Flush()

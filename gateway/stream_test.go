@@ -11,7 +11,7 @@ import (
 )
 
 func TestStream_NDJSON(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{})
+	s := serveEcho(t.Context(), t, gateway.Config{})
 	got := send(t, s, "GET", "/v1/channels/orders:eu/stream?after.epoch=e&after.offset=3", "", "X-Request-Id: r1")
 	lines := strings.Split(got.body, "\n")
 	want := []string{
@@ -34,7 +34,7 @@ func TestStream_NDJSON(t *testing.T) {
 }
 
 func TestStream_Events(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{})
+	s := serveEcho(t.Context(), t, gateway.Config{})
 	got := send(t, s, "GET", "/v1/channels/a/stream", "", "Accept: text/event-stream", "Last-Event-ID: e:1:6")
 	want := "id: e:1:6\nevent: subscribed\ndata: {\"address\":\"channels/a\",\"position\":{\"epoch\":\"e:1\",\"offset\":\"6\"},\"recovered\":true}\n\n" +
 		": heartbeat\n\n" +
@@ -50,7 +50,7 @@ func TestStream_Events(t *testing.T) {
 }
 
 func TestStream_Refused(t *testing.T) {
-	s := serveEcho(t, t.Context(), gateway.Config{})
+	s := serveEcho(t.Context(), t, gateway.Config{})
 	if got := send(t, s, "GET", "/v1/channels/denied/stream", ""); got.status != 403 || !strings.Contains(got.body, "CHANNEL_SUBSCRIBE_DENIED") {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
@@ -65,7 +65,7 @@ func TestStream_Refused(t *testing.T) {
 // Events are seen while the stream is open, and a draining server says why it ends.
 func TestStream_FlushesAndDrains(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s := serveEcho(t, ctx, gateway.Config{})
+	s := serveEcho(ctx, t, gateway.Config{})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v1/channels/a/stream?fromBeginning=true", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,7 @@ func TestRelayPage_inChromium(t *testing.T) {
 					return
 				}
 				old := goredis.NewClient(&goredis.Options{Addr: redis.Addr()})
-				defer old.Close()
+				defer func() { check(t, old.Close()) }()
 				for _, rubbish := range []string{"{", "null", "[]", `{"uuid_remote":7}`} { // used to crash the older edge
 					check(t, old.Publish(t.Context(), "article", rubbish).Err())
 				}

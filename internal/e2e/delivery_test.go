@@ -86,7 +86,7 @@ func (s *system) publishREST(to, data string) {
 	req.Header.Set("Authorization", "Bearer "+s.apiKey)
 	resp, err := http.DefaultClient.Do(req)
 	check(s.tb, err)
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		s.tb.Fatalf("REST publish to %s: %s", to, resp.Status)
 	}

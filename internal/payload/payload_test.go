@@ -135,8 +135,13 @@ func TestUnmarshal_Refuses(t *testing.T) {
 
 func TestUnmarshal_RefusesNumbers(t *testing.T) {
 	for _, tt := range []struct{ value, says string }{
-		{`"x"`, "whole number"}, {`1.5`, "whole number"}, {`"18446744073709551616"`, "whole number"},
-		{`-1`, "whole number"}, {`1e999999999`, "whole number"}, {`true`, "whole number"}, {`""`, "whole number"},
+		{`"x"`, "whole number"},
+		{`1.5`, "whole number"},
+		{`"18446744073709551616"`, "whole number"},
+		{`-1`, "whole number"},
+		{`1e999999999`, "whole number"},
+		{`true`, "whole number"},
+		{`""`, "whole number"},
 	} {
 		err := payload.Unmarshal([]byte(`{"address":"a","after":{"offset":`+tt.value+`}}`), &publishv1.ListMessagesRequest{})
 		checkRefusal(t, err, "FIELD_INVALID", "after.offset", tt.says)
@@ -198,8 +203,10 @@ func TestMarshal(t *testing.T) {
 		{"nothing", &publishv1.PublishResponse{}, `{}`},
 		{"64 bits", &publishv1.Position{Epoch: "e", Offset: 1 << 63}, `{"epoch":"e","offset":"9223372036854775808"}`},
 		{"sorted map", &publishv1.Channel{Labels: map[string]string{"b": "2", "a": "1"}}, `{"labels":{"a":"1","b":"2"}}`},
-		{"times", &publishv1.Channel{CreateTime: timestamppb.New(time.Unix(1, 5e6)), HistoryAge: durationpb.New(-1500 * time.Millisecond)},
-			`{"createTime":"1970-01-01T00:00:01.005Z","historyAge":"-1.500s"}`},
+		{
+			"times", &publishv1.Channel{CreateTime: timestamppb.New(time.Unix(1, 5e6)), HistoryAge: durationpb.New(-1500 * time.Millisecond)},
+			`{"createTime":"1970-01-01T00:00:01.005Z","historyAge":"-1.500s"}`,
+		},
 		{"empty message in a oneof", &edgev1.ServerFrame{Id: 3, Event: &edgev1.ServerFrame_Pong{Pong: &edgev1.Pong{}}}, `{"id":3,"pong":{}}`},
 	}
 	for _, tt := range tests {
@@ -226,8 +233,10 @@ func TestMarshal(t *testing.T) {
 // What has no payload is protobuf's own JSON mapping.
 func TestMarshal_IsProtobufJSON(t *testing.T) {
 	for _, m := range []proto.Message{
-		&authv1.IssueTokenRequest{Client: "a\"b", Groups: []string{"x", "y"}, Ttl: durationpb.New(time.Minute + 7), Refreshable: true,
-			Grants: []*authv1.Grant{{Address: "channels/*", Actions: []authv1.Action{authv1.Action_ACTION_PUBLISH, 77}}}},
+		&authv1.IssueTokenRequest{
+			Client: "a\"b", Groups: []string{"x", "y"}, Ttl: durationpb.New(time.Minute + 7), Refreshable: true,
+			Grants: []*authv1.Grant{{Address: "channels/*", Actions: []authv1.Action{authv1.Action_ACTION_PUBLISH, 77}}},
+		},
 		&errorsv1.Error{Code: 7, Metadata: map[string]string{"k": "\t"}, FieldViolations: []*errorsv1.FieldViolation{{Field: "f"}}},
 		&authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_IssuedBefore{IssuedBefore: timestamppb.New(time.Unix(1700000000, 123456789))}},
 	} {
@@ -243,8 +252,10 @@ func TestMarshal_IsProtobufJSON(t *testing.T) {
 }
 
 func FuzzUnmarshal(f *testing.F) {
-	for _, s := range []string{`{"data":1}`, `{"requests":[{"data":"x","contentType":"CONTENT_TYPE_TEXT"}]}`, `{`, `{"publish":{"data":{}}}`,
-		`{"id":1,"connect":{"token":"a","subscriptions":[{"address":"x","after":{"offset":"1"}}]}}`, `{"data":"\ud800"}`, `{"data":[}}`} {
+	for _, s := range []string{
+		`{"data":1}`, `{"requests":[{"data":"x","contentType":"CONTENT_TYPE_TEXT"}]}`, `{`, `{"publish":{"data":{}}}`,
+		`{"id":1,"connect":{"token":"a","subscriptions":[{"address":"x","after":{"offset":"1"}}]}}`, `{"data":"\ud800"}`, `{"data":[}}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -271,7 +282,8 @@ func FuzzUnmarshal(f *testing.F) {
 func BenchmarkAppend(b *testing.B) {
 	m := &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Message{Message: &publishv1.Message{
 		Id: "0197d5c2-7f55-7000-8000-1a2b3c4d5e6f", To: "channels/orders:eu", Data: []byte(`{"text":"` + strings.Repeat("x", 80) + `"}`),
-		ContentType: 1, PublishTime: timestamppb.New(time.Unix(1700000000, 5e6)), Position: &publishv1.Position{Epoch: "e1", Offset: 42}}}}
+		ContentType: 1, PublishTime: timestamppb.New(time.Unix(1700000000, 5e6)), Position: &publishv1.Position{Epoch: "e1", Offset: 42},
+	}}}
 	b.ReportAllocs()
 	var buf []byte
 	for b.Loop() {

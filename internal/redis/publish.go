@@ -71,7 +71,7 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	}
 	for i, cmd := range cmds {
 		if script, ok := cmd.(*redis.Cmd); ok {
-			errs[i] = readReceipt(script, &ps[i], &receipts[i])
+			errs[i] = readReceipt(script, &ps[i], &receipts[i]) //nolint:gosec // a command for each publication
 		} else {
 			errs[i] = failure(cmd.Err())
 		}

@@ -172,11 +172,11 @@ func (s *Store) runAll(ctx context.Context, calls []call) ([]*redis.Cmd, error) 
 	var places []int
 	for i, cmd := range cmds {
 		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-			text, err := sourceOf(calls[i].script)
+			text, err := sourceOf(calls[i].script) //nolint:gosec // a command for each call
 			if err != nil {
 				return nil, err
 			}
-			cmds[i] = calls[i].cmd(ctx, "eval", text)
+			cmds[i] = calls[i].cmd(ctx, "eval", text) //nolint:gosec // a command for each call
 			again = append(again, cmds[i])
 			places = append(places, i)
 		}

@@ -118,6 +118,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.hub.run(inner) })
 	g.Go(func() error { return e.roster.run(inner) })
 	g.Go(func() error { return e.followRevocations(inner) })
+	g.Go(func() error { return e.settle(inner) })
 	e.setOpen(true)
 	select {
 	case <-ctx.Done():
@@ -178,7 +179,7 @@ func (e *Edge) drain() {
 	select {
 	case <-gone:
 	case <-timer.C:
-		e.hub.sessions(func(s *session) { _ = s.Conn.Close() })
+		e.hub.sessions(func(s *session) { _ = s.Close() })
 		<-gone
 	}
 }

@@ -1,219 +1,17 @@
 package edge_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/goleak"
-	"golang.org/x/sync/errgroup"
 
-	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
-	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/memory"
-	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/edge"
-	"github.com/trunkline/trunkline/services/edge/dialect"
-	"github.com/trunkline/trunkline/services/edge/dialect/native"
-	"github.com/trunkline/trunkline/services/publish"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// house is the real services over the memory store, and one edge.
-type house struct {
-	tb      testing.TB
-	store   *memory.Store
-	edge    *edge.Edge
-	http    *httptest.Server
-	auth    authv1.AuthServiceClient
-	publish publishv1.PublishServiceClient
-	stop    func()
-}
-
-const secret = "an-internal-key-for-the-tests-of-edge"
-
-func start(tb testing.TB, cfg edge.Config) *house {
-	tb.Helper()
-	store := memory.New(memory.Config{})
-	ns := bus.Namespaces{Default: bus.DefaultNamespace(), Named: map[string]bus.Namespace{"live": {}}}
-	key, err := auth.NewKey("test")
-	check(tb, err)
-	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
-	check(tb, err)
-	ps, err := publish.New(store, publish.Config{Namespaces: ns})
-	check(tb, err)
-	pipe := rpc.NewPipe()
-	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
-	check(tb, err)
-	log := slog.New(slog.DiscardHandler)
-	srv, err := rpc.NewServer(tb.Context(), rpc.Config{Auth: rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(secret)}}}, pipe, log, nil)
-	check(tb, err)
-	as.Register(srv)
-	ps.Register(srv)
-	cfg.Node, cfg.Namespaces = "test", ns
-	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
-	e, err := edge.New(store, edge.Conns{Auth: conn, Publish: conn}, dialects, cfg, log, nil)
-	check(tb, err)
-	h := &house{
-		tb: tb, store: store, edge: e, http: httptest.NewServer(e.Handler(edge.Route{Dialects: dialects})),
-		auth: authv1.NewAuthServiceClient(conn), publish: publishv1.NewPublishServiceClient(conn),
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var g, services errgroup.Group
-	sctx, scancel := context.WithCancel(context.Background())
-	services.Go(func() error { return srv.Run(sctx) })
-	services.Go(func() error { return ps.Run(sctx) })
-	g.Go(func() error { return e.Run(ctx) })
-	h.stop = sync.OnceFunc(func() {
-		cancel()
-		check(tb, g.Wait())
-		h.http.Close()
-		scancel()
-		check(tb, services.Wait())
-		check(tb, conn.Close())
-	})
-	tb.Cleanup(h.stop)
-	eventually(tb, func() bool { return e.Ready() == nil })
-	return h
-}
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// eventually polls what offers no event to wait for.
-func eventually(tb testing.TB, ok func() bool) {
-	tb.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			tb.Fatal("it did not come true within 10 s")
-		}
-	}
-}
-
-// token issues a token; grants are "subscribe,publish channels/x" texts.
-func (h *house) token(user string, grants ...string) string {
-	h.tb.Helper()
-	req := &authv1.IssueTokenRequest{User: user}
-	for _, g := range grants {
-		can, address, _ := strings.Cut(g, " ")
-		grant := &authv1.Grant{Address: address}
-		for _, a := range strings.Split(can, ",") {
-			grant.Actions = append(grant.Actions, authv1.Action(authv1.Action_value["ACTION_"+strings.ToUpper(a)]))
-		}
-		req.Grants = append(req.Grants, grant)
-	}
-	resp, err := h.auth.IssueToken(h.tb.Context(), req)
-	check(h.tb, err)
-	return resp.GetToken()
-}
-
-const everything = "subscribe,publish,history,presence channels/*"
-
-// client is a JSON client that reads frames one by one.
-type client struct {
-	tb testing.TB
-	ws *websocket.Conn
-}
-
-func (h *house) dial(query string) *client {
-	h.tb.Helper()
-	url := "ws" + strings.TrimPrefix(h.http.URL, "http") + query
-	d := websocket.Dialer{Subprotocols: []string{native.SubprotocolJSON}}
-	ws, resp, err := d.DialContext(h.tb.Context(), url, nil)
-	if err != nil {
-		h.tb.Fatalf("dial %s: %v (%v)", query, err, resp)
-	}
-	h.tb.Cleanup(func() { _ = ws.Close() })
-	return &client{tb: h.tb, ws: ws}
-}
-
-// connected dials and connects with a token.
-func (h *house) connected(token string) *client {
-	c := h.dial("")
-	c.send(fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token))
-	if f := c.read(); f["connected"] == nil {
-		h.tb.Fatalf("connect was answered with %v", f)
-	}
-	return c
-}
-
-func (c *client) send(text string) {
-	c.tb.Helper()
-	check(c.tb, c.ws.WriteMessage(websocket.TextMessage, []byte(text)))
-}
-
-func (c *client) read() map[string]any {
-	c.tb.Helper()
-	check(c.tb, c.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
-	_, b, err := c.ws.ReadMessage()
-	check(c.tb, err)
-	var f map[string]any
-	if err := json.Unmarshal(b, &f); err != nil {
-		c.tb.Fatalf("not JSON: %s", b)
-	}
-	return f
-}
-
-// closed reads until the close frame and returns its code and text.
-func (c *client) closed() (int, string) {
-	c.tb.Helper()
-	check(c.tb, c.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
-	for {
-		_, _, err := c.ws.ReadMessage()
-		if e, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // gorilla returns it bare
-			return e.Code, e.Text
-		}
-		check(c.tb, err)
-	}
-}
-
-func (c *client) subscribe(address string) map[string]any {
-	c.tb.Helper()
-	c.send(fmt.Sprintf(`{"id":2,"subscribe":{"address":%q}}`, address))
-	f := c.read()
-	s, ok := f["subscribed"].(map[string]any)
-	if !ok {
-		c.tb.Fatalf("subscribe was answered with %v", f)
-	}
-	return s
-}
-
-func (c *client) message() map[string]any {
-	c.tb.Helper()
-	f := c.read()
-	m, ok := f["message"].(map[string]any)
-	if !ok {
-		c.tb.Fatalf("not a message: %v", f)
-	}
-	return m
-}
-
-func (h *house) pub(to, data string) *publishv1.PublishResponse {
-	h.tb.Helper()
-	resp, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data)})
-	check(h.tb, err)
-	return resp
-}
 
 func TestMessage_reachesSubscribersOfBothEncodings(t *testing.T) {
 	h := start(t, edge.Config{})
@@ -402,7 +200,7 @@ func TestHandshake_refusals(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			resp, err := transport.RoundTrip(req)
 			check(t, err)
-			defer resp.Body.Close()
+			defer func() { _ = resp.Body.Close() }()
 			if resp.StatusCode != tc.status {
 				t.Errorf("status %d, want %d", resp.StatusCode, tc.status)
 			}

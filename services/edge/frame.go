@@ -44,7 +44,7 @@ func seal(op byte, buf []byte) []byte {
 		buf[start+1] = 126
 		binary.BigEndian.PutUint16(buf[start+2:], uint16(n)) //nolint:gosec // checked above
 	default:
-		buf[start+1] = byte(n)
+		buf[start+1] = byte(n) //nolint:gosec // at most 125
 	}
 	buf[start] = finBit | op
 	return buf[start:]
@@ -55,7 +55,7 @@ func controlFrame(op byte, payload []byte) []byte {
 	if len(payload) > 125 {
 		payload = payload[:125]
 	}
-	return append([]byte{finBit | op, byte(len(payload))}, payload...)
+	return append([]byte{finBit | op, byte(len(payload))}, payload...) //nolint:gosec // at most 125
 }
 
 // closeFrame builds a close frame; code 0 makes one without a code.

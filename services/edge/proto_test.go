@@ -27,7 +27,7 @@ type protoClient struct {
 func (h *house) proto(token string, addresses ...string) *protoClient {
 	h.tb.Helper()
 	d := websocket.Dialer{Subprotocols: []string{native.SubprotocolProto}}
-	ws, _, err := d.DialContext(h.tb.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http"), nil)
+	ws, _, err := d.DialContext(h.tb.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http"), nil) //nolint:bodyclose // it is the connection
 	check(h.tb, err)
 	h.tb.Cleanup(func() { _ = ws.Close() })
 	c := &protoClient{tb: h.tb, ws: ws}

@@ -195,7 +195,7 @@ func (s *session) end(err error) {
 // linger closes the connection without losing the close frame that was written last: a socket
 // closed with unread bytes resets the connection (RFC 6455, section 7.1.1).
 func (s *session) linger() {
-	defer func() { _ = s.Conn.Close() }()
+	defer func() { _ = s.Close() }()
 	half, ok := s.Conn.(interface{ CloseWrite() error })
 	if !ok || s.failed() {
 		return
@@ -203,7 +203,7 @@ func (s *session) linger() {
 	if half.CloseWrite() != nil {
 		return
 	}
-	_ = s.Conn.SetReadDeadline(time.Now().Add(time.Second))
+	_ = s.SetReadDeadline(time.Now().Add(time.Second))
 	_, _ = io.CopyN(io.Discard, s.Conn, 1<<20)
 }
 

@@ -26,7 +26,6 @@ type shard struct {
 	touched  []*group
 	merged   [][]byte // by dialect, of the group being flushed
 	attempt  *attempt
-	sweeper  sweeper
 }
 
 // group is the subscribers of one address in one shard.

@@ -9,9 +9,6 @@ import (
 // sweepInterval is how often a shard looks at its sessions; it stands in for three timers a connection.
 const sweepInterval = time.Second
 
-// sweeper is what a shard remembers between sweeps.
-type sweeper struct{ due []*session }
-
 // sweep ends sessions that did not connect in time, whose token has expired or that answer no ping, and
 // pings the others.
 func (sh *shard) sweep(now time.Time) {
