@@ -75,8 +75,16 @@ func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServ
 func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	return in.metrics.stream(srv, ss, info, func(srv any, ss grpc.ServerStream) (err error) {
 		ctx := ss.Context()
-		defer func() { err = in.finish(ctx, info.FullMethod, recover(), err) }()
-		ctx, err = in.auth.admit(ctx, info.FullMethod)
+		method := info.FullMethod
+		_, known := RuleFor(method)
+		if !known {
+			method = "unknown" // a label of the metrics, and not a caller's word
+		}
+		defer func() { err = in.finish(ctx, method, recover(), err) }()
+		if !known { // methods that nobody registered come here, as streams
+			return bus.ErrMethodUnknown
+		}
+		ctx, err = in.auth.admit(ctx, method)
 		if err != nil {
 			return err
 		}
