@@ -105,6 +105,12 @@ func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error
 	if strings.Count(token, ".") != 2 {
 		return s.opaque(ctx, token)
 	}
+	// base64url without padding and dots (RFC 7515, section 7.1); Go's decoder would pass over line breaks.
+	if strings.ContainsFunc(token, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	}) {
+		return nil, bus.ErrTokenInvalid
+	}
 	id, err := s.parse(token)
 	if err != nil {
 		return nil, err
