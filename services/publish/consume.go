@@ -106,7 +106,9 @@ func (s *Server) Subscribe(stream grpc.BidiStreamingServer[publishv1.SubscribeRe
 	}
 	commands := make(chan command)
 	// The reader ends when this handler has returned: only then is a waiting Recv given up.
-	s.readers.Go(func() { readCommands(stream, commands) })
+	if !s.streams.spawn(func() { readCommands(stream, commands) }) {
+		return bus.ErrDraining
+	}
 	return r.serve(ctx, commands, func(c *publishv1.SubscribeRequest) error {
 		sequence = c.GetSequence()
 		if err := r.do(ctx, send, c); err != nil {

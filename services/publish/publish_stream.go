@@ -27,7 +27,9 @@ func (s *Server) PublishStream(stream grpc.BidiStreamingServer[publishv1.Publish
 	}
 	queue := make(chan received, s.cfg.Credits)
 	// The reader ends when this handler has returned: only then is a waiting Recv given up.
-	s.readers.Go(func() { s.readStream(stream, queue) })
+	if !s.streams.spawn(func() { s.readStream(stream, queue) }) {
+		return bus.ErrDraining
+	}
 	return s.answerStream(stream.Context(), stream, rpc.CallerFrom(stream.Context()), queue)
 }
 

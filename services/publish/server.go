@@ -4,7 +4,6 @@ package publish
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,7 +46,6 @@ type Server struct {
 	cfg     Config
 	tail    *tail.Tail
 	streams *streams
-	readers sync.WaitGroup // of two-way streams
 }
 
 // New returns a server.
@@ -85,7 +83,7 @@ func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.streams.drain)
 	defer stop()
 	err := s.tail.Run(ctx)
-	s.readers.Wait()
+	s.streams.wait()
 	return err
 }
 

@@ -8,8 +8,11 @@ import (
 
 // streams hands what the tail brings to the gRPC streams that follow an address.
 type streams struct {
-	once     sync.Once
 	draining chan struct{} // closed when the server shuts down
+
+	gate    sync.Mutex // so that nobody enters after drain
+	shut    bool
+	readers sync.WaitGroup // the goroutines that receive from two-way streams
 
 	mu     sync.RWMutex
 	groups map[bus.Address]map[*follower]bool
@@ -19,7 +22,31 @@ func newStreams() *streams {
 	return &streams{draining: make(chan struct{}), groups: make(map[bus.Address]map[*follower]bool)}
 }
 
-func (s *streams) drain() { s.once.Do(func() { close(s.draining) }) }
+// drain ends all streams; nobody enters any more.
+func (s *streams) drain() {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if !s.shut {
+		s.shut = true
+		close(s.draining)
+	}
+}
+
+// spawn runs a goroutine that wait waits for; false when the server shuts down.
+func (s *streams) spawn(f func()) bool {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if !s.shut {
+		s.readers.Go(f)
+	}
+	return !s.shut
+}
+
+// wait drains and waits for what was spawned.
+func (s *streams) wait() {
+	s.drain()
+	s.readers.Wait()
+}
 
 // item is a message or a gap.
 type item struct {

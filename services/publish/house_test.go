@@ -1,0 +1,113 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/metadata"
+
+	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/admin"
+	"github.com/trunkline/trunkline/services/auth"
+	"github.com/trunkline/trunkline/services/publish"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func check(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// house is the real services over the memory store, called through a real gRPC server.
+type house struct {
+	tb       testing.TB
+	store    *memory.Store
+	publish  publishv1.PublishServiceClient
+	channels publishv1.ChannelServiceClient
+	admin    adminv1.AdminServiceClient
+	auth     authv1.AuthServiceClient
+	stop     context.CancelFunc
+}
+
+const secret = "an-internal-key-for-tests-of-publish"
+
+func start(tb testing.TB, cfg publish.Config) *house {
+	tb.Helper()
+	store := memory.New(memory.Config{})
+	cfg.Namespaces = bus.Namespaces{
+		Default: bus.DefaultNamespace(),
+		Named:   map[string]bus.Namespace{"live": {}, "made": {Explicit: true}, "long": {Retention: bus.Retention{Length: 100_000, Age: time.Hour}}},
+	}
+	key, err := auth.NewKey("k")
+	check(tb, err)
+	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
+	check(tb, err)
+	ps, err := publish.New(store, cfg)
+	check(tb, err)
+	pipe := rpc.NewPipe()
+	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
+	check(tb, err)
+	srv, err := rpc.NewServer(tb.Context(), rpc.Config{
+		Auth:  rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(secret)}, Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(conn))},
+		Grace: 5 * time.Second,
+	}, pipe, slog.New(slog.DiscardHandler), nil)
+	check(tb, err)
+	as.Register(srv)
+	ps.Register(srv)
+	admin.New(store).Register(srv)
+	ctx, cancel := context.WithCancel(context.Background())
+	var g errgroup.Group
+	g.Go(func() error { return srv.Run(ctx) })
+	g.Go(func() error { return ps.Run(ctx) })
+	tb.Cleanup(func() {
+		check(tb, conn.Close())
+		cancel()
+		check(tb, g.Wait())
+	})
+	return &house{
+		tb: tb, store: store, stop: cancel, publish: publishv1.NewPublishServiceClient(conn), channels: publishv1.NewChannelServiceClient(conn),
+		admin: adminv1.NewAdminServiceClient(conn), auth: authv1.NewAuthServiceClient(conn),
+	}
+}
+
+// as returns a context whose calls are made with a token of the client.
+func (h *house) as(client string, grants ...*authv1.Grant) context.Context {
+	h.tb.Helper()
+	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{Client: client, User: "u-" + client, Grants: grants})
+	check(h.tb, err)
+	return metadata.AppendToOutgoingContext(h.tb.Context(), "authorization", "Bearer "+resp.GetToken())
+}
+
+func grant(address string, actions ...authv1.Action) *authv1.Grant {
+	return &authv1.Grant{Address: address, Actions: actions}
+}
+
+// refused says that the error has the reason, and returns it.
+func refused(tb testing.TB, err error, want *bus.Error) *bus.Error {
+	tb.Helper()
+	e := rpc.FromError(err)
+	if e == nil || !errors.Is(e, want) {
+		tb.Fatalf("error is %v, want %s", err, want.Reason)
+	}
+	return e
+}
+
+func (h *house) pub(to, data string) *publishv1.PublishResponse {
+	h.tb.Helper()
+	resp, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data)})
+	check(h.tb, err)
+	return resp
+}
