@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -52,7 +53,7 @@ func (s *Server) publication(caller *rpc.Caller, req *publishv1.PublishRequest) 
 	p.RequireChannel = ns.Explicit
 	checkDurability(&bad, req, p.Retention.Durable())
 	if err := bad.Err(); err != nil {
-		return p, err
+		return p, s.tooLarge(err, len(req.GetData()))
 	}
 	m.Published = time.Now().Truncate(time.Millisecond)
 	if req.GetTtl() != nil {
@@ -70,6 +71,17 @@ func (s *Server) publication(caller *rpc.Caller, req *publishv1.PublishRequest) 
 	}
 	m.ID = id.String()
 	return p, nil
+}
+
+// tooLarge gives a refusal for nothing but the size its own reason.
+func (s *Server) tooLarge(err error, size int) error {
+	e := rpc.FromError(err)
+	if size <= s.cfg.MaxMessage || len(e.Fields) != 1 {
+		return err
+	}
+	large := bus.ErrMessageTooLarge.With(e.Message, map[string]string{"limit": strconv.Itoa(s.cfg.MaxMessage), "size": strconv.Itoa(size)})
+	large.Fields = e.Fields
+	return large
 }
 
 func (s *Server) checkData(bad *bus.Invalid, m *bus.Message, req *publishv1.PublishRequest) {
