@@ -97,6 +97,9 @@ type entry struct {
 func newKeyring(keys []APIKey) (keyring, error) {
 	ring := keyring{}
 	for _, k := range keys {
+		if k.ID == "" || strings.ContainsAny(k.ID, "_ ") { // the id ends at the first underscore of the key
+			return nil, fmt.Errorf("API key id %q: it is empty, or has an underscore or space", k.ID)
+		}
 		if _, ok := ring[k.ID]; ok {
 			return nil, fmt.Errorf("API key id %q is configured twice", k.ID)
 		}

@@ -3,10 +3,12 @@ package rpc
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -46,11 +48,21 @@ func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, err
 	if r, ok := t.recent.Get(key); ok && t.now().Before(r.until) {
 		return r.identity, nil
 	}
-	v, err, _ := t.calls.Do(string(key[:]), func() (any, error) { return t.ask(ctx, key, token) })
-	if err != nil {
-		return nil, err
+	for {
+		v, err, shared := t.calls.Do(string(key[:]), func() (any, error) { return t.ask(ctx, key, token) })
+		if err == nil {
+			return v.(*bus.Identity), nil
+		}
+		// Who made the shared call may have given up; that says nothing about the token, so this one asks again.
+		if !shared || ctx.Err() != nil || !gaveUp(err) {
+			return nil, err
+		}
 	}
-	return v.(*bus.Identity), nil
+}
+
+// gaveUp says whether a call ended because its own caller did.
+func gaveUp(err error) bool {
+	return errors.Is(err, context.Canceled) || status.Code(errors.Unwrap(err)) == codes.Canceled
 }
 
 func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (*bus.Identity, error) {

@@ -252,4 +252,3 @@ func TestBatch_answersEachToken(t *testing.T) {
 		}
 	}
 }
-

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -176,7 +177,7 @@ func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenReque
 	if req.GetRefreshToken() == "" {
 		return nil, bus.ErrTokenMissing.With("refresh_token is empty", nil)
 	}
-	if len(req.GetRefreshToken()) > maxTokenBytes {
+	if !isRefresh(req.GetRefreshToken()) {
 		return nil, bus.ErrTokenInvalid
 	}
 	value, used, err := s.store.UseToken(ctx, digest(req.GetRefreshToken()))
@@ -188,8 +189,7 @@ func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenReque
 		return nil, bus.ErrTokenInvalid
 	}
 	if used {
-		family := bus.Subject{Kind: bus.SubjectFamily, ID: sub.Family}
-		if err := s.store.Revoke(ctx, family, s.cfg.Now(), s.revocationTTL()); err != nil {
+		if err := s.revokeFamily(ctx, sub.Family); err != nil {
 			return nil, err
 		}
 		return nil, bus.ErrRefreshTokenReused
@@ -205,6 +205,18 @@ func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenReque
 		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
 		RefreshToken: p.refresh, RefreshExpireTime: stamp(p.refreshExpires),
 	}, nil
+}
+
+// isRefresh says whether a token is written as our refresh tokens are: nothing else reaches the store.
+func isRefresh(token string) bool {
+	return strings.HasPrefix(token, refreshPrefix) && len(token) == len(refreshPrefix)+base64.RawURLEncoding.EncodedLen(32)
+}
+
+// revokeFamily ends every token that descends from one refresh token, for ever: the time lies in the
+// future, so that a pair which is just being made by the other user of the refresh token ends too.
+func (s *Server) revokeFamily(ctx context.Context, family string) error {
+	ttl := s.revocationTTL()
+	return s.store.Revoke(ctx, bus.Subject{Kind: bus.SubjectFamily, ID: family}, s.cfg.Now().Add(ttl), ttl)
 }
 
 // refreshable says whether the refresh token's owner was revoked since it was issued.

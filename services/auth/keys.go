@@ -33,6 +33,9 @@ type KeyConfig struct {
 	Until time.Time
 }
 
+// minRSABits is the shortest RSA key that is trusted, ours or another issuer's.
+const minRSABits = 2048
+
 // key is a parsed KeyConfig.
 type key struct {
 	id      string
@@ -67,7 +70,7 @@ func parseKey(c KeyConfig) (*key, error) {
 	}
 	if c.Algorithm == "HS256" {
 		text := strings.ToLower(string(c.Secret))
-		if len(c.Secret) < 32 || slices.ContainsFunc(knownSecrets, func(s string) bool { return strings.Trim(text, s) == "" }) {
+		if len(c.Secret) < 32 || distinct(c.Secret) < 8 || slices.ContainsFunc(knownSecrets, func(s string) bool { return strings.Trim(text, s) == "" }) {
 			return fail("the secret of HS256 must be at least 32 random bytes")
 		}
 		k.method, k.private, k.public = jwt.SigningMethodHS256, c.Secret, c.Secret
@@ -104,8 +107,8 @@ func parseKey(c KeyConfig) (*key, error) {
 	}
 	switch public := k.public.(type) {
 	case *rsa.PublicKey:
-		if public.N.BitLen() < 2048 {
-			return fail("the RSA key has %d bits, at least 2048 are needed", public.N.BitLen())
+		if public.N.BitLen() < minRSABits {
+			return fail("the RSA key has %d bits, at least %d are needed", public.N.BitLen(), minRSABits)
 		}
 	case *ecdsa.PublicKey:
 		if public.Curve != elliptic.P256() {
@@ -113,6 +116,14 @@ func parseKey(c KeyConfig) (*key, error) {
 		}
 	}
 	return k, nil
+}
+
+func distinct(secret []byte) int {
+	seen := make(map[byte]bool)
+	for _, b := range secret {
+		seen[b] = true
+	}
+	return len(seen)
 }
 
 // jwk returns the public key (RFC 7518, section 6; RFC 8037, section 2); nil for a secret one.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -23,6 +24,9 @@ func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest
 	}
 	switch t := req.GetTarget().(type) {
 	case *authv1.RevokeTokenRequest_Token:
+		if isRefresh(t.Token) {
+			return s.revokeRefresh(ctx, t.Token)
+		}
 		id, err := s.tokenID(ctx, t.Token)
 		if err != nil {
 			return nil, err
@@ -54,14 +58,34 @@ func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest
 	return &authv1.RevokeTokenResponse{RevokeTime: timestamppb.New(now)}, nil
 }
 
-// revocationTTL is how long a revocation is remembered: longer than any token lives.
-func (s *Server) revocationTTL() time.Duration {
-	return max(s.cfg.MaxTTL, s.cfg.RefreshTTL) + time.Minute
+// revokeRefresh ends a refresh token and every token that descends from the same one.
+func (s *Server) revokeRefresh(ctx context.Context, token string) (*authv1.RevokeTokenResponse, error) {
+	value, err := s.store.Token(ctx, digest(token))
+	if err != nil {
+		return nil, err
+	}
+	var sub subject
+	if err := json.Unmarshal(value, &sub); err != nil || sub.Family == "" {
+		return nil, bus.ErrTokenInvalid
+	}
+	if err := s.revokeFamily(ctx, sub.Family); err != nil {
+		return nil, err
+	}
+	return &authv1.RevokeTokenResponse{RevokeTime: timestamppb.New(s.cfg.Now())}, nil
 }
+
+// opaqueLife is how long tokens of the older system live.
+const opaqueLife = 30 * 24 * time.Hour
+
+// longestLife is the longest that any token lives, whoever made it.
+func (s *Server) longestLife() time.Duration { return max(s.cfg.MaxTTL, s.cfg.RefreshTTL, opaqueLife) }
+
+// revocationTTL is how long a revocation is remembered: longer than any token lives.
+func (s *Server) revocationTTL() time.Duration { return s.longestLife() + time.Minute }
 
 // tokenID returns the id of a token that we signed, expired or not.
 func (s *Server) tokenID(ctx context.Context, token string) (string, error) {
-	if len(token) > maxTokenBytes {
+	if len(token) > maxTokenBytes || !compact(token) {
 		return "", bus.ErrTokenInvalid
 	}
 	if id, err := s.opaque(ctx, token); err == nil {

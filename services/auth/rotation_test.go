@@ -181,7 +181,7 @@ func TestTrust_acceptsAnotherIssuer(t *testing.T) {
 	})
 	sign := func(kid string, key any, iss, aud string) string {
 		return forge(t, jwt.SigningMethodEdDSA, key, map[string]any{"kid": kid}, jwt.MapClaims{
-			"iss": iss, "aud": aud, "sub": "ada", "exp": f.clock.Now().Add(time.Hour).Unix(),
+			"iss": iss, "aud": aud, "sub": "ada", "iat": f.clock.Now().Unix(), "exp": f.clock.Now().Add(time.Hour).Unix(),
 			"grants": []any{map[string]any{"a": "*", "can": []string{"publish"}}},
 		})
 	}

@@ -50,7 +50,7 @@ type Server struct {
 	keys   []*key
 	trust  []*issuer
 	parser *jwt.Parser
-	recent *rpc.Recent[[sha256.Size]byte, *bus.Identity]
+	recent *rpc.Recent[[sha256.Size]byte, verified]
 }
 
 // signatureMemory is how many verified tokens are remembered. Whether they are revoked is asked every time.
@@ -79,7 +79,7 @@ func New(store Store, cfg Config) (*Server, error) {
 	if len(cfg.Keys) == 0 {
 		return nil, fmt.Errorf("auth: no key is configured")
 	}
-	s := &Server{store: store, cfg: cfg, recent: rpc.NewRecent[[sha256.Size]byte, *bus.Identity](signatureMemory)}
+	s := &Server{store: store, cfg: cfg, recent: rpc.NewRecent[[sha256.Size]byte, verified](signatureMemory)}
 	for i, c := range cfg.Keys {
 		k, err := parseKey(c)
 		if err != nil {
@@ -100,6 +100,9 @@ func New(store Store, cfg Config) (*Server, error) {
 		is, err := newIssuer(t)
 		if err != nil {
 			return nil, err
+		}
+		if t.Issuer == cfg.Issuer || slices.ContainsFunc(s.trust, func(other *issuer) bool { return other.cfg.Issuer == t.Issuer }) {
+			return nil, fmt.Errorf("auth.trust %q: the issuer is our own or configured twice", t.Issuer)
 		}
 		s.trust = append(s.trust, is)
 	}
@@ -126,6 +129,10 @@ func (s *Server) checkAlgorithms() error {
 	return nil
 }
 
+// clockSkew is how far the clock of whoever made a token may be ahead of ours. The end of a token knows no
+// such tolerance: identities end at exp.
+const clockSkew = 5 * time.Second
+
 // newParser is strict: the algorithm is listed, iss, aud and exp are there, base64 has no stray bits.
 func newParser(issuer, audience string, algorithms []string, now func() time.Time) *jwt.Parser {
 	return jwt.NewParser(
@@ -136,7 +143,7 @@ func newParser(issuer, audience string, algorithms []string, now func() time.Tim
 		jwt.WithIssuedAt(),
 		jwt.WithStrictDecoding(),
 		jwt.WithTimeFunc(now),
-		jwt.WithLeeway(0),
+		jwt.WithLeeway(clockSkew),
 	)
 }
 
