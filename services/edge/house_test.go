@@ -38,6 +38,7 @@ type house struct {
 	auth    authv1.AuthServiceClient
 	publish publishv1.PublishServiceClient
 	stop    func()
+	cut     func() // ends the services, and leaves the edge alone
 }
 
 const secret = "an-internal-key-for-the-tests-of-edge"
@@ -74,12 +75,15 @@ func start(tb testing.TB, cfg edge.Config) *house {
 	services.Go(func() error { return srv.Run(sctx) })
 	services.Go(func() error { return ps.Run(sctx) })
 	g.Go(func() error { return e.Run(ctx) })
+	h.cut = sync.OnceFunc(func() {
+		scancel()
+		check(tb, services.Wait())
+	})
 	h.stop = sync.OnceFunc(func() {
 		cancel()
 		check(tb, g.Wait())
 		h.http.Close()
-		scancel()
-		check(tb, services.Wait())
+		h.cut()
 		check(tb, conn.Close())
 	})
 	tb.Cleanup(h.stop)

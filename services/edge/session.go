@@ -171,6 +171,10 @@ func (s *session) broken(err error) {
 // end cleans up after the last read. err says why there is nothing more to read.
 func (s *session) end(err error) {
 	defer s.owner.sessions.Done()
+	if errors.Is(err, websocket.ErrReadLimit) {
+		// gorilla is silent about a length whose top bit is set; a second close frame it does not send.
+		_ = s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseMessageTooBig, ""), time.Now().Add(time.Second))
+	}
 	s.shard.detach(s.subs)
 	s.shard.remove(s)
 	addresses := make([]bus.Address, len(s.subs))
