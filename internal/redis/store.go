@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -57,6 +58,18 @@ var (
 	_ bus.Bridge = (*Store)(nil)
 )
 
+// quiet gives go-redis, whose logger is one for the whole process, the log of the first store.
+var quiet sync.Once
+
+// libraryLog takes what go-redis says of its connections, which is news only to who looks for it: what a
+// caller has to know is in the errors.
+type libraryLog struct{ log *slog.Logger }
+
+// Printf logs at the level debug.
+func (l libraryLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "redis client", slog.String("said", fmt.Sprintf(format, v...)))
+}
+
 // Open returns a store. It fails only when the configuration is wrong: a server that is away is
 // reported by Ping and by every call.
 func Open(cfg Config, log *slog.Logger) (*Store, error) {
@@ -76,6 +89,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	quiet.Do(func() { redis.SetLogger(libraryLog{log}) })
 	s := &Store{client: client, keys: keys{cfg.Prefix}, cfg: cfg, log: log}
 	s.cluster, _ = client.(*redis.ClusterClient)
 	s.pipes = newPipes(s)

@@ -93,7 +93,7 @@ func (s *Server) start() {
 	s.mu.Unlock()
 	until(s.tb, "redis-server answers", func() bool {
 		out, err := s.CLI("ping")
-		return err == nil && strings.Contains(out, "PONG")
+		return err == nil && (strings.Contains(out, "PONG") || strings.Contains(out, "NOAUTH"))
 	})
 }
 
