@@ -160,7 +160,8 @@ func TestRevoke_bySubject(t *testing.T) {
 	}
 	f := start(t)
 	for _, bad := range []*authv1.RevokeTokenRequest{
-		{}, {Target: &authv1.RevokeTokenRequest_User{}},
+		{},
+		{Target: &authv1.RevokeTokenRequest_User{}},
 		{Target: &authv1.RevokeTokenRequest_IssuedBefore{IssuedBefore: timestamppb.New(f.clock.Now().Add(time.Hour))}},
 	} {
 		if _, err := f.RevokeToken(t.Context(), bad); !errors.Is(err, bus.ErrFieldInvalid) {
@@ -201,7 +202,9 @@ func TestTrust_acceptsAnotherIssuer(t *testing.T) {
 		}
 	}
 	for _, bad := range []auth.Trust{
-		{Issuer: "a", Audience: "b", JWKSURL: "http://login.example/keys"}, {Issuer: "a", JWKS: jwks}, {Issuer: "a", Audience: "b", JWKS: []byte("x")},
+		{Issuer: "a", Audience: "b", JWKSURL: "http://login.example/keys"},
+		{Issuer: "a", JWKS: jwks},
+		{Issuer: "a", Audience: "b", JWKS: []byte("x")},
 		{Issuer: "a", Audience: "b", JWKS: jwks, Algorithms: []string{"HS256"}},
 	} {
 		if _, err := auth.New(f.store, auth.Config{Keys: []auth.KeyConfig{f.key}, Trust: []auth.Trust{bad}}); err == nil {

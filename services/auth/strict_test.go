@@ -174,7 +174,8 @@ func TestRevoke_byRefreshTokenEndsItsFamily(t *testing.T) {
 	}
 	check(t, f.validate(t.Context(), other.GetToken()))
 	for _, target := range []*authv1.RevokeTokenRequest{
-		{Target: &authv1.RevokeTokenRequest_Token{Token: "tlr_" + strings.Repeat("x", 43)}}, {Target: &authv1.RevokeTokenRequest_Token{Token: "x.y.z"}},
+		{Target: &authv1.RevokeTokenRequest_Token{Token: "tlr_" + strings.Repeat("x", 43)}},
+		{Target: &authv1.RevokeTokenRequest_Token{Token: "x.y.z"}},
 		{Target: &authv1.RevokeTokenRequest_Token{}},
 	} {
 		if _, err := f.RevokeToken(t.Context(), target); !errors.Is(err, bus.ErrTokenInvalid) {

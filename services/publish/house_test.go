@@ -95,8 +95,14 @@ func grant(address string, actions ...authv1.Action) *authv1.Grant {
 	return &authv1.Grant{Address: address, Actions: actions}
 }
 
-// refused says that the error has the reason, and returns it.
-func refused(tb testing.TB, err error, want *bus.Error) *bus.Error {
+// refused says that the error has the reason.
+func refused(tb testing.TB, err error, want *bus.Error) {
+	tb.Helper()
+	_ = refusal(tb, err, want)
+}
+
+// refusal says so too, and returns it.
+func refusal(tb testing.TB, err error, want *bus.Error) *bus.Error {
 	tb.Helper()
 	e := rpc.FromError(err)
 	if e == nil || !errors.Is(e, want) {

@@ -27,7 +27,7 @@ func TestPublish_reportsAllBadFields(t *testing.T) {
 		IdempotencyKey: "a b", From: &publishv1.Sender{Client: "*"}, Ack: &publishv1.AckPolicy{}, Durability: publishv1.Durability_DURABILITY_FSYNCED,
 	})
 	var fields []string
-	for _, f := range refused(t, err, bus.ErrFieldInvalid).Fields {
+	for _, f := range refusal(t, err, bus.ErrFieldInvalid).Fields {
 		fields = append(fields, f.Field)
 	}
 	want := "[data recipients recipients[1] attributes ttl idempotency_key ack from.client durability]"
@@ -54,7 +54,7 @@ func TestPublish_badInput(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := h.publish.Publish(t.Context(), req)
-			e := refused(t, err, bus.ErrFieldInvalid)
+			e := refusal(t, err, bus.ErrFieldInvalid)
 			if len(e.Fields) == 0 || e.Fields[0].Description == "" || strings.Contains(e.Message, "bus.") {
 				t.Errorf("refusal is %+v", e)
 			}
@@ -65,7 +65,7 @@ func TestPublish_badInput(t *testing.T) {
 func TestPublish_tooLarge(t *testing.T) {
 	h := start(t, publish.Config{MaxMessage: 1000})
 	_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/a", Data: make([]byte, 1001), ContentType: publishv1.ContentType_CONTENT_TYPE_BINARY})
-	if e := refused(t, err, bus.ErrMessageTooLarge); e.Metadata["limit"] != "1000" || e.Metadata["size"] != "1001" || len(e.Fields) != 1 {
+	if e := refusal(t, err, bus.ErrMessageTooLarge); e.Metadata["limit"] != "1000" || e.Metadata["size"] != "1001" || len(e.Fields) != 1 {
 		t.Errorf("refusal is %+v", e)
 	}
 	_, err = h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/a", Data: make([]byte, 1000), ContentType: publishv1.ContentType_CONTENT_TYPE_BINARY})
@@ -114,7 +114,7 @@ func TestPublish_byClients(t *testing.T) {
 		refused(t, err, bus.ErrPublishDenied)
 	}
 	_, err = h.publish.Publish(ctx, &publishv1.PublishRequest{To: "channels/mine:a", From: &publishv1.Sender{Client: "c2"}, ExcludeConnection: "x"})
-	if e := refused(t, err, bus.ErrFieldInvalid); len(e.Fields) != 2 {
+	if e := refusal(t, err, bus.ErrFieldInvalid); len(e.Fields) != 2 {
 		t.Errorf("fields are %+v", e.Fields)
 	}
 	_, err = h.channels.CreateChannel(ctx, &publishv1.CreateChannelRequest{Name: "channels/x"})
@@ -315,8 +315,12 @@ func TestListMessages(t *testing.T) {
 	_, err = h.channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/h", After: &publishv1.Position{Epoch: "x", Offset: 7}})
 	refused(t, err, bus.ErrGap)
 	for _, bad := range []*publishv1.ListMessagesRequest{
-		{}, {Address: "channels/h", PageSize: -1}, {Address: "channels/h", PageSize: 1001}, {Address: "channels/h", PageToken: "x"},
-		{Address: "channels/other", PageToken: last.GetNextPageToken(), NewestFirst: true}, {Address: "channels/h", PageToken: last.GetNextPageToken()},
+		{},
+		{Address: "channels/h", PageSize: -1},
+		{Address: "channels/h", PageSize: 1001},
+		{Address: "channels/h", PageToken: "x"},
+		{Address: "channels/other", PageToken: last.GetNextPageToken(), NewestFirst: true},
+		{Address: "channels/h", PageToken: last.GetNextPageToken()},
 		{Address: "channels/h", NewestFirst: true, After: &publishv1.Position{Epoch: epoch}},
 	} {
 		_, err := h.channels.ListMessages(t.Context(), bad)

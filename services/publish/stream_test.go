@@ -120,8 +120,10 @@ func TestConsume_givesEachWhatIsForIt(t *testing.T) {
 	one, _ := h.consume(h.as("c1", may), &publishv1.ConsumeRequest{Address: "channels/live:n"})
 	own, _ := h.consume(h.as("c2"), &publishv1.ConsumeRequest{Address: "users/u-c2/topics/alerts"})
 	for _, req := range []*publishv1.PublishRequest{
-		{Data: []byte(`"not c1"`), Recipients: []string{"c9"}}, {Data: []byte(`"for c1"`), Recipients: []string{"c9", "c1"}},
-		{Data: []byte(`"excluded"`), ExcludeSender: true, From: &publishv1.Sender{Client: "c1"}}, {Data: []byte(`"last"`)},
+		{Data: []byte(`"not c1"`), Recipients: []string{"c9"}},
+		{Data: []byte(`"for c1"`), Recipients: []string{"c9", "c1"}},
+		{Data: []byte(`"excluded"`), ExcludeSender: true, From: &publishv1.Sender{Client: "c1"}},
+		{Data: []byte(`"last"`)},
 	} {
 		req.To = "channels/live:n"
 		_, err := h.publish.Publish(t.Context(), req)

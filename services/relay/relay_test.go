@@ -25,7 +25,11 @@ func TestMap(t *testing.T) {
 		{`{"uuid_remote":"r","uuid_local":{"x":1},"message":1}`, "clients/r", "", `1`, true},
 		{`{"uuid_remote":"../x","message":1}`, "", "", ``, false},
 		{`{"uuid_remote":7}`, "", "", ``, false},
-		{`{}`, "", "", ``, false}, {`null`, "", "", ``, false}, {`[]`, "", "", ``, false}, {`{`, "", "", ``, false}, {``, "", "", ``, false},
+		{`{}`, "", "", ``, false},
+		{`null`, "", "", ``, false},
+		{`[]`, "", "", ``, false},
+		{`{`, "", "", ``, false},
+		{``, "", "", ``, false},
 	} {
 		m, ok := relay.Map([]byte(tc.record))
 		if ok != tc.ok {
