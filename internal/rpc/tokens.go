@@ -48,21 +48,25 @@ func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, err
 	if r, ok := t.recent.Get(key); ok && t.now().Before(r.until) {
 		return r.identity, nil
 	}
-	for {
+	for again := true; ; again = false {
 		v, err, shared := t.calls.Do(string(key[:]), func() (any, error) { return t.ask(ctx, key, token) })
 		if err == nil {
 			return v.(*bus.Identity), nil
 		}
-		// Who made the shared call may have given up; that says nothing about the token, so this one asks again.
-		if !shared || ctx.Err() != nil || !gaveUp(err) {
+		// Whoever made the shared call may have given up; that says nothing about the token, so this one asks once more.
+		if !again || !shared || ctx.Err() != nil || !gaveUp(err) {
 			return nil, err
 		}
 	}
 }
 
-// gaveUp says whether a call ended because its own caller did.
+// gaveUp says whether a call ended because its caller did, or because the caller's deadline came.
 func gaveUp(err error) bool {
-	return errors.Is(err, context.Canceled) || status.Code(errors.Unwrap(err)) == codes.Canceled
+	switch status.Code(errors.Unwrap(err)) {
+	case codes.Canceled, codes.DeadlineExceeded:
+		return true
+	}
+	return false
 }
 
 func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (*bus.Identity, error) {
