@@ -1,9 +1,11 @@
 package relay_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -44,9 +46,16 @@ func TestMap(t *testing.T) {
 
 func FuzzMap(f *testing.F) {
 	f.Add([]byte(`{"uuid_remote":"r","uuid_local":"l","message":"hi"}`))
+	f.Add([]byte("{\"uuid_remote\":\"r\",\"message\":\"\xff\"}"))
+	f.Add([]byte(`{"uuid_remote":"r","message":"\ud800"}`))
+	f.Add([]byte(`[[[[[[`))
 	f.Fuzz(func(t *testing.T, record []byte) {
-		if m, ok := relay.Map(record); ok && len(m.Data) > 0 && !json.Valid(m.Data) {
-			t.Errorf("%q is not JSON", m.Data)
+		m, ok := relay.Map(record)
+		if ok && len(m.Data) > 0 && (!json.Valid(m.Data) || !utf8.Valid(m.Data)) {
+			t.Errorf("%q is not JSON in UTF-8", m.Data)
+		}
+		if ok && m.To.Kind() != bus.KindClients {
+			t.Errorf("it goes to %s", m.To)
 		}
 	})
 }
@@ -76,5 +85,69 @@ func TestServer(t *testing.T) {
 	shut := relay.New(store, relay.Config{})
 	if _, err := shut.CreateRelayToken(t.Context(), &legacyv1.CreateRelayTokenRequest{}); !errors.Is(err, bus.ErrMethodDisabled) {
 		t.Errorf("shut: %v", err)
+	}
+}
+
+// bridge is a store that talks to older programs, and one that remembers what it sent.
+type bridge struct {
+	*memory.Store
+	channel string
+	record  string
+	err     error
+}
+
+func (b *bridge) PublishRecord(_ context.Context, channel string, record []byte) error {
+	b.channel, b.record = channel, string(record)
+	return b.err
+}
+
+// Where the store bridges, the record goes out as it came: older edges and our own read it there.
+func TestPublishArticle_overABridge(t *testing.T) {
+	store := &bridge{Store: memory.New(memory.Config{})}
+	s := relay.New(store, relay.Config{Open: true})
+	record := `{"uuid_remote":"r","message":1,"unknown":[2]}`
+	resp, err := s.PublishArticle(t.Context(), &legacyv1.PublishArticleRequest{Record: []byte(record)})
+	if err != nil || !resp.GetStatus() || store.channel != relay.Article || store.record != record {
+		t.Errorf("got %v, %v; %s on %s", resp, err, store.record, store.channel)
+	}
+	store.err = bus.ErrStoreUnavailable
+	if resp, err := s.PublishArticle(t.Context(), &legacyv1.PublishArticleRequest{Record: []byte(record)}); !errors.Is(err, bus.ErrStoreUnavailable) || resp.GetStatus() {
+		t.Errorf("the store is away: %v, %v", resp, err)
+	}
+}
+
+// heard is told what arrives.
+type heard chan *bus.Message
+
+func (h heard) Deliver(m *bus.Message) { h <- m }
+
+func (h heard) Interrupted([]bus.Address) {}
+
+// Without a bridge the record reaches the client that it names.
+func TestPublishArticle_inMemory(t *testing.T) {
+	store := memory.New(memory.Config{})
+	got := make(heard, 1)
+	feed := store.NewFeed()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- feed.Run(ctx, got) }()
+	to, err := bus.ParseAddress("clients/r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := feed.Subscribe(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	s := relay.New(store, relay.Config{Open: true})
+	resp, err := s.PublishArticle(t.Context(), &legacyv1.PublishArticleRequest{Record: []byte(`{"uuid_remote":"r","uuid_local":"l","message":{"a":1}}`)})
+	if err != nil || !resp.GetStatus() {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	if m := <-got; string(m.Data) != `{"a":1}` || m.From.Client != "l" || m.To != to {
+		t.Errorf("message is %+v", m)
+	}
+	cancel()
+	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -112,7 +114,10 @@ func (s *Server) PublishArticle(ctx context.Context, req *legacyv1.PublishArticl
 		return nil, bus.ErrInvalidJSON.With("the record is not JSON", nil)
 	}
 	if b, ok := s.store.(bus.Bridge); ok {
-		return &legacyv1.PublishArticleResponse{Status: true}, b.PublishRecord(ctx, Article, req.GetRecord())
+		if err := b.PublishRecord(ctx, Article, req.GetRecord()); err != nil {
+			return nil, err
+		}
+		return &legacyv1.PublishArticleResponse{Status: true}, nil
 	}
 	m, ok := Map(req.GetRecord())
 	if !ok { // for nobody: taken, as the older system does
@@ -132,6 +137,9 @@ func Map(record []byte) (*bus.Message, bool) {
 		Remote  string          `json:"uuid_remote"`
 		Local   any             `json:"uuid_local"`
 		Message json.RawMessage `json:"message"`
+	}
+	if !utf8.Valid(record) { // a JSON string may hold any bytes here, and a text frame may not
+		record = bytes.ToValidUTF8(record, []byte("\uFFFD"))
 	}
 	if json.Unmarshal(record, &r) != nil {
 		return nil, false
