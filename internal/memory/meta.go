@@ -258,10 +258,11 @@ func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time,
 			delete(s.meta.revoked, name)
 		}
 	}
-	if old, ok := s.meta.revoked[subject]; ok && old.before.After(before) {
-		before = old.before
+	until := now.Add(ttl)
+	if old, ok := s.meta.revoked[subject]; ok {
+		before, until = later(before, old.before), later(until, old.until)
 	}
-	s.meta.revoked[subject] = revocation{before: before, until: now.Add(ttl)}
+	s.meta.revoked[subject] = revocation{before: before, until: until}
 	s.meta.mu.Unlock()
 	data, err := json.Marshal(bus.Revocation{Kind: subject.Kind, ID: subject.ID, Before: before})
 	if err != nil {
@@ -285,4 +286,11 @@ func (s *Store) RevokedBefore(_ context.Context, subjects []bus.Subject) ([]time
 		}
 	}
 	return times, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -35,6 +35,7 @@ type subscription struct {
 	link    *link
 	ready   chan struct{} // closed at the first confirmation
 	once    sync.Once
+	left    chan struct{} // closed by Unsubscribe
 }
 
 var _ bus.Feed = (*feed)(nil)
@@ -54,7 +55,7 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 	for i, a := range addresses {
 		sub := f.subs[a]
 		if sub == nil {
-			sub = &subscription{address: a, ready: make(chan struct{})}
+			sub = &subscription{address: a, ready: make(chan struct{}), left: make(chan struct{})}
 			f.subs[a] = sub
 			if f.begin != nil {
 				f.place(ctx, sub)
@@ -66,6 +67,8 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 	for _, sub := range wait {
 		select {
 		case <-sub.ready:
+		case <-sub.left:
+			return bus.ErrStoreUnavailable.With("the subscription was ended before it was confirmed", map[string]string{"address": sub.address.String()})
 		case <-ctx.Done():
 			return bus.ErrStoreUnavailable.Wrap(fmt.Errorf("subscribe: %w", ctx.Err()))
 		}
@@ -120,6 +123,7 @@ func (f *feed) Unsubscribe(addresses ...bus.Address) {
 			continue
 		}
 		delete(f.subs, a)
+		close(sub.left)
 		if sub.link != nil {
 			sub.link.ask(f.store.keys.push(a), false)
 		}

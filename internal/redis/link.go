@@ -31,6 +31,7 @@ type link struct {
 	mu      sync.Mutex
 	wanted  map[string]bool // channels
 	lapsed  map[string]bool // channels whose messages may have been missed
+	pending map[string]int  // how many confirmations of a channel are still to come on this connection
 	changes []request
 	end     context.CancelFunc // set by run
 }
@@ -52,10 +53,11 @@ const (
 func newLink(f *feed, name string, client *redis.Client) *link {
 	return &link{
 		feed: f, name: name, client: client,
-		probe:  f.store.keys.probe(uuid.NewString()),
-		wake:   make(chan struct{}, 1),
-		wanted: make(map[string]bool),
-		lapsed: make(map[string]bool),
+		probe:   f.store.keys.probe(uuid.NewString()),
+		wake:    make(chan struct{}, 1),
+		wanted:  make(map[string]bool),
+		lapsed:  make(map[string]bool),
+		pending: make(map[string]int),
 	}
 }
 
@@ -64,6 +66,7 @@ func (l *link) ask(channel string, on bool) {
 	l.mu.Lock()
 	if on {
 		l.wanted[channel] = true
+		l.pending[channel]++
 	} else {
 		delete(l.wanted, channel)
 		delete(l.lapsed, channel)
@@ -141,7 +144,9 @@ func (l *link) session(ctx context.Context) error {
 	defer func() { _ = ps.Close() }()
 	l.mu.Lock()
 	l.changes = l.changes[:0]
+	clear(l.pending)
 	for channel := range l.wanted {
+		l.pending[channel] = 1
 		l.changes = append(l.changes, request{channel, true})
 	}
 	l.mu.Unlock()
@@ -298,13 +303,21 @@ func (l *link) readLoop(ctx context.Context, ps *redis.PubSub) error {
 	}
 }
 
-// confirmed notes that a channel is subscribed; true when messages of it may have been missed before.
+// confirmed notes that a channel is subscribed; true when messages of it may have been missed before. One that
+// was left and asked for again is subscribed when its last wish is confirmed: the answers come in order.
 func (l *link) confirmed(channel string) (bus.Address, bool) {
 	sub := l.feed.sub(channel)
-	if sub == nil {
+	l.mu.Lock()
+	if l.pending[channel] > 1 {
+		l.pending[channel]--
+		l.mu.Unlock()
 		return bus.Address{}, false
 	}
-	l.mu.Lock()
+	delete(l.pending, channel)
+	if sub == nil {
+		l.mu.Unlock()
+		return bus.Address{}, false
+	}
 	missed := l.lapsed[channel]
 	delete(l.lapsed, channel)
 	l.mu.Unlock()

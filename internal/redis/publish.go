@@ -47,13 +47,17 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	errs := make([]error, len(ps))
 	cmds := make([]redis.Cmder, len(ps))
 	calls := make([]call, len(ps))
+	scripted := false
 	for i := range ps {
 		p := &ps[i]
 		receipts[i] = bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
-		if simple(p) {
+		// What comes after a script goes by the script too: a server that does not know it yet refuses both, and
+		// both are sent again in their order.
+		if simple(p) && !scripted {
 			cmds[i] = redis.NewIntCmd(ctx, s.publishVerb(), s.keys.push(p.Message.To), "\n"+string(encode(&p.Message)))
 			continue
 		}
+		scripted = true
 		calls[i] = s.publishCall(p)
 		cmds[i] = calls[i].cmd(ctx, "evalsha", calls[i].script.Hash())
 	}
@@ -79,9 +83,8 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	return receipts, errs
 }
 
-// sendTexts repeats, with the script's text, the calls that a server did not know. From the first of them
-// on nothing else of the caller's was carried out in between for the same address, because every durable
-// publish is the same script.
+// sendTexts repeats, with the script's text, the calls that a server did not know: all of the caller's from the
+// first script on, in their order.
 func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder) error {
 	var again []redis.Cmder
 	for i, cmd := range cmds {

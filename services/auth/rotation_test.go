@@ -240,6 +240,15 @@ func BenchmarkValidate(b *testing.B) {
 			check(b, f.validate(b.Context(), token))
 		}
 	})
+	b.Run("new", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			b.StopTimer()
+			fresh := f.issue(b, &authv1.IssueTokenRequest{User: "ada"}).GetToken()
+			b.StartTimer()
+			check(b, f.validate(b.Context(), fresh))
+		}
+	})
 	batch := &authv1.BatchValidateTokensRequest{}
 	b.Run("batch of 100 new", func(b *testing.B) {
 		for b.Loop() {
