@@ -21,3 +21,16 @@ func (t *Tail) Replay(ctx context.Context, a bus.Address, after bus.Position, ga
 		return nil
 	})
 }
+
+// Recovers says whether a position that a subscriber gave belongs to the log of the address and is not in its future.
+// at is what Acquire returned: it may lag behind what the subscriber has already read from the log, and then the log is asked.
+func (t *Tail) Recovers(ctx context.Context, a bus.Address, at, after bus.Position) (bool, error) {
+	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
+		return true, nil
+	}
+	tops, err := t.log.Tops(ctx, []bus.Address{a})
+	if err != nil {
+		return false, err
+	}
+	return after.Epoch == tops[0].Epoch && after.Offset <= tops[0].Offset, nil
+}

@@ -119,11 +119,15 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 	s.identity.Store(who)
 	s.expires.Store(expirySecond(who.Expires))
 	for i, req := range asked {
-		if req != nil {
-			results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{
-				Subscribed: req.answer(positions[indexOf(subs, req.sub)]),
-			}}
+		if req == nil {
+			continue
 		}
+		at := positions[indexOf(subs, req.sub)]
+		if err := s.locate(ctx, req, at); err != nil {
+			s.refuse(rpc.FromError(err))
+			return
+		}
+		results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{Subscribed: req.answer(at)}}
 	}
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: &edgev1.Connected{
 		Connection:     s.id,

@@ -16,6 +16,8 @@ type request struct {
 	sub    *subscription
 	after  bus.Position
 	replay bool // after a position, or from the beginning
+	// recovers is set when the position belongs to the log; known after follow.
+	recovers bool
 }
 
 // request checks a subscribe command against the identity and what is subscribed already.
@@ -72,13 +74,23 @@ func (s *session) follow(ctx context.Context, who *bus.Identity, subs []*subscri
 	return positions, nil
 }
 
+// locate finds out whether the position asked for belongs to the log.
+func (s *session) locate(ctx context.Context, req *request, at bus.Position) error {
+	if !req.replay {
+		return nil
+	}
+	var err error
+	req.recovers, err = s.owner.tail.Recovers(ctx, req.sub.address, at, req.after)
+	return err
+}
+
 // answer says from where messages follow. What is to be replayed follows the answer.
 func (r *request) answer(at bus.Position) *publishv1.Subscribed {
 	p := &publishv1.Subscribed{Address: r.sub.address.String(), Position: positionProto(at)}
 	if r.replay {
 		p.Position = positionProto(r.after)
 		// Whether everything after it is still kept is known when it is read, and told by a gap then.
-		p.Recovered = r.after.Epoch == "" || r.after.Epoch == at.Epoch && r.after.Offset <= at.Offset
+		p.Recovered = r.recovers
 	}
 	return p
 }
@@ -150,6 +162,10 @@ func (s *session) subscribe(ctx context.Context, id uint32, who *bus.Identity, c
 	}
 	positions, err := s.follow(ctx, who, []*subscription{req.sub})
 	if err != nil {
+		return err
+	}
+	if err := s.locate(ctx, req, positions[0]); err != nil {
+		s.leave(req.sub)
 		return err
 	}
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Subscribed{Subscribed: req.answer(positions[0])}})

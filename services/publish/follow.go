@@ -55,7 +55,9 @@ func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error
 	replay := (req.GetAfter() != nil || req.GetFromBeginning()) && r.server.tail.Retention(a).Durable()
 	answer := &publishv1.Subscribed{Address: a.String(), Position: positionProto(p.at)}
 	if replay {
-		answer.Recovered = after.Epoch == "" || after.Epoch == p.at.Epoch && after.Offset <= p.at.Offset
+		if answer.Recovered, err = r.server.tail.Recovers(ctx, a, p.at, after); err != nil {
+			return err
+		}
 		answer.Position = positionProto(after)
 	}
 	if err := r.out.subscribed(answer); err != nil {
