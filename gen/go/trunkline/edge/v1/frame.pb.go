@@ -45,6 +45,7 @@ type ClientFrame struct {
 	//	*ClientFrame_Presence
 	//	*ClientFrame_Refresh
 	//	*ClientFrame_Ping
+	//	*ClientFrame_Ack
 	Command       isClientFrame_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -166,6 +167,15 @@ func (x *ClientFrame) GetPing() *Ping {
 	return nil
 }
 
+func (x *ClientFrame) GetAck() *v1.AckMessagesRequest {
+	if x != nil {
+		if x, ok := x.Command.(*ClientFrame_Ack); ok {
+			return x.Ack
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Command interface {
 	isClientFrame_Command()
 }
@@ -210,6 +220,11 @@ type ClientFrame_Ping struct {
 	Ping *Ping `protobuf:"bytes,9,opt,name=ping,proto3,oneof"`
 }
 
+type ClientFrame_Ack struct {
+	// Acknowledge messages; answered only when the command has an id.
+	Ack *v1.AckMessagesRequest `protobuf:"bytes,10,opt,name=ack,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Command() {}
 
 func (*ClientFrame_Subscribe) isClientFrame_Command() {}
@@ -225,6 +240,8 @@ func (*ClientFrame_Presence) isClientFrame_Command() {}
 func (*ClientFrame_Refresh) isClientFrame_Command() {}
 
 func (*ClientFrame_Ping) isClientFrame_Command() {}
+
+func (*ClientFrame_Ack) isClientFrame_Command() {}
 
 // ServerFrame is an answer or an event of the server.
 type ServerFrame struct {
@@ -246,6 +263,8 @@ type ServerFrame struct {
 	//	*ServerFrame_Pong
 	//	*ServerFrame_Gap
 	//	*ServerFrame_Error
+	//	*ServerFrame_Acked
+	//	*ServerFrame_Dismissed
 	Event         isServerFrame_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -394,6 +413,24 @@ func (x *ServerFrame) GetError() *v11.Error {
 	return nil
 }
 
+func (x *ServerFrame) GetAcked() *v1.AckMessagesResponse {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_Acked); ok {
+			return x.Acked
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetDismissed() *v1.Dismissed {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_Dismissed); ok {
+			return x.Dismissed
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Event interface {
 	isServerFrame_Event()
 }
@@ -453,6 +490,16 @@ type ServerFrame_Error struct {
 	Error *v11.Error `protobuf:"bytes,12,opt,name=error,proto3,oneof"`
 }
 
+type ServerFrame_Acked struct {
+	// Answers ack.
+	Acked *v1.AckMessagesResponse `protobuf:"bytes,13,opt,name=acked,proto3,oneof"`
+}
+
+type ServerFrame_Dismissed struct {
+	// Another device acknowledged messages.
+	Dismissed *v1.Dismissed `protobuf:"bytes,14,opt,name=dismissed,proto3,oneof"`
+}
+
 func (*ServerFrame_Message) isServerFrame_Event() {}
 
 func (*ServerFrame_Connected) isServerFrame_Event() {}
@@ -474,6 +521,10 @@ func (*ServerFrame_Pong) isServerFrame_Event() {}
 func (*ServerFrame_Gap) isServerFrame_Event() {}
 
 func (*ServerFrame_Error) isServerFrame_Event() {}
+
+func (*ServerFrame_Acked) isServerFrame_Event() {}
+
+func (*ServerFrame_Dismissed) isServerFrame_Event() {}
 
 // Connect opens the session.
 type Connect struct {
@@ -1006,7 +1057,7 @@ var File_trunkline_edge_v1_frame_proto protoreflect.FileDescriptor
 
 const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtrunkline/edge/v1/frame.proto\x12\x11trunkline.edge.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a*trunkline/publish/v1/channel_service.proto\x1a\"trunkline/publish/v1/message.proto\x1a*trunkline/publish/v1/publish_service.proto\"\x9a\x04\n" +
+	"\x1dtrunkline/edge/v1/frame.proto\x12\x11trunkline.edge.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a*trunkline/publish/v1/channel_service.proto\x1a(trunkline/publish/v1/inbox_service.proto\x1a\"trunkline/publish/v1/message.proto\x1a*trunkline/publish/v1/publish_service.proto\"\xd8\x04\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x126\n" +
 	"\aconnect\x18\x02 \x01(\v2\x1a.trunkline.edge.v1.ConnectH\x00R\aconnect\x12<\n" +
@@ -1016,8 +1067,10 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\ahistory\x18\x06 \x01(\v2).trunkline.publish.v1.ListMessagesRequestH\x00R\ahistory\x12F\n" +
 	"\bpresence\x18\a \x01(\v2(.trunkline.publish.v1.ListMembersRequestH\x00R\bpresence\x126\n" +
 	"\arefresh\x18\b \x01(\v2\x1a.trunkline.edge.v1.RefreshH\x00R\arefresh\x12-\n" +
-	"\x04ping\x18\t \x01(\v2\x17.trunkline.edge.v1.PingH\x00R\x04pingB\t\n" +
-	"\acommand\"\xd5\x05\n" +
+	"\x04ping\x18\t \x01(\v2\x17.trunkline.edge.v1.PingH\x00R\x04ping\x12<\n" +
+	"\x03ack\x18\n" +
+	" \x01(\v2(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03ackB\t\n" +
+	"\acommand\"\xd9\x06\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x129\n" +
 	"\amessage\x18\x02 \x01(\v2\x1d.trunkline.publish.v1.MessageH\x00R\amessage\x12<\n" +
@@ -1033,7 +1086,9 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x04pong\x18\n" +
 	" \x01(\v2\x17.trunkline.edge.v1.PongH\x00R\x04pong\x12-\n" +
 	"\x03gap\x18\v \x01(\v2\x19.trunkline.publish.v1.GapH\x00R\x03gap\x122\n" +
-	"\x05error\x18\f \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05errorB\a\n" +
+	"\x05error\x18\f \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05error\x12A\n" +
+	"\x05acked\x18\r \x01(\v2).trunkline.publish.v1.AckMessagesResponseH\x00R\x05acked\x12?\n" +
+	"\tdismissed\x18\x0e \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\a\n" +
 	"\x05event\"w\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12B\n" +
@@ -1100,16 +1155,19 @@ var file_trunkline_edge_v1_frame_proto_goTypes = []any{
 	(*v1.PublishRequest)(nil),       // 11: trunkline.publish.v1.PublishRequest
 	(*v1.ListMessagesRequest)(nil),  // 12: trunkline.publish.v1.ListMessagesRequest
 	(*v1.ListMembersRequest)(nil),   // 13: trunkline.publish.v1.ListMembersRequest
-	(*v1.Message)(nil),              // 14: trunkline.publish.v1.Message
-	(*v1.Subscribed)(nil),           // 15: trunkline.publish.v1.Subscribed
-	(*v1.Unsubscribed)(nil),         // 16: trunkline.publish.v1.Unsubscribed
-	(*v1.PublishResponse)(nil),      // 17: trunkline.publish.v1.PublishResponse
-	(*v1.ListMessagesResponse)(nil), // 18: trunkline.publish.v1.ListMessagesResponse
-	(*v1.ListMembersResponse)(nil),  // 19: trunkline.publish.v1.ListMembersResponse
-	(*v1.Gap)(nil),                  // 20: trunkline.publish.v1.Gap
-	(*v11.Error)(nil),               // 21: trunkline.errors.v1.Error
-	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
-	(*v1.Position)(nil),             // 23: trunkline.publish.v1.Position
+	(*v1.AckMessagesRequest)(nil),   // 14: trunkline.publish.v1.AckMessagesRequest
+	(*v1.Message)(nil),              // 15: trunkline.publish.v1.Message
+	(*v1.Subscribed)(nil),           // 16: trunkline.publish.v1.Subscribed
+	(*v1.Unsubscribed)(nil),         // 17: trunkline.publish.v1.Unsubscribed
+	(*v1.PublishResponse)(nil),      // 18: trunkline.publish.v1.PublishResponse
+	(*v1.ListMessagesResponse)(nil), // 19: trunkline.publish.v1.ListMessagesResponse
+	(*v1.ListMembersResponse)(nil),  // 20: trunkline.publish.v1.ListMembersResponse
+	(*v1.Gap)(nil),                  // 21: trunkline.publish.v1.Gap
+	(*v11.Error)(nil),               // 22: trunkline.errors.v1.Error
+	(*v1.AckMessagesResponse)(nil),  // 23: trunkline.publish.v1.AckMessagesResponse
+	(*v1.Dismissed)(nil),            // 24: trunkline.publish.v1.Dismissed
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(*v1.Position)(nil),             // 26: trunkline.publish.v1.Position
 }
 var file_trunkline_edge_v1_frame_proto_depIdxs = []int32{
 	2,  // 0: trunkline.edge.v1.ClientFrame.connect:type_name -> trunkline.edge.v1.Connect
@@ -1120,29 +1178,32 @@ var file_trunkline_edge_v1_frame_proto_depIdxs = []int32{
 	13, // 5: trunkline.edge.v1.ClientFrame.presence:type_name -> trunkline.publish.v1.ListMembersRequest
 	7,  // 6: trunkline.edge.v1.ClientFrame.refresh:type_name -> trunkline.edge.v1.Refresh
 	9,  // 7: trunkline.edge.v1.ClientFrame.ping:type_name -> trunkline.edge.v1.Ping
-	14, // 8: trunkline.edge.v1.ServerFrame.message:type_name -> trunkline.publish.v1.Message
-	3,  // 9: trunkline.edge.v1.ServerFrame.connected:type_name -> trunkline.edge.v1.Connected
-	15, // 10: trunkline.edge.v1.ServerFrame.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	16, // 11: trunkline.edge.v1.ServerFrame.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	17, // 12: trunkline.edge.v1.ServerFrame.published:type_name -> trunkline.publish.v1.PublishResponse
-	18, // 13: trunkline.edge.v1.ServerFrame.history:type_name -> trunkline.publish.v1.ListMessagesResponse
-	19, // 14: trunkline.edge.v1.ServerFrame.presence:type_name -> trunkline.publish.v1.ListMembersResponse
-	8,  // 15: trunkline.edge.v1.ServerFrame.refreshed:type_name -> trunkline.edge.v1.Refreshed
-	10, // 16: trunkline.edge.v1.ServerFrame.pong:type_name -> trunkline.edge.v1.Pong
-	20, // 17: trunkline.edge.v1.ServerFrame.gap:type_name -> trunkline.publish.v1.Gap
-	21, // 18: trunkline.edge.v1.ServerFrame.error:type_name -> trunkline.errors.v1.Error
-	5,  // 19: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
-	22, // 20: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 21: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
-	15, // 22: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	21, // 23: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
-	23, // 24: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
-	22, // 25: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	14, // 8: trunkline.edge.v1.ClientFrame.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	15, // 9: trunkline.edge.v1.ServerFrame.message:type_name -> trunkline.publish.v1.Message
+	3,  // 10: trunkline.edge.v1.ServerFrame.connected:type_name -> trunkline.edge.v1.Connected
+	16, // 11: trunkline.edge.v1.ServerFrame.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	17, // 12: trunkline.edge.v1.ServerFrame.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	18, // 13: trunkline.edge.v1.ServerFrame.published:type_name -> trunkline.publish.v1.PublishResponse
+	19, // 14: trunkline.edge.v1.ServerFrame.history:type_name -> trunkline.publish.v1.ListMessagesResponse
+	20, // 15: trunkline.edge.v1.ServerFrame.presence:type_name -> trunkline.publish.v1.ListMembersResponse
+	8,  // 16: trunkline.edge.v1.ServerFrame.refreshed:type_name -> trunkline.edge.v1.Refreshed
+	10, // 17: trunkline.edge.v1.ServerFrame.pong:type_name -> trunkline.edge.v1.Pong
+	21, // 18: trunkline.edge.v1.ServerFrame.gap:type_name -> trunkline.publish.v1.Gap
+	22, // 19: trunkline.edge.v1.ServerFrame.error:type_name -> trunkline.errors.v1.Error
+	23, // 20: trunkline.edge.v1.ServerFrame.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	24, // 21: trunkline.edge.v1.ServerFrame.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	5,  // 22: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
+	25, // 23: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 24: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
+	16, // 25: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	22, // 26: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
+	26, // 27: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
+	25, // 28: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_edge_v1_frame_proto_init() }
@@ -1159,6 +1220,7 @@ func file_trunkline_edge_v1_frame_proto_init() {
 		(*ClientFrame_Presence)(nil),
 		(*ClientFrame_Refresh)(nil),
 		(*ClientFrame_Ping)(nil),
+		(*ClientFrame_Ack)(nil),
 	}
 	file_trunkline_edge_v1_frame_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Message)(nil),
@@ -1172,6 +1234,8 @@ func file_trunkline_edge_v1_frame_proto_init() {
 		(*ServerFrame_Pong)(nil),
 		(*ServerFrame_Gap)(nil),
 		(*ServerFrame_Error)(nil),
+		(*ServerFrame_Acked)(nil),
+		(*ServerFrame_Dismissed)(nil),
 	}
 	file_trunkline_edge_v1_frame_proto_msgTypes[4].OneofWrappers = []any{
 		(*SubscriptionResult_Subscribed)(nil),

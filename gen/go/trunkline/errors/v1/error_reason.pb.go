@@ -98,6 +98,9 @@ const (
 	// A channel of that name exists.
 	// Example: {"reason":"CHANNEL_EXISTS","domain":"trunkline","metadata":{"address":"channels/orders:eu"}}
 	ErrorReason_ERROR_REASON_CHANNEL_EXISTS ErrorReason = 29
+	// There is no such message in this inbox, and no receipt of it.
+	// Example: {"reason":"MESSAGE_NOT_FOUND","domain":"trunkline","metadata":{"address":"users/42","id":"a1"}}
+	ErrorReason_ERROR_REASON_MESSAGE_NOT_FOUND ErrorReason = 30
 	// Too many requests; RetryInfo says when to come back.
 	// Example: {"reason":"RATE_LIMITED","domain":"trunkline","metadata":{"rule":"edge.commands_per_second"}}
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 40
@@ -125,6 +128,9 @@ const (
 	// The service behind the gateway or edge cannot be reached.
 	// Example: {"reason":"UNAVAILABLE","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_UNAVAILABLE ErrorReason = 48
+	// The inbox of the recipient is full; the message was refused and is delivered to nobody.
+	// Example: {"reason":"INBOX_FULL","domain":"trunkline","metadata":{"address":"users/42","limit":"10000"}}
+	ErrorReason_ERROR_REASON_INBOX_FULL ErrorReason = 49
 	// A frame breaks the protocol.
 	// Example: {"reason":"PROTOCOL_ERROR","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_PROTOCOL_ERROR ErrorReason = 60
@@ -183,6 +189,7 @@ var (
 		27: "ERROR_REASON_IDEMPOTENCY_MISMATCH",
 		28: "ERROR_REASON_CHANNEL_NOT_FOUND",
 		29: "ERROR_REASON_CHANNEL_EXISTS",
+		30: "ERROR_REASON_MESSAGE_NOT_FOUND",
 		40: "ERROR_REASON_RATE_LIMITED",
 		41: "ERROR_REASON_CONNECTION_LIMIT",
 		42: "ERROR_REASON_SUBSCRIPTION_LIMIT",
@@ -192,6 +199,7 @@ var (
 		46: "ERROR_REASON_AUTH_UNAVAILABLE",
 		47: "ERROR_REASON_STORAGE_FULL",
 		48: "ERROR_REASON_UNAVAILABLE",
+		49: "ERROR_REASON_INBOX_FULL",
 		60: "ERROR_REASON_PROTOCOL_ERROR",
 		61: "ERROR_REASON_ALREADY_CONNECTED",
 		62: "ERROR_REASON_NOT_CONNECTED",
@@ -227,6 +235,7 @@ var (
 		"ERROR_REASON_IDEMPOTENCY_MISMATCH":     27,
 		"ERROR_REASON_CHANNEL_NOT_FOUND":        28,
 		"ERROR_REASON_CHANNEL_EXISTS":           29,
+		"ERROR_REASON_MESSAGE_NOT_FOUND":        30,
 		"ERROR_REASON_RATE_LIMITED":             40,
 		"ERROR_REASON_CONNECTION_LIMIT":         41,
 		"ERROR_REASON_SUBSCRIPTION_LIMIT":       42,
@@ -236,6 +245,7 @@ var (
 		"ERROR_REASON_AUTH_UNAVAILABLE":         46,
 		"ERROR_REASON_STORAGE_FULL":             47,
 		"ERROR_REASON_UNAVAILABLE":              48,
+		"ERROR_REASON_INBOX_FULL":               49,
 		"ERROR_REASON_PROTOCOL_ERROR":           60,
 		"ERROR_REASON_ALREADY_CONNECTED":        61,
 		"ERROR_REASON_NOT_CONNECTED":            62,
@@ -280,7 +290,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xae\v\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xef\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -305,7 +315,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1dERROR_REASON_POSITION_EXPIRED\x10\x1a\x12%\n" +
 	"!ERROR_REASON_IDEMPOTENCY_MISMATCH\x10\x1b\x12\"\n" +
 	"\x1eERROR_REASON_CHANNEL_NOT_FOUND\x10\x1c\x12\x1f\n" +
-	"\x1bERROR_REASON_CHANNEL_EXISTS\x10\x1d\x12\x1d\n" +
+	"\x1bERROR_REASON_CHANNEL_EXISTS\x10\x1d\x12\"\n" +
+	"\x1eERROR_REASON_MESSAGE_NOT_FOUND\x10\x1e\x12\x1d\n" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10(\x12!\n" +
 	"\x1dERROR_REASON_CONNECTION_LIMIT\x10)\x12#\n" +
 	"\x1fERROR_REASON_SUBSCRIPTION_LIMIT\x10*\x12\x1e\n" +
@@ -314,7 +325,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10-\x12!\n" +
 	"\x1dERROR_REASON_AUTH_UNAVAILABLE\x10.\x12\x1d\n" +
 	"\x19ERROR_REASON_STORAGE_FULL\x10/\x12\x1c\n" +
-	"\x18ERROR_REASON_UNAVAILABLE\x100\x12\x1f\n" +
+	"\x18ERROR_REASON_UNAVAILABLE\x100\x12\x1b\n" +
+	"\x17ERROR_REASON_INBOX_FULL\x101\x12\x1f\n" +
 	"\x1bERROR_REASON_PROTOCOL_ERROR\x10<\x12\"\n" +
 	"\x1eERROR_REASON_ALREADY_CONNECTED\x10=\x12\x1e\n" +
 	"\x1aERROR_REASON_NOT_CONNECTED\x10>\x12 \n" +

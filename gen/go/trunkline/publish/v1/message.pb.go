@@ -196,6 +196,75 @@ func (AckScope) EnumDescriptor() ([]byte, []int) {
 	return file_trunkline_publish_v1_message_proto_rawDescGZIP(), []int{2}
 }
 
+// DeliveryState says what became of a message that asks for an ack.
+type DeliveryState int32
+
+const (
+	// Never sent.
+	DeliveryState_DELIVERY_STATE_UNSPECIFIED DeliveryState = 0
+	// Kept in the inbox; no connection of the recipient has been given it yet.
+	DeliveryState_DELIVERY_STATE_PENDING DeliveryState = 1
+	// Written to a connection of the recipient; no ack yet.
+	DeliveryState_DELIVERY_STATE_SENT DeliveryState = 2
+	// Acknowledged.
+	DeliveryState_DELIVERY_STATE_ACKED DeliveryState = 3
+	// Not acknowledged in time; kept, and delivered again at the recipient's next connect.
+	DeliveryState_DELIVERY_STATE_STORED DeliveryState = 4
+	// Removed without an ack: its time was over, a newer one took its place, or it went to the dead letters.
+	DeliveryState_DELIVERY_STATE_EXPIRED DeliveryState = 5
+	// The recipient may not have it.
+	DeliveryState_DELIVERY_STATE_DENIED DeliveryState = 6
+)
+
+// Enum value maps for DeliveryState.
+var (
+	DeliveryState_name = map[int32]string{
+		0: "DELIVERY_STATE_UNSPECIFIED",
+		1: "DELIVERY_STATE_PENDING",
+		2: "DELIVERY_STATE_SENT",
+		3: "DELIVERY_STATE_ACKED",
+		4: "DELIVERY_STATE_STORED",
+		5: "DELIVERY_STATE_EXPIRED",
+		6: "DELIVERY_STATE_DENIED",
+	}
+	DeliveryState_value = map[string]int32{
+		"DELIVERY_STATE_UNSPECIFIED": 0,
+		"DELIVERY_STATE_PENDING":     1,
+		"DELIVERY_STATE_SENT":        2,
+		"DELIVERY_STATE_ACKED":       3,
+		"DELIVERY_STATE_STORED":      4,
+		"DELIVERY_STATE_EXPIRED":     5,
+		"DELIVERY_STATE_DENIED":      6,
+	}
+)
+
+func (x DeliveryState) Enum() *DeliveryState {
+	p := new(DeliveryState)
+	*p = x
+	return p
+}
+
+func (x DeliveryState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryState) Descriptor() protoreflect.EnumDescriptor {
+	return file_trunkline_publish_v1_message_proto_enumTypes[3].Descriptor()
+}
+
+func (DeliveryState) Type() protoreflect.EnumType {
+	return &file_trunkline_publish_v1_message_proto_enumTypes[3]
+}
+
+func (x DeliveryState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryState.Descriptor instead.
+func (DeliveryState) EnumDescriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_message_proto_rawDescGZIP(), []int{3}
+}
+
 // Position is a place in the log of one address. Offsets of one address and
 // epoch are dense from 1; the epoch changes whenever an acknowledged tail may
 // have been lost, so that equal offsets of two logs are never mixed up.
@@ -518,13 +587,24 @@ func (x *Gap) GetReason() string {
 	return ""
 }
 
-// AckPolicy asks the recipient for an ack and keeps the message until it comes.
+// AckPolicy asks the recipient for an ack and keeps the message in the
+// recipient's inbox until it comes. Only with a client, a user or a session.
 type AckPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. Whose ack is enough.
 	Scope AckScope `protobuf:"varint,1,opt,name=scope,proto3,enum=trunkline.publish.v1.AckScope" json:"scope,omitempty"`
-	// Optional. How long to wait before the message counts as stored; 30 s by default.
-	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Optional. How long to wait before the message counts as stored; 30 s by default. From 100 ms to 1 hour.
+	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Optional. How long the message is kept for its recipient; 7 days by default. From 1 s to 30 days, and
+	// never longer than the message's ttl.
+	Keep *durationpb.Duration `protobuf:"bytes,3,opt,name=keep,proto3" json:"keep,omitempty"`
+	// Optional. A newer message with the same key takes the place of an unacknowledged older one. 1 to 128
+	// visible ASCII characters.
+	CollapseKey string `protobuf:"bytes,4,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
+	// Optional. After so many deliveries without an ack the message leaves the inbox for dead_letter; 0 for no limit.
+	MaxDeliveries uint32 `protobuf:"varint,5,opt,name=max_deliveries,json=maxDeliveries,proto3" json:"max_deliveries,omitempty"`
+	// Optional. The channel that gets what was delivered max_deliveries times. Required with max_deliveries.
+	DeadLetter    string `protobuf:"bytes,6,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +653,317 @@ func (x *AckPolicy) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *AckPolicy) GetKeep() *durationpb.Duration {
+	if x != nil {
+		return x.Keep
+	}
+	return nil
+}
+
+func (x *AckPolicy) GetCollapseKey() string {
+	if x != nil {
+		return x.CollapseKey
+	}
+	return ""
+}
+
+func (x *AckPolicy) GetMaxDeliveries() uint32 {
+	if x != nil {
+		return x.MaxDeliveries
+	}
+	return 0
+}
+
+func (x *AckPolicy) GetDeadLetter() string {
+	if x != nil {
+		return x.DeadLetter
+	}
+	return ""
+}
+
+// Dismissed says that messages need not be shown any more: another device of
+// the recipient acknowledged them.
+type Dismissed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The address that they were sent to.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Output only. The ids of the messages.
+	Ids           []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dismissed) Reset() {
+	*x = Dismissed{}
+	mi := &file_trunkline_publish_v1_message_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dismissed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dismissed) ProtoMessage() {}
+
+func (x *Dismissed) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_message_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dismissed.ProtoReflect.Descriptor instead.
+func (*Dismissed) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_message_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Dismissed) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Dismissed) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// Receipt says what became of a message that asks for an ack.
+type Receipt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The address that it was sent to.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Output only. The id of the message.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Output only. What became of it as a whole.
+	State DeliveryState `protobuf:"varint,3,opt,name=state,proto3,enum=trunkline.publish.v1.DeliveryState" json:"state,omitempty"`
+	// Output only. Whose ack is enough.
+	Scope AckScope `protobuf:"varint,4,opt,name=scope,proto3,enum=trunkline.publish.v1.AckScope" json:"scope,omitempty"`
+	// Output only. When it was accepted.
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// Output only. Until when an ack keeps it from counting as stored.
+	AckDeadline *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ack_deadline,json=ackDeadline,proto3" json:"ack_deadline,omitempty"`
+	// Output only. Until when it is kept.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Output only. When it came to a state that does not change any more.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Output only. Why it expired: "ttl", "collapsed" or "dead_letter".
+	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Output only. How often it was handed out.
+	Deliveries uint32 `protobuf:"varint,10,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
+	// Output only. The devices (client ids) that were given it, ordered by client; the first 100.
+	Recipients []*RecipientReceipt `protobuf:"bytes,11,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	// Output only. How many devices were given it.
+	SentCount uint32 `protobuf:"varint,12,opt,name=sent_count,json=sentCount,proto3" json:"sent_count,omitempty"`
+	// Output only. How many devices acknowledged it.
+	AckedCount    uint32 `protobuf:"varint,13,opt,name=acked_count,json=ackedCount,proto3" json:"acked_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Receipt) Reset() {
+	*x = Receipt{}
+	mi := &file_trunkline_publish_v1_message_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Receipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Receipt) ProtoMessage() {}
+
+func (x *Receipt) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_message_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
+func (*Receipt) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_message_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Receipt) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Receipt) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Receipt) GetState() DeliveryState {
+	if x != nil {
+		return x.State
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *Receipt) GetScope() AckScope {
+	if x != nil {
+		return x.Scope
+	}
+	return AckScope_ACK_SCOPE_UNSPECIFIED
+}
+
+func (x *Receipt) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
+}
+
+func (x *Receipt) GetAckDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AckDeadline
+	}
+	return nil
+}
+
+func (x *Receipt) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Receipt) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *Receipt) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Receipt) GetDeliveries() uint32 {
+	if x != nil {
+		return x.Deliveries
+	}
+	return 0
+}
+
+func (x *Receipt) GetRecipients() []*RecipientReceipt {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *Receipt) GetSentCount() uint32 {
+	if x != nil {
+		return x.SentCount
+	}
+	return 0
+}
+
+func (x *Receipt) GetAckedCount() uint32 {
+	if x != nil {
+		return x.AckedCount
+	}
+	return 0
+}
+
+// RecipientReceipt is what became of a message on one device.
+type RecipientReceipt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The client id of the device.
+	Client string `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	// Output only. SENT, ACKED, STORED, EXPIRED or DENIED.
+	State DeliveryState `protobuf:"varint,2,opt,name=state,proto3,enum=trunkline.publish.v1.DeliveryState" json:"state,omitempty"`
+	// Output only. When it was first written to a connection of the device.
+	SentTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=sent_time,json=sentTime,proto3" json:"sent_time,omitempty"`
+	// Output only. When the device acknowledged it.
+	AckTime       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=ack_time,json=ackTime,proto3" json:"ack_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecipientReceipt) Reset() {
+	*x = RecipientReceipt{}
+	mi := &file_trunkline_publish_v1_message_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecipientReceipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecipientReceipt) ProtoMessage() {}
+
+func (x *RecipientReceipt) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_message_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecipientReceipt.ProtoReflect.Descriptor instead.
+func (*RecipientReceipt) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_message_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RecipientReceipt) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *RecipientReceipt) GetState() DeliveryState {
+	if x != nil {
+		return x.State
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *RecipientReceipt) GetSentTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SentTime
+	}
+	return nil
+}
+
+func (x *RecipientReceipt) GetAckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AckTime
+	}
+	return nil
+}
+
 var File_trunkline_publish_v1_message_proto protoreflect.FileDescriptor
 
 const file_trunkline_publish_v1_message_proto_rawDesc = "" +
@@ -607,10 +998,45 @@ const file_trunkline_publish_v1_message_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x122\n" +
 	"\x04from\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x04from\x12.\n" +
 	"\x02to\x18\x03 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x02to\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"v\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x90\x02\n" +
 	"\tAckPolicy\x124\n" +
 	"\x05scope\x18\x01 \x01(\x0e2\x1e.trunkline.publish.v1.AckScopeR\x05scope\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout*r\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12-\n" +
+	"\x04keep\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04keep\x12!\n" +
+	"\fcollapse_key\x18\x04 \x01(\tR\vcollapseKey\x12%\n" +
+	"\x0emax_deliveries\x18\x05 \x01(\rR\rmaxDeliveries\x12\x1f\n" +
+	"\vdead_letter\x18\x06 \x01(\tR\n" +
+	"deadLetter\"7\n" +
+	"\tDismissed\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\"\xd6\x04\n" +
+	"\aReceipt\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x129\n" +
+	"\x05state\x18\x03 \x01(\x0e2#.trunkline.publish.v1.DeliveryStateR\x05state\x124\n" +
+	"\x05scope\x18\x04 \x01(\x0e2\x1e.trunkline.publish.v1.AckScopeR\x05scope\x12=\n" +
+	"\fpublish_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12=\n" +
+	"\fack_deadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vackDeadline\x12;\n" +
+	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x125\n" +
+	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x1e\n" +
+	"\n" +
+	"deliveries\x18\n" +
+	" \x01(\rR\n" +
+	"deliveries\x12F\n" +
+	"\n" +
+	"recipients\x18\v \x03(\v2&.trunkline.publish.v1.RecipientReceiptR\n" +
+	"recipients\x12\x1d\n" +
+	"\n" +
+	"sent_count\x18\f \x01(\rR\tsentCount\x12\x1f\n" +
+	"\vacked_count\x18\r \x01(\rR\n" +
+	"ackedCount\"\xd5\x01\n" +
+	"\x10RecipientReceipt\x12\x16\n" +
+	"\x06client\x18\x01 \x01(\tR\x06client\x129\n" +
+	"\x05state\x18\x02 \x01(\x0e2#.trunkline.publish.v1.DeliveryStateR\x05state\x127\n" +
+	"\tsent_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bsentTime\x125\n" +
+	"\back_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aackTime*r\n" +
 	"\vContentType\x12\x1c\n" +
 	"\x18CONTENT_TYPE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11CONTENT_TYPE_JSON\x10\x01\x12\x15\n" +
@@ -626,7 +1052,15 @@ const file_trunkline_publish_v1_message_proto_rawDesc = "" +
 	"\bAckScope\x12\x19\n" +
 	"\x15ACK_SCOPE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ACK_SCOPE_ANY_DEVICE\x10\x01\x12\x19\n" +
-	"\x15ACK_SCOPE_EACH_DEVICE\x10\x02B\xe0\x01\n" +
+	"\x15ACK_SCOPE_EACH_DEVICE\x10\x02*\xd0\x01\n" +
+	"\rDeliveryState\x12\x1e\n" +
+	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DELIVERY_STATE_PENDING\x10\x01\x12\x17\n" +
+	"\x13DELIVERY_STATE_SENT\x10\x02\x12\x18\n" +
+	"\x14DELIVERY_STATE_ACKED\x10\x03\x12\x19\n" +
+	"\x15DELIVERY_STATE_STORED\x10\x04\x12\x1a\n" +
+	"\x16DELIVERY_STATE_EXPIRED\x10\x05\x12\x19\n" +
+	"\x15DELIVERY_STATE_DENIED\x10\x06B\xe0\x01\n" +
 	"\x18com.trunkline.publish.v1B\fMessageProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
 
 var (
@@ -641,37 +1075,52 @@ func file_trunkline_publish_v1_message_proto_rawDescGZIP() []byte {
 	return file_trunkline_publish_v1_message_proto_rawDescData
 }
 
-var file_trunkline_publish_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_trunkline_publish_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_trunkline_publish_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_trunkline_publish_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_trunkline_publish_v1_message_proto_goTypes = []any{
 	(ContentType)(0),              // 0: trunkline.publish.v1.ContentType
 	(Durability)(0),               // 1: trunkline.publish.v1.Durability
 	(AckScope)(0),                 // 2: trunkline.publish.v1.AckScope
-	(*Position)(nil),              // 3: trunkline.publish.v1.Position
-	(*Sender)(nil),                // 4: trunkline.publish.v1.Sender
-	(*Message)(nil),               // 5: trunkline.publish.v1.Message
-	(*Gap)(nil),                   // 6: trunkline.publish.v1.Gap
-	(*AckPolicy)(nil),             // 7: trunkline.publish.v1.AckPolicy
-	nil,                           // 8: trunkline.publish.v1.Message.AttributesEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(DeliveryState)(0),            // 3: trunkline.publish.v1.DeliveryState
+	(*Position)(nil),              // 4: trunkline.publish.v1.Position
+	(*Sender)(nil),                // 5: trunkline.publish.v1.Sender
+	(*Message)(nil),               // 6: trunkline.publish.v1.Message
+	(*Gap)(nil),                   // 7: trunkline.publish.v1.Gap
+	(*AckPolicy)(nil),             // 8: trunkline.publish.v1.AckPolicy
+	(*Dismissed)(nil),             // 9: trunkline.publish.v1.Dismissed
+	(*Receipt)(nil),               // 10: trunkline.publish.v1.Receipt
+	(*RecipientReceipt)(nil),      // 11: trunkline.publish.v1.RecipientReceipt
+	nil,                           // 12: trunkline.publish.v1.Message.AttributesEntry
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_trunkline_publish_v1_message_proto_depIdxs = []int32{
-	4,  // 0: trunkline.publish.v1.Message.from:type_name -> trunkline.publish.v1.Sender
+	5,  // 0: trunkline.publish.v1.Message.from:type_name -> trunkline.publish.v1.Sender
 	0,  // 1: trunkline.publish.v1.Message.content_type:type_name -> trunkline.publish.v1.ContentType
-	8,  // 2: trunkline.publish.v1.Message.attributes:type_name -> trunkline.publish.v1.Message.AttributesEntry
-	9,  // 3: trunkline.publish.v1.Message.publish_time:type_name -> google.protobuf.Timestamp
-	9,  // 4: trunkline.publish.v1.Message.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 5: trunkline.publish.v1.Message.position:type_name -> trunkline.publish.v1.Position
-	3,  // 6: trunkline.publish.v1.Gap.from:type_name -> trunkline.publish.v1.Position
-	3,  // 7: trunkline.publish.v1.Gap.to:type_name -> trunkline.publish.v1.Position
+	12, // 2: trunkline.publish.v1.Message.attributes:type_name -> trunkline.publish.v1.Message.AttributesEntry
+	13, // 3: trunkline.publish.v1.Message.publish_time:type_name -> google.protobuf.Timestamp
+	13, // 4: trunkline.publish.v1.Message.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 5: trunkline.publish.v1.Message.position:type_name -> trunkline.publish.v1.Position
+	4,  // 6: trunkline.publish.v1.Gap.from:type_name -> trunkline.publish.v1.Position
+	4,  // 7: trunkline.publish.v1.Gap.to:type_name -> trunkline.publish.v1.Position
 	2,  // 8: trunkline.publish.v1.AckPolicy.scope:type_name -> trunkline.publish.v1.AckScope
-	10, // 9: trunkline.publish.v1.AckPolicy.timeout:type_name -> google.protobuf.Duration
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	14, // 9: trunkline.publish.v1.AckPolicy.timeout:type_name -> google.protobuf.Duration
+	14, // 10: trunkline.publish.v1.AckPolicy.keep:type_name -> google.protobuf.Duration
+	3,  // 11: trunkline.publish.v1.Receipt.state:type_name -> trunkline.publish.v1.DeliveryState
+	2,  // 12: trunkline.publish.v1.Receipt.scope:type_name -> trunkline.publish.v1.AckScope
+	13, // 13: trunkline.publish.v1.Receipt.publish_time:type_name -> google.protobuf.Timestamp
+	13, // 14: trunkline.publish.v1.Receipt.ack_deadline:type_name -> google.protobuf.Timestamp
+	13, // 15: trunkline.publish.v1.Receipt.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 16: trunkline.publish.v1.Receipt.end_time:type_name -> google.protobuf.Timestamp
+	11, // 17: trunkline.publish.v1.Receipt.recipients:type_name -> trunkline.publish.v1.RecipientReceipt
+	3,  // 18: trunkline.publish.v1.RecipientReceipt.state:type_name -> trunkline.publish.v1.DeliveryState
+	13, // 19: trunkline.publish.v1.RecipientReceipt.sent_time:type_name -> google.protobuf.Timestamp
+	13, // 20: trunkline.publish.v1.RecipientReceipt.ack_time:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_message_proto_init() }
@@ -684,8 +1133,8 @@ func file_trunkline_publish_v1_message_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_publish_v1_message_proto_rawDesc), len(file_trunkline_publish_v1_message_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   6,
+			NumEnums:      4,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -24,6 +24,208 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GetReceiptRequest names a message.
+type GetReceiptRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The address that it was sent to.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Required. The id of the message.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReceiptRequest) Reset() {
+	*x = GetReceiptRequest{}
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReceiptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReceiptRequest) ProtoMessage() {}
+
+func (x *GetReceiptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReceiptRequest.ProtoReflect.Descriptor instead.
+func (*GetReceiptRequest) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetReceiptRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GetReceiptRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetReceiptResponse is the receipt.
+type GetReceiptResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The receipt.
+	Receipt       *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReceiptResponse) Reset() {
+	*x = GetReceiptResponse{}
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReceiptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReceiptResponse) ProtoMessage() {}
+
+func (x *GetReceiptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReceiptResponse.ProtoReflect.Descriptor instead.
+func (*GetReceiptResponse) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetReceiptResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+// WatchReceiptsRequest names a message.
+type WatchReceiptsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The address that it was sent to.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Required. The id of the message.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchReceiptsRequest) Reset() {
+	*x = WatchReceiptsRequest{}
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchReceiptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchReceiptsRequest) ProtoMessage() {}
+
+func (x *WatchReceiptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchReceiptsRequest.ProtoReflect.Descriptor instead.
+func (*WatchReceiptsRequest) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WatchReceiptsRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *WatchReceiptsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// WatchReceiptsResponse is the receipt after a change.
+type WatchReceiptsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The receipt.
+	Receipt       *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchReceiptsResponse) Reset() {
+	*x = WatchReceiptsResponse{}
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchReceiptsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchReceiptsResponse) ProtoMessage() {}
+
+func (x *WatchReceiptsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchReceiptsResponse.ProtoReflect.Descriptor instead.
+func (*WatchReceiptsResponse) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchReceiptsResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 // PublishRequest is one message to send.
 type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -58,7 +260,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[0]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -70,7 +272,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[0]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -83,7 +285,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{0}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PublishRequest) GetTo() string {
@@ -189,7 +391,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[1]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +403,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[1]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +416,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{1}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PublishResponse) GetId() string {
@@ -263,7 +465,7 @@ type BatchPublishRequest struct {
 
 func (x *BatchPublishRequest) Reset() {
 	*x = BatchPublishRequest{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[2]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +477,7 @@ func (x *BatchPublishRequest) String() string {
 func (*BatchPublishRequest) ProtoMessage() {}
 
 func (x *BatchPublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[2]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +490,7 @@ func (x *BatchPublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchPublishRequest.ProtoReflect.Descriptor instead.
 func (*BatchPublishRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{2}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BatchPublishRequest) GetRequests() []*PublishRequest {
@@ -311,7 +513,7 @@ type BatchPublishResponse struct {
 
 func (x *BatchPublishResponse) Reset() {
 	*x = BatchPublishResponse{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[3]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +525,7 @@ func (x *BatchPublishResponse) String() string {
 func (*BatchPublishResponse) ProtoMessage() {}
 
 func (x *BatchPublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[3]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +538,7 @@ func (x *BatchPublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchPublishResponse.ProtoReflect.Descriptor instead.
 func (*BatchPublishResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{3}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BatchPublishResponse) GetResults() []*PublishResult {
@@ -369,7 +571,7 @@ type PublishResult struct {
 
 func (x *PublishResult) Reset() {
 	*x = PublishResult{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[4]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +583,7 @@ func (x *PublishResult) String() string {
 func (*PublishResult) ProtoMessage() {}
 
 func (x *PublishResult) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[4]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +596,7 @@ func (x *PublishResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResult.ProtoReflect.Descriptor instead.
 func (*PublishResult) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{4}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PublishResult) GetOutcome() isPublishResult_Outcome {
@@ -453,7 +655,7 @@ type PublishStreamRequest struct {
 
 func (x *PublishStreamRequest) Reset() {
 	*x = PublishStreamRequest{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[5]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +667,7 @@ func (x *PublishStreamRequest) String() string {
 func (*PublishStreamRequest) ProtoMessage() {}
 
 func (x *PublishStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[5]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +680,7 @@ func (x *PublishStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishStreamRequest.ProtoReflect.Descriptor instead.
 func (*PublishStreamRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{5}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PublishStreamRequest) GetSequence() uint64 {
@@ -508,7 +710,7 @@ type PublishStreamResponse struct {
 
 func (x *PublishStreamResponse) Reset() {
 	*x = PublishStreamResponse{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[6]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +722,7 @@ func (x *PublishStreamResponse) String() string {
 func (*PublishStreamResponse) ProtoMessage() {}
 
 func (x *PublishStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[6]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +735,7 @@ func (x *PublishStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishStreamResponse.ProtoReflect.Descriptor instead.
 func (*PublishStreamResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{6}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PublishStreamResponse) GetResults() []*PublishStreamResult {
@@ -563,7 +765,7 @@ type PublishStreamResult struct {
 
 func (x *PublishStreamResult) Reset() {
 	*x = PublishStreamResult{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[7]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +777,7 @@ func (x *PublishStreamResult) String() string {
 func (*PublishStreamResult) ProtoMessage() {}
 
 func (x *PublishStreamResult) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[7]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +790,7 @@ func (x *PublishStreamResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishStreamResult.ProtoReflect.Descriptor instead.
 func (*PublishStreamResult) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{7}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PublishStreamResult) GetSequence() uint64 {
@@ -620,7 +822,7 @@ type ConsumeRequest struct {
 
 func (x *ConsumeRequest) Reset() {
 	*x = ConsumeRequest{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[8]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +834,7 @@ func (x *ConsumeRequest) String() string {
 func (*ConsumeRequest) ProtoMessage() {}
 
 func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[8]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +847,7 @@ func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeRequest.ProtoReflect.Descriptor instead.
 func (*ConsumeRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{8}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ConsumeRequest) GetAddress() string {
@@ -680,6 +882,7 @@ type ConsumeResponse struct {
 	//	*ConsumeResponse_Message
 	//	*ConsumeResponse_Gap
 	//	*ConsumeResponse_Heartbeat
+	//	*ConsumeResponse_Dismissed
 	Event         isConsumeResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -687,7 +890,7 @@ type ConsumeResponse struct {
 
 func (x *ConsumeResponse) Reset() {
 	*x = ConsumeResponse{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[9]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +902,7 @@ func (x *ConsumeResponse) String() string {
 func (*ConsumeResponse) ProtoMessage() {}
 
 func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[9]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +915,7 @@ func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeResponse.ProtoReflect.Descriptor instead.
 func (*ConsumeResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{9}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ConsumeResponse) GetEvent() isConsumeResponse_Event {
@@ -758,6 +961,15 @@ func (x *ConsumeResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *ConsumeResponse) GetDismissed() *Dismissed {
+	if x != nil {
+		if x, ok := x.Event.(*ConsumeResponse_Dismissed); ok {
+			return x.Dismissed
+		}
+	}
+	return nil
+}
+
 type isConsumeResponse_Event interface {
 	isConsumeResponse_Event()
 }
@@ -782,6 +994,11 @@ type ConsumeResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ConsumeResponse_Dismissed struct {
+	// A device acknowledged messages of the address.
+	Dismissed *Dismissed `protobuf:"bytes,5,opt,name=dismissed,proto3,oneof"`
+}
+
 func (*ConsumeResponse_Subscribed) isConsumeResponse_Event() {}
 
 func (*ConsumeResponse_Message) isConsumeResponse_Event() {}
@@ -789,6 +1006,8 @@ func (*ConsumeResponse_Message) isConsumeResponse_Event() {}
 func (*ConsumeResponse_Gap) isConsumeResponse_Event() {}
 
 func (*ConsumeResponse_Heartbeat) isConsumeResponse_Event() {}
+
+func (*ConsumeResponse_Dismissed) isConsumeResponse_Event() {}
 
 // Subscribed says that an address is followed.
 type Subscribed struct {
@@ -806,7 +1025,7 @@ type Subscribed struct {
 
 func (x *Subscribed) Reset() {
 	*x = Subscribed{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[10]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +1037,7 @@ func (x *Subscribed) String() string {
 func (*Subscribed) ProtoMessage() {}
 
 func (x *Subscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[10]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +1050,7 @@ func (x *Subscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribed.ProtoReflect.Descriptor instead.
 func (*Subscribed) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{10}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Subscribed) GetAddress() string {
@@ -866,7 +1085,7 @@ type Unsubscribed struct {
 
 func (x *Unsubscribed) Reset() {
 	*x = Unsubscribed{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[11]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +1097,7 @@ func (x *Unsubscribed) String() string {
 func (*Unsubscribed) ProtoMessage() {}
 
 func (x *Unsubscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[11]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1110,7 @@ func (x *Unsubscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribed.ProtoReflect.Descriptor instead.
 func (*Unsubscribed) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{11}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Unsubscribed) GetAddress() string {
@@ -910,7 +1129,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[12]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1141,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[12]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1154,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{12}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{16}
 }
 
 // SubscribeRequest is one command of a subscribe stream.
@@ -949,6 +1168,7 @@ type SubscribeRequest struct {
 	//
 	//	*SubscribeRequest_Subscribe
 	//	*SubscribeRequest_Unsubscribe
+	//	*SubscribeRequest_Ack
 	Command       isSubscribeRequest_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -956,7 +1176,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1188,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1201,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{13}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubscribeRequest) GetSequence() uint64 {
@@ -1016,6 +1236,15 @@ func (x *SubscribeRequest) GetUnsubscribe() *UnsubscribeCommand {
 	return nil
 }
 
+func (x *SubscribeRequest) GetAck() *AckMessagesRequest {
+	if x != nil {
+		if x, ok := x.Command.(*SubscribeRequest_Ack); ok {
+			return x.Ack
+		}
+	}
+	return nil
+}
+
 type isSubscribeRequest_Command interface {
 	isSubscribeRequest_Command()
 }
@@ -1030,9 +1259,16 @@ type SubscribeRequest_Unsubscribe struct {
 	Unsubscribe *UnsubscribeCommand `protobuf:"bytes,3,opt,name=unsubscribe,proto3,oneof"`
 }
 
+type SubscribeRequest_Ack struct {
+	// Acknowledge messages.
+	Ack *AckMessagesRequest `protobuf:"bytes,4,opt,name=ack,proto3,oneof"`
+}
+
 func (*SubscribeRequest_Subscribe) isSubscribeRequest_Command() {}
 
 func (*SubscribeRequest_Unsubscribe) isSubscribeRequest_Command() {}
+
+func (*SubscribeRequest_Ack) isSubscribeRequest_Command() {}
 
 // UnsubscribeCommand names an address to leave.
 type UnsubscribeCommand struct {
@@ -1045,7 +1281,7 @@ type UnsubscribeCommand struct {
 
 func (x *UnsubscribeCommand) Reset() {
 	*x = UnsubscribeCommand{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1293,7 @@ func (x *UnsubscribeCommand) String() string {
 func (*UnsubscribeCommand) ProtoMessage() {}
 
 func (x *UnsubscribeCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1306,7 @@ func (x *UnsubscribeCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsubscribeCommand.ProtoReflect.Descriptor instead.
 func (*UnsubscribeCommand) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{14}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UnsubscribeCommand) GetAddress() string {
@@ -1095,6 +1331,8 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_Gap
 	//	*SubscribeResponse_Error
 	//	*SubscribeResponse_Heartbeat
+	//	*SubscribeResponse_Acked
+	//	*SubscribeResponse_Dismissed
 	Event         isSubscribeResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1102,7 +1340,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1352,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1365,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{15}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubscribeResponse) GetSequence() uint64 {
@@ -1198,6 +1436,24 @@ func (x *SubscribeResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *SubscribeResponse) GetAcked() *AckMessagesResponse {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_Acked); ok {
+			return x.Acked
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetDismissed() *Dismissed {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_Dismissed); ok {
+			return x.Dismissed
+		}
+	}
+	return nil
+}
+
 type isSubscribeResponse_Event interface {
 	isSubscribeResponse_Event()
 }
@@ -1232,6 +1488,16 @@ type SubscribeResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,7,opt,name=heartbeat,proto3,oneof"`
 }
 
+type SubscribeResponse_Acked struct {
+	// Answers ack.
+	Acked *AckMessagesResponse `protobuf:"bytes,8,opt,name=acked,proto3,oneof"`
+}
+
+type SubscribeResponse_Dismissed struct {
+	// Another device acknowledged messages.
+	Dismissed *Dismissed `protobuf:"bytes,9,opt,name=dismissed,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Subscribed) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Unsubscribed) isSubscribeResponse_Event() {}
@@ -1244,11 +1510,25 @@ func (*SubscribeResponse_Error) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Heartbeat) isSubscribeResponse_Event() {}
 
+func (*SubscribeResponse_Acked) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_Dismissed) isSubscribeResponse_Event() {}
+
 var File_trunkline_publish_v1_publish_service_proto protoreflect.FileDescriptor
 
 const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\n" +
-	"*trunkline/publish/v1/publish_service.proto\x12\x14trunkline.publish.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a\"trunkline/publish/v1/message.proto\"\x82\x05\n" +
+	"*trunkline/publish/v1/publish_service.proto\x12\x14trunkline.publish.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a(trunkline/publish/v1/inbox_service.proto\x1a\"trunkline/publish/v1/message.proto\"=\n" +
+	"\x11GetReceiptRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"M\n" +
+	"\x12GetReceiptResponse\x127\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"@\n" +
+	"\x14WatchReceiptsRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"P\n" +
+	"\x15WatchReceiptsResponse\x127\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\x82\x05\n" +
 	"\x0ePublishRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12D\n" +
@@ -1301,14 +1581,15 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\x0eConsumeRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x124\n" +
 	"\x05after\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12%\n" +
-	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\"\x89\x02\n" +
+	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\"\xca\x02\n" +
 	"\x0fConsumeResponse\x12B\n" +
 	"\n" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
 	"subscribed\x129\n" +
 	"\amessage\x18\x02 \x01(\v2\x1d.trunkline.publish.v1.MessageH\x00R\amessage\x12-\n" +
 	"\x03gap\x18\x03 \x01(\v2\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12?\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeatB\a\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12?\n" +
+	"\tdismissed\x18\x05 \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\a\n" +
 	"\x05event\"\x80\x01\n" +
 	"\n" +
 	"Subscribed\x12\x18\n" +
@@ -1317,14 +1598,15 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\trecovered\x18\x03 \x01(\bR\trecovered\"(\n" +
 	"\fUnsubscribed\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"\v\n" +
-	"\tHeartbeat\"\xcd\x01\n" +
+	"\tHeartbeat\"\x8b\x02\n" +
 	"\x10SubscribeRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12D\n" +
 	"\tsubscribe\x18\x02 \x01(\v2$.trunkline.publish.v1.ConsumeRequestH\x00R\tsubscribe\x12L\n" +
-	"\vunsubscribe\x18\x03 \x01(\v2(.trunkline.publish.v1.UnsubscribeCommandH\x00R\vunsubscribeB\t\n" +
+	"\vunsubscribe\x18\x03 \x01(\v2(.trunkline.publish.v1.UnsubscribeCommandH\x00R\vunsubscribe\x12<\n" +
+	"\x03ack\x18\x04 \x01(\v2(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03ackB\t\n" +
 	"\acommand\".\n" +
 	"\x12UnsubscribeCommand\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\"\xa5\x03\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"\xa9\x04\n" +
 	"\x11SubscribeResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12B\n" +
 	"\n" +
@@ -1334,14 +1616,19 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\v2\x1d.trunkline.publish.v1.MessageH\x00R\amessage\x12-\n" +
 	"\x03gap\x18\x05 \x01(\v2\x19.trunkline.publish.v1.GapH\x00R\x03gap\x122\n" +
 	"\x05error\x18\x06 \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05error\x12?\n" +
-	"\theartbeat\x18\a \x01(\v2\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeatB\a\n" +
-	"\x05event2\xf9\x03\n" +
+	"\theartbeat\x18\a \x01(\v2\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12A\n" +
+	"\x05acked\x18\b \x01(\v2).trunkline.publish.v1.AckMessagesResponseH\x00R\x05acked\x12?\n" +
+	"\tdismissed\x18\t \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\a\n" +
+	"\x05event2\xc6\x05\n" +
 	"\x0ePublishService\x12V\n" +
 	"\aPublish\x12$.trunkline.publish.v1.PublishRequest\x1a%.trunkline.publish.v1.PublishResponse\x12e\n" +
 	"\fBatchPublish\x12).trunkline.publish.v1.BatchPublishRequest\x1a*.trunkline.publish.v1.BatchPublishResponse\x12l\n" +
 	"\rPublishStream\x12*.trunkline.publish.v1.PublishStreamRequest\x1a+.trunkline.publish.v1.PublishStreamResponse(\x010\x01\x12X\n" +
 	"\aConsume\x12$.trunkline.publish.v1.ConsumeRequest\x1a%.trunkline.publish.v1.ConsumeResponse0\x01\x12`\n" +
-	"\tSubscribe\x12&.trunkline.publish.v1.SubscribeRequest\x1a'.trunkline.publish.v1.SubscribeResponse(\x010\x01B\xe7\x01\n" +
+	"\tSubscribe\x12&.trunkline.publish.v1.SubscribeRequest\x1a'.trunkline.publish.v1.SubscribeResponse(\x010\x01\x12_\n" +
+	"\n" +
+	"GetReceipt\x12'.trunkline.publish.v1.GetReceiptRequest\x1a(.trunkline.publish.v1.GetReceiptResponse\x12j\n" +
+	"\rWatchReceipts\x12*.trunkline.publish.v1.WatchReceiptsRequest\x1a+.trunkline.publish.v1.WatchReceiptsResponse0\x01B\xe7\x01\n" +
 	"\x18com.trunkline.publish.v1B\x13PublishServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
 
 var (
@@ -1356,82 +1643,100 @@ func file_trunkline_publish_v1_publish_service_proto_rawDescGZIP() []byte {
 	return file_trunkline_publish_v1_publish_service_proto_rawDescData
 }
 
-var file_trunkline_publish_v1_publish_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_trunkline_publish_v1_publish_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_trunkline_publish_v1_publish_service_proto_goTypes = []any{
-	(*PublishRequest)(nil),        // 0: trunkline.publish.v1.PublishRequest
-	(*PublishResponse)(nil),       // 1: trunkline.publish.v1.PublishResponse
-	(*BatchPublishRequest)(nil),   // 2: trunkline.publish.v1.BatchPublishRequest
-	(*BatchPublishResponse)(nil),  // 3: trunkline.publish.v1.BatchPublishResponse
-	(*PublishResult)(nil),         // 4: trunkline.publish.v1.PublishResult
-	(*PublishStreamRequest)(nil),  // 5: trunkline.publish.v1.PublishStreamRequest
-	(*PublishStreamResponse)(nil), // 6: trunkline.publish.v1.PublishStreamResponse
-	(*PublishStreamResult)(nil),   // 7: trunkline.publish.v1.PublishStreamResult
-	(*ConsumeRequest)(nil),        // 8: trunkline.publish.v1.ConsumeRequest
-	(*ConsumeResponse)(nil),       // 9: trunkline.publish.v1.ConsumeResponse
-	(*Subscribed)(nil),            // 10: trunkline.publish.v1.Subscribed
-	(*Unsubscribed)(nil),          // 11: trunkline.publish.v1.Unsubscribed
-	(*Heartbeat)(nil),             // 12: trunkline.publish.v1.Heartbeat
-	(*SubscribeRequest)(nil),      // 13: trunkline.publish.v1.SubscribeRequest
-	(*UnsubscribeCommand)(nil),    // 14: trunkline.publish.v1.UnsubscribeCommand
-	(*SubscribeResponse)(nil),     // 15: trunkline.publish.v1.SubscribeResponse
-	nil,                           // 16: trunkline.publish.v1.PublishRequest.AttributesEntry
-	(ContentType)(0),              // 17: trunkline.publish.v1.ContentType
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
-	(*Sender)(nil),                // 19: trunkline.publish.v1.Sender
-	(*AckPolicy)(nil),             // 20: trunkline.publish.v1.AckPolicy
-	(Durability)(0),               // 21: trunkline.publish.v1.Durability
-	(*Position)(nil),              // 22: trunkline.publish.v1.Position
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*v1.Error)(nil),              // 24: trunkline.errors.v1.Error
-	(*Message)(nil),               // 25: trunkline.publish.v1.Message
-	(*Gap)(nil),                   // 26: trunkline.publish.v1.Gap
+	(*GetReceiptRequest)(nil),     // 0: trunkline.publish.v1.GetReceiptRequest
+	(*GetReceiptResponse)(nil),    // 1: trunkline.publish.v1.GetReceiptResponse
+	(*WatchReceiptsRequest)(nil),  // 2: trunkline.publish.v1.WatchReceiptsRequest
+	(*WatchReceiptsResponse)(nil), // 3: trunkline.publish.v1.WatchReceiptsResponse
+	(*PublishRequest)(nil),        // 4: trunkline.publish.v1.PublishRequest
+	(*PublishResponse)(nil),       // 5: trunkline.publish.v1.PublishResponse
+	(*BatchPublishRequest)(nil),   // 6: trunkline.publish.v1.BatchPublishRequest
+	(*BatchPublishResponse)(nil),  // 7: trunkline.publish.v1.BatchPublishResponse
+	(*PublishResult)(nil),         // 8: trunkline.publish.v1.PublishResult
+	(*PublishStreamRequest)(nil),  // 9: trunkline.publish.v1.PublishStreamRequest
+	(*PublishStreamResponse)(nil), // 10: trunkline.publish.v1.PublishStreamResponse
+	(*PublishStreamResult)(nil),   // 11: trunkline.publish.v1.PublishStreamResult
+	(*ConsumeRequest)(nil),        // 12: trunkline.publish.v1.ConsumeRequest
+	(*ConsumeResponse)(nil),       // 13: trunkline.publish.v1.ConsumeResponse
+	(*Subscribed)(nil),            // 14: trunkline.publish.v1.Subscribed
+	(*Unsubscribed)(nil),          // 15: trunkline.publish.v1.Unsubscribed
+	(*Heartbeat)(nil),             // 16: trunkline.publish.v1.Heartbeat
+	(*SubscribeRequest)(nil),      // 17: trunkline.publish.v1.SubscribeRequest
+	(*UnsubscribeCommand)(nil),    // 18: trunkline.publish.v1.UnsubscribeCommand
+	(*SubscribeResponse)(nil),     // 19: trunkline.publish.v1.SubscribeResponse
+	nil,                           // 20: trunkline.publish.v1.PublishRequest.AttributesEntry
+	(*Receipt)(nil),               // 21: trunkline.publish.v1.Receipt
+	(ContentType)(0),              // 22: trunkline.publish.v1.ContentType
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*Sender)(nil),                // 24: trunkline.publish.v1.Sender
+	(*AckPolicy)(nil),             // 25: trunkline.publish.v1.AckPolicy
+	(Durability)(0),               // 26: trunkline.publish.v1.Durability
+	(*Position)(nil),              // 27: trunkline.publish.v1.Position
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*v1.Error)(nil),              // 29: trunkline.errors.v1.Error
+	(*Message)(nil),               // 30: trunkline.publish.v1.Message
+	(*Gap)(nil),                   // 31: trunkline.publish.v1.Gap
+	(*Dismissed)(nil),             // 32: trunkline.publish.v1.Dismissed
+	(*AckMessagesRequest)(nil),    // 33: trunkline.publish.v1.AckMessagesRequest
+	(*AckMessagesResponse)(nil),   // 34: trunkline.publish.v1.AckMessagesResponse
 }
 var file_trunkline_publish_v1_publish_service_proto_depIdxs = []int32{
-	17, // 0: trunkline.publish.v1.PublishRequest.content_type:type_name -> trunkline.publish.v1.ContentType
-	16, // 1: trunkline.publish.v1.PublishRequest.attributes:type_name -> trunkline.publish.v1.PublishRequest.AttributesEntry
-	18, // 2: trunkline.publish.v1.PublishRequest.ttl:type_name -> google.protobuf.Duration
-	19, // 3: trunkline.publish.v1.PublishRequest.from:type_name -> trunkline.publish.v1.Sender
-	20, // 4: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
-	21, // 5: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
-	22, // 6: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
-	21, // 7: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
-	23, // 8: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
-	0,  // 9: trunkline.publish.v1.BatchPublishRequest.requests:type_name -> trunkline.publish.v1.PublishRequest
-	4,  // 10: trunkline.publish.v1.BatchPublishResponse.results:type_name -> trunkline.publish.v1.PublishResult
-	1,  // 11: trunkline.publish.v1.PublishResult.ok:type_name -> trunkline.publish.v1.PublishResponse
-	24, // 12: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
-	0,  // 13: trunkline.publish.v1.PublishStreamRequest.publish:type_name -> trunkline.publish.v1.PublishRequest
-	7,  // 14: trunkline.publish.v1.PublishStreamResponse.results:type_name -> trunkline.publish.v1.PublishStreamResult
-	4,  // 15: trunkline.publish.v1.PublishStreamResult.result:type_name -> trunkline.publish.v1.PublishResult
-	22, // 16: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
-	10, // 17: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	25, // 18: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
-	26, // 19: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	12, // 20: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	22, // 21: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
-	8,  // 22: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
-	14, // 23: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
-	10, // 24: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	11, // 25: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	25, // 26: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
-	26, // 27: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	24, // 28: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
-	12, // 29: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	0,  // 30: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
-	2,  // 31: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
-	5,  // 32: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
-	8,  // 33: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
-	13, // 34: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
-	1,  // 35: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
-	3,  // 36: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
-	6,  // 37: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
-	9,  // 38: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
-	15, // 39: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
-	35, // [35:40] is the sub-list for method output_type
-	30, // [30:35] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	21, // 0: trunkline.publish.v1.GetReceiptResponse.receipt:type_name -> trunkline.publish.v1.Receipt
+	21, // 1: trunkline.publish.v1.WatchReceiptsResponse.receipt:type_name -> trunkline.publish.v1.Receipt
+	22, // 2: trunkline.publish.v1.PublishRequest.content_type:type_name -> trunkline.publish.v1.ContentType
+	20, // 3: trunkline.publish.v1.PublishRequest.attributes:type_name -> trunkline.publish.v1.PublishRequest.AttributesEntry
+	23, // 4: trunkline.publish.v1.PublishRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 5: trunkline.publish.v1.PublishRequest.from:type_name -> trunkline.publish.v1.Sender
+	25, // 6: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
+	26, // 7: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
+	27, // 8: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
+	26, // 9: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
+	28, // 10: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
+	4,  // 11: trunkline.publish.v1.BatchPublishRequest.requests:type_name -> trunkline.publish.v1.PublishRequest
+	8,  // 12: trunkline.publish.v1.BatchPublishResponse.results:type_name -> trunkline.publish.v1.PublishResult
+	5,  // 13: trunkline.publish.v1.PublishResult.ok:type_name -> trunkline.publish.v1.PublishResponse
+	29, // 14: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
+	4,  // 15: trunkline.publish.v1.PublishStreamRequest.publish:type_name -> trunkline.publish.v1.PublishRequest
+	11, // 16: trunkline.publish.v1.PublishStreamResponse.results:type_name -> trunkline.publish.v1.PublishStreamResult
+	8,  // 17: trunkline.publish.v1.PublishStreamResult.result:type_name -> trunkline.publish.v1.PublishResult
+	27, // 18: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
+	14, // 19: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	30, // 20: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
+	31, // 21: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	16, // 22: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	32, // 23: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	27, // 24: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
+	12, // 25: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
+	18, // 26: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
+	33, // 27: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	14, // 28: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	15, // 29: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	30, // 30: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
+	31, // 31: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	29, // 32: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
+	16, // 33: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	34, // 34: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	32, // 35: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	4,  // 36: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
+	6,  // 37: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
+	9,  // 38: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
+	12, // 39: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
+	17, // 40: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
+	0,  // 41: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
+	2,  // 42: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
+	5,  // 43: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
+	7,  // 44: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
+	10, // 45: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
+	13, // 46: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
+	19, // 47: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
+	1,  // 48: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
+	3,  // 49: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
+	43, // [43:50] is the sub-list for method output_type
+	36, // [36:43] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_publish_service_proto_init() }
@@ -1439,28 +1744,33 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 	if File_trunkline_publish_v1_publish_service_proto != nil {
 		return
 	}
+	file_trunkline_publish_v1_inbox_service_proto_init()
 	file_trunkline_publish_v1_message_proto_init()
-	file_trunkline_publish_v1_publish_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_trunkline_publish_v1_publish_service_proto_msgTypes[8].OneofWrappers = []any{
 		(*PublishResult_Ok)(nil),
 		(*PublishResult_Error)(nil),
 	}
-	file_trunkline_publish_v1_publish_service_proto_msgTypes[9].OneofWrappers = []any{
+	file_trunkline_publish_v1_publish_service_proto_msgTypes[13].OneofWrappers = []any{
 		(*ConsumeResponse_Subscribed)(nil),
 		(*ConsumeResponse_Message)(nil),
 		(*ConsumeResponse_Gap)(nil),
 		(*ConsumeResponse_Heartbeat)(nil),
+		(*ConsumeResponse_Dismissed)(nil),
 	}
-	file_trunkline_publish_v1_publish_service_proto_msgTypes[13].OneofWrappers = []any{
+	file_trunkline_publish_v1_publish_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*SubscribeRequest_Subscribe)(nil),
 		(*SubscribeRequest_Unsubscribe)(nil),
+		(*SubscribeRequest_Ack)(nil),
 	}
-	file_trunkline_publish_v1_publish_service_proto_msgTypes[15].OneofWrappers = []any{
+	file_trunkline_publish_v1_publish_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*SubscribeResponse_Subscribed)(nil),
 		(*SubscribeResponse_Unsubscribed)(nil),
 		(*SubscribeResponse_Message)(nil),
 		(*SubscribeResponse_Gap)(nil),
 		(*SubscribeResponse_Error)(nil),
 		(*SubscribeResponse_Heartbeat)(nil),
+		(*SubscribeResponse_Acked)(nil),
+		(*SubscribeResponse_Dismissed)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1468,7 +1778,7 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_publish_v1_publish_service_proto_rawDesc), len(file_trunkline_publish_v1_publish_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

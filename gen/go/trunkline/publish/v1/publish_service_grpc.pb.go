@@ -24,6 +24,8 @@ const (
 	PublishService_PublishStream_FullMethodName = "/trunkline.publish.v1.PublishService/PublishStream"
 	PublishService_Consume_FullMethodName       = "/trunkline.publish.v1.PublishService/Consume"
 	PublishService_Subscribe_FullMethodName     = "/trunkline.publish.v1.PublishService/Subscribe"
+	PublishService_GetReceipt_FullMethodName    = "/trunkline.publish.v1.PublishService/GetReceipt"
+	PublishService_WatchReceipts_FullMethodName = "/trunkline.publish.v1.PublishService/WatchReceipts"
 )
 
 // PublishServiceClient is the client API for PublishService service.
@@ -55,6 +57,14 @@ type PublishServiceClient interface {
 	// Subscribe follows any number of addresses over one stream; addresses come
 	// and go by command. No REST route: browsers have the WebSocket for this.
 	Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error)
+	// GetReceipt says what became of a message that asked for an ack. A receipt is kept until 24 hours after
+	// the message was acknowledged or expired.
+	// REST: GET /v1/{address}/receipts/{id}, such as GET /v1/users/42/receipts/a1.
+	GetReceipt(ctx context.Context, in *GetReceiptRequest, opts ...grpc.CallOption) (*GetReceiptResponse, error)
+	// WatchReceipts sends the receipt of a message at once and then whenever it changes, until its state does
+	// not change any more.
+	// REST: GET /v1/{address}/receipts/{id}/stream as NDJSON, or as text/event-stream by Accept.
+	WatchReceipts(ctx context.Context, in *WatchReceiptsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchReceiptsResponse], error)
 }
 
 type publishServiceClient struct {
@@ -130,6 +140,35 @@ func (c *publishServiceClient) Subscribe(ctx context.Context, opts ...grpc.CallO
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PublishService_SubscribeClient = grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse]
 
+func (c *publishServiceClient) GetReceipt(ctx context.Context, in *GetReceiptRequest, opts ...grpc.CallOption) (*GetReceiptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReceiptResponse)
+	err := c.cc.Invoke(ctx, PublishService_GetReceipt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *publishServiceClient) WatchReceipts(ctx context.Context, in *WatchReceiptsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchReceiptsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PublishService_ServiceDesc.Streams[3], PublishService_WatchReceipts_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchReceiptsRequest, WatchReceiptsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PublishService_WatchReceiptsClient = grpc.ServerStreamingClient[WatchReceiptsResponse]
+
 // PublishServiceServer is the server API for PublishService service.
 // All implementations must embed UnimplementedPublishServiceServer
 // for forward compatibility.
@@ -159,6 +198,14 @@ type PublishServiceServer interface {
 	// Subscribe follows any number of addresses over one stream; addresses come
 	// and go by command. No REST route: browsers have the WebSocket for this.
 	Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error
+	// GetReceipt says what became of a message that asked for an ack. A receipt is kept until 24 hours after
+	// the message was acknowledged or expired.
+	// REST: GET /v1/{address}/receipts/{id}, such as GET /v1/users/42/receipts/a1.
+	GetReceipt(context.Context, *GetReceiptRequest) (*GetReceiptResponse, error)
+	// WatchReceipts sends the receipt of a message at once and then whenever it changes, until its state does
+	// not change any more.
+	// REST: GET /v1/{address}/receipts/{id}/stream as NDJSON, or as text/event-stream by Accept.
+	WatchReceipts(*WatchReceiptsRequest, grpc.ServerStreamingServer[WatchReceiptsResponse]) error
 	mustEmbedUnimplementedPublishServiceServer()
 }
 
@@ -183,6 +230,12 @@ func (UnimplementedPublishServiceServer) Consume(*ConsumeRequest, grpc.ServerStr
 }
 func (UnimplementedPublishServiceServer) Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
+}
+func (UnimplementedPublishServiceServer) GetReceipt(context.Context, *GetReceiptRequest) (*GetReceiptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReceipt not implemented")
+}
+func (UnimplementedPublishServiceServer) WatchReceipts(*WatchReceiptsRequest, grpc.ServerStreamingServer[WatchReceiptsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchReceipts not implemented")
 }
 func (UnimplementedPublishServiceServer) mustEmbedUnimplementedPublishServiceServer() {}
 func (UnimplementedPublishServiceServer) testEmbeddedByValue()                        {}
@@ -266,6 +319,35 @@ func _PublishService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PublishService_SubscribeServer = grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]
 
+func _PublishService_GetReceipt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReceiptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublishServiceServer).GetReceipt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublishService_GetReceipt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublishServiceServer).GetReceipt(ctx, req.(*GetReceiptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PublishService_WatchReceipts_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchReceiptsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PublishServiceServer).WatchReceipts(m, &grpc.GenericServerStream[WatchReceiptsRequest, WatchReceiptsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PublishService_WatchReceiptsServer = grpc.ServerStreamingServer[WatchReceiptsResponse]
+
 // PublishService_ServiceDesc is the grpc.ServiceDesc for PublishService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -280,6 +362,10 @@ var PublishService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchPublish",
 			Handler:    _PublishService_BatchPublish_Handler,
+		},
+		{
+			MethodName: "GetReceipt",
+			Handler:    _PublishService_GetReceipt_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
@@ -299,6 +385,11 @@ var PublishService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _PublishService_Subscribe_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchReceipts",
+			Handler:       _PublishService_WatchReceipts_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "trunkline/publish/v1/publish_service.proto",

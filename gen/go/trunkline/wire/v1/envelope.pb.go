@@ -49,7 +49,11 @@ type Envelope struct {
 	// A connection that must not have it.
 	ExcludeConnection string `protobuf:"bytes,10,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// The attributes.
-	Attributes    map[string]string `protobuf:"bytes,11,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Attributes map[string]string `protobuf:"bytes,11,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What it is: 0 a message, 1 a dismissal, 2 a presence event.
+	Kind uint32 `protobuf:"varint,12,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Whose ack is enough, as trunkline.publish.v1.AckScope; 0 for a message that asks for none.
+	AckScope      uint32 `protobuf:"varint,13,opt,name=ack_scope,json=ackScope,proto3" json:"ack_scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,11 +165,25 @@ func (x *Envelope) GetAttributes() map[string]string {
 	return nil
 }
 
+func (x *Envelope) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Envelope) GetAckScope() uint32 {
+	if x != nil {
+		return x.AckScope
+	}
+	return 0
+}
+
 var File_trunkline_wire_v1_envelope_proto protoreflect.FileDescriptor
 
 const file_trunkline_wire_v1_envelope_proto_rawDesc = "" +
 	"\n" +
-	" trunkline/wire/v1/envelope.proto\x12\x11trunkline.wire.v1\"\xdf\x03\n" +
+	" trunkline/wire/v1/envelope.proto\x12\x11trunkline.wire.v1\"\x90\x04\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12!\n" +
@@ -183,7 +201,9 @@ const file_trunkline_wire_v1_envelope_proto_rawDesc = "" +
 	" \x01(\tR\x11excludeConnection\x12K\n" +
 	"\n" +
 	"attributes\x18\v \x03(\v2+.trunkline.wire.v1.Envelope.AttributesEntryR\n" +
-	"attributes\x1a=\n" +
+	"attributes\x12\x12\n" +
+	"\x04kind\x18\f \x01(\rR\x04kind\x12\x1b\n" +
+	"\tack_scope\x18\r \x01(\rR\backScope\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\xcc\x01\n" +

@@ -14,11 +14,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from trunkline.errors.v1 import error_pb2 as trunkline_dot_errors_dot_v1_dot_error__pb2
 from trunkline.publish.v1 import channel_service_pb2 as trunkline_dot_publish_dot_v1_dot_channel__service__pb2
+from trunkline.publish.v1 import inbox_service_pb2 as trunkline_dot_publish_dot_v1_dot_inbox__service__pb2
 from trunkline.publish.v1 import message_pb2 as trunkline_dot_publish_dot_v1_dot_message__pb2
 from trunkline.publish.v1 import publish_service_pb2 as trunkline_dot_publish_dot_v1_dot_publish__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrunkline/edge/v1/frame.proto\x12\x11trunkline.edge.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a*trunkline/publish/v1/channel_service.proto\x1a\"trunkline/publish/v1/message.proto\x1a*trunkline/publish/v1/publish_service.proto\"\x9a\x04\n\x0b\x43lientFrame\x12\x0e\n\x02id\x18\x01 \x01(\rR\x02id\x12\x36\n\x07\x63onnect\x18\x02 \x01(\x0b\x32\x1a.trunkline.edge.v1.ConnectH\x00R\x07\x63onnect\x12<\n\tsubscribe\x18\x03 \x01(\x0b\x32\x1c.trunkline.edge.v1.SubscribeH\x00R\tsubscribe\x12\x42\n\x0bunsubscribe\x18\x04 \x01(\x0b\x32\x1e.trunkline.edge.v1.UnsubscribeH\x00R\x0bunsubscribe\x12@\n\x07publish\x18\x05 \x01(\x0b\x32$.trunkline.publish.v1.PublishRequestH\x00R\x07publish\x12\x45\n\x07history\x18\x06 \x01(\x0b\x32).trunkline.publish.v1.ListMessagesRequestH\x00R\x07history\x12\x46\n\x08presence\x18\x07 \x01(\x0b\x32(.trunkline.publish.v1.ListMembersRequestH\x00R\x08presence\x12\x36\n\x07refresh\x18\x08 \x01(\x0b\x32\x1a.trunkline.edge.v1.RefreshH\x00R\x07refresh\x12-\n\x04ping\x18\t \x01(\x0b\x32\x17.trunkline.edge.v1.PingH\x00R\x04pingB\t\n\x07\x63ommand\"\xd5\x05\n\x0bServerFrame\x12\x0e\n\x02id\x18\x01 \x01(\rR\x02id\x12\x39\n\x07message\x18\x02 \x01(\x0b\x32\x1d.trunkline.publish.v1.MessageH\x00R\x07message\x12<\n\tconnected\x18\x03 \x01(\x0b\x32\x1c.trunkline.edge.v1.ConnectedH\x00R\tconnected\x12\x42\n\nsubscribed\x18\x04 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12H\n\x0cunsubscribed\x18\x05 \x01(\x0b\x32\".trunkline.publish.v1.UnsubscribedH\x00R\x0cunsubscribed\x12\x45\n\tpublished\x18\x06 \x01(\x0b\x32%.trunkline.publish.v1.PublishResponseH\x00R\tpublished\x12\x46\n\x07history\x18\x07 \x01(\x0b\x32*.trunkline.publish.v1.ListMessagesResponseH\x00R\x07history\x12G\n\x08presence\x18\x08 \x01(\x0b\x32).trunkline.publish.v1.ListMembersResponseH\x00R\x08presence\x12<\n\trefreshed\x18\t \x01(\x0b\x32\x1c.trunkline.edge.v1.RefreshedH\x00R\trefreshed\x12-\n\x04pong\x18\n \x01(\x0b\x32\x17.trunkline.edge.v1.PongH\x00R\x04pong\x12-\n\x03gap\x18\x0b \x01(\x0b\x32\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12\x32\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rrorB\x07\n\x05\x65vent\"w\n\x07\x43onnect\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x42\n\rsubscriptions\x18\x02 \x03(\x0b\x32\x1c.trunkline.edge.v1.SubscribeR\rsubscriptions\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\"\x9f\x02\n\tConnected\x12\x1e\n\nconnection\x18\x01 \x01(\tR\nconnection\x12\x16\n\x06\x63lient\x18\x02 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x03 \x01(\tR\x04user\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12(\n\x10ping_interval_ms\x18\x05 \x01(\rR\x0epingIntervalMs\x12\x12\n\x04node\x18\x06 \x01(\tR\x04node\x12K\n\rsubscriptions\x18\x07 \x03(\x0b\x32%.trunkline.edge.v1.SubscriptionResultR\rsubscriptions\"\x97\x01\n\x12SubscriptionResult\x12\x42\n\nsubscribed\x18\x01 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rrorB\t\n\x07outcome\"\x82\x01\n\tSubscribe\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x34\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x05\x61\x66ter\x12%\n\x0e\x66rom_beginning\x18\x03 \x01(\x08R\rfromBeginning\"\'\n\x0bUnsubscribe\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\x1f\n\x07Refresh\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\"H\n\tRefreshed\x12;\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x06\n\x04Ping\"\x06\n\x04PongB\xc9\x01\n\x15\x63om.trunkline.edge.v1B\nFrameProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/edge/v1;edgev1\xa2\x02\x03TEX\xaa\x02\x11Trunkline.Edge.V1\xca\x02\x11Trunkline\\Edge\\V1\xe2\x02\x1dTrunkline\\Edge\\V1\\GPBMetadata\xea\x02\x13Trunkline::Edge::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrunkline/edge/v1/frame.proto\x12\x11trunkline.edge.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a*trunkline/publish/v1/channel_service.proto\x1a(trunkline/publish/v1/inbox_service.proto\x1a\"trunkline/publish/v1/message.proto\x1a*trunkline/publish/v1/publish_service.proto\"\xd8\x04\n\x0b\x43lientFrame\x12\x0e\n\x02id\x18\x01 \x01(\rR\x02id\x12\x36\n\x07\x63onnect\x18\x02 \x01(\x0b\x32\x1a.trunkline.edge.v1.ConnectH\x00R\x07\x63onnect\x12<\n\tsubscribe\x18\x03 \x01(\x0b\x32\x1c.trunkline.edge.v1.SubscribeH\x00R\tsubscribe\x12\x42\n\x0bunsubscribe\x18\x04 \x01(\x0b\x32\x1e.trunkline.edge.v1.UnsubscribeH\x00R\x0bunsubscribe\x12@\n\x07publish\x18\x05 \x01(\x0b\x32$.trunkline.publish.v1.PublishRequestH\x00R\x07publish\x12\x45\n\x07history\x18\x06 \x01(\x0b\x32).trunkline.publish.v1.ListMessagesRequestH\x00R\x07history\x12\x46\n\x08presence\x18\x07 \x01(\x0b\x32(.trunkline.publish.v1.ListMembersRequestH\x00R\x08presence\x12\x36\n\x07refresh\x18\x08 \x01(\x0b\x32\x1a.trunkline.edge.v1.RefreshH\x00R\x07refresh\x12-\n\x04ping\x18\t \x01(\x0b\x32\x17.trunkline.edge.v1.PingH\x00R\x04ping\x12<\n\x03\x61\x63k\x18\n \x01(\x0b\x32(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03\x61\x63kB\t\n\x07\x63ommand\"\xd9\x06\n\x0bServerFrame\x12\x0e\n\x02id\x18\x01 \x01(\rR\x02id\x12\x39\n\x07message\x18\x02 \x01(\x0b\x32\x1d.trunkline.publish.v1.MessageH\x00R\x07message\x12<\n\tconnected\x18\x03 \x01(\x0b\x32\x1c.trunkline.edge.v1.ConnectedH\x00R\tconnected\x12\x42\n\nsubscribed\x18\x04 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12H\n\x0cunsubscribed\x18\x05 \x01(\x0b\x32\".trunkline.publish.v1.UnsubscribedH\x00R\x0cunsubscribed\x12\x45\n\tpublished\x18\x06 \x01(\x0b\x32%.trunkline.publish.v1.PublishResponseH\x00R\tpublished\x12\x46\n\x07history\x18\x07 \x01(\x0b\x32*.trunkline.publish.v1.ListMessagesResponseH\x00R\x07history\x12G\n\x08presence\x18\x08 \x01(\x0b\x32).trunkline.publish.v1.ListMembersResponseH\x00R\x08presence\x12<\n\trefreshed\x18\t \x01(\x0b\x32\x1c.trunkline.edge.v1.RefreshedH\x00R\trefreshed\x12-\n\x04pong\x18\n \x01(\x0b\x32\x17.trunkline.edge.v1.PongH\x00R\x04pong\x12-\n\x03gap\x18\x0b \x01(\x0b\x32\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12\x32\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rror\x12\x41\n\x05\x61\x63ked\x18\r \x01(\x0b\x32).trunkline.publish.v1.AckMessagesResponseH\x00R\x05\x61\x63ked\x12?\n\tdismissed\x18\x0e \x01(\x0b\x32\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\x07\n\x05\x65vent\"w\n\x07\x43onnect\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x42\n\rsubscriptions\x18\x02 \x03(\x0b\x32\x1c.trunkline.edge.v1.SubscribeR\rsubscriptions\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\"\x9f\x02\n\tConnected\x12\x1e\n\nconnection\x18\x01 \x01(\tR\nconnection\x12\x16\n\x06\x63lient\x18\x02 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x03 \x01(\tR\x04user\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12(\n\x10ping_interval_ms\x18\x05 \x01(\rR\x0epingIntervalMs\x12\x12\n\x04node\x18\x06 \x01(\tR\x04node\x12K\n\rsubscriptions\x18\x07 \x03(\x0b\x32%.trunkline.edge.v1.SubscriptionResultR\rsubscriptions\"\x97\x01\n\x12SubscriptionResult\x12\x42\n\nsubscribed\x18\x01 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rrorB\t\n\x07outcome\"\x82\x01\n\tSubscribe\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x34\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x05\x61\x66ter\x12%\n\x0e\x66rom_beginning\x18\x03 \x01(\x08R\rfromBeginning\"\'\n\x0bUnsubscribe\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\x1f\n\x07Refresh\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\"H\n\tRefreshed\x12;\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x06\n\x04Ping\"\x06\n\x04PongB\xc9\x01\n\x15\x63om.trunkline.edge.v1B\nFrameProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/edge/v1;edgev1\xa2\x02\x03TEX\xaa\x02\x11Trunkline.Edge.V1\xca\x02\x11Trunkline\\Edge\\V1\xe2\x02\x1dTrunkline\\Edge\\V1\\GPBMetadata\xea\x02\x13Trunkline::Edge::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.edge.v1.frame_pb2', globals())
@@ -26,26 +27,26 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'\n\025com.trunkline.edge.v1B\nFrameProtoP\001Z>github.com/trunkline/trunkline/gen/go/trunkline/edge/v1;edgev1\242\002\003TEX\252\002\021Trunkline.Edge.V1\312\002\021Trunkline\\Edge\\V1\342\002\035Trunkline\\Edge\\V1\\GPBMetadata\352\002\023Trunkline::Edge::V1'
-  _CLIENTFRAME._serialized_start=243
-  _CLIENTFRAME._serialized_end=781
-  _SERVERFRAME._serialized_start=784
-  _SERVERFRAME._serialized_end=1509
-  _CONNECT._serialized_start=1511
-  _CONNECT._serialized_end=1630
-  _CONNECTED._serialized_start=1633
-  _CONNECTED._serialized_end=1920
-  _SUBSCRIPTIONRESULT._serialized_start=1923
-  _SUBSCRIPTIONRESULT._serialized_end=2074
-  _SUBSCRIBE._serialized_start=2077
-  _SUBSCRIBE._serialized_end=2207
-  _UNSUBSCRIBE._serialized_start=2209
-  _UNSUBSCRIBE._serialized_end=2248
-  _REFRESH._serialized_start=2250
-  _REFRESH._serialized_end=2281
-  _REFRESHED._serialized_start=2283
-  _REFRESHED._serialized_end=2355
-  _PING._serialized_start=2357
-  _PING._serialized_end=2363
-  _PONG._serialized_start=2365
-  _PONG._serialized_end=2371
+  _CLIENTFRAME._serialized_start=285
+  _CLIENTFRAME._serialized_end=885
+  _SERVERFRAME._serialized_start=888
+  _SERVERFRAME._serialized_end=1745
+  _CONNECT._serialized_start=1747
+  _CONNECT._serialized_end=1866
+  _CONNECTED._serialized_start=1869
+  _CONNECTED._serialized_end=2156
+  _SUBSCRIPTIONRESULT._serialized_start=2159
+  _SUBSCRIPTIONRESULT._serialized_end=2310
+  _SUBSCRIBE._serialized_start=2313
+  _SUBSCRIBE._serialized_end=2443
+  _UNSUBSCRIBE._serialized_start=2445
+  _UNSUBSCRIBE._serialized_end=2484
+  _REFRESH._serialized_start=2486
+  _REFRESH._serialized_end=2517
+  _REFRESHED._serialized_start=2519
+  _REFRESHED._serialized_end=2591
+  _PING._serialized_start=2593
+  _PING._serialized_end=2599
+  _PONG._serialized_start=2601
+  _PONG._serialized_end=2607
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from trunkline.errors.v1 import error_pb2 as _error_pb2
 from trunkline.publish.v1 import channel_service_pb2 as _channel_service_pb2
+from trunkline.publish.v1 import inbox_service_pb2 as _inbox_service_pb2
 from trunkline.publish.v1 import message_pb2 as _message_pb2
 from trunkline.publish.v1 import publish_service_pb2 as _publish_service_pb2
 from google.protobuf.internal import containers as _containers
@@ -11,7 +12,8 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientFrame(_message.Message):
-    __slots__ = ["connect", "history", "id", "ping", "presence", "publish", "refresh", "subscribe", "unsubscribe"]
+    __slots__ = ["ack", "connect", "history", "id", "ping", "presence", "publish", "refresh", "subscribe", "unsubscribe"]
+    ACK_FIELD_NUMBER: _ClassVar[int]
     CONNECT_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +23,7 @@ class ClientFrame(_message.Message):
     REFRESH_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
+    ack: _inbox_service_pb2.AckMessagesRequest
     connect: Connect
     history: _channel_service_pb2.ListMessagesRequest
     id: int
@@ -30,7 +33,7 @@ class ClientFrame(_message.Message):
     refresh: Refresh
     subscribe: Subscribe
     unsubscribe: Unsubscribe
-    def __init__(self, id: _Optional[int] = ..., connect: _Optional[_Union[Connect, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., publish: _Optional[_Union[_publish_service_pb2.PublishRequest, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesRequest, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersRequest, _Mapping]] = ..., refresh: _Optional[_Union[Refresh, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., connect: _Optional[_Union[Connect, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., publish: _Optional[_Union[_publish_service_pb2.PublishRequest, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesRequest, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersRequest, _Mapping]] = ..., refresh: _Optional[_Union[Refresh, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., ack: _Optional[_Union[_inbox_service_pb2.AckMessagesRequest, _Mapping]] = ...) -> None: ...
 
 class Connect(_message.Message):
     __slots__ = ["name", "subscriptions", "token"]
@@ -81,8 +84,10 @@ class Refreshed(_message.Message):
     def __init__(self, expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ["connected", "error", "gap", "history", "id", "message", "pong", "presence", "published", "refreshed", "subscribed", "unsubscribed"]
+    __slots__ = ["acked", "connected", "dismissed", "error", "gap", "history", "id", "message", "pong", "presence", "published", "refreshed", "subscribed", "unsubscribed"]
+    ACKED_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    DISMISSED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -94,7 +99,9 @@ class ServerFrame(_message.Message):
     REFRESHED_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
+    acked: _inbox_service_pb2.AckMessagesResponse
     connected: Connected
+    dismissed: _message_pb2.Dismissed
     error: _error_pb2.Error
     gap: _message_pb2.Gap
     history: _channel_service_pb2.ListMessagesResponse
@@ -106,7 +113,7 @@ class ServerFrame(_message.Message):
     refreshed: Refreshed
     subscribed: _publish_service_pb2.Subscribed
     unsubscribed: _publish_service_pb2.Unsubscribed
-    def __init__(self, id: _Optional[int] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., connected: _Optional[_Union[Connected, _Mapping]] = ..., subscribed: _Optional[_Union[_publish_service_pb2.Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[_publish_service_pb2.Unsubscribed, _Mapping]] = ..., published: _Optional[_Union[_publish_service_pb2.PublishResponse, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesResponse, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersResponse, _Mapping]] = ..., refreshed: _Optional[_Union[Refreshed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., connected: _Optional[_Union[Connected, _Mapping]] = ..., subscribed: _Optional[_Union[_publish_service_pb2.Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[_publish_service_pb2.Unsubscribed, _Mapping]] = ..., published: _Optional[_Union[_publish_service_pb2.PublishResponse, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesResponse, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersResponse, _Mapping]] = ..., refreshed: _Optional[_Union[Refreshed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ...) -> None: ...
 
 class Subscribe(_message.Message):
     __slots__ = ["address", "after", "from_beginning"]

@@ -1,6 +1,7 @@
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from trunkline.errors.v1 import error_pb2 as _error_pb2
+from trunkline.publish.v1 import inbox_service_pb2 as _inbox_service_pb2
 from trunkline.publish.v1 import message_pb2 as _message_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -34,16 +35,32 @@ class ConsumeRequest(_message.Message):
     def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ...) -> None: ...
 
 class ConsumeResponse(_message.Message):
-    __slots__ = ["gap", "heartbeat", "message", "subscribed"]
+    __slots__ = ["dismissed", "gap", "heartbeat", "message", "subscribed"]
+    DISMISSED_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
+    dismissed: _message_pb2.Dismissed
     gap: _message_pb2.Gap
     heartbeat: Heartbeat
     message: _message_pb2.Message
     subscribed: Subscribed
-    def __init__(self, subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    def __init__(self, subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ...) -> None: ...
+
+class GetReceiptRequest(_message.Message):
+    __slots__ = ["address", "id"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    id: str
+    def __init__(self, address: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class GetReceiptResponse(_message.Message):
+    __slots__ = ["receipt"]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    receipt: _message_pb2.Receipt
+    def __init__(self, receipt: _Optional[_Union[_message_pb2.Receipt, _Mapping]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = []
@@ -130,17 +147,21 @@ class PublishStreamResult(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., result: _Optional[_Union[PublishResult, _Mapping]] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ["sequence", "subscribe", "unsubscribe"]
+    __slots__ = ["ack", "sequence", "subscribe", "unsubscribe"]
+    ACK_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
+    ack: _inbox_service_pb2.AckMessagesRequest
     sequence: int
     subscribe: ConsumeRequest
     unsubscribe: UnsubscribeCommand
-    def __init__(self, sequence: _Optional[int] = ..., subscribe: _Optional[_Union[ConsumeRequest, _Mapping]] = ..., unsubscribe: _Optional[_Union[UnsubscribeCommand, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., subscribe: _Optional[_Union[ConsumeRequest, _Mapping]] = ..., unsubscribe: _Optional[_Union[UnsubscribeCommand, _Mapping]] = ..., ack: _Optional[_Union[_inbox_service_pb2.AckMessagesRequest, _Mapping]] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
-    __slots__ = ["error", "gap", "heartbeat", "message", "sequence", "subscribed", "unsubscribed"]
+    __slots__ = ["acked", "dismissed", "error", "gap", "heartbeat", "message", "sequence", "subscribed", "unsubscribed"]
+    ACKED_FIELD_NUMBER: _ClassVar[int]
+    DISMISSED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +169,8 @@ class SubscribeResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
+    acked: _inbox_service_pb2.AckMessagesResponse
+    dismissed: _message_pb2.Dismissed
     error: _error_pb2.Error
     gap: _message_pb2.Gap
     heartbeat: Heartbeat
@@ -155,7 +178,7 @@ class SubscribeResponse(_message.Message):
     sequence: int
     subscribed: Subscribed
     unsubscribed: Unsubscribed
-    def __init__(self, sequence: _Optional[int] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[Unsubscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[Unsubscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ...) -> None: ...
 
 class Subscribed(_message.Message):
     __slots__ = ["address", "position", "recovered"]
@@ -178,3 +201,17 @@ class Unsubscribed(_message.Message):
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     address: str
     def __init__(self, address: _Optional[str] = ...) -> None: ...
+
+class WatchReceiptsRequest(_message.Message):
+    __slots__ = ["address", "id"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    id: str
+    def __init__(self, address: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class WatchReceiptsResponse(_message.Message):
+    __slots__ = ["receipt"]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    receipt: _message_pb2.Receipt
+    def __init__(self, receipt: _Optional[_Union[_message_pb2.Receipt, _Mapping]] = ...) -> None: ...

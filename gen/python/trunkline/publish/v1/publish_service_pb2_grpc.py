@@ -43,6 +43,16 @@ class PublishServiceStub(object):
                 request_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.SubscribeRequest.SerializeToString,
                 response_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.SubscribeResponse.FromString,
                 )
+        self.GetReceipt = channel.unary_unary(
+                '/trunkline.publish.v1.PublishService/GetReceipt',
+                request_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.GetReceiptRequest.SerializeToString,
+                response_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.GetReceiptResponse.FromString,
+                )
+        self.WatchReceipts = channel.unary_stream(
+                '/trunkline.publish.v1.PublishService/WatchReceipts',
+                request_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.WatchReceiptsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.WatchReceiptsResponse.FromString,
+                )
 
 
 class PublishServiceServicer(object):
@@ -97,6 +107,24 @@ class PublishServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReceipt(self, request, context):
+        """GetReceipt says what became of a message that asked for an ack. A receipt is kept until 24 hours after
+        the message was acknowledged or expired.
+        REST: GET /v1/{address}/receipts/{id}, such as GET /v1/users/42/receipts/a1.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchReceipts(self, request, context):
+        """WatchReceipts sends the receipt of a message at once and then whenever it changes, until its state does
+        not change any more.
+        REST: GET /v1/{address}/receipts/{id}/stream as NDJSON, or as text/event-stream by Accept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PublishServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,6 +152,16 @@ def add_PublishServiceServicer_to_server(servicer, server):
                     servicer.Subscribe,
                     request_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.SubscribeRequest.FromString,
                     response_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.SubscribeResponse.SerializeToString,
+            ),
+            'GetReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceipt,
+                    request_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.GetReceiptRequest.FromString,
+                    response_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'WatchReceipts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchReceipts,
+                    request_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.WatchReceiptsRequest.FromString,
+                    response_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.WatchReceiptsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -221,5 +259,39 @@ class PublishService(object):
         return grpc.experimental.stream_stream(request_iterator, target, '/trunkline.publish.v1.PublishService/Subscribe',
             trunkline_dot_publish_dot_v1_dot_publish__service__pb2.SubscribeRequest.SerializeToString,
             trunkline_dot_publish_dot_v1_dot_publish__service__pb2.SubscribeResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/trunkline.publish.v1.PublishService/GetReceipt',
+            trunkline_dot_publish_dot_v1_dot_publish__service__pb2.GetReceiptRequest.SerializeToString,
+            trunkline_dot_publish_dot_v1_dot_publish__service__pb2.GetReceiptResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def WatchReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/trunkline.publish.v1.PublishService/WatchReceipts',
+            trunkline_dot_publish_dot_v1_dot_publish__service__pb2.WatchReceiptsRequest.SerializeToString,
+            trunkline_dot_publish_dot_v1_dot_publish__service__pb2.WatchReceiptsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

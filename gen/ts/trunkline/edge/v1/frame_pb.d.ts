@@ -10,7 +10,8 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { PublishRequest, PublishResponse, Subscribed, Unsubscribed } from "../../publish/v1/publish_service_pb.js";
 import type { ListMembersRequest, ListMembersResponse, ListMessagesRequest, ListMessagesResponse } from "../../publish/v1/channel_service_pb.js";
-import type { Gap, Message as Message$1, Position } from "../../publish/v1/message_pb.js";
+import type { AckMessagesRequest, AckMessagesResponse } from "../../publish/v1/inbox_service_pb.js";
+import type { Dismissed, Gap, Message as Message$1, Position } from "../../publish/v1/message_pb.js";
 import type { Error } from "../../errors/v1/error_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -101,6 +102,14 @@ export declare type ClientFrame = Message<"trunkline.edge.v1.ClientFrame"> & {
      */
     value: Ping;
     case: "ping";
+  } | {
+    /**
+     * Acknowledge messages; answered only when the command has an id.
+     *
+     * @generated from field: trunkline.publish.v1.AckMessagesRequest ack = 10;
+     */
+    value: AckMessagesRequest;
+    case: "ack";
   } | { case: undefined; value?: undefined };
 };
 
@@ -216,6 +225,22 @@ export declare type ServerFrame = Message<"trunkline.edge.v1.ServerFrame"> & {
      */
     value: Error;
     case: "error";
+  } | {
+    /**
+     * Answers ack.
+     *
+     * @generated from field: trunkline.publish.v1.AckMessagesResponse acked = 13;
+     */
+    value: AckMessagesResponse;
+    case: "acked";
+  } | {
+    /**
+     * Another device acknowledged messages.
+     *
+     * @generated from field: trunkline.publish.v1.Dismissed dismissed = 14;
+     */
+    value: Dismissed;
+    case: "dismissed";
   } | { case: undefined; value?: undefined };
 };
 

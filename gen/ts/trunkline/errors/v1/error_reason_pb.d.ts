@@ -204,6 +204,14 @@ export enum ErrorReason {
   CHANNEL_EXISTS = 29,
 
   /**
+   * There is no such message in this inbox, and no receipt of it.
+   * Example: {"reason":"MESSAGE_NOT_FOUND","domain":"trunkline","metadata":{"address":"users/42","id":"a1"}}
+   *
+   * @generated from enum value: ERROR_REASON_MESSAGE_NOT_FOUND = 30;
+   */
+  MESSAGE_NOT_FOUND = 30,
+
+  /**
    * Too many requests; RetryInfo says when to come back.
    * Example: {"reason":"RATE_LIMITED","domain":"trunkline","metadata":{"rule":"edge.commands_per_second"}}
    *
@@ -274,6 +282,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_UNAVAILABLE = 48;
    */
   UNAVAILABLE = 48,
+
+  /**
+   * The inbox of the recipient is full; the message was refused and is delivered to nobody.
+   * Example: {"reason":"INBOX_FULL","domain":"trunkline","metadata":{"address":"users/42","limit":"10000"}}
+   *
+   * @generated from enum value: ERROR_REASON_INBOX_FULL = 49;
+   */
+  INBOX_FULL = 49,
 
   /**
    * A frame breaks the protocol.

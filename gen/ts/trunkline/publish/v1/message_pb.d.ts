@@ -200,7 +200,8 @@ export declare type Gap = Message$1<"trunkline.publish.v1.Gap"> & {
 export declare const GapSchema: GenMessage<Gap>;
 
 /**
- * AckPolicy asks the recipient for an ack and keeps the message until it comes.
+ * AckPolicy asks the recipient for an ack and keeps the message in the
+ * recipient's inbox until it comes. Only with a client, a user or a session.
  *
  * @generated from message trunkline.publish.v1.AckPolicy
  */
@@ -213,11 +214,41 @@ export declare type AckPolicy = Message$1<"trunkline.publish.v1.AckPolicy"> & {
   scope: AckScope;
 
   /**
-   * Optional. How long to wait before the message counts as stored; 30 s by default.
+   * Optional. How long to wait before the message counts as stored; 30 s by default. From 100 ms to 1 hour.
    *
    * @generated from field: google.protobuf.Duration timeout = 2;
    */
   timeout?: Duration | undefined;
+
+  /**
+   * Optional. How long the message is kept for its recipient; 7 days by default. From 1 s to 30 days, and
+   * never longer than the message's ttl.
+   *
+   * @generated from field: google.protobuf.Duration keep = 3;
+   */
+  keep?: Duration | undefined;
+
+  /**
+   * Optional. A newer message with the same key takes the place of an unacknowledged older one. 1 to 128
+   * visible ASCII characters.
+   *
+   * @generated from field: string collapse_key = 4;
+   */
+  collapseKey: string;
+
+  /**
+   * Optional. After so many deliveries without an ack the message leaves the inbox for dead_letter; 0 for no limit.
+   *
+   * @generated from field: uint32 max_deliveries = 5;
+   */
+  maxDeliveries: number;
+
+  /**
+   * Optional. The channel that gets what was delivered max_deliveries times. Required with max_deliveries.
+   *
+   * @generated from field: string dead_letter = 6;
+   */
+  deadLetter: string;
 };
 
 /**
@@ -225,6 +256,179 @@ export declare type AckPolicy = Message$1<"trunkline.publish.v1.AckPolicy"> & {
  * Use `create(AckPolicySchema)` to create a new message.
  */
 export declare const AckPolicySchema: GenMessage<AckPolicy>;
+
+/**
+ * Dismissed says that messages need not be shown any more: another device of
+ * the recipient acknowledged them.
+ *
+ * @generated from message trunkline.publish.v1.Dismissed
+ */
+export declare type Dismissed = Message$1<"trunkline.publish.v1.Dismissed"> & {
+  /**
+   * Output only. The address that they were sent to.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Output only. The ids of the messages.
+   *
+   * @generated from field: repeated string ids = 2;
+   */
+  ids: string[];
+};
+
+/**
+ * Describes the message trunkline.publish.v1.Dismissed.
+ * Use `create(DismissedSchema)` to create a new message.
+ */
+export declare const DismissedSchema: GenMessage<Dismissed>;
+
+/**
+ * Receipt says what became of a message that asks for an ack.
+ *
+ * @generated from message trunkline.publish.v1.Receipt
+ */
+export declare type Receipt = Message$1<"trunkline.publish.v1.Receipt"> & {
+  /**
+   * Output only. The address that it was sent to.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Output only. The id of the message.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * Output only. What became of it as a whole.
+   *
+   * @generated from field: trunkline.publish.v1.DeliveryState state = 3;
+   */
+  state: DeliveryState;
+
+  /**
+   * Output only. Whose ack is enough.
+   *
+   * @generated from field: trunkline.publish.v1.AckScope scope = 4;
+   */
+  scope: AckScope;
+
+  /**
+   * Output only. When it was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp publish_time = 5;
+   */
+  publishTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Until when an ack keeps it from counting as stored.
+   *
+   * @generated from field: google.protobuf.Timestamp ack_deadline = 6;
+   */
+  ackDeadline?: Timestamp | undefined;
+
+  /**
+   * Output only. Until when it is kept.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 7;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When it came to a state that does not change any more.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 8;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Why it expired: "ttl", "collapsed" or "dead_letter".
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * Output only. How often it was handed out.
+   *
+   * @generated from field: uint32 deliveries = 10;
+   */
+  deliveries: number;
+
+  /**
+   * Output only. The devices (client ids) that were given it, ordered by client; the first 100.
+   *
+   * @generated from field: repeated trunkline.publish.v1.RecipientReceipt recipients = 11;
+   */
+  recipients: RecipientReceipt[];
+
+  /**
+   * Output only. How many devices were given it.
+   *
+   * @generated from field: uint32 sent_count = 12;
+   */
+  sentCount: number;
+
+  /**
+   * Output only. How many devices acknowledged it.
+   *
+   * @generated from field: uint32 acked_count = 13;
+   */
+  ackedCount: number;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.Receipt.
+ * Use `create(ReceiptSchema)` to create a new message.
+ */
+export declare const ReceiptSchema: GenMessage<Receipt>;
+
+/**
+ * RecipientReceipt is what became of a message on one device.
+ *
+ * @generated from message trunkline.publish.v1.RecipientReceipt
+ */
+export declare type RecipientReceipt = Message$1<"trunkline.publish.v1.RecipientReceipt"> & {
+  /**
+   * Output only. The client id of the device.
+   *
+   * @generated from field: string client = 1;
+   */
+  client: string;
+
+  /**
+   * Output only. SENT, ACKED, STORED, EXPIRED or DENIED.
+   *
+   * @generated from field: trunkline.publish.v1.DeliveryState state = 2;
+   */
+  state: DeliveryState;
+
+  /**
+   * Output only. When it was first written to a connection of the device.
+   *
+   * @generated from field: google.protobuf.Timestamp sent_time = 3;
+   */
+  sentTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When the device acknowledged it.
+   *
+   * @generated from field: google.protobuf.Timestamp ack_time = 4;
+   */
+  ackTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.RecipientReceipt.
+ * Use `create(RecipientReceiptSchema)` to create a new message.
+ */
+export declare const RecipientReceiptSchema: GenMessage<RecipientReceipt>;
 
 /**
  * ContentType says what the bytes of a message are. In every JSON form of
@@ -347,4 +551,65 @@ export enum AckScope {
  * Describes the enum trunkline.publish.v1.AckScope.
  */
 export declare const AckScopeSchema: GenEnum<AckScope>;
+
+/**
+ * DeliveryState says what became of a message that asks for an ack.
+ *
+ * @generated from enum trunkline.publish.v1.DeliveryState
+ */
+export enum DeliveryState {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: DELIVERY_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Kept in the inbox; no connection of the recipient has been given it yet.
+   *
+   * @generated from enum value: DELIVERY_STATE_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * Written to a connection of the recipient; no ack yet.
+   *
+   * @generated from enum value: DELIVERY_STATE_SENT = 2;
+   */
+  SENT = 2,
+
+  /**
+   * Acknowledged.
+   *
+   * @generated from enum value: DELIVERY_STATE_ACKED = 3;
+   */
+  ACKED = 3,
+
+  /**
+   * Not acknowledged in time; kept, and delivered again at the recipient's next connect.
+   *
+   * @generated from enum value: DELIVERY_STATE_STORED = 4;
+   */
+  STORED = 4,
+
+  /**
+   * Removed without an ack: its time was over, a newer one took its place, or it went to the dead letters.
+   *
+   * @generated from enum value: DELIVERY_STATE_EXPIRED = 5;
+   */
+  EXPIRED = 5,
+
+  /**
+   * The recipient may not have it.
+   *
+   * @generated from enum value: DELIVERY_STATE_DENIED = 6;
+   */
+  DENIED = 6,
+}
+
+/**
+ * Describes the enum trunkline.publish.v1.DeliveryState.
+ */
+export declare const DeliveryStateSchema: GenEnum<DeliveryState>;
 

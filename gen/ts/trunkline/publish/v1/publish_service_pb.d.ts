@@ -4,14 +4,109 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { AckPolicy, ContentType, Durability, Gap, Message as Message$1, Position, Sender } from "./message_pb.js";
+import type { AckPolicy, ContentType, Dismissed, Durability, Gap, Message as Message$1, Position, Receipt, Sender } from "./message_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Error } from "../../errors/v1/error_pb.js";
+import type { AckMessagesRequest, AckMessagesResponse } from "./inbox_service_pb.js";
 
 /**
  * Describes the file trunkline/publish/v1/publish_service.proto.
  */
 export declare const file_trunkline_publish_v1_publish_service: GenFile;
+
+/**
+ * GetReceiptRequest names a message.
+ *
+ * @generated from message trunkline.publish.v1.GetReceiptRequest
+ */
+export declare type GetReceiptRequest = Message<"trunkline.publish.v1.GetReceiptRequest"> & {
+  /**
+   * Required. The address that it was sent to.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Required. The id of the message.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.GetReceiptRequest.
+ * Use `create(GetReceiptRequestSchema)` to create a new message.
+ */
+export declare const GetReceiptRequestSchema: GenMessage<GetReceiptRequest>;
+
+/**
+ * GetReceiptResponse is the receipt.
+ *
+ * @generated from message trunkline.publish.v1.GetReceiptResponse
+ */
+export declare type GetReceiptResponse = Message<"trunkline.publish.v1.GetReceiptResponse"> & {
+  /**
+   * Output only. The receipt.
+   *
+   * @generated from field: trunkline.publish.v1.Receipt receipt = 1;
+   */
+  receipt?: Receipt | undefined;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.GetReceiptResponse.
+ * Use `create(GetReceiptResponseSchema)` to create a new message.
+ */
+export declare const GetReceiptResponseSchema: GenMessage<GetReceiptResponse>;
+
+/**
+ * WatchReceiptsRequest names a message.
+ *
+ * @generated from message trunkline.publish.v1.WatchReceiptsRequest
+ */
+export declare type WatchReceiptsRequest = Message<"trunkline.publish.v1.WatchReceiptsRequest"> & {
+  /**
+   * Required. The address that it was sent to.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Required. The id of the message.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.WatchReceiptsRequest.
+ * Use `create(WatchReceiptsRequestSchema)` to create a new message.
+ */
+export declare const WatchReceiptsRequestSchema: GenMessage<WatchReceiptsRequest>;
+
+/**
+ * WatchReceiptsResponse is the receipt after a change.
+ *
+ * @generated from message trunkline.publish.v1.WatchReceiptsResponse
+ */
+export declare type WatchReceiptsResponse = Message<"trunkline.publish.v1.WatchReceiptsResponse"> & {
+  /**
+   * Output only. The receipt.
+   *
+   * @generated from field: trunkline.publish.v1.Receipt receipt = 1;
+   */
+  receipt?: Receipt | undefined;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.WatchReceiptsResponse.
+ * Use `create(WatchReceiptsResponseSchema)` to create a new message.
+ */
+export declare const WatchReceiptsResponseSchema: GenMessage<WatchReceiptsResponse>;
 
 /**
  * PublishRequest is one message to send.
@@ -400,6 +495,14 @@ export declare type ConsumeResponse = Message<"trunkline.publish.v1.ConsumeRespo
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * A device acknowledged messages of the address.
+     *
+     * @generated from field: trunkline.publish.v1.Dismissed dismissed = 5;
+     */
+    value: Dismissed;
+    case: "dismissed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -512,6 +615,14 @@ export declare type SubscribeRequest = Message<"trunkline.publish.v1.SubscribeRe
      */
     value: UnsubscribeCommand;
     case: "unsubscribe";
+  } | {
+    /**
+     * Acknowledge messages.
+     *
+     * @generated from field: trunkline.publish.v1.AckMessagesRequest ack = 4;
+     */
+    value: AckMessagesRequest;
+    case: "ack";
   } | { case: undefined; value?: undefined };
 };
 
@@ -607,6 +718,22 @@ export declare type SubscribeResponse = Message<"trunkline.publish.v1.SubscribeR
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * Answers ack.
+     *
+     * @generated from field: trunkline.publish.v1.AckMessagesResponse acked = 8;
+     */
+    value: AckMessagesResponse;
+    case: "acked";
+  } | {
+    /**
+     * Another device acknowledged messages.
+     *
+     * @generated from field: trunkline.publish.v1.Dismissed dismissed = 9;
+     */
+    value: Dismissed;
+    case: "dismissed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -684,6 +811,30 @@ export declare const PublishService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof SubscribeRequestSchema;
     output: typeof SubscribeResponseSchema;
+  },
+  /**
+   * GetReceipt says what became of a message that asked for an ack. A receipt is kept until 24 hours after
+   * the message was acknowledged or expired.
+   * REST: GET /v1/{address}/receipts/{id}, such as GET /v1/users/42/receipts/a1.
+   *
+   * @generated from rpc trunkline.publish.v1.PublishService.GetReceipt
+   */
+  getReceipt: {
+    methodKind: "unary";
+    input: typeof GetReceiptRequestSchema;
+    output: typeof GetReceiptResponseSchema;
+  },
+  /**
+   * WatchReceipts sends the receipt of a message at once and then whenever it changes, until its state does
+   * not change any more.
+   * REST: GET /v1/{address}/receipts/{id}/stream as NDJSON, or as text/event-stream by Accept.
+   *
+   * @generated from rpc trunkline.publish.v1.PublishService.WatchReceipts
+   */
+  watchReceipts: {
+    methodKind: "server_streaming";
+    input: typeof WatchReceiptsRequestSchema;
+    output: typeof WatchReceiptsResponseSchema;
   },
 }>;
 

@@ -96,6 +96,20 @@ export declare type Envelope = Message<"trunkline.wire.v1.Envelope"> & {
    * @generated from field: map<string, string> attributes = 11;
    */
   attributes: { [key: string]: string };
+
+  /**
+   * What it is: 0 a message, 1 a dismissal, 2 a presence event.
+   *
+   * @generated from field: uint32 kind = 12;
+   */
+  kind: number;
+
+  /**
+   * Whose ack is enough, as trunkline.publish.v1.AckScope; 0 for a message that asks for none.
+   *
+   * @generated from field: uint32 ack_scope = 13;
+   */
+  ackScope: number;
 };
 
 /**
