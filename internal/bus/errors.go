@@ -104,6 +104,7 @@ var (
 	ErrIdempotencyMismatch  = refusal("IDEMPOTENCY_MISMATCH", "the idempotency key was used with another body; use a new key")
 	ErrChannelNotFound      = refusal("CHANNEL_NOT_FOUND", "there is no such channel")
 	ErrChannelExists        = refusal("CHANNEL_EXISTS", "a channel of that name exists")
+	ErrMessageNotFound      = refusal("MESSAGE_NOT_FOUND", "there is no such message here")
 
 	ErrRateLimited       = passing("RATE_LIMITED", "too many requests")
 	ErrConnectionLimit   = passing("CONNECTION_LIMIT", "too many connections")
@@ -114,6 +115,7 @@ var (
 	ErrAuthUnavailable   = passing("AUTH_UNAVAILABLE", "the auth service does not answer")
 	ErrStorageFull       = passing("STORAGE_FULL", "the store is full")
 	ErrUnavailable       = passing("UNAVAILABLE", "the service does not answer")
+	ErrInboxFull         = passing("INBOX_FULL", "the inbox of the recipient is full; the message was refused")
 
 	ErrProtocol         = refusal("PROTOCOL_ERROR", "the frame breaks the protocol")
 	ErrAlreadyConnected = refusal("ALREADY_CONNECTED", "connect came twice on one connection")

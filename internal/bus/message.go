@@ -46,6 +46,19 @@ type Sender struct {
 	User   string
 }
 
+// MessageKind says what a message is for.
+type MessageKind uint8
+
+// The kinds. Everything but MessageData is Trunkline's own and keeps no position.
+const (
+	// MessageData is a publisher's message.
+	MessageData MessageKind = 0
+	// MessageDismissal says that the message of the same id was acknowledged by another device.
+	MessageDismissal MessageKind = 1
+	// MessageReceipt hints that the delivery of the message of the same id has changed.
+	MessageReceipt MessageKind = 3
+)
+
 // Message is one message on its way. It is immutable once published or
 // delivered: many goroutines read the same one.
 type Message struct {
@@ -69,11 +82,15 @@ type Message struct {
 	Position Position
 	// Redelivered is true when the subscriber may have had it before.
 	Redelivered bool
+	// Ack is whose ack the publisher waits for; 0 for nobody's.
+	Ack AckScope
+	// Kind says what it is for.
+	Kind MessageKind
 }
 
 // Selective says whether some subscribers of the address must not have the message.
 func (m *Message) Selective() bool {
-	return len(m.Recipients) > 0 || m.ExcludeClient != "" || m.ExcludeConnection != ""
+	return m.Ack != 0 || m.Kind != MessageData || len(m.Recipients) > 0 || m.ExcludeClient != "" || m.ExcludeConnection != ""
 }
 
 // For says whether the connection of the client may have the message.

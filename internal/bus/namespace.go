@@ -11,6 +11,8 @@ type Retention struct {
 	Length int
 	// Age is how long they are kept.
 	Age time.Duration
+	// Inbox is set for an address whose log is its inbox: what is not there any more was acknowledged.
+	Inbox bool
 }
 
 // Durable says whether anything is kept.
@@ -31,6 +33,40 @@ type Namespaces struct {
 	Default Namespace
 	// Named is by the part of a channel's name before the first colon.
 	Named map[string]Namespace
+	// Inbox is how many messages may wait for an ack in one inbox, and for how long; 10,000 and 7 days by default.
+	Inbox Inbox
+}
+
+// Inbox is the configuration of all inboxes.
+type Inbox struct {
+	Limit int
+	Keep  time.Duration
+	// AckTimeout is how long an ack may take before a message counts as stored.
+	AckTimeout time.Duration
+}
+
+// WithDefaults returns the configuration with what is not set filled in.
+func (i Inbox) WithDefaults() Inbox {
+	if i.Limit <= 0 {
+		i.Limit = 10_000
+	}
+	if i.Keep <= 0 {
+		i.Keep = 7 * 24 * time.Hour
+	}
+	if i.AckTimeout <= 0 {
+		i.AckTimeout = 30 * time.Second
+	}
+	return i
+}
+
+// Log returns what a subscriber of the address can read on from: the retention of a channel, or the inbox of
+// a client, a user or a session.
+func (n Namespaces) Log(a Address) Retention {
+	if a.HasInbox() {
+		in := n.Inbox.WithDefaults()
+		return Retention{Length: in.Limit, Age: in.Keep, Inbox: true}
+	}
+	return n.For(a).Retention
 }
 
 // DefaultNamespace keeps 100 messages for 10 minutes and lists subscribers.

@@ -18,6 +18,8 @@ type Publication struct {
 	IdempotencyKey string
 	Digest         string
 	Window         time.Duration
+	// Ack, if set, puts the message into the inbox of its address instead of a log. Returns ErrInboxFull.
+	Ack *AckTerms
 }
 
 // Receipt says what became of a publication.
@@ -220,6 +222,7 @@ type Store interface {
 	Tokens
 	Revocations
 	Channels
+	Inboxes
 	Pinger
 	// Close ends the store after every Run of its feeds has returned.
 	Close() error

@@ -17,6 +17,9 @@ func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, afte
 	now := s.now()
 	c := part.cell(to)
 	c.used = now
+	if r.Inbox {
+		return c.sinceInbox(to, after, limit, now)
+	}
 	if r.Durable() {
 		c.keep = r
 	}

@@ -36,13 +36,17 @@ func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
 	}
 	c := part.cells[to]
 	if c == nil {
-		if !p.Retention.Durable() && p.IdempotencyKey == "" {
+		if !p.Retention.Durable() && p.IdempotencyKey == "" && p.Ack == nil {
 			return liveReceipt(p), nil // nobody listens and nothing is kept
 		}
 		part.sweepSome(now)
 		c = part.cell(to)
 	}
-	return c.publish(p, now, s.cfg.Keys)
+	r, err := c.publish(p, now, s.cfg.Keys)
+	if err == nil && p.Ack != nil && !r.Duplicate {
+		s.due.set(bus.Due{To: to, ID: p.Message.ID}, p.Ack.Deadline)
+	}
+	return r, err
 }
 
 func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt, error) {
@@ -54,7 +58,13 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 	c.used = now
 	m := p.Message
 	r := liveReceipt(p)
-	if p.Retention.Durable() {
+	if p.Ack != nil {
+		if err := c.enter(p, &m, now); err != nil {
+			return bus.Receipt{}, err
+		}
+		r.Position = m.Position
+		r.Durability = bus.Accepted
+	} else if p.Retention.Durable() {
 		c.age(now)
 		c.append(&m, p.Retention)
 		r.Position = m.Position

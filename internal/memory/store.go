@@ -33,6 +33,7 @@ type Store struct {
 	seed  maphash.Seed
 	parts [parts]part
 	meta  meta
+	due   dueList
 }
 
 var _ bus.Store = (*Store)(nil)

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,8 @@ const (
 	envelopeExcludeClient
 	envelopeExcludeConnection
 	envelopeAttributes
+	envelopeKind
+	envelopeAckScope
 )
 
 // encode returns the envelope of a message, without its address and position.
@@ -47,6 +50,8 @@ func encode(m *bus.Message) []byte {
 	}
 	b = appendText(b, envelopeExcludeClient, m.ExcludeClient)
 	b = appendText(b, envelopeExcludeConnection, m.ExcludeConnection)
+	b = appendNumber(b, envelopeKind, uint64(m.Kind))
+	b = appendNumber(b, envelopeAckScope, uint64(m.Ack))
 	if len(m.Attributes) == 0 {
 		return b
 	}
@@ -188,6 +193,14 @@ func setNumber(m *bus.Message, field protowire.Number, v uint64) {
 		m.Published = fromMillis(v)
 	case envelopeExpireTime:
 		m.Expires = fromMillis(v)
+	case envelopeKind:
+		if v <= math.MaxUint8 {
+			m.Kind = bus.MessageKind(v)
+		}
+	case envelopeAckScope:
+		if v <= uint64(bus.EachDevice) {
+			m.Ack = bus.AckScope(v)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -28,6 +29,18 @@ func (k keys) channel(a bus.Address) string { return k.of(a.WithoutTopic(), "c")
 
 // idempotency is a hash of the digest (d) and the first answer (e, o, t).
 func (k keys) idempotency(a bus.Address, key string) string { return k.of(a, "i:"+key) }
+
+// top is the newest position of an inbox: "<epoch> <offset>", in a string so that many are read at once.
+func (k keys) top(a bus.Address) string { return k.of(a, "t") }
+
+// delivery is a hash of what is known of one message that asks for an ack; scripts append the id.
+func (k keys) delivery(a bus.Address, id string) string { return k.of(a, "k:"+id) }
+
+// collapse is a hash from collapse keys to message ids.
+func (k keys) collapse(a bus.Address) string { return k.of(a, "x") }
+
+// due is one of the sorted sets of messages by the time at which they have to be looked at.
+func (k keys) due(n int) string { return k.prefix + "{due:" + strconv.Itoa(n) + "}" }
 
 // roster is a hash of the members, by connection, as JSON.
 func (k keys) roster(a bus.Address) string { return k.of(a, "r") }

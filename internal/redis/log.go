@@ -22,6 +22,9 @@ func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, bef
 }
 
 func (s *Store) read(ctx context.Context, to bus.Address, r bus.Retention, verb string, from bus.Position, limit int) (bus.Page, error) {
+	if r.Inbox {
+		return s.readInbox(ctx, to, from, limit)
+	}
 	now := time.Now()
 	age := r.Age
 	if age <= 0 {
@@ -106,11 +109,23 @@ func unavailable(err error) error {
 
 // Tops returns the newest positions, in one pipeline.
 func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, error) {
-	calls := make([]call, len(addresses))
-	for i, a := range addresses {
-		calls[i] = call{topScript, []string{s.keys.meta(a), s.keys.stream(a)}, []any{newEpoch(), s.cfg.MetaTTL.Milliseconds()}}
-	}
 	tops := make([]bus.Position, len(addresses))
+	var calls []call
+	var places []int
+	var inboxes []int
+	for i, a := range addresses {
+		if a.HasInbox() {
+			inboxes = append(inboxes, i)
+			continue
+		}
+		places = append(places, i)
+		calls = append(calls, call{topScript, []string{s.keys.meta(a), s.keys.stream(a)}, []any{newEpoch(), s.cfg.MetaTTL.Milliseconds()}})
+	}
+	if len(inboxes) > 0 {
+		if err := s.inboxTops(ctx, addresses, inboxes, tops); err != nil {
+			return nil, err
+		}
+	}
 	if len(calls) == 0 {
 		return tops, nil
 	}
@@ -119,7 +134,7 @@ func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Positi
 		return nil, unavailable(err)
 	}
 	for i, cmd := range cmds {
-		if tops[i], err = readTop(cmd); err != nil {
+		if tops[places[i]], err = readTop(cmd); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, er
 
 // simple says whether a publication is no more than a push.
 func simple(p *bus.Publication) bool {
-	return !p.Retention.Durable() && p.IdempotencyKey == "" && !p.RequireChannel
+	return !p.Retention.Durable() && p.IdempotencyKey == "" && !p.RequireChannel && p.Ack == nil
 }
 
 // PublishAll carries out publications in one pipeline.
@@ -48,6 +49,7 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	cmds := make([]redis.Cmder, len(ps))
 	calls := make([]call, len(ps))
 	scripted := false
+	var due []redis.Cmder // notes when messages have to be looked at; before the publishes, and harmless without them
 	for i := range ps {
 		p := &ps[i]
 		receipts[i] = bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
@@ -58,14 +60,24 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 			continue
 		}
 		scripted = true
-		calls[i] = s.publishCall(p)
+		if p.Ack != nil {
+			calls[i] = s.inboxCall(p)
+			due = append(due, s.dueCmds(ctx, p)...)
+		} else {
+			calls[i] = s.publishCall(p)
+		}
 		cmds[i] = calls[i].cmd(ctx, "evalsha", calls[i].script.Hash())
 	}
-	if err := s.pipes.do(ctx, cmds); err != nil {
+	if err := s.pipes.do(ctx, append(due, cmds...)); err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
 		return receipts, errs
+	}
+	for _, cmd := range due {
+		if err := cmd.Err(); err != nil {
+			s.log.Warn("the time of a message could not be noted", slog.String("error", err.Error()))
+		}
 	}
 	if err := s.sendTexts(ctx, calls, cmds); err != nil {
 		for i := range errs {
@@ -141,6 +153,8 @@ func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
 	switch answer[0] {
 	case "missing":
 		return bus.ErrChannelNotFound.With("", map[string]string{"address": p.Message.To.String()})
+	case "full":
+		return bus.ErrInboxFull.With("", map[string]string{"address": p.Message.To.String(), "limit": strconv.Itoa(p.Ack.Limit)})
 	case "mismatch":
 		return bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
 	case "again":

@@ -40,6 +40,13 @@ var (
 	saveTokenScript     = script("save_token")
 	useTokenScript      = script("use_token")
 	revokeScript        = script("revoke")
+	inboxPublishScript  = script("inbox_publish")
+	inboxReadScript     = script("inbox_read")
+	inboxAckScript      = script("inbox_ack")
+	inboxSentScript     = script("inbox_sent")
+	inboxSettleScript   = script("inbox_settle")
+	dueScript           = script("due")
+	watchScript         = script("watch")
 )
 
 // Store is a bus.Store on Redis. It connects by itself, again and again; calls made while it

@@ -108,8 +108,8 @@ func (t *Tail) Run(ctx context.Context) error {
 // Ready returns nil while messages are known to come through, and otherwise says why not.
 func (t *Tail) Ready() error { return t.feed.Ready() }
 
-// Retention says how the address is kept.
-func (t *Tail) Retention(a bus.Address) bus.Retention { return t.cfg.Namespaces.For(a).Retention }
+// Retention says what a subscriber of the address can read on from.
+func (t *Tail) Retention(a bus.Address) bus.Retention { return t.cfg.Namespaces.Log(a) }
 
 // Acquire follows the addresses and returns when everything published to them from now on will be
 // handed to the sink. It returns the position of each by index, zero for a live one: the sink gets everything after it. Every

@@ -76,6 +76,9 @@ func (tp *topic) take(m *bus.Message, sink Sink, limit int) bool {
 }
 
 func (tp *topic) follows(m *bus.Message) bool {
+	if tp.pos.IsZero() { // an inbox that nothing had entered yet
+		return m.Position.Offset == 1
+	}
 	return m.Position.Epoch == tp.pos.Epoch && m.Position.Offset == tp.pos.Offset+1
 }
 

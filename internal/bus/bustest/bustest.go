@@ -29,6 +29,7 @@ func Run(t *testing.T, open Open) {
 		{"idempotency", testIdempotency},
 		{"feed", testFeed},
 		{"log", testLog},
+		{"inbox", testInbox},
 		{"roster", testRoster},
 		{"tokens", testTokens},
 		{"revocations", testRevocations},

@@ -1,0 +1,401 @@
+package bustest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// mailbox is an inbox that no other test uses.
+type mailbox struct {
+	*testing.T
+	s  bus.Store
+	to bus.Address
+}
+
+func newMailbox(t *testing.T, s bus.Store) *mailbox {
+	t.Helper()
+	a, err := bus.NewAddress(bus.KindUsers, uuid.NewString())
+	check(t, err)
+	return &mailbox{t, s, a}
+}
+
+var inboxLog = bus.Retention{Length: 1000, Age: time.Hour, Inbox: true}
+
+// mail returns a publication that asks for an ack within a minute and is kept for an hour.
+func (b *mailbox) mail(text string) bus.Publication {
+	p := bus.Publication{Message: message(b.to, text)}
+	p.Message.Ack = bus.AnyDevice
+	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Deadline: time.Now().Add(time.Minute), Expires: time.Now().Add(time.Hour), Limit: 1000}
+	return p
+}
+
+func (b *mailbox) send(p bus.Publication) string {
+	b.Helper()
+	return publish(b, b.s, p).ID
+}
+
+func (b *mailbox) each(text string) bus.Publication {
+	p := b.mail(text)
+	p.Message.Ack, p.Ack.Scope = bus.EachDevice, bus.EachDevice
+	return p
+}
+
+func (b *mailbox) ack(device string, ids ...string) []error {
+	b.Helper()
+	acks := make([]bus.Ack, len(ids))
+	for i, id := range ids {
+		acks[i] = bus.Ack{To: b.to, ID: id, Device: device, Connection: "conn-" + device}
+	}
+	return b.s.Ack(b.Context(), acks)
+}
+
+func (b *mailbox) acked(device string, ids ...string) {
+	b.Helper()
+	for _, err := range b.ack(device, ids...) {
+		check(b, err)
+	}
+}
+
+// waiting returns the texts that a device would be given.
+func (b *mailbox) waiting(device string, deliver bool) string {
+	b.Helper()
+	var all []*bus.Message
+	after := uint64(0)
+	for {
+		page, err := b.s.Pending(b.Context(), b.to, bus.PendingQuery{Device: device, After: after, Limit: 3, Deliver: deliver})
+		check(b, err)
+		for _, w := range page.Messages {
+			all = append(all, w.Message)
+		}
+		if !page.More {
+			return texts(all)
+		}
+		after = page.Next
+	}
+}
+
+func (b *mailbox) is(what, got, want string) {
+	b.Helper()
+	if got != want {
+		b.Errorf("%s: got %s, want %s", what, got, want)
+	}
+}
+
+func (b *mailbox) delivery(id string) bus.Delivery {
+	b.Helper()
+	d, err := b.s.Delivery(b.Context(), b.to, id, false)
+	check(b, err)
+	return d
+}
+
+func (b *mailbox) state(id string) bus.DeliveryState {
+	b.Helper()
+	d := b.delivery(id)
+	return d.State(time.Now())
+}
+
+func testInbox(t *testing.T, open Open) {
+	s := open(t)
+	t.Run("keeps what is not acknowledged, in order", func(t *testing.T) {
+		b := newMailbox(t, s)
+		var ids []string
+		for i := range 8 {
+			ids = append(ids, b.send(b.mail(fmt.Sprint(i))))
+		}
+		b.is("all", b.waiting("phone", true), "[0 1 2 3 4 5 6 7]")
+		b.acked("phone", ids[0], ids[3], ids[7])
+		b.is("after acks", b.waiting("phone", true), "[1 2 4 5 6]")
+		b.acked("phone", ids[0]) // twice is the same as once
+		b.is("for another device", b.waiting("desk", false), "[1 2 4 5 6]")
+		stats, err := s.InboxStats(t.Context(), b.to)
+		check(t, err)
+		if stats.Count != 5 || stats.Oldest.IsZero() {
+			t.Errorf("stats are %+v", stats)
+		}
+	})
+	t.Run("positions are dense and acks leave no gap", func(t *testing.T) {
+		b := newMailbox(t, s)
+		first := publish(t, s, b.mail("1"))
+		var ids []string
+		for i := 2; i <= 5; i++ {
+			r := publish(t, s, b.mail(fmt.Sprint(i)))
+			if r.Position != (bus.Position{Epoch: first.Position.Epoch, Offset: uint64(i)}) || r.Durability != bus.Accepted {
+				t.Errorf("receipt %d is %+v", i, r)
+			}
+			ids = append(ids, r.ID)
+		}
+		b.acked("phone", first.ID, ids[0])
+		page, err := s.Since(t.Context(), b.to, inboxLog, first.Position, 10)
+		check(t, err)
+		b.is("since", texts(page.Messages), "[3 4 5]")
+		page, err = s.Since(t.Context(), b.to, inboxLog, bus.Position{}, 2)
+		check(t, err)
+		b.is("first page", texts(page.Messages), "[3 4]")
+		if !page.More || page.Next.Offset != 4 {
+			t.Errorf("next is %+v, more %t", page.Next, page.More)
+		}
+		tops, err := s.Tops(t.Context(), []bus.Address{b.to, address(t)})
+		check(t, err)
+		if tops[0] != page.Top || tops[0].Offset != 5 || tops[1].Epoch == "" {
+			t.Errorf("tops are %+v", tops)
+		}
+		_, err = s.Since(t.Context(), b.to, inboxLog, bus.Position{Epoch: "another", Offset: 3}, 10)
+		if !errors.Is(err, bus.ErrGap) {
+			t.Errorf("another epoch: %v", err)
+		}
+	})
+	t.Run("the first ack dismisses it elsewhere", func(t *testing.T) {
+		b := newMailbox(t, s)
+		l := listen(t, s, b.to)
+		id := b.send(b.mail("hi"))
+		if m := l.next(); m.ID != id || m.Ack != bus.AnyDevice || m.Position.Offset != 1 {
+			t.Errorf("got %+v", m)
+		}
+		b.acked("phone", id)
+		if m := l.next(); m.Kind != bus.MessageDismissal || m.ID != id || m.ExcludeConnection != "conn-phone" || !m.Position.IsZero() {
+			t.Errorf("got %+v", m)
+		}
+		b.acked("desk", id) // is known and over: no second dismissal
+		b.send(b.mail("next"))
+		if m := l.next(); text(m) != "next" {
+			t.Errorf("got %+v", m)
+		}
+		if b.state(id) != bus.StateAcked {
+			t.Error("not acked")
+		}
+	})
+	t.Run("unknown messages", func(t *testing.T) {
+		b := newMailbox(t, s)
+		id := b.send(b.mail("x"))
+		errs := b.ack("phone", "nope", id, "neither")
+		if !errors.Is(errs[0], bus.ErrMessageNotFound) || errs[1] != nil || !errors.Is(errs[2], bus.ErrMessageNotFound) {
+			t.Errorf("errors are %v", errs)
+		}
+		if _, err := s.Delivery(t.Context(), b.to, "nope", true); !errors.Is(err, bus.ErrMessageNotFound) {
+			t.Errorf("delivery: %v", err)
+		}
+		if err := s.Discard(t.Context(), b.to, "nope", bus.EndTTL); !errors.Is(err, bus.ErrMessageNotFound) {
+			t.Errorf("discard: %v", err)
+		}
+		check(t, s.MarkSent(t.Context(), []bus.Ack{{To: b.to, ID: "nope", Device: "phone"}}))
+		b.is("inbox", b.waiting("phone", false), "[]")
+	})
+	t.Run("each device acknowledges for itself", func(t *testing.T) {
+		b := newMailbox(t, s)
+		id := b.send(b.each("x"))
+		b.is("phone", b.waiting("phone", true), "[x]")
+		b.is("desk", b.waiting("desk", true), "[x]")
+		b.acked("phone", id)
+		b.is("phone after its ack", b.waiting("phone", true), "[]")
+		b.is("desk", b.waiting("desk", true), "[x]")
+		if st := b.state(id); st != bus.StateSent {
+			t.Errorf("state is %d", st)
+		}
+		b.acked("desk", id)
+		d := b.delivery(id)
+		if d.State(time.Now()) != bus.StateAcked || len(d.Devices) != 2 || d.SentCount != 2 || d.AckedCount != 2 || d.Devices[0].Client != "desk" {
+			t.Errorf("delivery is %+v", d)
+		}
+	})
+	t.Run("receipts", func(t *testing.T) { testReceipts(t, s) })
+	t.Run("limits", func(t *testing.T) { testInboxLimits(t, s) })
+	t.Run("concurrent acks", func(t *testing.T) {
+		b := newMailbox(t, s)
+		l := listen(t, s, b.to)
+		var ids []string
+		for i := range 50 {
+			ids = append(ids, b.send(b.mail(fmt.Sprint(i))))
+			l.next()
+		}
+		var callers sync.WaitGroup
+		for c := range 8 {
+			callers.Go(func() { b.acked(fmt.Sprint("device", c), ids...) })
+		}
+		callers.Wait()
+		seen := map[string]bool{}
+		for range ids {
+			m := l.next()
+			if m.Kind != bus.MessageDismissal || seen[m.ID] {
+				t.Errorf("got %+v", m)
+			}
+			seen[m.ID] = true
+		}
+		b.send(b.mail("last"))
+		if m := l.next(); text(m) != "last" {
+			t.Errorf("more than one dismissal: %+v", m)
+		}
+	})
+}
+
+func testReceipts(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	p := b.mail("x")
+	p.Message.Expires = time.Now().Add(time.Hour).Truncate(time.Millisecond)
+	id := b.send(p)
+	d := b.delivery(id)
+	if d.State(time.Now()) != bus.StatePending || d.Scope != bus.AnyDevice || d.Published != p.Message.Published || len(d.Devices) != 0 {
+		t.Errorf("delivery is %+v", d)
+	}
+	if d.State(d.Deadline.Add(-time.Millisecond)) != bus.StatePending || d.State(d.Deadline) != bus.StateStored || d.State(d.Expires) != bus.StateExpired {
+		t.Error("the state does not follow from the times")
+	}
+	l := listen(t, s, b.to)
+	if _, err := s.Delivery(t.Context(), b.to, id, true); err != nil {
+		t.Fatal(err)
+	}
+	hinted := func() {
+		t.Helper()
+		if m := l.next(); m.Kind != bus.MessageReceipt || m.ID != id {
+			t.Errorf("got %+v", m)
+		}
+	}
+	sent := []bus.Ack{{To: b.to, ID: id, Device: "phone"}, {To: b.to, ID: id, Device: "desk"}, {To: b.to, ID: id, Device: "phone"}}
+	check(t, s.MarkSent(t.Context(), sent))
+	hinted()
+	hinted()
+	d = b.delivery(id)
+	if d.State(time.Now()) != bus.StateSent || d.SentCount != 2 || d.Deliveries != 1 || d.Devices[1].Client != "phone" || d.Devices[1].Sent.IsZero() {
+		t.Errorf("delivery is %+v", d)
+	}
+	if d.DeviceState(d.Devices[0], time.Now()) != bus.StateSent || d.DeviceState(d.Devices[0], d.Deadline) != bus.StateStored {
+		t.Error("the state of a device does not follow from the times")
+	}
+	b.acked("desk", id)
+	if m := l.next(); m.Kind != bus.MessageDismissal {
+		t.Errorf("got %+v", m)
+	}
+	hinted()
+	d = b.delivery(id)
+	if d.State(time.Now()) != bus.StateAcked || d.AckedCount != 1 || d.Ended.IsZero() || d.Devices[0].Acked.IsZero() || !d.Devices[1].Acked.IsZero() {
+		t.Errorf("delivery is %+v", d)
+	}
+}
+
+func testInboxLimits(t *testing.T, s bus.Store) {
+	t.Run("a full inbox refuses", func(t *testing.T) {
+		b := newMailbox(t, s)
+		limited := func(text string) bus.Publication { p := b.mail(text); p.Ack.Limit = 3; return p }
+		first := b.send(limited("1"))
+		b.send(limited("2"))
+		b.send(limited("3"))
+		if _, err := s.Publish(t.Context(), limited("4")); !errors.Is(err, bus.ErrInboxFull) {
+			t.Fatalf("got %v", err)
+		}
+		b.is("nothing is lost", b.waiting("", false), "[1 2 3]")
+		b.acked("phone", first)
+		b.send(limited("5"))
+		b.is("there is room again", b.waiting("", false), "[2 3 5]")
+	})
+	t.Run("what has ended makes room", func(t *testing.T) {
+		b := newMailbox(t, s)
+		p := b.mail("old")
+		p.Ack.Limit, p.Ack.Expires, p.Ack.Deadline = 1, time.Now().Add(20*time.Millisecond), time.Now().Add(10*time.Millisecond)
+		id := b.send(p)
+		eventually(t, "it ends", func() bool { return b.waiting("phone", true) == "[]" })
+		next := b.mail("new")
+		next.Ack.Limit = 1
+		b.send(next)
+		if b.state(id) != bus.StateExpired {
+			t.Error("not expired")
+		}
+		b.is("inbox", b.waiting("phone", false), "[new]")
+	})
+	t.Run("a collapse key keeps the newest", func(t *testing.T) {
+		b := newMailbox(t, s)
+		keyed := func(text string) bus.Publication { p := b.mail(text); p.Ack.CollapseKey = "score"; return p }
+		old := b.send(keyed("1:0"))
+		b.send(b.mail("other"))
+		newer := b.send(keyed("2:0"))
+		b.is("inbox", b.waiting("", false), "[other 2:0]")
+		if d := b.delivery(old); d.Reason != bus.EndCollapsed || d.State(time.Now()) != bus.StateExpired {
+			t.Errorf("delivery is %+v", d)
+		}
+		b.acked("phone", newer)
+		b.send(keyed("3:0"))
+		b.is("after an ack", b.waiting("", false), "[other 3:0]")
+	})
+	t.Run("a message dies after its deliveries", func(t *testing.T) {
+		b := newMailbox(t, s)
+		p := b.mail("x")
+		p.Ack.MaxDeliveries, p.Ack.DeadLetter = 2, address(t)
+		id := b.send(p)
+		for i := range 3 {
+			page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Device: "phone", Limit: 10, Deliver: true})
+			check(t, err)
+			if len(page.Messages) != 1 || page.Messages[0].Dead != (i == 2) || page.Messages[0].Delivery.DeadLetter != p.Ack.DeadLetter {
+				t.Errorf("delivery %d: %+v", i, page.Messages)
+			}
+		}
+		check(t, s.Discard(t.Context(), b.to, id, bus.EndDeadLetter))
+		b.is("inbox", b.waiting("phone", true), "[]")
+		if d := b.delivery(id); d.Reason != bus.EndDeadLetter {
+			t.Errorf("delivery is %+v", d)
+		}
+	})
+	t.Run("an idempotency key enters once", func(t *testing.T) {
+		b := newMailbox(t, s)
+		p := b.mail("x")
+		p.IdempotencyKey, p.Digest, p.Window = p.Message.ID, "d", time.Minute
+		first := publish(t, s, p)
+		again := publish(t, s, p)
+		if !again.Duplicate || again.Position != first.Position {
+			t.Errorf("got %+v after %+v", again, first)
+		}
+		b.is("inbox", b.waiting("", false), "[x]")
+	})
+	t.Run("settling", func(t *testing.T) { testSettle(t, s) })
+}
+
+func testSettle(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	p := b.mail("x")
+	p.Ack.Deadline, p.Ack.Expires = time.Now().Add(30*time.Millisecond), time.Now().Add(300*time.Millisecond)
+	id := b.send(p)
+	acked := b.send(b.mail("acked"))
+	b.acked("phone", acked)
+	settle := func(id string) bus.Settlement {
+		t.Helper()
+		out, err := s.Settle(t.Context(), bus.Due{To: b.to, ID: id})
+		check(t, err)
+		return out
+	}
+	if out := settle(id); out.Changed != 0 || out.Next.IsZero() {
+		t.Errorf("too early: %+v", out)
+	}
+	if out := settle(acked); out.Changed != 0 || !out.Next.IsZero() {
+		t.Errorf("an acknowledged one: %+v", out)
+	}
+	ours := func() (found bool) {
+		due, err := s.DueDeliveries(t.Context(), 1000)
+		check(t, err)
+		for _, d := range due {
+			found = found || d == bus.Due{To: b.to, ID: id}
+		}
+		return found
+	}
+	eventually(t, "it is due", ours)
+	if ours() {
+		t.Error("it was lent twice")
+	}
+	out := settle(id)
+	if out.Changed != bus.StateStored || out.Next.UnixMilli() != p.Ack.Expires.UnixMilli() {
+		t.Errorf("after its deadline: %+v", out)
+	}
+	if out := settle(id); out.Changed != 0 {
+		t.Errorf("stored twice: %+v", out)
+	}
+	eventually(t, "it is due again", ours)
+	if out := settle(id); out.Changed != bus.StateExpired || !out.Next.IsZero() {
+		t.Errorf("after its end: %+v", out)
+	}
+	if d := b.delivery(id); d.Reason != bus.EndTTL || d.State(time.Now()) != bus.StateExpired {
+		t.Errorf("delivery is %+v", d)
+	}
+}

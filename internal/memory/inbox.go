@@ -1,0 +1,413 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// inbox is the messages of one address that wait for an ack, and what is known of those that did. The
+// part's lock guards it.
+type inbox struct {
+	waiting    []*waiting // by offset
+	deliveries map[string]*waiting
+	collapse   map[string]string // from keys to ids
+}
+
+// waiting is one message that asks or asked for an ack.
+type waiting struct {
+	message  *bus.Message
+	delivery bus.Delivery // devices in the order in which they came
+	key      string       // its collapse key
+	stored   bool         // Settle has said so
+	watched  bool
+	forget   time.Time // when it is not known any more; set with its end
+}
+
+// dueList is the messages whose time may have come, each with the moment to look at it.
+type dueList struct {
+	mu    sync.Mutex
+	times map[bus.Due]time.Time
+}
+
+func (d *dueList) set(due bus.Due, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.times == nil {
+		d.times = make(map[bus.Due]time.Time)
+	}
+	if at.IsZero() {
+		delete(d.times, due)
+		return
+	}
+	d.times[due] = at
+}
+
+// enter puts a message into the inbox.
+func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) error {
+	if c.inbox == nil {
+		c.inbox = &inbox{deliveries: make(map[string]*waiting), collapse: make(map[string]string)}
+	}
+	in, ack := c.inbox, p.Ack
+	in.forget(now)
+	if ack.CollapseKey != "" {
+		if old := in.deliveries[in.collapse[ack.CollapseKey]]; old != nil && old.delivery.Ended.IsZero() {
+			in.end(old, now, bus.EndCollapsed)
+		}
+	}
+	if len(in.waiting) >= ack.Limit {
+		for _, w := range slices.Clone(in.waiting) {
+			if !now.Before(w.delivery.Expires) {
+				in.end(w, now, bus.EndTTL)
+			}
+		}
+		if len(in.waiting) >= ack.Limit {
+			return bus.ErrInboxFull.With("", map[string]string{"address": m.To.String(), "limit": strconv.Itoa(ack.Limit)})
+		}
+	}
+	c.top++
+	m.Position = c.position(c.top)
+	w := &waiting{message: m, key: ack.CollapseKey, delivery: bus.Delivery{
+		To: m.To, ID: m.ID, Scope: ack.Scope, Published: m.Published, Deadline: ack.Deadline, Expires: ack.Expires,
+		MaxDeliveries: ack.MaxDeliveries, DeadLetter: ack.DeadLetter,
+	}}
+	in.waiting = append(in.waiting, w)
+	in.deliveries[m.ID] = w
+	if w.key != "" {
+		in.collapse[w.key] = m.ID
+	}
+	return nil
+}
+
+// end takes a message out of the inbox; an empty reason means that it was acknowledged.
+func (in *inbox) end(w *waiting, now time.Time, why bus.EndReason) {
+	in.waiting = slices.DeleteFunc(in.waiting, func(other *waiting) bool { return other == w })
+	w.delivery.Ended, w.delivery.Reason = now, why
+	w.forget = now.Add(bus.ReceiptAge)
+	if in.collapse[w.key] == w.delivery.ID {
+		delete(in.collapse, w.key)
+	}
+}
+
+// forget drops what has ended long ago: a few with each call.
+func (in *inbox) forget(now time.Time) {
+	seen := 0
+	for id, w := range in.deliveries { // in an order that Go makes random
+		if !w.forget.IsZero() && now.After(w.forget) {
+			delete(in.deliveries, id)
+		}
+		if seen++; seen >= 4 {
+			return
+		}
+	}
+}
+
+func (in *inbox) empty(now time.Time) bool {
+	if in == nil {
+		return true
+	}
+	in.forget(now)
+	return len(in.deliveries) == 0
+}
+
+func (w *waiting) device(client string) *bus.Device {
+	for i := range w.delivery.Devices {
+		if w.delivery.Devices[i].Client == client {
+			return &w.delivery.Devices[i]
+		}
+	}
+	return nil
+}
+
+// meet notes that a device was given the message; false when it was before.
+func (w *waiting) meet(client string, now time.Time) bool {
+	if w.device(client) != nil {
+		return false
+	}
+	w.delivery.SentCount++
+	if len(w.delivery.Devices) < bus.MaxDevices {
+		w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: client, Sent: now})
+	}
+	return true
+}
+
+// tell hands a message of our own to who follows the address.
+func (c *cell) tell(to bus.Address, kind bus.MessageKind, id, exclude string, now time.Time) {
+	m := &bus.Message{ID: id, To: to, Kind: kind, ContentType: bus.JSON, Published: now, ExcludeConnection: exclude}
+	for _, f := range c.feeds {
+		f.put(m)
+	}
+}
+
+// with calls f with the inbox of an address under its lock; the inbox is nil when there is none.
+func (s *Store) with(to bus.Address, f func(c *cell, in *inbox, now time.Time)) {
+	part := s.part(to)
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	c := part.cells[to]
+	if c == nil {
+		f(nil, &inbox{}, s.now())
+		return
+	}
+	in := c.inbox
+	if in == nil {
+		in = &inbox{}
+	}
+	f(c, in, s.now())
+}
+
+// Pending returns a page of an inbox.
+func (s *Store) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery) (bus.PendingPage, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.PendingPage{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	var page bus.PendingPage
+	s.with(to, func(c *cell, in *inbox, now time.Time) {
+		if c == nil || c.top == 0 {
+			return
+		}
+		page.Top = c.position(c.top)
+		page.Next = c.top
+		looked := 0
+		for _, w := range in.waiting {
+			if w.message.Position.Offset <= q.After {
+				continue
+			}
+			if looked == q.Limit {
+				page.More = true
+				break
+			}
+			looked++
+			page.Next = w.message.Position.Offset
+			if out, ok := w.hand(q, now); ok {
+				page.Messages = append(page.Messages, out)
+			}
+		}
+		if !page.More {
+			page.Next = c.top
+		}
+	})
+	return page, nil
+}
+
+// hand returns the message as a device is given it; false when it is not for it any more.
+func (w *waiting) hand(q bus.PendingQuery, now time.Time) (bus.Waiting, bool) {
+	if !now.Before(w.delivery.Expires) {
+		return bus.Waiting{}, false
+	}
+	if v := w.device(q.Device); q.Device != "" && v != nil && !v.Acked.IsZero() {
+		return bus.Waiting{}, false
+	}
+	dead := false
+	if q.Deliver {
+		if dead = w.delivery.MaxDeliveries > 0 && w.delivery.Deliveries >= w.delivery.MaxDeliveries; !dead {
+			w.delivery.Deliveries++
+			w.meet(q.Device, now)
+		}
+	}
+	d := w.delivery
+	d.Devices = nil
+	return bus.Waiting{Message: w.message, Deliveries: d.Deliveries, Dead: dead, Delivery: d}, true
+}
+
+// sinceInbox is Since of an address whose log is its inbox. The caller holds the lock.
+func (c *cell) sinceInbox(to bus.Address, after bus.Position, limit int, now time.Time) (bus.Page, error) {
+	page := bus.Page{Top: c.position(c.top), Next: c.position(c.top)}
+	gap := after.Epoch != "" && (after.Epoch != c.epoch || after.Offset > c.top)
+	if gap {
+		after.Offset = 0
+	}
+	if c.inbox != nil {
+		for _, w := range c.inbox.waiting {
+			if w.message.Position.Offset <= after.Offset || !now.Before(w.delivery.Expires) {
+				continue
+			}
+			if len(page.Messages) == limit {
+				page.More = true
+				page.Next = page.Messages[limit-1].Position
+				break
+			}
+			page.Messages = append(page.Messages, w.message)
+		}
+	}
+	if gap {
+		return page, bus.ErrGap.With("", map[string]string{"address": to.String()})
+	}
+	return page, nil
+}
+
+func notFound(to bus.Address, id string) error {
+	return bus.ErrMessageNotFound.With("", map[string]string{"address": to.String(), "id": id})
+}
+
+// Ack acknowledges messages.
+func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
+	errs := make([]error, len(acks))
+	for i, a := range acks {
+		if err := ctx.Err(); err != nil {
+			errs[i] = bus.ErrStoreUnavailable.Wrap(err)
+			continue
+		}
+		s.with(a.To, func(c *cell, in *inbox, now time.Time) {
+			w := in.deliveries[a.ID]
+			if w == nil {
+				errs[i] = notFound(a.To, a.ID)
+				return
+			}
+			if w.delivery.Ended.IsZero() && w.ack(a.Device, now) {
+				c.acked(in, w, a, now)
+			}
+		})
+	}
+	return errs
+}
+
+// ack notes the ack of a device; false when it had acknowledged before.
+func (w *waiting) ack(device string, now time.Time) bool {
+	if v := w.device(device); v != nil && !v.Acked.IsZero() {
+		return false
+	}
+	w.meet(device, now)
+	w.delivery.AckedCount++
+	if v := w.device(device); v != nil {
+		v.Acked = now
+	}
+	return true
+}
+
+func (c *cell) acked(in *inbox, w *waiting, a bus.Ack, now time.Time) {
+	if w.delivery.Scope == bus.AnyDevice {
+		in.end(w, now, "")
+		c.tell(a.To, bus.MessageDismissal, a.ID, a.Connection, now)
+	}
+	c.changed(w, now)
+}
+
+// changed tells who watches a delivery.
+func (c *cell) changed(w *waiting, now time.Time) {
+	if w.watched {
+		c.tell(w.delivery.To, bus.MessageReceipt, w.delivery.ID, "", now)
+	}
+}
+
+// MarkSent notes that messages were written to a device.
+func (s *Store) MarkSent(ctx context.Context, sent []bus.Ack) error {
+	if err := ctx.Err(); err != nil {
+		return bus.ErrStoreUnavailable.Wrap(err)
+	}
+	for _, a := range sent {
+		s.with(a.To, func(c *cell, in *inbox, now time.Time) {
+			w := in.deliveries[a.ID]
+			if w == nil || !w.meet(a.Device, now) {
+				return
+			}
+			if w.delivery.Deliveries == 0 {
+				w.delivery.Deliveries = 1
+			}
+			c.changed(w, now)
+		})
+	}
+	return nil
+}
+
+// Delivery returns what is known of a message.
+func (s *Store) Delivery(ctx context.Context, to bus.Address, id string, watch bool) (bus.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.Delivery{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	d, err := bus.Delivery{}, notFound(to, id)
+	s.with(to, func(_ *cell, in *inbox, now time.Time) {
+		if w := in.deliveries[id]; w != nil && (w.forget.IsZero() || now.Before(w.forget)) {
+			w.watched = w.watched || watch
+			d, err = w.delivery, nil
+			d.Devices = slices.Clone(d.Devices)
+		}
+	})
+	d.Sort()
+	return d, err
+}
+
+// lent is for how long DueDeliveries lends a message.
+const lent = 10 * time.Second
+
+// DueDeliveries lends out messages whose time may have come.
+func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	now := s.now()
+	s.due.mu.Lock()
+	defer s.due.mu.Unlock()
+	var due []bus.Due
+	for d, at := range s.due.times {
+		if len(due) < limit && !now.Before(at) {
+			s.due.times[d] = now.Add(lent)
+			due = append(due, d)
+		}
+	}
+	return due, nil
+}
+
+// Settle looks at one message, and notes when to look again.
+func (s *Store) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.Settlement{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	var out bus.Settlement
+	s.with(d.To, func(c *cell, in *inbox, now time.Time) {
+		w := in.deliveries[d.ID]
+		if w == nil || !w.delivery.Ended.IsZero() {
+			return
+		}
+		switch {
+		case !now.Before(w.delivery.Expires):
+			in.end(w, now, bus.EndTTL)
+			out.Changed = bus.StateExpired
+		case !now.Before(w.delivery.Deadline):
+			out.Next = w.delivery.Expires
+			if !w.stored && w.delivery.State(now) == bus.StateStored {
+				w.stored = true
+				out.Changed = bus.StateStored
+			}
+		default:
+			out.Next = w.delivery.Deadline
+		}
+		if out.Changed != 0 {
+			c.changed(w, now)
+		}
+	})
+	s.due.set(d, out.Next)
+	return out, nil
+}
+
+// Discard removes a message for a reason.
+func (s *Store) Discard(ctx context.Context, to bus.Address, id string, why bus.EndReason) error {
+	err := notFound(to, id)
+	s.with(to, func(c *cell, in *inbox, now time.Time) {
+		if w := in.deliveries[id]; w != nil && w.delivery.Ended.IsZero() {
+			in.end(w, now, why)
+			c.changed(w, now)
+			err = nil
+		}
+	})
+	return err
+}
+
+// InboxStats says how full an inbox is.
+func (s *Store) InboxStats(ctx context.Context, to bus.Address) (bus.InboxStats, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.InboxStats{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	var stats bus.InboxStats
+	s.with(to, func(_ *cell, in *inbox, _ time.Time) {
+		stats.Count = len(in.waiting)
+		if stats.Count > 0 {
+			stats.Oldest = in.waiting[0].message.Published
+		}
+	})
+	return stats, nil
+}

@@ -1,0 +1,429 @@
+package redis
+
+import (
+	"context"
+	"hash/fnv"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// inboxCall publishes into an inbox.
+func (s *Store) inboxCall(p *bus.Publication) call {
+	to, ack := p.Message.To, p.Ack
+	digest := ""
+	if p.IdempotencyKey != "" {
+		digest = p.Digest
+	}
+	dead := ""
+	if ack.MaxDeliveries > 0 {
+		dead = ack.DeadLetter.String()
+	}
+	return call{
+		script: inboxPublishScript,
+		keys: []string{
+			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.idempotency(to, p.IdempotencyKey),
+			s.keys.delivery(to, p.Message.ID), s.keys.top(to), s.keys.collapse(to),
+		},
+		args: []any{
+			encode(&p.Message), p.Message.ID, ack.Limit, p.Message.Published.UnixMilli(), newEpoch(), digest,
+			max(p.Window.Milliseconds(), 1), s.publishVerb(), s.cfg.MetaTTL.Milliseconds(), int(ack.Scope), ack.Deadline.UnixMilli(),
+			ack.Expires.UnixMilli(), ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(),
+		},
+	}
+}
+
+// dueSets is over how many sorted sets the times of messages are spread.
+const dueSets = 16
+
+func (s *Store) dueKey(a bus.Address) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(a.String())) // a hash never fails
+	return s.keys.due(int(h.Sum32() % dueSets))
+}
+
+// dueMember is what stands in a sorted set; neither an address nor an id has a line break.
+func dueMember(to bus.Address, id string) string { return to.String() + "\n" + id }
+
+// dueLife is how long a sorted set outlives its last change: longer than any message is kept.
+const dueLife = 40 * 24 * time.Hour
+
+func (s *Store) dueCmds(ctx context.Context, p *bus.Publication) []redis.Cmder {
+	key := s.dueKey(p.Message.To)
+	return []redis.Cmder{
+		redis.NewIntCmd(ctx, "zadd", key, p.Ack.Deadline.UnixMilli(), dueMember(p.Message.To, p.Message.ID)),
+		expire(ctx, key, dueLife),
+	}
+}
+
+// Pending returns a page of an inbox.
+func (s *Store) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery) (bus.PendingPage, error) {
+	page, _, err := s.pending(ctx, to, bus.Position{Offset: q.After}, q)
+	return page, err
+}
+
+// readInbox is Since of an address whose log is its inbox.
+func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Position, limit int) (bus.Page, error) {
+	p, gap, err := s.pending(ctx, to, after, bus.PendingQuery{After: after.Offset, Limit: limit})
+	if err != nil {
+		return bus.Page{}, err
+	}
+	page := bus.Page{Top: p.Top, More: p.More, Next: bus.Position{Epoch: p.Top.Epoch, Offset: p.Next}}
+	for _, w := range p.Messages {
+		page.Messages = append(page.Messages, w.Message)
+	}
+	if gap {
+		return page, bus.ErrGap.With("", map[string]string{"address": to.String()})
+	}
+	return page, nil
+}
+
+func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position, q bus.PendingQuery) (bus.PendingPage, bool, error) {
+	deliver := ""
+	if q.Deliver {
+		deliver = "1"
+	}
+	cmd, err := s.run(ctx, inboxReadScript, []string{s.keys.stream(to), s.keys.meta(to)},
+		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, time.Now().UnixMilli(), deliver, s.keys.delivery(to, ""), bus.MaxDevices)
+	if err != nil {
+		return bus.PendingPage{}, false, unavailable(err)
+	}
+	answer, err := cmd.Slice()
+	if err != nil || len(answer) != 6 {
+		return bus.PendingPage{}, false, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	gap, _ := answer[0].(int64)
+	epoch, _ := answer[1].(string)
+	more, _ := answer[4].(int64)
+	entries, _ := answer[5].([]any)
+	page := bus.PendingPage{More: more == 1, Next: uintOf(answer[3])}
+	if epoch != "" {
+		page.Top = bus.Position{Epoch: epoch, Offset: uintOf(answer[2])}
+	}
+	for _, e := range entries {
+		parts, _ := e.([]any)
+		if len(parts) != 4 {
+			continue
+		}
+		entry, _ := parts[0].(string)
+		envelope, _ := parts[1].(string)
+		m, err := decodeEntry(to, epoch, entry, envelope)
+		if err != nil {
+			s.log.Warn("an inbox entry cannot be read", slog.String("address", to.String()), slog.String("entry", entry))
+			continue
+		}
+		fields, _ := parts[2].([]any)
+		dead, _ := parts[3].(int64)
+		d := deliveryOf(to, m.ID, pairs(fields, "s", "p", "a", "x", "d", "n", "k", "mx", "dl"))
+		page.Messages = append(page.Messages, bus.Waiting{Message: m, Deliveries: d.Deliveries, Dead: dead == 1, Delivery: d})
+	}
+	return page, gap == 1, nil
+}
+
+// pairs names the values of an HMGET.
+func pairs(values []any, names ...string) map[string]string {
+	m := make(map[string]string, len(names))
+	for i, v := range values {
+		if text, ok := v.(string); ok && i < len(names) {
+			m[names[i]] = text
+		}
+	}
+	return m
+}
+
+func uintOf(v any) uint64 {
+	text, _ := v.(string)
+	n, _ := strconv.ParseUint(text, 10, 64)
+	return n
+}
+
+// deliveryOf reads a delivery hash.
+func deliveryOf(to bus.Address, id string, h map[string]string) bus.Delivery {
+	num := func(name string) int { n, _ := strconv.Atoi(h[name]); return n }
+	d := bus.Delivery{
+		To: to, ID: id, Scope: bus.AckScope(num("s")), //nolint:gosec // 1 or 2
+		Published: timeOf(h["p"]), Deadline: timeOf(h["a"]), Expires: timeOf(h["x"]), Ended: timeOf(h["en"]),
+		Reason: bus.EndReason(h["r"]), Deliveries: num("d"), SentCount: num("n"), AckedCount: num("k"), MaxDeliveries: num("mx"),
+	}
+	if a, err := bus.ParseAddress(h["dl"]); err == nil {
+		d.DeadLetter = a
+	}
+	return d
+}
+
+func timeOf(ms string) time.Time {
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil || n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n)
+}
+
+// hint is the envelope of a message that is Trunkline's own.
+func hint(kind bus.MessageKind, id, exclude string) []byte {
+	return encode(&bus.Message{ID: id, Kind: kind, ContentType: bus.JSON, ExcludeConnection: exclude})
+}
+
+// inboxOf groups acks by address, keeping their places.
+func inboxOf(acks []bus.Ack) map[bus.Address][]int {
+	by := make(map[bus.Address][]int)
+	for i, a := range acks {
+		by[a.To] = append(by[a.To], i)
+	}
+	return by
+}
+
+// Ack acknowledges messages: one script for each inbox and device, all in one pipeline.
+func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
+	errs := make([]error, len(acks))
+	now := time.Now().UnixMilli()
+	var calls []call
+	var places [][]int
+	for to, all := range inboxOf(acks) {
+		for _, list := range byDevice(acks, all) {
+			first := acks[list[0]]
+			c := call{
+				script: inboxAckScript,
+				keys:   []string{s.keys.stream(to), s.keys.push(to), s.keys.collapse(to)},
+				args:   []any{first.Device, now, s.publishVerb(), s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(), bus.MaxDevices},
+			}
+			for _, i := range list {
+				c.args = append(c.args, acks[i].ID, hint(bus.MessageDismissal, acks[i].ID, acks[i].Connection), hint(bus.MessageReceipt, acks[i].ID, ""))
+			}
+			calls = append(calls, c)
+			places = append(places, list)
+		}
+	}
+	cmds, err := s.runAll(ctx, calls)
+	for j, list := range places {
+		var known []int64
+		failed := err
+		if failed == nil {
+			known, failed = cmds[j].Int64Slice()
+		}
+		for k, i := range list {
+			switch {
+			case failed != nil:
+				errs[i] = unavailable(failed)
+			case k >= len(known) || known[k] == 0:
+				errs[i] = notFound(acks[i].To, acks[i].ID)
+			}
+		}
+	}
+	return errs
+}
+
+// ackChunk is how many messages one script acknowledges.
+const ackChunk = 100
+
+func byDevice(acks []bus.Ack, list []int) [][]int {
+	at := make(map[string]int)
+	var groups [][]int
+	for _, i := range list {
+		g, ok := at[acks[i].Device]
+		if !ok || len(groups[g]) >= ackChunk {
+			g = len(groups)
+			groups = append(groups, nil)
+			at[acks[i].Device] = g
+		}
+		groups[g] = append(groups[g], i)
+	}
+	return groups
+}
+
+func notFound(to bus.Address, id string) error {
+	return bus.ErrMessageNotFound.With("", map[string]string{"address": to.String(), "id": id})
+}
+
+// MarkSent notes that messages were written to a device.
+func (s *Store) MarkSent(ctx context.Context, sent []bus.Ack) error {
+	now := time.Now().UnixMilli()
+	var calls []call
+	for to, list := range inboxOf(sent) {
+		c := call{
+			script: inboxSentScript,
+			keys:   []string{s.keys.push(to)},
+			args:   []any{now, s.publishVerb(), s.keys.delivery(to, ""), bus.MaxDevices},
+		}
+		for _, i := range list {
+			c.args = append(c.args, sent[i].ID, sent[i].Device, hint(bus.MessageReceipt, sent[i].ID, ""))
+		}
+		calls = append(calls, c)
+	}
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return unavailable(err)
+	}
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return unavailable(cmd.Err())
+		}
+	}
+	return nil
+}
+
+// Delivery returns what is known of a message.
+func (s *Store) Delivery(ctx context.Context, to bus.Address, id string, watch bool) (bus.Delivery, error) {
+	key := s.keys.delivery(to, id)
+	all := redis.NewMapStringStringCmd(ctx, "hgetall", key)
+	if err := s.do(ctx, all); err != nil {
+		return bus.Delivery{}, err
+	}
+	h := all.Val()
+	if h["e"] == "" {
+		return bus.Delivery{}, notFound(to, id)
+	}
+	d := deliveryOf(to, id, h)
+	for name, value := range h {
+		if client, ok := strings.CutPrefix(name, "c:"); ok {
+			sent, acked, _ := strings.Cut(value, " ")
+			d.Devices = append(d.Devices, bus.Device{Client: client, Sent: timeOf(sent), Acked: timeOf(acked)})
+		}
+	}
+	d.Sort()
+	if watch && h["w"] == "" && !d.State(time.Now()).Final() {
+		// Only a hash that is there is marked: one that has just ended must not come back without a bound.
+		if _, err := s.run(ctx, watchScript, []string{key}); err != nil {
+			return d, unavailable(err)
+		}
+		return s.Delivery(ctx, to, id, false) // it may have changed before it was marked
+	}
+	return d, nil
+}
+
+// lent is for how long DueDeliveries lends a message.
+const lent = 10 * time.Second
+
+// DueDeliveries lends out messages whose time may have come.
+func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error) {
+	now := time.Now()
+	calls := make([]call, dueSets)
+	for i := range calls {
+		calls[i] = call{dueScript, []string{s.keys.due(i)}, []any{now.UnixMilli(), limit, now.Add(lent).UnixMilli()}}
+	}
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var due []bus.Due
+	for i, cmd := range cmds {
+		members, err := cmd.StringSlice()
+		if err != nil {
+			return due, unavailable(err)
+		}
+		for _, m := range members {
+			name, id, _ := strings.Cut(m, "\n")
+			to, err := bus.ParseAddress(name)
+			if err != nil {
+				_ = s.do(ctx, redis.NewIntCmd(ctx, "zrem", s.keys.due(i), m)) // not ours; it would come back for ever
+				continue
+			}
+			due = append(due, bus.Due{To: to, ID: id})
+		}
+	}
+	return due, nil
+}
+
+// Settle looks at one message, and notes when to look again.
+func (s *Store) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
+	what, next, err := s.settle(ctx, d.To, d.ID, "")
+	if err != nil {
+		return bus.Settlement{}, err
+	}
+	var out bus.Settlement
+	switch what {
+	case "stored":
+		out.Changed = bus.StateStored
+	case "expired":
+		out.Changed = bus.StateExpired
+	}
+	key, member := s.dueKey(d.To), dueMember(d.To, d.ID)
+	if next.IsZero() {
+		return out, s.do(ctx, redis.NewIntCmd(ctx, "zrem", key, member))
+	}
+	out.Next = next
+	return out, s.do(ctx, redis.NewIntCmd(ctx, "zadd", key, next.UnixMilli(), member))
+}
+
+func (s *Store) settle(ctx context.Context, to bus.Address, id string, why bus.EndReason) (string, time.Time, error) {
+	cmd, err := s.run(ctx, inboxSettleScript, []string{s.keys.stream(to), s.keys.delivery(to, id), s.keys.push(to), s.keys.collapse(to)},
+		id, time.Now().UnixMilli(), s.publishVerb(), hint(bus.MessageReceipt, id, ""), bus.ReceiptAge.Milliseconds(), string(why))
+	if err != nil {
+		return "", time.Time{}, unavailable(err)
+	}
+	answer, err := cmd.Slice()
+	if err != nil || len(answer) != 2 {
+		return "", time.Time{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	what, _ := answer[0].(string)
+	text, _ := answer[1].(string)
+	return what, timeOf(text), nil
+}
+
+// Discard removes a message for a reason.
+func (s *Store) Discard(ctx context.Context, to bus.Address, id string, why bus.EndReason) error {
+	what, _, err := s.settle(ctx, to, id, why)
+	if err != nil {
+		return err
+	}
+	if what != "expired" {
+		return notFound(to, id)
+	}
+	return nil
+}
+
+// InboxStats says how full an inbox is.
+func (s *Store) InboxStats(ctx context.Context, to bus.Address) (bus.InboxStats, error) {
+	n := redis.NewIntCmd(ctx, "xlen", s.keys.stream(to))
+	first := redis.NewXMessageSliceCmd(ctx, "xrange", s.keys.stream(to), "-", "+", "count", 1)
+	if err := s.do(ctx, n, first); err != nil {
+		return bus.InboxStats{}, err
+	}
+	stats := bus.InboxStats{Count: int(n.Val())}
+	if len(first.Val()) > 0 {
+		_, ms, _ := strings.Cut(first.Val()[0].ID, "-")
+		stats.Oldest = timeOf(ms)
+	}
+	return stats, nil
+}
+
+// inboxTops reads the newest positions of inboxes: many in one command, but in a Cluster one by one.
+func (s *Store) inboxTops(ctx context.Context, addresses []bus.Address, places []int, tops []bus.Position) error {
+	read := func(i int, v any) {
+		text, _ := v.(string)
+		if epoch, offset, ok := strings.Cut(text, " "); ok {
+			tops[i] = bus.Position{Epoch: epoch, Offset: uintOf(offset)}
+		}
+	}
+	if s.cluster == nil {
+		args := make([]any, 1, len(places)+1)
+		args[0] = "mget"
+		for _, i := range places {
+			args = append(args, s.keys.top(addresses[i]))
+		}
+		cmd := redis.NewSliceCmd(ctx, args...)
+		if err := s.do(ctx, cmd); err != nil {
+			return err
+		}
+		for j, v := range cmd.Val() {
+			read(places[j], v)
+		}
+		return nil
+	}
+	cmds := make([]redis.Cmder, len(places))
+	for j, i := range places {
+		cmds[j] = redis.NewStringCmd(ctx, "get", s.keys.top(addresses[i]))
+	}
+	if err := s.do(ctx, cmds...); err != nil {
+		return err
+	}
+	for j, i := range places {
+		read(i, cmds[j].(*redis.StringCmd).Val())
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+-- Reads a part of an inbox; what has ended is left out.
+-- KEYS: 1 stream, 2 meta hash
+-- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 now in ms, 6 "1" to count
+--       deliveries, 7 prefix of the delivery hashes, 8 most devices that are told apart
+-- Returns gap, epoch, top, last offset looked at, "1" when there is more, then entries: stream id, envelope, delivery
+-- as a flat list, "1" when it is dead.
+-- Bounds: makes no key.
+local meta = redis.call('HMGET', KEYS[2], 'e', 'o')
+local epoch, top = meta[1] or '', tonumber(meta[2] or '0')
+local after = tonumber(ARGV[2])
+local gap = 0
+if ARGV[1] ~= '' and (ARGV[1] ~= epoch or after > top) then
+  gap, after = 1, 0
+end
+local limit, now = tonumber(ARGV[3]), tonumber(ARGV[5])
+local out, last, more = {}, after, 0
+local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), '+', 'COUNT', limit + 1)
+if #entries > limit then
+  more = 1
+  entries[#entries] = nil
+end
+for _, entry in ipairs(entries) do
+  local id, key = entry[2][4], ARGV[7] .. entry[2][4]
+  last = tonumber(string.match(entry[1], '^(%d+)'))
+  local d = redis.call('HMGET', key, 'x', 's', 'c:' .. ARGV[4], 'd', 'mx')
+  if d[1] and tonumber(d[1]) > now and not (ARGV[4] ~= '' and d[3] and not string.match(d[3], ' 0$')) then
+    local dead = 0
+    if ARGV[6] == '1' then
+      if tonumber(d[5]) > 0 and tonumber(d[4] or '0') >= tonumber(d[5]) then
+        dead = 1
+      else
+        redis.call('HINCRBY', key, 'd', 1)
+        if not d[3] then
+          local n = redis.call('HINCRBY', key, 'n', 1)
+          if n <= tonumber(ARGV[8]) then
+            redis.call('HSET', key, 'c:' .. ARGV[4], ARGV[5] .. ' 0')
+          end
+        end
+      end
+    end
+    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl'), dead}
+  end
+end
+if more == 0 and top > last then
+  last = top
+end
+return {gap, epoch, string.format('%.0f', top), string.format('%.0f', last), more, out}
