@@ -25,8 +25,8 @@ func (g *gateway) call(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer cancel()
-	if address, ok := streamed(in.URL.Path); ok {
-		g.stream(w, in, address)
+	if what, ok := streamed(in.URL.Path); ok {
+		g.stream(w, in, what)
 		return
 	}
 	g.mux.ServeHTTP(w, in)

@@ -93,6 +93,7 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		{authv1.RegisterAuthServiceHandler, conns.Auth},
 		{publishv1.RegisterPublishServiceHandler, conns.Publish},
 		{publishv1.RegisterChannelServiceHandler, conns.Publish},
+		{publishv1.RegisterInboxServiceHandler, conns.Publish},
 		{adminv1.RegisterAdminServiceHandler, conns.Admin},
 	} {
 		if err := r.register(ctx, g.mux, r.conn); err != nil {

@@ -23,6 +23,7 @@ var queried = map[string]proto.Message{
 	"messages": (*publishv1.ListMessagesRequest)(nil),
 	"members":  (*publishv1.ListMembersRequest)(nil),
 	"stream":   (*publishv1.ConsumeRequest)(nil),
+	"inbox":    (*publishv1.ListInboxRequest)(nil),
 }
 
 // requestOf returns the request whose fields a query may set; nil when it may set none.
@@ -35,6 +36,8 @@ func requestOf(method, path string) proto.Message {
 		return (*publishv1.ListChannelsRequest)(nil)
 	case len(parts) < 2, len(parts) == 2 && parts[0] != "broadcast":
 		return nil // a channel may be called messages
+	case len(parts) > 3 && parts[len(parts)-3] == "receipts":
+		return nil
 	}
 	return queried[parts[len(parts)-1]]
 }

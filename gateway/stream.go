@@ -21,39 +21,46 @@ import (
 // writeTimeout is how long one event may take to reach the client's machine.
 const writeTimeout = 20 * time.Second
 
-// streamed returns the address of a path such as /v1/channels/orders:eu/stream.
-func streamed(path string) (address string, ok bool) {
-	address, ok = strings.CutSuffix(strings.TrimPrefix(path, "/v1/"), "/stream")
+// watched is what a path such as /v1/channels/orders:eu/stream or /v1/users/42/receipts/a1/stream follows.
+type watched struct {
+	address string
+	receipt string // the id of a message; empty for the address itself
+}
+
+// streamed reads such a path.
+func streamed(path string) (watched, bool) {
+	address, ok := strings.CutSuffix(strings.TrimPrefix(path, "/v1/"), "/stream")
 	if !ok {
-		return "", false
+		return watched{}, false
 	}
 	parts := strings.Split(address, "/")
-	if parts[0] == "broadcast" {
-		return address, len(parts) == 1 || len(parts) == 3 && parts[1] == "topics"
+	if n := len(parts); n > 3 && parts[n-2] == "receipts" {
+		return watched{strings.Join(parts[:n-2], "/"), parts[n-1]}, isAddress(parts[:n-2])
 	}
+	return watched{address: address}, isAddress(parts)
+}
+
+func isAddress(parts []string) bool {
 	switch parts[0] {
+	case "broadcast":
+		return len(parts) == 1 || len(parts) == 3 && parts[1] == "topics"
 	case "channels", "users", "clients", "groups", "sessions":
-		return address, len(parts) == 2 || len(parts) == 4 && parts[2] == "topics"
+		return len(parts) == 2 || len(parts) == 4 && parts[2] == "topics"
 	}
-	return "", false
+	return false
 }
 
 // stream follows an address. The generated handler would send the same messages; this one also
 // speaks text/event-stream, resumes by Last-Event-ID, and ends with the error in our own form.
-func (g *gateway) stream(w http.ResponseWriter, r *http.Request, address string) {
+func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 	id := r.Header.Get(requestIDHeader)
-	req, err := consumeRequest(r, address)
-	if err != nil {
-		refusalOf(err).write(w, id)
-		return
-	}
 	ctx, cancel := context.WithCancelCause(outgoing(r))
 	defer cancel(nil)
 	defer context.AfterFunc(g.ctx, func() { cancel(errDraining) })()
-	events, err := g.publish.Consume(ctx, req)
-	var first *publishv1.ConsumeResponse
+	next, err := g.follow(ctx, r, what)
+	var first event
 	if err == nil {
-		first, err = events.Recv()
+		first, err = next()
 	}
 	if err != nil {
 		refusalOf(ended(ctx, err)).write(w, id)
@@ -61,15 +68,44 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, address string)
 	}
 	out := newEventWriter(w, r.Header)
 	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }() // the connection may be used again
-	for event := first; err == nil; {
-		if err = out.event(event); err != nil {
+	for write := first; err == nil; {
+		if err = write(out); err != nil {
 			return // the client is gone
 		}
-		event, err = events.Recv()
+		write, err = next()
 	}
 	if !errors.Is(err, io.EOF) && r.Context().Err() == nil {
 		out.failure(refusalOf(ended(ctx, err)), id)
 	}
+}
+
+// event writes one event of a stream.
+type event func(*eventWriter) error
+
+// follow opens the stream behind a path and returns what waits for its next event.
+func (g *gateway) follow(ctx context.Context, r *http.Request, what watched) (func() (event, error), error) {
+	if what.receipt != "" {
+		receipts, err := g.publish.WatchReceipts(ctx, &publishv1.WatchReceiptsRequest{Address: what.address, Id: what.receipt})
+		if err != nil {
+			return nil, err
+		}
+		return func() (event, error) {
+			m, err := receipts.Recv()
+			return func(e *eventWriter) error { return e.receipt(m) }, err
+		}, nil
+	}
+	req, err := consumeRequest(r, what.address)
+	if err != nil {
+		return nil, err
+	}
+	events, err := g.publish.Consume(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return func() (event, error) {
+		m, err := events.Recv()
+		return func(e *eventWriter) error { return e.event(m) }, err
+	}, nil
 }
 
 var errDraining = refuse(http.StatusServiceUnavailable, codes.Unavailable, "SERVER_DRAINING", "the server is shutting down; connect again", nil)
@@ -153,6 +189,8 @@ func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
 		b, err = payload.Append(head(b, "gap", v.Gap.GetTo()), v.Gap)
 	case *publishv1.ConsumeResponse_Subscribed:
 		b, err = payload.Append(head(b, "subscribed", v.Subscribed.GetPosition()), v.Subscribed)
+	case *publishv1.ConsumeResponse_Dismissed:
+		b, err = payload.Append(head(b, "dismissed", nil), v.Dismissed)
 	default:
 		b = append(b, ": heartbeat"...)
 	}
@@ -160,6 +198,21 @@ func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
 		return err
 	}
 	return e.flush(append(b, '\n', '\n'))
+}
+
+func (e *eventWriter) receipt(m *publishv1.WatchReceiptsResponse) error {
+	b, end := append(e.buf[:0], `{"result":`...), "}\n"
+	var err error
+	if e.sse {
+		b, end = head(e.buf[:0], "receipt", nil), "\n\n"
+		b, err = payload.Append(b, m.GetReceipt())
+	} else {
+		b, err = payload.Append(b, m)
+	}
+	if err != nil {
+		return err
+	}
+	return e.flush(append(b, end...))
 }
 
 func head(b []byte, event string, p *publishv1.Position) []byte {

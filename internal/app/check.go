@@ -247,7 +247,10 @@ func (c Config) namespaces() bus.Namespaces {
 		override(&ch.Explicit, rule.Explicit)
 		named[name] = ch.namespace()
 	}
-	return bus.Namespaces{Default: d.namespace(), Named: named}
+	return bus.Namespaces{
+		Default: d.namespace(), Named: named,
+		Inbox: bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
+	}
 }
 
 func override[T any](to, from *T) {

@@ -22,6 +22,7 @@ type Config struct {
 	Auth     Auth     `koanf:"auth"`
 	Edge     Edge     `koanf:"edge"`
 	Channels Channels `koanf:"channels"`
+	Inbox    Inbox    `koanf:"inbox"`
 	Publish  Publish  `koanf:"publish"`
 	Legacy   Legacy   `koanf:"legacy"`
 
@@ -153,6 +154,13 @@ type ChannelRule struct {
 	Explicit      *bool          `koanf:"explicit"`
 }
 
+// Inbox is about messages that ask for an ack.
+type Inbox struct {
+	Limit      int           `koanf:"limit" min:"1" max:"1000000" doc:"How many messages may wait for an ack in one inbox; one more is refused."`
+	Keep       time.Duration `koanf:"keep" min:"1s" max:"720h" doc:"How long they wait, unless the publisher says less."`
+	AckTimeout time.Duration `koanf:"ack_timeout" min:"100ms" max:"1h" doc:"How long an ack may take before a message counts as stored, unless the publisher says otherwise."`
+}
+
 // Publish is about the publish service.
 type Publish struct {
 	MaxMessage        Size          `koanf:"max_message" min:"1KiB" max:"64MiB" doc:"The largest payload of a message."`
@@ -199,6 +207,7 @@ func Default() Config {
 			ChannelsPerConnection: 128, ConnectionsPerIP: 1000, DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
 		},
 		Channels: Channels{Defaults: Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
+		Inbox:    Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second},
 		Publish:  Publish{MaxMessage: 64 << 10, IdempotencyWindow: 10 * time.Minute},
 		Legacy:   Legacy{Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
 	}

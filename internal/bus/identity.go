@@ -111,8 +111,8 @@ func (id Identity) Own() []Address {
 	return own
 }
 
-// owns says whether the address, or the address its topic belongs to, is id's own.
-func (id Identity) owns(a Address) bool {
+// Owns says whether the address, or the address its topic belongs to, is id's own.
+func (id Identity) Owns(a Address) bool {
 	switch a.Kind() {
 	case KindBroadcast:
 		return true
@@ -139,7 +139,7 @@ func (id Identity) Allows(action Action, a Address) bool {
 	if a.Kind() == KindSystem {
 		return false
 	}
-	if (action == Subscribe || action == History) && id.owns(a) {
+	if (action == Subscribe || action == History) && id.Owns(a) {
 		return true
 	}
 	for _, g := range id.Grants {

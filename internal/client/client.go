@@ -39,11 +39,16 @@ type Config struct {
 	// MaxFrame is the largest frame taken, in bytes; 16 MiB by default.
 	MaxFrame int64
 
-	// OnMessage gets every message. All On functions are called one at a time, in order, and must not wait
+	// ManualAck leaves it to the caller to Ack messages that ask for an ack; otherwise a message is acknowledged when
+	// OnMessage has returned.
+	ManualAck bool
+	// OnMessage gets every message, once. All On functions are called one at a time, in order, and must not wait
 	// for this client; nil ones are not called.
 	OnMessage func(m *publishv1.Message)
 	// OnGap is told that messages of an address are missing; what comes next stands after them.
 	OnGap func(g *publishv1.Gap)
+	// OnDismissed is told that another device of the user has acknowledged messages.
+	OnDismissed func(d *publishv1.Dismissed)
 	// OnConnected is told each time the session opens.
 	OnConnected func(c *edgev1.Connected)
 	// OnDisconnected is told each time it ends; Run connects again unless it returns the same error.
@@ -65,6 +70,7 @@ type Client struct {
 	opened  chan struct{} // closed when session is set; replaced when it is unset
 	ended   error         // why Run returned
 	seen    *recent
+	acks    *acks
 }
 
 // New returns a client that is not connected; Run connects it.
@@ -89,7 +95,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, url: address, coding: binaryCoding{},
-		subs: map[string]*subscription{}, opened: make(chan struct{}), seen: newRecent(),
+		subs: map[string]*subscription{}, opened: make(chan struct{}), seen: newRecent(), acks: newAcks(),
 	}
 	if cfg.JSON {
 		c.coding = jsonCoding{}

@@ -90,8 +90,10 @@ func (c *Client) handle(s *session, f *edgev1.ServerFrame) {
 	}
 	switch e := f.GetEvent().(type) {
 	case *edgev1.ServerFrame_Message:
-		if c.advance(e.Message) && c.cfg.OnMessage != nil {
-			c.cfg.OnMessage(e.Message)
+		c.received(e.Message)
+	case *edgev1.ServerFrame_Dismissed:
+		if c.cfg.OnDismissed != nil {
+			c.cfg.OnDismissed(e.Dismissed)
 		}
 	case *edgev1.ServerFrame_Gap:
 		c.jump(e.Gap)
@@ -103,6 +105,19 @@ func (c *Client) handle(s *session, f *edgev1.ServerFrame) {
 		if c.cfg.OnUnsubscribed != nil {
 			c.cfg.OnUnsubscribed(e.Unsubscribed.GetAddress(), nil)
 		}
+	}
+}
+
+// received hands a new message on, and acknowledges it.
+func (c *Client) received(m *publishv1.Message) {
+	if !c.advance(m) {
+		return
+	}
+	if c.cfg.OnMessage != nil {
+		c.cfg.OnMessage(m)
+	}
+	if m.GetAckRequired() && !c.cfg.ManualAck {
+		c.Ack(m)
 	}
 }
 

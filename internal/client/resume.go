@@ -98,6 +98,9 @@ func (c *Client) advance(m *publishv1.Message) bool {
 	defer c.mu.Unlock()
 	p := m.GetPosition()
 	s := c.subs[m.GetTo()]
+	if s == nil && m.GetAckRequired() && p.GetEpoch() != "" {
+		return c.acks.first(m)
+	}
 	if s == nil || p.GetEpoch() == "" {
 		return c.seen.first(m.GetId())
 	}

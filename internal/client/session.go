@@ -64,6 +64,7 @@ func (c *Client) once(ctx context.Context) (opened bool, err error) {
 		return ws.Close()
 	})
 	g.Go(func() error { return s.refresh(ctx) })
+	g.Go(func() error { return s.acknowledge(ctx) })
 	err = s.open(token)
 	if err == nil {
 		opened = true
@@ -110,6 +111,7 @@ func (s *session) open(token string) error {
 	c.session = s
 	close(c.opened)
 	c.mu.Unlock()
+	c.acks.again()
 	if c.cfg.OnConnected != nil {
 		c.cfg.OnConnected(connected)
 	}

@@ -14,6 +14,7 @@ const (
 	ScopeHistory        = "history"
 	ScopePresence       = "presence"
 	ScopeChannels       = "channels"
+	ScopeInbox          = "inbox"
 	ScopeTokensIssue    = "tokens.issue"
 	ScopeTokensValidate = "tokens.validate"
 	ScopeTokensRevoke   = "tokens.revoke"
@@ -25,7 +26,7 @@ const (
 // Scopes lists every scope that a key may have.
 func Scopes() []string {
 	return []string{
-		ScopePublish, ScopeSubscribe, ScopeHistory, ScopePresence, ScopeChannels,
+		ScopePublish, ScopeSubscribe, ScopeHistory, ScopePresence, ScopeChannels, ScopeInbox,
 		ScopeTokensIssue, ScopeTokensValidate, ScopeTokensRevoke, ScopeAdmin, ScopeAll,
 	}
 }
@@ -63,6 +64,15 @@ func (c *Caller) Check(action bus.Action, a bus.Address) error {
 		return nil
 	}
 	return bus.Denied(action, a)
+}
+
+// CheckInbox returns nil when the caller may read and acknowledge the inbox of the address: a back end by its
+// scope, a client when the address is its own.
+func (c *Caller) CheckInbox(a bus.Address) error {
+	if c.Identity == nil && c.Has(ScopeInbox) || c.Identity != nil && c.Identity.Owns(a) {
+		return nil
+	}
+	return bus.ErrPermissionDenied.With("these credentials do not allow the inbox of "+a.String(), map[string]string{"address": a.String()})
 }
 
 type callerKey struct{}

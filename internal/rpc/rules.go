@@ -36,6 +36,13 @@ var rules = map[string]Rule{
 	publishv1.PublishService_Consume_FullMethodName:       {Scope: ScopeSubscribe, Tokens: true},
 	publishv1.PublishService_Subscribe_FullMethodName:     {Scope: ScopeSubscribe, Tokens: true},
 
+	publishv1.PublishService_GetReceipt_FullMethodName:    {Scope: ScopePublish, Tokens: true},
+	publishv1.PublishService_WatchReceipts_FullMethodName: {Scope: ScopePublish, Tokens: true},
+
+	publishv1.InboxService_ListInbox_FullMethodName:     {Scope: ScopeInbox, Tokens: true},
+	publishv1.InboxService_AckMessages_FullMethodName:   {Scope: ScopeInbox, Tokens: true},
+	publishv1.InboxService_GetInboxStats_FullMethodName: {Scope: ScopeInbox, Tokens: true},
+
 	publishv1.ChannelService_CreateChannel_FullMethodName: {Scope: ScopeChannels},
 	publishv1.ChannelService_GetChannel_FullMethodName:    {Scope: ScopeChannels},
 	publishv1.ChannelService_ListChannels_FullMethodName:  {Scope: ScopeChannels},

@@ -40,10 +40,12 @@ func (s *session) do(f *edgev1.ClientFrame) {
 		err = s.presence(ctx, id, who, c.Presence)
 	case *edgev1.ClientFrame_Refresh:
 		err = s.refresh(ctx, id, who, c.Refresh)
+	case *edgev1.ClientFrame_Ack:
+		err = s.ack(id, who, c.Ack)
 	case *edgev1.ClientFrame_Ping:
 		s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Pong{Pong: &edgev1.Pong{}}})
 	default:
-		err = bus.ErrProtocol.With("the frame has no command; it is one of connect, subscribe, unsubscribe, publish, history, presence, refresh, ping", nil)
+		err = bus.ErrProtocol.With("the frame has no command; it is one of connect, subscribe, unsubscribe, publish, history, presence, refresh, ping, ack", nil)
 	}
 	if err != nil {
 		e := rpc.FromError(err)
@@ -96,7 +98,7 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 	own := who.Own()
 	subs := make([]*subscription, 0, len(own)+len(wanted))
 	for _, a := range own {
-		subs = append(subs, &subscription{session: s, address: a})
+		subs = append(subs, newSubscription(s, who, a))
 	}
 	results := make([]*edgev1.SubscriptionResult, len(wanted))
 	asked := make([]*request, len(wanted))
@@ -139,7 +141,11 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 		Subscriptions:  results,
 	}}})
 	for i := range own {
-		s.shard.flip(subs[i], positions[i])
+		if subs[i].owned {
+			s.redeliver(subs[i], positions[i])
+		} else {
+			s.shard.flip(subs[i], positions[i])
+		}
 	}
 	for _, req := range asked {
 		if req != nil {

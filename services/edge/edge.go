@@ -29,6 +29,8 @@ type Store interface {
 	bus.Feeds
 	bus.Log
 	bus.Roster
+	bus.Inboxes
+	bus.Publisher // of dead letters alone; what clients publish goes by the publish service
 }
 
 // Conns are the connections to the other roles.
@@ -47,6 +49,8 @@ type Edge struct {
 	origins  *origins
 	limits   *limits
 	roster   *roster
+	store    Store
+	acks     *acks
 	tokens   *validator
 	publish  publishv1.PublishServiceClient
 	channels publishv1.ChannelServiceClient
@@ -88,6 +92,10 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		},
 	}
 	e.hub = newHub(e)
+	e.store = store
+	e.acks = &acks{store: store, timeout: cfg.CallTimeout, failed: func(err error) {
+		log.Warn("receipts could not be brought up to date", "error", err.Error())
+	}}
 	e.tokens = &validator{auth: authv1.NewAuthServiceClient(conns.Auth), timeout: cfg.CallTimeout, metrics: e.metrics}
 	e.roster = newRoster(store, func(a bus.Address) bool { return cfg.Namespaces.For(a).Presence }, cfg.CallTimeout, log)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revoked: e.revoked, gaps: e.metrics.gaps},
@@ -126,6 +134,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	}
 	e.drain()
 	e.tokens.running.Wait()
+	e.acks.running.Wait()
 	stop()
 	return g.Wait()
 }

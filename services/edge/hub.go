@@ -68,6 +68,11 @@ func (p *parcel) bytes(d dialect.Dialect, slot int) []byte {
 }
 
 func (p *parcel) encode(d dialect.Dialect) []byte {
+	if p.m != nil && p.m.Kind == bus.MessageDismissal {
+		return replyFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Dismissed{
+			Dismissed: &publishv1.Dismissed{Address: p.m.To.String(), Ids: []string{p.m.ID}},
+		}})
+	}
 	if p.m != nil {
 		return messageFrame(d, p.m)
 	}
@@ -114,6 +119,9 @@ func (s sink) Deliver(m *bus.Message) {
 	if m.To == bus.Revoked {
 		s.revoked(m)
 		return
+	}
+	if m.Kind == bus.MessageReceipt {
+		return // for who watches a receipt
 	}
 	s.hub.spread(&parcel{m: m, frames: make([]atomic.Pointer[[]byte], s.slots)})
 }

@@ -44,12 +44,14 @@ type session struct {
 
 func (s *session) dialect() dialect.Dialect { return s.owner.slots[s.slot] }
 
-// push writes shared bytes. It never blocks and never takes the shard's lock.
-func (s *session) push(p []byte, a *attempt) {
-	if err := s.send(p, a); errors.Is(err, errSlow) {
+// push writes shared bytes; false when they cannot be written. It never blocks and never takes the shard's lock.
+func (s *session) push(p []byte, a *attempt) bool {
+	err := s.send(p, a)
+	if errors.Is(err, errSlow) {
 		s.owner.metrics.slow.Inc()
 		s.refuse(bus.ErrSlowConsumer)
 	}
+	return err == nil
 }
 
 // reply writes an answer or an event of this session alone.

@@ -173,8 +173,8 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 		out = sh.merged[slot]
 	}
 	sub.catching = false
-	if len(out) > 0 {
-		sub.session.push(out, sh.attempt)
+	if len(out) > 0 && sub.session.push(out, sh.attempt) && !plain {
+		sub.session.noteSent(sub, due)
 	}
 }
 

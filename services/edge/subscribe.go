@@ -37,7 +37,7 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 	if err := who.Check(bus.Subscribe, a); err != nil {
 		return nil, err
 	}
-	req := &request{sub: &subscription{session: s, address: a}, after: after}
+	req := &request{sub: newSubscription(s, who, a), after: after}
 	req.replay = (c.GetAfter() != nil || c.GetFromBeginning()) && s.owner.tail.Retention(a).Durable()
 	if req.replay {
 		if err := who.Check(bus.History, a); err != nil {
@@ -98,6 +98,10 @@ func (r *request) answer(at bus.Position) *publishv1.Subscribed {
 // start replays what was asked for and lets messages through. More may arrive during the replay than is
 // held; the log has it, and is read again.
 func (s *session) start(req *request, at bus.Position) {
+	if req.sub.owned {
+		s.redeliver(req.sub, at)
+		return
+	}
 	after := req.after
 	if !req.replay {
 		if s.shard.flip(req.sub, at) {

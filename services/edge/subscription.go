@@ -9,7 +9,8 @@ import (
 type subscription struct {
 	session *session
 	address bus.Address
-	place   int // in the group
+	place   int  // in the group
+	owned   bool // the session's own address with an inbox; never changes
 
 	holding bool
 	missed  bool // more arrived than is held
@@ -19,6 +20,10 @@ type subscription struct {
 	// through the shard may be part of the replay, and is skipped up to seen.
 	catching bool
 	seen     bus.Position
+}
+
+func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription {
+	return &subscription{session: s, address: a, owned: a.HasInbox() && who.Owns(a)}
 }
 
 func (s *subscription) hold(due []*parcel, limit int) {
@@ -70,8 +75,8 @@ func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
 	sub.holding = false
 	sub.catching = !seen.IsZero()
 	if len(held) > 0 {
-		if out := sub.session.join(held); len(out) > 0 {
-			sub.session.push(out, sh.attempt)
+		if out := sub.session.join(held); len(out) > 0 && sub.session.push(out, sh.attempt) {
+			sub.session.noteSent(sub, held)
 		}
 	}
 	return true

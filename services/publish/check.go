@@ -47,11 +47,12 @@ func (s *Server) publication(caller *rpc.Caller, req *publishv1.PublishRequest) 
 	m.To = to
 	s.checkData(&bad, m, req)
 	checkOptions(&bad, m, req)
+	p.Ack = s.checkAck(&bad, to, req)
 	checkSender(&bad, m, caller, req)
 	ns := s.cfg.Namespaces.For(to)
 	p.Retention = ns.Retention
 	p.RequireChannel = ns.Explicit
-	checkDurability(&bad, req, p.Retention.Durable())
+	checkDurability(&bad, req, p.Retention.Durable() || p.Ack != nil)
 	if err := bad.Err(); err != nil {
 		return p, s.tooLarge(err, len(req.GetData()))
 	}
@@ -59,6 +60,7 @@ func (s *Server) publication(caller *rpc.Caller, req *publishv1.PublishRequest) 
 	if req.GetTtl() != nil {
 		m.Expires = m.Published.Add(req.GetTtl().AsDuration())
 	}
+	s.schedule(&p, req)
 	if p.IdempotencyKey = req.GetIdempotencyKey(); p.IdempotencyKey != "" {
 		m.ID = p.IdempotencyKey
 		p.Digest = digest(req)
@@ -148,9 +150,6 @@ func checkOptions(bad *bus.Invalid, m *bus.Message, req *publishv1.PublishReques
 			bad.Add("idempotency_key", "must be 1 to %d visible ASCII characters", maxKey)
 		}
 	}
-	if req.GetAck() != nil {
-		bad.Add("ack", "acknowledged delivery is not available in this version")
-	}
 }
 
 func visible(s string) bool {
@@ -237,6 +236,16 @@ func digest(req *publishv1.PublishRequest) string {
 	for _, k := range names {
 		part(h, []byte(k))
 		part(h, []byte(req.GetAttributes()[k]))
+	}
+	if ack := req.GetAck(); ack != nil {
+		for _, n := range []uint64{
+			uint64(ack.GetScope()) + 1, uint64(ack.GetTimeout().AsDuration()), uint64(ack.GetKeep().AsDuration()), //nolint:gosec // checked
+			uint64(ack.GetMaxDeliveries()),
+		} {
+			_ = binary.Write(h, binary.BigEndian, n) // a hash never fails
+		}
+		part(h, []byte(ack.GetCollapseKey()))
+		part(h, []byte(ack.GetDeadLetter()))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

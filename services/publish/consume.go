@@ -17,7 +17,7 @@ import (
 func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStreamingServer[publishv1.ConsumeResponse]) error {
 	send := func(r *publishv1.ConsumeResponse) error { return stream.Send(r) }
 	ctx := stream.Context()
-	r := s.newReader(rpc.CallerFrom(ctx), output{
+	r := s.newReader(ctx, rpc.CallerFrom(ctx), output{
 		message: func(m *publishv1.Message) error {
 			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Message{Message: m}})
 		},
@@ -26,6 +26,9 @@ func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStream
 		},
 		subscribed: func(p *publishv1.Subscribed) error {
 			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Subscribed{Subscribed: p}})
+		},
+		dismissed: func(d *publishv1.Dismissed) error {
+			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Dismissed{Dismissed: d}})
 		},
 		heartbeat: func() error {
 			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})
@@ -86,7 +89,7 @@ func (s *Server) Subscribe(stream grpc.BidiStreamingServer[publishv1.SubscribeRe
 	ctx := stream.Context()
 	var sequence uint64 // of the command that is being carried out
 	send := func(r *publishv1.SubscribeResponse) error { return stream.Send(r) }
-	r := s.newReader(rpc.CallerFrom(ctx), output{
+	r := s.newReader(ctx, rpc.CallerFrom(ctx), output{
 		message: func(m *publishv1.Message) error {
 			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Message{Message: m}})
 		},
@@ -95,6 +98,9 @@ func (s *Server) Subscribe(stream grpc.BidiStreamingServer[publishv1.SubscribeRe
 		},
 		subscribed: func(p *publishv1.Subscribed) error {
 			return send(&publishv1.SubscribeResponse{Sequence: sequence, Event: &publishv1.SubscribeResponse_Subscribed{Subscribed: p}})
+		},
+		dismissed: func(d *publishv1.Dismissed) error {
+			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Dismissed{Dismissed: d}})
 		},
 		heartbeat: func() error {
 			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})
@@ -154,6 +160,12 @@ func (r *reader) do(ctx context.Context, send func(*publishv1.SubscribeResponse)
 		return send(&publishv1.SubscribeResponse{Sequence: c.GetSequence(), Event: &publishv1.SubscribeResponse_Unsubscribed{
 			Unsubscribed: &publishv1.Unsubscribed{Address: a.String()},
 		}})
+	case *publishv1.SubscribeRequest_Ack:
+		answer, err := r.server.AckMessages(ctx, command.Ack)
+		if err != nil {
+			return err
+		}
+		return send(&publishv1.SubscribeResponse{Sequence: c.GetSequence(), Event: &publishv1.SubscribeResponse_Acked{Acked: answer}})
 	}
-	return bus.ErrProtocol.With("the command is unset; it is one of subscribe, unsubscribe", nil)
+	return bus.ErrProtocol.With("the command is unset; it is one of subscribe, unsubscribe, ack", nil)
 }

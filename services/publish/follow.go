@@ -14,11 +14,13 @@ type output struct {
 	message    func(*publishv1.Message) error
 	gap        func(*publishv1.Gap) error
 	subscribed func(*publishv1.Subscribed) error
+	dismissed  func(*publishv1.Dismissed) error
 	heartbeat  func() error
 }
 
 // reader is one stream that follows addresses.
 type reader struct {
+	ctx    context.Context //nolint:containedctx // of the stream, which the reader is
 	server *Server
 	caller *rpc.Caller
 	out    output
@@ -32,8 +34,8 @@ type place struct {
 	at       bus.Position // of what was sent last
 }
 
-func (s *Server) newReader(caller *rpc.Caller, out output) *reader {
-	return &reader{server: s, caller: caller, out: out, wake: make(chan struct{}, 1), places: make(map[bus.Address]*place)}
+func (s *Server) newReader(ctx context.Context, caller *rpc.Caller, out output) *reader {
+	return &reader{ctx: ctx, server: s, caller: caller, out: out, wake: make(chan struct{}, 1), places: make(map[bus.Address]*place)}
 }
 
 // start follows an address: attach, so that nothing is missed; learn the position; say so; replay.
@@ -123,7 +125,14 @@ func (r *reader) stopAll() {
 func (r *reader) replay(ctx context.Context, p *place, after bus.Position) error {
 	next, err := r.server.tail.Replay(ctx, p.follower.address, after, func(g bus.Gap) {
 		_ = r.out.gap(gapProto(g)) // the stream's error shows with the next message
-	}, r.send)
+	}, func(m *bus.Message) error {
+		if m.Ack != 0 { // of an inbox: it waits there because it may not have been seen
+			c := *m
+			c.Redelivered = true
+			m = &c
+		}
+		return r.send(m)
+	})
 	if err != nil {
 		return err
 	}
@@ -140,7 +149,20 @@ func (r *reader) send(m *bus.Message) error {
 	if client != "" && !m.For(client, "") || m.Expired(time.Now()) {
 		return nil
 	}
-	return r.out.message(messageProto(m))
+	switch m.Kind {
+	case bus.MessageDismissal:
+		return r.out.dismissed(&publishv1.Dismissed{Address: m.To.String(), Ids: []string{m.ID}})
+	case bus.MessageReceipt:
+		return nil
+	}
+	if err := r.out.message(messageProto(m)); err != nil {
+		return err
+	}
+	if m.Ack != 0 && client != "" {
+		// The receipt may lag behind; what is delivered does not wait for it.
+		return r.server.store.MarkSent(r.ctx, []bus.Ack{{To: m.To, ID: m.ID, Device: client}})
+	}
+	return nil
 }
 
 // flush sends what waits in every address. It returns whether anything was sent.

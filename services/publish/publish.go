@@ -48,7 +48,7 @@ func messageProto(m *bus.Message) *publishv1.Message {
 	p := &publishv1.Message{
 		Id: m.ID, To: m.To.String(), Data: m.Data, ContentType: publishv1.ContentType(m.ContentType),
 		Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Position: positionProto(m.Position),
-		Redelivered: m.Redelivered,
+		Redelivered: m.Redelivered, AckRequired: m.Ack != 0,
 	}
 	if m.From != (bus.Sender{}) {
 		p.From = &publishv1.Sender{Client: m.From.Client, User: m.From.User}

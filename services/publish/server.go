@@ -1,11 +1,13 @@
-// Package publish is the PublishService and the ChannelService: it checks messages at the door, hands them to the
+// Package publish is the PublishService, the ChannelService and the InboxService: it checks messages at the door, hands them to the
 // store in one step, and reads them back as pages and streams.
 package publish
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -20,6 +22,7 @@ type Store interface {
 	bus.Log
 	bus.Roster
 	bus.Channels
+	bus.Inboxes
 }
 
 // Config tunes the services. The zero value of a field means its default.
@@ -36,13 +39,21 @@ type Config struct {
 	Heartbeat time.Duration
 	// StreamQueue is how many messages may wait for a reader of a stream; 1024 by default.
 	StreamQueue int
+	// Settled, if set, is told of each message that was stored unacknowledged or has expired; it must not block.
+	Settled Settled
+	// Log hears of what has to be tried again; discarded by default.
+	Log *slog.Logger
 }
 
 // Server is the services. Streams need Run; everything may be used concurrently.
 type Server struct {
 	publishv1.UnimplementedPublishServiceServer
 	publishv1.UnimplementedChannelServiceServer
+	publishv1.UnimplementedInboxServiceServer
 	store   Store
+	inbox   bus.Inbox
+	settled Settled
+	log     *slog.Logger
 	cfg     Config
 	tail    *tail.Tail
 	streams *streams
@@ -67,22 +78,31 @@ func New(store Store, cfg Config) (*Server, error) {
 	if err := cfg.Namespaces.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{store: store, cfg: cfg, streams: newStreams()}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), settled: cfg.Settled, log: cfg.Log,
+	}
 	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces})
 	return s, nil
 }
 
-// Register adds both services to a gRPC server.
+// Register adds the services to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	publishv1.RegisterPublishServiceServer(r, s)
 	publishv1.RegisterChannelServiceServer(r, s)
+	publishv1.RegisterInboxServiceServer(r, s)
 }
 
 // Run follows addresses for the streams until ctx ends, ends the streams, waits for them and returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.streams.drain)
 	defer stop()
-	err := s.tail.Run(ctx)
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.tail.Run(inner) })
+	g.Go(func() error { return s.sweep(inner) })
+	err := g.Wait()
 	s.streams.wait()
 	return err
 }

@@ -68,6 +68,7 @@ type follower struct {
 	address bus.Address
 	wake    chan<- struct{} // of the stream
 	limit   int
+	receipt string // of a message that is watched: only what is about it counts
 
 	mu     sync.Mutex
 	queue  []item
@@ -86,6 +87,14 @@ func (f *follower) put(i item) {
 	case f.wake <- struct{}{}:
 	default:
 	}
+}
+
+// wants says whether an item is for the follower.
+func (f *follower) wants(i item) bool {
+	if f.receipt != "" {
+		return i.m != nil && i.m.ID == f.receipt
+	}
+	return i.m == nil || i.m.Kind != bus.MessageReceipt
 }
 
 // take returns what waits, and whether there was more.
@@ -107,7 +116,9 @@ func (s *streams) spread(a bus.Address, i item) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for f := range s.groups[a] {
-		f.put(i)
+		if f.wants(i) {
+			f.put(i)
+		}
 	}
 }
 

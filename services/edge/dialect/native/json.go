@@ -96,6 +96,9 @@ func (JSON) Message(dst []byte, m *bus.Message) []byte {
 	if m.Redelivered {
 		dst = append(dst, `,"redelivered":true`...)
 	}
+	if m.Ack != 0 {
+		dst = append(dst, `,"ackRequired":true`...)
+	}
 	return append(dst, `}}`...)
 }
 

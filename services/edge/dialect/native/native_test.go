@@ -29,7 +29,7 @@ func messages(t *testing.T) map[string]bus.Message {
 		"most": {
 			ID: `k"\`, To: to, From: bus.Sender{Client: "c", User: "u"}, Data: []byte("tab\tquote\"ü…"), ContentType: bus.Text,
 			Attributes: map[string]string{"b": "2", "a": "<1>", "": ""}, Published: at, Expires: at.Add(time.Hour),
-			Position: bus.Position{Epoch: "e", Offset: 1 << 60}, Redelivered: true,
+			Position: bus.Position{Epoch: "e", Offset: 1 << 60}, Redelivered: true, Ack: bus.EachDevice,
 		},
 		"binary":  {ID: "b", To: to, From: bus.Sender{User: "u"}, Data: []byte{0, 255, 10}, ContentType: bus.Binary, Published: at},
 		"empty":   {ID: "c", To: to, ContentType: bus.JSON, Published: at},
@@ -40,7 +40,7 @@ func messages(t *testing.T) map[string]bus.Message {
 
 func reference(m bus.Message) *edgev1.ServerFrame {
 	p := &publishv1.Message{
-		Id: m.ID, To: m.To.String(), Data: m.Data, Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Redelivered: m.Redelivered,
+		Id: m.ID, To: m.To.String(), Data: m.Data, Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Redelivered: m.Redelivered, AckRequired: m.Ack != 0,
 	}
 	if m.From != (bus.Sender{}) {
 		p.From = &publishv1.Sender{Client: m.From.Client, User: m.From.User}

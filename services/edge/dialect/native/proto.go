@@ -67,6 +67,7 @@ const (
 	messageExpireTime   = 8
 	messagePosition     = 9
 	messageRedelivered  = 10
+	messageAckRequired  = 11
 	longestLengthPrefix = 5
 )
 
@@ -105,6 +106,9 @@ func (Proto) Message(dst []byte, m *bus.Message) []byte {
 		}
 		if m.Redelivered {
 			dst = number(dst, messageRedelivered, 1)
+		}
+		if m.Ack != 0 {
+			dst = number(dst, messageAckRequired, 1)
 		}
 		return dst
 	})

@@ -1,0 +1,243 @@
+package edge
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// acks tells the store what was written and what was acknowledged. Sessions do not wait for it: what comes while a
+// call is under way goes with the next one.
+type acks struct {
+	store   bus.Inboxes
+	timeout time.Duration
+	failed  func(error)
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	sent    []bus.Ack
+	waiting []*acking
+	busy    bool
+}
+
+// acking is one ack command.
+type acking struct {
+	acks []bus.Ack
+	done func([]error)
+}
+
+const (
+	// ackBatch is how many acks go into one call, about.
+	ackBatch = 512
+	// sentLimit is how many notes of what was written may wait. More are dropped: a receipt then says less
+	// than is true, and never more.
+	sentLimit = 1 << 16
+)
+
+// wrote notes that a message was written to a device.
+func (a *acks) wrote(note bus.Ack) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.sent) < sentLimit {
+		a.sent = append(a.sent, note)
+	}
+	a.start()
+}
+
+// ack acknowledges messages and calls done with what became of each.
+func (a *acks) ack(list []bus.Ack, done func([]error)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting = append(a.waiting, &acking{list, done})
+	a.start()
+}
+
+// start makes sure that somebody sends. The caller holds the lock.
+func (a *acks) start() {
+	if !a.busy {
+		a.busy = true
+		a.running.Go(a.send)
+	}
+}
+
+// send makes calls until nothing waits.
+func (a *acks) send() {
+	for {
+		a.mu.Lock()
+		sent := a.sent[:min(len(a.sent), ackBatch)]
+		a.sent = a.sent[len(sent):]
+		n, size := 0, 0
+		for n < len(a.waiting) && size < ackBatch {
+			size += len(a.waiting[n].acks)
+			n++
+		}
+		commands := a.waiting[:n]
+		a.waiting = a.waiting[n:]
+		if len(sent)+n == 0 {
+			a.sent, a.waiting, a.busy = nil, nil, false
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Unlock()
+		a.call(sent, commands, size)
+	}
+}
+
+func (a *acks) call(sent []bus.Ack, commands []*acking, size int) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
+	defer cancel()
+	var both sync.WaitGroup
+	if len(sent) > 0 {
+		both.Go(func() {
+			if err := a.store.MarkSent(ctx, sent); err != nil {
+				a.failed(err)
+			}
+		})
+	}
+	defer both.Wait()
+	if len(commands) == 0 {
+		return
+	}
+	all := make([]bus.Ack, 0, size)
+	for _, c := range commands {
+		all = append(all, c.acks...)
+	}
+	errs := a.store.Ack(ctx, all)
+	for _, c := range commands {
+		c.done(errs[:len(c.acks)])
+		errs = errs[len(c.acks):]
+	}
+}
+
+// ack carries out an ack command. It is answered when the store has it, and only when it has an id.
+func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRequest) error {
+	var bad bus.Invalid
+	a := bad.Address("ack.address", req.GetAddress())
+	if req.GetClient() != "" && req.GetClient() != who.Client {
+		bad.Add("ack.client", "is set by the server from the token; leave it out")
+	}
+	rpc.CheckAcks(&bad, req)
+	if err := bad.Err(); err != nil {
+		return err
+	}
+	if !a.HasInbox() || !who.Owns(a) {
+		return bus.ErrPermissionDenied.With("messages to "+a.String()+" are not this client's to acknowledge", map[string]string{"address": a.String()})
+	}
+	list := make([]bus.Ack, len(req.GetIds()))
+	for i, message := range req.GetIds() {
+		list[i] = bus.Ack{To: a, ID: message, Device: who.Client, Connection: s.id}
+	}
+	s.owner.acks.ack(list, func(errs []error) {
+		if id == 0 {
+			return
+		}
+		for _, err := range errs {
+			if e := rpc.FromError(err); e != nil && e.RetryAfter > 0 { // as a whole: the client tries all again
+				s.replyError(id, e)
+				return
+			}
+		}
+		s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Acked{Acked: rpc.AckAnswer(list, errs)}})
+	})
+	return nil
+}
+
+// noteSent notes which of the parcels that were written to the session ask for an ack.
+func (s *session) noteSent(sub *subscription, due []*parcel) {
+	if !sub.owned {
+		return
+	}
+	for _, p := range due {
+		if p.m != nil && p.m.Ack != 0 {
+			s.owner.acks.wrote(bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.client})
+		}
+	}
+}
+
+// redeliverPage is how many messages of an inbox are read at once: what a reconnect costs does not
+// grow with what waits.
+const redeliverPage = 64
+
+// redeliver hands over what waits in the inbox of an address, oldest first, and then lets messages through.
+func (s *session) redeliver(sub *subscription, at bus.Position) {
+	if at.IsZero() && s.shard.flip(sub, at) { // nothing ever asked for an ack here
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
+	defer cancel()
+	after := uint64(0)
+	for {
+		page, err := s.owner.store.Pending(ctx, sub.address, bus.PendingQuery{
+			Device: s.client, After: after, Limit: redeliverPage, Deliver: true,
+		})
+		if err == nil {
+			err = s.hand(ctx, page.Messages)
+		}
+		if err != nil {
+			s.refuse(rpc.FromError(err))
+			return
+		}
+		after = page.Next
+		if !page.More && s.shard.flip(sub, page.Top) {
+			return
+		}
+	}
+}
+
+// hand writes messages of an inbox, and moves those that nobody acknowledged too often to their dead letters.
+func (s *session) hand(ctx context.Context, list []bus.Waiting) error {
+	var out []byte
+	for _, w := range list {
+		if w.Dead {
+			if err := s.owner.bury(ctx, w); err != nil {
+				return err
+			}
+			continue
+		}
+		m := *w.Message
+		m.Redelivered = true
+		out = append(out, messageFrame(s.dialect(), &m)...)
+		if len(out) >= replayPiece {
+			if err := s.sendPaced(ctx, out); err != nil {
+				return err
+			}
+			out = nil
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return s.sendPaced(ctx, out)
+}
+
+// deadLetterWindow is how long a repeat of bury is recognised.
+const deadLetterWindow = time.Hour
+
+// bury publishes a message to its dead letters and removes it. Whoever is interrupted in between, or does it at the
+// same time, publishes it once: the id is the idempotency key.
+func (e *Edge) bury(ctx context.Context, w bus.Waiting) error {
+	m := *w.Message
+	attributes := map[string]string{"trunkline-dead-letter-of": m.To.String()}
+	for k, v := range m.Attributes {
+		attributes[k] = v
+	}
+	m.Attributes = attributes
+	from := m.To
+	m.To, m.Ack, m.Position, m.Expires = w.Delivery.DeadLetter, 0, bus.Position{}, time.Time{}
+	_, err := e.store.Publish(ctx, bus.Publication{
+		Message: m, Retention: e.cfg.Namespaces.For(m.To).Retention,
+		IdempotencyKey: "dead:" + from.String() + ":" + m.ID, Digest: m.ID, Window: deadLetterWindow,
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.store.Discard(ctx, from, m.ID, bus.EndDeadLetter); err != nil && rpc.FromError(err).RetryAfter > 0 {
+		return err
+	}
+	return nil
+}

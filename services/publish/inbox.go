@@ -1,0 +1,101 @@
+package publish
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// inboxAddress checks that the caller may use the inbox of an address.
+func inboxAddress(ctx context.Context, bad *bus.Invalid, name string) (bus.Address, error) {
+	a := bad.Address("address", name)
+	if !a.IsZero() && !a.HasInbox() {
+		bad.Add("address", "has no inbox; clients, users and sessions have one")
+	}
+	if err := bad.Err(); err != nil {
+		return a, err
+	}
+	return a, rpc.CallerFrom(ctx).CheckInbox(a)
+}
+
+// ListInbox returns a page of an inbox.
+func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest) (*publishv1.ListInboxResponse, error) {
+	var bad bus.Invalid
+	size, at := paging(&bad, req.GetPageSize(), req.GetPageToken(), "inbox "+req.GetAddress())
+	a, err := inboxAddress(ctx, &bad, req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.store.Pending(ctx, a, bus.PendingQuery{After: at.Offset, Limit: size})
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	resp := &publishv1.ListInboxResponse{}
+	for _, w := range page.Messages {
+		resp.Entries = append(resp.Entries, &publishv1.InboxEntry{
+			Message: messageProto(w.Message), State: publishv1.DeliveryState(w.Delivery.State(now)),
+			Deliveries:  uint32(w.Deliveries), //nolint:gosec // a counter
+			AckDeadline: timestamppb.New(w.Delivery.Deadline), ExpireTime: timestamppb.New(w.Delivery.Expires),
+		})
+	}
+	if page.More {
+		resp.NextPageToken = cursor{List: "inbox " + req.GetAddress(), Offset: page.Next}.token()
+	}
+	return resp, nil
+}
+
+// AckMessages acknowledges messages.
+func (s *Server) AckMessages(ctx context.Context, req *publishv1.AckMessagesRequest) (*publishv1.AckMessagesResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	var bad bus.Invalid
+	rpc.CheckAcks(&bad, req)
+	device := req.GetClient()
+	if caller.Trusted() {
+		if device != "" {
+			bad.Check("client", bus.CheckName("client", device))
+		} else {
+			device = "backend"
+		}
+	} else {
+		if device != "" && device != caller.Identity.Client {
+			bad.Add("client", "is set by the server from the token; leave it out")
+		}
+		device = caller.Identity.Client
+	}
+	a, err := inboxAddress(ctx, &bad, req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	acks := make([]bus.Ack, len(req.GetIds()))
+	for i, id := range req.GetIds() {
+		acks[i] = bus.Ack{To: a, ID: id, Device: device}
+	}
+	return rpc.AckAnswer(acks, s.store.Ack(ctx, acks)), nil
+}
+
+// GetInboxStats says how full an inbox is.
+func (s *Server) GetInboxStats(ctx context.Context, req *publishv1.GetInboxStatsRequest) (*publishv1.GetInboxStatsResponse, error) {
+	var bad bus.Invalid
+	a, err := inboxAddress(ctx, &bad, req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	stats, err := s.store.InboxStats(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	resp := &publishv1.GetInboxStatsResponse{
+		Count: uint32(stats.Count), Limit: uint32(s.inbox.Limit), Keep: durationpb.New(s.inbox.Keep), //nolint:gosec // counters
+	}
+	if !stats.Oldest.IsZero() {
+		resp.OldestTime = timestamppb.New(stats.Oldest)
+	}
+	return resp, nil
+}
