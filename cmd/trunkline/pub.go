@@ -29,6 +29,7 @@ type pubFlags struct {
 	excludeSender bool
 	count         int
 	rate          float64
+	ackFlags
 }
 
 func (p *program) pub() *cobra.Command {
@@ -39,7 +40,7 @@ func (p *program) pub() *cobra.Command {
 		Long: `Publish a message to an address, such as users/42, broadcast or channels/orders:eu; a bare name is a channel.
 DATA that is JSON is sent as JSON, other UTF-8 as text, the rest as binary, unless --content-type says.
 Without DATA, or with -, it is read from standard input.`,
-		Example: "  trunkline pub demo '{\"text\":\"hello\"}'\n  trunkline pub users/42 hi --ttl 1m\n  tail -f app.log | trunkline pub logs --each-line",
+		Example: "  trunkline pub demo '{\"text\":\"hello\"}'\n  trunkline pub users/42 '{\"text\":\"hi\"}' --ack --wait\n  trunkline pub users/42 hi --ttl 1m\n  tail -f app.log | trunkline pub logs --each-line",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE:    func(cmd *cobra.Command, args []string) error { return p.publish(cmd.Context(), f, args) },
 	}
@@ -51,6 +52,7 @@ Without DATA, or with -, it is read from standard input.`,
 	fl.StringVar(&f.contentType, "content-type", "", "json, text or binary")
 	fl.BoolVar(&f.eachLine, "each-line", false, "one message for each line of standard input")
 	fl.BoolVar(&f.excludeSender, "exclude-sender", false, "the sender's own connections do not get it")
+	f.add(fl)
 	fl.IntVar(&f.count, "count", 1, "send it this many times")
 	fl.Float64Var(&f.rate, "rate", 0, "messages per second; 0 for as fast as they are answered")
 	return cmd
@@ -66,6 +68,9 @@ func (f pubFlags) check(args []string) error {
 		return fmt.Errorf("--each-line reads standard input; leave DATA out")
 	case f.eachLine && f.count > 1:
 		return fmt.Errorf("--each-line and --count exclude each other")
+	}
+	if err := f.ackFlags.check(); err != nil {
+		return err
 	}
 	_, err := contentType(f.contentType, nil)
 	return err
@@ -140,6 +145,11 @@ func (p *program) publish(ctx context.Context, f pubFlags, args []string) error 
 		if err := p.published(resp); err != nil {
 			return err
 		}
+		if f.wait {
+			if err := p.await(ctx, service, req.GetTo(), resp.GetId()); err != nil {
+				return err
+			}
+		}
 	}
 	if refused > 0 {
 		return partly{refused: refused, all: sent}
@@ -192,7 +202,7 @@ func (f pubFlags) request(to string, data []byte, n int) (*publishv1.PublishRequ
 	}
 	req := &publishv1.PublishRequest{
 		To: to, Data: data, ContentType: kind, Attributes: f.attributes, Recipients: f.recipients,
-		ExcludeSender: f.excludeSender, IdempotencyKey: f.key,
+		ExcludeSender: f.excludeSender, IdempotencyKey: f.key, Ack: f.policy(),
 	}
 	if f.key != "" && (f.eachLine || f.count > 1) {
 		req.IdempotencyKey = fmt.Sprintf("%s-%d", f.key, n)
