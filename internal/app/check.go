@@ -245,6 +245,8 @@ func (c Config) namespaces() bus.Namespaces {
 		override(&ch.HistoryAge, rule.HistoryAge)
 		override(&ch.Presence, rule.Presence)
 		override(&ch.Explicit, rule.Explicit)
+		override(&ch.Overload, rule.Overload)
+		override(&ch.ConflateKey, rule.ConflateKey)
 		named[name] = ch.namespace()
 	}
 	return bus.Namespaces{
@@ -262,7 +264,7 @@ func override[T any](to, from *T) {
 func (c Channel) namespace() bus.Namespace {
 	return bus.Namespace{
 		Retention: bus.Retention{Length: c.HistoryLength, Age: c.HistoryAge},
-		Presence:  c.Presence, Explicit: c.Explicit,
+		Presence:  c.Presence, Explicit: c.Explicit, Overload: bus.Overload(c.Overload), ConflateKey: c.ConflateKey,
 	}
 }
 

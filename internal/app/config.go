@@ -144,6 +144,8 @@ type Channel struct {
 	HistoryAge    time.Duration `koanf:"history_age" min:"1s" max:"8760h" doc:"How long they are kept."`
 	Presence      bool          `koanf:"presence" doc:"Lists who is subscribed."`
 	Explicit      bool          `koanf:"explicit" doc:"Refuses channels that were not created."`
+	Overload      string        `koanf:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate" doc:"What a client gets that reads too slowly; by default catch_up where there is history, drop_oldest elsewhere."`
+	ConflateKey   string        `koanf:"conflate_key" doc:"The attribute of which conflate keeps the newest message of each value."`
 }
 
 // ChannelRule is a Channel of which what is not set is as in channels.defaults.
@@ -152,6 +154,8 @@ type ChannelRule struct {
 	HistoryAge    *time.Duration `koanf:"history_age" min:"1s" max:"8760h"`
 	Presence      *bool          `koanf:"presence"`
 	Explicit      *bool          `koanf:"explicit"`
+	Overload      *string        `koanf:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate"`
+	ConflateKey   *string        `koanf:"conflate_key"`
 }
 
 // Inbox is about messages that ask for an ack.

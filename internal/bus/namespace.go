@@ -18,13 +18,43 @@ type Retention struct {
 // Durable says whether anything is kept.
 func (r Retention) Durable() bool { return r.Length > 0 }
 
+// Overload says what a client gets that reads more slowly than it is sent to.
+type Overload string
+
+// The policies. What is missing is announced by a gap.
+const (
+	// CatchUp reads what it was not given from the log, at its own pace.
+	CatchUp Overload = "catch_up"
+	// Disconnect closes the connection with a code that says resume.
+	Disconnect Overload = "disconnect"
+	// DropOldest keeps the newest messages.
+	DropOldest Overload = "drop_oldest"
+	// Conflate keeps the newest message of each value of an attribute.
+	Conflate Overload = "conflate"
+)
+
 // Namespace is what is configured for the channels of one namespace.
 type Namespace struct {
-	Retention Retention
+	// Overload is for clients that are too slow; empty for CatchUp where there is a log, and DropOldest elsewhere.
+	Overload Overload
+	// ConflateKey is the attribute that Conflate goes by.
+	ConflateKey string
+	Retention   Retention
 	// Explicit refuses channels that were not created with CreateChannel.
 	Explicit bool
 	// Presence lists the subscribers of the channels.
 	Presence bool
+}
+
+// Policy returns what a client gets that is too slow.
+func (n Namespace) Policy() Overload {
+	switch {
+	case n.Overload != "":
+		return n.Overload
+	case n.Retention.Durable():
+		return CatchUp
+	}
+	return DropOldest
 }
 
 // Namespaces is the configuration of all channels. It is immutable and may be read concurrently.
@@ -91,6 +121,12 @@ func (n Namespaces) Validate() error {
 		r := ns.Retention
 		if r.Length < 0 || r.Length > 1_000_000 {
 			return fmt.Errorf("namespace %q: history length %d, allowed are 0 to 1000000", name, r.Length)
+		}
+		if ns.Overload == CatchUp && !r.Durable() {
+			return fmt.Errorf("namespace %q: overload catch_up needs a history to catch up from", name)
+		}
+		if (ns.Overload == Conflate) != (ns.ConflateKey != "") {
+			return fmt.Errorf("namespace %q: overload conflate and conflate_key go together", name)
 		}
 		if r.Length > 0 && (r.Age < time.Second || r.Age > 365*24*time.Hour) {
 			return fmt.Errorf("namespace %q: history age %s, allowed are 1s to 8760h", name, r.Age)

@@ -46,7 +46,12 @@ const secret = "an-internal-key-for-the-tests-of-edge"
 func start(tb testing.TB, cfg edge.Config) *house {
 	tb.Helper()
 	store := memory.New(memory.Config{})
-	ns := bus.Namespaces{Default: bus.DefaultNamespace(), Named: map[string]bus.Namespace{"live": {}}}
+	ns := bus.Namespaces{Default: bus.DefaultNamespace(), Named: map[string]bus.Namespace{
+		"live":       {},
+		"kept":       {Retention: bus.Retention{Length: 10_000, Age: time.Hour}},
+		"disconnect": {Retention: bus.Retention{Length: 100, Age: time.Hour}, Overload: bus.Disconnect},
+		"scores":     {Overload: bus.Conflate, ConflateKey: "match"},
+	}}
 	key, err := auth.NewKey("test")
 	check(tb, err)
 	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})

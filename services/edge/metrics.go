@@ -15,6 +15,7 @@ type metrics struct {
 	sent        prometheus.Counter
 	gaps        prometheus.Counter
 	slow        prometheus.Counter
+	lagging     *prometheus.CounterVec
 	validations prometheus.Histogram
 }
 
@@ -41,13 +42,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_slow_consumers_total", Help: "Connections ended because they read too slowly.",
 		}),
+		lagging: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_edge_overloads_total", Help: "Subscriptions whose client fell behind, by what it then gets.",
+		}, []string{"policy"}),
 		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.validations)
 	}
 	return m
 }

@@ -157,39 +157,6 @@ func TestResume_underFire(t *testing.T) {
 	publisher.Wait()
 }
 
-// A client that does not read is closed, costs no more than its queue, and holds up nobody.
-func TestSlowConsumer_isClosed(t *testing.T) {
-	h := start(t, edge.Config{QueueBytes: 64 << 10})
-	token := h.token("ada", everything)
-	slow := h.proto(token, "channels/flood")
-	fast := h.proto(token, "channels/flood")
-	data := `"` + strings.Repeat("x", 32<<10) + `"`
-	const messages = 400
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for want := uint64(1); want <= messages; want++ {
-			if got := fast.message().GetPosition().GetOffset(); got != want {
-				t.Errorf("the fast one got offset %d, want %d", got, want)
-				return
-			}
-		}
-	})
-	for range messages {
-		h.pub("channels/flood", data)
-	}
-	wg.Wait()
-	check(t, slow.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
-	for {
-		if _, _, err := slow.ws.ReadMessage(); err != nil {
-			if e, ok := err.(*websocket.CloseError); ok && e.Code != 4508 && e.Code != 1006 { //nolint:errorlint // gorilla returns it bare
-				t.Errorf("closed with %v", err)
-			}
-			break
-		}
-	}
-	eventually(t, func() bool { return h.edge.Connections() == 1 })
-}
-
 func TestRevoke_endsOpenConnections(t *testing.T) {
 	h := start(t, edge.Config{})
 	ada := h.connected(h.token("ada"))

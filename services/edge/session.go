@@ -38,6 +38,9 @@ type session struct {
 	heard    atomic.Bool  // something came since the last ping
 	refused  atomic.Pointer[bus.Error]
 
+	behind   []*subscription // that wait for what they were not given; guarded by the shard
+	catching bool            // somebody gives it to them, or is going to; guarded by the shard
+
 	place int    // in the shard's list; guarded by the shard
 	age   uint32 // seconds since the last ping, or since the accept; guarded by the shard
 }

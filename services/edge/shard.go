@@ -153,6 +153,10 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 		sub.hold(due, sh.owner.cfg.HoldLimit)
 		return
 	}
+	if sub.lag != nil {
+		sub.pile(due, sh.owner.cfg.QueueBytes/4, sh.owner.cfg.Namespaces.For(sub.address).ConflateKey)
+		return
+	}
 	if sub.catching {
 		sub.skipSeen(&due)
 	}
@@ -173,7 +177,7 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 		out = sh.merged[slot]
 	}
 	sub.catching = false
-	if len(out) > 0 && sub.session.push(out, sh.attempt) && !plain {
+	if len(out) > 0 && sh.pass(sub, out, due) && !plain {
 		sub.session.noteSent(sub, due)
 	}
 }
@@ -245,6 +249,7 @@ func (sh *shard) detach(subs []*subscription) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, sub := range subs {
+		sub.gone = true
 		g := sh.groups[sub.address]
 		last := len(g.subs) - 1
 		moved := g.subs[last]

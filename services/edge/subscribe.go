@@ -112,7 +112,7 @@ func (s *session) start(req *request, at bus.Position) {
 	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
 	defer cancel()
 	for {
-		next, err := s.replay(ctx, req.sub.address, after)
+		next, err := s.replay(ctx, req.sub, after)
 		if err != nil {
 			s.refuse(rpc.FromError(err))
 			return
@@ -130,11 +130,14 @@ const replayTimeout = time.Minute
 // replayPiece is how many bytes of a replay are written at once.
 const replayPiece = 32 << 10
 
-func (s *session) replay(ctx context.Context, a bus.Address, after bus.Position) (bus.Position, error) {
+func (s *session) replay(ctx context.Context, sub *subscription, after bus.Position) (bus.Position, error) {
 	var out []byte
 	flush := func() error {
 		if len(out) == 0 {
 			return nil
+		}
+		if sub.isGone() {
+			return errLeft
 		}
 		if err := s.sendPaced(ctx, out); err != nil {
 			return err
@@ -142,7 +145,7 @@ func (s *session) replay(ctx context.Context, a bus.Address, after bus.Position)
 		out = nil
 		return nil
 	}
-	next, err := s.owner.tail.Replay(ctx, a, after, func(g bus.Gap) {
+	next, err := s.owner.tail.Replay(ctx, sub.address, after, func(g bus.Gap) {
 		out = append(out, s.owner.gapParcel(g).bytes(s.dialect(), s.slot)...)
 	}, func(m *bus.Message) error {
 		if m.For(s.client, s.id) {

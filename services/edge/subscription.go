@@ -20,6 +20,9 @@ type subscription struct {
 	// through the shard may be part of the replay, and is skipped up to seen.
 	catching bool
 	seen     bus.Position
+
+	lag  *lag // what is missing of a client that is behind; nil when it is not
+	gone bool // it has ended
 }
 
 func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription {
@@ -28,7 +31,7 @@ func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription
 
 func (s *subscription) hold(due []*parcel, limit int) {
 	for _, p := range due {
-		if len(s.held) >= limit {
+		if s.missed || len(s.held) >= limit {
 			s.missed = true
 			return
 		}
@@ -72,10 +75,10 @@ func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
 		held = append(held, sh.owner.gapParcel(bus.Gap{Address: sub.address, Reason: bus.GapSlow}))
 		sub.missed = false
 	}
-	sub.holding = false
+	sub.holding, sub.lag = false, nil
 	sub.catching = !seen.IsZero()
 	if len(held) > 0 {
-		if out := sub.session.join(held); len(out) > 0 && sub.session.push(out, sh.attempt) {
+		if out := sub.session.join(held); len(out) > 0 && sh.pass(sub, out, held) {
 			sub.session.noteSent(sub, held)
 		}
 	}

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -27,6 +28,7 @@ type transport struct {
 	draining bool
 	finished bool // a close frame is the last thing in the backlog, or was written
 	broken   bool
+	drained  func()        // called once, when the backlog has been read
 	room     chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
 }
 
@@ -101,10 +103,20 @@ func (t *transport) send(p []byte, a *attempt) error {
 	if t.broken || t.finished {
 		return errBroken
 	}
-	return t.put(p, a)
+	return t.put(p, a, t.owner.cfg.QueueBytes)
 }
 
-func (t *transport) put(p []byte, a *attempt) error {
+// sendMessages is send for messages, which leave a part of the queue to answers.
+func (t *transport) sendMessages(p []byte, a *attempt) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.broken || t.finished {
+		return errBroken
+	}
+	return t.put(p, a, t.owner.cfg.QueueBytes*3/4)
+}
+
+func (t *transport) put(p []byte, a *attempt, limit int) error {
 	if !t.draining && t.raw != nil {
 		if a == nil {
 			a = attempts.Get().(*attempt)
@@ -120,7 +132,7 @@ func (t *transport) put(p []byte, a *attempt) error {
 		}
 		p = p[n:]
 	}
-	if t.bytes+len(p) > t.owner.cfg.QueueBytes && t.bytes > 0 {
+	if t.bytes+len(p) > limit && t.bytes > 0 {
 		return errSlow
 	}
 	t.backlog = append(t.backlog, p)
@@ -151,8 +163,8 @@ func (t *transport) sendPaced(ctx context.Context, p []byte) error {
 			t.mu.Unlock()
 			return errBroken
 		}
-		if t.bytes <= pacedBacklog {
-			err := t.put(p, nil)
+		if t.bytes <= min(pacedBacklog, t.owner.cfg.QueueBytes/4) {
+			err := t.put(p, nil, math.MaxInt) // one piece above the mark
 			t.mu.Unlock()
 			return err
 		}
@@ -190,7 +202,7 @@ func (t *transport) finish(closeFrame []byte) {
 	t.backlog = nil
 	t.bytes = 0
 	t.makeRoom()
-	if err := t.put(closeFrame, nil); err != nil {
+	if err := t.put(closeFrame, nil, t.owner.cfg.QueueBytes); err != nil {
 		return
 	}
 	t.finished = true
@@ -230,6 +242,7 @@ func (t *transport) drain() {
 			t.mu.Lock()
 			t.bytes = max(0, t.bytes-size)
 			t.makeRoom()
+			t.tellDrained()
 			t.mu.Unlock()
 			continue
 		}

@@ -24,7 +24,7 @@ func TestPublish_reportsAllBadFields(t *testing.T) {
 	attributes := map[string]string{strings.Repeat("k", 65): "v"}
 	_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{
 		To: "users/ada", Data: []byte("{"), Recipients: []string{"ok", "a b"}, Attributes: attributes, Ttl: durationpb.New(-time.Second),
-		IdempotencyKey: "a b", From: &publishv1.Sender{Client: "*"}, 
+		IdempotencyKey: "a b", From: &publishv1.Sender{Client: "*"},
 		Ack: &publishv1.AckPolicy{Timeout: durationpb.New(time.Millisecond), MaxDeliveries: 3}, Durability: publishv1.Durability_DURABILITY_FSYNCED,
 	})
 	var fields []string
