@@ -15,6 +15,7 @@ type metrics struct {
 	sent        prometheus.Counter
 	gaps        prometheus.Counter
 	slow        prometheus.Counter
+	resumed     prometheus.Counter
 	validations prometheus.Histogram
 }
 
@@ -41,13 +42,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_slow_consumers_total", Help: "Connections ended because they read too slowly.",
 		}),
+		resumed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_tickets_redeemed_total", Help: "Connects by a resume ticket, without a call to the auth service.",
+		}),
 		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.resumed, m.validations)
 	}
 	return m
 }
