@@ -77,7 +77,7 @@ func (e *Edge) await() error {
 			}
 			e.hub.sessions(func(s *session) { _ = s.Close() })
 			<-gone
-			return fmt.Errorf("edge: the drain grace of %s ended with %d connections left, which were cut off", e.cfg.DrainGrace, left)
+			return fmt.Errorf("the drain of the edge ended after %s, connections that were left and cut off: %d", e.cfg.DrainGrace, left)
 		case <-ticker.C:
 		}
 		late := time.Since(start) > e.cfg.CallTimeout

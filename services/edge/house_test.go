@@ -61,6 +61,14 @@ func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts
 // another starts one more edge over the same store and services, which ends with the test.
 func (h *house) another(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server) {
 	h.tb.Helper()
+	e, server, stop := h.stoppable(store, conns, cfg)
+	h.tb.Cleanup(func() { check(h.tb, stop()) })
+	return e, server
+}
+
+// stoppable is another edge that ends when stop is called, which returns what Run did.
+func (h *house) stoppable(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server, func() error) {
+	h.tb.Helper()
 	cfg.Node, cfg.Namespaces = "another", bus.Namespaces{Default: bus.DefaultNamespace()}
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
 	e, err := edge.New(store, conns, dialects, cfg, slog.New(slog.DiscardHandler), nil)
@@ -69,13 +77,14 @@ func (h *house) another(store edge.Store, conns edge.Conns, cfg edge.Config) (*e
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
 	g.Go(func() error { return e.Run(ctx) })
-	h.tb.Cleanup(func() {
+	stop := sync.OnceValue(func() error {
 		cancel()
-		check(h.tb, g.Wait())
-		server.Close()
+		defer server.Close()
+		return g.Wait()
 	})
+	h.tb.Cleanup(func() { _ = stop() })
 	eventually(h.tb, func() bool { return e.Ready() == nil })
-	return e, server
+	return e, server, stop
 }
 
 // at returns a house of which only the door is another.
