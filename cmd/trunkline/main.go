@@ -13,7 +13,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The second signal is not caught: it ends the program at once.
+	// The second signal is not caught: it ends the program at once. The server catches it, to say what it leaves.
 	context.AfterFunc(ctx, stop)
 	code := run(ctx, stream{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ()}, os.Args[1:])
 	stop()

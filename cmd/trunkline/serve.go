@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -101,10 +104,34 @@ the configuration has to hold a signing key (docs/configuration.md). The first S
 	return cmd
 }
 
+// runServer runs the server until ctx ends. A second signal does not wait for the stop that the first began: the error then
+// says what was left, and the program ends.
 func (p *program) runServer(ctx context.Context, cfg app.Config) error {
-	return app.Run(ctx, cfg, app.Options{Log: p.err, Started: func(r app.Running) {
-		if cfg.Dev {
-			_, _ = fmt.Fprint(p.out, banner(r))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	running := make(chan app.Running, 1)
+	done := make(chan error, 1)
+	go func() {
+		done <- app.Run(ctx, cfg, app.Options{Log: p.err, Started: func(r app.Running) {
+			running <- r
+			if cfg.Dev {
+				_, _ = fmt.Fprint(p.out, banner(r))
+			}
+		}})
+	}()
+	for seen := 0; seen < 2; {
+		select {
+		case err := <-done:
+			return err
+		case <-signals: // the first one ends ctx too
+			seen++
 		}
-	}})
+	}
+	select {
+	case r := <-running:
+		return fmt.Errorf("stopped at once by a second signal; connections that were left and cut off: %d", r.Connections())
+	default:
+		return errors.New("stopped at once by a second signal, before everything had started")
+	}
 }

@@ -36,10 +36,13 @@ type Running struct {
 	RelayHTTP, RelayWebSocket string
 	// DevKey is the throw-away API key of development mode.
 	DevKey string
+	// Connections returns how many WebSocket connections there are.
+	Connections func() int64
 }
 
 // Run runs the roles of the configuration until ctx ends, then stops: clients are told to move, open calls
-// finish, the store is closed last. It returns nil after a clean stop.
+// finish, the store is closed last. It returns nil after a clean stop, and an error that says what was cut off when the
+// grace was over.
 func Run(ctx context.Context, cfg Config, options Options) (err error) {
 	cfg = cfg.complete()
 	tel, err := telemetry.New(telemetry.Config{
@@ -156,9 +159,12 @@ func (h *house) beat(ctx context.Context) error {
 }
 
 func (h *house) node() bus.Node {
-	n := bus.Node{Name: h.cfg.Node, Roles: h.cfg.Roles, Version: h.cfg.Version, Started: h.started}
-	if h.edge != nil {
-		n.Connections = h.edge.Connections()
+	return bus.Node{Name: h.cfg.Node, Roles: h.cfg.Roles, Version: h.cfg.Version, Started: h.started, Connections: h.connections()}
+}
+
+func (h *house) connections() int64 {
+	if h.edge == nil {
+		return 0
 	}
-	return n
+	return h.edge.Connections()
 }

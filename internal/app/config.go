@@ -128,8 +128,16 @@ type Edge struct {
 	ChannelsPerConnection int           `koanf:"channels_per_connection" min:"1" max:"100000" doc:"Subscriptions of one connection besides its own addresses."`
 	Connections           int           `koanf:"connections" min:"0" max:"10000000" doc:"Connections of this process; 0 for no limit."`
 	ConnectionsPerIP      int           `koanf:"connections_per_ip" min:"0" max:"10000000" doc:"Connections from one IP address; 0 for no limit."`
+	ConnectsInProgress    int           `koanf:"connects_in_progress" min:"1" max:"1000000" doc:"Connects that are worked on at once; more are refused at once, with a time to come back."`
+	Tickets               Tickets       `koanf:"tickets"`
 	DrainWindow           time.Duration `koanf:"drain_window" min:"1ms" max:"10m" doc:"At a stop, clients are told to move over this time."`
 	DrainGrace            time.Duration `koanf:"drain_grace" min:"1ms" max:"1h" doc:"At a stop, how long those that have not moved are served."`
+}
+
+// Tickets lets clients connect again without a call of the auth service. Without a key there are none.
+type Tickets struct {
+	Keys []Secret      `koanf:"keys" kind:"sealing" doc:"Keys of 32 bytes in base64, the same on every edge; the first seals resume tickets, all open them. No tickets when empty."`
+	Life time.Duration `koanf:"life" min:"1s" max:"10m" doc:"How long a resume ticket may be used; it never outlives its token."`
 }
 
 // Channels is how channels are kept, by the part of their name before the first colon.
@@ -208,7 +216,7 @@ func Default() Config {
 		Edge: Edge{
 			PingInterval: 25 * time.Second, HandshakeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, CallTimeout: 2 * time.Second,
 			FrameSize: 128 << 10, QueueBytes: 1 << 20, CommandsPerSecond: 100, CommandBurst: 200,
-			ChannelsPerConnection: 128, ConnectionsPerIP: 1000, DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
+			ChannelsPerConnection: 128, ConnectionsPerIP: 1000, ConnectsInProgress: 4096, Tickets: Tickets{Life: 2 * time.Minute}, DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
 		},
 		Channels: Channels{Defaults: Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
 		Inbox:    Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second},

@@ -227,6 +227,14 @@ func (h *house) buildEdge() (err error) {
 	if err != nil {
 		return err
 	}
+	tickets := edge.Tickets{Life: e.Tickets.Life}
+	for _, k := range e.Tickets.Keys {
+		key, err := sealingKey(k.Reveal())
+		if err != nil {
+			return fmt.Errorf("edge.tickets.keys: %w", err)
+		}
+		tickets.Keys = append(tickets.Keys, key)
+	}
 	dialects := []dialect.Dialect{native.JSON{}, native.Proto{}}
 	if h.cfg.speaks("relay") {
 		dialects = append(dialects, relaydialect.Relay{})
@@ -236,6 +244,7 @@ func (h *house) buildEdge() (err error) {
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
 		Subscriptions: e.ChannelsPerConnection, Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,
+		ConnectsInProgress: e.ConnectsInProgress, Tickets: tickets,
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}, h.tel.Log, h.tel.Registry)
 	return err

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -9,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/trunkline/trunkline/services/edge"
 )
 
 // rules is what the tags of a field say about its values.
@@ -166,6 +170,18 @@ func checkStrength(s string) error {
 	return nil
 }
 
+// sealingKey reads a key that seals tickets.
+func sealingKey(s string) ([]byte, error) {
+	key, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || len(key) != edge.TicketKeySize {
+		return nil, fmt.Errorf("%s is not %d bytes in base64 (try: openssl rand -base64 %d)", hidden, edge.TicketKeySize, edge.TicketKeySize)
+	}
+	if bytes.Count(key, key[:1]) == len(key) {
+		return nil, fmt.Errorf("%s is one byte, repeated (try: openssl rand -base64 %d)", hidden, edge.TicketKeySize)
+	}
+	return key, nil
+}
+
 func checkText(r rules, s string) error {
 	if len(r.oneof) > 0 && !slices.Contains(r.oneof, s) {
 		return fmt.Errorf("%q is not known, allowed are %s%s", s, strings.Join(r.oneof, ", "), suggestion(s, r.oneof))
@@ -202,6 +218,9 @@ func checkText(r rules, s string) error {
 		}
 	case "strong":
 		return checkStrength(s)
+	case "sealing":
+		_, err := sealingKey(s)
+		return err
 	case "redis":
 		return checkRedisURL(s)
 	case "name":

@@ -122,5 +122,6 @@ func (h *house) running() Running {
 	return Running{
 		Config: h.cfg, HTTP: h.http.address(), GRPC: h.grpcAddress(), Internal: h.internal.address(),
 		RelayHTTP: h.relayHTTP.address(), RelayWebSocket: h.relayWS.address(), DevKey: h.devKey,
+		Connections: h.connections,
 	}
 }

@@ -92,6 +92,7 @@ var (
 	ErrSubscribeDenied    = refusal("CHANNEL_SUBSCRIBE_DENIED", "these credentials do not grant subscribe on this address")
 	ErrPublishDenied      = refusal("CHANNEL_PUBLISH_DENIED", "these credentials do not grant publish on this address")
 	ErrHistoryDenied      = refusal("CHANNEL_HISTORY_DENIED", "these credentials do not grant history on this address")
+	ErrTicketInvalid      = refusal("TICKET_INVALID", "ticket is not valid; connect with the token")
 	ErrPresenceDenied     = refusal("CHANNEL_PRESENCE_DENIED", "these credentials do not grant presence on this address")
 
 	ErrAddressInvalid       = refusal("ADDRESS_INVALID", "not an address")
@@ -114,6 +115,7 @@ var (
 	ErrStoreUnavailable  = passing("STORE_UNAVAILABLE", "the store does not answer")
 	ErrAuthUnavailable   = passing("AUTH_UNAVAILABLE", "the auth service does not answer")
 	ErrStorageFull       = passing("STORAGE_FULL", "the store is full")
+	ErrOverloaded        = passing("SERVER_OVERLOADED", "the server has as many connects in progress as it can answer in time; come back after the delay")
 	ErrUnavailable       = passing("UNAVAILABLE", "the service does not answer")
 	ErrInboxFull         = passing("INBOX_FULL", "the inbox of the recipient is full; the message was refused")
 

@@ -177,29 +177,32 @@ const (
 	SubjectAll     = "all"
 )
 
+// maxSubjects is how many subjects an identity has at most.
+const maxSubjects = 6
+
 // Subjects returns what the identity's token can be revoked by.
-func (id *Identity) Subjects() []Subject {
-	subjects := []Subject{{Kind: SubjectAll}, {Kind: SubjectToken, ID: id.TokenID}, {Kind: SubjectClient, ID: id.Client}}
+func (id *Identity) Subjects() []Subject { return id.subjects(make([]Subject, 0, maxSubjects)) }
+
+func (id *Identity) subjects(dst []Subject) []Subject {
+	dst = append(dst, Subject{Kind: SubjectAll}, Subject{Kind: SubjectToken, ID: id.TokenID}, Subject{Kind: SubjectClient, ID: id.Client})
 	if id.Session != "" {
-		subjects = append(subjects, Subject{Kind: SubjectSession, ID: id.Session})
+		dst = append(dst, Subject{Kind: SubjectSession, ID: id.Session})
 	}
 	if id.User != "" {
-		subjects = append(subjects, Subject{Kind: SubjectUser, ID: id.User})
+		dst = append(dst, Subject{Kind: SubjectUser, ID: id.User})
 	}
 	if id.Family != "" {
-		subjects = append(subjects, Subject{Kind: SubjectFamily, ID: id.Family})
+		dst = append(dst, Subject{Kind: SubjectFamily, ID: id.Family})
 	}
-	return subjects
+	return dst
 }
 
-// Refuses says whether the revocation refuses the identity's token: it names one of the token's
-// subjects and the token is not younger.
-func (r Revocation) Refuses(id *Identity) bool {
-	if id.Issued.After(r.Before) {
-		return false
-	}
-	for _, s := range id.Subjects() {
-		if s.Kind == r.Kind && s.ID == r.ID {
+// Revoked says whether the identity's token was revoked. before returns the time of a subject's revocation, zero when there
+// is none: a token that is not younger is refused.
+func (id *Identity) Revoked(before func(Subject) time.Time) bool {
+	var buf [maxSubjects]Subject
+	for _, s := range id.subjects(buf[:0]) {
+		if at := before(s); !at.IsZero() && !id.Issued.After(at) {
 			return true
 		}
 	}

@@ -23,7 +23,8 @@ import (
 type Config struct {
 	// URL is that of the server: http(s):// or ws(s)://; /v1/ws is added when it has no path. Required.
 	URL string
-	// Token returns the token; it is asked before each connection and before the token ends. Required.
+	// Token returns the token; it is asked before each connection for which there is no resume ticket of the one before,
+	// and before the token ends. Required.
 	Token func(ctx context.Context) (string, error)
 	// Name tells operators what this client is; at most 64 bytes.
 	Name string
@@ -64,13 +65,15 @@ type Client struct {
 	url    string
 	coding coding
 
-	mu      sync.Mutex
-	subs    map[string]*subscription
-	session *session      // nil while disconnected
-	opened  chan struct{} // closed when session is set; replaced when it is unset
-	ended   error         // why Run returned
-	seen    *recent
-	acks    *acks
+	mu         sync.Mutex
+	subs       map[string]*subscription
+	session    *session      // nil while disconnected
+	opened     chan struct{} // closed when session is set; replaced when it is unset
+	ended      error         // why Run returned
+	ticket     string        // of the last session, empty when it gave none
+	ticketEnds time.Time
+	seen       *recent
+	acks       *acks
 }
 
 // New returns a client that is not connected; Run connects it.

@@ -62,8 +62,8 @@ func (e *tokenError) Unwrap() error { return e.err }
 // permanent says whether coming back unchanged would be refused again.
 func permanent(err error) bool {
 	var e *Error
-	if !errors.As(err, &e) {
-		return false
+	if !errors.As(err, &e) || errors.As(err, new(*ticketError)) {
+		return false // the next connect carries a token
 	}
 	switch {
 	case errors.As(err, new(*tokenError)):

@@ -23,7 +23,7 @@ type session struct {
 	pending map[uint32]*pending
 	err     error // why it ended
 
-	token   string         // owned by the refresher once the session is open
+	token   string         // empty after a connect by ticket; owned by the refresher once the session is open
 	expires chan time.Time // of the token, to the refresher
 	silence time.Duration  // owned by the reader
 }
@@ -40,9 +40,9 @@ const writeTimeout = 10 * time.Second
 
 // once holds one connection until it ends and says whether the session opened.
 func (c *Client) once(ctx context.Context) (opened bool, err error) {
-	token, err := c.cfg.Token(ctx)
+	connect, err := c.credentials(ctx)
 	if err != nil {
-		return false, &tokenError{err: err}
+		return false, err
 	}
 	dialer := websocket.Dialer{
 		HandshakeTimeout: c.cfg.Timeout, TLSClientConfig: c.cfg.TLS, Subprotocols: []string{c.coding.subprotocol()},
@@ -53,7 +53,7 @@ func (c *Client) once(ctx context.Context) (opened bool, err error) {
 		return false, dialError(resp, err)
 	}
 	ws.SetReadLimit(c.cfg.MaxFrame)
-	s := &session{client: c, ws: ws, token: token, pending: map[uint32]*pending{}, expires: make(chan time.Time, 1)}
+	s := &session{client: c, ws: ws, token: connect.GetToken(), pending: map[uint32]*pending{}, expires: make(chan time.Time, 1)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var g errgroup.Group
@@ -65,10 +65,12 @@ func (c *Client) once(ctx context.Context) (opened bool, err error) {
 	})
 	g.Go(func() error { return s.refresh(ctx) })
 	g.Go(func() error { return s.acknowledge(ctx) })
-	err = s.open(token)
+	err = s.open(connect)
 	if err == nil {
 		opened = true
 		err = s.read()
+	} else if connect.GetTicket() != "" {
+		err = c.withoutTicket(err)
 	}
 	c.close(s, err)
 	cancel()
@@ -77,15 +79,14 @@ func (c *Client) once(ctx context.Context) (opened bool, err error) {
 }
 
 // open sends connect and reads until its answer.
-func (s *session) open(token string) error {
+func (s *session) open(connect *edgev1.Connect) error {
 	c := s.client
 	s.silence = c.cfg.Timeout
 	s.heard()
 	wanted := c.wanted()
 	s.next = 1
-	if err := s.send(&edgev1.ClientFrame{Id: 1, Command: &edgev1.ClientFrame_Connect{
-		Connect: &edgev1.Connect{Token: token, Name: c.cfg.Name, Subscriptions: wanted},
-	}}); err != nil {
+	connect.Name, connect.Subscriptions = c.cfg.Name, wanted
+	if err := s.send(&edgev1.ClientFrame{Id: 1, Command: &edgev1.ClientFrame_Connect{Connect: connect}}); err != nil {
 		return lostError(nil, err)
 	}
 	ping := s.ws.PingHandler()
@@ -105,6 +106,7 @@ func (s *session) open(token string) error {
 		s.silence = 2*time.Duration(ms)*time.Millisecond + c.cfg.Timeout
 	}
 	s.heard()
+	c.keepTicket(connected)
 	s.expires <- connected.GetExpireTime().AsTime()
 	s.restored(wanted, connected.GetSubscriptions())
 	c.mu.Lock()

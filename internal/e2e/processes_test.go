@@ -150,6 +150,8 @@ type system struct {
 	rest                   string // URL
 	edgeAt                 [2]string
 	internalAt             map[*process]string
+	edgeArgs               []string  // of both edges
+	edgeRedis              [2]string // URLs
 }
 
 func (s *system) file(name, text string) string {
@@ -187,7 +189,8 @@ func (s *system) waitReady(ps ...*process) {
 	}
 }
 
-func startSystem(tb testing.TB) *system {
+// startSystem starts it; prepare may change what the edges are started with.
+func startSystem(tb testing.TB, prepare ...func(*system)) *system {
 	tb.Helper()
 	s := &system{
 		tb: tb, dir: tb.TempDir(), internalAt: make(map[*process]string),
@@ -209,9 +212,13 @@ func startSystem(tb testing.TB) *system {
 	s.auth = s.process("auth", "--config", authConf, "--roles", "auth", "--redis", url, "--grpc-listen", s.authAt)
 	s.publish = s.process("publish", "--config", publishConf, "--roles", "publish", "--redis", url, "--grpc-listen", s.publishAt, "--upstream", "auth="+s.authAt)
 	up := "auth=" + s.authAt + ",publish=" + s.publishAt
+	s.edgeRedis = [2]string{url, url}
+	for _, f := range prepare {
+		f(s)
+	}
 	s.gateway = s.process("gateway", "--roles", "gateway", "--http-listen", rest, "--upstream", up)
 	for i := range s.edges {
-		s.edges[i] = s.process(fmt.Sprintf("edge-%d", i+1), "--roles", "edge", "--redis", url, "--http-listen", s.edgeAt[i], "--upstream", up)
+		s.edges[i] = s.process(fmt.Sprintf("edge-%d", i+1), append([]string{"--roles", "edge", "--redis", s.edgeRedis[i], "--http-listen", s.edgeAt[i], "--upstream", up}, s.edgeArgs...)...)
 	}
 	s.waitReady(s.auth, s.publish, s.gateway, s.edges[0], s.edges[1])
 	return s

@@ -26,6 +26,13 @@ type Sink interface {
 	Gap(g bus.Gap)
 }
 
+// Interrupter is what a Sink may be besides: it hears when messages of followed addresses may have been missed. What a
+// live address has missed it hears of in no other way.
+type Interrupter interface {
+	// Interrupted comes before the next Deliver of one of the addresses; nil means of all. It must not block.
+	Interrupted(addresses []bus.Address)
+}
+
 // Store is what a Tail reads from.
 type Store interface {
 	bus.Feeds
@@ -226,6 +233,9 @@ func (t *Tail) Deliver(m *bus.Message) {
 
 // Interrupted notes that messages of the addresses may have been missed.
 func (t *Tail) Interrupted(addresses []bus.Address) {
+	if s, ok := t.sink.(Interrupter); ok {
+		s.Interrupted(addresses)
+	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if addresses == nil {

@@ -231,10 +231,8 @@ func (s *Server) revoked(ctx context.Context, ids []*bus.Identity) []error {
 			errs[i] = err // nobody is let in on a guess
 			continue
 		}
-		for _, sub := range id.Subjects() {
-			if at := times[index[sub]]; !at.IsZero() && !id.Issued.After(at) {
-				errs[i] = bus.ErrTokenRevoked
-			}
+		if id.Revoked(func(sub bus.Subject) time.Time { return times[index[sub]] }) {
+			errs[i] = bus.ErrTokenRevoked
 		}
 	}
 	return errs

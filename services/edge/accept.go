@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -51,19 +52,46 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		return
 	}
 	ip := clientIP(r, e.cfg.TrustedProxies)
-	if err := e.limits.enter(ip); err != nil {
+	if err := e.admit(ip, hello); err != nil {
 		e.refuseHandshake(w, err)
 		return
 	}
-	if !e.enter() {
-		e.limits.leave(ip)
-		e.refuseHandshake(w, bus.ErrDraining)
-		return
-	}
 	s := e.newSession(slot, ip)
+	s.counted = true
 	if err := s.handshake(w, r, hello); err != nil {
+		s.settled()
 		e.limits.leave(ip)
 		e.sessions.Done()
+	}
+}
+
+// admit counts a handshake in: among the connects in progress, the connections and the sessions. After an error it
+// is counted nowhere.
+func (e *Edge) admit(ip string, hello dialect.Hello) error {
+	if err := e.admission.enter(); err != nil {
+		return err
+	}
+	if e.tickets == nil && !hello.Connect && e.tokens.overloaded() { // the connect that follows would be refused
+		e.admission.leave()
+		return e.admission.refuse("edge.call_timeout")
+	}
+	if err := e.limits.enter(ip); err != nil {
+		e.admission.leave()
+		return err
+	}
+	if !e.enter() {
+		e.limits.leave(ip)
+		e.admission.leave()
+		return bus.ErrDraining.Retry(leastDelay + rand.N(leastDelay)) //nolint:gosec // jitter, not a secret
+	}
+	return nil
+}
+
+// settled ends a connect in progress.
+func (s *session) settled() {
+	if s.counted {
+		s.counted = false
+		s.owner.admission.leave()
 	}
 }
 
@@ -93,6 +121,7 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 	e := s.owner
 	var identity *bus.Identity
 	var refusal error
+	asked := time.Now()
 	if hello.Connect {
 		ctx, cancel := context.WithTimeout(r.Context(), e.cfg.CallTimeout)
 		identity, refusal = e.tokens.validate(ctx, hello.Token)
@@ -120,15 +149,18 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 	s.shard.add(s)
 	switch {
 	case refusal != nil:
+		s.settled()
 		e.metrics.refuse(rpc.FromError(refusal))
 		s.refuse(rpc.FromError(refusal))
 		go s.read()
 	case identity != nil:
 		go func() {
-			s.open(0, identity, nil)
+			s.open(0, identity, asked, nil)
+			s.settled()
 			go s.read()
 		}()
 	default:
+		s.settled() // until its connect command
 		go s.read()
 	}
 	return nil
@@ -191,8 +223,8 @@ func (e *Edge) refuseHandshake(w http.ResponseWriter, err error) {
 		"code": code, "status": codeNames[rpc.Code(refusal.Reason)], "message": refusal.Message, "details": []any{detail},
 	}}
 	if refusal.RetryAfter > 0 {
-		seconds := max(1, int(refusal.RetryAfter/time.Second))
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		seconds := (refusal.RetryAfter + time.Second - 1) / time.Second // rounded up
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
 	if code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")

@@ -70,25 +70,48 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 		s.refuse(rpc.FromError(err))
 		return
 	}
-	if c.GetToken() == "" {
-		s.refuse(bus.ErrTokenMissing.With("connect.token is empty", nil))
+	if err := s.owner.admission.enter(); err != nil {
+		s.turnAway(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
-	who, err := s.owner.tokens.validate(ctx, c.GetToken())
-	cancel()
+	s.counted = true
+	defer s.settled()
+	asked := time.Now()
+	who, err := s.identify(c)
 	if err != nil {
-		e := rpc.FromError(err)
-		s.owner.metrics.refuse(e)
-		s.refuse(e)
+		s.turnAway(err)
 		return
 	}
-	s.open(id, who, c.GetSubscriptions())
+	s.open(id, who, asked, c.GetSubscriptions())
+}
+
+// turnAway ends a session whose connect is refused.
+func (s *session) turnAway(err error) {
+	e := rpc.FromError(err)
+	s.owner.metrics.refuse(e)
+	s.refuse(e)
+}
+
+// identify returns who connects, by token or by ticket.
+func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	defer cancel()
+	switch {
+	case c.GetTicket() != "" && c.GetToken() != "":
+		var bad bus.Invalid
+		bad.Add("connect.ticket", "not together with connect.token")
+		return nil, bad.Err()
+	case c.GetTicket() != "":
+		return s.owner.redeem(ctx, c.GetTicket())
+	case c.GetToken() == "":
+		return nil, bus.ErrTokenMissing.With("connect.token is empty", nil)
+	}
+	return s.owner.tokens.validate(ctx, c.GetToken())
 }
 
 // open makes the session the identity's: it follows the identity's own addresses and those asked for,
-// answers, replays, and lets messages through.
-func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe) {
+// answers, replays, and lets messages through. The identity was right at the time asked.
+func (s *session) open(id uint32, who *bus.Identity, asked time.Time, wanted []*edgev1.Subscribe) {
 	e := s.owner
 	if !time.Now().Before(who.Expires) {
 		s.refuse(bus.ErrTokenExpired)
@@ -101,14 +124,14 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 		subs = append(subs, newSubscription(s, who, a))
 	}
 	results := make([]*edgev1.SubscriptionResult, len(wanted))
-	asked := make([]*request, len(wanted))
+	requests := make([]*request, len(wanted))
 	for i, w := range wanted {
 		req, err := s.request(who, w, subs)
 		if err != nil {
 			results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Error{Error: rpc.ErrorProto(err)}}
 			continue
 		}
-		asked[i] = req
+		requests[i] = req
 		subs = append(subs, req.sub)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
@@ -120,7 +143,10 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 	}
 	s.identity.Store(who)
 	s.expires.Store(expirySecond(who.Expires))
-	for i, req := range asked {
+	if e.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
+		return
+	}
+	for i, req := range requests {
 		if req == nil {
 			continue
 		}
@@ -131,7 +157,7 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 		}
 		results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{Subscribed: req.answer(at)}}
 	}
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: &edgev1.Connected{
+	connected := &edgev1.Connected{
 		Connection:     s.id,
 		Client:         who.Client,
 		User:           who.User,
@@ -139,7 +165,10 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 		PingIntervalMs: uint32(e.cfg.PingInterval.Milliseconds()), //nolint:gosec // checked by validate
 		Node:           e.cfg.Node,
 		Subscriptions:  results,
-	}}})
+	}
+	e.ticket(connected, who)
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: connected}})
+	s.settled() // what is replayed goes at the client's pace
 	for i := range own {
 		if subs[i].owned {
 			s.redeliver(subs[i], positions[i])
@@ -147,7 +176,7 @@ func (s *session) open(id uint32, who *bus.Identity, wanted []*edgev1.Subscribe)
 			s.shard.flip(subs[i], positions[i])
 		}
 	}
-	for _, req := range asked {
+	for _, req := range requests {
 		if req != nil {
 			s.start(req, positions[indexOf(subs, req.sub)])
 		}
@@ -219,6 +248,7 @@ func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 // refresh replaces the token. The new one must be of the same client, user and session, and what it does
 // not grant any more is left.
 func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
+	asked := time.Now()
 	who, err := s.owner.tokens.validate(ctx, req.GetToken())
 	if err != nil {
 		return err
@@ -229,6 +259,9 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 	}
 	s.identity.Store(who)
 	s.expires.Store(expirySecond(who.Expires))
+	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
+		return nil
+	}
 	var lost []*subscription
 	for _, sub := range s.subs {
 		if !who.Allows(bus.Subscribe, sub.address) {

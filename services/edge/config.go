@@ -43,6 +43,10 @@ type Config struct {
 	// Connections in all, and from one IP address; 0 for no limit.
 	Connections      int
 	ConnectionsPerIP int
+	// ConnectsInProgress is how many connects are worked on at once; 4096 by default. More are refused at once.
+	ConnectsInProgress int
+	// Tickets lets clients reconnect without a call of the auth service; off by default.
+	Tickets Tickets
 	// DrainWindow is over which clients are told to move; 5 s by default. DrainGrace is how long Run waits for them; 25 s by default.
 	DrainWindow, DrainGrace time.Duration
 }
@@ -65,6 +69,7 @@ func (c Config) withDefaults() Config {
 	num(&c.HoldLimit, 1024)
 	num(&c.CommandBurst, 200)
 	num(&c.Subscriptions, 128)
+	num(&c.ConnectsInProgress, 4096)
 	if c.CommandsPerSecond <= 0 {
 		c.CommandsPerSecond = 100
 	}
@@ -72,6 +77,7 @@ func (c Config) withDefaults() Config {
 	def(&c.PingInterval, 25*time.Second)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.CallTimeout, 2*time.Second)
+	def(&c.Tickets.Life, 2*time.Minute)
 	def(&c.DrainWindow, 5*time.Second)
 	def(&c.DrainGrace, 25*time.Second)
 	return c

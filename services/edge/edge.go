@@ -5,7 +5,7 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -31,6 +31,8 @@ type Store interface {
 	bus.Roster
 	bus.Inboxes
 	bus.Publisher // of dead letters alone; what clients publish goes by the publish service
+	// RevokedBefore is that of bus.Revocations.
+	RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error)
 }
 
 // Conns are the connections to the other roles.
@@ -40,21 +42,24 @@ type Conns struct {
 
 // Edge holds WebSocket connections. Its handlers may be used concurrently, and accept only while Run runs.
 type Edge struct {
-	cfg      Config
-	log      *slog.Logger
-	metrics  *metrics
-	slots    []dialect.Dialect
-	hub      *hub
-	tail     *tail.Tail
-	origins  *origins
-	limits   *limits
-	roster   *roster
-	store    Store
-	acks     *acks
-	tokens   *validator
-	publish  publishv1.PublishServiceClient
-	channels publishv1.ChannelServiceClient
-	upgrader websocket.Upgrader
+	cfg         Config
+	log         *slog.Logger
+	metrics     *metrics
+	slots       []dialect.Dialect
+	hub         *hub
+	tail        *tail.Tail
+	origins     *origins
+	limits      *limits
+	roster      *roster
+	revocations *revocations
+	store       Store
+	acks        *acks
+	tokens      *validator
+	admission   *admission
+	tickets     *sealer // nil without tickets
+	publish     publishv1.PublishServiceClient
+	channels    publishv1.ChannelServiceClient
+	upgrader    websocket.Upgrader
 
 	next     atomic.Uint64 // spreads connections over the shards
 	accept   sync.RWMutex  // held for reading by a handshake that counts itself in sessions
@@ -73,15 +78,21 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	if err != nil {
 		return nil, err
 	}
+	tickets, err := newSealer(cfg.Tickets)
+	if err != nil {
+		return nil, err
+	}
 	e := &Edge{
-		cfg:      cfg,
-		log:      log,
-		metrics:  newMetrics(reg),
-		slots:    dialects,
-		origins:  origins,
-		limits:   newLimits(cfg.Connections, cfg.ConnectionsPerIP),
-		publish:  publishv1.NewPublishServiceClient(conns.Publish),
-		channels: publishv1.NewChannelServiceClient(conns.Publish),
+		cfg:       cfg,
+		tickets:   tickets,
+		admission: newAdmission(cfg.ConnectsInProgress),
+		log:       log,
+		metrics:   newMetrics(reg),
+		slots:     dialects,
+		origins:   origins,
+		limits:    newLimits(cfg.Connections, cfg.ConnectionsPerIP),
+		publish:   publishv1.NewPublishServiceClient(conns.Publish),
+		channels:  publishv1.NewChannelServiceClient(conns.Publish),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 5 * time.Second,
 			// Small: an idle connection keeps its read buffer. Frames are read through it into pooled buffers.
@@ -96,9 +107,10 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.acks = &acks{store: store, timeout: cfg.CallTimeout, failed: func(err error) {
 		log.Warn("receipts could not be brought up to date", "error", err.Error())
 	}}
-	e.tokens = &validator{auth: authv1.NewAuthServiceClient(conns.Auth), timeout: cfg.CallTimeout, metrics: e.metrics}
+	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
+	e.revocations = newRevocations(e)
 	e.roster = newRoster(store, func(a bus.Address) bool { return cfg.Namespaces.For(a).Presence }, cfg.CallTimeout, log)
-	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revoked: e.revoked, gaps: e.metrics.gaps},
+	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})
 	return e, nil
 }
@@ -117,7 +129,8 @@ func (e *Edge) Ready() error {
 }
 
 // Run serves until ctx ends. Then it accepts nobody any more, tells the clients to move, spread over
-// the drain window, waits for them until the grace ends, and returns nil.
+// the drain window, and waits for them. It returns nil when all have gone before the grace ended, and otherwise an error
+// that says how many were cut off.
 func (e *Edge) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -125,18 +138,18 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.tail.Run(inner) })
 	g.Go(func() error { return e.hub.run(inner) })
 	g.Go(func() error { return e.roster.run(inner) })
-	g.Go(func() error { return e.followRevocations(inner) })
+	g.Go(func() error { return e.revocations.run(inner) })
 	g.Go(func() error { return e.settle(inner) })
 	e.setOpen(true)
 	select {
 	case <-ctx.Done():
 	case <-inner.Done():
 	}
-	e.drain()
+	left := e.drain()
 	e.tokens.running.Wait()
 	e.acks.running.Wait()
 	stop()
-	return g.Wait()
+	return errors.Join(left, g.Wait())
 }
 
 func (e *Edge) setOpen(open bool) {
@@ -153,74 +166,6 @@ func (e *Edge) enter() bool {
 		e.sessions.Add(1)
 	}
 	return e.open
-}
-
-// drain ends all sessions: the close frames are spread over the window, so that the clients do not
-// all knock on the next door at once.
-func (e *Edge) drain() {
-	e.setOpen(false)
-	var all []*session
-	e.hub.sessions(func(s *session) { all = append(all, s) })
-	window := min(e.cfg.DrainWindow, time.Duration(len(all))*time.Millisecond)
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	start := time.Now()
-	for i := 0; i < len(all); {
-		due := len(all)
-		if passed := time.Since(start); passed < window {
-			due = int(float64(len(all)) * float64(passed) / float64(window))
-		}
-		for ; i < due; i++ {
-			all[i].refuse(bus.ErrDraining)
-		}
-		if i < len(all) {
-			<-ticker.C
-		}
-	}
-	gone := make(chan struct{})
-	go func() {
-		e.sessions.Wait()
-		e.writers.Wait()
-		close(gone)
-	}()
-	timer := time.NewTimer(e.cfg.DrainGrace)
-	defer timer.Stop()
-	select {
-	case <-gone:
-	case <-timer.C:
-		e.hub.sessions(func(s *session) { _ = s.Close() })
-		<-gone
-	}
-}
-
-// followRevocations follows the address on which revocations are announced, trying until it succeeds.
-func (e *Edge) followRevocations(ctx context.Context) error {
-	for ctx.Err() == nil {
-		call, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
-		_, err := e.tail.Acquire(call, bus.Revoked)
-		cancel()
-		if err == nil {
-			<-ctx.Done()
-			e.tail.Release(bus.Revoked)
-			return nil
-		}
-		e.log.Warn("cannot follow revocations yet", "error", err.Error())
-	}
-	return nil
-}
-
-// revoked ends the sessions whose tokens a revocation refuses.
-func (e *Edge) revoked(m *bus.Message) {
-	var r bus.Revocation
-	if err := json.Unmarshal(m.Data, &r); err != nil {
-		e.log.Warn("a revocation cannot be read", "error", err.Error())
-		return
-	}
-	e.hub.sessions(func(s *session) {
-		if id := s.identity.Load(); id != nil && r.Refuses(id) {
-			s.refuse(bus.ErrTokenRevoked)
-		}
-	})
 }
 
 func (e *Edge) gapParcel(g bus.Gap) *parcel {

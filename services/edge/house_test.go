@@ -8,12 +8,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -39,7 +41,54 @@ type house struct {
 	publish publishv1.PublishServiceClient
 	stop    func()
 	cut     func() // ends the services, and leaves the edge alone
+
+	conns  edge.Conns
+	server authv1.AuthServiceServer
+	calls  *calls
 }
+
+// calls is the connection to the auth service, and counts what goes over it.
+type calls struct {
+	grpc.ClientConnInterface
+	n atomic.Int64
+}
+
+func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	c.n.Add(1)
+	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+}
+
+// another starts one more edge over the same store and services, which ends with the test.
+func (h *house) another(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server) {
+	h.tb.Helper()
+	e, server, stop := h.stoppable(store, conns, cfg)
+	h.tb.Cleanup(func() { check(h.tb, stop()) })
+	return e, server
+}
+
+// stoppable is another edge that ends when stop is called, which returns what Run did.
+func (h *house) stoppable(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server, func() error) {
+	h.tb.Helper()
+	cfg.Node, cfg.Namespaces = "another", bus.Namespaces{Default: bus.DefaultNamespace()}
+	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
+	e, err := edge.New(store, conns, dialects, cfg, slog.New(slog.DiscardHandler), nil)
+	check(h.tb, err)
+	server := httptest.NewServer(e.Handler(edge.Route{Dialects: dialects}))
+	ctx, cancel := context.WithCancel(context.Background())
+	var g errgroup.Group
+	g.Go(func() error { return e.Run(ctx) })
+	stop := sync.OnceValue(func() error {
+		cancel()
+		defer server.Close()
+		return g.Wait()
+	})
+	h.tb.Cleanup(func() { _ = stop() })
+	eventually(h.tb, func() bool { return e.Ready() == nil })
+	return e, server, stop
+}
+
+// at returns a house of which only the door is another.
+func (h *house) at(server *httptest.Server) *house { return &house{tb: h.tb, http: server} }
 
 const secret = "an-internal-key-for-the-tests-of-edge"
 
@@ -68,10 +117,12 @@ func start(tb testing.TB, cfg edge.Config) *house {
 	ps.Register(srv)
 	cfg.Node, cfg.Namespaces = "test", ns
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
-	e, err := edge.New(store, edge.Conns{Auth: conn, Publish: conn}, dialects, cfg, log, nil)
+	counted := &calls{ClientConnInterface: conn}
+	conns := edge.Conns{Auth: counted, Publish: conn}
+	e, err := edge.New(store, conns, dialects, cfg, log, nil)
 	check(tb, err)
 	h := &house{
-		tb: tb, store: store, edge: e, http: httptest.NewServer(e.Handler(edge.Route{Dialects: dialects})),
+		tb: tb, store: store, conns: conns, server: as, calls: counted, edge: e, http: httptest.NewServer(e.Handler(edge.Route{Dialects: dialects})),
 		auth: authv1.NewAuthServiceClient(conn), publish: publishv1.NewPublishServiceClient(conn),
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -108,16 +109,16 @@ func positionProto(p bus.Position) *publishv1.Position {
 
 // sink is what the tail hands messages to.
 type sink struct {
-	hub     *hub
-	slots   int
-	revoked func(*bus.Message)
-	gaps    prometheus.Counter
+	hub         *hub
+	slots       int
+	revocations *revocations
+	gaps        prometheus.Counter
 }
 
 // Deliver puts a message into every shard that has subscribers for it.
 func (s sink) Deliver(m *bus.Message) {
 	if m.To == bus.Revoked {
-		s.revoked(m)
+		s.revocations.announce(m)
 		return
 	}
 	if m.Kind == bus.MessageReceipt {
@@ -130,6 +131,13 @@ func (s sink) Deliver(m *bus.Message) {
 func (s sink) Gap(g bus.Gap) {
 	s.gaps.Inc()
 	s.hub.spread(&parcel{gap: &g, frames: make([]atomic.Pointer[[]byte], s.slots)})
+}
+
+// Interrupted says that announcements of revocations may have been missed.
+func (s sink) Interrupted(addresses []bus.Address) {
+	if addresses == nil || slices.Contains(addresses, bus.Revoked) {
+		s.revocations.interrupted()
+	}
 }
 
 func (h *hub) spread(p *parcel) {

@@ -16,6 +16,7 @@ type metrics struct {
 	gaps        prometheus.Counter
 	slow        prometheus.Counter
 	lagging     *prometheus.CounterVec
+	resumed     prometheus.Counter
 	validations prometheus.Histogram
 }
 
@@ -45,13 +46,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lagging: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "trunkline_edge_overloads_total", Help: "Subscriptions whose client fell behind, by what it then gets.",
 		}, []string{"policy"}),
+		resumed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_tickets_redeemed_total", Help: "Connects by a resume ticket, without a call to the auth service.",
+		}),
 		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.validations)
 	}
 	return m
 }

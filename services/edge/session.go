@@ -32,10 +32,12 @@ type session struct {
 	subs    []*subscription
 	limiter rate.Limiter
 	client  string // set before the first subscription, and then never changed
+	counted bool   // among the connects in progress
 
 	identity atomic.Pointer[bus.Identity]
 	expires  atomic.Int64 // Unix seconds; 0 until connected
 	heard    atomic.Bool  // something came since the last ping
+	busy     atomic.Bool  // a worker has it
 	refused  atomic.Pointer[bus.Error]
 
 	behind   []*subscription // that wait for what they were not given; guarded by the shard
@@ -125,6 +127,7 @@ func (s *session) read() {
 			free(b)
 			continue // wait for the client's close
 		}
+		s.busy.Store(true)
 		go s.work(op, b)
 		return
 	}
@@ -132,7 +135,10 @@ func (s *session) read() {
 
 // work does what a frame says and hands the session back to the reader.
 func (s *session) work(op int, b *bytes.Buffer) {
-	defer func() { go s.read() }()
+	defer func() {
+		s.busy.Store(false)
+		go s.read()
+	}()
 	defer free(b)
 	defer s.recovered()
 	if op == websocket.TextMessage && !utf8.Valid(b.Bytes()) {

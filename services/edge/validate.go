@@ -2,7 +2,9 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
@@ -11,15 +13,18 @@ import (
 )
 
 // validator asks the auth service who a token stands for. Every token is asked for; handshakes that come
-// while a call is under way share the next one, so that a storm of connects does not cost a call each.
+// while a call is under way share the next one, so that a storm of connects does not cost a call each. Who
+// would wait too long for that is refused at once.
 type validator struct {
-	auth    authv1.AuthServiceClient
-	timeout time.Duration
-	metrics *metrics
+	auth      authv1.AuthServiceClient
+	timeout   time.Duration
+	metrics   *metrics
+	admission *admission
 
 	mu      sync.Mutex
 	waiting []*question
-	calls   int
+	calls   [validateCalls]time.Time // when each call under way began; zero where there is none
+	usual   time.Duration            // how long a call takes, of late
 	running sync.WaitGroup
 }
 
@@ -27,6 +32,7 @@ type validator struct {
 type question struct {
 	token  string
 	answer chan answer // buffered: who asks may have given up
+	gone   atomic.Bool // who asked has given up
 }
 
 type answer struct {
@@ -41,38 +47,82 @@ const (
 	validateCalls = 4
 )
 
+func newValidator(auth authv1.AuthServiceClient, timeout time.Duration, a *admission, m *metrics) *validator {
+	return &validator{auth: auth, timeout: timeout, metrics: m, admission: a}
+}
+
 // validate returns the identity of a token. Nobody is let in without the auth service's word.
 func (v *validator) validate(ctx context.Context, token string) (*bus.Identity, error) {
 	q := &question{token: token, answer: make(chan answer, 1)}
 	v.mu.Lock()
+	free := v.free()
+	if free < 0 && v.late() {
+		v.mu.Unlock()
+		return nil, v.admission.refuse("edge.call_timeout")
+	}
 	v.waiting = append(v.waiting, q)
-	if v.calls < validateCalls {
-		v.calls++
-		v.running.Go(v.ask)
+	if free >= 0 {
+		v.calls[free] = time.Now()
+		v.running.Go(func() { v.ask(free) })
 	}
 	v.mu.Unlock()
 	select {
 	case a := <-q.answer:
 		return a.identity, a.err
 	case <-ctx.Done():
+		q.gone.Store(true)
 		return nil, bus.ErrAuthUnavailable.Wrap(ctx.Err())
 	}
 }
 
-// ask makes calls until nobody waits.
-func (v *validator) ask() {
+// overloaded says whether another token would wait too long.
+func (v *validator) overloaded() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.free() < 0 && v.late()
+}
+
+// free returns a call that is not under way, or -1. The caller holds the lock.
+func (v *validator) free() int {
+	return slices.IndexFunc(v.calls[:], time.Time.IsZero)
+}
+
+// late says whether another token would wait for its call longer than half the call's own time, when all calls are under
+// way. A call takes as long as the last ones did, or as the oldest one does already. The caller holds the lock.
+func (v *validator) late() bool {
+	takes := v.usual
+	for _, start := range v.calls {
+		takes = max(takes, time.Since(start))
+	}
+	rounds := 1 + len(v.waiting)/(validateBatch*validateCalls)
+	return time.Duration(rounds)*takes > v.timeout/2
+}
+
+// ask makes calls until nobody waits. It is the one that has this number.
+func (v *validator) ask(number int) {
 	for {
 		v.mu.Lock()
-		n := min(len(v.waiting), validateBatch)
-		if n == 0 {
-			v.calls--
+		var batch []*question
+		for len(v.waiting) > 0 && len(batch) < validateBatch {
+			if q := v.waiting[0]; !q.gone.Load() {
+				batch = append(batch, q)
+			}
+			v.waiting[0] = nil
+			v.waiting = v.waiting[1:]
+		}
+		if len(batch) == 0 {
+			v.calls[number] = time.Time{}
+			v.waiting = nil
 			v.mu.Unlock()
 			return
 		}
-		batch := v.waiting[:n:n]
-		v.waiting = v.waiting[n:]
+		start := time.Now()
+		v.calls[number] = start
 		v.mu.Unlock()
 		v.call(batch)
+		v.mu.Lock()
+		v.usual += (time.Since(start) - v.usual) / 4
+		v.mu.Unlock()
 	}
 }
 

@@ -79,6 +79,7 @@ var closeCodes = map[string]int{
 	bus.ErrTokenMissing.Reason:      4401,
 	bus.ErrTokenInvalid.Reason:      4401,
 	bus.ErrTokenExpired.Reason:      4402,
+	bus.ErrTicketInvalid.Reason:     4402,
 	bus.ErrTokenRevoked.Reason:      4401,
 	bus.ErrNotConnected.Reason:      4401,
 	bus.ErrOriginRefused.Reason:     4403,
@@ -93,6 +94,7 @@ var closeCodes = map[string]int{
 	bus.ErrStoreUnavailable.Reason:  4503,
 	bus.ErrAuthUnavailable.Reason:   4503,
 	bus.ErrUnavailable.Reason:       4503,
+	bus.ErrOverloaded.Reason:        1013,
 	bus.ErrIdleTimeout.Reason:       4504,
 	bus.ErrSlowConsumer.Reason:      4508,
 }

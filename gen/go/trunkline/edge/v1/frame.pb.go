@@ -529,12 +529,14 @@ func (*ServerFrame_Dismissed) isServerFrame_Event() {}
 // Connect opens the session.
 type Connect struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required unless the handshake carried it. The token.
+	// Required unless the handshake carried it or there is a ticket. The token.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Optional. Addresses to follow at once, with their positions after a reconnect; at most the subscription limit.
 	Subscriptions []*Subscribe `protobuf:"bytes,2,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
 	// Optional. The client's name and version, shown to operators; at most 64 bytes.
-	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Optional. The ticket of a connection before, in place of the token.
+	Ticket        string `protobuf:"bytes,4,opt,name=ticket,proto3" json:"ticket,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,6 +592,13 @@ func (x *Connect) GetName() string {
 	return ""
 }
 
+func (x *Connect) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
 // Connected says who the session is.
 type Connected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -607,8 +616,12 @@ type Connected struct {
 	Node string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
 	// Output only. Answers to the subscriptions of connect, in the same order; their replays follow.
 	Subscriptions []*SubscriptionResult `protobuf:"bytes,7,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Output only. A resume ticket, where the server gives them: the next connect may carry it in place of the token.
+	Ticket string `protobuf:"bytes,8,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// Output only. When the ticket ends.
+	TicketExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ticket_expire_time,json=ticketExpireTime,proto3" json:"ticket_expire_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Connected) Reset() {
@@ -686,6 +699,20 @@ func (x *Connected) GetNode() string {
 func (x *Connected) GetSubscriptions() []*SubscriptionResult {
 	if x != nil {
 		return x.Subscriptions
+	}
+	return nil
+}
+
+func (x *Connected) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *Connected) GetTicketExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TicketExpireTime
 	}
 	return nil
 }
@@ -1089,11 +1116,12 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x05error\x18\f \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05error\x12A\n" +
 	"\x05acked\x18\r \x01(\v2).trunkline.publish.v1.AckMessagesResponseH\x00R\x05acked\x12?\n" +
 	"\tdismissed\x18\x0e \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\a\n" +
-	"\x05event\"w\n" +
+	"\x05event\"\x8f\x01\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12B\n" +
 	"\rsubscriptions\x18\x02 \x03(\v2\x1c.trunkline.edge.v1.SubscribeR\rsubscriptions\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\x9f\x02\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06ticket\x18\x04 \x01(\tR\x06ticket\"\x81\x03\n" +
 	"\tConnected\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -1104,7 +1132,9 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"expireTime\x12(\n" +
 	"\x10ping_interval_ms\x18\x05 \x01(\rR\x0epingIntervalMs\x12\x12\n" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12K\n" +
-	"\rsubscriptions\x18\a \x03(\v2%.trunkline.edge.v1.SubscriptionResultR\rsubscriptions\"\x97\x01\n" +
+	"\rsubscriptions\x18\a \x03(\v2%.trunkline.edge.v1.SubscriptionResultR\rsubscriptions\x12\x16\n" +
+	"\x06ticket\x18\b \x01(\tR\x06ticket\x12H\n" +
+	"\x12ticket_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10ticketExpireTime\"\x97\x01\n" +
 	"\x12SubscriptionResult\x12B\n" +
 	"\n" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
@@ -1195,15 +1225,16 @@ var file_trunkline_edge_v1_frame_proto_depIdxs = []int32{
 	5,  // 22: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
 	25, // 23: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 24: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
-	16, // 25: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	22, // 26: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
-	26, // 27: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
-	25, // 28: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	25, // 25: trunkline.edge.v1.Connected.ticket_expire_time:type_name -> google.protobuf.Timestamp
+	16, // 26: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	22, // 27: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
+	26, // 28: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
+	25, // 29: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_edge_v1_frame_proto_init() }

@@ -68,6 +68,9 @@ const (
 	// The token grants no presence on the address.
 	// Example: {"reason":"CHANNEL_PRESENCE_DENIED","domain":"trunkline","metadata":{"address":"channels/orders:eu"}}
 	ErrorReason_ERROR_REASON_CHANNEL_PRESENCE_DENIED ErrorReason = 12
+	// The resume ticket is not valid: not of this system, sealed with a key that is gone, or past its time; connect with the token.
+	// Example: {"reason":"TICKET_INVALID","domain":"trunkline"}
+	ErrorReason_ERROR_REASON_TICKET_INVALID ErrorReason = 13
 	// A name is not an address; the message names the first bad byte.
 	// Example: {"reason":"ADDRESS_INVALID","domain":"trunkline","metadata":{"field":"to"}}
 	ErrorReason_ERROR_REASON_ADDRESS_INVALID ErrorReason = 20
@@ -131,6 +134,9 @@ const (
 	// The inbox of the recipient is full; the message was refused and is delivered to nobody.
 	// Example: {"reason":"INBOX_FULL","domain":"trunkline","metadata":{"address":"users/42","limit":"10000"}}
 	ErrorReason_ERROR_REASON_INBOX_FULL ErrorReason = 49
+	// The server has as many connects in progress as it can answer in time; come back after the delay.
+	// Example: {"reason":"SERVER_OVERLOADED","domain":"trunkline","metadata":{"rule":"edge.connects_in_progress"}}
+	ErrorReason_ERROR_REASON_SERVER_OVERLOADED ErrorReason = 50
 	// A frame breaks the protocol.
 	// Example: {"reason":"PROTOCOL_ERROR","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_PROTOCOL_ERROR ErrorReason = 60
@@ -179,6 +185,7 @@ var (
 		10: "ERROR_REASON_CHANNEL_PUBLISH_DENIED",
 		11: "ERROR_REASON_CHANNEL_HISTORY_DENIED",
 		12: "ERROR_REASON_CHANNEL_PRESENCE_DENIED",
+		13: "ERROR_REASON_TICKET_INVALID",
 		20: "ERROR_REASON_ADDRESS_INVALID",
 		21: "ERROR_REASON_FIELD_INVALID",
 		22: "ERROR_REASON_UNKNOWN_FIELD",
@@ -200,6 +207,7 @@ var (
 		47: "ERROR_REASON_STORAGE_FULL",
 		48: "ERROR_REASON_UNAVAILABLE",
 		49: "ERROR_REASON_INBOX_FULL",
+		50: "ERROR_REASON_SERVER_OVERLOADED",
 		60: "ERROR_REASON_PROTOCOL_ERROR",
 		61: "ERROR_REASON_ALREADY_CONNECTED",
 		62: "ERROR_REASON_NOT_CONNECTED",
@@ -225,6 +233,7 @@ var (
 		"ERROR_REASON_CHANNEL_PUBLISH_DENIED":   10,
 		"ERROR_REASON_CHANNEL_HISTORY_DENIED":   11,
 		"ERROR_REASON_CHANNEL_PRESENCE_DENIED":  12,
+		"ERROR_REASON_TICKET_INVALID":           13,
 		"ERROR_REASON_ADDRESS_INVALID":          20,
 		"ERROR_REASON_FIELD_INVALID":            21,
 		"ERROR_REASON_UNKNOWN_FIELD":            22,
@@ -246,6 +255,7 @@ var (
 		"ERROR_REASON_STORAGE_FULL":             47,
 		"ERROR_REASON_UNAVAILABLE":              48,
 		"ERROR_REASON_INBOX_FULL":               49,
+		"ERROR_REASON_SERVER_OVERLOADED":        50,
 		"ERROR_REASON_PROTOCOL_ERROR":           60,
 		"ERROR_REASON_ALREADY_CONNECTED":        61,
 		"ERROR_REASON_NOT_CONNECTED":            62,
@@ -290,7 +300,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xef\v\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xb4\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -305,7 +315,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"#ERROR_REASON_CHANNEL_PUBLISH_DENIED\x10\n" +
 	"\x12'\n" +
 	"#ERROR_REASON_CHANNEL_HISTORY_DENIED\x10\v\x12(\n" +
-	"$ERROR_REASON_CHANNEL_PRESENCE_DENIED\x10\f\x12 \n" +
+	"$ERROR_REASON_CHANNEL_PRESENCE_DENIED\x10\f\x12\x1f\n" +
+	"\x1bERROR_REASON_TICKET_INVALID\x10\r\x12 \n" +
 	"\x1cERROR_REASON_ADDRESS_INVALID\x10\x14\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x15\x12\x1e\n" +
 	"\x1aERROR_REASON_UNKNOWN_FIELD\x10\x16\x12\x1d\n" +
@@ -326,7 +337,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1dERROR_REASON_AUTH_UNAVAILABLE\x10.\x12\x1d\n" +
 	"\x19ERROR_REASON_STORAGE_FULL\x10/\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x100\x12\x1b\n" +
-	"\x17ERROR_REASON_INBOX_FULL\x101\x12\x1f\n" +
+	"\x17ERROR_REASON_INBOX_FULL\x101\x12\"\n" +
+	"\x1eERROR_REASON_SERVER_OVERLOADED\x102\x12\x1f\n" +
 	"\x1bERROR_REASON_PROTOCOL_ERROR\x10<\x12\"\n" +
 	"\x1eERROR_REASON_ALREADY_CONNECTED\x10=\x12\x1e\n" +
 	"\x1aERROR_REASON_NOT_CONNECTED\x10>\x12 \n" +

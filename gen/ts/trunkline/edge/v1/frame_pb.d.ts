@@ -257,7 +257,7 @@ export declare const ServerFrameSchema: GenMessage<ServerFrame>;
  */
 export declare type Connect = Message<"trunkline.edge.v1.Connect"> & {
   /**
-   * Required unless the handshake carried it. The token.
+   * Required unless the handshake carried it or there is a ticket. The token.
    *
    * @generated from field: string token = 1;
    */
@@ -276,6 +276,13 @@ export declare type Connect = Message<"trunkline.edge.v1.Connect"> & {
    * @generated from field: string name = 3;
    */
   name: string;
+
+  /**
+   * Optional. The ticket of a connection before, in place of the token.
+   *
+   * @generated from field: string ticket = 4;
+   */
+  ticket: string;
 };
 
 /**
@@ -338,6 +345,20 @@ export declare type Connected = Message<"trunkline.edge.v1.Connected"> & {
    * @generated from field: repeated trunkline.edge.v1.SubscriptionResult subscriptions = 7;
    */
   subscriptions: SubscriptionResult[];
+
+  /**
+   * Output only. A resume ticket, where the server gives them: the next connect may carry it in place of the token.
+   *
+   * @generated from field: string ticket = 8;
+   */
+  ticket: string;
+
+  /**
+   * Output only. When the ticket ends.
+   *
+   * @generated from field: google.protobuf.Timestamp ticket_expire_time = 9;
+   */
+  ticketExpireTime?: Timestamp | undefined;
 };
 
 /**

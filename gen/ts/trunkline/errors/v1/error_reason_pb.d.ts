@@ -124,6 +124,14 @@ export enum ErrorReason {
   CHANNEL_PRESENCE_DENIED = 12,
 
   /**
+   * The resume ticket is not valid: not of this system, sealed with a key that is gone, or past its time; connect with the token.
+   * Example: {"reason":"TICKET_INVALID","domain":"trunkline"}
+   *
+   * @generated from enum value: ERROR_REASON_TICKET_INVALID = 13;
+   */
+  TICKET_INVALID = 13,
+
+  /**
    * A name is not an address; the message names the first bad byte.
    * Example: {"reason":"ADDRESS_INVALID","domain":"trunkline","metadata":{"field":"to"}}
    *
@@ -290,6 +298,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_INBOX_FULL = 49;
    */
   INBOX_FULL = 49,
+
+  /**
+   * The server has as many connects in progress as it can answer in time; come back after the delay.
+   * Example: {"reason":"SERVER_OVERLOADED","domain":"trunkline","metadata":{"rule":"edge.connects_in_progress"}}
+   *
+   * @generated from enum value: ERROR_REASON_SERVER_OVERLOADED = 50;
+   */
+  SERVER_OVERLOADED = 50,
 
   /**
    * A frame breaks the protocol.

@@ -1,0 +1,57 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+)
+
+// ticketMargin is how long before its end a ticket is not used any more: it has to get there.
+const ticketMargin = time.Second
+
+// credentials returns what the next connect carries: the last ticket while it lives, and otherwise a token.
+func (c *Client) credentials(ctx context.Context) (*edgev1.Connect, error) {
+	c.mu.Lock()
+	ticket := c.ticket
+	if !time.Now().Add(ticketMargin).Before(c.ticketEnds) {
+		ticket = ""
+	}
+	c.mu.Unlock()
+	if ticket != "" {
+		return &edgev1.Connect{Ticket: ticket}, nil
+	}
+	token, err := c.cfg.Token(ctx)
+	if err != nil {
+		return nil, &tokenError{err: err}
+	}
+	return &edgev1.Connect{Token: token}, nil
+}
+
+// keepTicket keeps the ticket of an open session, if it was given one.
+func (c *Client) keepTicket(f *edgev1.Connected) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ticket, c.ticketEnds = f.GetTicket(), f.GetTicketExpireTime().AsTime()
+}
+
+// withoutTicket drops the ticket when the refusal may be the ticket's own; the next connect carries a token.
+func (c *Client) withoutTicket(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Reason {
+	case "SERVER_OVERLOADED", "SERVER_DRAINING":
+		return err // for the ticket as for any other
+	}
+	c.keepTicket(nil)
+	return &ticketError{err: err}
+}
+
+// ticketError says that a connect by ticket was refused.
+type ticketError struct{ err error }
+
+func (e *ticketError) Error() string { return "connect by ticket: " + e.err.Error() }
+func (e *ticketError) Unwrap() error { return e.err }

@@ -1,0 +1,29 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Seal returns a ticket, as an answer to a connect does.
+func (e *Edge) Seal(id *bus.Identity) string {
+	text, _ := e.tickets.seal(id, time.Now())
+	return text
+}
+
+// Redeem opens a ticket, as a connect does.
+func (e *Edge) Redeem(ctx context.Context, ticket string) (*bus.Identity, error) {
+	return e.redeem(ctx, ticket)
+}
+
+// Sure says whether tickets are given.
+func (e *Edge) Sure() bool { return e.revocations.sure() }
+
+// Connecting returns how many connects are in progress.
+func (e *Edge) Connecting() int {
+	e.admission.mu.Lock()
+	defer e.admission.mu.Unlock()
+	return e.admission.running
+}
