@@ -137,6 +137,13 @@ const (
 	// The server has as many connects in progress as it can answer in time; come back after the delay.
 	// Example: {"reason":"SERVER_OVERLOADED","domain":"trunkline","metadata":{"rule":"edge.connects_in_progress"}}
 	ErrorReason_ERROR_REASON_SERVER_OVERLOADED ErrorReason = 50
+	// The message was appended, and fewer replicas than asked for said so in time. The outcome is unknown; repeating it
+	// with the same idempotency key resolves it.
+	// Example: {"reason":"DURABILITY_NOT_REACHED","domain":"trunkline","metadata":{"replicas":"0","wanted":"1"}}
+	ErrorReason_ERROR_REASON_DURABILITY_NOT_REACHED ErrorReason = 51
+	// The store as it is configured cannot give the durability that was asked for; nothing was published.
+	// Example: {"reason":"DURABILITY_UNAVAILABLE","domain":"trunkline","metadata":{"setting":"appendfsync"}}
+	ErrorReason_ERROR_REASON_DURABILITY_UNAVAILABLE ErrorReason = 52
 	// A frame breaks the protocol.
 	// Example: {"reason":"PROTOCOL_ERROR","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_PROTOCOL_ERROR ErrorReason = 60
@@ -208,6 +215,8 @@ var (
 		48: "ERROR_REASON_UNAVAILABLE",
 		49: "ERROR_REASON_INBOX_FULL",
 		50: "ERROR_REASON_SERVER_OVERLOADED",
+		51: "ERROR_REASON_DURABILITY_NOT_REACHED",
+		52: "ERROR_REASON_DURABILITY_UNAVAILABLE",
 		60: "ERROR_REASON_PROTOCOL_ERROR",
 		61: "ERROR_REASON_ALREADY_CONNECTED",
 		62: "ERROR_REASON_NOT_CONNECTED",
@@ -256,6 +265,8 @@ var (
 		"ERROR_REASON_UNAVAILABLE":              48,
 		"ERROR_REASON_INBOX_FULL":               49,
 		"ERROR_REASON_SERVER_OVERLOADED":        50,
+		"ERROR_REASON_DURABILITY_NOT_REACHED":   51,
+		"ERROR_REASON_DURABILITY_UNAVAILABLE":   52,
 		"ERROR_REASON_PROTOCOL_ERROR":           60,
 		"ERROR_REASON_ALREADY_CONNECTED":        61,
 		"ERROR_REASON_NOT_CONNECTED":            62,
@@ -300,7 +311,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xb4\f\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\x86\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -338,7 +349,9 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x19ERROR_REASON_STORAGE_FULL\x10/\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x100\x12\x1b\n" +
 	"\x17ERROR_REASON_INBOX_FULL\x101\x12\"\n" +
-	"\x1eERROR_REASON_SERVER_OVERLOADED\x102\x12\x1f\n" +
+	"\x1eERROR_REASON_SERVER_OVERLOADED\x102\x12'\n" +
+	"#ERROR_REASON_DURABILITY_NOT_REACHED\x103\x12'\n" +
+	"#ERROR_REASON_DURABILITY_UNAVAILABLE\x104\x12\x1f\n" +
 	"\x1bERROR_REASON_PROTOCOL_ERROR\x10<\x12\"\n" +
 	"\x1eERROR_REASON_ALREADY_CONNECTED\x10=\x12\x1e\n" +
 	"\x1aERROR_REASON_NOT_CONNECTED\x10>\x12 \n" +

@@ -252,8 +252,10 @@ type PublishRequest struct {
 	ExcludeConnection string `protobuf:"bytes,10,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// Optional. Asks the recipient for an ack.
 	Ack *AckPolicy `protobuf:"bytes,11,opt,name=ack,proto3" json:"ack,omitempty"`
-	// Optional. The least durability that counts as OK.
-	Durability    Durability `protobuf:"varint,12,opt,name=durability,proto3,enum=trunkline.publish.v1.Durability" json:"durability,omitempty"`
+	// Optional. The least durability that counts as OK; that of the namespace when it is stronger.
+	Durability Durability `protobuf:"varint,12,opt,name=durability,proto3,enum=trunkline.publish.v1.Durability" json:"durability,omitempty"`
+	// Optional. With DURABILITY_REPLICATED: how many replicas have to have it; 1 by default, at most 5.
+	Replicas      uint32 `protobuf:"varint,13,opt,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -372,6 +374,13 @@ func (x *PublishRequest) GetDurability() Durability {
 	return Durability_DURABILITY_UNSPECIFIED
 }
 
+func (x *PublishRequest) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
 // PublishResponse says what became of a message.
 type PublishResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -384,7 +393,9 @@ type PublishResponse struct {
 	// Output only. What was achieved.
 	Durability Durability `protobuf:"varint,4,opt,name=durability,proto3,enum=trunkline.publish.v1.Durability" json:"durability,omitempty"`
 	// Output only. When it was accepted.
-	PublishTime   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// Output only. How many replicas have said that they have it; 0 unless that was asked for.
+	Replicas      uint32 `protobuf:"varint,6,opt,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,6 +463,13 @@ func (x *PublishResponse) GetPublishTime() *timestamppb.Timestamp {
 		return x.PublishTime
 	}
 	return nil
+}
+
+func (x *PublishResponse) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
 }
 
 // BatchPublishRequest is several messages.
@@ -1528,7 +1546,7 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"P\n" +
 	"\x15WatchReceiptsResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\x82\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\x9e\x05\n" +
 	"\x0ePublishRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12D\n" +
@@ -1548,10 +1566,11 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\x03ack\x18\v \x01(\v2\x1f.trunkline.publish.v1.AckPolicyR\x03ack\x12@\n" +
 	"\n" +
 	"durability\x18\f \x01(\x0e2 .trunkline.publish.v1.DurabilityR\n" +
-	"durability\x1a=\n" +
+	"durability\x12\x1a\n" +
+	"\breplicas\x18\r \x01(\rR\breplicas\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfc\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x02\n" +
 	"\x0fPublishResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12:\n" +
 	"\bposition\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\bposition\x12\x1c\n" +
@@ -1559,7 +1578,8 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\x04 \x01(\x0e2 .trunkline.publish.v1.DurabilityR\n" +
 	"durability\x12=\n" +
-	"\fpublish_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\"W\n" +
+	"\fpublish_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12\x1a\n" +
+	"\breplicas\x18\x06 \x01(\rR\breplicas\"W\n" +
 	"\x13BatchPublishRequest\x12@\n" +
 	"\brequests\x18\x01 \x03(\v2$.trunkline.publish.v1.PublishRequestR\brequests\"o\n" +
 	"\x14BatchPublishResponse\x12=\n" +

@@ -67,7 +67,7 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class PublishRequest(_message.Message):
-    __slots__ = ["ack", "attributes", "content_type", "data", "durability", "exclude_connection", "exclude_sender", "idempotency_key", "recipients", "to", "ttl"]
+    __slots__ = ["ack", "attributes", "content_type", "data", "durability", "exclude_connection", "exclude_sender", "idempotency_key", "recipients", "replicas", "to", "ttl"]
     class AttributesEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class PublishRequest(_message.Message):
     FROM_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     RECIPIENTS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
     ack: _message_pb2.AckPolicy
@@ -96,23 +97,26 @@ class PublishRequest(_message.Message):
     exclude_sender: bool
     idempotency_key: str
     recipients: _containers.RepeatedScalarFieldContainer[str]
+    replicas: int
     to: str
     ttl: _duration_pb2.Duration
-    def __init__(self, to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., recipients: _Optional[_Iterable[str]] = ..., exclude_sender: bool = ..., attributes: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., exclude_connection: _Optional[str] = ..., ack: _Optional[_Union[_message_pb2.AckPolicy, _Mapping]] = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., **kwargs) -> None: ...
+    def __init__(self, to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., recipients: _Optional[_Iterable[str]] = ..., exclude_sender: bool = ..., attributes: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., exclude_connection: _Optional[str] = ..., ack: _Optional[_Union[_message_pb2.AckPolicy, _Mapping]] = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., replicas: _Optional[int] = ..., **kwargs) -> None: ...
 
 class PublishResponse(_message.Message):
-    __slots__ = ["duplicate", "durability", "id", "position", "publish_time"]
+    __slots__ = ["duplicate", "durability", "id", "position", "publish_time", "replicas"]
     DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     DURABILITY_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     PUBLISH_TIME_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     duplicate: bool
     durability: _message_pb2.Durability
     id: str
     position: _message_pb2.Position
     publish_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., position: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., duplicate: bool = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., publish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    replicas: int
+    def __init__(self, id: _Optional[str] = ..., position: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., duplicate: bool = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., publish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., replicas: _Optional[int] = ...) -> None: ...
 
 class PublishResult(_message.Message):
     __slots__ = ["error", "ok"]

@@ -308,6 +308,23 @@ export enum ErrorReason {
   SERVER_OVERLOADED = 50,
 
   /**
+   * The message was appended, and fewer replicas than asked for said so in time. The outcome is unknown; repeating it
+   * with the same idempotency key resolves it.
+   * Example: {"reason":"DURABILITY_NOT_REACHED","domain":"trunkline","metadata":{"replicas":"0","wanted":"1"}}
+   *
+   * @generated from enum value: ERROR_REASON_DURABILITY_NOT_REACHED = 51;
+   */
+  DURABILITY_NOT_REACHED = 51,
+
+  /**
+   * The store as it is configured cannot give the durability that was asked for; nothing was published.
+   * Example: {"reason":"DURABILITY_UNAVAILABLE","domain":"trunkline","metadata":{"setting":"appendfsync"}}
+   *
+   * @generated from enum value: ERROR_REASON_DURABILITY_UNAVAILABLE = 52;
+   */
+  DURABILITY_UNAVAILABLE = 52,
+
+  /**
    * A frame breaks the protocol.
    * Example: {"reason":"PROTOCOL_ERROR","domain":"trunkline"}
    *

@@ -193,11 +193,18 @@ export declare type PublishRequest = Message<"trunkline.publish.v1.PublishReques
   ack?: AckPolicy | undefined;
 
   /**
-   * Optional. The least durability that counts as OK.
+   * Optional. The least durability that counts as OK; that of the namespace when it is stronger.
    *
    * @generated from field: trunkline.publish.v1.Durability durability = 12;
    */
   durability: Durability;
+
+  /**
+   * Optional. With DURABILITY_REPLICATED: how many replicas have to have it; 1 by default, at most 5.
+   *
+   * @generated from field: uint32 replicas = 13;
+   */
+  replicas: number;
 };
 
 /**
@@ -246,6 +253,13 @@ export declare type PublishResponse = Message<"trunkline.publish.v1.PublishRespo
    * @generated from field: google.protobuf.Timestamp publish_time = 5;
    */
   publishTime?: Timestamp | undefined;
+
+  /**
+   * Output only. How many replicas have said that they have it; 0 unless that was asked for.
+   *
+   * @generated from field: uint32 replicas = 6;
+   */
+  replicas: number;
 };
 
 /**
