@@ -247,6 +247,8 @@ func (c Config) namespaces() bus.Namespaces {
 		override(&ch.Explicit, rule.Explicit)
 		override(&ch.Overload, rule.Overload)
 		override(&ch.ConflateKey, rule.ConflateKey)
+		override(&ch.Durability, rule.Durability)
+		override(&ch.Replicas, rule.Replicas)
 		named[name] = ch.namespace()
 	}
 	return bus.Namespaces{
@@ -261,10 +263,13 @@ func override[T any](to, from *T) {
 	}
 }
 
+var durabilities = map[string]bus.Durability{"accepted": bus.Accepted, "replicated": bus.Replicated, "fsynced": bus.Fsynced}
+
 func (c Channel) namespace() bus.Namespace {
 	return bus.Namespace{
 		Retention: bus.Retention{Length: c.HistoryLength, Age: c.HistoryAge},
 		Presence:  c.Presence, Explicit: c.Explicit, Overload: bus.Overload(c.Overload), ConflateKey: c.ConflateKey,
+		Durability: durabilities[c.Durability], Replicas: c.Replicas,
 	}
 }
 

@@ -153,6 +153,8 @@ type Channel struct {
 	Presence      bool          `koanf:"presence" doc:"Lists who is subscribed."`
 	Explicit      bool          `koanf:"explicit" doc:"Refuses channels that were not created."`
 	Overload      string        `koanf:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate" doc:"What a client gets that reads too slowly; by default catch_up where there is history, drop_oldest elsewhere."`
+	Durability    string        `koanf:"durability" oneof:"accepted,replicated,fsynced" doc:"The least that counts as OK: appended, by default; acknowledged by replicas; or synced to disk. Needs history."`
+	Replicas      int           `koanf:"replicas" min:"0" max:"5" doc:"With replicated: how many replicas; 1 unless set."`
 	ConflateKey   string        `koanf:"conflate_key" doc:"The attribute of which conflate keeps the newest message of each value."`
 }
 
@@ -164,6 +166,8 @@ type ChannelRule struct {
 	Explicit      *bool          `koanf:"explicit"`
 	Overload      *string        `koanf:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate"`
 	ConflateKey   *string        `koanf:"conflate_key"`
+	Durability    *string        `koanf:"durability" oneof:"accepted,replicated,fsynced"`
+	Replicas      *int           `koanf:"replicas" min:"0" max:"5"`
 }
 
 // Inbox is about messages that ask for an ack.

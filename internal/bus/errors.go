@@ -117,6 +117,8 @@ var (
 	ErrStorageFull       = passing("STORAGE_FULL", "the store is full")
 	ErrOverloaded        = passing("SERVER_OVERLOADED", "the server has as many connects in progress as it can answer in time; come back after the delay")
 	ErrUnavailable       = passing("UNAVAILABLE", "the service does not answer")
+	ErrNotReached        = passing("DURABILITY_NOT_REACHED", "the message was appended, but fewer replicas than asked for said so in time; repeat it with the same idempotency key")
+	ErrNotDurable        = refusal("DURABILITY_UNAVAILABLE", "the store cannot give the durability that was asked for; nothing was published")
 	ErrInboxFull         = passing("INBOX_FULL", "the inbox of the recipient is full; the message was refused")
 
 	ErrProtocol         = refusal("PROTOCOL_ERROR", "the frame breaks the protocol")

@@ -35,6 +35,10 @@ const (
 
 // Namespace is what is configured for the channels of one namespace.
 type Namespace struct {
+	// Durability is the least that counts as OK, and Replicas says how many with Replicated; Live for
+	// what the retention gives.
+	Durability Durability
+	Replicas   int
 	// Overload is for clients that are too slow; empty for CatchUp where there is a log, and DropOldest elsewhere.
 	Overload Overload
 	// ConflateKey is the attribute that Conflate goes by.
@@ -45,6 +49,9 @@ type Namespace struct {
 	// Presence lists the subscribers of the channels.
 	Presence bool
 }
+
+// MaxReplicas is how many replicas a publish may wait for.
+const MaxReplicas = 5
 
 // Policy returns what a client gets that is too slow.
 func (n Namespace) Policy() Overload {
@@ -89,6 +96,22 @@ func (i Inbox) WithDefaults() Inbox {
 	return i
 }
 
+// MostReplicas returns how many replicas the namespaces ask for at most.
+func (n Namespaces) MostReplicas() int {
+	most := 0
+	for _, ns := range n.Named {
+		most = max(most, ns.needs())
+	}
+	return max(most, n.Default.needs())
+}
+
+func (n Namespace) needs() int {
+	if n.Durability != Replicated {
+		return 0
+	}
+	return max(n.Replicas, 1)
+}
+
 // Log returns what a subscriber of the address can read on from: the retention of a channel, or the inbox of
 // a client, a user or a session.
 func (n Namespaces) Log(a Address) Retention {
@@ -121,6 +144,12 @@ func (n Namespaces) Validate() error {
 		r := ns.Retention
 		if r.Length < 0 || r.Length > 1_000_000 {
 			return fmt.Errorf("namespace %q: history length %d, allowed are 0 to 1000000", name, r.Length)
+		}
+		if ns.Durability > Live && !r.Durable() {
+			return fmt.Errorf("namespace %q: a durability needs a history", name)
+		}
+		if ns.Replicas < 0 || ns.Replicas > MaxReplicas {
+			return fmt.Errorf("namespace %q: replicas %d, allowed are 0 to %d", name, ns.Replicas, MaxReplicas)
 		}
 		if ns.Overload == CatchUp && !r.Durable() {
 			return fmt.Errorf("namespace %q: overload catch_up needs a history to catch up from", name)

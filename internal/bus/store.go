@@ -18,6 +18,11 @@ type Publication struct {
 	IdempotencyKey string
 	Digest         string
 	Window         time.Duration
+	// Durability is the least that counts as OK; Live for whatever the address gives. With Replicated, Replicas says
+	// how many. Returns ErrNotReached when it was published and that is not known, and ErrNotDurable when the store cannot
+	// give it, and then nothing was published.
+	Durability Durability
+	Replicas   int
 	// Ack, if set, puts the message into the inbox of its address instead of a log. Returns ErrInboxFull.
 	Ack *AckTerms
 }
@@ -28,6 +33,7 @@ type Receipt struct {
 	Position   Position
 	Duplicate  bool
 	Durability Durability
+	Replicas   int // that have said that they have it; 0 unless that was asked for
 	Published  time.Time
 }
 

@@ -26,6 +26,9 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 }
 
 func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
+	if p.Durability > bus.Accepted {
+		return bus.Receipt{}, bus.ErrNotDurable.With("the memory store keeps one copy, and no file; use Redis", map[string]string{"setting": "redis.url"})
+	}
 	to := p.Message.To
 	now := s.now()
 	part := s.part(to)

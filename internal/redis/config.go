@@ -32,6 +32,8 @@ type Config struct {
 	Timeout time.Duration
 	// MetaTTL is how long the epoch of an address outlives its last use; 30 days by default.
 	MetaTTL time.Duration
+	// Replicas is how many replicas each master must have in step to count as ready; 0 for none.
+	Replicas int
 	// Bridges are raw Redis channels of older programs.
 	Bridges []bus.BridgeRule
 }

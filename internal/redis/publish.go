@@ -68,6 +68,9 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 		}
 		cmds[i] = calls[i].cmd(ctx, "evalsha", calls[i].script.Hash())
 	}
+	if strict := strictest(ps); strict != nil {
+		return receipts, s.publishStrictly(ctx, ps, calls, receipts, strict)
+	}
 	if err := s.pipes.do(ctx, append(due, cmds...)); err != nil {
 		for i := range errs {
 			errs[i] = err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -58,6 +59,13 @@ type Store struct {
 	cfg     Config
 	log     *slog.Logger
 	pipes   *pipes
+
+	syncs struct { // how the servers sync, as it was found out
+		sync.Mutex
+		how fsync
+		err error
+		at  time.Time
+	}
 }
 
 var (
@@ -117,11 +125,27 @@ func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	if s.cluster != nil {
-		return failure(s.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-			return c.Ping(ctx).Err()
-		}))
+		return unavailable(s.cluster.ForEachMaster(ctx, s.ping))
 	}
-	return failure(s.client.Ping(ctx).Err())
+	client, _ := s.client.(*redis.Client)
+	return unavailable(s.ping(ctx, client))
+}
+
+// ping asks one master; where replicas are asked for, it must have as many in step.
+func (s *Store) ping(ctx context.Context, c *redis.Client) error {
+	if s.cfg.Replicas == 0 {
+		return c.Ping(ctx).Err()
+	}
+	info, err := c.Info(ctx, "replication").Result()
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(info, "state=online"); n < s.cfg.Replicas {
+		return bus.ErrStoreUnavailable.With("Redis has fewer replicas in step than channels ask for", map[string]string{
+			"replicas": strconv.Itoa(n), "wanted": strconv.Itoa(s.cfg.Replicas),
+		})
+	}
+	return nil
 }
 
 // failure gives an error of Redis its reason. The detail is for the log, never for a caller.

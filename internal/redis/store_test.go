@@ -21,11 +21,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(tb testing.TB, url string) *redis.Store {
 	tb.Helper()
+	return openWith(tb, url, 0)
+}
+
+func openWith(tb testing.TB, url string, replicas int) *redis.Store {
+	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	s, err := redis.Open(redis.Config{URL: url}, log)
+	s, err := redis.Open(redis.Config{URL: url, Replicas: replicas}, log)
 	if err != nil {
 		tb.Fatal(err)
 	}

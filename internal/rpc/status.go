@@ -54,6 +54,8 @@ var reasonCodes = map[string]codes.Code{
 	"STORAGE_FULL":             codes.ResourceExhausted,
 	"UNAVAILABLE":              codes.Unavailable,
 	"SERVER_OVERLOADED":        codes.Unavailable,
+	"DURABILITY_NOT_REACHED":   codes.Unavailable,
+	"DURABILITY_UNAVAILABLE":   codes.FailedPrecondition,
 	"INBOX_FULL":               codes.ResourceExhausted,
 	"PROTOCOL_ERROR":           codes.InvalidArgument,
 	"ALREADY_CONNECTED":        codes.FailedPrecondition,

@@ -52,7 +52,7 @@ func (s *Server) publication(caller *rpc.Caller, req *publishv1.PublishRequest) 
 	ns := s.cfg.Namespaces.For(to)
 	p.Retention = ns.Retention
 	p.RequireChannel = ns.Explicit
-	checkDurability(&bad, req, p.Retention.Durable() || p.Ack != nil)
+	checkDurability(&bad, &p, req, ns)
 	if err := bad.Err(); err != nil {
 		return p, s.tooLarge(err, len(req.GetData()))
 	}
@@ -197,17 +197,31 @@ func checkSender(bad *bus.Invalid, m *bus.Message, caller *rpc.Caller, req *publ
 	}
 }
 
-func checkDurability(bad *bus.Invalid, req *publishv1.PublishRequest, durable bool) {
+// checkDurability takes the stronger of what the request and the namespace ask for.
+func checkDurability(bad *bus.Invalid, p *bus.Publication, req *publishv1.PublishRequest, ns bus.Namespace) {
+	keeps := p.Retention.Durable() || p.Ack != nil
+	want := bus.Durability(req.GetDurability()) //nolint:gosec // checked next
 	switch req.GetDurability() {
 	case publishv1.Durability_DURABILITY_UNSPECIFIED, publishv1.Durability_DURABILITY_LIVE:
-	case publishv1.Durability_DURABILITY_ACCEPTED:
-		if !durable {
-			bad.Add("durability", "ACCEPTED needs an address that keeps history; this one is live")
+	case publishv1.Durability_DURABILITY_ACCEPTED, publishv1.Durability_DURABILITY_REPLICATED, publishv1.Durability_DURABILITY_FSYNCED:
+		if !keeps {
+			bad.Add("durability", "needs an address that keeps history, or an ack; this one is live")
 		}
-	case publishv1.Durability_DURABILITY_REPLICATED, publishv1.Durability_DURABILITY_FSYNCED:
-		bad.Add("durability", "REPLICATED and FSYNCED are not available in this version; ACCEPTED is the strongest")
 	default:
-		bad.Add("durability", "is not one of DURABILITY_LIVE, DURABILITY_ACCEPTED")
+		bad.Add("durability", "is not one of DURABILITY_LIVE, DURABILITY_ACCEPTED, DURABILITY_REPLICATED, DURABILITY_FSYNCED")
+	}
+	if n := req.GetReplicas(); n > 0 && (want != bus.Replicated || n > bus.MaxReplicas) {
+		bad.Add("replicas", "is %d; allowed are 1 to %d, with DURABILITY_REPLICATED", n, bus.MaxReplicas)
+	}
+	if p.Durability = max(want, ns.Durability); p.Durability < bus.Replicated {
+		p.Durability = 0
+	}
+	p.Replicas = int(req.GetReplicas())
+	if ns.Durability == bus.Replicated {
+		p.Replicas = max(p.Replicas, ns.Replicas)
+	}
+	if p.Durability == bus.Replicated {
+		p.Replicas = max(p.Replicas, 1)
 	}
 }
 
@@ -219,7 +233,7 @@ func digest(req *publishv1.PublishRequest) string {
 	part(h, req.GetData())
 	for _, n := range []uint64{
 		uint64(req.GetContentType()), uint64(req.GetDurability()), //nolint:gosec // enums
-		uint64(req.GetTtl().AsDuration()), bit(req.GetExcludeSender()), uint64(len(req.GetRecipients())), //nolint:gosec // checked
+		uint64(req.GetReplicas()), uint64(req.GetTtl().AsDuration()), bit(req.GetExcludeSender()), uint64(len(req.GetRecipients())), //nolint:gosec // checked
 	} {
 		_ = binary.Write(h, binary.BigEndian, n) // a hash never fails
 	}

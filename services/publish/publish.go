@@ -29,6 +29,7 @@ func response(r bus.Receipt) *publishv1.PublishResponse {
 		Position:    positionProto(r.Position),
 		Duplicate:   r.Duplicate,
 		Durability:  publishv1.Durability(r.Durability),
+		Replicas:    uint32(r.Replicas), //nolint:gosec // a small count
 		PublishTime: timestamppb.New(r.Published),
 	}
 }

@@ -25,13 +25,13 @@ func TestPublish_reportsAllBadFields(t *testing.T) {
 	_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{
 		To: "users/ada", Data: []byte("{"), Recipients: []string{"ok", "a b"}, Attributes: attributes, Ttl: durationpb.New(-time.Second),
 		IdempotencyKey: "a b", From: &publishv1.Sender{Client: "*"},
-		Ack: &publishv1.AckPolicy{Timeout: durationpb.New(time.Millisecond), MaxDeliveries: 3}, Durability: publishv1.Durability_DURABILITY_FSYNCED,
+		Ack: &publishv1.AckPolicy{Timeout: durationpb.New(time.Millisecond), MaxDeliveries: 3}, Durability: 99, Replicas: 9,
 	})
 	var fields []string
 	for _, f := range refusal(t, err, bus.ErrFieldInvalid).Fields {
 		fields = append(fields, f.Field)
 	}
-	want := "[data recipients recipients[1] attributes ttl idempotency_key ack.timeout ack.dead_letter from.client durability]"
+	want := "[data recipients recipients[1] attributes ttl idempotency_key ack.timeout ack.dead_letter from.client durability replicas]"
 	if fmt.Sprint(fields) != want {
 		t.Errorf("fields are %v\nwant %s", fields, want)
 	}

@@ -14,6 +14,8 @@ if ARGV[7] ~= '' then
     if seen[1] ~= ARGV[7] then
       return {'mismatch'}
     end
+    -- A write, so that a WAIT after this one covers the first.
+    redis.call('HSET', KEYS[5], 'd', seen[1])
     return {'again', seen[2], seen[3], seen[4]}
   end
 end
