@@ -22,6 +22,256 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Effect is what a decision means.
+type Effect int32
+
+const (
+	// Never sent.
+	Effect_EFFECT_UNSPECIFIED Effect = 0
+	// Nothing stands in the way here.
+	Effect_EFFECT_PASS Effect = 1
+	// This is why it was not delivered.
+	Effect_EFFECT_STOP Effect = 2
+	// The store does not know.
+	Effect_EFFECT_UNKNOWN Effect = 3
+)
+
+// Enum value maps for Effect.
+var (
+	Effect_name = map[int32]string{
+		0: "EFFECT_UNSPECIFIED",
+		1: "EFFECT_PASS",
+		2: "EFFECT_STOP",
+		3: "EFFECT_UNKNOWN",
+	}
+	Effect_value = map[string]int32{
+		"EFFECT_UNSPECIFIED": 0,
+		"EFFECT_PASS":        1,
+		"EFFECT_STOP":        2,
+		"EFFECT_UNKNOWN":     3,
+	}
+)
+
+func (x Effect) Enum() *Effect {
+	p := new(Effect)
+	*p = x
+	return p
+}
+
+func (x Effect) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Effect) Descriptor() protoreflect.EnumDescriptor {
+	return file_trunkline_admin_v1_admin_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Effect) Type() protoreflect.EnumType {
+	return &file_trunkline_admin_v1_admin_service_proto_enumTypes[0]
+}
+
+func (x Effect) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Effect.Descriptor instead.
+func (Effect) EnumDescriptor() ([]byte, []int) {
+	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{0}
+}
+
+// ExplainDeliveryRequest names a message and somebody.
+type ExplainDeliveryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The address that the message was sent to.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Required. The id of the message.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Required. The client id of who should have it.
+	Client string `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"`
+	// Optional. Its user, to know whether the address is its own.
+	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainDeliveryRequest) Reset() {
+	*x = ExplainDeliveryRequest{}
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainDeliveryRequest) ProtoMessage() {}
+
+func (x *ExplainDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*ExplainDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ExplainDeliveryRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ExplainDeliveryRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ExplainDeliveryRequest) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *ExplainDeliveryRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+// ExplainDeliveryResponse is the decisions.
+type ExplainDeliveryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. What it comes to: "delivered", "waiting", "not_delivered" or "unknown".
+	Verdict string `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// Output only. The decisions.
+	Decisions     []*Decision `protobuf:"bytes,2,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainDeliveryResponse) Reset() {
+	*x = ExplainDeliveryResponse{}
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainDeliveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainDeliveryResponse) ProtoMessage() {}
+
+func (x *ExplainDeliveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainDeliveryResponse.ProtoReflect.Descriptor instead.
+func (*ExplainDeliveryResponse) Descriptor() ([]byte, []int) {
+	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ExplainDeliveryResponse) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *ExplainDeliveryResponse) GetDecisions() []*Decision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+// Decision is one step of a delivery.
+type Decision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "acked", "stored" or
+	// "subscribed".
+	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// Output only. What the answer means for the delivery.
+	Effect Effect `protobuf:"varint,2,opt,name=effect,proto3,enum=trunkline.admin.v1.Effect" json:"effect,omitempty"`
+	// Output only. One sentence.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decision) Reset() {
+	*x = Decision{}
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decision) ProtoMessage() {}
+
+func (x *Decision) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
+func (*Decision) Descriptor() ([]byte, []int) {
+	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Decision) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *Decision) GetEffect() Effect {
+	if x != nil {
+		return x.Effect
+	}
+	return Effect_EFFECT_UNSPECIFIED
+}
+
+func (x *Decision) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // ListNodesRequest is empty.
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -31,7 +281,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[0]
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -43,7 +293,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[0]
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -56,7 +306,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{0}
+	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{3}
 }
 
 // ListNodesResponse is every living process.
@@ -70,7 +320,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[1]
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -82,7 +332,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[1]
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -95,7 +345,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{1}
+	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -124,7 +374,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[2]
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -136,7 +386,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[2]
+	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -149,7 +399,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{2}
+	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Node) GetName() string {
@@ -191,7 +441,19 @@ var File_trunkline_admin_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_trunkline_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/admin/v1/admin_service.proto\x12\x12trunkline.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
+	"&trunkline/admin/v1/admin_service.proto\x12\x12trunkline.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"n\n" +
+	"\x16ExplainDeliveryRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\"o\n" +
+	"\x17ExplainDeliveryResponse\x12\x18\n" +
+	"\averdict\x18\x01 \x01(\tR\averdict\x12:\n" +
+	"\tdecisions\x18\x02 \x03(\v2\x1c.trunkline.admin.v1.DecisionR\tdecisions\"j\n" +
+	"\bDecision\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x122\n" +
+	"\x06effect\x18\x02 \x01(\x0e2\x1a.trunkline.admin.v1.EffectR\x06effect\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x12\n" +
 	"\x10ListNodesRequest\"C\n" +
 	"\x11ListNodesResponse\x12.\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x18.trunkline.admin.v1.NodeR\x05nodes\"\xa7\x01\n" +
@@ -201,9 +463,15 @@ const file_trunkline_admin_v1_admin_service_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x129\n" +
 	"\n" +
 	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12 \n" +
-	"\vconnections\x18\x05 \x01(\x03R\vconnections2h\n" +
+	"\vconnections\x18\x05 \x01(\x03R\vconnections*V\n" +
+	"\x06Effect\x12\x16\n" +
+	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vEFFECT_PASS\x10\x01\x12\x0f\n" +
+	"\vEFFECT_STOP\x10\x02\x12\x12\n" +
+	"\x0eEFFECT_UNKNOWN\x10\x032\xd4\x01\n" +
 	"\fAdminService\x12X\n" +
-	"\tListNodes\x12$.trunkline.admin.v1.ListNodesRequest\x1a%.trunkline.admin.v1.ListNodesResponseB\xd7\x01\n" +
+	"\tListNodes\x12$.trunkline.admin.v1.ListNodesRequest\x1a%.trunkline.admin.v1.ListNodesResponse\x12j\n" +
+	"\x0fExplainDelivery\x12*.trunkline.admin.v1.ExplainDeliveryRequest\x1a+.trunkline.admin.v1.ExplainDeliveryResponseB\xd7\x01\n" +
 	"\x16com.trunkline.admin.v1B\x11AdminServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/admin/v1;adminv1\xa2\x02\x03TAX\xaa\x02\x12Trunkline.Admin.V1\xca\x02\x12Trunkline\\Admin\\V1\xe2\x02\x1eTrunkline\\Admin\\V1\\GPBMetadata\xea\x02\x14Trunkline::Admin::V1b\x06proto3"
 
 var (
@@ -218,23 +486,32 @@ func file_trunkline_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_trunkline_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_trunkline_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_trunkline_admin_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_trunkline_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_trunkline_admin_v1_admin_service_proto_goTypes = []any{
-	(*ListNodesRequest)(nil),      // 0: trunkline.admin.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 1: trunkline.admin.v1.ListNodesResponse
-	(*Node)(nil),                  // 2: trunkline.admin.v1.Node
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(Effect)(0),                     // 0: trunkline.admin.v1.Effect
+	(*ExplainDeliveryRequest)(nil),  // 1: trunkline.admin.v1.ExplainDeliveryRequest
+	(*ExplainDeliveryResponse)(nil), // 2: trunkline.admin.v1.ExplainDeliveryResponse
+	(*Decision)(nil),                // 3: trunkline.admin.v1.Decision
+	(*ListNodesRequest)(nil),        // 4: trunkline.admin.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),       // 5: trunkline.admin.v1.ListNodesResponse
+	(*Node)(nil),                    // 6: trunkline.admin.v1.Node
+	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
 }
 var file_trunkline_admin_v1_admin_service_proto_depIdxs = []int32{
-	2, // 0: trunkline.admin.v1.ListNodesResponse.nodes:type_name -> trunkline.admin.v1.Node
-	3, // 1: trunkline.admin.v1.Node.start_time:type_name -> google.protobuf.Timestamp
-	0, // 2: trunkline.admin.v1.AdminService.ListNodes:input_type -> trunkline.admin.v1.ListNodesRequest
-	1, // 3: trunkline.admin.v1.AdminService.ListNodes:output_type -> trunkline.admin.v1.ListNodesResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: trunkline.admin.v1.ExplainDeliveryResponse.decisions:type_name -> trunkline.admin.v1.Decision
+	0, // 1: trunkline.admin.v1.Decision.effect:type_name -> trunkline.admin.v1.Effect
+	6, // 2: trunkline.admin.v1.ListNodesResponse.nodes:type_name -> trunkline.admin.v1.Node
+	7, // 3: trunkline.admin.v1.Node.start_time:type_name -> google.protobuf.Timestamp
+	4, // 4: trunkline.admin.v1.AdminService.ListNodes:input_type -> trunkline.admin.v1.ListNodesRequest
+	1, // 5: trunkline.admin.v1.AdminService.ExplainDelivery:input_type -> trunkline.admin.v1.ExplainDeliveryRequest
+	5, // 6: trunkline.admin.v1.AdminService.ListNodes:output_type -> trunkline.admin.v1.ListNodesResponse
+	2, // 7: trunkline.admin.v1.AdminService.ExplainDelivery:output_type -> trunkline.admin.v1.ExplainDeliveryResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_admin_v1_admin_service_proto_init() }
@@ -247,13 +524,14 @@ func file_trunkline_admin_v1_admin_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_admin_v1_admin_service_proto_rawDesc), len(file_trunkline_admin_v1_admin_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   3,
+			NumEnums:      1,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_trunkline_admin_v1_admin_service_proto_goTypes,
 		DependencyIndexes: file_trunkline_admin_v1_admin_service_proto_depIdxs,
+		EnumInfos:         file_trunkline_admin_v1_admin_service_proto_enumTypes,
 		MessageInfos:      file_trunkline_admin_v1_admin_service_proto_msgTypes,
 	}.Build()
 	File_trunkline_admin_v1_admin_service_proto = out.File

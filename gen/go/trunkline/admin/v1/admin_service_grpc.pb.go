@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_ListNodes_FullMethodName = "/trunkline.admin.v1.AdminService/ListNodes"
+	AdminService_ListNodes_FullMethodName       = "/trunkline.admin.v1.AdminService/ListNodes"
+	AdminService_ExplainDelivery_FullMethodName = "/trunkline.admin.v1.AdminService/ExplainDelivery"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -31,6 +32,10 @@ type AdminServiceClient interface {
 	// ListNodes returns the processes that are alive, ordered by name.
 	// REST: GET /v1/nodes.
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
+	// ExplainDelivery says why somebody did or did not get a message, decision by decision, in the order in which they are
+	// made. It sees what the store knows: the message, its receipt, and who is subscribed.
+	// REST: POST /v1/deliveries:explain.
+	ExplainDelivery(ctx context.Context, in *ExplainDeliveryRequest, opts ...grpc.CallOption) (*ExplainDeliveryResponse, error)
 }
 
 type adminServiceClient struct {
@@ -51,6 +56,16 @@ func (c *adminServiceClient) ListNodes(ctx context.Context, in *ListNodesRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) ExplainDelivery(ctx context.Context, in *ExplainDeliveryRequest, opts ...grpc.CallOption) (*ExplainDeliveryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainDeliveryResponse)
+	err := c.cc.Invoke(ctx, AdminService_ExplainDelivery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -60,6 +75,10 @@ type AdminServiceServer interface {
 	// ListNodes returns the processes that are alive, ordered by name.
 	// REST: GET /v1/nodes.
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
+	// ExplainDelivery says why somebody did or did not get a message, decision by decision, in the order in which they are
+	// made. It sees what the store knows: the message, its receipt, and who is subscribed.
+	// REST: POST /v1/deliveries:explain.
+	ExplainDelivery(context.Context, *ExplainDeliveryRequest) (*ExplainDeliveryResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -72,6 +91,9 @@ type UnimplementedAdminServiceServer struct{}
 
 func (UnimplementedAdminServiceServer) ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNodes not implemented")
+}
+func (UnimplementedAdminServiceServer) ExplainDelivery(context.Context, *ExplainDeliveryRequest) (*ExplainDeliveryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainDelivery not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -112,6 +134,24 @@ func _AdminService_ListNodes_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ExplainDelivery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainDeliveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ExplainDelivery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ExplainDelivery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ExplainDelivery(ctx, req.(*ExplainDeliveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +162,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListNodes",
 			Handler:    _AdminService_ListNodes_Handler,
+		},
+		{
+			MethodName: "ExplainDelivery",
+			Handler:    _AdminService_ExplainDelivery_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -104,6 +104,9 @@ const (
 	// There is no such message in this inbox, and no receipt of it.
 	// Example: {"reason":"MESSAGE_NOT_FOUND","domain":"trunkline","metadata":{"address":"users/42","id":"a1"}}
 	ErrorReason_ERROR_REASON_MESSAGE_NOT_FOUND ErrorReason = 30
+	// The state is at another revision than the change was made for.
+	// Example: {"reason":"REVISION_MISMATCH","domain":"trunkline","metadata":{"address":"channels/game","revision":"7"}}
+	ErrorReason_ERROR_REASON_REVISION_MISMATCH ErrorReason = 31
 	// Too many requests; RetryInfo says when to come back.
 	// Example: {"reason":"RATE_LIMITED","domain":"trunkline","metadata":{"rule":"edge.commands_per_second"}}
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 40
@@ -204,6 +207,7 @@ var (
 		28: "ERROR_REASON_CHANNEL_NOT_FOUND",
 		29: "ERROR_REASON_CHANNEL_EXISTS",
 		30: "ERROR_REASON_MESSAGE_NOT_FOUND",
+		31: "ERROR_REASON_REVISION_MISMATCH",
 		40: "ERROR_REASON_RATE_LIMITED",
 		41: "ERROR_REASON_CONNECTION_LIMIT",
 		42: "ERROR_REASON_SUBSCRIPTION_LIMIT",
@@ -254,6 +258,7 @@ var (
 		"ERROR_REASON_CHANNEL_NOT_FOUND":        28,
 		"ERROR_REASON_CHANNEL_EXISTS":           29,
 		"ERROR_REASON_MESSAGE_NOT_FOUND":        30,
+		"ERROR_REASON_REVISION_MISMATCH":        31,
 		"ERROR_REASON_RATE_LIMITED":             40,
 		"ERROR_REASON_CONNECTION_LIMIT":         41,
 		"ERROR_REASON_SUBSCRIPTION_LIMIT":       42,
@@ -311,7 +316,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\x86\r\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xaa\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -338,7 +343,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"!ERROR_REASON_IDEMPOTENCY_MISMATCH\x10\x1b\x12\"\n" +
 	"\x1eERROR_REASON_CHANNEL_NOT_FOUND\x10\x1c\x12\x1f\n" +
 	"\x1bERROR_REASON_CHANNEL_EXISTS\x10\x1d\x12\"\n" +
-	"\x1eERROR_REASON_MESSAGE_NOT_FOUND\x10\x1e\x12\x1d\n" +
+	"\x1eERROR_REASON_MESSAGE_NOT_FOUND\x10\x1e\x12\"\n" +
+	"\x1eERROR_REASON_REVISION_MISMATCH\x10\x1f\x12\x1d\n" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10(\x12!\n" +
 	"\x1dERROR_REASON_CONNECTION_LIMIT\x10)\x12#\n" +
 	"\x1fERROR_REASON_SUBSCRIPTION_LIMIT\x10*\x12\x1e\n" +

@@ -20,6 +20,11 @@ class AdminServiceStub(object):
                 request_serializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ListNodesResponse.FromString,
                 )
+        self.ExplainDelivery = channel.unary_unary(
+                '/trunkline.admin.v1.AdminService/ExplainDelivery',
+                request_serializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ExplainDeliveryRequest.SerializeToString,
+                response_deserializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ExplainDeliveryResponse.FromString,
+                )
 
 
 class AdminServiceServicer(object):
@@ -34,6 +39,15 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainDelivery(self, request, context):
+        """ExplainDelivery says why somebody did or did not get a message, decision by decision, in the order in which they are
+        made. It sees what the store knows: the message, its receipt, and who is subscribed.
+        REST: POST /v1/deliveries:explain.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -41,6 +55,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListNodes,
                     request_deserializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ListNodesRequest.FromString,
                     response_serializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ListNodesResponse.SerializeToString,
+            ),
+            'ExplainDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDelivery,
+                    request_deserializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ExplainDeliveryRequest.FromString,
+                    response_serializer=trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ExplainDeliveryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -67,5 +86,22 @@ class AdminService(object):
         return grpc.experimental.unary_unary(request, target, '/trunkline.admin.v1.AdminService/ListNodes',
             trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ListNodesRequest.SerializeToString,
             trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ListNodesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ExplainDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/trunkline.admin.v1.AdminService/ExplainDelivery',
+            trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ExplainDeliveryRequest.SerializeToString,
+            trunkline_dot_admin_dot_v1_dot_admin__service__pb2.ExplainDeliveryResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

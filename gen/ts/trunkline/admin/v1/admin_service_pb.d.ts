@@ -2,7 +2,7 @@
 // @generated from file trunkline/admin/v1/admin_service.proto (package trunkline.admin.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -10,6 +10,109 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file trunkline/admin/v1/admin_service.proto.
  */
 export declare const file_trunkline_admin_v1_admin_service: GenFile;
+
+/**
+ * ExplainDeliveryRequest names a message and somebody.
+ *
+ * @generated from message trunkline.admin.v1.ExplainDeliveryRequest
+ */
+export declare type ExplainDeliveryRequest = Message<"trunkline.admin.v1.ExplainDeliveryRequest"> & {
+  /**
+   * Required. The address that the message was sent to.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Required. The id of the message.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * Required. The client id of who should have it.
+   *
+   * @generated from field: string client = 3;
+   */
+  client: string;
+
+  /**
+   * Optional. Its user, to know whether the address is its own.
+   *
+   * @generated from field: string user = 4;
+   */
+  user: string;
+};
+
+/**
+ * Describes the message trunkline.admin.v1.ExplainDeliveryRequest.
+ * Use `create(ExplainDeliveryRequestSchema)` to create a new message.
+ */
+export declare const ExplainDeliveryRequestSchema: GenMessage<ExplainDeliveryRequest>;
+
+/**
+ * ExplainDeliveryResponse is the decisions.
+ *
+ * @generated from message trunkline.admin.v1.ExplainDeliveryResponse
+ */
+export declare type ExplainDeliveryResponse = Message<"trunkline.admin.v1.ExplainDeliveryResponse"> & {
+  /**
+   * Output only. What it comes to: "delivered", "waiting", "not_delivered" or "unknown".
+   *
+   * @generated from field: string verdict = 1;
+   */
+  verdict: string;
+
+  /**
+   * Output only. The decisions.
+   *
+   * @generated from field: repeated trunkline.admin.v1.Decision decisions = 2;
+   */
+  decisions: Decision[];
+};
+
+/**
+ * Describes the message trunkline.admin.v1.ExplainDeliveryResponse.
+ * Use `create(ExplainDeliveryResponseSchema)` to create a new message.
+ */
+export declare const ExplainDeliveryResponseSchema: GenMessage<ExplainDeliveryResponse>;
+
+/**
+ * Decision is one step of a delivery.
+ *
+ * @generated from message trunkline.admin.v1.Decision
+ */
+export declare type Decision = Message<"trunkline.admin.v1.Decision"> & {
+  /**
+   * Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "acked", "stored" or
+   * "subscribed".
+   *
+   * @generated from field: string step = 1;
+   */
+  step: string;
+
+  /**
+   * Output only. What the answer means for the delivery.
+   *
+   * @generated from field: trunkline.admin.v1.Effect effect = 2;
+   */
+  effect: Effect;
+
+  /**
+   * Output only. One sentence.
+   *
+   * @generated from field: string detail = 3;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message trunkline.admin.v1.Decision.
+ * Use `create(DecisionSchema)` to create a new message.
+ */
+export declare const DecisionSchema: GenMessage<Decision>;
 
 /**
  * ListNodesRequest is empty.
@@ -94,6 +197,46 @@ export declare type Node = Message<"trunkline.admin.v1.Node"> & {
 export declare const NodeSchema: GenMessage<Node>;
 
 /**
+ * Effect is what a decision means.
+ *
+ * @generated from enum trunkline.admin.v1.Effect
+ */
+export enum Effect {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: EFFECT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing stands in the way here.
+   *
+   * @generated from enum value: EFFECT_PASS = 1;
+   */
+  PASS = 1,
+
+  /**
+   * This is why it was not delivered.
+   *
+   * @generated from enum value: EFFECT_STOP = 2;
+   */
+  STOP = 2,
+
+  /**
+   * The store does not know.
+   *
+   * @generated from enum value: EFFECT_UNKNOWN = 3;
+   */
+  UNKNOWN = 3,
+}
+
+/**
+ * Describes the enum trunkline.admin.v1.Effect.
+ */
+export declare const EffectSchema: GenEnum<Effect>;
+
+/**
  * AdminService shows the running system. API keys with the scope admin.
  *
  * @generated from service trunkline.admin.v1.AdminService
@@ -109,6 +252,18 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ListNodesRequestSchema;
     output: typeof ListNodesResponseSchema;
+  },
+  /**
+   * ExplainDelivery says why somebody did or did not get a message, decision by decision, in the order in which they are
+   * made. It sees what the store knows: the message, its receipt, and who is subscribed.
+   * REST: POST /v1/deliveries:explain.
+   *
+   * @generated from rpc trunkline.admin.v1.AdminService.ExplainDelivery
+   */
+  explainDelivery: {
+    methodKind: "unary";
+    input: typeof ExplainDeliveryRequestSchema;
+    output: typeof ExplainDeliveryResponseSchema;
   },
 }>;
 

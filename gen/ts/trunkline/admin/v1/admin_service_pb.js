@@ -2,35 +2,70 @@
 // @generated from file trunkline/admin/v1/admin_service.proto (package trunkline.admin.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file trunkline/admin/v1/admin_service.proto.
  */
 export const file_trunkline_admin_v1_admin_service = /*@__PURE__*/
-  fileDesc("CiZ0cnVua2xpbmUvYWRtaW4vdjEvYWRtaW5fc2VydmljZS5wcm90bxISdHJ1bmtsaW5lLmFkbWluLnYxIhIKEExpc3ROb2Rlc1JlcXVlc3QiPAoRTGlzdE5vZGVzUmVzcG9uc2USJwoFbm9kZXMYASADKAsyGC50cnVua2xpbmUuYWRtaW4udjEuTm9kZSJ5CgROb2RlEgwKBG5hbWUYASABKAkSDQoFcm9sZXMYAiADKAkSDwoHdmVyc2lvbhgDIAEoCRIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjb25uZWN0aW9ucxgFIAEoAzJoCgxBZG1pblNlcnZpY2USWAoJTGlzdE5vZGVzEiQudHJ1bmtsaW5lLmFkbWluLnYxLkxpc3ROb2Rlc1JlcXVlc3QaJS50cnVua2xpbmUuYWRtaW4udjEuTGlzdE5vZGVzUmVzcG9uc2VC1wEKFmNvbS50cnVua2xpbmUuYWRtaW4udjFCEUFkbWluU2VydmljZVByb3RvUAFaQGdpdGh1Yi5jb20vdHJ1bmtsaW5lL3RydW5rbGluZS9nZW4vZ28vdHJ1bmtsaW5lL2FkbWluL3YxO2FkbWludjGiAgNUQViqAhJUcnVua2xpbmUuQWRtaW4uVjHKAhJUcnVua2xpbmVcQWRtaW5cVjHiAh5UcnVua2xpbmVcQWRtaW5cVjFcR1BCTWV0YWRhdGHqAhRUcnVua2xpbmU6OkFkbWluOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiZ0cnVua2xpbmUvYWRtaW4vdjEvYWRtaW5fc2VydmljZS5wcm90bxISdHJ1bmtsaW5lLmFkbWluLnYxIlMKFkV4cGxhaW5EZWxpdmVyeVJlcXVlc3QSDwoHYWRkcmVzcxgBIAEoCRIKCgJpZBgCIAEoCRIOCgZjbGllbnQYAyABKAkSDAoEdXNlchgEIAEoCSJbChdFeHBsYWluRGVsaXZlcnlSZXNwb25zZRIPCgd2ZXJkaWN0GAEgASgJEi8KCWRlY2lzaW9ucxgCIAMoCzIcLnRydW5rbGluZS5hZG1pbi52MS5EZWNpc2lvbiJUCghEZWNpc2lvbhIMCgRzdGVwGAEgASgJEioKBmVmZmVjdBgCIAEoDjIaLnRydW5rbGluZS5hZG1pbi52MS5FZmZlY3QSDgoGZGV0YWlsGAMgASgJIhIKEExpc3ROb2Rlc1JlcXVlc3QiPAoRTGlzdE5vZGVzUmVzcG9uc2USJwoFbm9kZXMYASADKAsyGC50cnVua2xpbmUuYWRtaW4udjEuTm9kZSJ5CgROb2RlEgwKBG5hbWUYASABKAkSDQoFcm9sZXMYAiADKAkSDwoHdmVyc2lvbhgDIAEoCRIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjb25uZWN0aW9ucxgFIAEoAypWCgZFZmZlY3QSFgoSRUZGRUNUX1VOU1BFQ0lGSUVEEAASDwoLRUZGRUNUX1BBU1MQARIPCgtFRkZFQ1RfU1RPUBACEhIKDkVGRkVDVF9VTktOT1dOEAMy1AEKDEFkbWluU2VydmljZRJYCglMaXN0Tm9kZXMSJC50cnVua2xpbmUuYWRtaW4udjEuTGlzdE5vZGVzUmVxdWVzdBolLnRydW5rbGluZS5hZG1pbi52MS5MaXN0Tm9kZXNSZXNwb25zZRJqCg9FeHBsYWluRGVsaXZlcnkSKi50cnVua2xpbmUuYWRtaW4udjEuRXhwbGFpbkRlbGl2ZXJ5UmVxdWVzdBorLnRydW5rbGluZS5hZG1pbi52MS5FeHBsYWluRGVsaXZlcnlSZXNwb25zZULXAQoWY29tLnRydW5rbGluZS5hZG1pbi52MUIRQWRtaW5TZXJ2aWNlUHJvdG9QAVpAZ2l0aHViLmNvbS90cnVua2xpbmUvdHJ1bmtsaW5lL2dlbi9nby90cnVua2xpbmUvYWRtaW4vdjE7YWRtaW52MaICA1RBWKoCElRydW5rbGluZS5BZG1pbi5WMcoCElRydW5rbGluZVxBZG1pblxWMeICHlRydW5rbGluZVxBZG1pblxWMVxHUEJNZXRhZGF0YeoCFFRydW5rbGluZTo6QWRtaW46OlYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
+
+/**
+ * Describes the message trunkline.admin.v1.ExplainDeliveryRequest.
+ * Use `create(ExplainDeliveryRequestSchema)` to create a new message.
+ */
+export const ExplainDeliveryRequestSchema = /*@__PURE__*/
+  messageDesc(file_trunkline_admin_v1_admin_service, 0);
+
+/**
+ * Describes the message trunkline.admin.v1.ExplainDeliveryResponse.
+ * Use `create(ExplainDeliveryResponseSchema)` to create a new message.
+ */
+export const ExplainDeliveryResponseSchema = /*@__PURE__*/
+  messageDesc(file_trunkline_admin_v1_admin_service, 1);
+
+/**
+ * Describes the message trunkline.admin.v1.Decision.
+ * Use `create(DecisionSchema)` to create a new message.
+ */
+export const DecisionSchema = /*@__PURE__*/
+  messageDesc(file_trunkline_admin_v1_admin_service, 2);
 
 /**
  * Describes the message trunkline.admin.v1.ListNodesRequest.
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema = /*@__PURE__*/
-  messageDesc(file_trunkline_admin_v1_admin_service, 0);
+  messageDesc(file_trunkline_admin_v1_admin_service, 3);
 
 /**
  * Describes the message trunkline.admin.v1.ListNodesResponse.
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema = /*@__PURE__*/
-  messageDesc(file_trunkline_admin_v1_admin_service, 1);
+  messageDesc(file_trunkline_admin_v1_admin_service, 4);
 
 /**
  * Describes the message trunkline.admin.v1.Node.
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema = /*@__PURE__*/
-  messageDesc(file_trunkline_admin_v1_admin_service, 2);
+  messageDesc(file_trunkline_admin_v1_admin_service, 5);
+
+/**
+ * Describes the enum trunkline.admin.v1.Effect.
+ */
+export const EffectSchema = /*@__PURE__*/
+  enumDesc(file_trunkline_admin_v1_admin_service, 0);
+
+/**
+ * Effect is what a decision means.
+ *
+ * @generated from enum trunkline.admin.v1.Effect
+ */
+export const Effect = /*@__PURE__*/
+  tsEnum(EffectSchema);
 
 /**
  * AdminService shows the running system. API keys with the scope admin.

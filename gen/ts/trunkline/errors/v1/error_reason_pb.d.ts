@@ -220,6 +220,14 @@ export enum ErrorReason {
   MESSAGE_NOT_FOUND = 30,
 
   /**
+   * The state is at another revision than the change was made for.
+   * Example: {"reason":"REVISION_MISMATCH","domain":"trunkline","metadata":{"address":"channels/game","revision":"7"}}
+   *
+   * @generated from enum value: ERROR_REASON_REVISION_MISMATCH = 31;
+   */
+  REVISION_MISMATCH = 31,
+
+  /**
    * Too many requests; RetryInfo says when to come back.
    * Example: {"reason":"RATE_LIMITED","domain":"trunkline","metadata":{"rule":"edge.commands_per_second"}}
    *
