@@ -94,6 +94,7 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		{publishv1.RegisterPublishServiceHandler, conns.Publish},
 		{publishv1.RegisterChannelServiceHandler, conns.Publish},
 		{publishv1.RegisterInboxServiceHandler, conns.Publish},
+		{publishv1.RegisterStateServiceHandler, conns.Publish},
 		{adminv1.RegisterAdminServiceHandler, conns.Admin},
 	} {
 		if err := r.register(ctx, g.mux, r.conn); err != nil {

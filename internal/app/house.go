@@ -94,7 +94,7 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 			return fmt.Errorf("build the publish service: %w", err)
 		}
 		h.publish.Register(h.server)
-		admin.New(h.store).Register(h.server)
+		admin.New(h.store, cfg.namespaces()).Register(h.server)
 		relay.New(h.store, relay.Config{Open: cfg.speaks("relay") && (cfg.Dev || cfg.Legacy.Open)}).Register(h.server)
 	}
 	return nil

@@ -105,6 +105,7 @@ var (
 	ErrIdempotencyMismatch  = refusal("IDEMPOTENCY_MISMATCH", "the idempotency key was used with another body; use a new key")
 	ErrChannelNotFound      = refusal("CHANNEL_NOT_FOUND", "there is no such channel")
 	ErrChannelExists        = refusal("CHANNEL_EXISTS", "a channel of that name exists")
+	ErrRevisionMismatch     = refusal("REVISION_MISMATCH", "the state is at another revision; read it and try again")
 	ErrMessageNotFound      = refusal("MESSAGE_NOT_FOUND", "there is no such message here")
 
 	ErrRateLimited       = passing("RATE_LIMITED", "too many requests")

@@ -229,6 +229,7 @@ type Store interface {
 	Revocations
 	Channels
 	Inboxes
+	States
 	Pinger
 	// Close ends the store after every Run of its feeds has returned.
 	Close() error

@@ -16,6 +16,7 @@ type cell struct {
 	feeds  []*feed
 	keys   map[string]answer
 	oldest []string // the keys in the order they were used
+	state  *kept    // nil when there is none
 	inbox  *inbox   // nil until a message asks for an ack
 }
 
@@ -32,7 +33,7 @@ const epochMemory = time.Hour
 func (c *cell) idle(now time.Time) bool {
 	c.age(now)
 	c.forget(now, 0)
-	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && c.inbox.empty(now) && now.Sub(c.used) > epochMemory
+	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && c.inbox.empty(now) && c.stateAt(now).Revision == 0 && now.Sub(c.used) > epochMemory
 }
 
 // first is the offset of the oldest message; top+1 when there is none.

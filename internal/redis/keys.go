@@ -42,6 +42,9 @@ func (k keys) collapse(a bus.Address) string { return k.of(a, "x") }
 // due is one of the sorted sets of messages by the time at which they have to be looked at.
 func (k keys) due(n int) string { return k.prefix + "{due:" + strconv.Itoa(n) + "}" }
 
+// state is a hash of the state's value (v), revision (r) and time of change (t).
+func (k keys) state(a bus.Address) string { return k.of(a, "j") }
+
 // roster is a hash of the members, by connection, as JSON.
 func (k keys) roster(a bus.Address) string { return k.of(a, "r") }
 

@@ -1,25 +1,43 @@
 package redis
 
 import (
+	"embed"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
 )
 
+//go:embed lua/*.lua
+var sources embed.FS
+
+// texts are the scripts by their hash, for servers that do not know them yet. Complete before the program begins.
+var texts = map[string]string{}
+
+func source(name string) string {
+	b, err := sources.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err) // the program was built without a script
+	}
+	return string(b)
+}
+
+func script(name string) *redis.Script { return register(source(name)) }
+
+// publishing returns a script that can call publish().
+func publishing(name string) *redis.Script {
+	return register("local function publish()\n" + source("publish") + "end\n" + source(name))
+}
+
+func register(text string) *redis.Script {
+	sc := redis.NewScript(text)
+	texts[sc.Hash()] = text
+	return sc
+}
+
 // sourceOf returns the text of a script.
 func sourceOf(sc *redis.Script) (string, error) {
-	entries, err := sources.ReadDir("lua")
-	if err != nil {
-		return "", fmt.Errorf("read scripts: %w", err)
-	}
-	for _, e := range entries {
-		b, err := sources.ReadFile("lua/" + e.Name())
-		if err != nil {
-			return "", fmt.Errorf("read script %s: %w", e.Name(), err)
-		}
-		if redis.NewScript(string(b)).Hash() == sc.Hash() {
-			return string(b), nil
-		}
+	if text, ok := texts[sc.Hash()]; ok {
+		return text, nil
 	}
 	return "", fmt.Errorf("no script has the hash %s", sc.Hash())
 }

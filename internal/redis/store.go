@@ -4,7 +4,6 @@ package redis
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,17 +17,6 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
-
-//go:embed lua/*.lua
-var sources embed.FS
-
-func script(name string) *redis.Script {
-	b, err := sources.ReadFile("lua/" + name + ".lua")
-	if err != nil {
-		panic(err) // the program was built without a script
-	}
-	return redis.NewScript(string(b))
-}
 
 // The verbs.
 var (
@@ -48,6 +36,7 @@ var (
 	inboxSettleScript   = script("inbox_settle")
 	dueScript           = script("due")
 	watchScript         = script("watch")
+	stateScript         = publishing("state")
 )
 
 // Store is a bus.Store on Redis. It connects by itself, again and again; calls made while it

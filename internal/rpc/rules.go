@@ -39,6 +39,10 @@ var rules = map[string]Rule{
 	publishv1.PublishService_GetReceipt_FullMethodName:    {Scope: ScopePublish, Tokens: true},
 	publishv1.PublishService_WatchReceipts_FullMethodName: {Scope: ScopePublish, Tokens: true},
 
+	publishv1.StateService_GetState_FullMethodName:    {Scope: ScopeHistory, Tokens: true},
+	publishv1.StateService_UpdateState_FullMethodName: {Scope: ScopePublish, Tokens: true},
+	publishv1.StateService_DeleteState_FullMethodName: {Scope: ScopePublish, Tokens: true},
+
 	publishv1.InboxService_ListInbox_FullMethodName:     {Scope: ScopeInbox, Tokens: true},
 	publishv1.InboxService_AckMessages_FullMethodName:   {Scope: ScopeInbox, Tokens: true},
 	publishv1.InboxService_GetInboxStats_FullMethodName: {Scope: ScopeInbox, Tokens: true},
@@ -50,7 +54,8 @@ var rules = map[string]Rule{
 	publishv1.ChannelService_ListMessages_FullMethodName:  {Scope: ScopeHistory, Tokens: true},
 	publishv1.ChannelService_ListMembers_FullMethodName:   {Scope: ScopePresence, Tokens: true},
 
-	adminv1.AdminService_ListNodes_FullMethodName: {Scope: ScopeAdmin},
+	adminv1.AdminService_ListNodes_FullMethodName:       {Scope: ScopeAdmin},
+	adminv1.AdminService_ExplainDelivery_FullMethodName: {Scope: ScopeAdmin},
 
 	// Open as the older system is; the service itself refuses unless it was switched on.
 	legacyv1.RelayService_CreateRelayToken_FullMethodName: {Open: true},

@@ -43,6 +43,7 @@ var reasonCodes = map[string]codes.Code{
 	"IDEMPOTENCY_MISMATCH":     codes.Aborted,
 	"CHANNEL_NOT_FOUND":        codes.NotFound,
 	"CHANNEL_EXISTS":           codes.AlreadyExists,
+	"REVISION_MISMATCH":        codes.Aborted,
 	"MESSAGE_NOT_FOUND":        codes.NotFound,
 	"RATE_LIMITED":             codes.ResourceExhausted,
 	"CONNECTION_LIMIT":         codes.ResourceExhausted,

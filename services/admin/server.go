@@ -14,18 +14,29 @@ import (
 // Server is the AdminService. It may be used concurrently.
 type Server struct {
 	adminv1.UnimplementedAdminServiceServer
-	nodes bus.Nodes
+	store      Store
+	namespaces bus.Namespaces
+}
+
+// Store is what the service needs of a store.
+type Store interface {
+	bus.Nodes
+	bus.Log
+	bus.Roster
+	bus.Inboxes
 }
 
 // New returns a server.
-func New(nodes bus.Nodes) *Server { return &Server{nodes: nodes} }
+func New(store Store, namespaces bus.Namespaces) *Server {
+	return &Server{store: store, namespaces: namespaces}
+}
 
 // Register adds the service to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) { adminv1.RegisterAdminServiceServer(r, s) }
 
 // ListNodes returns the processes that are alive.
 func (s *Server) ListNodes(ctx context.Context, _ *adminv1.ListNodesRequest) (*adminv1.ListNodesResponse, error) {
-	nodes, err := s.nodes.Nodes(ctx)
+	nodes, err := s.store.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,8 @@ type house struct {
 	store    *memory.Store
 	publish  publishv1.PublishServiceClient
 	channels publishv1.ChannelServiceClient
+	states   publishv1.StateServiceClient
+	inboxes  publishv1.InboxServiceClient
 	admin    adminv1.AdminServiceClient
 	auth     authv1.AuthServiceClient
 	stop     context.CancelFunc
@@ -67,7 +69,7 @@ func start(tb testing.TB, cfg publish.Config) *house {
 	check(tb, err)
 	as.Register(srv)
 	ps.Register(srv)
-	admin.New(store).Register(srv)
+	admin.New(store, cfg.Namespaces).Register(srv)
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
 	g.Go(func() error { return srv.Run(ctx) })
@@ -78,6 +80,7 @@ func start(tb testing.TB, cfg publish.Config) *house {
 		check(tb, g.Wait())
 	})
 	return &house{
+		states: publishv1.NewStateServiceClient(conn), inboxes: publishv1.NewInboxServiceClient(conn),
 		tb: tb, store: store, stop: cancel, publish: publishv1.NewPublishServiceClient(conn), channels: publishv1.NewChannelServiceClient(conn),
 		admin: adminv1.NewAdminServiceClient(conn), auth: authv1.NewAuthServiceClient(conn),
 	}

@@ -23,6 +23,7 @@ type Store interface {
 	bus.Roster
 	bus.Channels
 	bus.Inboxes
+	bus.States
 }
 
 // Config tunes the services. The zero value of a field means its default.
@@ -50,6 +51,7 @@ type Server struct {
 	publishv1.UnimplementedPublishServiceServer
 	publishv1.UnimplementedChannelServiceServer
 	publishv1.UnimplementedInboxServiceServer
+	publishv1.UnimplementedStateServiceServer
 	store   Store
 	inbox   bus.Inbox
 	settled Settled
@@ -93,6 +95,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	publishv1.RegisterPublishServiceServer(r, s)
 	publishv1.RegisterChannelServiceServer(r, s)
 	publishv1.RegisterInboxServiceServer(r, s)
+	publishv1.RegisterStateServiceServer(r, s)
 }
 
 // Run follows addresses for the streams until ctx ends, ends the streams, waits for them and returns nil.

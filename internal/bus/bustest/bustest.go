@@ -30,6 +30,7 @@ func Run(t *testing.T, open Open) {
 		{"feed", testFeed},
 		{"log", testLog},
 		{"inbox", testInbox},
+		{"states", testStates},
 		{"roster", testRoster},
 		{"tokens", testTokens},
 		{"revocations", testRevocations},

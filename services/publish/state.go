@@ -1,0 +1,168 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+const (
+	// stateTTL is how long a state is kept after its last change.
+	stateTTL = 30 * 24 * time.Hour
+	// stateTries is how often a change without a revision is tried against changes of others.
+	stateTries = 16
+	// maxDepth is how deep the objects and arrays of a patch may nest.
+	maxDepth = 64
+	// stateAttribute carries the revision in the message of a change.
+	stateAttribute = "trunkline-state"
+)
+
+// GetState returns the state of an address.
+func (s *Server) GetState(ctx context.Context, req *publishv1.GetStateRequest) (*publishv1.GetStateResponse, error) {
+	a, err := bus.ParseAddress(req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	if err := rpc.CallerFrom(ctx).Check(bus.History, a); err != nil {
+		return nil, err
+	}
+	at, err := s.store.State(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return &publishv1.GetStateResponse{State: stateProto(a, at)}, nil
+}
+
+func stateProto(a bus.Address, at bus.State) *publishv1.State {
+	p := &publishv1.State{
+		Address: a.String(), Revision: at.Revision, Data: at.Value, ContentType: publishv1.ContentType_CONTENT_TYPE_JSON,
+	}
+	if at.Revision == 0 {
+		p.Data = []byte("{}")
+	} else {
+		p.UpdateTime = timestamppb.New(at.Updated)
+	}
+	return p
+}
+
+// UpdateState changes the state of an address by a merge patch.
+func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.UpdateStateResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	var bad bus.Invalid
+	a := bad.Address("address", req.GetAddress())
+	s.checkPatch(&bad, req)
+	if err := bad.Err(); err != nil {
+		return nil, s.tooLarge(err, len(req.GetData()))
+	}
+	if err := caller.Check(bus.Publish, a); err != nil {
+		return nil, err
+	}
+	for try := 0; ; try++ {
+		next, err := s.merge(ctx, caller, a, req)
+		if errors.Is(err, bus.ErrRevisionMismatch) && req.Revision == nil && try < stateTries {
+			continue // somebody else was faster
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &publishv1.UpdateStateResponse{State: stateProto(a, next)}, nil
+	}
+}
+
+func (s *Server) merge(ctx context.Context, caller *rpc.Caller, a bus.Address, req *publishv1.UpdateStateRequest) (bus.State, error) {
+	at, err := s.store.State(ctx, a)
+	if err != nil {
+		return at, err
+	}
+	if req.Revision != nil && req.GetRevision() != at.Revision {
+		return at, bus.ErrRevisionMismatch.With("", map[string]string{"address": a.String(), "revision": strconv.FormatUint(at.Revision, 10)})
+	}
+	value := at.Value
+	if at.Revision == 0 {
+		value = []byte("{}")
+	}
+	merged, err := jsonpatch.MergePatch(value, req.GetData())
+	if err != nil {
+		return at, bus.ErrFieldInvalid.With("data: is not a merge patch for the state", nil)
+	}
+	if len(merged) > s.cfg.MaxMessage {
+		return at, bus.ErrMessageTooLarge.With("the state would have "+strconv.Itoa(len(merged))+" bytes", map[string]string{
+			"limit": strconv.Itoa(s.cfg.MaxMessage), "size": strconv.Itoa(len(merged)),
+		})
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return at, err
+	}
+	ns := s.cfg.Namespaces.For(a)
+	change := bus.StateChange{Revision: at.Revision, Value: merged, TTL: stateTTL, Publication: bus.Publication{
+		Retention: ns.Retention, RequireChannel: ns.Explicit,
+		Message: bus.Message{
+			ID: id.String(), To: a, Data: req.GetData(), ContentType: bus.JSON, Published: time.Now().Truncate(time.Millisecond),
+			Attributes: map[string]string{stateAttribute: strconv.FormatUint(at.Revision+1, 10)},
+		},
+	}}
+	if who := caller.Identity; who != nil {
+		change.Message.From = bus.Sender{Client: who.Client, User: who.User}
+	}
+	return s.store.SetState(ctx, change)
+}
+
+// checkPatch notes what is wrong with a merge patch.
+func (s *Server) checkPatch(bad *bus.Invalid, req *publishv1.UpdateStateRequest) {
+	data := bytes.TrimSpace(req.GetData())
+	switch {
+	case req.GetContentType() > publishv1.ContentType_CONTENT_TYPE_JSON:
+		bad.Add("content_type", "is not CONTENT_TYPE_JSON")
+	case len(data) > s.cfg.MaxMessage:
+		bad.Add("data", "has %d bytes, the limit is %d", len(data), s.cfg.MaxMessage)
+	case len(data) == 0 || data[0] != '{' || !json.Valid(data) || !utf8.Valid(data):
+		bad.Add("data", "is not a JSON object; write the members to change, null to remove one")
+	case depth(data) > maxDepth:
+		bad.Add("data", "nests deeper than %d", maxDepth)
+	}
+}
+
+// depth says how deep valid JSON nests.
+func depth(data []byte) int {
+	deepest, now, quoted := 0, 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			now++
+			deepest = max(deepest, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return deepest
+}
+
+// DeleteState removes the state of an address.
+func (s *Server) DeleteState(ctx context.Context, req *publishv1.DeleteStateRequest) (*publishv1.DeleteStateResponse, error) {
+	a, err := bus.ParseAddress(req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	if err := rpc.CallerFrom(ctx).Check(bus.Publish, a); err != nil {
+		return nil, err
+	}
+	return &publishv1.DeleteStateResponse{}, s.store.DeleteState(ctx, a)
+}
