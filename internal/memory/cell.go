@@ -103,10 +103,10 @@ func (c *cell) forget(now time.Time, limit int) {
 	c.oldest = nil
 }
 
-// page returns what is kept from an index on, oldest first.
+// page returns what is kept from an index on, oldest first. What has expired counts as looked at.
 func (c *cell) page(index, limit int, now time.Time) bus.Page {
 	p := bus.Page{Top: c.position(c.top), Next: c.position(c.top)}
-	for ; index < len(c.log) && len(p.Messages) < limit; index++ {
+	for end := index + limit; index < len(c.log) && index < end; index++ {
 		if m := c.log[index]; !m.Expired(now) {
 			p.Messages = append(p.Messages, m)
 		}

@@ -221,17 +221,22 @@ func (c *cell) sinceInbox(to bus.Address, after bus.Position, limit int, now tim
 	if gap {
 		after.Offset = 0
 	}
+	looked, last := 0, page.Next
 	if c.inbox != nil {
 		for _, w := range c.inbox.waiting {
-			if w.message.Position.Offset <= after.Offset || !now.Before(w.delivery.Expires) {
+			if w.message.Position.Offset <= after.Offset {
 				continue
 			}
-			if len(page.Messages) == limit {
+			if looked == limit {
 				page.More = true
-				page.Next = page.Messages[limit-1].Position
+				page.Next = last
 				break
 			}
-			page.Messages = append(page.Messages, w.message)
+			looked++
+			last = w.message.Position
+			if now.Before(w.delivery.Expires) {
+				page.Messages = append(page.Messages, w.message)
+			}
 		}
 	}
 	if gap {

@@ -53,7 +53,8 @@ func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, bef
 		offset = before - 1
 	}
 	p := bus.Page{Top: c.position(c.top), Next: c.position(offset)}
-	for ; offset >= c.first() && offset > 0 && len(p.Messages) < limit; offset-- {
+	for looked := 0; offset >= c.first() && offset > 0 && looked < limit; offset-- {
+		looked++
 		if m := c.log[offset-c.first()]; !m.Expired(now) {
 			p.Messages = append(p.Messages, m)
 		}

@@ -41,7 +41,7 @@ for _, entry in ipairs(entries) do
     out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl'), dead}
   end
 end
-if more == 0 and top > last then
+if more == 0 then
   last = top
 end
 return {gap, epoch, string.format('%.0f', top), string.format('%.0f', last), more, out}
