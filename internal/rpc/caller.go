@@ -42,6 +42,11 @@ type Caller struct {
 	scopes []string
 }
 
+// Backend returns a back end with the scopes, for calls within a process.
+func Backend(name string, scopes ...string) *Caller {
+	return &Caller{Name: name, scopes: scopes}
+}
+
 // Has says whether a back end has the scope. A client has none.
 func (c *Caller) Has(scope string) bool {
 	return c.Identity == nil && (slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, ScopeAll))
