@@ -55,6 +55,8 @@ const (
 	MessageData MessageKind = 0
 	// MessageDismissal says that the message of the same id was acknowledged by another device.
 	MessageDismissal MessageKind = 1
+	// MessagePresence carries a PresenceEvent, which PresenceOf reads.
+	MessagePresence MessageKind = 2
 	// MessageReceipt hints that the delivery of the message of the same id has changed.
 	MessageReceipt MessageKind = 3
 )

@@ -102,33 +102,6 @@ type Log interface {
 	Tops(ctx context.Context, addresses []Address) ([]Position, error)
 }
 
-// Member is one connection that is subscribed to an address.
-type Member struct {
-	Connection string
-	Client     string
-	User       string
-	Node       string
-	Joined     time.Time
-}
-
-// MemberPage is a part of the members of an address, ordered by connection.
-type MemberPage struct {
-	Members []Member
-	More    bool
-	Total   int
-}
-
-// Roster keeps who is subscribed to an address on any node. A member is there
-// until it leaves, or until its node has not been heard of for NodeTTL.
-type Roster interface {
-	Join(ctx context.Context, to Address, m Member) error
-	Leave(ctx context.Context, to Address, connection string) error
-	// Members returns at most limit members whose connection sorts after the given one.
-	Members(ctx context.Context, to Address, after string, limit int) (MemberPage, error)
-	// Touch keeps the rosters of the addresses from being forgotten; each node does so at least every NodeTTL/3.
-	Touch(ctx context.Context, addresses []Address) error
-}
-
 // NodeTTL is how long a node that is not heard of counts as alive.
 const NodeTTL = 15 * time.Second
 
@@ -145,7 +118,7 @@ type Node struct {
 type Nodes interface {
 	// Beat says that the node is alive; each does so at least every NodeTTL/3.
 	Beat(ctx context.Context, n Node) error
-	// Gone forgets a node at once, with all its members.
+	// Gone forgets a node at once. Members that it has left behind are reaped like those of a node that died.
 	Gone(ctx context.Context, name string) error
 	// Nodes returns the living nodes, ordered by name.
 	Nodes(ctx context.Context) ([]Node, error)
@@ -224,6 +197,7 @@ type Store interface {
 	Feeds
 	Log
 	Roster
+	Reaper
 	Nodes
 	Tokens
 	Revocations

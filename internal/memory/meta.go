@@ -17,7 +17,6 @@ import (
 type meta struct {
 	mu       sync.Mutex
 	channels map[bus.Address]bus.Channel
-	members  map[bus.Address]map[string]bus.Member
 	nodes    map[string]livingNode
 	tokens   map[string]*token
 	revoked  map[bus.Subject]revocation
@@ -26,6 +25,7 @@ type meta struct {
 type livingNode struct {
 	bus.Node
 	heard time.Time
+	gone  bool // or never beat
 }
 
 type token struct {
@@ -38,7 +38,6 @@ type revocation struct{ before, until time.Time }
 
 func (m *meta) init() {
 	m.channels = make(map[bus.Address]bus.Channel)
-	m.members = make(map[bus.Address]map[string]bus.Member)
 	m.nodes = make(map[string]livingNode)
 	m.tokens = make(map[string]*token)
 	m.revoked = make(map[bus.Subject]revocation)
@@ -108,60 +107,6 @@ func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
 	return nil
 }
 
-// Join adds a member.
-func (s *Store) Join(_ context.Context, to bus.Address, m bus.Member) error {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	if s.meta.members[to] == nil {
-		s.meta.members[to] = make(map[string]bus.Member)
-	}
-	s.meta.members[to][m.Connection] = m
-	if n, ok := s.meta.nodes[m.Node]; !ok {
-		s.meta.nodes[m.Node] = livingNode{Node: bus.Node{Name: m.Node}, heard: s.now()}
-	} else {
-		n.heard = s.now()
-		s.meta.nodes[m.Node] = n
-	}
-	return nil
-}
-
-// Leave removes a member.
-func (s *Store) Leave(_ context.Context, to bus.Address, connection string) error {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	delete(s.meta.members[to], connection)
-	if len(s.meta.members[to]) == 0 {
-		delete(s.meta.members, to)
-	}
-	return nil
-}
-
-// Members returns a page of the members whose nodes are alive, and forgets the others.
-func (s *Store) Members(_ context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	var page bus.MemberPage
-	for name, m := range s.meta.members[to] {
-		if n, ok := s.meta.nodes[m.Node]; !ok || s.now().Sub(n.heard) > bus.NodeTTL {
-			delete(s.meta.members[to], name)
-			continue
-		}
-		page.Total++
-		if name > after {
-			page.Members = append(page.Members, m)
-		}
-	}
-	slices.SortFunc(page.Members, func(a, b bus.Member) int { return strings.Compare(a.Connection, b.Connection) })
-	if len(page.Members) > limit {
-		page.Members = page.Members[:limit]
-		page.More = true
-	}
-	return page, nil
-}
-
-// Touch does nothing: the rosters are as alive as the process.
-func (s *Store) Touch(context.Context, []bus.Address) error { return nil }
-
 // Beat notes that a node is alive.
 func (s *Store) Beat(_ context.Context, n bus.Node) error {
 	s.meta.mu.Lock()
@@ -170,20 +115,13 @@ func (s *Store) Beat(_ context.Context, n bus.Node) error {
 	return nil
 }
 
-// Gone forgets a node and its members.
+// Gone forgets a node; what it has left behind is reaped.
 func (s *Store) Gone(_ context.Context, name string) error {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
-	delete(s.meta.nodes, name)
-	for to, members := range s.meta.members {
-		for connection, m := range members {
-			if m.Node == name {
-				delete(members, connection)
-			}
-		}
-		if len(members) == 0 {
-			delete(s.meta.members, to)
-		}
+	if n, ok := s.meta.nodes[name]; ok {
+		n.gone = true
+		s.meta.nodes[name] = n
 	}
 	return nil
 }
@@ -193,15 +131,57 @@ func (s *Store) Nodes(context.Context) ([]bus.Node, error) {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
 	var nodes []bus.Node
-	for name, n := range s.meta.nodes {
-		if s.now().Sub(n.heard) > bus.NodeTTL {
-			delete(s.meta.nodes, name)
-			continue
+	for _, n := range s.meta.nodes {
+		if !n.gone && s.now().Sub(n.heard) <= bus.NodeTTL {
+			nodes = append(nodes, n.Node)
 		}
-		nodes = append(nodes, n.Node)
 	}
 	slices.SortFunc(nodes, func(a, b bus.Node) int { return strings.Compare(a.Name, b.Name) })
 	return nodes, nil
+}
+
+// met notes a node that has not beaten yet.
+func (m *meta) met(name string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.nodes[name]; !ok {
+		m.nodes[name] = livingNode{Node: bus.Node{Name: name}, heard: now, gone: true}
+	}
+}
+
+// dead returns the nodes that were not heard of for so long, and when they were.
+func (m *meta) dead(now time.Time, silent time.Duration) map[string]time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var dead map[string]time.Time
+	for name, n := range m.nodes {
+		if now.Sub(n.heard) > silent {
+			if dead == nil {
+				dead = make(map[string]time.Time)
+			}
+			dead[name] = n.heard
+		}
+	}
+	return dead
+}
+
+// heardSince says whether a node was heard of after that.
+func (m *meta) heardSince(name string, at time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, ok := m.nodes[name]
+	return ok && n.heard.After(at)
+}
+
+// forgetNodes forgets dead nodes that have not been heard of since.
+func (m *meta) forgetNodes(dead map[string]time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, heard := range dead {
+		if n, ok := m.nodes[name]; ok && !n.heard.After(heard) {
+			delete(m.nodes, name)
+		}
+	}
 }
 
 // SaveToken keeps a token.

@@ -28,12 +28,13 @@ type Config struct {
 
 // Store is a bus.Store in memory. It starts no goroutine.
 type Store struct {
-	cfg   Config
-	now   func() time.Time
-	seed  maphash.Seed
-	parts [parts]part
-	meta  meta
-	due   dueList
+	cfg     Config
+	now     func() time.Time
+	seed    maphash.Seed
+	parts   [parts]part
+	meta    meta
+	rosters rosters
+	due     dueList
 }
 
 var _ bus.Store = (*Store)(nil)
@@ -62,6 +63,7 @@ func New(cfg Config) *Store {
 		s.parts[i].cells = make(map[bus.Address]*cell)
 	}
 	s.meta.init()
+	s.rosters.init()
 	return s
 }
 

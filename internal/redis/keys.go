@@ -45,8 +45,24 @@ func (k keys) due(n int) string { return k.prefix + "{due:" + strconv.Itoa(n) + 
 // state is a hash of the state's value (v), revision (r) and time of change (t).
 func (k keys) state(a bus.Address) string { return k.of(a, "j") }
 
-// roster is a hash of the members, by connection, as JSON.
+// roster is a hash of the members by connection: when the connection was lost, in ms, or 0, and the member as JSON.
 func (k keys) roster(a bus.Address) string { return k.of(a, "r") }
+
+// rosterOrder is a sorted set of the connections, and rosterClients a hash of how many each client has.
+func (k keys) rosterOrder(a bus.Address) string   { return k.of(a, "rz") }
+func (k keys) rosterClients(a bus.Address) string { return k.of(a, "rc") }
+
+// rosterLost is a sorted set of the lost connections by the end of their grace.
+func (k keys) rosterLost(a bus.Address) string { return k.of(a, "rl") }
+
+// rosterNode is the set of the connections of a node.
+func (k keys) rosterNode(a bus.Address, node string) string { return k.of(a, "rn:"+node) }
+
+// rosterDue is a sorted set of "<address> <time>" by when the address has to be looked at for lost members.
+func (k keys) rosterDue() string { return k.prefix + "{rosters}:due" }
+
+// nodeIndex is a sorted set of the addresses where a node has members, by the time of the last Join or Touch.
+func (k keys) nodeIndex(node string) string { return k.prefix + "{rosters}:n:" + node }
 
 // channels is a sorted set of the created channels' addresses.
 func (k keys) channels() string { return k.prefix + "{channels}" }

@@ -28,83 +28,6 @@ func (s *Store) do(ctx context.Context, cmds ...redis.Cmder) error {
 	return nil
 }
 
-// rosterTTL is how long a roster outlives its last Join or Touch.
-const rosterTTL = 4 * bus.NodeTTL
-
-// Join adds a member.
-func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
-	b, err := json.Marshal(m)
-	if err != nil {
-		return bus.ErrInternal.Wrap(err)
-	}
-	key := s.keys.roster(to)
-	return s.do(ctx, redis.NewIntCmd(ctx, "hset", key, m.Connection, b), expire(ctx, key, rosterTTL))
-}
-
-func expire(ctx context.Context, key string, d time.Duration) redis.Cmder {
-	return redis.NewIntCmd(ctx, "pexpire", key, d.Milliseconds())
-}
-
-// Leave removes a member.
-func (s *Store) Leave(ctx context.Context, to bus.Address, connection string) error {
-	return s.do(ctx, redis.NewIntCmd(ctx, "hdel", s.keys.roster(to), connection))
-}
-
-// Members returns a page of the members whose nodes are alive, and forgets the others.
-func (s *Store) Members(ctx context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
-	key := s.keys.roster(to)
-	all := redis.NewMapStringStringCmd(ctx, "hgetall", key)
-	if err := s.do(ctx, all); err != nil {
-		return bus.MemberPage{}, err
-	}
-	nodes, err := s.Nodes(ctx)
-	if err != nil {
-		return bus.MemberPage{}, err
-	}
-	alive := make(map[string]bool, len(nodes))
-	for _, n := range nodes {
-		alive[n.Name] = true
-	}
-	var page bus.MemberPage
-	dead := []any{"hdel", key}
-	for connection, text := range all.Val() {
-		var m bus.Member
-		if json.Unmarshal([]byte(text), &m) != nil || !alive[m.Node] {
-			dead = append(dead, connection)
-			continue
-		}
-		page.Total++
-		if connection > after {
-			page.Members = append(page.Members, m)
-		}
-	}
-	if len(dead) > 2 {
-		if err := s.do(ctx, redis.NewIntCmd(ctx, dead...)); err != nil {
-			return bus.MemberPage{}, err
-		}
-	}
-	slices.SortFunc(page.Members, func(a, b bus.Member) int { return strings.Compare(a.Connection, b.Connection) })
-	if len(page.Members) > limit {
-		page.Members = page.Members[:limit]
-		page.More = true
-	}
-	return page, nil
-}
-
-// Touch keeps rosters from expiring.
-func (s *Store) Touch(ctx context.Context, addresses []bus.Address) error {
-	for chunk := range slices.Chunk(addresses, maxPipeline) {
-		cmds := make([]redis.Cmder, len(chunk))
-		for i, a := range chunk {
-			cmds[i] = expire(ctx, s.keys.roster(a), rosterTTL)
-		}
-		if err := s.do(ctx, cmds...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Beat notes that a node is alive.
 func (s *Store) Beat(ctx context.Context, n bus.Node) error {
 	b, err := json.Marshal(n)
@@ -118,9 +41,9 @@ func (s *Store) Beat(ctx context.Context, n bus.Node) error {
 	return nil
 }
 
-// Gone forgets a node; its members count no more.
+// Gone forgets a node. When it was heard of is kept, for those who reap what it has left behind.
 func (s *Store) Gone(ctx context.Context, name string) error {
-	return s.do(ctx, redis.NewIntCmd(ctx, "zrem", s.keys.heard(), name), redis.NewIntCmd(ctx, "hdel", s.keys.nodes(), name))
+	return s.do(ctx, redis.NewIntCmd(ctx, "hdel", s.keys.nodes(), name))
 }
 
 // Nodes returns the living nodes.

@@ -37,6 +37,13 @@ var (
 	dueScript           = script("due")
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
+	rosterJoinScript    = script("roster_join")
+	rosterLoseScript    = script("roster_lose")
+	rosterRemoveScript  = script("roster_remove")
+	rosterPageScript    = script("roster_page")
+	rosterTouchScript   = script("roster_touch")
+	silentNodesScript   = script("silent_nodes")
+	forgetNodeScript    = script("forget_node")
 )
 
 // Store is a bus.Store on Redis. It connects by itself, again and again; calls made while it

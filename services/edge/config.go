@@ -33,6 +33,8 @@ type Config struct {
 	PingInterval time.Duration
 	// WriteTimeout is how long a client may take no byte at all; 10 s by default.
 	WriteTimeout time.Duration
+	// LostGrace is how long a client whose connection was lost may take to come back before it counts as gone; 10 s by default.
+	LostGrace time.Duration
 	// CallTimeout is for calls to the auth and publish services; 2 s by default.
 	CallTimeout time.Duration
 	// CommandsPerSecond of one connection, and the burst on top; 100 and 200 by default.
@@ -78,6 +80,7 @@ func (c Config) withDefaults() Config {
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.CallTimeout, 2*time.Second)
 	def(&c.Tickets.Life, 2*time.Minute)
+	def(&c.LostGrace, bus.LostGrace)
 	def(&c.DrainWindow, 5*time.Second)
 	def(&c.DrainGrace, 25*time.Second)
 	return c

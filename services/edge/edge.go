@@ -29,6 +29,7 @@ type Store interface {
 	bus.Feeds
 	bus.Log
 	bus.Roster
+	bus.Reaper
 	bus.Inboxes
 	bus.Publisher // of dead letters alone; what clients publish goes by the publish service
 	// RevokedBefore is that of bus.Revocations.
@@ -109,7 +110,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}}
 	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
 	e.revocations = newRevocations(e)
-	e.roster = newRoster(store, func(a bus.Address) bool { return cfg.Namespaces.For(a).Presence }, cfg.CallTimeout, log)
+	e.roster = newRoster(store, e.hub, cfg, log)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})
 	return e, nil

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // house is the real services over the memory store, and one edge.
 type house struct {
 	tb      testing.TB
-	store   *memory.Store
+	store   bus.Store
 	edge    *edge.Edge
 	http    *httptest.Server
 	auth    authv1.AuthServiceClient
@@ -94,7 +95,12 @@ const secret = "an-internal-key-for-the-tests-of-edge"
 
 func start(tb testing.TB, cfg edge.Config) *house {
 	tb.Helper()
-	store := memory.New(memory.Config{})
+	return startOn(tb, memory.New(memory.Config{}), cfg)
+}
+
+// startOn is start over a store that others may use too. Each house has its own key, and its own tokens.
+func startOn(tb testing.TB, store bus.Store, cfg edge.Config) *house {
+	tb.Helper()
 	ns := bus.Namespaces{Default: bus.DefaultNamespace(), Named: map[string]bus.Namespace{
 		"live":       {},
 		"kept":       {Retention: bus.Retention{Length: 10_000, Age: time.Hour}},
@@ -115,7 +121,7 @@ func start(tb testing.TB, cfg edge.Config) *house {
 	check(tb, err)
 	as.Register(srv)
 	ps.Register(srv)
-	cfg.Node, cfg.Namespaces = "test", ns
+	cfg.Node, cfg.Namespaces = cmp.Or(cfg.Node, "test"), ns
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
 	counted := &calls{ClientConnInterface: conn}
 	conns := edge.Conns{Auth: counted, Publish: conn}
@@ -214,6 +220,13 @@ func (h *house) connected(token string) *client {
 		h.tb.Fatalf("connect was answered with %v", f)
 	}
 	return c
+}
+
+// leave closes the connection with a close frame.
+func (c *client) leave() {
+	c.tb.Helper()
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	check(c.tb, c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)))
 }
 
 func (c *client) send(text string) {

@@ -24,13 +24,15 @@ type hub struct {
 
 	mu    sync.RWMutex
 	index map[bus.Address]uint64 // which shards have a group, by bit
+	// watched is how many subscriptions of an address are told who comes and goes.
+	watched map[bus.Address]int
 }
 
 // maxShards is what fits the index's bits.
 const maxShards = 64
 
 func newHub(owner *Edge) *hub {
-	h := &hub{index: make(map[bus.Address]uint64)}
+	h := &hub{index: make(map[bus.Address]uint64), watched: make(map[bus.Address]int)}
 	for i := range min(runtime.GOMAXPROCS(0), maxShards) {
 		h.shards = append(h.shards, newShard(h, owner, i))
 	}
@@ -73,6 +75,9 @@ func (p *parcel) encode(d dialect.Dialect) []byte {
 		return replyFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Dismissed{
 			Dismissed: &publishv1.Dismissed{Address: p.m.To.String(), Ids: []string{p.m.ID}},
 		}})
+	}
+	if p.m != nil && p.m.Kind == bus.MessagePresence {
+		return presenceFrame(d, p.m)
 	}
 	if p.m != nil {
 		return messageFrame(d, p.m)
@@ -123,6 +128,9 @@ func (s sink) Deliver(m *bus.Message) {
 	}
 	if m.Kind == bus.MessageReceipt {
 		return // for who watches a receipt
+	}
+	if m.Kind == bus.MessagePresence && !s.hub.watches(m.To) {
+		return
 	}
 	s.hub.spread(&parcel{m: m, frames: make([]atomic.Pointer[[]byte], s.slots)})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -13,17 +14,26 @@ import (
 )
 
 // roster tells the store who is subscribed to channels that list their subscribers. It does so behind
-// the commands, in order for each connection, so that a slow store holds up nobody.
+// the commands, in order for each connection, so that a slow store holds up nobody; what the store
+// does not take is tried again until it does.
 type roster struct {
-	store   bus.Roster
+	store   rosterStore
+	hub     *hub
 	listed  func(bus.Address) bool
+	node    string
 	timeout time.Duration
+	grace   time.Duration
 	log     *slog.Logger
 	seed    maphash.Seed
 	lanes   [rosterLanes]lane
 
 	mu     sync.Mutex
 	counts map[bus.Address]int // of this node
+}
+
+type rosterStore interface {
+	bus.Roster
+	bus.Reaper
 }
 
 // rosterLanes is how many changes are under way at once.
@@ -39,30 +49,40 @@ type change struct {
 	address    bus.Address
 	member     bus.Member // joins when set
 	connection string
+	lost       time.Time // when the connection broke; zero for one that leaves
 }
 
-func newRoster(store bus.Roster, listed func(bus.Address) bool, timeout time.Duration, log *slog.Logger) *roster {
-	r := &roster{store: store, listed: listed, timeout: timeout, log: log, seed: maphash.MakeSeed(), counts: make(map[bus.Address]int)}
+func newRoster(store rosterStore, h *hub, cfg Config, log *slog.Logger) *roster {
+	r := &roster{
+		store: store, hub: h, node: cfg.Node, timeout: cfg.CallTimeout, grace: cfg.LostGrace, log: log,
+		listed: func(a bus.Address) bool { return cfg.Namespaces.For(a).Presence },
+		seed:   maphash.MakeSeed(), counts: make(map[bus.Address]int),
+	}
 	for i := range r.lanes {
 		r.lanes[i].wake = make(chan struct{}, 1)
 	}
 	return r
 }
 
-func (r *roster) join(a bus.Address, m bus.Member) {
-	if !r.listed(a) {
-		return
+// join adds a subscription. The caller holds its shard's lock.
+func (r *roster) join(sub *subscription, who *bus.Identity) {
+	m := bus.Member{
+		Connection: sub.session.id, Client: who.Client, User: who.User, Node: r.node, Joined: time.UnixMilli(sub.listed),
 	}
-	r.count(a, 1)
-	r.push(change{address: a, member: m, connection: m.Connection})
+	r.push(change{address: sub.address, member: m, connection: m.Connection})
 }
 
-func (r *roster) leave(a bus.Address, connection string) {
+// leave removes a connection, at once or, when it was lost, after the grace.
+func (r *roster) leave(a bus.Address, connection string, lost bool) {
 	if !r.listed(a) {
 		return
 	}
 	r.count(a, -1)
-	r.push(change{address: a, connection: connection})
+	c := change{address: a, connection: connection}
+	if lost {
+		c.lost = time.Now()
+	}
+	r.push(c)
 }
 
 func (r *roster) count(a bus.Address, n int) {
@@ -92,6 +112,7 @@ func (r *roster) run(ctx context.Context) error {
 		g.Go(func() error { r.serve(ctx, &r.lanes[i]); return nil })
 	}
 	g.Go(func() error { r.touch(ctx); return nil })
+	g.Go(func() error { r.reap(ctx); return nil })
 	return g.Wait()
 }
 
@@ -109,51 +130,126 @@ func (r *roster) serve(ctx context.Context, l *lane) {
 	}
 }
 
+// apply applies what waits in a lane. What the store does not take stays in front.
 func (r *roster) apply(ctx context.Context, l *lane) {
 	l.mu.Lock()
 	queue := l.queue
 	l.queue = nil
 	l.mu.Unlock()
-	for _, c := range queue {
-		if ctx.Err() != nil {
-			return
+	for i, c := range queue {
+		err := r.change(ctx, c)
+		if err == nil {
+			continue
 		}
-		call, cancel := context.WithTimeout(ctx, r.timeout)
-		var err error
-		if c.member.Connection != "" {
-			err = r.store.Join(call, c.address, c.member)
-		} else {
-			err = r.store.Leave(call, c.address, c.connection)
-		}
-		cancel()
-		if err != nil {
-			r.log.Warn("cannot change a roster", "address", c.address.String(), "error", err.Error())
-		}
+		r.log.Warn("cannot change a roster; it is tried again", "address", c.address.String(), "error", err.Error())
+		l.mu.Lock()
+		l.queue = append(queue[i:len(queue):len(queue)], l.queue...)
+		l.mu.Unlock()
+		r.later(ctx, l)
+		return
 	}
 }
 
+// change applies one change; it may be repeated without harm.
+func (r *roster) change(ctx context.Context, c change) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	switch {
+	case c.member.Connection != "":
+		return r.store.Join(ctx, c.address, c.member)
+	case !c.lost.IsZero():
+		return r.store.Lose(ctx, c.address, c.connection, c.lost, r.grace)
+	}
+	return r.store.Leave(ctx, c.address, c.connection)
+}
+
+// retryRoster is how long a lane rests after the store refused a change.
+const retryRoster = 250 * time.Millisecond
+
+// later wakes a lane after a rest.
+func (r *roster) later(ctx context.Context, l *lane) {
+	timer := time.NewTimer(retryRoster)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// touchEvery is how often the rosters are kept from being forgotten.
+const touchEvery = bus.NodeTTL / 3
+
+// touch keeps the rosters, and joins again whom the store does not know any more: those of addresses that it lost, and
+// all when this node may have been taken for dead.
 func (r *roster) touch(ctx context.Context) {
-	ticker := time.NewTicker(bus.NodeTTL / 3)
+	ticker := time.NewTicker(touchEvery)
 	defer ticker.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		r.mu.Lock()
-		addresses := make([]bus.Address, 0, len(r.counts))
-		for a := range r.counts {
-			addresses = append(addresses, a)
-		}
-		r.mu.Unlock()
-		if len(addresses) == 0 {
+		addresses := r.addresses()
+		call, cancel := context.WithTimeout(ctx, touchEvery)
+		missing, err := r.store.Touch(call, r.node, addresses)
+		cancel()
+		if err != nil {
+			r.log.Warn("cannot keep the rosters", "error", err.Error())
 			continue
 		}
-		call, cancel := context.WithTimeout(ctx, bus.NodeTTL/3)
-		if err := r.store.Touch(call, addresses); err != nil {
-			r.log.Warn("cannot keep the rosters", "error", err.Error())
+		if time.Since(last) > bus.NodeTTL-touchEvery {
+			missing = addresses
 		}
-		cancel()
+		last = time.Now()
+		for _, a := range missing {
+			r.hub.relist(a)
+		}
 	}
+}
+
+// addresses are those where this node has members.
+func (r *roster) addresses() []bus.Address {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	addresses := make([]bus.Address, 0, len(r.counts))
+	for a := range r.counts {
+		addresses = append(addresses, a)
+	}
+	return addresses
+}
+
+// reap removes the members, of any node, that will not leave by themselves.
+func (r *roster) reap(ctx context.Context) {
+	timer := time.NewTimer(reapPause())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		for more := true; more && ctx.Err() == nil; {
+			call, cancel := context.WithTimeout(ctx, r.timeout)
+			var err error
+			more, err = r.store.Reap(call, bus.NodeTTL)
+			cancel()
+			if err != nil {
+				r.log.Debug("cannot look for members that have gone", "error", err.Error())
+				more = false
+			}
+		}
+		timer.Reset(reapPause())
+	}
+}
+
+// reapPause is about a second, differs so that the nodes do not all look at once.
+func reapPause() time.Duration {
+	return 750*time.Millisecond + rand.N(500*time.Millisecond) //nolint:gosec // spreading needs no secret
 }

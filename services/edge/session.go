@@ -92,6 +92,9 @@ func (s *session) refuse(e *bus.Error) {
 	last := replyFrame(s.dialect(), &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})
 	code, text := s.dialect().Close(e)
 	s.finish(append(last[:len(last):len(last)], closeFrame(code, text)...))
+	if e.Reason == bus.ErrTokenRevoked.Reason || e.Reason == bus.ErrTokenExpired.Reason {
+		_ = s.SetReadDeadline(time.Now().Add(sentAwayWait))
+	}
 }
 
 // buffers are for frames on their way from the reader to the worker.
@@ -189,16 +192,17 @@ func (s *session) end(err error) {
 	s.shard.detach(s.subs)
 	s.shard.remove(s)
 	addresses := make([]bus.Address, len(s.subs))
+	lost := s.lost(err)
 	for i, sub := range s.subs {
 		addresses[i] = sub.address
-		s.owner.roster.leave(sub.address, s.id)
+		s.owner.roster.leave(sub.address, s.id, lost)
 	}
 	s.owner.tail.Release(addresses...)
 	s.owner.limits.leave(s.ip)
 	reason := "client"
 	if e := s.refused.Load(); e != nil {
 		reason = e.Reason
-	} else if err != nil && !websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+	} else if lost {
 		reason = "lost"
 	}
 	s.owner.metrics.closed.WithLabelValues(reason).Inc()

@@ -100,7 +100,7 @@ func TestPresence_listsSubscribers(t *testing.T) {
 		return users
 	}
 	eventually(t, func() bool { return len(members()) == 2 })
-	check(t, bob.ws.Close())
+	bob.leave()
 	eventually(t, func() bool { return fmt.Sprint(members()) == "[ada]" })
 	ada.send(`{"id":6,"unsubscribe":{"address":"channels/room"}}`)
 	ada.read()

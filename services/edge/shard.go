@@ -149,6 +149,9 @@ func special(due []*parcel, now time.Time) bool {
 
 // give writes parcels to one subscriber.
 func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
+	if !plain {
+		due = sub.wanted(due)
+	}
 	if sub.holding {
 		sub.hold(due, sh.owner.cfg.HoldLimit)
 		return
@@ -176,7 +179,7 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 		}
 		out = sh.merged[slot]
 	}
-	sub.catching = false
+	sub.catching = sub.catching && !placed(due)
 	if len(out) > 0 && sh.pass(sub, out, due) && !plain {
 		sub.session.noteSent(sub, due)
 	}
@@ -241,6 +244,7 @@ func (sh *shard) attach(subs []*subscription) {
 		sub.holding = true
 		sub.place = len(g.subs)
 		g.subs = append(g.subs, sub)
+		sh.hub.watch(sub, 1)
 	}
 }
 
@@ -250,6 +254,7 @@ func (sh *shard) detach(subs []*subscription) {
 	defer sh.mu.Unlock()
 	for _, sub := range subs {
 		sub.gone = true
+		sh.hub.watch(sub, -1)
 		g := sh.groups[sub.address]
 		last := len(g.subs) - 1
 		moved := g.subs[last]

@@ -37,7 +37,16 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 	if err := who.Check(bus.Subscribe, a); err != nil {
 		return nil, err
 	}
+	if c.GetPresence() {
+		if err := who.Check(bus.Presence, a); err != nil {
+			return nil, err
+		}
+		if !s.owner.roster.listed(a) {
+			return nil, bus.ErrFieldInvalid.With("presence: "+a.String()+" does not list who is subscribed", map[string]string{"address": a.String()})
+		}
+	}
 	req := &request{sub: newSubscription(s, who, a), after: after}
+	req.sub.watches = c.GetPresence()
 	req.replay = (c.GetAfter() != nil || c.GetFromBeginning()) && s.owner.tail.Retention(a).Durable()
 	if req.replay {
 		if err := who.Check(bus.History, a); err != nil {
@@ -66,11 +75,7 @@ func (s *session) follow(ctx context.Context, who *bus.Identity, subs []*subscri
 		return nil, err
 	}
 	s.subs = append(s.subs, subs...)
-	for _, sub := range subs {
-		s.owner.roster.join(sub.address, bus.Member{
-			Connection: s.id, Client: who.Client, User: who.User, Node: s.owner.cfg.Node, Joined: time.Now(),
-		})
-	}
+	s.shard.list(who, subs, time.Now())
 	return positions, nil
 }
 
@@ -200,7 +205,7 @@ func (s *session) unsubscribe(id uint32, c *edgev1.Unsubscribe) error {
 func (s *session) leave(sub *subscription) {
 	s.shard.detach([]*subscription{sub})
 	s.owner.tail.Release(sub.address)
-	s.owner.roster.leave(sub.address, s.id)
+	s.owner.roster.leave(sub.address, s.id, false)
 	s.subs = slices.DeleteFunc(s.subs, func(other *subscription) bool { return other == sub })
 }
 

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"slices"
+
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
@@ -11,6 +13,9 @@ type subscription struct {
 	address bus.Address
 	place   int  // in the group
 	owned   bool // the session's own address with an inbox; never changes
+	watches bool // is told who comes and goes; never changes
+
+	listed int64 // since when it is in the roster, in ms; 0 when it is not
 
 	holding bool
 	missed  bool // more arrived than is held
@@ -39,21 +44,33 @@ func (s *subscription) hold(due []*parcel, limit int) {
 	}
 }
 
-// skipSeen drops the leading parcels that the replay contained.
+// skipSeen drops the parcels that the replay contained. They come first, but for parcels without a position, which
+// may stand between them.
 func (s *subscription) skipSeen(due *[]*parcel) {
 	for len(*due) > 0 && s.replayed((*due)[0]) {
 		*due = (*due)[1:]
 	}
+	if slices.ContainsFunc(*due, s.replayed) {
+		*due = slices.DeleteFunc(slices.Clone(*due), s.replayed)
+	}
 }
 
 func (s *subscription) replayed(p *parcel) bool {
-	var at bus.Position
-	if p.m != nil {
-		at = p.m.Position
-	} else {
-		at = p.gap.To
-	}
+	at := p.position()
 	return !at.IsZero() && at.Epoch == s.seen.Epoch && at.Offset <= s.seen.Offset
+}
+
+// position is where a parcel stands in the log; zero for one that does not.
+func (p *parcel) position() bus.Position {
+	if p.m != nil {
+		return p.m.Position
+	}
+	return p.gap.To
+}
+
+// placed says whether one of the parcels has a position.
+func placed(due []*parcel) bool {
+	return slices.ContainsFunc(due, func(p *parcel) bool { return !p.position().IsZero() })
 }
 
 // flip ends holding: what is held and comes after the position is written, and from then on the

@@ -94,7 +94,7 @@ func (f *follower) wants(i item) bool {
 	if f.receipt != "" {
 		return i.m != nil && i.m.ID == f.receipt
 	}
-	return i.m == nil || i.m.Kind != bus.MessageReceipt
+	return i.m == nil || i.m.Kind != bus.MessageReceipt && i.m.Kind != bus.MessagePresence
 }
 
 // take returns what waits, and whether there was more.

@@ -14,61 +14,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-func testRoster(t *testing.T, open Open) {
-	s := open(t)
-	node := "node-" + uuid.NewString()
-	check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
-	t.Run("members come and go", func(t *testing.T) {
-		a := address(t)
-		for i := range 5 {
-			check(t, s.Join(t.Context(), a, bus.Member{Connection: fmt.Sprint(i), Client: "c", User: "u", Node: node, Joined: time.Now()}))
-		}
-		check(t, s.Touch(t.Context(), []bus.Address{a}))
-		page, err := s.Members(t.Context(), a, "", 3)
-		check(t, err)
-		if len(page.Members) != 3 || !page.More || page.Total != 5 || page.Members[0].Client != "c" || page.Members[0].User != "u" {
-			t.Fatalf("page is %+v", page)
-		}
-		page, err = s.Members(t.Context(), a, page.Members[2].Connection, 3)
-		check(t, err)
-		if len(page.Members) != 2 || page.More || page.Members[1].Connection != "4" {
-			t.Fatalf("page is %+v", page)
-		}
-		check(t, s.Leave(t.Context(), a, "0"))
-		check(t, s.Leave(t.Context(), a, "0"))
-		page, err = s.Members(t.Context(), a, "", 10)
-		check(t, err)
-		if page.Total != 4 {
-			t.Errorf("total is %d", page.Total)
-		}
-	})
-	t.Run("members of a node that is gone are gone", func(t *testing.T) {
-		a := address(t)
-		dead := "node-" + uuid.NewString()
-		check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
-		check(t, s.Join(t.Context(), a, bus.Member{Connection: "1", Node: dead}))
-		check(t, s.Join(t.Context(), a, bus.Member{Connection: "2", Node: node}))
-		check(t, s.Gone(t.Context(), dead))
-		page, err := s.Members(t.Context(), a, "", 10)
-		check(t, err)
-		if page.Total != 1 || page.Members[0].Connection != "2" {
-			t.Errorf("page is %+v", page)
-		}
-		nodes, err := s.Nodes(t.Context())
-		check(t, err)
-		alive := false
-		for _, n := range nodes {
-			if n.Name == dead {
-				t.Error("the node is listed")
-			}
-			alive = alive || n.Name == node && n.Version == "1" && n.Roles[0] == "edge"
-		}
-		if !alive {
-			t.Errorf("the living node is not in %+v", nodes)
-		}
-	})
-}
-
 func testTokens(t *testing.T, open Open) {
 	s := open(t)
 	id := uuid.NewString()

@@ -265,6 +265,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Error
 	//	*ServerFrame_Acked
 	//	*ServerFrame_Dismissed
+	//	*ServerFrame_PresenceEvent
 	Event         isServerFrame_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -431,6 +432,15 @@ func (x *ServerFrame) GetDismissed() *v1.Dismissed {
 	return nil
 }
 
+func (x *ServerFrame) GetPresenceEvent() *v1.PresenceEvent {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_PresenceEvent); ok {
+			return x.PresenceEvent
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Event interface {
 	isServerFrame_Event()
 }
@@ -500,6 +510,11 @@ type ServerFrame_Dismissed struct {
 	Dismissed *v1.Dismissed `protobuf:"bytes,14,opt,name=dismissed,proto3,oneof"`
 }
 
+type ServerFrame_PresenceEvent struct {
+	// Somebody came to an address or left it; only for a subscription that asked for presence.
+	PresenceEvent *v1.PresenceEvent `protobuf:"bytes,15,opt,name=presence_event,json=presenceEvent,proto3,oneof"`
+}
+
 func (*ServerFrame_Message) isServerFrame_Event() {}
 
 func (*ServerFrame_Connected) isServerFrame_Event() {}
@@ -525,6 +540,8 @@ func (*ServerFrame_Error) isServerFrame_Event() {}
 func (*ServerFrame_Acked) isServerFrame_Event() {}
 
 func (*ServerFrame_Dismissed) isServerFrame_Event() {}
+
+func (*ServerFrame_PresenceEvent) isServerFrame_Event() {}
 
 // Connect opens the session.
 type Connect struct {
@@ -813,6 +830,8 @@ type Subscribe struct {
 	After *v1.Position `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	// Optional. Replay everything that is kept first. Not together with after.
 	FromBeginning bool `protobuf:"varint,3,opt,name=from_beginning,json=fromBeginning,proto3" json:"from_beginning,omitempty"`
+	// Optional. Tell who comes and who leaves, too; the token must grant presence.
+	Presence      bool `protobuf:"varint,15,opt,name=presence,proto3" json:"presence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -864,6 +883,13 @@ func (x *Subscribe) GetAfter() *v1.Position {
 func (x *Subscribe) GetFromBeginning() bool {
 	if x != nil {
 		return x.FromBeginning
+	}
+	return false
+}
+
+func (x *Subscribe) GetPresence() bool {
+	if x != nil {
+		return x.Presence
 	}
 	return false
 }
@@ -1097,7 +1123,7 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x04ping\x18\t \x01(\v2\x17.trunkline.edge.v1.PingH\x00R\x04ping\x12<\n" +
 	"\x03ack\x18\n" +
 	" \x01(\v2(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03ackB\t\n" +
-	"\acommand\"\xd9\x06\n" +
+	"\acommand\"\xa7\a\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x129\n" +
 	"\amessage\x18\x02 \x01(\v2\x1d.trunkline.publish.v1.MessageH\x00R\amessage\x12<\n" +
@@ -1115,7 +1141,8 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x03gap\x18\v \x01(\v2\x19.trunkline.publish.v1.GapH\x00R\x03gap\x122\n" +
 	"\x05error\x18\f \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05error\x12A\n" +
 	"\x05acked\x18\r \x01(\v2).trunkline.publish.v1.AckMessagesResponseH\x00R\x05acked\x12?\n" +
-	"\tdismissed\x18\x0e \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\a\n" +
+	"\tdismissed\x18\x0e \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n" +
+	"\x0epresence_event\x18\x0f \x01(\v2#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEventB\a\n" +
 	"\x05event\"\x8f\x01\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12B\n" +
@@ -1140,11 +1167,12 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
 	"subscribed\x122\n" +
 	"\x05error\x18\x02 \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05errorB\t\n" +
-	"\aoutcome\"\x82\x01\n" +
+	"\aoutcome\"\x9e\x01\n" +
 	"\tSubscribe\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x124\n" +
 	"\x05after\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12%\n" +
-	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\"'\n" +
+	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\x12\x1a\n" +
+	"\bpresence\x18\x0f \x01(\bR\bpresence\"'\n" +
 	"\vUnsubscribe\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"\x1f\n" +
 	"\aRefresh\x12\x14\n" +
@@ -1196,8 +1224,9 @@ var file_trunkline_edge_v1_frame_proto_goTypes = []any{
 	(*v11.Error)(nil),               // 22: trunkline.errors.v1.Error
 	(*v1.AckMessagesResponse)(nil),  // 23: trunkline.publish.v1.AckMessagesResponse
 	(*v1.Dismissed)(nil),            // 24: trunkline.publish.v1.Dismissed
-	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
-	(*v1.Position)(nil),             // 26: trunkline.publish.v1.Position
+	(*v1.PresenceEvent)(nil),        // 25: trunkline.publish.v1.PresenceEvent
+	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
+	(*v1.Position)(nil),             // 27: trunkline.publish.v1.Position
 }
 var file_trunkline_edge_v1_frame_proto_depIdxs = []int32{
 	2,  // 0: trunkline.edge.v1.ClientFrame.connect:type_name -> trunkline.edge.v1.Connect
@@ -1222,19 +1251,20 @@ var file_trunkline_edge_v1_frame_proto_depIdxs = []int32{
 	22, // 19: trunkline.edge.v1.ServerFrame.error:type_name -> trunkline.errors.v1.Error
 	23, // 20: trunkline.edge.v1.ServerFrame.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
 	24, // 21: trunkline.edge.v1.ServerFrame.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	5,  // 22: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
-	25, // 23: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 24: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
-	25, // 25: trunkline.edge.v1.Connected.ticket_expire_time:type_name -> google.protobuf.Timestamp
-	16, // 26: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	22, // 27: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
-	26, // 28: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
-	25, // 29: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	25, // 22: trunkline.edge.v1.ServerFrame.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	5,  // 23: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
+	26, // 24: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 25: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
+	26, // 26: trunkline.edge.v1.Connected.ticket_expire_time:type_name -> google.protobuf.Timestamp
+	16, // 27: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	22, // 28: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
+	27, // 29: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
+	26, // 30: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_edge_v1_frame_proto_init() }
@@ -1267,6 +1297,7 @@ func file_trunkline_edge_v1_frame_proto_init() {
 		(*ServerFrame_Error)(nil),
 		(*ServerFrame_Acked)(nil),
 		(*ServerFrame_Dismissed)(nil),
+		(*ServerFrame_PresenceEvent)(nil),
 	}
 	file_trunkline_edge_v1_frame_proto_msgTypes[4].OneofWrappers = []any{
 		(*SubscriptionResult_Subscribed)(nil),

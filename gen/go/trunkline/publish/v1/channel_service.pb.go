@@ -23,6 +23,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Kind is what happened.
+type PresenceEvent_Kind int32
+
+const (
+	// Not used.
+	PresenceEvent_KIND_UNSPECIFIED PresenceEvent_Kind = 0
+	// The client's first connection subscribed.
+	PresenceEvent_KIND_JOINED PresenceEvent_Kind = 1
+	// The client's last connection has left.
+	PresenceEvent_KIND_LEFT PresenceEvent_Kind = 2
+)
+
+// Enum value maps for PresenceEvent_Kind.
+var (
+	PresenceEvent_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_JOINED",
+		2: "KIND_LEFT",
+	}
+	PresenceEvent_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_JOINED":      1,
+		"KIND_LEFT":        2,
+	}
+)
+
+func (x PresenceEvent_Kind) Enum() *PresenceEvent_Kind {
+	p := new(PresenceEvent_Kind)
+	*p = x
+	return p
+}
+
+func (x PresenceEvent_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PresenceEvent_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_trunkline_publish_v1_channel_service_proto_enumTypes[0].Descriptor()
+}
+
+func (PresenceEvent_Kind) Type() protoreflect.EnumType {
+	return &file_trunkline_publish_v1_channel_service_proto_enumTypes[0]
+}
+
+func (x PresenceEvent_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PresenceEvent_Kind.Descriptor instead.
+func (PresenceEvent_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_channel_service_proto_rawDescGZIP(), []int{14, 0}
+}
+
 // Channel is a created channel.
 type Channel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,6 +910,90 @@ func (x *Member) GetJoinTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// PresenceEvent says that a client came to an address, or left it. It is about the client, not the connection: it comes
+// with the client's first connection and after its last.
+type PresenceEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The address.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Output only. What happened.
+	Kind PresenceEvent_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=trunkline.publish.v1.PresenceEvent_Kind" json:"kind,omitempty"`
+	// Output only. The connection that came first, or left last.
+	Member *Member `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	// Output only. Why it left: "left" for one that said so or was sent away, "lost" for one that broke and did not come
+	// back, "node_lost" when the node that held it is no more.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Output only. When it happened: for one that was lost, when it was; for a lost node, when that was last heard of.
+	EventTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceEvent) Reset() {
+	*x = PresenceEvent{}
+	mi := &file_trunkline_publish_v1_channel_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceEvent) ProtoMessage() {}
+
+func (x *PresenceEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_channel_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceEvent.ProtoReflect.Descriptor instead.
+func (*PresenceEvent) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_channel_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PresenceEvent) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *PresenceEvent) GetKind() PresenceEvent_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return PresenceEvent_KIND_UNSPECIFIED
+}
+
+func (x *PresenceEvent) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *PresenceEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PresenceEvent) GetEventTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EventTime
+	}
+	return nil
+}
+
 var File_trunkline_publish_v1_channel_service_proto protoreflect.FileDescriptor
 
 const file_trunkline_publish_v1_channel_service_proto_rawDesc = "" +
@@ -925,7 +1062,18 @@ const file_trunkline_publish_v1_channel_service_proto_rawDesc = "" +
 	"connection\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x03 \x01(\tR\x04user\x127\n" +
-	"\tjoin_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bjoinTime2\xf7\x04\n" +
+	"\tjoin_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bjoinTime\"\xae\x02\n" +
+	"\rPresenceEvent\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12<\n" +
+	"\x04kind\x18\x02 \x01(\x0e2(.trunkline.publish.v1.PresenceEvent.KindR\x04kind\x124\n" +
+	"\x06member\x18\x03 \x01(\v2\x1c.trunkline.publish.v1.MemberR\x06member\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"event_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\"<\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vKIND_JOINED\x10\x01\x12\r\n" +
+	"\tKIND_LEFT\x10\x022\xf7\x04\n" +
 	"\x0eChannelService\x12h\n" +
 	"\rCreateChannel\x12*.trunkline.publish.v1.CreateChannelRequest\x1a+.trunkline.publish.v1.CreateChannelResponse\x12_\n" +
 	"\n" +
@@ -948,59 +1096,65 @@ func file_trunkline_publish_v1_channel_service_proto_rawDescGZIP() []byte {
 	return file_trunkline_publish_v1_channel_service_proto_rawDescData
 }
 
-var file_trunkline_publish_v1_channel_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_trunkline_publish_v1_channel_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_trunkline_publish_v1_channel_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_trunkline_publish_v1_channel_service_proto_goTypes = []any{
-	(*Channel)(nil),               // 0: trunkline.publish.v1.Channel
-	(*CreateChannelRequest)(nil),  // 1: trunkline.publish.v1.CreateChannelRequest
-	(*CreateChannelResponse)(nil), // 2: trunkline.publish.v1.CreateChannelResponse
-	(*GetChannelRequest)(nil),     // 3: trunkline.publish.v1.GetChannelRequest
-	(*GetChannelResponse)(nil),    // 4: trunkline.publish.v1.GetChannelResponse
-	(*ListChannelsRequest)(nil),   // 5: trunkline.publish.v1.ListChannelsRequest
-	(*ListChannelsResponse)(nil),  // 6: trunkline.publish.v1.ListChannelsResponse
-	(*DeleteChannelRequest)(nil),  // 7: trunkline.publish.v1.DeleteChannelRequest
-	(*DeleteChannelResponse)(nil), // 8: trunkline.publish.v1.DeleteChannelResponse
-	(*ListMessagesRequest)(nil),   // 9: trunkline.publish.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),  // 10: trunkline.publish.v1.ListMessagesResponse
-	(*ListMembersRequest)(nil),    // 11: trunkline.publish.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),   // 12: trunkline.publish.v1.ListMembersResponse
-	(*Member)(nil),                // 13: trunkline.publish.v1.Member
-	nil,                           // 14: trunkline.publish.v1.Channel.LabelsEntry
-	nil,                           // 15: trunkline.publish.v1.CreateChannelRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(*Position)(nil),              // 18: trunkline.publish.v1.Position
-	(*Message)(nil),               // 19: trunkline.publish.v1.Message
+	(PresenceEvent_Kind)(0),       // 0: trunkline.publish.v1.PresenceEvent.Kind
+	(*Channel)(nil),               // 1: trunkline.publish.v1.Channel
+	(*CreateChannelRequest)(nil),  // 2: trunkline.publish.v1.CreateChannelRequest
+	(*CreateChannelResponse)(nil), // 3: trunkline.publish.v1.CreateChannelResponse
+	(*GetChannelRequest)(nil),     // 4: trunkline.publish.v1.GetChannelRequest
+	(*GetChannelResponse)(nil),    // 5: trunkline.publish.v1.GetChannelResponse
+	(*ListChannelsRequest)(nil),   // 6: trunkline.publish.v1.ListChannelsRequest
+	(*ListChannelsResponse)(nil),  // 7: trunkline.publish.v1.ListChannelsResponse
+	(*DeleteChannelRequest)(nil),  // 8: trunkline.publish.v1.DeleteChannelRequest
+	(*DeleteChannelResponse)(nil), // 9: trunkline.publish.v1.DeleteChannelResponse
+	(*ListMessagesRequest)(nil),   // 10: trunkline.publish.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),  // 11: trunkline.publish.v1.ListMessagesResponse
+	(*ListMembersRequest)(nil),    // 12: trunkline.publish.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),   // 13: trunkline.publish.v1.ListMembersResponse
+	(*Member)(nil),                // 14: trunkline.publish.v1.Member
+	(*PresenceEvent)(nil),         // 15: trunkline.publish.v1.PresenceEvent
+	nil,                           // 16: trunkline.publish.v1.Channel.LabelsEntry
+	nil,                           // 17: trunkline.publish.v1.CreateChannelRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*Position)(nil),              // 20: trunkline.publish.v1.Position
+	(*Message)(nil),               // 21: trunkline.publish.v1.Message
 }
 var file_trunkline_publish_v1_channel_service_proto_depIdxs = []int32{
-	14, // 0: trunkline.publish.v1.Channel.labels:type_name -> trunkline.publish.v1.Channel.LabelsEntry
-	16, // 1: trunkline.publish.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
-	17, // 2: trunkline.publish.v1.Channel.history_age:type_name -> google.protobuf.Duration
-	15, // 3: trunkline.publish.v1.CreateChannelRequest.labels:type_name -> trunkline.publish.v1.CreateChannelRequest.LabelsEntry
-	0,  // 4: trunkline.publish.v1.CreateChannelResponse.channel:type_name -> trunkline.publish.v1.Channel
-	0,  // 5: trunkline.publish.v1.GetChannelResponse.channel:type_name -> trunkline.publish.v1.Channel
-	0,  // 6: trunkline.publish.v1.ListChannelsResponse.channels:type_name -> trunkline.publish.v1.Channel
-	18, // 7: trunkline.publish.v1.ListMessagesRequest.after:type_name -> trunkline.publish.v1.Position
-	19, // 8: trunkline.publish.v1.ListMessagesResponse.messages:type_name -> trunkline.publish.v1.Message
-	18, // 9: trunkline.publish.v1.ListMessagesResponse.top:type_name -> trunkline.publish.v1.Position
-	13, // 10: trunkline.publish.v1.ListMembersResponse.members:type_name -> trunkline.publish.v1.Member
-	16, // 11: trunkline.publish.v1.Member.join_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: trunkline.publish.v1.ChannelService.CreateChannel:input_type -> trunkline.publish.v1.CreateChannelRequest
-	3,  // 13: trunkline.publish.v1.ChannelService.GetChannel:input_type -> trunkline.publish.v1.GetChannelRequest
-	5,  // 14: trunkline.publish.v1.ChannelService.ListChannels:input_type -> trunkline.publish.v1.ListChannelsRequest
-	7,  // 15: trunkline.publish.v1.ChannelService.DeleteChannel:input_type -> trunkline.publish.v1.DeleteChannelRequest
-	9,  // 16: trunkline.publish.v1.ChannelService.ListMessages:input_type -> trunkline.publish.v1.ListMessagesRequest
-	11, // 17: trunkline.publish.v1.ChannelService.ListMembers:input_type -> trunkline.publish.v1.ListMembersRequest
-	2,  // 18: trunkline.publish.v1.ChannelService.CreateChannel:output_type -> trunkline.publish.v1.CreateChannelResponse
-	4,  // 19: trunkline.publish.v1.ChannelService.GetChannel:output_type -> trunkline.publish.v1.GetChannelResponse
-	6,  // 20: trunkline.publish.v1.ChannelService.ListChannels:output_type -> trunkline.publish.v1.ListChannelsResponse
-	8,  // 21: trunkline.publish.v1.ChannelService.DeleteChannel:output_type -> trunkline.publish.v1.DeleteChannelResponse
-	10, // 22: trunkline.publish.v1.ChannelService.ListMessages:output_type -> trunkline.publish.v1.ListMessagesResponse
-	12, // 23: trunkline.publish.v1.ChannelService.ListMembers:output_type -> trunkline.publish.v1.ListMembersResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 0: trunkline.publish.v1.Channel.labels:type_name -> trunkline.publish.v1.Channel.LabelsEntry
+	18, // 1: trunkline.publish.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
+	19, // 2: trunkline.publish.v1.Channel.history_age:type_name -> google.protobuf.Duration
+	17, // 3: trunkline.publish.v1.CreateChannelRequest.labels:type_name -> trunkline.publish.v1.CreateChannelRequest.LabelsEntry
+	1,  // 4: trunkline.publish.v1.CreateChannelResponse.channel:type_name -> trunkline.publish.v1.Channel
+	1,  // 5: trunkline.publish.v1.GetChannelResponse.channel:type_name -> trunkline.publish.v1.Channel
+	1,  // 6: trunkline.publish.v1.ListChannelsResponse.channels:type_name -> trunkline.publish.v1.Channel
+	20, // 7: trunkline.publish.v1.ListMessagesRequest.after:type_name -> trunkline.publish.v1.Position
+	21, // 8: trunkline.publish.v1.ListMessagesResponse.messages:type_name -> trunkline.publish.v1.Message
+	20, // 9: trunkline.publish.v1.ListMessagesResponse.top:type_name -> trunkline.publish.v1.Position
+	14, // 10: trunkline.publish.v1.ListMembersResponse.members:type_name -> trunkline.publish.v1.Member
+	18, // 11: trunkline.publish.v1.Member.join_time:type_name -> google.protobuf.Timestamp
+	0,  // 12: trunkline.publish.v1.PresenceEvent.kind:type_name -> trunkline.publish.v1.PresenceEvent.Kind
+	14, // 13: trunkline.publish.v1.PresenceEvent.member:type_name -> trunkline.publish.v1.Member
+	18, // 14: trunkline.publish.v1.PresenceEvent.event_time:type_name -> google.protobuf.Timestamp
+	2,  // 15: trunkline.publish.v1.ChannelService.CreateChannel:input_type -> trunkline.publish.v1.CreateChannelRequest
+	4,  // 16: trunkline.publish.v1.ChannelService.GetChannel:input_type -> trunkline.publish.v1.GetChannelRequest
+	6,  // 17: trunkline.publish.v1.ChannelService.ListChannels:input_type -> trunkline.publish.v1.ListChannelsRequest
+	8,  // 18: trunkline.publish.v1.ChannelService.DeleteChannel:input_type -> trunkline.publish.v1.DeleteChannelRequest
+	10, // 19: trunkline.publish.v1.ChannelService.ListMessages:input_type -> trunkline.publish.v1.ListMessagesRequest
+	12, // 20: trunkline.publish.v1.ChannelService.ListMembers:input_type -> trunkline.publish.v1.ListMembersRequest
+	3,  // 21: trunkline.publish.v1.ChannelService.CreateChannel:output_type -> trunkline.publish.v1.CreateChannelResponse
+	5,  // 22: trunkline.publish.v1.ChannelService.GetChannel:output_type -> trunkline.publish.v1.GetChannelResponse
+	7,  // 23: trunkline.publish.v1.ChannelService.ListChannels:output_type -> trunkline.publish.v1.ListChannelsResponse
+	9,  // 24: trunkline.publish.v1.ChannelService.DeleteChannel:output_type -> trunkline.publish.v1.DeleteChannelResponse
+	11, // 25: trunkline.publish.v1.ChannelService.ListMessages:output_type -> trunkline.publish.v1.ListMessagesResponse
+	13, // 26: trunkline.publish.v1.ChannelService.ListMembers:output_type -> trunkline.publish.v1.ListMembersResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_channel_service_proto_init() }
@@ -1014,13 +1168,14 @@ func file_trunkline_publish_v1_channel_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_publish_v1_channel_service_proto_rawDesc), len(file_trunkline_publish_v1_channel_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   16,
+			NumEnums:      1,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_trunkline_publish_v1_channel_service_proto_goTypes,
 		DependencyIndexes: file_trunkline_publish_v1_channel_service_proto_depIdxs,
+		EnumInfos:         file_trunkline_publish_v1_channel_service_proto_enumTypes,
 		MessageInfos:      file_trunkline_publish_v1_channel_service_proto_msgTypes,
 	}.Build()
 	File_trunkline_publish_v1_channel_service_proto = out.File

@@ -90,7 +90,7 @@ class Refreshed(_message.Message):
     def __init__(self, expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ["acked", "connected", "dismissed", "error", "gap", "history", "id", "message", "pong", "presence", "published", "refreshed", "subscribed", "unsubscribed"]
+    __slots__ = ["acked", "connected", "dismissed", "error", "gap", "history", "id", "message", "pong", "presence", "presence_event", "published", "refreshed", "subscribed", "unsubscribed"]
     ACKED_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     DISMISSED_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,7 @@ class ServerFrame(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_EVENT_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     REFRESHED_FIELD_NUMBER: _ClassVar[int]
@@ -115,21 +116,24 @@ class ServerFrame(_message.Message):
     message: _message_pb2.Message
     pong: Pong
     presence: _channel_service_pb2.ListMembersResponse
+    presence_event: _channel_service_pb2.PresenceEvent
     published: _publish_service_pb2.PublishResponse
     refreshed: Refreshed
     subscribed: _publish_service_pb2.Subscribed
     unsubscribed: _publish_service_pb2.Unsubscribed
-    def __init__(self, id: _Optional[int] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., connected: _Optional[_Union[Connected, _Mapping]] = ..., subscribed: _Optional[_Union[_publish_service_pb2.Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[_publish_service_pb2.Unsubscribed, _Mapping]] = ..., published: _Optional[_Union[_publish_service_pb2.PublishResponse, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesResponse, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersResponse, _Mapping]] = ..., refreshed: _Optional[_Union[Refreshed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., connected: _Optional[_Union[Connected, _Mapping]] = ..., subscribed: _Optional[_Union[_publish_service_pb2.Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[_publish_service_pb2.Unsubscribed, _Mapping]] = ..., published: _Optional[_Union[_publish_service_pb2.PublishResponse, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesResponse, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersResponse, _Mapping]] = ..., refreshed: _Optional[_Union[Refreshed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ..., presence_event: _Optional[_Union[_channel_service_pb2.PresenceEvent, _Mapping]] = ...) -> None: ...
 
 class Subscribe(_message.Message):
-    __slots__ = ["address", "after", "from_beginning"]
+    __slots__ = ["address", "after", "from_beginning", "presence"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     FROM_BEGINNING_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
     address: str
     after: _message_pb2.Position
     from_beginning: bool
-    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ...) -> None: ...
+    presence: bool
+    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ..., presence: bool = ...) -> None: ...
 
 class SubscriptionResult(_message.Message):
     __slots__ = ["error", "subscribed"]

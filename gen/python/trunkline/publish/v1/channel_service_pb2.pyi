@@ -2,6 +2,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from trunkline.publish.v1 import message_pb2 as _message_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
@@ -147,3 +148,22 @@ class Member(_message.Message):
     join_time: _timestamp_pb2.Timestamp
     user: str
     def __init__(self, connection: _Optional[str] = ..., client: _Optional[str] = ..., user: _Optional[str] = ..., join_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PresenceEvent(_message.Message):
+    __slots__ = ["address", "event_time", "kind", "member", "reason"]
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    KIND_JOINED: PresenceEvent.Kind
+    KIND_LEFT: PresenceEvent.Kind
+    KIND_UNSPECIFIED: PresenceEvent.Kind
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    event_time: _timestamp_pb2.Timestamp
+    kind: PresenceEvent.Kind
+    member: Member
+    reason: str
+    def __init__(self, address: _Optional[str] = ..., kind: _Optional[_Union[PresenceEvent.Kind, str]] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., reason: _Optional[str] = ..., event_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -9,7 +9,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { PublishRequest, PublishResponse, Subscribed, Unsubscribed } from "../../publish/v1/publish_service_pb.js";
-import type { ListMembersRequest, ListMembersResponse, ListMessagesRequest, ListMessagesResponse } from "../../publish/v1/channel_service_pb.js";
+import type { ListMembersRequest, ListMembersResponse, ListMessagesRequest, ListMessagesResponse, PresenceEvent } from "../../publish/v1/channel_service_pb.js";
 import type { AckMessagesRequest, AckMessagesResponse } from "../../publish/v1/inbox_service_pb.js";
 import type { Dismissed, Gap, Message as Message$1, Position } from "../../publish/v1/message_pb.js";
 import type { Error } from "../../errors/v1/error_pb.js";
@@ -241,6 +241,14 @@ export declare type ServerFrame = Message<"trunkline.edge.v1.ServerFrame"> & {
      */
     value: Dismissed;
     case: "dismissed";
+  } | {
+    /**
+     * Somebody came to an address or left it; only for a subscription that asked for presence.
+     *
+     * @generated from field: trunkline.publish.v1.PresenceEvent presence_event = 15;
+     */
+    value: PresenceEvent;
+    case: "presenceEvent";
   } | { case: undefined; value?: undefined };
 };
 
@@ -429,6 +437,13 @@ export declare type Subscribe = Message<"trunkline.edge.v1.Subscribe"> & {
    * @generated from field: bool from_beginning = 3;
    */
   fromBeginning: boolean;
+
+  /**
+   * Optional. Tell who comes and who leaves, too; the token must grant presence.
+   *
+   * @generated from field: bool presence = 15;
+   */
+  presence: boolean;
 };
 
 /**

@@ -2,7 +2,7 @@
 // @generated from file trunkline/publish/v1/channel_service.proto (package trunkline.publish.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message as Message$1, Position } from "./message_pb.js";
@@ -440,6 +440,89 @@ export declare type Member = Message<"trunkline.publish.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export declare const MemberSchema: GenMessage<Member>;
+
+/**
+ * PresenceEvent says that a client came to an address, or left it. It is about the client, not the connection: it comes
+ * with the client's first connection and after its last.
+ *
+ * @generated from message trunkline.publish.v1.PresenceEvent
+ */
+export declare type PresenceEvent = Message<"trunkline.publish.v1.PresenceEvent"> & {
+  /**
+   * Output only. The address.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Output only. What happened.
+   *
+   * @generated from field: trunkline.publish.v1.PresenceEvent.Kind kind = 2;
+   */
+  kind: PresenceEvent_Kind;
+
+  /**
+   * Output only. The connection that came first, or left last.
+   *
+   * @generated from field: trunkline.publish.v1.Member member = 3;
+   */
+  member?: Member | undefined;
+
+  /**
+   * Output only. Why it left: "left" for one that said so or was sent away, "lost" for one that broke and did not come
+   * back, "node_lost" when the node that held it is no more.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Output only. When it happened: for one that was lost, when it was; for a lost node, when that was last heard of.
+   *
+   * @generated from field: google.protobuf.Timestamp event_time = 5;
+   */
+  eventTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.PresenceEvent.
+ * Use `create(PresenceEventSchema)` to create a new message.
+ */
+export declare const PresenceEventSchema: GenMessage<PresenceEvent>;
+
+/**
+ * Kind is what happened.
+ *
+ * @generated from enum trunkline.publish.v1.PresenceEvent.Kind
+ */
+export enum PresenceEvent_Kind {
+  /**
+   * Not used.
+   *
+   * @generated from enum value: KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The client's first connection subscribed.
+   *
+   * @generated from enum value: KIND_JOINED = 1;
+   */
+  JOINED = 1,
+
+  /**
+   * The client's last connection has left.
+   *
+   * @generated from enum value: KIND_LEFT = 2;
+   */
+  LEFT = 2,
+}
+
+/**
+ * Describes the enum trunkline.publish.v1.PresenceEvent.Kind.
+ */
+export declare const PresenceEvent_KindSchema: GenEnum<PresenceEvent_Kind>;
 
 /**
  * ChannelService keeps channels, reads their history and lists who is there.

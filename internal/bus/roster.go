@@ -1,0 +1,96 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Member is one connection that is subscribed to an address.
+type Member struct {
+	Connection string
+	Client     string
+	User       string
+	Node       string
+	Joined     time.Time
+}
+
+// MemberPage is a part of the members of an address, ordered by connection.
+type MemberPage struct {
+	Members []Member
+	More    bool
+	// Total is how many connections there are in all.
+	Total int
+}
+
+// LostGrace is how long a client whose connection was lost may take to come back before it counts as gone.
+const LostGrace = 10 * time.Second
+
+// Roster keeps who is subscribed to an address on any node. A member is there until it leaves, or until it is reaped.
+// The first connection of a client that joins, and the last one that goes, are announced on the address by a live
+// message of the kind MessagePresence, in the same atomic step. All of it may be repeated without harm.
+type Roster interface {
+	// Join adds a member. A connection that was lost is there again.
+	Join(ctx context.Context, to Address, m Member) error
+	// Leave removes a member.
+	Leave(ctx context.Context, to Address, connection string) error
+	// Lose says that the connection of a member broke at the given time. The member stays until Reap is called after
+	// the grace has passed since then.
+	Lose(ctx context.Context, to Address, connection string, at time.Time, grace time.Duration) error
+	// Members returns at most limit members whose connection sorts after the given one. It reads no more than the page.
+	Members(ctx context.Context, to Address, after string, limit int) (MemberPage, error)
+}
+
+// Reaper removes the members that will not leave by themselves. Every node runs one; all may do so at once.
+type Reaper interface {
+	// Touch keeps the rosters of the addresses from being forgotten, and notes that the node has members there. Each
+	// node does so at least every NodeTTL/3. It returns the addresses where the store knows no member of the node: because
+	// it lost them, or because the node was taken for dead.
+	Touch(ctx context.Context, node string, addresses []Address) (missing []Address, err error)
+	// Reap removes members whose grace is over, and those of nodes not heard of for as long as silent says, each once, and
+	// announces who has gone. It does a bounded part of the work and returns whether there is more.
+	Reap(ctx context.Context, silent time.Duration) (more bool, err error)
+}
+
+// What a PresenceEvent tells.
+const (
+	PresenceJoined = "joined"
+	PresenceLeft   = "left"
+)
+
+// Why a member left.
+const (
+	// LeftClean is a member that left, or was sent away.
+	LeftClean = "left"
+	// LeftLost is a member whose connection was lost.
+	LeftLost = "lost"
+	// LeftNode is a member whose node has died.
+	LeftNode = "node_lost"
+)
+
+// PresenceEvent says that a client came to an address or left it. As JSON it is the data of a MessagePresence.
+type PresenceEvent struct {
+	// Kind is PresenceJoined or PresenceLeft.
+	Kind string `json:"kind"`
+	// Reason is why it left.
+	Reason string `json:"reason,omitempty"`
+	// Millis is when it happened, in milliseconds since the Unix epoch.
+	Millis int64 `json:"at"`
+	// Member is the client's first connection, or its last.
+	Member Member `json:"member"`
+}
+
+// Time is when it happened.
+func (e PresenceEvent) Time() time.Time { return time.UnixMilli(e.Millis) }
+
+// PresenceOf reads the event of a message of the kind MessagePresence. It returns ErrInternal when there is none.
+func PresenceOf(m *Message) (PresenceEvent, error) {
+	var e PresenceEvent
+	if m.Kind != MessagePresence {
+		return e, ErrInternal
+	}
+	if err := json.Unmarshal(m.Data, &e); err != nil {
+		return e, ErrInternal.Wrap(err)
+	}
+	return e, nil
+}

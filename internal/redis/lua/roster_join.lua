@@ -1,0 +1,28 @@
+-- Adds a member, and announces a client that was not there.
+-- KEYS: 1 members, 2 their order, 3 connections of each client, 4 lost members by the end of their grace, 5 members of
+--       the node, 6 pub/sub channel
+-- ARGV: 1 connection, 2 client, 3 member as JSON, 4 lifetime in ms, 5 PUBLISH or SPUBLISH, 6 id of an event, 7 the
+--       rest of its envelope but for the data, 8 when it joined, in ms
+-- Bounds: all keys by expiry.
+local function field(tag, s)
+  local n, size = #s, ''
+  while n >= 128 do
+    size = size .. string.char(n % 128 + 128)
+    n = math.floor(n / 128)
+  end
+  return string.char(tag) .. size .. string.char(n) .. s
+end
+local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1
+redis.call('HSET', KEYS[1], ARGV[1], '0 ' .. ARGV[3])
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('SADD', KEYS[5], ARGV[1])
+if known then
+  redis.call('ZREM', KEYS[4], ARGV[1])
+elseif redis.call('HINCRBY', KEYS[3], ARGV[2], 1) == 1 then
+  local event = '{"kind":"joined","at":' .. ARGV[8] .. ',"member":' .. ARGV[3] .. '}'
+  redis.call(ARGV[5], KEYS[6], '\n' .. field(10, ARGV[6]) .. ARGV[7] .. field(18, event))
+end
+for i = 1, 5 do
+  redis.call('PEXPIRE', KEYS[i], ARGV[4])
+end
+return 1

@@ -1,0 +1,185 @@
+package redis
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+const (
+	// reapAddresses is how many addresses one Reap looks at for each reason.
+	reapAddresses = 64
+	// reapMembers is how many members of one address one script removes.
+	reapMembers = 200
+	// reapNodes is how many dead nodes one Reap looks at.
+	reapNodes = 8
+	// reapLease is for how long an entry is left to the one who took it.
+	reapLease = 5 * time.Second
+)
+
+// removal is what one call of the remove script removes.
+type removal struct {
+	to    bus.Address
+	mode  string // one, lost or node
+	what  string // the connection or the node
+	heard int64  // when the node was last heard of, in ms
+}
+
+// remove carries out removals and returns what the script answered to each.
+func (s *Store) remove(ctx context.Context, list []removal) ([]int64, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	envelope := presenceEnvelope()
+	calls := make([]call, len(list))
+	for i, r := range list {
+		calls[i] = call{
+			rosterRemoveScript, append(s.rosterKeys(r.to), s.keys.push(r.to)),
+			[]any{r.mode, r.what, r.heard, reapMembers, s.publishVerb(), uuid.NewString() + "-", envelope, s.keys.rosterNode(r.to, "")},
+		}
+	}
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]int64, len(cmds))
+	for i, cmd := range cmds {
+		if answers[i], err = cmd.Int64(); err != nil {
+			return nil, failure(err)
+		}
+	}
+	return answers, nil
+}
+
+// Reap removes members whose grace is over, and those of dead nodes. When nothing is due it is one round trip.
+func (s *Store) Reap(ctx context.Context, silent time.Duration) (bool, error) {
+	now := time.Now()
+	cmds, err := s.runAll(ctx, []call{
+		{dueScript, []string{s.keys.rosterDue()}, []any{now.UnixMilli(), reapAddresses, now.Add(reapLease).UnixMilli()}},
+		{silentNodesScript, []string{s.keys.heard()}, []any{silent.Milliseconds(), reapNodes}},
+	})
+	if err != nil {
+		return false, err
+	}
+	due, err := cmds[0].StringSlice()
+	if err != nil {
+		return false, failure(err)
+	}
+	dead, err := heardOf(cmds[1])
+	if err != nil {
+		return false, err
+	}
+	more, err := s.reapLost(ctx, due)
+	if err != nil {
+		return false, err
+	}
+	for name, heard := range dead {
+		rest, err := s.reapNode(ctx, name, heard)
+		if err != nil {
+			return false, err
+		}
+		more = more || rest
+	}
+	return more || len(dead) == reapNodes, nil
+}
+
+// reapLost looks at addresses where the grace of somebody ends. An entry is removed after that, and one for the next
+// end is written before.
+func (s *Store) reapLost(ctx context.Context, entries []string) (bool, error) {
+	seen := make(map[bus.Address]bool)
+	var list []removal
+	for _, entry := range entries {
+		name, _, _ := strings.Cut(entry, " ")
+		if a, err := bus.StoredAddress(name); err == nil && !seen[a] {
+			seen[a] = true
+			list = append(list, removal{to: a, mode: "lost"})
+		}
+	}
+	if len(entries) == 0 {
+		return false, nil
+	}
+	answers, err := s.remove(ctx, list)
+	if err != nil {
+		return false, err
+	}
+	more := len(entries) == reapAddresses
+	var cmds []redis.Cmder
+	for i, next := range answers {
+		if next >= 0 {
+			cmds = append(cmds, s.noteLook(ctx, list[i].to, time.Now().Add(time.Duration(next)*time.Millisecond)))
+		}
+		more = more || next == 0
+	}
+	done := []any{"zrem", s.keys.rosterDue()}
+	for _, entry := range entries {
+		done = append(done, entry)
+	}
+	return more, s.do(ctx, append(cmds, redis.NewIntCmd(ctx, done...))...)
+}
+
+// reapNode removes members of a dead node, and in the end the node.
+func (s *Store) reapNode(ctx context.Context, name string, heard int64) (bool, error) {
+	index := s.keys.nodeIndex(name)
+	names := redis.NewStringSliceCmd(ctx, "zrange", index, 0, reapAddresses-1)
+	if err := s.do(ctx, names); err != nil {
+		return false, err
+	}
+	if len(names.Val()) == 0 {
+		_, err := s.run(ctx, forgetNodeScript, []string{s.keys.nodes(), s.keys.heard()}, name, heard)
+		return false, unavailable(err)
+	}
+	var list []removal
+	done := []any{"zrem", index}
+	for _, text := range names.Val() {
+		if a, err := bus.StoredAddress(text); err == nil {
+			list = append(list, removal{to: a, mode: "node", what: name, heard: heard})
+		} else {
+			done = append(done, text)
+		}
+	}
+	answers, err := s.remove(ctx, list)
+	if err != nil {
+		return false, err
+	}
+	for i, rest := range answers {
+		if rest == 0 {
+			done = append(done, list[i].to.String())
+		}
+	}
+	if len(done) == 2 {
+		return true, nil
+	}
+	return true, s.do(ctx, redis.NewIntCmd(ctx, done...))
+}
+
+// silent returns which of the nodes were not heard of for so long, and when they were, in ms; 0 for never.
+func (s *Store) silent(ctx context.Context, ttl time.Duration, limit int, names ...any) (map[string]int64, error) {
+	args := append([]any{ttl.Milliseconds(), limit}, names...)
+	cmd, err := s.run(ctx, silentNodesScript, []string{s.keys.heard()}, args...)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return heardOf(cmd)
+}
+
+func heardOf(cmd *redis.Cmd) (map[string]int64, error) {
+	texts, err := cmd.StringSlice()
+	if err != nil {
+		return nil, failure(err)
+	}
+	heard := make(map[string]int64, len(texts)/2)
+	for i := 0; i+1 < len(texts); i += 2 {
+		ms, err := strconv.ParseFloat(texts[i+1], 64)
+		if err != nil {
+			return nil, bus.ErrStoreUnavailable.Wrap(err)
+		}
+		heard[texts[i]] = int64(ms)
+	}
+	return heard, nil
+}

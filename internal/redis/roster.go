@@ -1,0 +1,195 @@
+package redis
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// A roster is several keys of one address, so every change of it is one step. What has to be looked at later is found
+// through two indexes in another slot, which are written before the roster: an entry too many costs a look, one too few
+// would leave a ghost.
+
+const (
+	// rosterTTL is how long a roster outlives its last Join or Touch.
+	rosterTTL = 4 * bus.NodeTTL
+	// indexTTL is how long an entry of a node's index outlives its last Join or Touch.
+	indexTTL = 2 * rosterTTL
+)
+
+// Join adds a member.
+func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return bus.ErrInternal.Wrap(err)
+	}
+	index := s.keys.nodeIndex(m.Node)
+	now := time.Now().UnixMilli()
+	if err := s.do(ctx, redis.NewIntCmd(ctx, "zadd", index, now, to.String()), expire(ctx, index, indexTTL)); err != nil {
+		return err
+	}
+	names := append(s.rosterKeys(to), s.keys.rosterNode(to, m.Node), s.keys.push(to))
+	_, err = s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, rosterTTL.Milliseconds(),
+		s.publishVerb(), uuid.NewString(), presenceEnvelope(), m.Joined.UnixMilli())
+	return unavailable(err)
+}
+
+func expire(ctx context.Context, key string, d time.Duration) redis.Cmder {
+	return redis.NewIntCmd(ctx, "pexpire", key, d.Milliseconds())
+}
+
+// rosterKeys are the members, their order, the clients' counts and the lost members.
+func (s *Store) rosterKeys(to bus.Address) []string {
+	return []string{s.keys.roster(to), s.keys.rosterOrder(to), s.keys.rosterClients(to), s.keys.rosterLost(to)}
+}
+
+// presenceEnvelope is what the envelopes of events have in common; a script adds the id and the data.
+func presenceEnvelope() []byte {
+	return encode(&bus.Message{ContentType: bus.JSON, Kind: bus.MessagePresence, Published: time.Now()})
+}
+
+// Leave removes a member.
+func (s *Store) Leave(ctx context.Context, to bus.Address, connection string) error {
+	_, err := s.remove(ctx, []removal{{to: to, mode: "one", what: connection}})
+	return err
+}
+
+// Lose notes that the connection of a member broke.
+func (s *Store) Lose(ctx context.Context, to bus.Address, connection string, at time.Time, grace time.Duration) error {
+	if err := s.do(ctx, s.noteLook(ctx, to, at.Add(grace)), expire(ctx, s.keys.rosterDue(), indexTTL)); err != nil {
+		return err
+	}
+	// Redis measures from its own clock, so that the clocks of the nodes may differ.
+	ago := max(time.Since(at), 0)
+	_, err := s.run(ctx, rosterLoseScript, []string{s.keys.roster(to), s.keys.rosterLost(to)},
+		connection, ago.Milliseconds(), grace.Milliseconds(), rosterTTL.Milliseconds())
+	return unavailable(err)
+}
+
+// dueStep is how close two times have to be to share an entry in the index. Entries for different times never meet, so
+// that removing one that has been looked at cannot remove what was noted meanwhile.
+const dueStep = 200 * time.Millisecond
+
+// noteLook notes when an address has to be looked at.
+func (s *Store) noteLook(ctx context.Context, to bus.Address, at time.Time) redis.Cmder {
+	step := dueStep.Milliseconds()
+	ms := (at.UnixMilli()/step + 1) * step
+	return redis.NewIntCmd(ctx, "zadd", s.keys.rosterDue(), ms, to.String()+" "+strconv.FormatInt(ms, 10))
+}
+
+// Members returns a page of the members. What it finds of dead nodes that nobody reaped is removed first.
+func (s *Store) Members(ctx context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
+	for try := 0; ; try++ {
+		page, err := s.page(ctx, to, after, limit)
+		if err != nil || try == 2 {
+			return page, err
+		}
+		dead, err := s.left(ctx, to, page.Members)
+		if err != nil || len(dead) == 0 {
+			return page, err
+		}
+		if _, err := s.remove(ctx, dead); err != nil {
+			return bus.MemberPage{}, err
+		}
+	}
+}
+
+func (s *Store) page(ctx context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
+	cmd, err := s.run(ctx, rosterPageScript, []string{s.keys.roster(to), s.keys.rosterOrder(to)}, after, limit+1)
+	if err != nil {
+		return bus.MemberPage{}, unavailable(err)
+	}
+	texts, err := cmd.StringSlice()
+	if err != nil || len(texts) == 0 {
+		return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	var page bus.MemberPage
+	if page.Total, err = strconv.Atoi(texts[0]); err != nil {
+		return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	texts = texts[1:]
+	if len(texts) > limit {
+		texts, page.More = texts[:limit], true
+	}
+	for _, text := range texts {
+		var m bus.Member
+		_, member, _ := strings.Cut(text, " ")
+		if json.Unmarshal([]byte(member), &m) == nil {
+			page.Members = append(page.Members, m)
+		}
+	}
+	return page, nil
+}
+
+// left returns what to remove because its node is dead. A node that was never heard of may be about to be.
+func (s *Store) left(ctx context.Context, to bus.Address, members []bus.Member) ([]removal, error) {
+	oldest := make(map[string]time.Time)
+	for _, m := range members {
+		if at, ok := oldest[m.Node]; !ok || m.Joined.Before(at) {
+			oldest[m.Node] = m.Joined
+		}
+	}
+	if len(oldest) == 0 {
+		return nil, nil
+	}
+	names := make([]any, 0, len(oldest))
+	for name := range oldest {
+		names = append(names, name)
+	}
+	silent, err := s.silent(ctx, bus.NodeTTL, len(names), names...)
+	if err != nil {
+		return nil, err
+	}
+	var dead []removal
+	for name, heard := range silent {
+		if heard == 0 {
+			if time.Since(oldest[name]) < bus.NodeTTL {
+				continue
+			}
+			heard = time.Now().UnixMilli()
+		}
+		dead = append(dead, removal{to: to, mode: "node", what: name, heard: heard})
+	}
+	return dead, nil
+}
+
+// Touch keeps rosters and the node's index from expiring.
+func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address) ([]bus.Address, error) {
+	var missing []bus.Address
+	index := s.keys.nodeIndex(node)
+	now := time.Now()
+	for chunk := range slices.Chunk(addresses, maxPipeline) {
+		note := []any{"zadd", index}
+		calls := make([]call, len(chunk))
+		for i, a := range chunk {
+			note = append(note, now.UnixMilli(), a.String())
+			calls[i] = call{rosterTouchScript, append(s.rosterKeys(a), s.keys.rosterNode(a, node)), []any{rosterTTL.Milliseconds()}}
+		}
+		old := redis.NewIntCmd(ctx, "zremrangebyscore", index, "-inf", now.Add(-indexTTL).UnixMilli())
+		if err := s.do(ctx, redis.NewIntCmd(ctx, note...), old, expire(ctx, index, indexTTL)); err != nil {
+			return missing, err
+		}
+		cmds, err := s.runAll(ctx, calls)
+		if err != nil {
+			return missing, err
+		}
+		for i, cmd := range cmds {
+			there, err := cmd.Int64()
+			if err != nil {
+				return missing, failure(err)
+			}
+			if there == 0 {
+				missing = append(missing, chunk[i])
+			}
+		}
+	}
+	return missing, nil
+}

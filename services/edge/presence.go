@@ -1,0 +1,115 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/gorilla/websocket"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// watch counts the subscriptions of an address that are told who comes and goes.
+func (h *hub) watch(sub *subscription, n int) {
+	if !sub.watches {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watched[sub.address] += n; h.watched[sub.address] <= 0 {
+		delete(h.watched, sub.address)
+	}
+}
+
+// watches says whether anybody here is told who comes to an address and who goes.
+func (h *hub) watches(a bus.Address) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.watched[a] > 0
+}
+
+// wanted leaves out who comes and goes when the subscription did not ask for it.
+func (s *subscription) wanted(due []*parcel) []*parcel {
+	if s.watches {
+		return due
+	}
+	for i, p := range due {
+		if !p.presence() {
+			continue
+		}
+		rest := append(make([]*parcel, 0, len(due)-1), due[:i]...)
+		for _, p := range due[i+1:] {
+			if !p.presence() {
+				rest = append(rest, p)
+			}
+		}
+		return rest
+	}
+	return due
+}
+
+func (p *parcel) presence() bool { return p.m != nil && p.m.Kind == bus.MessagePresence }
+
+// presenceFrame encodes who came or went.
+func presenceFrame(d dialect.Dialect, m *bus.Message) []byte {
+	e, err := bus.PresenceOf(m)
+	if err != nil {
+		return nil
+	}
+	kind := publishv1.PresenceEvent_KIND_JOINED
+	if e.Kind == bus.PresenceLeft {
+		kind = publishv1.PresenceEvent_KIND_LEFT
+	}
+	return replyFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_PresenceEvent{PresenceEvent: &publishv1.PresenceEvent{
+		Address: m.To.String(), Kind: kind, Reason: e.Reason, EventTime: timestamppb.New(e.Time()),
+		Member: &publishv1.Member{
+			Connection: e.Member.Connection, Client: e.Member.Client, User: e.Member.User, JoinTime: timestamppb.New(e.Member.Joined),
+		},
+	}}})
+}
+
+// lost says whether the session ended in a way after which its client is likely to come back: the connection broke, or
+// the close code asks for it.
+func (s *session) lost(err error) bool {
+	if e := s.refused.Load(); e != nil {
+		code := dialect.CloseCode(e)
+		return code >= 4500 && code < 4600
+	}
+	return !websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived)
+}
+
+// sentAwayWait is how long a client whose token has ended has to answer the close frame. It is short, because until then
+// others are told that the client is there.
+const sentAwayWait = 500 * time.Millisecond
+
+// list puts subscriptions into the roster. From here on a relist finds them.
+func (sh *shard) list(who *bus.Identity, subs []*subscription, now time.Time) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, sub := range subs {
+		if !sh.owner.roster.listed(sub.address) {
+			continue
+		}
+		sub.listed = now.UnixMilli()
+		sh.owner.roster.count(sub.address, 1)
+		sh.owner.roster.join(sub, who)
+	}
+}
+
+// relist joins again who is subscribed to an address. A leave comes after detach, so it cannot be overtaken.
+func (h *hub) relist(a bus.Address) {
+	for _, sh := range h.shards {
+		sh.mu.Lock()
+		if g := sh.groups[a]; g != nil {
+			for _, sub := range g.subs {
+				if who := sub.session.identity.Load(); who != nil && sub.listed > 0 {
+					sh.owner.roster.join(sub, who)
+				}
+			}
+		}
+		sh.mu.Unlock()
+	}
+}

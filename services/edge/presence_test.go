@@ -1,0 +1,297 @@
+package edge_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/services/edge"
+)
+
+const room = "channels/room"
+
+// client connects as a client of that name.
+func (h *house) client(name string) *client {
+	h.tb.Helper()
+	all := []authv1.Action{
+		authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PUBLISH, authv1.Action_ACTION_HISTORY, authv1.Action_ACTION_PRESENCE,
+	}
+	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{
+		Client: name, User: name, Grants: []*authv1.Grant{{Address: "channels/*", Actions: all}},
+	})
+	check(h.tb, err)
+	return h.connected(resp.GetToken())
+}
+
+// watch subscribes to the room, and is told who comes and goes.
+func (h *house) watch(name string) *client {
+	h.tb.Helper()
+	c := h.client(name)
+	c.send(fmt.Sprintf(`{"id":2,"subscribe":{"address":%q,"presence":true}}`, room))
+	if f := c.read(); f["subscribed"] == nil {
+		h.tb.Fatalf("subscribe was answered with %v", f)
+	}
+	c.event("JOINED " + name)
+	return c
+}
+
+// event reads a presence event and compares it with "JOINED client" or "LEFT client reason". It returns when it happened.
+func (c *client) event(want string) time.Time {
+	c.tb.Helper()
+	f := c.read()
+	e, ok := f["presenceEvent"].(map[string]any)
+	if !ok {
+		c.tb.Fatalf("not a presence event: %v, want %s", f, want)
+	}
+	m := e["member"].(map[string]any)
+	kind := strings.TrimPrefix(e["kind"].(string), "KIND_")
+	got := fmt.Sprint(kind, " ", m["client"])
+	if reason, ok := e["reason"]; ok {
+		got += fmt.Sprint(" ", reason)
+	}
+	if got != want || e["address"] != room || m["user"] != m["client"] || m["connection"] == "" {
+		c.tb.Fatalf("event is %v, want %s", f, want)
+	}
+	at, err := time.Parse(time.RFC3339, e["eventTime"].(string))
+	check(c.tb, err)
+	return at
+}
+
+// members returns the clients in the room.
+func (h *house) members() string {
+	h.tb.Helper()
+	a, err := bus.ParseAddress(room)
+	check(h.tb, err)
+	page, err := h.store.Members(h.tb.Context(), a, "", 1000)
+	check(h.tb, err)
+	var all []string
+	for _, m := range page.Members {
+		all = append(all, m.Client+"@"+m.Node)
+	}
+	return strings.Join(all, " ")
+}
+
+// twoEdges runs a test with two edges over one store of each kind.
+func twoEdges(t *testing.T, grace time.Duration, test func(t *testing.T, a, b *house)) {
+	t.Helper()
+	run := func(t *testing.T, store bus.Store) {
+		t.Helper()
+		cfg := edge.Config{LostGrace: grace}
+		cfg.Node = "a"
+		a := startOn(t, store, cfg)
+		cfg.Node = "b"
+		test(t, a, startOn(t, store, cfg))
+	}
+	t.Run("memory", func(t *testing.T) { run(t, memory.New(memory.Config{})) })
+	t.Run("redis", func(t *testing.T) {
+		store, err := redis.Open(redis.Config{URL: redistest.Start(t).URL()}, slog.New(slog.DiscardHandler))
+		check(t, err)
+		t.Cleanup(func() { check(t, store.Close()) })
+		run(t, store)
+	})
+}
+
+func TestPresenceEvents_arePerClient(t *testing.T) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+		watcher := a.watch("watcher")
+		plain := b.client("plain")
+		plain.subscribe(room)
+		watcher.event("JOINED plain")
+		bob := b.client("bob")
+		bob.subscribe(room)
+		watcher.event("JOINED bob")
+		other := a.client("bob")
+		other.subscribe(room)
+		eventually(t, func() bool { return strings.Count(a.members(), "bob@") == 2 })
+		other.leave()
+		eventually(t, func() bool { return strings.Count(a.members(), "bob@") == 1 })
+		start := time.Now()
+		bob.send(`{"id":3,"unsubscribe":{"address":"channels/room"}}`)
+		at := watcher.event("LEFT bob left")
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("a clean leave shows after %v", d)
+		}
+		if d := at.Sub(start); d < -time.Second || d > time.Second {
+			t.Errorf("the event says %v after it happened", d)
+		}
+		bob.subscribe2(room)
+		watcher.event("JOINED bob")
+		bob.leave()
+		watcher.event("LEFT bob left")
+		// Who did not ask is told nothing: the next frame is a message.
+		a.pub(room, `"hello"`)
+		if m := plain.message(); m["data"] != "hello" {
+			t.Errorf("message is %v", m)
+		}
+		if m := watcher.message(); m["data"] != "hello" {
+			t.Errorf("message is %v", m)
+		}
+	})
+}
+
+// subscribe2 subscribes once more, after an answer that was not read yet.
+func (c *client) subscribe2(address string) {
+	c.tb.Helper()
+	if f := c.read(); f["unsubscribed"] == nil {
+		c.tb.Fatalf("unsubscribe was answered with %v", f)
+	}
+	c.subscribe(address)
+}
+
+func TestPresenceEvents_needTheGrant(t *testing.T) {
+	h := start(t, edge.Config{})
+	c := h.connected(h.token("ada", "subscribe channels/*"))
+	c.send(`{"id":2,"subscribe":{"address":"channels/room","presence":true}}`)
+	if e, _ := c.read()["error"].(map[string]any); e["reason"] != "CHANNEL_PRESENCE_DENIED" {
+		t.Errorf("error is %v", e)
+	}
+	c = h.connected(h.token("ada", everything))
+	c.send(`{"id":2,"subscribe":{"address":"channels/live:x","presence":true}}`)
+	if e, _ := c.read()["error"].(map[string]any); e["reason"] != "FIELD_INVALID" {
+		t.Errorf("error is %v", e)
+	}
+}
+
+func TestPresenceEvents_revoked(t *testing.T) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+		watcher := a.watch("watcher")
+		b.client("bob").subscribe(room)
+		watcher.event("JOINED bob")
+		start := time.Now()
+		_, err := a.auth.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "bob"}})
+		check(t, err)
+		// The client does not answer the close frame, so the connection itself ends later.
+		watcher.event("LEFT bob left")
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("it shows after %v", d)
+		}
+	})
+}
+
+func TestPresenceEvents_lostConnection(t *testing.T) {
+	const grace = 700 * time.Millisecond
+	twoEdges(t, grace, func(t *testing.T, a, b *house) {
+		watcher := a.watch("watcher")
+		bob := a.client("bob")
+		bob.subscribe(room)
+		watcher.event("JOINED bob")
+		check(t, bob.ws.NetConn().Close())
+		again := b.client("bob")
+		again.subscribe(room)
+		eventually(t, func() bool { return a.members() == "watcher@a bob@b" || a.members() == "bob@b watcher@a" })
+		lost := time.Now()
+		check(t, again.ws.NetConn().Close())
+		at := watcher.event("LEFT bob lost") // the first event since bob joined: he did not leave when he moved
+		if d := time.Since(lost); d < grace-100*time.Millisecond || d > grace+3*time.Second {
+			t.Errorf("it shows after %v", d)
+		}
+		if d := at.Sub(lost); d < -100*time.Millisecond || d > grace-100*time.Millisecond {
+			t.Errorf("the event is %v after the loss", d)
+		}
+		if got := b.members(); got != "watcher@a" {
+			t.Errorf("members are %s", got)
+		}
+	})
+}
+
+func TestPresenceEvents_drain(t *testing.T) {
+	const grace = 2 * time.Second
+	twoEdges(t, grace, func(t *testing.T, a, b *house) {
+		watcher := b.watch("watcher")
+		for _, name := range []string{"bob", "carol"} {
+			c := a.client(name)
+			c.subscribe(room)
+			watcher.event("JOINED " + name)
+			t.Cleanup(func() { _ = c.ws.Close() })
+			go func() { // answers the close frame
+				for {
+					if _, _, err := c.ws.ReadMessage(); err != nil {
+						_ = c.ws.Close()
+						return
+					}
+				}
+			}()
+		}
+		a.stop()
+		b.client("bob").subscribe(room)
+		watcher.event("LEFT carol lost")
+		eventually(t, func() bool { return strings.Count(b.members(), "bob@") == 1 })
+		b.client("dave").subscribe(room)
+		watcher.event("JOINED dave")
+	})
+}
+
+// clock is the time of a store, set by the test.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func TestPresenceEvents_nodeDies(t *testing.T) {
+	var c clock
+	store := memory.New(memory.Config{Now: c.Now})
+	a, b := startOn(t, store, edge.Config{Node: "a"}), startOn(t, store, edge.Config{Node: "b"})
+	for _, name := range []string{"a", "b"} {
+		check(t, store.Beat(t.Context(), bus.Node{Name: name}))
+	}
+	heard := c.Now()
+	watcher := b.watch("watcher")
+	a.client("bob").subscribe(room)
+	watcher.event("JOINED bob")
+	a.client("carol").subscribe(room)
+	watcher.event("JOINED carol")
+	b.client("carol").subscribe(room)
+	eventually(t, func() bool { return strings.Count(b.members(), "carol@") == 2 })
+	// Node a falls silent; b does not.
+	c.ahead.Store(int64(bus.NodeTTL) - int64(time.Second/2))
+	check(t, store.Beat(t.Context(), bus.Node{Name: "b"}))
+	died := time.Now()
+	at := watcher.event("LEFT bob node_lost")
+	if d := time.Since(died); d > 3*time.Second {
+		t.Errorf("it shows %v late", d)
+	}
+	if d := at.Sub(heard); d < -time.Second || d > time.Second {
+		t.Errorf("the event is %v after the node was last heard of", d)
+	}
+	eventually(t, func() bool { return strings.Count(b.members(), "@a") == 0 })
+	b.client("dave").subscribe(room)
+	watcher.event("JOINED dave") // and not that carol left
+}
+
+// One client on both edges at once comes once and leaves once.
+func TestPresenceEvents_twoSessionsOfOneClient(t *testing.T) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+		watcher := a.watch("watcher")
+		for range 40 {
+			one, two := a.client("bob"), b.client("bob")
+			both := func(f func(c *client)) {
+				var g sync.WaitGroup
+				g.Go(func() { f(one) })
+				g.Go(func() { f(two) })
+				g.Wait()
+			}
+			both(func(c *client) {
+				if err := c.ws.WriteMessage(websocket.TextMessage, []byte(`{"id":2,"subscribe":{"address":"channels/room"}}`)); err != nil {
+					t.Error(err)
+				}
+			})
+			watcher.event("JOINED bob")
+			eventually(t, func() bool { return strings.Count(b.members(), "bob@") == 2 })
+			both(func(c *client) { c.leave() })
+			watcher.event("LEFT bob left")
+		}
+		if got := a.members(); got != "watcher@a" {
+			t.Errorf("members are %s", got)
+		}
+	})
+}
