@@ -22,7 +22,6 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -189,7 +188,7 @@ func TestOverload_ofTheAuthService(t *testing.T) {
 
 // deaf is the memory store behind a feed that loses announcements when it is told to, as a cut connection does.
 type deaf struct {
-	*memory.Store
+	bus.Store
 	cut      atomic.Bool
 	lost     chan *bus.Message
 	receiver atomic.Pointer[bus.Receiver]

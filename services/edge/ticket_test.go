@@ -150,7 +150,7 @@ func TestTicket_keysAreChecked(t *testing.T) {
 
 // asked is the memory store, which counts how often it is asked about revocations, and can be away.
 type asked struct {
-	*memory.Store
+	bus.Store
 	n    atomic.Int64
 	away atomic.Bool
 }
