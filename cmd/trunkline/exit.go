@@ -8,8 +8,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/trunkline/trunkline/client"
 	"github.com/trunkline/trunkline/internal/app"
-	"github.com/trunkline/trunkline/internal/client"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 

@@ -14,10 +14,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/client"
 )
 
 type subFlags struct {

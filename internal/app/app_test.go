@@ -11,12 +11,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/trunkline/trunkline/client"
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/client"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

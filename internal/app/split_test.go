@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trunkline/trunkline/client"
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/client"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 

@@ -13,10 +13,10 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 
+	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/client"
 )
 
 // person is one client of the system and what it got.

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/client"
 )
 
 // steady publishes numbers to a channel at a rate, by a stream, until stop is called; stop returns how many were OK.

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/client"
 )
 
 // rss is how much memory of a process is resident, in KiB.

@@ -16,11 +16,11 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/trunkline/trunkline/client"
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
-	"github.com/trunkline/trunkline/internal/client"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/auth"
 )

@@ -14,12 +14,12 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/client"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
