@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -36,6 +37,58 @@ func TestProtocolDocument(t *testing.T) {
 	}
 	if examples < 15 || len(waiting) > 0 {
 		t.Errorf("%d examples, left over %q", examples, waiting)
+	}
+}
+
+// TestProtocolDocument_devices does the same for the examples with two devices of one user: "phone>" and "desk>" send, "phone<" and
+// "desk<" are what they get; "mail" is a back end that sends a message that asks for an ack.
+func TestProtocolDocument_devices(t *testing.T) {
+	b, err := os.ReadFile("../../docs/protocol.md")
+	check(t, err)
+	h := start(t, edge.Config{Tickets: edge.Tickets{Keys: [][]byte{key(1)}}})
+	mail := func(data string) string {
+		resp, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "users/ada", Data: []byte(data), Ack: &publishv1.AckPolicy{}})
+		check(t, err)
+		return resp.GetId()
+	}
+	values, devices := map[string]string{"token": h.token("ada")}, map[string]*client{}
+	for _, name := range []string{"phone", "desk"} {
+		devices[name] = h.connected(h.token("ada"))
+		devices[name].send(`{"id":9,"ping":{}}`) // its inbox has been read when it is answered
+		if f := devices[name].read(); f["pong"] == nil {
+			t.Fatalf("ping was answered with %v", f)
+		}
+	}
+	values["message"] = mail(`{"text":"hi"}`)
+	examples := 0
+	for _, block := range blocks(string(b), "devices") {
+		for line := range strings.SplitSeq(block, "\n") {
+			name, rest, sends := strings.Cut(line, "> ")
+			switch data, isMail := strings.CutPrefix(rest, "mail "); {
+			case sends && isMail:
+				mail(data)
+			case sends && rest == "reconnect":
+				check(t, devices[name].ws.Close())
+				devices[name] = h.dial("")
+			case sends:
+				devices[name].send(fill(rest, values))
+			default:
+				if name, rest, answers := strings.Cut(line, "< "); answers {
+					examples++
+					if strings.Contains(rest, `"connected"`) { // each connection has its own
+						delete(values, "connection")
+						delete(values, "ticket")
+						delete(values, "client")
+					}
+					if left := devices[name].expect(nil, rest, values); len(left) > 0 {
+						t.Errorf("before %s came %q", line, left)
+					}
+				}
+			}
+		}
+	}
+	if examples < 8 {
+		t.Errorf("%d examples", examples)
 	}
 }
 
