@@ -295,3 +295,28 @@ func TestPresenceEvents_twoSessionsOfOneClient(t *testing.T) {
 		}
 	})
 }
+
+// What the store forgot, or took for dead, is put back by the edge that has it.
+func TestPresenceEvents_theStoreForgets(t *testing.T) {
+	server := redistest.Start(t)
+	store, err := redis.Open(redis.Config{URL: server.URL()}, slog.New(slog.DiscardHandler))
+	check(t, err)
+	t.Cleanup(func() { check(t, store.Close()) })
+	h := startOn(t, store, edge.Config{Node: "a"})
+	watcher := h.watch("watcher")
+	h.client("bob").subscribe(room)
+	watcher.event("JOINED bob")
+	gone := h.client("gone")
+	gone.subscribe(room)
+	watcher.event("JOINED gone")
+	out, err := server.CLI("flushall")
+	if err != nil {
+		t.Fatal(out, err)
+	}
+	gone.leave()
+	eventually(t, func() bool { return h.edge.Connections() == 2 })
+	eventually(t, func() bool { return strings.Count(h.members(), "@a") == 2 })
+	if got := h.members(); strings.Contains(got, "gone") {
+		t.Errorf("members are %s", got)
+	}
+}
