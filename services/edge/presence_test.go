@@ -320,3 +320,20 @@ func TestPresenceEvents_theStoreForgets(t *testing.T) {
 		t.Errorf("members are %s", got)
 	}
 }
+
+// A client that does not answer pings, as one whose network is gone, leaves when it is found out: the grace has passed.
+func TestPresenceEvents_halfOpen(t *testing.T) {
+	const ping = 2 * time.Second
+	h := start(t, edge.Config{PingInterval: ping, LostGrace: time.Second})
+	watcher := h.watch("watcher")
+	h.client("bob").subscribe(room) // and reads no more
+	watcher.event("JOINED bob")
+	joined := time.Now()
+	at := watcher.event("LEFT bob lost")
+	if d := time.Since(joined); d > 2*ping+2*time.Second { // a sweep a second finds it
+		t.Errorf("it shows after %v", d)
+	}
+	if d := at.Sub(joined); d < -time.Second || d > ping+time.Second {
+		t.Errorf("the event is %v after the client was last heard of", d)
+	}
+}
