@@ -71,18 +71,36 @@ func presenceFrame(d dialect.Dialect, m *bus.Message) []byte {
 	}}})
 }
 
-// lost says whether the session ended in a way after which its client is likely to come back: the connection broke, or
-// the close code asks for it.
-func (s *session) lost(err error) bool {
+// lost returns when the session's connection was lost, if it ended in a way after which its client is likely to come
+// back: the connection broke, or the close code asks for it. It is zero for one that left or was sent away.
+func (s *session) lost(err error) time.Time {
+	now := time.Now()
 	if e := s.refused.Load(); e != nil {
 		code := dialect.CloseCode(e)
-		return code >= 4500 && code < 4600
+		switch {
+		case code < 4500 || code >= 4600:
+			return time.Time{}
+		case e.Reason == bus.ErrIdleTimeout.Reason:
+			return now.Add(-s.owner.cfg.PingInterval) // nothing was heard of it for as long
+		}
+		return now
 	}
-	return !websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived)
+	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+		return time.Time{}
+	}
+	return now
 }
 
-// sentAwayWait is how long a client whose token has ended has to answer the close frame. It is short, because until then
-// others are told that the client is there.
+// hasten cuts the wait for the answer to a close frame short where the client is not expected to answer, because
+// until then others are told that it is there.
+func (s *session) hasten(e *bus.Error) {
+	switch e.Reason {
+	case bus.ErrTokenRevoked.Reason, bus.ErrTokenExpired.Reason, bus.ErrIdleTimeout.Reason:
+		_ = s.SetReadDeadline(time.Now().Add(sentAwayWait))
+	}
+}
+
+// sentAwayWait is how long such a client has.
 const sentAwayWait = 500 * time.Millisecond
 
 // list puts subscriptions into the roster. From here on a relist finds them.

@@ -295,3 +295,45 @@ func TestPresenceEvents_twoSessionsOfOneClient(t *testing.T) {
 		}
 	})
 }
+
+// What the store forgot, or took for dead, is put back by the edge that has it.
+func TestPresenceEvents_theStoreForgets(t *testing.T) {
+	server := redistest.Start(t)
+	store, err := redis.Open(redis.Config{URL: server.URL()}, slog.New(slog.DiscardHandler))
+	check(t, err)
+	t.Cleanup(func() { check(t, store.Close()) })
+	h := startOn(t, store, edge.Config{Node: "a"})
+	watcher := h.watch("watcher")
+	h.client("bob").subscribe(room)
+	watcher.event("JOINED bob")
+	gone := h.client("gone")
+	gone.subscribe(room)
+	watcher.event("JOINED gone")
+	out, err := server.CLI("flushall")
+	if err != nil {
+		t.Fatal(out, err)
+	}
+	gone.leave()
+	eventually(t, func() bool { return h.edge.Connections() == 2 })
+	eventually(t, func() bool { return strings.Count(h.members(), "@a") == 2 })
+	if got := h.members(); strings.Contains(got, "gone") {
+		t.Errorf("members are %s", got)
+	}
+}
+
+// A client that does not answer pings, as one whose network is gone, leaves when it is found out: the grace has passed.
+func TestPresenceEvents_halfOpen(t *testing.T) {
+	const ping = 2 * time.Second
+	h := start(t, edge.Config{PingInterval: ping, LostGrace: time.Second})
+	watcher := h.watch("watcher")
+	h.client("bob").subscribe(room) // and reads no more
+	watcher.event("JOINED bob")
+	joined := time.Now()
+	at := watcher.event("LEFT bob lost")
+	if d := time.Since(joined); d > 2*ping+2*time.Second { // a sweep a second finds it
+		t.Errorf("it shows after %v", d)
+	}
+	if d := at.Sub(joined); d < -time.Second || d > ping+time.Second {
+		t.Errorf("the event is %v after the client was last heard of", d)
+	}
+}

@@ -26,6 +26,7 @@ type roster struct {
 	log     *slog.Logger
 	seed    maphash.Seed
 	lanes   [rosterLanes]lane
+	overdue chan struct{} // somebody's grace is over already
 
 	mu     sync.Mutex
 	counts map[bus.Address]int // of this node
@@ -56,7 +57,7 @@ func newRoster(store rosterStore, h *hub, cfg Config, log *slog.Logger) *roster 
 	r := &roster{
 		store: store, hub: h, node: cfg.Node, timeout: cfg.CallTimeout, grace: cfg.LostGrace, log: log,
 		listed: func(a bus.Address) bool { return cfg.Namespaces.For(a).Presence },
-		seed:   maphash.MakeSeed(), counts: make(map[bus.Address]int),
+		seed:   maphash.MakeSeed(), counts: make(map[bus.Address]int), overdue: make(chan struct{}, 1),
 	}
 	for i := range r.lanes {
 		r.lanes[i].wake = make(chan struct{}, 1)
@@ -72,17 +73,13 @@ func (r *roster) join(sub *subscription, who *bus.Identity) {
 	r.push(change{address: sub.address, member: m, connection: m.Connection})
 }
 
-// leave removes a connection, at once or, when it was lost, after the grace.
-func (r *roster) leave(a bus.Address, connection string, lost bool) {
+// leave removes a connection: at once or, when it was lost at a time, when the grace since then is over.
+func (r *roster) leave(a bus.Address, connection string, lost time.Time) {
 	if !r.listed(a) {
 		return
 	}
 	r.count(a, -1)
-	c := change{address: a, connection: connection}
-	if lost {
-		c.lost = time.Now()
-	}
-	r.push(c)
+	r.push(change{address: a, connection: connection, lost: lost})
 }
 
 func (r *roster) count(a bus.Address, n int) {
@@ -98,10 +95,7 @@ func (r *roster) push(c change) {
 	l.mu.Lock()
 	l.queue = append(l.queue, c)
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	signal(l.wake)
 }
 
 // run applies changes and keeps the rosters from being forgotten, until ctx ends; then it
@@ -158,7 +152,11 @@ func (r *roster) change(ctx context.Context, c change) error {
 	case c.member.Connection != "":
 		return r.store.Join(ctx, c.address, c.member)
 	case !c.lost.IsZero():
-		return r.store.Lose(ctx, c.address, c.connection, c.lost, r.grace)
+		err := r.store.Lose(ctx, c.address, c.connection, c.lost, r.grace)
+		if err == nil && time.Since(c.lost) >= r.grace {
+			signal(r.overdue)
+		}
+		return err
 	}
 	return r.store.Leave(ctx, c.address, c.connection)
 }
@@ -172,12 +170,8 @@ func (r *roster) later(ctx context.Context, l *lane) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		signal(l.wake)
 	case <-ctx.Done():
-		return
-	}
-	select {
-	case l.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -234,6 +228,7 @@ func (r *roster) reap(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-r.overdue:
 		}
 		for more := true; more && ctx.Err() == nil; {
 			call, cancel := context.WithTimeout(ctx, r.timeout)

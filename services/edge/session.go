@@ -92,9 +92,7 @@ func (s *session) refuse(e *bus.Error) {
 	last := replyFrame(s.dialect(), &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})
 	code, text := s.dialect().Close(e)
 	s.finish(append(last[:len(last):len(last)], closeFrame(code, text)...))
-	if e.Reason == bus.ErrTokenRevoked.Reason || e.Reason == bus.ErrTokenExpired.Reason {
-		_ = s.SetReadDeadline(time.Now().Add(sentAwayWait))
-	}
+	s.hasten(e)
 }
 
 // buffers are for frames on their way from the reader to the worker.
@@ -202,7 +200,7 @@ func (s *session) end(err error) {
 	reason := "client"
 	if e := s.refused.Load(); e != nil {
 		reason = e.Reason
-	} else if lost {
+	} else if !lost.IsZero() {
 		reason = "lost"
 	}
 	s.owner.metrics.closed.WithLabelValues(reason).Inc()
