@@ -107,14 +107,13 @@ func (s *Store) publishOn(
 		place[i] = j
 	}
 	var wait, local redis.Cmder
-	for try, verb := 0, "evalsha"; len(todo) > 0; try++ {
+	for again := false; len(todo) > 0; again = true {
 		pipe := client.Pipeline()
 		for _, i := range todo {
-			first := calls[i].script.Hash()
-			if verb == "eval" {
-				first, _ = sourceOf(calls[i].script)
+			cmds[place[i]] = s.publishCmd(ctx, calls, i)
+			if again {
+				cmds[place[i]] = calls[i].cmd(ctx, "eval", texts[calls[i].script.Hash()])
 			}
-			cmds[place[i]] = calls[i].cmd(ctx, verb, first)
 			_ = pipe.Process(ctx, cmds[place[i]])
 		}
 		if d.replicas > 0 {
@@ -128,16 +127,16 @@ func (s *Store) publishOn(
 		call, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 		_, _ = pipe.Exec(call) // each command has its own error
 		cancel()
-		var again []int
+		var unknown []int
 		for _, i := range todo {
 			if redis.HasErrorPrefix(cmds[place[i]].Err(), "NOSCRIPT") {
-				again = append(again, i)
+				unknown = append(unknown, i)
 			}
 		}
-		if try > 0 {
+		if again {
 			break
 		}
-		todo, verb = again, "eval"
+		todo = unknown
 	}
 	replicas, synced := 0, how == fsyncAlways
 	if w, ok := wait.(*redis.IntCmd); ok && w.Err() == nil {

@@ -66,7 +66,7 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 		} else {
 			calls[i] = s.publishCall(p)
 		}
-		cmds[i] = calls[i].cmd(ctx, "evalsha", calls[i].script.Hash())
+		cmds[i] = s.publishCmd(ctx, calls, i)
 	}
 	if strict := strictest(ps); strict != nil {
 		return receipts, s.publishStrictly(ctx, ps, calls, receipts, strict)
@@ -96,6 +96,26 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 		}
 	}
 	return receipts, errs
+}
+
+// publishCmd returns the command of a call. The first of several of its script goes with the text, which the ones behind it
+// then find: a server that learns the script from somebody else in the middle of the batch would carry out its
+// end before its beginning. In a Cluster that holds for each address.
+func (s *Store) publishCmd(ctx context.Context, calls []call, i int) *redis.Cmd {
+	c := &calls[i]
+	if len(calls) > 1 && s.firstOfItsScript(calls[:i], c) {
+		return c.cmd(ctx, "eval", texts[c.script.Hash()])
+	}
+	return c.cmd(ctx, "evalsha", c.script.Hash())
+}
+
+func (s *Store) firstOfItsScript(before []call, c *call) bool {
+	for j := len(before) - 1; j >= 0; j-- { // the one right before it, mostly
+		if before[j].script == c.script && (s.cluster == nil || before[j].keys[0] == c.keys[0]) {
+			return false
+		}
+	}
+	return true
 }
 
 // sendTexts repeats, with the script's text, the calls that a server did not know: all of the caller's from the
