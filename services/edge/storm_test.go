@@ -245,6 +245,41 @@ func TestRevocation_whileCutOff(t *testing.T) {
 	}
 }
 
+// Half of the connections are revoked one by one, all at once: they end, and the others are undisturbed.
+func TestRevocation_storm(t *testing.T) {
+	const users = 1000
+	h := start(t, edge.Config{DrainWindow: time.Millisecond})
+	all := make([]*client, users)
+	for i := range all {
+		all[i] = h.connected(h.token(fmt.Sprintf("user-%d", i)))
+	}
+	began := time.Now()
+	var revoking sync.WaitGroup
+	for part := range 10 {
+		revoking.Go(func() {
+			for i := part * 2; i < users; i += 20 {
+				if err := h.store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: fmt.Sprintf("user-%d", i)}, time.Now().Add(time.Second), time.Hour); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	revoking.Wait()
+	took := time.Since(began)
+	for i := 0; i < users; i += 2 {
+		if code, text := all[i].closed(); code != 4401 || text != "TOKEN_REVOKED" {
+			t.Fatalf("user %d: closed with %d %s", i, code, text)
+		}
+	}
+	t.Logf("%d of %d connections revoked one by one in %s, all ended %s after the first", users/2, users, took, time.Since(began))
+	for i := 1; i < users; i += 2 {
+		all[i].send(`{"id":3,"ping":{}}`)
+		if f := all[i].read(); f["pong"] == nil {
+			t.Fatalf("user %d: %v", i, f)
+		}
+	}
+}
+
 // The times to come back are spread also when the close frames are not.
 func TestDrain_spreadsTheReturn(t *testing.T) {
 	const clients = 600
