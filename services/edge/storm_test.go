@@ -89,6 +89,7 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 	var clients []*client
 	for range 108 {
 		clients = append(clients, door.dial(""))
+		eventually(t, func() bool { return e.Connecting() == 0 }) // the handshake is over on that side too
 	}
 	waiting, others := clients[:8], clients[8:]
 	for _, c := range waiting {
@@ -128,8 +129,8 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 			t.Errorf("client %d waited for %v", i, f)
 		}
 	}
-	eventually(t, func() bool { return e.Connecting() == 0 })
 	for range others {
+		eventually(t, func() bool { return e.Connecting() == 0 })
 		door.connected(token)
 	}
 }
