@@ -82,7 +82,7 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 	h := start(t, edge.Config{})
 	service, conn := h.stall()
 	e, server := h.another(h.store, edge.Conns{Auth: conn, Publish: h.conns.Publish}, edge.Config{
-		ConnectsInProgress: 8, CallTimeout: time.Minute, ConnectTimeout: time.Minute,
+		ConnectsInProgress: 8, CallTimeout: time.Minute, ConnectTimeout: time.Minute, DrainWindow: time.Millisecond,
 	})
 	door, token := h.at(server), h.token("ada")
 	connect := fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token)
@@ -140,7 +140,7 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 func TestOverload_ofTheAuthService(t *testing.T) {
 	h := start(t, edge.Config{})
 	service, conn := h.stall()
-	_, server := h.another(h.store, edge.Conns{Auth: conn, Publish: h.conns.Publish}, edge.Config{CallTimeout: 300 * time.Millisecond})
+	_, server := h.another(h.store, edge.Conns{Auth: conn, Publish: h.conns.Publish}, edge.Config{CallTimeout: 300 * time.Millisecond, DrainWindow: time.Millisecond})
 	door, token := h.at(server), h.token("ada")
 	var reasons sync.Map
 	eventually(t, func() bool {
