@@ -26,13 +26,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // link forwards TCP connections until it is cut.
 type link struct {
-	l      net.Listener
-	target string
+	l  net.Listener
+	wg sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	down  bool
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	target string
+	conns  map[net.Conn]bool
+	down   bool
 }
 
 func newLink(tb testing.TB, url string) *link {
@@ -59,7 +59,10 @@ func (k *link) accept() {
 		if err != nil {
 			return
 		}
-		out, err := net.Dial("tcp", k.target)
+		k.mu.Lock()
+		target := k.target
+		k.mu.Unlock()
+		out, err := net.Dial("tcp", target)
 		k.mu.Lock()
 		if err != nil || k.down {
 			_ = in.Close()
@@ -90,6 +93,13 @@ func (k *link) Cut() {
 		_ = c.Close()
 	}
 	k.conns = map[net.Conn]bool{}
+}
+
+// Turn leads new connections to another server.
+func (k *link) Turn(url string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.target = strings.TrimPrefix(url, "http://")
 }
 
 func (k *link) Mend() {

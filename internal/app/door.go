@@ -91,7 +91,8 @@ func (d *door) close() {
 // httpGrace is how long open requests may go on after a stop.
 const httpGrace = 10 * time.Second
 
-// Run serves until ctx ends, lets open requests finish, and returns nil. WebSockets are not waited for: their edge does.
+// Run serves until ctx ends, lets open requests finish, and returns nil, or an error when some had to be cut off. WebSockets
+// are not waited for: their edge does.
 func (d *door) Run(ctx context.Context, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           d.handler,
@@ -114,20 +115,21 @@ func (d *door) Run(ctx context.Context, log *slog.Logger) error {
 			return nil
 		})
 	}
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
 		defer cancel()
-		if srv.Shutdown(grace) != nil {
+		err := srv.Shutdown(grace)
+		if err != nil {
 			_ = srv.Close()
+			err = fmt.Errorf("%s: requests were left after %s and cut off: %w", d.key, httpGrace, err)
 		}
+		done <- err
 	})
 	err := g.Wait()
 	if stop() {
 		_ = srv.Close() // a listener failed
 		return err
 	}
-	<-done
-	return err
+	return errors.Join(err, <-done)
 }

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
@@ -121,6 +122,10 @@ func TestLoad_Refuses(t *testing.T) {
 		{name: "log level", yaml: "dev: true\nlog: {level: loud}", want: []string{`log.level: "loud" is not known, allowed are debug, info, warn, error`}},
 		{name: "origin with a path", yaml: "dev: true\nedge: {allowed_origins: [\"https://a.example/app\"]}", want: []string{"is not an origin"}},
 		{name: "rate of nothing", yaml: "dev: true\nedge: {commands_per_second: 0, command_burst: 0}", want: []string{"0 is too small, allowed are 0.1 to", "0 is too small, allowed are 1 to"}},
+		{name: "ticket keys", yaml: "dev: true\nedge: {tickets: {keys: [hunter2, \"" + strings.Repeat("A", 43) + "=\"], life: 1h}, connects_in_progress: 0}", want: []string{
+			"edge.tickets.keys[0]: •••• is not 32 bytes in base64 (try: openssl rand -base64 32)", "edge.tickets.keys[1]: •••• is one byte, repeated",
+			"1h is too large, allowed are 1s to 10m", "edge.connects_in_progress: 0 is too small",
+		}},
 		{name: "limits the wrong way round", yaml: "dev: true\nedge: {connections: 10, connections_per_ip: 20}", want: []string{"20 is more than edge.connections (10)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -153,15 +158,21 @@ func TestLoad_TakesSecretsFromFiles(t *testing.T) {
 	key := write(t, "key", "tlk_backend_"+strong+"\n")
 	internal := write(t, "internal", strong+"\n")
 	file := write(t, "t.yaml", "dev: true\napi_keys:\n  - {id: backend, key_file: "+key+", scopes: [\"*\"]}\n")
-	l, err := app.Load(app.Sources{Files: []string{file}, Env: []string{"TRUNKLINE_INTERNAL_KEY_FILE=" + internal}})
+	tickets := []string{base64.StdEncoding.EncodeToString([]byte(strong[:32])), base64.StdEncoding.EncodeToString([]byte(strong[4:36]))}
+	l, err := app.Load(app.Sources{Files: []string{file}, Env: []string{
+		"TRUNKLINE_INTERNAL_KEY_FILE=" + internal, "TRUNKLINE_EDGE_TICKETS_KEYS_FILE=" + write(t, "tickets", strings.Join(tickets, ",")+"\n"),
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if l.Config.InternalKey.Reveal() != strong || l.Config.APIKeys[0].Key.Reveal() != "tlk_backend_"+strong {
 		t.Error("the files were not read as they are")
 	}
+	if keys := l.Config.Edge.Tickets.Keys; len(keys) != 2 || keys[0].Reveal() != tickets[0] || keys[1].Reveal() != tickets[1] {
+		t.Error("the keys of tickets were not read as they are")
+	}
 	for _, v := range l.Values() {
-		if strings.Contains(v.Value, strong) {
+		if strings.Contains(v.Value, strong) || strings.Contains(v.Value, tickets[0]) {
 			t.Errorf("%s shows a secret", v.Key)
 		}
 	}

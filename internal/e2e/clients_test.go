@@ -70,6 +70,11 @@ func TestTypeScriptClient(t *testing.T) {
 	script(t, nil, "node", "testdata/client.mjs", "http://"+h.GRPC, h.AdminKey)
 }
 
+// The client of the pages comes back when a server that stops has asked it to.
+func TestPageClient_waitsAsLongAsItIsTold(t *testing.T) {
+	script(t, nil, "node", "testdata/wait.mjs")
+}
+
 func TestPythonClient(t *testing.T) {
 	needs(t, python)
 	h := apptest.Start(t)

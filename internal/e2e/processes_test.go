@@ -112,12 +112,20 @@ func until(tb testing.TB, what string, within time.Duration, ok func() bool) tim
 	return time.Since(start)
 }
 
+// given are the ports that freePort has returned: one that nobody listens on yet is free for the kernel.
+var given sync.Map
+
 func freePort(tb testing.TB) string {
 	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	check(tb, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	for {
+		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+		check(tb, err)
+		address := l.Addr().String()
+		check(tb, l.Close())
+		if _, known := given.LoadOrStore(address, true); !known {
+			return address
+		}
+	}
 }
 
 // get returns the status and body of a URL; status 0 when there is no answer.
@@ -164,8 +172,7 @@ func (s *system) process(name string, args ...string) *process {
 	p := &process{tb: s.tb, name: name}
 	internal := freePort(s.tb)
 	p.args = append([]string{"serve", "--internal-listen", internal}, args...)
-	p.env = []string{"TRUNKLINE_INTERNAL_KEY_FILE=" + filepath.Join(s.dir, "internal_key"),
-		"TRUNKLINE_CHANNELS_DEFAULTS_HISTORY_LENGTH=20000"}
+	p.env = []string{"TRUNKLINE_INTERNAL_KEY_FILE=" + filepath.Join(s.dir, "internal_key"), "TRUNKLINE_CHANNELS_DEFAULTS_HISTORY_LENGTH=20000"}
 	s.internalAt[p] = internal
 	p.start()
 	s.tb.Cleanup(func() {

@@ -85,13 +85,12 @@ func TestDrain_movesEverybody(t *testing.T) {
 	until(t, "some messages are sent", 10*time.Second, func() bool { return publisher.sent.Load() >= 3 })
 
 	var total atomic.Int64 // how many messages there are; 0 until that is known
-	came := make([]time.Duration, clients)
+	came := make([]time.Time, clients)
 	var moved, g sync.WaitGroup
 	moved.Add(clients)
-	begin := time.Now()
 	for i, p := range all {
 		g.Go(func() {
-			err := p.move(s.edgeAt[1], address, func() { came[i] = time.Since(begin) })
+			err := p.move(s.edgeAt[1], address, func() { came[i] = time.Now() })
 			moved.Done()
 			for err == nil && (total.Load() == 0 || int64(p.last.number()) < total.Load()) { //nolint:gosec // small
 				_, err = p.next()
@@ -101,6 +100,7 @@ func TestDrain_movesEverybody(t *testing.T) {
 			}
 		})
 	}
+	begin := time.Now()
 	check(t, s.edges[0].end(syscall.SIGTERM))
 	took := time.Since(begin)
 	moved.Wait()
@@ -116,7 +116,7 @@ func TestDrain_movesEverybody(t *testing.T) {
 
 	var bins [40]int
 	for _, c := range came {
-		bins[min(int(c/time.Second), len(bins)-1)]++
+		bins[min(int(c.Sub(begin)/time.Second), len(bins)-1)]++
 	}
 	most, last := 0, 0
 	for i, n := range bins {

@@ -210,7 +210,9 @@ func TestServer_stopsWithinItsGrace(t *testing.T) {
 	check(t, err)
 	<-service.entered
 	cancel()
-	check(t, g.Wait()) // the test's own deadline is the bound
+	if err := g.Wait(); err == nil || !strings.Contains(err.Error(), "cut off: 1") { // the test's own deadline is the bound
+		t.Errorf("Run = %v", err)
+	}
 	if _, err := st.Recv(); err == nil {
 		t.Error("the stream lives on")
 	}

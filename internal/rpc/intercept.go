@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,9 +49,12 @@ type interceptors struct {
 	log      *slog.Logger
 	deadline time.Duration
 	metrics  *metrics
+	open     atomic.Int64 // calls under way
 }
 
 func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	in.open.Add(1)
+	defer in.open.Add(-1)
 	limit := in.deadline
 	if d, ok := ctx.Deadline(); ok && time.Until(d) < maxDeadline {
 		limit = 0
@@ -73,6 +77,8 @@ func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServ
 }
 
 func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	in.open.Add(1)
+	defer in.open.Add(-1)
 	return in.metrics.stream(srv, ss, info, func(srv any, ss grpc.ServerStream) (err error) {
 		ctx := ss.Context()
 		method := info.FullMethod

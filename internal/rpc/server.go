@@ -78,6 +78,7 @@ type Server struct {
 	listener net.Listener
 	pipe     *Pipe
 	health   *health.Server
+	calls    *interceptors
 }
 
 // NewServer binds the port and returns a server that is not serving yet. pipe may be nil.
@@ -99,7 +100,7 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 		grpc.StreamInterceptor(in.stream),
 		grpc.UnknownServiceHandler(in.unknown),
 	}
-	s := &Server{cfg: cfg, log: log, pipe: pipe, health: health.NewServer()}
+	s := &Server{cfg: cfg, log: log, pipe: pipe, health: health.NewServer(), calls: in}
 	if cfg.TLS != nil {
 		options = append(options, grpc.Creds(tlsOnTCP{credentials.NewTLS(cfg.TLS)}))
 	}
@@ -135,7 +136,8 @@ func (s *Server) SetServing(service string, serving bool) {
 	s.health.SetServingStatus(service, status)
 }
 
-// Run serves until ctx ends, lets open calls finish within the grace, and returns nil.
+// Run serves until ctx ends, and lets open calls finish. It returns nil when all have finished within the grace, and
+// otherwise an error that says how many were cut off.
 func (s *Server) Run(ctx context.Context) error {
 	var g errgroup.Group
 	serve := func(l net.Listener) {
@@ -152,15 +154,16 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.pipe != nil {
 		serve(s.pipe.listener)
 	}
-	stop := context.AfterFunc(ctx, s.shutdown)
+	ended := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { ended <- s.shutdown() })
 	err := g.Wait()
 	if stop() {
-		s.shutdown() // a listener failed
+		ended <- s.shutdown() // a listener failed
 	}
-	return err
+	return errors.Join(err, <-ended)
 }
 
-func (s *Server) shutdown() {
+func (s *Server) shutdown() error {
 	s.health.Shutdown()
 	done := make(chan struct{})
 	go func() {
@@ -171,9 +174,15 @@ func (s *Server) shutdown() {
 	defer timer.Stop()
 	select {
 	case <-done:
+		return nil
 	case <-timer.C:
+		left := s.calls.open.Load()
 		s.Stop()
 		<-done
+		if left == 0 {
+			return nil // a connection without calls
+		}
+		return fmt.Errorf("gRPC: stopped after %s, calls that were left and cut off: %d", s.cfg.Grace, left)
 	}
 }
 

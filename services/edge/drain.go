@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// moveSpread is over how long clients come back at the least, so that no second has more than a quarter of them.
-	moveSpread = 6 * time.Second
+	// moveSpread is over how long clients come back at the least. A second then has an eighth of them, and not more than a
+	// quarter when neither side keeps its times exactly.
+	moveSpread = 8 * time.Second
 	// movePace is how much of that one client needs: up to a hundred a second are no storm.
 	movePace = 10 * time.Millisecond
 	// moveDelay is how soon after its close a client comes back at the earliest.
@@ -35,8 +36,8 @@ func (e *Edge) drain() error {
 	start := time.Now()
 	for i := 0; i < len(all); {
 		for ; i < len(all) && part(window, float64(i)) <= time.Since(start); i++ {
-			back := part(spread, float64(i)+rand.Float64()) - part(window, float64(i)) //nolint:gosec // jitter, not a secret
-			all[i].move(back)
+			back := part(spread, float64(i)+rand.Float64()) //nolint:gosec // jitter, not a secret
+			all[i].move(back - time.Since(start))
 		}
 		if i < len(all) {
 			<-ticker.C

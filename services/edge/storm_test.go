@@ -82,13 +82,14 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 	h := start(t, edge.Config{})
 	service, conn := h.stall()
 	e, server := h.another(h.store, edge.Conns{Auth: conn, Publish: h.conns.Publish}, edge.Config{
-		ConnectsInProgress: 8, CallTimeout: time.Minute, ConnectTimeout: time.Minute,
+		ConnectsInProgress: 8, CallTimeout: time.Minute, ConnectTimeout: time.Minute, DrainWindow: time.Millisecond,
 	})
 	door, token := h.at(server), h.token("ada")
 	connect := fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token)
 	var clients []*client
 	for range 108 {
 		clients = append(clients, door.dial(""))
+		eventually(t, func() bool { return e.Connecting() == 0 }) // the handshake is over on that side too
 	}
 	waiting, others := clients[:8], clients[8:]
 	for _, c := range waiting {
@@ -128,8 +129,8 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 			t.Errorf("client %d waited for %v", i, f)
 		}
 	}
-	eventually(t, func() bool { return e.Connecting() == 0 })
 	for range others {
+		eventually(t, func() bool { return e.Connecting() == 0 })
 		door.connected(token)
 	}
 }
@@ -139,7 +140,7 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 func TestOverload_ofTheAuthService(t *testing.T) {
 	h := start(t, edge.Config{})
 	service, conn := h.stall()
-	_, server := h.another(h.store, edge.Conns{Auth: conn, Publish: h.conns.Publish}, edge.Config{CallTimeout: 300 * time.Millisecond})
+	_, server := h.another(h.store, edge.Conns{Auth: conn, Publish: h.conns.Publish}, edge.Config{CallTimeout: 300 * time.Millisecond, DrainWindow: time.Millisecond})
 	door, token := h.at(server), h.token("ada")
 	var reasons sync.Map
 	eventually(t, func() bool {
@@ -242,6 +243,41 @@ func TestRevocation_whileCutOff(t *testing.T) {
 	bob.send(`{"id":3,"ping":{}}`)
 	if f := bob.read(); f["pong"] == nil {
 		t.Errorf("got %v", f)
+	}
+}
+
+// Half of the connections are revoked one by one, all at once: they end, and the others are undisturbed.
+func TestRevocation_storm(t *testing.T) {
+	const users = 1000
+	h := start(t, edge.Config{DrainWindow: time.Millisecond})
+	all := make([]*client, users)
+	for i := range all {
+		all[i] = h.connected(h.token(fmt.Sprintf("user-%d", i)))
+	}
+	began := time.Now()
+	var revoking sync.WaitGroup
+	for part := range 10 {
+		revoking.Go(func() {
+			for i := part * 2; i < users; i += 20 {
+				if err := h.store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: fmt.Sprintf("user-%d", i)}, time.Now().Add(time.Second), time.Hour); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	revoking.Wait()
+	took := time.Since(began)
+	for i := 0; i < users; i += 2 {
+		if code, text := all[i].closed(); code != 4401 || text != "TOKEN_REVOKED" {
+			t.Fatalf("user %d: closed with %d %s", i, code, text)
+		}
+	}
+	t.Logf("%d of %d connections revoked one by one in %s, all ended %s after the first", users/2, users, took, time.Since(began))
+	for i := 1; i < users; i += 2 {
+		all[i].send(`{"id":3,"ping":{}}`)
+		if f := all[i].read(); f["pong"] == nil {
+			t.Fatalf("user %d: %v", i, f)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ export class TrunklineError extends Error {
     super(e.message ?? e.reason);
     this.name = "TrunklineError";
     Object.assign(this, { reason: e.reason, code: e.code, metadata: e.metadata ?? {}, fieldViolations: e.fieldViolations ?? [] });
+    this.retryDelay = (parseFloat(e.retryDelay) || 0) * 1000; // in ms; "1.5s" on the wire
   }
 }
 
@@ -270,9 +271,9 @@ class Client {
     this.#wait(reason);
   }
 
-  // Full jitter: any time up to a limit that doubles.
+  // Full jitter: any time up to a limit that doubles, after what the server asks for.
   #wait(error) {
-    const ms = Math.random() * Math.min(MAX_WAIT, MIN_WAIT * 2 ** this.#attempt++);
+    const ms = (error?.retryDelay ?? 0) + Math.random() * Math.min(MAX_WAIT, MIN_WAIT * 2 ** this.#attempt++);
     this.#set({ status: "waiting", attempt: this.#attempt, retryAt: new Date(Date.now() + ms), error });
     this.#later(ms, () => this.#open());
   }

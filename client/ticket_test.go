@@ -1,0 +1,82 @@
+package client_test
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/trunkline/trunkline/client"
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+)
+
+// sealing has an edge give tickets.
+func sealing(key string) apptest.Option {
+	return apptest.With(func(c *app.Config) {
+		c.Edge.Tickets.Keys = []app.Secret{app.Secret(base64.StdEncoding.EncodeToString([]byte(key)))}
+	})
+}
+
+// A client comes back by its ticket without asking for a token; where the ticket is not known, it asks for one.
+func TestClient_ComesBackByTicket(t *testing.T) {
+	first := apptest.Start(t, sealing("one key of two, of thirty-two b."))
+	second := apptest.Start(t, sealing("another, which does not open it."))
+	link := newLink(t, first.Edges[0])
+	var house atomic.Pointer[apptest.House]
+	house.Store(first)
+	var mu sync.Mutex
+	var asked int
+	var lost []error
+	tokens := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return asked
+	}
+	cfg, e := recording(client.Config{URL: link.URL(), Token: func(context.Context) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		return house.Load().Token(t, &authv1.IssueTokenRequest{Client: "c1"}, "channels/*"), nil
+	}})
+	cfg.OnDisconnected = func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		lost = append(lost, err)
+	}
+	first.Connect(t, cfg)
+	e.want(t, "connected")
+	again := func() (asked int) {
+		before := tokens()
+		link.Cut()
+		link.Mend()
+		e.want(t, "connected")
+		return tokens() - before
+	}
+	// The first answers of an edge may come before it knows that it hears revocations, without a ticket.
+	for try := 0; again() != 0; try++ {
+		if try == 100 {
+			t.Fatal("there is no ticket")
+		}
+	}
+	if n := again(); n != 0 {
+		t.Errorf("a token was asked for %d times", n)
+	}
+	before := tokens()
+	link.Cut()
+	house.Store(second)
+	link.Turn(second.Edges[0])
+	link.Mend()
+	e.want(t, "connected")
+	mu.Lock()
+	defer mu.Unlock()
+	if asked != before+1 {
+		t.Errorf("a token was asked for %d times, want once", asked-before)
+	}
+	if last := lost[len(lost)-1].Error(); !strings.Contains(last, "TICKET_INVALID") {
+		t.Errorf("the last disconnect was %s", last)
+	}
+}
