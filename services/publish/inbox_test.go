@@ -67,15 +67,15 @@ func TestInbox_listsAcksAndCounts(t *testing.T) {
 func TestInbox_refuses(t *testing.T) {
 	h := start(t, publish.Config{})
 	_, err := h.inboxes.ListInbox(t.Context(), &publishv1.ListInboxRequest{Address: "channels/x"})
-	refusal(t, err, bus.ErrFieldInvalid)
+	refused(t, err, bus.ErrFieldInvalid)
 	_, err = h.inboxes.AckMessages(t.Context(), &publishv1.AckMessagesRequest{Address: "users/ada"})
-	refusal(t, err, bus.ErrFieldInvalid)
+	refused(t, err, bus.ErrFieldInvalid)
 	_, err = h.inboxes.AckMessages(t.Context(), &publishv1.AckMessagesRequest{Address: "users/ada", Ids: []string{"a b"}})
-	refusal(t, err, bus.ErrFieldInvalid)
+	refused(t, err, bus.ErrFieldInvalid)
 	_, err = h.publish.GetReceipt(t.Context(), &publishv1.GetReceiptRequest{Address: "users/ada", Id: "nope"})
-	refusal(t, err, bus.ErrMessageNotFound)
+	refused(t, err, bus.ErrMessageNotFound)
 	_, err = h.publish.GetReceipt(t.Context(), &publishv1.GetReceiptRequest{Address: "channels/x", Id: "nope"})
-	refusal(t, err, bus.ErrFieldInvalid)
+	refused(t, err, bus.ErrFieldInvalid)
 	for _, bad := range []*publishv1.PublishRequest{
 		{To: "channels/x", Ack: &publishv1.AckPolicy{}},
 		{To: "groups/x", Ack: &publishv1.AckPolicy{}},
@@ -91,10 +91,10 @@ func TestInbox_refuses(t *testing.T) {
 		{To: "channels/x", Durability: publishv1.Durability_DURABILITY_ACCEPTED, Replicas: 2},
 	} {
 		_, err := h.publish.Publish(t.Context(), bad)
-		refusal(t, err, bus.ErrFieldInvalid)
+		refused(t, err, bus.ErrFieldInvalid)
 	}
 	_, err = h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/x", Durability: publishv1.Durability_DURABILITY_FSYNCED})
-	refusal(t, err, bus.ErrNotDurable)
+	refused(t, err, bus.ErrNotDurable)
 }
 
 // A token may use the inbox of its own addresses alone.
@@ -103,13 +103,13 @@ func TestInbox_isItsOwners(t *testing.T) {
 	id := h.mail("users/u-ada", `1`, &publishv1.AckPolicy{}).GetId()
 	ada, bob := h.as("ada"), h.as("bob")
 	_, err := h.inboxes.ListInbox(bob, &publishv1.ListInboxRequest{Address: "users/u-ada"})
-	refusal(t, err, bus.ErrPermissionDenied)
+	refused(t, err, bus.ErrPermissionDenied)
 	_, err = h.inboxes.AckMessages(bob, &publishv1.AckMessagesRequest{Address: "users/u-ada", Ids: []string{id}})
-	refusal(t, err, bus.ErrPermissionDenied)
+	refused(t, err, bus.ErrPermissionDenied)
 	_, err = h.publish.GetReceipt(bob, &publishv1.GetReceiptRequest{Address: "users/u-ada", Id: id})
-	refusal(t, err, bus.ErrPublishDenied)
+	refused(t, err, bus.ErrPublishDenied)
 	_, err = h.inboxes.AckMessages(ada, &publishv1.AckMessagesRequest{Address: "users/u-ada", Ids: []string{id}, Client: "somebody"})
-	refusal(t, err, bus.ErrFieldInvalid)
+	refused(t, err, bus.ErrFieldInvalid)
 	resp, err := h.inboxes.AckMessages(ada, &publishv1.AckMessagesRequest{Address: "users/u-ada", Ids: []string{id}})
 	check(t, err)
 	if resp.GetAcked() != 1 {

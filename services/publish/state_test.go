@@ -80,10 +80,10 @@ func TestState_checksRevisionsAndInput(t *testing.T) {
 	}
 	for _, data := range []string{"", "[]", "1", "null", "{", `{"a":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + "}"} {
 		_, err := update(data, nil)
-		refusal(t, err, bus.ErrFieldInvalid)
+		refused(t, err, bus.ErrFieldInvalid)
 	}
 	_, err = update(`{"x":"`+strings.Repeat("y", 990)+`"}`, nil) // small enough alone
-	refusal(t, err, bus.ErrMessageTooLarge)
+	refused(t, err, bus.ErrMessageTooLarge)
 	_, err = h.states.DeleteState(t.Context(), &publishv1.DeleteStateRequest{Address: to})
 	check(t, err)
 	resp, err := h.states.GetState(t.Context(), &publishv1.GetStateRequest{Address: to})
