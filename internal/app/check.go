@@ -37,6 +37,7 @@ func check(cfg Config, origins map[string]string) Problems {
 	c.tokens()
 	c.channels()
 	c.edge()
+	c.hooks()
 	c.legacy()
 	if cfg.Dev {
 		c.development()
@@ -270,6 +271,16 @@ func (c Channel) namespace() bus.Namespace {
 		Retention: bus.Retention{Length: c.HistoryLength, Age: c.HistoryAge},
 		Presence:  c.Presence, Explicit: c.Explicit, Overload: bus.Overload(c.Overload), ConflateKey: c.ConflateKey,
 		Durability: durabilities[c.Durability], Replicas: c.Replicas,
+	}
+}
+
+func (c *checking) hooks() {
+	a := c.cfg.Hooks.Authorizer
+	if a.Address != "" && a.Fail == "" {
+		c.fail("hooks.authorizer.fail", "is not set; say closed (refuse) or open (allow) for when the authorizer does not answer")
+	}
+	if a.Address == "" && (a.Fail != "" || a.CAFile != "" || len(a.On) > 0) {
+		c.fail("hooks.authorizer.address", "is not set, and other settings of the authorizer are")
 	}
 }
 

@@ -24,6 +24,7 @@ type Config struct {
 	Channels Channels `koanf:"channels"`
 	Inbox    Inbox    `koanf:"inbox"`
 	Publish  Publish  `koanf:"publish"`
+	Hooks    Hooks    `koanf:"hooks"`
 	Legacy   Legacy   `koanf:"legacy"`
 
 	// Version is shown to operators; the program sets it.
@@ -183,6 +184,21 @@ type Publish struct {
 	IdempotencyWindow time.Duration `koanf:"idempotency_window" min:"1s" max:"24h" doc:"How long an idempotency key is remembered."`
 }
 
+// Hooks is about services of yours that are asked.
+type Hooks struct {
+	Authorizer Authorizer `koanf:"authorizer"`
+}
+
+// Authorizer is your AuthorizerService, which may refuse what a token grants.
+type Authorizer struct {
+	Address string        `koanf:"address" kind:"target" doc:"Where your trunkline.hooks.v1.AuthorizerService listens, as host:port; empty for none." example:"authorizer:9000"`
+	CAFile  string        `koanf:"ca_file" doc:"PEM certificates that the authorizer's certificate is checked against; plain text when empty."`
+	On      []string      `koanf:"on" oneof:"connect,subscribe,publish" doc:"What it is asked about; everything when empty."`
+	Fail    string        `koanf:"fail" oneof:"closed,open" doc:"What happens when it does not answer: closed refuses, open allows. Has to be said when there is an address."`
+	Timeout time.Duration `koanf:"timeout" min:"1ms" max:"1m" doc:"How long one question may take."`
+	Cache   time.Duration `koanf:"cache" min:"1ms" max:"1h" doc:"For how long an answer is believed at most."`
+}
+
 // Legacy is the older protocols.
 type Legacy struct {
 	Dialects []string `koanf:"dialects" oneof:"relay" doc:"The older protocols that are spoken."`
@@ -225,6 +241,7 @@ func Default() Config {
 		Channels: Channels{Defaults: Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
 		Inbox:    Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second},
 		Publish:  Publish{MaxMessage: 64 << 10, IdempotencyWindow: 10 * time.Minute},
+		Hooks:    Hooks{Authorizer: Authorizer{Timeout: time.Second, Cache: 10 * time.Second}},
 		Legacy:   Legacy{Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
 	}
 }

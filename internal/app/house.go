@@ -14,6 +14,7 @@ import (
 	"github.com/trunkline/trunkline/gateway"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/admin"
@@ -40,6 +41,7 @@ type house struct {
 	server  *rpc.Server // nil without services
 	publish *publish.Server
 	edge    *edge.Edge
+	asks    *hooks.Authorizer // nil for nobody
 	conns   map[string]*grpc.ClientConn
 	ready   []telemetry.Check
 
@@ -50,6 +52,9 @@ type house struct {
 func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 	pipe := rpc.NewPipe()
 	if err := h.dial(pipe); err != nil {
+		return err
+	}
+	if err := h.dialAuthorizer(); err != nil {
 		return err
 	}
 	cfg := h.cfg
@@ -89,6 +94,7 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 	if cfg.Runs(RolePublish) {
 		h.publish, err = publish.New(h.store, publish.Config{
 			Namespaces: cfg.namespaces(), MaxMessage: int(cfg.Publish.MaxMessage), IdempotencyWindow: cfg.Publish.IdempotencyWindow,
+			Authorizer: h.authorizer(), Log: h.tel.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("build the publish service: %w", err)
@@ -244,7 +250,7 @@ func (h *house) buildEdge() (err error) {
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
 		Subscriptions: e.ChannelsPerConnection, Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,
-		ConnectsInProgress: e.ConnectsInProgress, Tickets: tickets,
+		ConnectsInProgress: e.ConnectsInProgress, Tickets: tickets, Authorizer: h.authorizer(),
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}, h.tel.Log, h.tel.Registry)
 	return err

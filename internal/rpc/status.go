@@ -57,6 +57,7 @@ var reasonCodes = map[string]codes.Code{
 	"SERVER_OVERLOADED":        codes.Unavailable,
 	"DURABILITY_NOT_REACHED":   codes.Unavailable,
 	"DURABILITY_UNAVAILABLE":   codes.FailedPrecondition,
+	"AUTHORIZER_UNAVAILABLE":   codes.Unavailable,
 	"INBOX_FULL":               codes.ResourceExhausted,
 	"PROTOCOL_ERROR":           codes.InvalidArgument,
 	"ALREADY_CONNECTED":        codes.FailedPrecondition,

@@ -117,6 +117,12 @@ func (s *session) open(id uint32, who *bus.Identity, asked time.Time, wanted []*
 		s.refuse(bus.ErrTokenExpired)
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
+	defer cancel()
+	if err := s.authorize(ctx, who, bus.Connect, bus.Address{}); err != nil {
+		s.refuse(rpc.FromError(err))
+		return
+	}
 	s.client = who.Client
 	own := who.Own()
 	subs := make([]*subscription, 0, len(own)+len(wanted))
@@ -134,8 +140,7 @@ func (s *session) open(id uint32, who *bus.Identity, asked time.Time, wanted []*
 		requests[i] = req
 		subs = append(subs, req.sub)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
-	defer cancel()
+	subs = s.askAll(ctx, who, requests, results, subs)
 	positions, err := s.follow(ctx, who, subs)
 	if err != nil {
 		s.refuse(rpc.FromError(err))
@@ -197,6 +202,9 @@ func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req
 		return err
 	}
 	if err := who.Check(bus.Publish, to); err != nil {
+		return err
+	}
+	if err := s.authorize(ctx, who, bus.Publish, to); err != nil {
 		return err
 	}
 	req.From = &publishv1.Sender{Client: who.Client, User: who.User}

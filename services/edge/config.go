@@ -47,6 +47,8 @@ type Config struct {
 	ConnectionsPerIP int
 	// ConnectsInProgress is how many connects are worked on at once; 4096 by default. More are refused at once.
 	ConnectsInProgress int
+	// Authorizer is asked about what the grants of a token allow; nil for nobody.
+	Authorizer bus.Authorizer
 	// Tickets lets clients reconnect without a call of the auth service; off by default.
 	Tickets Tickets
 	// DrainWindow is over which clients are told to move; 5 s by default. DrainGrace is how long Run waits for them; 25 s by default.

@@ -172,6 +172,9 @@ func (s *session) subscribe(ctx context.Context, id uint32, who *bus.Identity, c
 	if err != nil {
 		return err
 	}
+	if err := s.authorize(ctx, who, bus.Subscribe, req.sub.address); err != nil {
+		return err
+	}
 	positions, err := s.follow(ctx, who, []*subscription{req.sub})
 	if err != nil {
 		return err

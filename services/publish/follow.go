@@ -44,6 +44,9 @@ func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error
 	if err != nil {
 		return err
 	}
+	if err := r.server.authorize(ctx, r.caller, bus.Subscribe, a); err != nil {
+		return err
+	}
 	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue}
 	r.server.streams.attach(f)
 	positions, err := r.server.tail.Acquire(ctx, a)

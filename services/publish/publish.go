@@ -12,8 +12,12 @@ import (
 
 // Publish sends one message.
 func (s *Server) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
-	p, err := s.publication(rpc.CallerFrom(ctx), req)
+	caller := rpc.CallerFrom(ctx)
+	p, err := s.publication(caller, req)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.authorize(ctx, caller, bus.Publish, p.Message.To); err != nil {
 		return nil, err
 	}
 	r, err := s.store.Publish(ctx, p)
@@ -21,6 +25,15 @@ func (s *Server) Publish(ctx context.Context, req *publishv1.PublishRequest) (*p
 		return nil, err
 	}
 	return response(r), nil
+}
+
+// authorize asks the authorizer, if there is one, about a client; a client's own addresses are its own.
+func (s *Server) authorize(ctx context.Context, caller *rpc.Caller, action bus.Action, a bus.Address) error {
+	who := caller.Identity
+	if who == nil || action == bus.Subscribe && who.Owns(a) {
+		return nil
+	}
+	return bus.Authorize(ctx, s.cfg.Authorizer, bus.Question{Identity: who, Action: action, Address: a})
 }
 
 func response(r bus.Receipt) *publishv1.PublishResponse {
@@ -86,6 +99,9 @@ func (s *Server) publishAll(ctx context.Context, caller *rpc.Caller, reqs []*pub
 	places := make([]int, 0, len(reqs))
 	for i, req := range reqs {
 		p, err := s.publication(caller, req)
+		if err == nil {
+			err = s.authorize(ctx, caller, bus.Publish, p.Message.To)
+		}
 		if err != nil {
 			results[i] = refused(err)
 			continue

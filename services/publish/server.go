@@ -40,6 +40,8 @@ type Config struct {
 	Heartbeat time.Duration
 	// StreamQueue is how many messages may wait for a reader of a stream; 1024 by default.
 	StreamQueue int
+	// Authorizer is asked about what the grants of a token allow; nil for nobody. Back ends are not asked about.
+	Authorizer bus.Authorizer
 	// Settled, if set, is told of each message that was stored unacknowledged or has expired; it must not block.
 	Settled Settled
 	// Log hears of what has to be tried again; discarded by default.

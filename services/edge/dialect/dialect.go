@@ -93,6 +93,7 @@ var closeCodes = map[string]int{
 	bus.ErrDraining.Reason:          4503,
 	bus.ErrStoreUnavailable.Reason:  4503,
 	bus.ErrAuthUnavailable.Reason:   4503,
+	bus.ErrAuthorizerAway.Reason:    4503,
 	bus.ErrUnavailable.Reason:       4503,
 	bus.ErrOverloaded.Reason:        1013,
 	bus.ErrIdleTimeout.Reason:       4504,

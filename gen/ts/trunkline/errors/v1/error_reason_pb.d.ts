@@ -316,6 +316,14 @@ export enum ErrorReason {
   SERVER_OVERLOADED = 50,
 
   /**
+   * The authorizer that has to be asked does not answer.
+   * Example: {"reason":"AUTHORIZER_UNAVAILABLE","domain":"trunkline"}
+   *
+   * @generated from enum value: ERROR_REASON_AUTHORIZER_UNAVAILABLE = 53;
+   */
+  AUTHORIZER_UNAVAILABLE = 53,
+
+  /**
    * The message was appended, and fewer replicas than asked for said so in time. The outcome is unknown; repeating it
    * with the same idempotency key resolves it.
    * Example: {"reason":"DURABILITY_NOT_REACHED","domain":"trunkline","metadata":{"replicas":"0","wanted":"1"}}

@@ -1,0 +1,228 @@
+// Package hooks calls the services that the user of Trunkline implements.
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+
+	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Config tunes an Authorizer. The zero value of a field means its default.
+type Config struct {
+	// Timeout is for each call; 1 s by default.
+	Timeout time.Duration
+	// Cache is for how long an answer is believed at most; 10 s by default. CacheEntries is how many are kept;
+	// 100,000 by default.
+	Cache        time.Duration
+	CacheEntries int
+	// FailOpen allows what cannot be asked; otherwise it is refused with AUTHORIZER_UNAVAILABLE.
+	FailOpen bool
+	// Connect, Subscribe and Publish say what is asked about; everything when none is set.
+	Connect, Subscribe, Publish bool
+}
+
+// Authorizer asks an AuthorizerService. Equal questions share one call, and answers are believed for a stated time.
+type Authorizer struct {
+	service hooksv1.AuthorizerServiceClient
+	cfg     Config
+	log     *slog.Logger
+	calls   *prometheus.CounterVec
+	cache   *lru.Cache[string, answer]
+	flights singleflight.Group
+	warn    *rate.Limiter
+}
+
+var _ bus.Authorizer = (*Authorizer)(nil)
+
+// answer is what was decided, and until when it holds.
+type answer struct {
+	allowed bool
+	reason  string
+	until   time.Time
+}
+
+// New returns an authorizer that calls the service over a connection.
+func New(conn grpc.ClientConnInterface, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Authorizer, error) {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = time.Second
+	}
+	if cfg.Cache <= 0 {
+		cfg.Cache = 10 * time.Second
+	}
+	if cfg.CacheEntries <= 0 {
+		cfg.CacheEntries = 100_000
+	}
+	if !cfg.Connect && !cfg.Subscribe && !cfg.Publish {
+		cfg.Connect, cfg.Subscribe, cfg.Publish = true, true, true
+	}
+	cache, err := lru.New[string, answer](cfg.CacheEntries)
+	if err != nil {
+		return nil, fmt.Errorf("make the authorizer's cache: %w", err)
+	}
+	a := &Authorizer{
+		service: hooksv1.NewAuthorizerServiceClient(conn), cfg: cfg, log: log, cache: cache, warn: rate.NewLimiter(rate.Every(10*time.Second), 1),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_authorizer_decisions_total", Help: "Decisions of the authorizer, by what was asked and what came of it.",
+		}, []string{"action", "outcome"}),
+	}
+	if reg != nil {
+		reg.MustRegister(a.calls)
+	}
+	return a, nil
+}
+
+// Authorize returns nil when the service allows it.
+func (a *Authorizer) Authorize(ctx context.Context, q bus.Question) error {
+	name := actionName(q.Action)
+	if !a.asks(q.Action) {
+		return nil
+	}
+	key := keyOf(q)
+	if known, ok := a.cache.Get(key); ok && time.Now().Before(known.until) {
+		a.calls.WithLabelValues(name, "cached").Inc()
+		return known.refusal(q)
+	}
+	// The call goes on when the first of those who share it gives up.
+	flight := a.flights.DoChan(key, func() (any, error) { return a.ask(key, q) })
+	select {
+	case r := <-flight:
+		if r.Err != nil {
+			return a.away(name, r.Err)
+		}
+		decided, _ := r.Val.(answer)
+		outcome := "allowed"
+		if !decided.allowed {
+			outcome = "denied"
+		}
+		a.calls.WithLabelValues(name, outcome).Inc()
+		return decided.refusal(q)
+	case <-ctx.Done():
+		return a.away(name, ctx.Err())
+	}
+}
+
+func (a *Authorizer) asks(action bus.Action) bool {
+	switch action {
+	case bus.Connect:
+		return a.cfg.Connect
+	case bus.Subscribe:
+		return a.cfg.Subscribe
+	}
+	return a.cfg.Publish
+}
+
+func actionName(action bus.Action) string {
+	switch action {
+	case bus.Connect:
+		return "connect"
+	case bus.Subscribe:
+		return "subscribe"
+	}
+	return "publish"
+}
+
+// keyOf is the same for the same question of the same token. No part of it has a line break.
+func keyOf(q bus.Question) string {
+	return strings.Join([]string{actionName(q.Action), q.Identity.TokenID, q.Identity.Client, q.Address.String()}, "\n")
+}
+
+// ask makes one call and remembers the answer.
+func (a *Authorizer) ask(key string, q bus.Question) (answer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.Timeout)
+	defer cancel()
+	who := &hooksv1.Subject{
+		Client: q.Identity.Client, User: q.Identity.User, Session: q.Identity.Session, Groups: q.Identity.Groups, TokenId: q.Identity.TokenID,
+	}
+	var d *hooksv1.Decision
+	var err error
+	switch q.Action {
+	case bus.Connect:
+		var resp *hooksv1.AuthorizeConnectResponse
+		resp, err = a.service.AuthorizeConnect(ctx, &hooksv1.AuthorizeConnectRequest{Subject: who})
+		d = resp.GetDecision()
+	case bus.Subscribe:
+		var resp *hooksv1.AuthorizeSubscribeResponse
+		resp, err = a.service.AuthorizeSubscribe(ctx, &hooksv1.AuthorizeSubscribeRequest{Subject: who, Address: q.Address.String()})
+		d = resp.GetDecision()
+	default:
+		var resp *hooksv1.AuthorizePublishResponse
+		resp, err = a.service.AuthorizePublish(ctx, &hooksv1.AuthorizePublishRequest{Subject: who, Address: q.Address.String()})
+		d = resp.GetDecision()
+	}
+	if err == nil && d == nil {
+		err = fmt.Errorf("the answer has no decision")
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	keep := a.cfg.Cache
+	if d.GetCacheFor() != nil {
+		keep = min(keep, d.GetCacheFor().AsDuration())
+	}
+	out := answer{allowed: d.GetAllowed(), reason: sentence(d.GetReason()), until: time.Now().Add(keep)}
+	if keep > 0 {
+		a.cache.Add(key, out)
+	}
+	return out, nil
+}
+
+// maxReason is the longest reason that a client is told, in bytes.
+const maxReason = 256
+
+// sentence is a reason as a client may be told it.
+func sentence(s string) string {
+	if !utf8.ValidString(s) {
+		return ""
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	for len(s) > maxReason {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}
+
+func (d answer) refusal(q bus.Question) error {
+	if d.allowed {
+		return nil
+	}
+	e := bus.ErrPermissionDenied
+	if q.Action != bus.Connect {
+		e, _ = bus.Denied(q.Action, q.Address).(*bus.Error)
+	}
+	facts := map[string]string{"by": "authorizer"}
+	if q.Action != bus.Connect {
+		facts["address"] = q.Address.String()
+	}
+	return e.With(d.reason, facts)
+}
+
+// away is what becomes of a question that could not be asked.
+func (a *Authorizer) away(name string, err error) error {
+	if a.warn.Allow() {
+		a.log.Warn("the authorizer does not answer", slog.Bool("allowed", a.cfg.FailOpen), slog.String("asked", name), slog.String("error", err.Error()))
+	}
+	if a.cfg.FailOpen {
+		a.calls.WithLabelValues(name, "failed_open").Inc()
+		return nil
+	}
+	a.calls.WithLabelValues(name, "failed_closed").Inc()
+	return bus.ErrAuthorizerAway.Wrap(err)
+}
