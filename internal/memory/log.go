@@ -27,7 +27,10 @@ func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, afte
 	if after.IsZero() {
 		return c.page(0, limit, now), nil
 	}
-	if after.Epoch != c.epoch || after.Offset > c.top || after.Offset+1 < c.first() {
+	if after.Epoch == c.epoch && after.Offset > c.top {
+		return c.page(len(c.log), limit, now), bus.ErrGap.With("", map[string]string{"address": to.String()})
+	}
+	if after.Epoch != c.epoch || after.Offset+1 < c.first() {
 		return c.page(0, limit, now), bus.ErrGap.With("", map[string]string{"address": to.String()})
 	}
 	return c.page(int(after.Offset+1-c.first()), limit, now), nil //nolint:gosec // at most the length of the log

@@ -18,7 +18,8 @@ func (k keys) of(a bus.Address, suffix string) string {
 // stream is the log: ids are <offset>-<publish time in ms>.
 func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 
-// meta is a hash of the epoch (e) and the newest offset (o).
+// meta is a hash of the epoch (e), the newest offset (o), the replication id of the server that made the epoch (r), and
+// the epochs before with the offsets up to which they are the same log (p).
 func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 
 // push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message.

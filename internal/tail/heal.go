@@ -130,8 +130,11 @@ func gapBefore(a bus.Address, from bus.Position, p bus.Page) bus.Gap {
 		first := p.Messages[0].Position
 		g.To = bus.Position{Epoch: first.Epoch, Offset: first.Offset - 1}
 	}
-	if from.Epoch != g.To.Epoch {
+	switch {
+	case from.Epoch != g.To.Epoch:
 		g.Reason = bus.GapEpoch
+	case from.Offset > g.To.Offset:
+		g.Reason = bus.GapStoreReset // the log has lost its end
 	}
 	return g
 }

@@ -91,7 +91,7 @@ func testLog(t *testing.T, open Open) {
 			after uint64
 			gap   bool
 			want  string
-		}{{6, true, "[8 9 10]"}, {7, false, "[8 9 10]"}, {9, false, "[10]"}, {10, false, "[]"}, {11, true, "[8 9 10]"}} {
+		}{{6, true, "[8 9 10]"}, {7, false, "[8 9 10]"}, {9, false, "[10]"}, {10, false, "[]"}, {11, true, "[]"}, {100, true, "[]"}} {
 			page, err := s.Since(t.Context(), a, short, bus.Position{Epoch: epoch, Offset: tc.after}, 10)
 			if errors.Is(err, bus.ErrGap) != tc.gap || err != nil && !tc.gap || texts(page.Messages) != tc.want {
 				t.Errorf("after %d: %s, %v", tc.after, texts(page.Messages), err)

@@ -4,12 +4,13 @@
 --       the newest), 4 limit, 5 age in ms, 6 now in ms, 7 proposed epoch, 8 lifetime of the meta hash in ms
 -- Returns gap, epoch, top, then entries of the stream: one more than limit when there are more.
 -- Bounds: the meta hash by expiry.
-local meta = redis.call('HMGET', KEYS[2], 'e', 'o')
+local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
 local epoch, top = meta[1], tonumber(meta[2] or '0')
 if not epoch then
   redis.call('DEL', KEYS[1])
   epoch = ARGV[7]
-  redis.call('HSET', KEYS[2], 'e', epoch)
+  local info = redis.pcall('INFO', 'replication')
+  redis.call('HSET', KEYS[2], 'e', epoch, 'r', type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or '')
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[8])
 local first = top + 1
@@ -35,8 +36,21 @@ local gap, entries = 0, nil
 local limit = tonumber(ARGV[4]) + 1
 local at = tonumber(ARGV[3])
 if ARGV[1] == 'since' then
-  if ARGV[2] ~= '' and (ARGV[2] ~= epoch or at > top or at + 1 < first) then
+  local fork = nil -- up to where the log is that of the position
+  if ARGV[2] == epoch or ARGV[2] == '' then
+    fork = top
+  else
+    for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+      if past == ARGV[2] then
+        fork = tonumber(o)
+        break
+      end
+    end
+  end
+  if ARGV[2] ~= '' and (not fork or at + 1 < first) then
     gap, at = 1, 0
+  elseif ARGV[2] ~= '' and at > fork then
+    gap, at = 1, fork
   end
   entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', at + 1), '+', 'COUNT', limit)
 elseif at > 0 then

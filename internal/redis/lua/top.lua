@@ -5,7 +5,8 @@
 local meta = redis.call('HMGET', KEYS[1], 'e', 'o')
 if not meta[1] then
   redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', ARGV[1])
+  local info = redis.pcall('INFO', 'replication')
+  redis.call('HSET', KEYS[1], 'e', ARGV[1], 'r', type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or '')
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return {ARGV[1], '0'}
 end

@@ -232,6 +232,20 @@ func (s *Server) startSentinel(conf string) {
 	})
 }
 
+// Cut ends replication: what the master takes from now on is on the master alone.
+func (s *Sentinel) Cut() {
+	s.Master.tb.Helper()
+	for _, args := range [][]string{{"acl", "setuser", "default", "-psync", "-sync"}, {"client", "kill", "type", "replica"}} {
+		if out, err := s.Master.CLI(args...); err != nil {
+			s.Master.tb.Fatal(out, err)
+		}
+	}
+	until(s.Master.tb, "the replica is cut off", func() bool {
+		out, _ := s.Replica.CLI("info", "replication")
+		return strings.Contains(out, "master_link_status:down")
+	})
+}
+
 // URL returns the URL for a store.
 func (s *Sentinel) URL() string {
 	addrs := make([]string, len(s.Sentinels))

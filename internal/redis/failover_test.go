@@ -1,0 +1,160 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/tail"
+)
+
+// follower keeps what a tail brings.
+type follower struct {
+	mu       sync.Mutex
+	messages []*bus.Message
+	gaps     []bus.Gap
+	between  []int // how many messages came before each gap
+	arrived  atomic.Int64
+}
+
+func (f *follower) Deliver(m *bus.Message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.messages = append(f.messages, m)
+	f.arrived.Store(int64(len(f.messages)))
+}
+
+func (f *follower) Gap(g bus.Gap) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gaps = append(f.gaps, g)
+	f.between = append(f.between, len(f.messages))
+}
+
+var long = bus.Retention{Length: 1_000_000, Age: time.Hour}
+
+// trail follows an address with a tail until the test ends.
+func trail(tb testing.TB, s *redis.Store, a bus.Address) *follower {
+	tb.Helper()
+	f := &follower{}
+	tl := tail.New(s, f, tail.Config{Namespaces: bus.Namespaces{Default: bus.Namespace{Retention: long}}})
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = tl.Run(ctx) })
+	tb.Cleanup(func() { cancel(); done.Wait() })
+	call, stop := context.WithTimeout(tb.Context(), 10*time.Second)
+	defer stop()
+	_, err := tl.Acquire(call, a)
+	check(tb, err)
+	return f
+}
+
+// numbered publishes n messages.
+func numbered(tb testing.TB, s *redis.Store, a bus.Address, n int) bus.Position {
+	tb.Helper()
+	var last bus.Position
+	for range n {
+		p := publication(a)
+		p.Retention = long
+		r, err := s.Publish(tb.Context(), p)
+		check(tb, err)
+		last = r.Position
+	}
+	return last
+}
+
+// An acknowledged tail is lost: those who saw it hear of it, although its offsets are used again; those who did not
+// go on without a gap.
+func TestFailover_thatLosesATailIsAGap(t *testing.T) {
+	sentinel := redistest.StartSentinel(t)
+	s := open(t, sentinel.URL())
+	a := address(t, "channels/lost")
+	f := trail(t, s, a)
+	kept := numbered(t, s, a, 10)
+	until(t, "the replica has them", func() bool {
+		p := replicated(a, "mark", 1) // the eleventh
+		p.Retention = long
+		r, err := s.Publish(t.Context(), p)
+		kept = r.Position
+		return err == nil
+	})
+	sentinel.Cut()
+	lost := numbered(t, s, a, 10)
+	until(t, "the follower has seen the tail", func() bool { return f.arrived.Load() == 21 })
+	sentinel.Master.Kill9()
+
+	var next bus.Position
+	until(t, "publishing works again", func() bool {
+		p := publication(a)
+		p.Retention = long
+		r, err := s.Publish(t.Context(), p)
+		next = r.Position
+		return err == nil
+	})
+	if next.Offset > lost.Offset {
+		t.Fatalf("the tail was not lost: %+v", next)
+	}
+	top := numbered(t, s, a, 30) // beyond what was lost
+	if next.Epoch == kept.Epoch || next.Offset != kept.Offset+1 || top.Epoch != next.Epoch {
+		t.Errorf("the log went on at %+v after %+v, to %+v", next, kept, top)
+	}
+	follows := int64(21 + top.Offset - kept.Offset) //nolint:gosec // small
+	until(t, "the follower has what followed", func() bool { return f.arrived.Load() == follows })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.gaps) == 0 || f.between[0] != 21 || f.gaps[0].From != lost || f.gaps[0].Reason != bus.GapEpoch && f.gaps[0].Reason != bus.GapStoreReset {
+		t.Fatalf("gaps are %+v after %v messages", f.gaps, f.between)
+	}
+	for i, m := range f.messages[21:] {
+		if want := (bus.Position{Epoch: next.Epoch, Offset: next.Offset + uint64(i)}); m.Position != want { //nolint:gosec // small
+			t.Fatalf("message at %+v, want %+v", m.Position, want)
+		}
+	}
+	for _, c := range []struct {
+		after bus.Position
+		first uint64
+		gap   bool
+	}{
+		{kept, kept.Offset + 1, false},
+		{bus.Position{Epoch: kept.Epoch, Offset: 3}, 4, false},
+		{bus.Position{Epoch: kept.Epoch, Offset: kept.Offset + 1}, kept.Offset + 1, true},
+		{lost, kept.Offset + 1, true},
+		{bus.Position{Epoch: next.Epoch, Offset: lost.Offset}, lost.Offset + 1, false},
+		{bus.Position{Epoch: "other", Offset: 1}, 1, true},
+	} {
+		page, err := s.Since(t.Context(), a, long, c.after, 100)
+		if errors.Is(err, bus.ErrGap) != c.gap || len(page.Messages) == 0 || page.Messages[0].Position.Offset != c.first {
+			t.Errorf("after %+v: %v, page from %+v", c.after, err, page.Messages)
+		}
+	}
+}
+
+// A server that comes back from its files is no fork that anybody notices, when the files have everything.
+func TestRestart_withoutLossIsNoGap(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, server.URL())
+	a := address(t, "channels/restart")
+	f := trail(t, s, a)
+	for round := range 20 { // more lives than epochs are remembered
+		numbered(t, s, a, 2)
+		if round%5 == 0 {
+			until(t, "the follower has them", func() bool { return f.arrived.Load() == int64(2*(round+1)) })
+		}
+		server.Kill9()
+		server.Restart()
+		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+	}
+	numbered(t, s, a, 1)
+	until(t, "the follower has everything", func() bool { return f.arrived.Load() == 41 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.gaps) != 0 {
+		t.Errorf("gaps are %+v", f.gaps)
+	}
+}
