@@ -172,7 +172,7 @@ func (s *system) process(name string, args ...string) *process {
 	p := &process{tb: s.tb, name: name}
 	internal := freePort(s.tb)
 	p.args = append([]string{"serve", "--internal-listen", internal}, args...)
-	p.env = []string{"TRUNKLINE_INTERNAL_KEY_FILE=" + filepath.Join(s.dir, "internal_key"), "TRUNKLINE_CHANNELS_DEFAULTS_HISTORY_LENGTH=20000"}
+	p.env = []string{"TRUNKLINE_INTERNAL_KEY_FILE=" + filepath.Join(s.dir, "internal_key"), "TRUNKLINE_CHANNELS_DEFAULTS_HISTORY_LENGTH=100000"}
 	s.internalAt[p] = internal
 	p.start()
 	s.tb.Cleanup(func() {

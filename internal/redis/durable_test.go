@@ -115,7 +115,7 @@ func TestPublish_fsynced(t *testing.T) {
 func TestPing_wantsReplicas(t *testing.T) {
 	master, replica := pair(t)
 	s := openWith(t, master.URL(), 1)
-	check(t, s.Ping(t.Context()))
+	until(t, "readiness is green with the replica", func() bool { return s.Ping(t.Context()) == nil })
 	replica.Kill9()
 	until(t, "readiness is red without the replica", func() bool { return s.Ping(t.Context()) != nil })
 }
