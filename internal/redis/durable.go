@@ -39,47 +39,96 @@ func strictest(ps []bus.Publication) *demand {
 	return d
 }
 
+// strictFlights is how many pipelines wait for replicas or the disk at once: they hold a connection each, and the pool has
+// to have others for those who do not wait.
+const strictFlights = 8
+
+// strictly is one batch of publications on its way.
+type strictly struct {
+	store    *Store
+	ps       []bus.Publication
+	calls    []call
+	receipts []bus.Receipt
+	errs     []error
+	demand   *demand
+	how      fsync
+}
+
 // publishStrictly carries out publications and waits until replicas or the disk have them. A WAIT is about the writes of its
 // own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys.
 func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) []error {
-	errs := make([]error, len(ps))
-	var how fsync
+	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, errs: make([]error, len(ps)), demand: d}
+	var unavailable error
 	if d.fsync {
-		var err error
-		if how, err = s.fsyncs(ctx); err != nil {
-			for i := range errs {
-				errs[i] = err
-			}
-			return errs
-		}
+		b.how, unavailable = s.fsyncs(ctx)
 	}
+	var todo []int
 	for i := range ps {
 		if calls[i].script == nil {
 			calls[i] = s.publishCall(&ps[i])
 		}
-	}
-	groups, err := s.byMaster(ctx, calls)
-	if err != nil {
-		for i := range errs {
-			errs[i] = err
+		if b.errs[i] = unavailable; ps[i].Durability != bus.Fsynced || unavailable == nil {
+			b.errs[i] = nil
+			todo = append(todo, i)
 		}
-		return errs
+	}
+	select {
+	case s.strict <- struct{}{}:
+		defer func() { <-s.strict }()
+	case <-ctx.Done():
+		b.fail(todo, bus.ErrStoreUnavailable.Wrap(ctx.Err()))
+		return b.errs
+	}
+	for try := 0; len(todo) > 0; try++ {
+		todo = b.run(ctx, todo)
+		if len(todo) == 0 || try == maxMoves {
+			break
+		}
+		s.cluster.ReloadState(ctx) // the slots are being moved
+		wait, cancel := context.WithTimeout(ctx, time.Duration(try+1)*20*time.Millisecond)
+		<-wait.Done()
+		cancel()
+	}
+	return b.errs
+}
+
+func (b *strictly) fail(list []int, err error) {
+	for _, i := range list {
+		b.errs[i] = err
+	}
+}
+
+// run publishes what is left, and returns what was certainly not carried out because its slot is elsewhere.
+func (b *strictly) run(ctx context.Context, todo []int) []int {
+	groups, err := b.store.byMaster(ctx, b.calls, todo)
+	if err != nil {
+		b.fail(todo, err)
+		return nil
 	}
 	var g errgroup.Group
 	for client, list := range groups {
 		g.Go(func() error {
-			s.publishOn(ctx, client, list, ps, calls, receipts, errs, d, how)
+			b.publishOn(ctx, client, list)
 			return nil
 		})
 	}
 	_ = g.Wait() // each item has its own error
-	return errs
+	if b.store.cluster == nil {
+		return nil
+	}
+	var again []int
+	for _, i := range todo {
+		if cause := errors.Unwrap(b.errs[i]); cause != nil && (moved(cause) || refusedBefore(cause)) {
+			again = append(again, i)
+		}
+	}
+	return again
 }
 
 // byMaster groups calls by the server that has their keys.
-func (s *Store) byMaster(ctx context.Context, calls []call) (map[*redis.Client][]int, error) {
+func (s *Store) byMaster(ctx context.Context, calls []call, list []int) (map[*redis.Client][]int, error) {
 	groups := make(map[*redis.Client][]int)
-	for i := range calls {
+	for _, i := range list {
 		client, ok := s.client.(*redis.Client)
 		if !ok {
 			var err error
@@ -92,44 +141,30 @@ func (s *Store) byMaster(ctx context.Context, calls []call) (map[*redis.Client][
 	return groups, nil
 }
 
-// replicaWait is how long replicas have to acknowledge.
-const replicaWait = time.Second
-
 // publishOn publishes a batch on one connection.
-func (s *Store) publishOn(
-	ctx context.Context, client *redis.Client, list []int, ps []bus.Publication, calls []call, receipts []bus.Receipt, errs []error, d *demand, how fsync,
-) {
-	cmds := make([]*redis.Cmd, len(list))
-	due := s.noteDue(ctx, list, ps)
-	todo := list
-	place := make(map[int]int, len(list))
-	for j, i := range list {
-		place[i] = j
+func (b *strictly) publishOn(ctx context.Context, client *redis.Client, list []int) {
+	if err := b.store.noteDue(ctx, list, b.ps); err != nil {
+		b.fail(list, err)
+		return
 	}
-	var wait, local redis.Cmder
-	for again := false; len(todo) > 0; again = true {
+	cmds := make(map[int]*redis.Cmd, len(list))
+	var said *proof
+	for again, todo := false, list; len(todo) > 0; again = true {
 		pipe := client.Pipeline()
 		for _, i := range todo {
-			cmds[place[i]] = s.publishCmd(ctx, calls, i)
+			cmds[i] = b.store.publishCmd(ctx, b.calls, i)
 			if again {
-				cmds[place[i]] = calls[i].cmd(ctx, "eval", texts[calls[i].script.Hash()])
+				cmds[i] = b.calls[i].cmd(ctx, "eval", texts[b.calls[i].script.Hash()])
 			}
-			_ = pipe.Process(ctx, cmds[place[i]])
+			_ = pipe.Process(ctx, cmds[i])
 		}
-		if d.replicas > 0 {
-			wait = redis.NewIntCmd(ctx, "wait", d.replicas, replicaWait.Milliseconds())
-			_ = pipe.Process(ctx, wait)
-		}
-		if how == fsyncWait {
-			local = redis.NewIntSliceCmd(ctx, "waitaof", 1, 0, replicaWait.Milliseconds())
-			_ = pipe.Process(ctx, local)
-		}
-		call, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+		said = b.prove(ctx, pipe)
+		call, cancel := context.WithTimeout(ctx, b.store.cfg.Timeout)
 		_, _ = pipe.Exec(call) // each command has its own error
 		cancel()
 		var unknown []int
 		for _, i := range todo {
-			if redis.HasErrorPrefix(cmds[place[i]].Err(), "NOSCRIPT") {
+			if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
 				unknown = append(unknown, i)
 			}
 		}
@@ -138,23 +173,59 @@ func (s *Store) publishOn(
 		}
 		todo = unknown
 	}
-	replicas, synced := 0, how == fsyncAlways
-	if w, ok := wait.(*redis.IntCmd); ok && w.Err() == nil {
-		replicas = int(w.Val())
-	}
-	if l, ok := local.(*redis.IntSliceCmd); ok && l.Err() == nil && len(l.Val()) == 2 {
-		synced = l.Val()[0] >= 1
-	}
-	for j, i := range list {
-		errs[i] = readReceipt(cmds[j], &ps[i], &receipts[i])
-		if errs[i] == nil {
-			errs[i] = reached(&ps[i], &receipts[i], replicas, synced)
-		}
-		if errs[i] == nil && due != nil {
-			errs[i] = due
+	replicas, synced := said.read()
+	for _, i := range list {
+		b.errs[i] = readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
+		if b.errs[i] == nil {
+			b.errs[i] = reached(&b.ps[i], &b.receipts[i], replicas, synced)
 		}
 	}
 }
+
+// proof is what a server says of the writes before it on the same connection.
+type proof struct {
+	wait  *redis.IntCmd
+	local *redis.IntSliceCmd
+	conf  *redis.MapStringStringCmd
+}
+
+// prove asks for it at the end of a pipeline.
+func (b *strictly) prove(ctx context.Context, pipe redis.Pipeliner) *proof {
+	p := new(proof)
+	if b.demand.replicas > 0 {
+		p.wait = redis.NewIntCmd(ctx, "wait", b.demand.replicas, replicaWait.Milliseconds())
+		_ = pipe.Process(ctx, p.wait)
+	}
+	switch b.how {
+	case fsyncWait:
+		p.local = redis.NewIntSliceCmd(ctx, "waitaof", 1, 0, replicaWait.Milliseconds())
+		_ = pipe.Process(ctx, p.local)
+	case fsyncAlways: // of this server, now: another one may have taken over since it was found out
+		p.conf = redis.NewMapStringStringCmd(ctx, "config", "get", "append*")
+		_ = pipe.Process(ctx, p.conf)
+	}
+	return p
+}
+
+// read returns how many replicas have the writes, and whether the disk has.
+func (p *proof) read() (replicas int, synced bool) {
+	if p == nil {
+		return 0, false
+	}
+	if p.wait != nil && p.wait.Err() == nil {
+		replicas = int(p.wait.Val())
+	}
+	if p.local != nil && p.local.Err() == nil && len(p.local.Val()) == 2 {
+		synced = p.local.Val()[0] >= 1
+	}
+	if p.conf != nil && p.conf.Err() == nil {
+		synced = p.conf.Val()["appendonly"] == "yes" && p.conf.Val()["appendfsync"] == "always"
+	}
+	return replicas, synced
+}
+
+// replicaWait is how long replicas have to acknowledge.
+const replicaWait = time.Second
 
 // noteDue notes when messages that ask for an ack have to be looked at, before they are published.
 func (s *Store) noteDue(ctx context.Context, list []int, ps []bus.Publication) error {

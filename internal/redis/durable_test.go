@@ -112,6 +112,41 @@ func TestPublish_fsynced(t *testing.T) {
 	}
 }
 
+// In a batch with one that the store cannot make durable enough, the others are published.
+func TestPublishAll_refusesFsyncAlone(t *testing.T) {
+	s := open(t, redistest.Start(t, "--appendonly", "no").URL())
+	a := address(t, "channels/mixed")
+	ps := []bus.Publication{publication(a), publication(a), publication(a)}
+	ps[1].Durability = bus.Fsynced
+	_, errs := s.PublishAll(t.Context(), ps)
+	if errs[0] != nil || !errors.Is(errs[1], bus.ErrNotDurable) || errs[2] != nil {
+		t.Errorf("errors are %v", errs)
+	}
+}
+
+// Those who wait for a replica that hangs hold up nobody who does not.
+func TestPublish_strictOnesLeaveRoom(t *testing.T) {
+	master, replica := pair(t)
+	s := open(t, master.URL())
+	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	var waiting sync.WaitGroup
+	for i := range 100 {
+		waiting.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			_, _ = s.Publish(ctx, replicated(address(t, "channels/strict"), fmt.Sprint("k", i), 1)) // OK only once the replica is back
+		})
+	}
+	for i := range 50 {
+		p := publication(address(t, "channels/others"))
+		if _, err := s.Publish(t.Context(), p); err != nil {
+			t.Errorf("publish %d: %v", i, err)
+		}
+	}
+	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	waiting.Wait()
+}
+
 func TestPing_wantsReplicas(t *testing.T) {
 	master, replica := pair(t)
 	s := openWith(t, master.URL(), 1)

@@ -55,6 +55,7 @@ type Store struct {
 	cfg     Config
 	log     *slog.Logger
 	pipes   *pipes
+	strict  chan struct{} // who waits for replicas or the disk holds a place in it
 
 	syncs struct { // how the servers sync, as it was found out
 		sync.Mutex
@@ -104,6 +105,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	s := &Store{client: client, keys: keys{cfg.Prefix}, cfg: cfg, log: log}
 	s.cluster, _ = client.(*redis.ClusterClient)
 	s.pipes = newPipes(s)
+	s.strict = make(chan struct{}, strictFlights)
 	return s, nil
 }
 
