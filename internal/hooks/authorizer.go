@@ -203,15 +203,15 @@ func (d answer) refusal(q bus.Question) error {
 	if d.allowed {
 		return nil
 	}
-	e := bus.ErrPermissionDenied
-	if q.Action != bus.Connect {
-		e, _ = bus.Denied(q.Action, q.Address).(*bus.Error)
-	}
 	facts := map[string]string{"by": "authorizer"}
-	if q.Action != bus.Connect {
-		facts["address"] = q.Address.String()
+	if q.Action == bus.Connect {
+		return bus.ErrPermissionDenied.With(d.reason, facts)
 	}
-	return e.With(d.reason, facts)
+	facts["address"] = q.Address.String()
+	if q.Action == bus.Subscribe {
+		return bus.ErrSubscribeDenied.With(d.reason, facts)
+	}
+	return bus.ErrPublishDenied.With(d.reason, facts)
 }
 
 // away is what becomes of a question that could not be asked.

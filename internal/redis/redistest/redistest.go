@@ -157,7 +157,7 @@ func StartCluster(tb testing.TB) *Cluster {
 	c := &Cluster{}
 	create := []string{"--cluster", "create"}
 	for range 3 {
-		s := Start(tb, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf")
+		s := Start(tb, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf")
 		c.Servers = append(c.Servers, s)
 		create = append(create, s.Addr())
 	}
@@ -172,6 +172,30 @@ func StartCluster(tb testing.TB) *Cluster {
 		})
 	}
 	return c
+}
+
+// AddReplicas gives every master a replica that has caught up. They are ended with the test.
+func (c *Cluster) AddReplicas() {
+	for _, master := range c.Servers {
+		tb := master.tb
+		tb.Helper()
+		id, err := master.CLI("cluster", "myid")
+		if err != nil {
+			tb.Fatal(id, err)
+		}
+		r := Start(tb, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf", "--repl-diskless-sync-delay", "0")
+		if out, err := r.CLI("cluster", "meet", "127.0.0.1", master.port); err != nil {
+			tb.Fatal(out, err)
+		}
+		until(tb, "the replica is taken", func() bool {
+			out, _ := r.CLI("cluster", "replicate", strings.TrimSpace(id))
+			return strings.HasPrefix(out, "OK")
+		})
+		until(tb, "the replica has caught up", func() bool {
+			out, _ := r.CLI("info", "replication")
+			return strings.Contains(out, "master_link_status:up")
+		})
+	}
 }
 
 // URL returns the URL for a store.
