@@ -20,6 +20,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // device is one client of a user that acknowledges when it is told to.
@@ -204,4 +205,36 @@ func TestInbox_outlivesCrashes(t *testing.T) {
 	if out := s.cli("receipt", "users/ada", ids[n/2], "-o", "json"); !strings.Contains(out, "DELIVERY_STATE_ACKED") {
 		t.Errorf("receipt is %s", out)
 	}
+}
+
+// A client that returns to a full inbox gets all of it in order, and costs the edge no more than a page at a time; what it costs is logged.
+func TestInbox_full(t *testing.T) {
+	s := startSystem(t)
+	const n = 10_000
+	grpc := publishv1.NewPublishServiceClient(apptest.Dial(t, s.publishAt, s.apiKey))
+	for from := 0; from < n; from += 1000 {
+		req := &publishv1.BatchPublishRequest{}
+		for i := range 1000 {
+			req.Requests = append(req.Requests, &publishv1.PublishRequest{
+				To: "users/ada", Data: fmt.Appendf(nil, `"%d %s"`, from+i, strings.Repeat("x", 1000)), Ack: &publishv1.AckPolicy{},
+			})
+		}
+		resp, err := grpc.BatchPublish(t.Context(), req)
+		check(t, err)
+		if resp.GetRefused() > 0 {
+			t.Fatalf("%d of a batch were refused", resp.GetRefused())
+		}
+	}
+	_, err := grpc.Publish(t.Context(), &publishv1.PublishRequest{To: "users/ada", Data: []byte(`1`), Ack: &publishv1.AckPolicy{}})
+	if e := rpc.FromError(err); e == nil || e.Reason != "INBOX_FULL" {
+		t.Errorf("one more was answered with %v", err)
+	}
+	before, start := s.edges[0].rss(), time.Now()
+	phone := s.device("ada", "phone", 0)
+	for i := range n {
+		if m := next(t, phone.messages); !strings.HasPrefix(string(m.GetData()), fmt.Sprintf(`"%d `, i)) || !m.GetRedelivered() {
+			t.Fatalf("message %d is %.20s, redelivered %t", i, m.GetData(), m.GetRedelivered())
+		}
+	}
+	t.Logf("%d messages of 1 kB after %s; the edge grew by %d KiB", n, time.Since(start).Round(time.Millisecond), s.edges[0].rss()-before)
 }
