@@ -140,6 +140,9 @@ const (
 	// The server has as many connects in progress as it can answer in time; come back after the delay.
 	// Example: {"reason":"SERVER_OVERLOADED","domain":"trunkline","metadata":{"rule":"edge.connects_in_progress"}}
 	ErrorReason_ERROR_REASON_SERVER_OVERLOADED ErrorReason = 50
+	// As many channels were created as there may be.
+	// Example: {"reason":"CHANNEL_LIMIT","domain":"trunkline","metadata":{"limit":"100000"}}
+	ErrorReason_ERROR_REASON_CHANNEL_LIMIT ErrorReason = 54
 	// The authorizer that has to be asked does not answer.
 	// Example: {"reason":"AUTHORIZER_UNAVAILABLE","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_AUTHORIZER_UNAVAILABLE ErrorReason = 53
@@ -222,6 +225,7 @@ var (
 		48: "ERROR_REASON_UNAVAILABLE",
 		49: "ERROR_REASON_INBOX_FULL",
 		50: "ERROR_REASON_SERVER_OVERLOADED",
+		54: "ERROR_REASON_CHANNEL_LIMIT",
 		53: "ERROR_REASON_AUTHORIZER_UNAVAILABLE",
 		51: "ERROR_REASON_DURABILITY_NOT_REACHED",
 		52: "ERROR_REASON_DURABILITY_UNAVAILABLE",
@@ -274,6 +278,7 @@ var (
 		"ERROR_REASON_UNAVAILABLE":              48,
 		"ERROR_REASON_INBOX_FULL":               49,
 		"ERROR_REASON_SERVER_OVERLOADED":        50,
+		"ERROR_REASON_CHANNEL_LIMIT":            54,
 		"ERROR_REASON_AUTHORIZER_UNAVAILABLE":   53,
 		"ERROR_REASON_DURABILITY_NOT_REACHED":   51,
 		"ERROR_REASON_DURABILITY_UNAVAILABLE":   52,
@@ -321,7 +326,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xd3\r\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xf3\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -360,7 +365,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x19ERROR_REASON_STORAGE_FULL\x10/\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x100\x12\x1b\n" +
 	"\x17ERROR_REASON_INBOX_FULL\x101\x12\"\n" +
-	"\x1eERROR_REASON_SERVER_OVERLOADED\x102\x12'\n" +
+	"\x1eERROR_REASON_SERVER_OVERLOADED\x102\x12\x1e\n" +
+	"\x1aERROR_REASON_CHANNEL_LIMIT\x106\x12'\n" +
 	"#ERROR_REASON_AUTHORIZER_UNAVAILABLE\x105\x12'\n" +
 	"#ERROR_REASON_DURABILITY_NOT_REACHED\x103\x12'\n" +
 	"#ERROR_REASON_DURABILITY_UNAVAILABLE\x104\x12\x1f\n" +

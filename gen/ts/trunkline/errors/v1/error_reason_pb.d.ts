@@ -316,6 +316,14 @@ export enum ErrorReason {
   SERVER_OVERLOADED = 50,
 
   /**
+   * As many channels were created as there may be.
+   * Example: {"reason":"CHANNEL_LIMIT","domain":"trunkline","metadata":{"limit":"100000"}}
+   *
+   * @generated from enum value: ERROR_REASON_CHANNEL_LIMIT = 54;
+   */
+  CHANNEL_LIMIT = 54,
+
+  /**
    * The authorizer that has to be asked does not answer.
    * Example: {"reason":"AUTHORIZER_UNAVAILABLE","domain":"trunkline"}
    *
