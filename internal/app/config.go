@@ -144,6 +144,7 @@ type Tickets struct {
 // Channels is how channels are kept, by the part of their name before the first colon.
 type Channels struct {
 	Defaults   Channel                `koanf:"defaults"`
+	Created    int                    `koanf:"created" min:"1" max:"10000000" doc:"How many channels may be created; using one does not need that."`
 	Namespaces map[string]ChannelRule `koanf:"namespaces" doc:"Namespaces that differ from channels.defaults, by name." example:"{orders: {history_length: 1000, history_age: 24h}}"`
 }
 
@@ -238,7 +239,7 @@ func Default() Config {
 			FrameSize: 128 << 10, QueueBytes: 1 << 20, CommandsPerSecond: 100, CommandBurst: 200,
 			ChannelsPerConnection: 128, ConnectionsPerIP: 1000, ConnectsInProgress: 4096, Tickets: Tickets{Life: 2 * time.Minute}, DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
 		},
-		Channels: Channels{Defaults: Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
+		Channels: Channels{Created: 100_000, Defaults: Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
 		Inbox:    Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second},
 		Publish:  Publish{MaxMessage: 64 << 10, IdempotencyWindow: 10 * time.Minute},
 		Hooks:    Hooks{Authorizer: Authorizer{Timeout: time.Second, Cache: 10 * time.Second}},

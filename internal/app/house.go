@@ -94,7 +94,8 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 	if cfg.Runs(RolePublish) {
 		h.publish, err = publish.New(h.store, publish.Config{
 			Namespaces: cfg.namespaces(), MaxMessage: int(cfg.Publish.MaxMessage), IdempotencyWindow: cfg.Publish.IdempotencyWindow,
-			Authorizer: h.authorizer(), Log: h.tel.Log,
+			MaxChannels: cfg.Channels.Created,
+			Authorizer:  h.authorizer(), Log: h.tel.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("build the publish service: %w", err)

@@ -121,6 +121,7 @@ var (
 	ErrNotReached        = passing("DURABILITY_NOT_REACHED", "the message was appended, but fewer replicas than asked for said so in time; repeat it with the same idempotency key")
 	ErrNotDurable        = refusal("DURABILITY_UNAVAILABLE", "the store cannot give the durability that was asked for; nothing was published")
 	ErrAuthorizerAway    = passing("AUTHORIZER_UNAVAILABLE", "the authorizer does not answer")
+	ErrChannelLimit      = refusal("CHANNEL_LIMIT", "as many channels were created as there may be; delete some, or raise channels.created")
 	ErrInboxFull         = passing("INBOX_FULL", "the inbox of the recipient is full; the message was refused")
 
 	ErrProtocol         = refusal("PROTOCOL_ERROR", "the frame breaks the protocol")

@@ -177,7 +177,9 @@ type ChannelPage struct {
 // Channels keeps created channels.
 type Channels interface {
 	// CreateChannel returns ErrChannelExists when there is one of that name.
-	CreateChannel(ctx context.Context, c Channel) error
+	// When there are limit channels already, and limit is not 0, it returns ErrChannelLimit; concurrent
+	// callers may go past it by as many as they are.
+	CreateChannel(ctx context.Context, c Channel, limit int) error
 	// Channel returns ErrChannelNotFound.
 	Channel(ctx context.Context, a Address) (Channel, error)
 	// ListChannels returns at most limit channels whose name sorts after the given one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,11 +52,14 @@ func (m *meta) hasChannel(a bus.Address) bool {
 }
 
 // CreateChannel keeps a new channel.
-func (s *Store) CreateChannel(_ context.Context, c bus.Channel) error {
+func (s *Store) CreateChannel(_ context.Context, c bus.Channel, limit int) error {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
 	if _, ok := s.meta.channels[c.Address]; ok {
 		return bus.ErrChannelExists.With("", map[string]string{"address": c.Address.String()})
+	}
+	if limit > 0 && len(s.meta.channels) >= limit {
+		return bus.ErrChannelLimit.With("", map[string]string{"limit": strconv.Itoa(limit)})
 	}
 	s.meta.channels[c.Address] = c
 	return nil

@@ -169,10 +169,19 @@ type channelRecord struct {
 
 // CreateChannel keeps a new channel. The list of channels is in another slot and comes second: a channel that is
 // not in the list after a crash is found by its name.
-func (s *Store) CreateChannel(ctx context.Context, c bus.Channel) error {
+func (s *Store) CreateChannel(ctx context.Context, c bus.Channel, limit int) error {
 	b, err := json.Marshal(channelRecord{c.Labels, c.Created, c.TokenDigest})
 	if err != nil {
 		return bus.ErrInternal.Wrap(err)
+	}
+	if limit > 0 {
+		count := redis.NewIntCmd(ctx, "zcard", s.keys.channels())
+		if err := s.do(ctx, count); err != nil {
+			return err
+		}
+		if count.Val() >= int64(limit) {
+			return bus.ErrChannelLimit.With("", map[string]string{"limit": strconv.Itoa(limit)})
+		}
 	}
 	cmd := redis.NewIntCmd(ctx, "setnx", s.keys.channel(c.Address), b)
 	if err := s.do(ctx, cmd); err != nil {

@@ -58,6 +58,7 @@ var reasonCodes = map[string]codes.Code{
 	"DURABILITY_NOT_REACHED":   codes.Unavailable,
 	"DURABILITY_UNAVAILABLE":   codes.FailedPrecondition,
 	"AUTHORIZER_UNAVAILABLE":   codes.Unavailable,
+	"CHANNEL_LIMIT":            codes.ResourceExhausted,
 	"INBOX_FULL":               codes.ResourceExhausted,
 	"PROTOCOL_ERROR":           codes.InvalidArgument,
 	"ALREADY_CONNECTED":        codes.FailedPrecondition,

@@ -207,7 +207,7 @@ func TestTail_tellsWhatIsLost(t *testing.T) {
 	})
 	t.Run("another epoch", func(t *testing.T) {
 		f := start(t, tail.Config{CheckInterval: time.Hour}, 100)
-		if err := f.store.CreateChannel(t.Context(), bus.Channel{Address: f.a}); err != nil {
+		if err := f.store.CreateChannel(t.Context(), bus.Channel{Address: f.a}, 0); err != nil {
 			t.Fatal(err)
 		}
 		f.acquire(t)

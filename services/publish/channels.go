@@ -38,7 +38,7 @@ func (s *Server) CreateChannel(ctx context.Context, req *publishv1.CreateChannel
 	token := "tlc_" + base64.RawURLEncoding.EncodeToString(secret[:])
 	sum := sha256.Sum256([]byte(token))
 	c := bus.Channel{Address: a, Labels: req.GetLabels(), Created: time.Now().Truncate(time.Millisecond), TokenDigest: hex.EncodeToString(sum[:])}
-	if err := s.store.CreateChannel(ctx, c); err != nil {
+	if err := s.store.CreateChannel(ctx, c, s.cfg.MaxChannels); err != nil {
 		return nil, err
 	}
 	return &publishv1.CreateChannelResponse{Channel: s.channelProto(c), ChannelToken: token}, nil

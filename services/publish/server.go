@@ -32,6 +32,8 @@ type Config struct {
 	Namespaces bus.Namespaces
 	// MaxMessage is the largest payload, in bytes; 64 KiB by default.
 	MaxMessage int
+	// MaxChannels is how many channels may be created; 100,000 by default.
+	MaxChannels int
 	// IdempotencyWindow is how long a key is remembered; 10 minutes by default.
 	IdempotencyWindow time.Duration
 	// Credits is how many messages of a stream may be unanswered; 1024 by default.
@@ -71,6 +73,7 @@ func New(store Store, cfg Config) (*Server, error) {
 		}
 	}
 	num(&cfg.MaxMessage, 64<<10)
+	num(&cfg.MaxChannels, 100_000)
 	num(&cfg.Credits, 1024)
 	num(&cfg.StreamQueue, 1024)
 	if cfg.IdempotencyWindow <= 0 {

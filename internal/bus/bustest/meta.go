@@ -92,9 +92,12 @@ func testChannels(t *testing.T, open Open) {
 		all = append(all, a)
 		check(t, s.CreateChannel(t.Context(), bus.Channel{
 			Address: a, Labels: map[string]string{"n": fmt.Sprint(i)}, Created: time.Now().Truncate(time.Millisecond), TokenDigest: "d",
-		}))
+		}, 1_000_000))
 	}
-	if err := s.CreateChannel(t.Context(), bus.Channel{Address: all[0]}); !errors.Is(err, bus.ErrChannelExists) {
+	if err := s.CreateChannel(t.Context(), bus.Channel{Address: address(t)}, 1); !errors.Is(err, bus.ErrChannelLimit) {
+		t.Errorf("past the limit: %v", err)
+	}
+	if err := s.CreateChannel(t.Context(), bus.Channel{Address: all[0]}, 0); !errors.Is(err, bus.ErrChannelExists) {
 		t.Errorf("error is %v", err)
 	}
 	c, err := s.Channel(t.Context(), all[3])

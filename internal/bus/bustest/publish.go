@@ -97,7 +97,7 @@ func testPublish(t *testing.T, open Open) {
 		if _, err := s.Publish(t.Context(), p); !errors.Is(err, bus.ErrChannelNotFound) {
 			t.Errorf("error is %v", err)
 		}
-		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}))
+		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
 		publish(t, s, p)
 	})
 	t.Run("every field arrives", func(t *testing.T) {
