@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -36,29 +38,44 @@ func (e *Edge) Handler(route Route) http.Handler {
 // serve takes one handshake (RFC 6455, section 4.2). Everything that can be refused is refused
 // before the upgrade, as an HTTP answer.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
+	turn := e.refuseHandshake
+	if k, ok := route.Dialects[0].(dialect.Doorkeeper); ok {
+		if !k.Check(w, r) {
+			return
+		}
+		turn = func(w http.ResponseWriter, err error) {
+			refusal := rpc.FromError(err)
+			e.metrics.refuse(refusal)
+			k.Turn(w, refusal)
+		}
+	}
 	if err := checkUpgrade(w, r); err != 0 {
 		http.Error(w, http.StatusText(err), err)
 		return
 	}
 	if !route.AnyOrigin {
 		if err := e.origins.check(r); err != nil {
-			e.refuseHandshake(w, err)
+			turn(w, err)
 			return
 		}
 	}
 	slot, hello := e.choose(r, route)
 	if slot < 0 {
-		e.refuseHandshake(w, bus.ErrProtocol.With("no protocol of this listener takes the handshake", nil))
+		turn(w, bus.ErrProtocol.With("no protocol of this listener takes the handshake", nil))
+		return
+	}
+	if hello.Refusal != nil {
+		turn(w, hello.Refusal)
 		return
 	}
 	ip := clientIP(r, e.cfg.TrustedProxies)
 	if err := e.admit(ip, hello); err != nil {
-		e.refuseHandshake(w, err)
+		turn(w, err)
 		return
 	}
 	s := e.newSession(slot, ip)
 	s.counted = true
-	if err := s.handshake(w, r, hello); err != nil {
+	if err := s.handshake(w, r, hello, turn); err != nil {
 		s.settled()
 		e.limits.leave(ip)
 		e.sessions.Done()
@@ -116,20 +133,14 @@ func (e *Edge) newSession(slot int, ip string) *session {
 	return s
 }
 
-// handshake validates the token, if there is one, and upgrades. After a nil error the session belongs to its reader.
-func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialect.Hello) error {
+// handshake finds out who connects, if the handshake says so, follows what is to be followed, and upgrades: who is
+// answered misses nothing from then on. After a nil error the session belongs to its reader.
+func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialect.Hello, turn func(http.ResponseWriter, error)) error {
 	e := s.owner
-	var identity *bus.Identity
-	var refusal error
-	asked := time.Now()
-	if hello.Connect {
-		ctx, cancel := context.WithTimeout(r.Context(), e.cfg.CallTimeout)
-		identity, refusal = e.tokens.validate(ctx, hello.Token)
-		cancel()
-		if refusal != nil && !hello.RefuseLate {
-			e.refuseHandshake(w, refusal)
-			return refusal
-		}
+	opening, refusal := s.prepare(r.Context(), hello)
+	if refusal != nil && !hello.RefuseLate {
+		turn(w, refusal)
+		return refusal
 	}
 	var header http.Header
 	if hello.Subprotocol != "" {
@@ -137,10 +148,11 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 	}
 	ws, err := e.upgrader.Upgrade(&hijacker{ResponseWriter: w, session: s}, r, header)
 	if err != nil {
+		s.abandon()
 		return err
 	}
 	s.ws = ws
-	ws.SetReadLimit(e.cfg.FrameSize)
+	ws.SetReadLimit(cmp.Or(hello.FrameSize, e.cfg.FrameSize))
 	ws.SetPingHandler(s.pinged)
 	ws.SetPongHandler(s.ponged)
 	ws.SetCloseHandler(s.closing)
@@ -153,9 +165,9 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 		e.metrics.refuse(rpc.FromError(refusal))
 		s.refuse(rpc.FromError(refusal))
 		go s.read()
-	case identity != nil:
+	case opening != nil:
 		go func() {
-			s.open(0, identity, asked, nil)
+			s.begin(0, opening)
 			s.settled()
 			go s.read()
 		}()
@@ -164,6 +176,40 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 		go s.read()
 	}
 	return nil
+}
+
+// prepare opens the session as far as is possible before the upgrade; nil when its connect command is to come.
+func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, error) {
+	if !hello.Connect {
+		return nil, nil
+	}
+	e := s.owner
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+	defer cancel()
+	asked := time.Now()
+	identity := hello.Identity
+	if identity == nil {
+		var err error
+		if identity, err = e.tokens.validate(ctx, hello.Token); err != nil {
+			return nil, err
+		}
+	}
+	opening, err := s.open(ctx, identity, asked, wantedOf(hello.Follow))
+	if err != nil {
+		return nil, err
+	}
+	if d, ok := s.dialect().(dialect.Stateful); ok {
+		s.talk = d.Converse(talker{s}, hello)
+	}
+	return opening, nil
+}
+
+func wantedOf(list []dialect.Follow) []*edgev1.Subscribe {
+	wanted := make([]*edgev1.Subscribe, len(list))
+	for i, f := range list {
+		wanted[i] = &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence}
+	}
+	return wanted
 }
 
 // hijacker hands gorilla the session's transport instead of the bare connection.

@@ -154,7 +154,7 @@ func (s *session) noteSent(sub *subscription, due []*parcel) {
 	}
 	for _, p := range due {
 		if p.m != nil && p.m.Ack != 0 {
-			s.owner.acks.wrote(bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.client})
+			s.owner.acks.wrote(bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.clientID()})
 		}
 	}
 }
@@ -173,7 +173,7 @@ func (s *session) redeliver(sub *subscription, at bus.Position) {
 	after := uint64(0)
 	for {
 		page, err := s.owner.store.Pending(ctx, sub.address, bus.PendingQuery{
-			Device: s.client, After: after, Limit: redeliverPage, Deliver: true,
+			Device: s.clientID(), After: after, Limit: redeliverPage, Deliver: true,
 		})
 		if err == nil {
 			err = s.hand(ctx, page.Messages)
@@ -201,7 +201,7 @@ func (s *session) hand(ctx context.Context, list []bus.Waiting) error {
 		}
 		m := *w.Message
 		m.Redelivered = true
-		out = append(out, messageFrame(s.dialect(), &m)...)
+		out = append(out, s.messageFrame(&m)...)
 		if len(out) >= replayPiece {
 			if err := s.sendPaced(ctx, out); err != nil {
 				return err

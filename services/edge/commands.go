@@ -82,7 +82,14 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 		s.turnAway(err)
 		return
 	}
-	s.open(id, who, asked, c.GetSubscriptions())
+	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	defer cancel()
+	o, err := s.open(ctx, who, asked, c.GetSubscriptions())
+	if err != nil {
+		s.refuse(rpc.FromError(err))
+		return
+	}
+	s.begin(id, o)
 }
 
 // turnAway ends a session whose connect is refused.
@@ -109,85 +116,6 @@ func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
 	return s.owner.tokens.validate(ctx, c.GetToken())
 }
 
-// open makes the session the identity's: it follows the identity's own addresses and those asked for,
-// answers, replays, and lets messages through. The identity was right at the time asked.
-func (s *session) open(id uint32, who *bus.Identity, asked time.Time, wanted []*edgev1.Subscribe) {
-	e := s.owner
-	if !time.Now().Before(who.Expires) {
-		s.refuse(bus.ErrTokenExpired)
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
-	defer cancel()
-	if err := s.authorize(ctx, who, bus.Connect, bus.Address{}); err != nil {
-		s.refuse(rpc.FromError(err))
-		return
-	}
-	s.client = who.Client
-	own := who.Own()
-	subs := make([]*subscription, 0, len(own)+len(wanted))
-	for _, a := range own {
-		subs = append(subs, newSubscription(s, who, a))
-	}
-	results := make([]*edgev1.SubscriptionResult, len(wanted))
-	requests := make([]*request, len(wanted))
-	for i, w := range wanted {
-		req, err := s.request(who, w, subs)
-		if err != nil {
-			results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Error{Error: rpc.ErrorProto(err)}}
-			continue
-		}
-		requests[i] = req
-		subs = append(subs, req.sub)
-	}
-	subs = s.askAll(ctx, who, requests, results, subs)
-	positions, err := s.follow(ctx, who, subs)
-	if err != nil {
-		s.refuse(rpc.FromError(err))
-		return
-	}
-	s.identity.Store(who)
-	s.expires.Store(expirySecond(who.Expires))
-	if e.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
-		return
-	}
-	for i, req := range requests {
-		if req == nil {
-			continue
-		}
-		at := positions[indexOf(subs, req.sub)]
-		if err := s.locate(ctx, req, at); err != nil {
-			s.refuse(rpc.FromError(err))
-			return
-		}
-		results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{Subscribed: req.answer(at)}}
-	}
-	connected := &edgev1.Connected{
-		Connection:     s.id,
-		Client:         who.Client,
-		User:           who.User,
-		ExpireTime:     timestamppb.New(who.Expires),
-		PingIntervalMs: uint32(e.cfg.PingInterval.Milliseconds()), //nolint:gosec // checked by validate
-		Node:           e.cfg.Node,
-		Subscriptions:  results,
-	}
-	e.ticket(connected, who)
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: connected}})
-	s.settled() // what is replayed goes at the client's pace
-	for i := range own {
-		if subs[i].owned {
-			s.redeliver(subs[i], positions[i])
-		} else {
-			s.shard.flip(subs[i], positions[i])
-		}
-	}
-	for _, req := range requests {
-		if req != nil {
-			s.start(req, positions[indexOf(subs, req.sub)])
-		}
-	}
-}
-
 // expirySecond is the first whole second at which the token counts as expired.
 func expirySecond(t time.Time) int64 {
 	if t.Nanosecond() > 0 {
@@ -197,15 +125,25 @@ func expirySecond(t time.Time) int64 {
 }
 
 func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.PublishRequest) error {
-	to, err := bus.ParseAddress(req.GetTo())
+	resp, err := s.publishAs(ctx, who, req)
 	if err != nil {
 		return err
 	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Published{Published: resp}})
+	return nil
+}
+
+// publishAs publishes what the identity may publish.
+func (s *session) publishAs(ctx context.Context, who *bus.Identity, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
+	to, err := bus.ParseAddress(req.GetTo())
+	if err != nil {
+		return nil, err
+	}
 	if err := who.Check(bus.Publish, to); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.authorize(ctx, who, bus.Publish, to); err != nil {
-		return err
+		return nil, err
 	}
 	req.From = &publishv1.Sender{Client: who.Client, User: who.User}
 	req.ExcludeConnection = ""
@@ -214,10 +152,9 @@ func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req
 	}
 	resp, err := s.owner.publish.Publish(ctx, req)
 	if err != nil {
-		return rpc.Unreachable(err, bus.ErrUnavailable)
+		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
 	}
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Published{Published: resp}})
-	return nil
+	return resp, nil
 }
 
 func (s *session) history(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.ListMessagesRequest) error {

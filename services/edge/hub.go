@@ -71,18 +71,25 @@ func (p *parcel) bytes(d dialect.Dialect, slot int) []byte {
 }
 
 func (p *parcel) encode(d dialect.Dialect) []byte {
-	if p.m != nil && p.m.Kind == bus.MessageDismissal {
-		return replyFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Dismissed{
+	if e := p.event(); e != nil {
+		return replyFrame(d, e)
+	}
+	return messageFrame(d, p.m)
+}
+
+// event is what the parcel is to a client; nil for a publisher's message.
+func (p *parcel) event() *edgev1.ServerFrame {
+	switch {
+	case p.m == nil:
+		return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: gapProto(*p.gap)}}
+	case p.m.Kind == bus.MessageDismissal:
+		return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Dismissed{
 			Dismissed: &publishv1.Dismissed{Address: p.m.To.String(), Ids: []string{p.m.ID}},
-		}})
+		}}
+	case p.m.Kind == bus.MessagePresence:
+		return presenceEvent(p.m)
 	}
-	if p.m != nil && p.m.Kind == bus.MessagePresence {
-		return presenceFrame(d, p.m)
-	}
-	if p.m != nil {
-		return messageFrame(d, p.m)
-	}
-	return replyFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: gapProto(*p.gap)}})
+	return nil
 }
 
 // frameOverhead is what a message's metadata costs in an encoding, about.

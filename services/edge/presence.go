@@ -53,28 +53,31 @@ func (s *subscription) wanted(due []*parcel) []*parcel {
 
 func (p *parcel) presence() bool { return p.m != nil && p.m.Kind == bus.MessagePresence }
 
-// presenceFrame encodes who came or went.
-func presenceFrame(d dialect.Dialect, m *bus.Message) []byte {
+// presenceEvent says who came or went; an event without one for what is none.
+func presenceEvent(m *bus.Message) *edgev1.ServerFrame {
 	e, err := bus.PresenceOf(m)
 	if err != nil {
-		return nil
+		return &edgev1.ServerFrame{}
 	}
 	kind := publishv1.PresenceEvent_KIND_JOINED
 	if e.Kind == bus.PresenceLeft {
 		kind = publishv1.PresenceEvent_KIND_LEFT
 	}
-	return replyFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_PresenceEvent{PresenceEvent: &publishv1.PresenceEvent{
+	return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_PresenceEvent{PresenceEvent: &publishv1.PresenceEvent{
 		Address: m.To.String(), Kind: kind, Reason: e.Reason, EventTime: timestamppb.New(e.Time()),
 		Member: &publishv1.Member{
 			Connection: e.Member.Connection, Client: e.Member.Client, User: e.Member.User, JoinTime: timestamppb.New(e.Member.Joined),
 		},
-	}}})
+	}}}
 }
 
 // lost returns when the session's connection was lost, if it ended in a way after which its client is likely to come
 // back: the connection broke, or the close code asks for it. It is zero for one that left or was sent away.
 func (s *session) lost(err error) time.Time {
 	now := time.Now()
+	if s.talk != nil {
+		return time.Time{} // older protocols know no return
+	}
 	if e := s.refused.Load(); e != nil {
 		code := dialect.CloseCode(e)
 		switch {

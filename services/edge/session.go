@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -31,8 +32,9 @@ type session struct {
 	ip      string
 	subs    []*subscription
 	limiter rate.Limiter
-	client  string // set before the first subscription, and then never changed
-	counted bool   // among the connects in progress
+	client  string               // until the identity is set
+	counted bool                 // among the connects in progress
+	talk    dialect.Conversation // nil unless the dialect is stateful
 
 	identity atomic.Pointer[bus.Identity]
 	expires  atomic.Int64 // Unix seconds; 0 until connected
@@ -61,7 +63,7 @@ func (s *session) push(p []byte, a *attempt) bool {
 
 // reply writes an answer or an event of this session alone.
 func (s *session) reply(f *edgev1.ServerFrame) {
-	if b := replyFrame(s.dialect(), f); len(b) > 0 {
+	if b := s.eventFrame(f); len(b) > 0 {
 		s.push(b, nil)
 	}
 }
@@ -74,12 +76,13 @@ func (s *session) replyError(id uint32, err error) {
 // join returns the frames of the parcels that this session may have.
 func (s *session) join(due []*parcel) []byte {
 	now := time.Now()
+	client := s.clientID()
 	var out []byte
 	for _, p := range due {
-		if p.m != nil && (!p.m.For(s.client, s.id) || p.m.Expired(now)) {
+		if p.m != nil && (!p.m.For(client, s.id) || p.m.Expired(now)) {
 			continue
 		}
-		out = append(out, p.bytes(s.dialect(), s.slot)...)
+		out = append(out, s.bytes(p)...)
 	}
 	return out
 }
@@ -89,7 +92,7 @@ func (s *session) refuse(e *bus.Error) {
 	if !s.refused.CompareAndSwap(nil, e) {
 		return
 	}
-	last := replyFrame(s.dialect(), &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})
+	last := s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})
 	code, text := s.dialect().Close(e)
 	s.finish(append(last[:len(last):len(last)], closeFrame(code, text)...))
 	s.hasten(e)
@@ -149,6 +152,12 @@ func (s *session) work(op int, b *bytes.Buffer) {
 	if !s.limiter.Allow() {
 		s.owner.metrics.refuse(bus.ErrRateLimited)
 		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
+		return
+	}
+	if s.talk != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+		defer cancel()
+		s.talk.Receive(ctx, dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2
 		return
 	}
 	frame, err := s.dialect().Decode(dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2

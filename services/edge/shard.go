@@ -169,7 +169,7 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 	slot := sub.session.slot
 	var out []byte
 	switch {
-	case !plain:
+	case !plain || sub.session.talk != nil:
 		out = sub.session.join(due)
 	case sub.catching:
 		out = sh.join(due, slot)

@@ -18,6 +18,7 @@ type request struct {
 	replay bool // after a position, or from the beginning
 	// recovers is set when the position belongs to the log; known after follow.
 	recovers bool
+	at       bus.Position // where it begins; known after follow
 }
 
 // request checks a subscribe command against the identity and what is subscribed already.
@@ -151,10 +152,10 @@ func (s *session) replay(ctx context.Context, sub *subscription, after bus.Posit
 		return nil
 	}
 	next, err := s.owner.tail.Replay(ctx, sub.address, after, func(g bus.Gap) {
-		out = append(out, s.owner.gapParcel(g).bytes(s.dialect(), s.slot)...)
+		out = append(out, s.bytes(s.owner.gapParcel(g))...)
 	}, func(m *bus.Message) error {
-		if m.For(s.client, s.id) {
-			out = append(out, messageFrame(s.dialect(), m)...)
+		if m.For(s.clientID(), s.id) {
+			out = append(out, s.messageFrame(m)...)
 		}
 		if len(out) < replayPiece {
 			return nil

@@ -19,6 +19,9 @@ func (sh *shard) sweep(now time.Time) {
 	pingEvery := uint32(sh.owner.cfg.PingInterval / time.Second)       //nolint:gosec // checked by Validate
 	for _, s := range sh.sessions {
 		s.age++
+		if s.talk != nil {
+			s.tick(now, sh.attempt)
+		}
 		expires := s.expires.Load()
 		switch {
 		case expires == 0:

@@ -47,6 +47,15 @@ type Hello struct {
 	Token string
 	// Connect opens the session with Token at once; otherwise the first frame must be a connect.
 	Connect bool
+	// Identity, if set, is who connects: a dialect that is open to everybody makes one, and no token is asked for.
+	Identity *bus.Identity
+	// Refusal, if set, refuses the handshake.
+	Refusal *bus.Error
+	// Follow is followed from the start, before the handshake is answered. What the identity or the authorizer
+	// do not allow is left out.
+	Follow []Follow
+	// FrameSize is the largest frame of the client, in bytes; the edge's own limit when 0.
+	FrameSize int64
 	// RefuseLate refuses a bad token with a close frame after the upgrade, as an older protocol
 	// did, instead of an HTTP status.
 	RefuseLate bool

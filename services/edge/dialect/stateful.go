@@ -1,0 +1,81 @@
+package dialect
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Stateful is a dialect whose frames depend on the connection that they are for. Each connection
+// has a Conversation, and the methods Decode, Reply and Message of the dialect are not used.
+type Stateful interface {
+	Dialect
+	// Converse begins the conversation of a connection. It is called when the connection's identity is known and
+	// what Hello.Follow names is followed, before the handshake is answered; it must not use c yet.
+	Converse(c Conn, h Hello) Conversation
+}
+
+// Conversation speaks a Stateful dialect on one connection.
+type Conversation interface {
+	// Start is called once, before anything else, when the connection is open and has not been given a message yet.
+	Start(ctx context.Context)
+	// Receive takes a frame of the client; a text is known to be UTF-8. Frames come in order, one at a time. data is
+	// the caller's, and changes after Receive.
+	Receive(ctx context.Context, op Opcode, data []byte)
+	// Message appends the payload of the frame for a message to dst, and says of which type it is; nil when this
+	// client is not to have it. It is called in the order of delivery, at the same time as Receive, and must neither
+	// block nor use the Conn.
+	Message(dst []byte, m *bus.Message) (Opcode, []byte)
+	// Event does the same for everything else that a server says: gaps, dismissals, presence, refusals. Its frames are of text.
+	Event(dst []byte, f *edgev1.ServerFrame) []byte
+	// Tick is called about every second, and returns the payload of a text frame to send, or nil. It
+	// must neither block nor use the Conn.
+	Tick(now time.Time) []byte
+}
+
+// Conn is a connection as its Conversation sees it. Its methods are called by Start and Receive alone.
+type Conn interface {
+	// ID identifies the connection.
+	ID() string
+	// Identity is who the connection is.
+	Identity() *bus.Identity
+	// Write sends a frame. The payload may be used again.
+	Write(op Opcode, payload []byte)
+	// Subscribe follows an address. It calls followed, which may be nil, when no message can be missed any more and none has
+	// been given to Message. Following twice is an error, and so is what the identity or the authorizer do not allow.
+	Subscribe(ctx context.Context, f Follow, followed func()) error
+	// Unsubscribe ends that, and says whether there was a subscription.
+	Unsubscribe(a bus.Address) bool
+	// Subscribed says whether the address is followed: it stops being when its channel is deleted.
+	Subscribed(a bus.Address) bool
+	// Publish publishes as the connection's identity.
+	Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error)
+	// Ack acknowledges a message of one of the identity's own addresses. It does not wait.
+	Ack(to bus.Address, id string)
+	// Become gives the connection another identity: it leaves the own addresses that the new one does not have, and
+	// follows the others. What waits in their inboxes is delivered.
+	Become(ctx context.Context, who *bus.Identity) error
+	// Refuse ends the connection.
+	Refuse(e *bus.Error)
+}
+
+// Follow is an address to follow.
+type Follow struct {
+	Address bus.Address
+	// Presence also asks for who comes and goes.
+	Presence bool
+}
+
+// Doorkeeper is a dialect that answers handshakes in words of its own.
+type Doorkeeper interface {
+	Dialect
+	// Check looks at a request before anything else. It answers what is no handshake and then returns false. It may put
+	// headers right that RFC 6455 is strict about.
+	Check(w http.ResponseWriter, r *http.Request) bool
+	// Turn answers a handshake that is refused.
+	Turn(w http.ResponseWriter, e *bus.Error)
+}

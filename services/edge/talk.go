@@ -1,0 +1,147 @@
+package edge
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// clientID is whose the session is; empty until it is known.
+func (s *session) clientID() string {
+	if who := s.identity.Load(); who != nil {
+		return who.Client
+	}
+	return s.client
+}
+
+// bytes returns the frame of a parcel for this session; nil when its protocol has no words for it.
+func (s *session) bytes(p *parcel) []byte {
+	switch {
+	case s.talk == nil:
+		return p.bytes(s.dialect(), s.slot)
+	case p.event() != nil:
+		return s.eventFrame(p.event())
+	}
+	return s.messageFrame(p.m)
+}
+
+func (s *session) messageFrame(m *bus.Message) []byte {
+	if s.talk == nil {
+		return messageFrame(s.dialect(), m)
+	}
+	op := dialect.Text
+	buf := make([]byte, headerRoom, headerRoom+len(m.Data)+frameOverhead)
+	if op, buf = s.talk.Message(buf, m); buf == nil {
+		return nil
+	}
+	return seal(byte(op), buf)
+}
+
+func (s *session) eventFrame(f *edgev1.ServerFrame) []byte {
+	if s.talk == nil {
+		return replyFrame(s.dialect(), f)
+	}
+	return frame(dialect.Text, frameOverhead, func(dst []byte) []byte { return s.talk.Event(dst, f) })
+}
+
+// tick sends what is due by the clock. The caller holds the shard's lock.
+func (s *session) tick(now time.Time, a *attempt) {
+	if text := s.talk.Tick(now); text != nil && s.expires.Load() != 0 {
+		s.push(frame(dialect.Text, len(text), func(dst []byte) []byte { return append(dst, text...) }), a)
+	}
+}
+
+// talker is a session as its conversation sees it.
+type talker struct{ s *session }
+
+var _ dialect.Conn = talker{}
+
+func (t talker) ID() string                    { return t.s.id }
+func (t talker) Identity() *bus.Identity       { return t.s.identity.Load() }
+func (t talker) Refuse(e *bus.Error)           { t.s.owner.metrics.refuse(e); t.s.refuse(e) }
+func (t talker) Subscribed(a bus.Address) bool { return t.s.subscription(a) != nil }
+
+func (t talker) Write(op dialect.Opcode, payload []byte) {
+	t.s.push(frame(op, len(payload), func(dst []byte) []byte { return append(dst, payload...) }), nil)
+}
+
+func (t talker) Subscribe(ctx context.Context, f dialect.Follow, followed func()) error {
+	s := t.s
+	who := s.identity.Load()
+	req, err := s.request(who, &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence}, s.subs)
+	if err != nil {
+		return err
+	}
+	if err := s.authorize(ctx, who, bus.Subscribe, f.Address); err != nil {
+		return err
+	}
+	positions, err := s.follow(ctx, who, []*subscription{req.sub})
+	if err != nil {
+		return err
+	}
+	if followed != nil {
+		followed()
+	}
+	s.start(req, positions[0])
+	return nil
+}
+
+func (t talker) Unsubscribe(a bus.Address) bool {
+	sub := t.s.subscription(a)
+	if sub == nil {
+		return false
+	}
+	t.s.leave(sub)
+	return true
+}
+
+func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
+	return t.s.publishAs(ctx, t.s.identity.Load(), req)
+}
+
+func (t talker) Ack(to bus.Address, id string) {
+	who := t.s.identity.Load()
+	if to.HasInbox() && who.Owns(to) {
+		t.s.owner.acks.ack([]bus.Ack{{To: to, ID: id, Device: who.Client, Connection: t.s.id}}, func([]error) {})
+	}
+}
+
+func (t talker) Become(ctx context.Context, who *bus.Identity) error {
+	s := t.s
+	var subs []*subscription
+	own := who.Own()
+	for _, a := range own {
+		if s.subscription(a) == nil {
+			subs = append(subs, newSubscription(s, who, a))
+		}
+	}
+	positions, err := s.follow(ctx, who, subs)
+	if err != nil {
+		return err
+	}
+	old := s.identity.Swap(who)
+	s.expires.Store(expirySecond(who.Expires))
+	for _, a := range old.Own() {
+		if sub := s.subscription(a); sub != nil && !slices.Contains(own, a) {
+			s.leave(sub)
+		}
+	}
+	for i, sub := range subs {
+		s.letIn(sub, positions[i])
+	}
+	return nil
+}
+
+// subscription returns the session's subscription of an address; nil when there is none.
+func (s *session) subscription(a bus.Address) *subscription {
+	i := slices.IndexFunc(s.subs, func(sub *subscription) bool { return sub.address == a })
+	if i < 0 {
+		return nil
+	}
+	return s.subs[i]
+}
