@@ -75,14 +75,23 @@ func (s *relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id = uuid.Must(uuid.NewV7()).String()
 	}
 	h.Set(requestIDHeader, id)
-	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(r.Context(), "x-request-id", id), s.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(legacyContext(r, id), s.cfg.Timeout)
 	defer cancel()
 	answer, err := s.route(ctx, w, r)
 	if err != nil {
-		relayRefusal(err).write(w, id)
+		refusalOf(err).write(w, id)
 		return
 	}
 	writeRelay(w, answer)
+}
+
+// legacyContext is what goes with the calls for a request: its id, and the credentials, which no original had.
+func legacyContext(r *http.Request, id string) context.Context {
+	ctx := metadata.AppendToOutgoingContext(r.Context(), "x-request-id", id)
+	if a := r.Header.Get("Authorization"); a != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", a)
+	}
+	return ctx
 }
 
 // route finds the handler: paths are read without regard to case or to one slash at the end, and a
@@ -112,18 +121,6 @@ func (s *relay) route(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	return nil, refuse(http.StatusNotFound, codes.NotFound, "METHOD_UNKNOWN",
 		"there is no such route; there are GET /token, GET /auth/{token} and POST /publish", nil)
-}
-
-// relayRefusal says what to do when the older surface is switched off.
-func relayRefusal(err error) *refusal {
-	e := refusalOf(err)
-	if e.status == codeName(codes.Unimplemented) {
-		closed := *e
-		closed.http = http.StatusForbidden
-		closed.message = "this server takes no calls without credentials here; start it with --legacy-open to allow them"
-		return &closed
-	}
-	return e
 }
 
 // writeRelay answers as Express does: with the charset and a weak ETag.

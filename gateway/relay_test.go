@@ -15,21 +15,15 @@ import (
 
 	"github.com/trunkline/trunkline/gateway"
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
-	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // relayEcho knows the token "a/b" and refuses to answer with anything but what it was sent.
 type relayEcho struct {
 	legacyv1.UnimplementedRelayServiceServer
-	closed bool
-	last   chan string
+	last chan string
 }
 
-func (e relayEcho) CreateRelayToken(context.Context, *legacyv1.CreateRelayTokenRequest) (*legacyv1.CreateRelayTokenResponse, error) {
-	if e.closed {
-		return nil, rpc.Status(bus.ErrMethodDisabled, "").Err()
-	}
+func (relayEcho) CreateRelayToken(context.Context, *legacyv1.CreateRelayTokenRequest) (*legacyv1.CreateRelayTokenResponse, error) {
 	return &legacyv1.CreateRelayTokenResponse{Token: "6ba7b810-9dad-41d1-80b4-00c04fd430c8"}, nil
 }
 
@@ -143,12 +137,5 @@ func TestRelay_Publish(t *testing.T) {
 		if got.status != tt.status || !strings.Contains(got.body, tt.says) || strings.Contains(got.body, "desc") {
 			t.Errorf("%.40s: got %d %s", tt.body, got.status, got.body)
 		}
-	}
-}
-
-func TestRelay_Closed(t *testing.T) {
-	got := send(t, serveRelay(t, relayEcho{closed: true}), "GET", "/token", "")
-	if got.status != 403 || !strings.Contains(got.body, "--legacy-open") || !strings.Contains(got.body, "METHOD_DISABLED") {
-		t.Errorf("got %d %s", got.status, got.body)
 	}
 }

@@ -36,8 +36,8 @@ func banner(r app.Running) string {
 	if r.Internal != "" {
 		line("➜ Metrics        http://%s/metrics   health: /livez /readyz", local(r.Internal))
 	}
-	if r.RelayHTTP != "" {
-		line("➜ Relay          http://%s   ws://%s/ws", local(r.RelayHTTP), local(r.RelayWebSocket))
+	for _, url := range r.LegacyURLs(local) {
+		line("➜ %s", url)
 	}
 	b.WriteByte('\n')
 	flags := ""

@@ -32,8 +32,8 @@ type Running struct {
 	Config Config
 	// HTTP, GRPC and Internal are host:port as bound.
 	HTTP, GRPC, Internal string
-	// RelayHTTP and RelayWebSocket are those of the older relay.
-	RelayHTTP, RelayWebSocket string
+	// Legacy is where the older protocols listen, by the key of the setting that says so.
+	Legacy map[string]string
 	// DevKey is the throw-away API key of development mode.
 	DevKey string
 	// Connections returns how many WebSocket connections there are.

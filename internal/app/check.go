@@ -38,7 +38,6 @@ func check(cfg Config, origins map[string]string) Problems {
 	c.channels()
 	c.edge()
 	c.hooks()
-	c.legacy()
 	if cfg.Dev {
 		c.development()
 	} else {
@@ -105,6 +104,9 @@ func (c *checking) listeners() {
 		}
 		if other, ok := ports[port]; ok {
 			otherHost, _, _ := net.SplitHostPort(c.cfg.listener(other))
+			if l.shared && l.address == c.cfg.listener(other) {
+				continue // older protocols may share a listener
+			}
 			if host == "" || otherHost == "" || host == otherHost {
 				c.fail(l.key, "port %s is that of %s too", port, other)
 			}
@@ -117,22 +119,24 @@ func (c *checking) listeners() {
 	}
 }
 
-type listener struct{ key, address string }
+type listener struct {
+	key, address string
+	shared       bool // with other older protocols
+}
 
 // listeners returns what the process listens on.
 func (c Config) listeners() []listener {
 	var all []listener
 	add := func(runs bool, key, address string) {
 		if runs && address != "" {
-			all = append(all, listener{key, address})
+			all = append(all, listener{key: key, address: address})
 		}
 	}
 	add(c.Runs(RoleGateway) || c.Runs(RoleEdge), "http.listen", c.HTTP.Listen)
 	add(c.Runs(RoleAuth) || c.Runs(RolePublish), "grpc.listen", c.GRPC.Listen)
 	add(true, "internal.listen", c.Internal.Listen)
-	if c.speaks("relay") {
-		add(c.Runs(RoleGateway), "legacy.relay.http_listen", c.Legacy.Relay.HTTP)
-		add(c.Runs(RoleEdge), "legacy.relay.websocket_listen", c.Legacy.Relay.WebSocket)
+	for _, l := range c.legacyListeners() {
+		all = append(all, listener{l.key, l.address, l.takes != nil})
 	}
 	return all
 }
@@ -145,9 +149,6 @@ func (c Config) listener(key string) string {
 	}
 	return ""
 }
-
-// speaks says whether an older protocol is switched on.
-func (c Config) speaks(dialect string) bool { return slices.Contains(c.Legacy.Dialects, dialect) }
 
 func (c *checking) keys() {
 	if _, err := apiKeys(c.cfg); err != nil {

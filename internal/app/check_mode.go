@@ -37,13 +37,6 @@ func (c *checking) tls() {
 	}
 }
 
-func (c *checking) legacy() {
-	l := c.cfg.Legacy
-	if len(l.Dialects) > 0 && !c.cfg.Dev && !l.Open {
-		c.fail("legacy.dialects", "the older protocols let everybody in, as they always did; set legacy.open (--legacy-open) to confirm that")
-	}
-}
-
 // keepToLoopback moves the listeners that nobody asked for to this machine alone.
 func (c *Config) keepToLoopback(origins map[string]string) {
 	for key, listen := range map[string]*string{"http.listen": &c.HTTP.Listen, "grpc.listen": &c.GRPC.Listen} {

@@ -200,19 +200,6 @@ type Authorizer struct {
 	Cache   time.Duration `koanf:"cache" min:"1ms" max:"1h" doc:"For how long an answer is believed at most."`
 }
 
-// Legacy is the older protocols.
-type Legacy struct {
-	Dialects []string `koanf:"dialects" oneof:"relay" doc:"The older protocols that are spoken."`
-	Open     bool     `koanf:"open" doc:"Confirms, outside development mode, that the older protocols let everybody in."`
-	Relay    Relay    `koanf:"relay"`
-}
-
-// Relay is where the relay protocol listens.
-type Relay struct {
-	HTTP      string `koanf:"http_listen" kind:"listen" doc:"Where the relay's GET /token, GET /auth and POST /publish listen."`
-	WebSocket string `koanf:"websocket_listen" kind:"listen" doc:"Where the relay's /ws listens."`
-}
-
 // The roles.
 const (
 	RoleAuth    = "auth"

@@ -22,9 +22,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
-	relaydialect "github.com/trunkline/trunkline/services/edge/dialect/relay"
 	"github.com/trunkline/trunkline/services/publish"
-	"github.com/trunkline/trunkline/services/relay"
 	"github.com/trunkline/trunkline/web"
 )
 
@@ -45,7 +43,9 @@ type house struct {
 	conns   map[string]*grpc.ClientConn
 	ready   []telemetry.Check
 
-	http, internal, relayHTTP, relayWS *door
+	http, internal *door
+	legacy         []*legacyDoor
+	older          map[string][]dialect.Dialect // of the older protocols, by name
 }
 
 // buildServices builds the gRPC server with the services of this process, and the connections to all of them.
@@ -102,7 +102,11 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 		}
 		h.publish.Register(h.server)
 		admin.New(h.store, cfg.namespaces()).Register(h.server)
-		relay.New(h.store, relay.Config{Open: cfg.speaks("relay") && (cfg.Dev || cfg.Legacy.Open)}).Register(h.server)
+		for _, p := range cfg.older() {
+			if p.register != nil {
+				p.register(h)
+			}
+		}
 	}
 	return nil
 }
@@ -197,7 +201,9 @@ func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
 		mux := http.NewServeMux()
 		mux.Handle("/v1/ws", socket)
 		handler = mux
-	default:
+	}
+	h.buildLegacyDoors()
+	if handler == nil {
 		return nil
 	}
 	h.http = newDoor("http.listen", cfg.HTTP.Listen, handler)
@@ -208,13 +214,6 @@ func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
 		}
 		h.http.tls = c.server()
 		g.Go(func() error { return c.Run(ctx) })
-	}
-	if cfg.speaks("relay") && cfg.Runs(RoleGateway) {
-		h.relayHTTP = newDoor("legacy.relay.http_listen", cfg.Legacy.Relay.HTTP, gateway.NewRelay(h.conns["open publish"], gateway.RelayConfig{}))
-	}
-	if cfg.speaks("relay") && cfg.Runs(RoleEdge) {
-		route := edge.Route{Dialects: []dialect.Dialect{relaydialect.Relay{}}, AnyOrigin: true}
-		h.relayWS = newDoor("legacy.relay.websocket_listen", cfg.Legacy.Relay.WebSocket, h.edge.Handler(route))
 	}
 	return nil
 }
@@ -242,10 +241,11 @@ func (h *house) buildEdge() (err error) {
 		}
 		tickets.Keys = append(tickets.Keys, key)
 	}
-	dialects := []dialect.Dialect{native.JSON{}, native.Proto{}}
-	if h.cfg.speaks("relay") {
-		dialects = append(dialects, relaydialect.Relay{})
+	dialects, err := h.buildLegacyDialects()
+	if err != nil {
+		return err
 	}
+	dialects = append([]dialect.Dialect{native.JSON{}, native.Proto{}}, dialects...)
 	h.edge, err = edge.New(h.store, edge.Conns{Auth: h.conns[RoleAuth], Publish: h.conns[RolePublish]}, dialects, edge.Config{
 		Node: h.cfg.Node, Namespaces: h.cfg.namespaces(), AllowedOrigins: h.cfg.origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
@@ -260,7 +260,7 @@ func (h *house) buildEdge() (err error) {
 // close frees what was built, the store last.
 func (h *house) close() error {
 	var errs []error
-	for _, d := range []*door{h.http, h.internal, h.relayHTTP, h.relayWS} {
+	for _, d := range append(h.doors(), h.internal) {
 		d.close()
 	}
 	if h.server != nil {

@@ -118,7 +118,6 @@ func TestLoad_Refuses(t *testing.T) {
 		{name: "reflection in public", yaml: "grpc: {reflection: on}", want: []string{"grpc.reflection: on needs a loopback"}},
 		{name: "public URL of a developer", yaml: "dev: true\nhttp: {public_url: \"https://push.example.com\"}", want: []string{"development mode lets everybody in"}},
 		{name: "public URL in the open", yaml: "http: {public_url: \"http://push.example.com\"}", want: []string{"tokens would travel in the open"}},
-		{name: "legacy in production", yaml: "legacy: {dialects: [relay]}", want: []string{"set legacy.open (--legacy-open) to confirm"}},
 		{name: "log level", yaml: "dev: true\nlog: {level: loud}", want: []string{`log.level: "loud" is not known, allowed are debug, info, warn, error`}},
 		{name: "origin with a path", yaml: "dev: true\nedge: {allowed_origins: [\"https://a.example/app\"]}", want: []string{"is not an origin"}},
 		{name: "rate of nothing", yaml: "dev: true\nedge: {commands_per_second: 0, command_burst: 0}", want: []string{"0 is too small, allowed are 0.1 to", "0 is too small, allowed are 1 to"}},

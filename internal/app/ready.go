@@ -70,7 +70,7 @@ func (h *house) tellHealth(ctx context.Context) error {
 
 // listen binds every port, so that one that is taken is known before anything runs.
 func (h *house) listen(ctx context.Context) error {
-	for _, d := range []*door{h.http, h.internal, h.relayHTTP, h.relayWS} {
+	for _, d := range append(h.doors(), h.internal) {
 		if err := d.open(ctx); err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (h *house) runFront(ctx context.Context, g *errgroup.Group) {
 	if h.edge != nil {
 		g.Go(func() error { return h.edge.Run(ctx) })
 	}
-	for _, d := range []*door{h.http, h.relayHTTP, h.relayWS} {
+	for _, d := range h.doors() {
 		if d != nil {
 			g.Go(func() error { return d.Run(ctx, h.tel.Log) })
 		}
@@ -121,7 +121,7 @@ func (h *house) grpcAddress() string {
 func (h *house) running() Running {
 	return Running{
 		Config: h.cfg, HTTP: h.http.address(), GRPC: h.grpcAddress(), Internal: h.internal.address(),
-		RelayHTTP: h.relayHTTP.address(), RelayWebSocket: h.relayWS.address(), DevKey: h.devKey,
+		Legacy: h.legacyAddresses(), DevKey: h.devKey,
 		Connections: h.connections,
 	}
 }

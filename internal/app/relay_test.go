@@ -23,13 +23,13 @@ func TestRun_Relay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := apptest.Start(t, opts...)
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.RelayHTTP+"/token", nil)
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.Legacy["relay.http"]+"/token", nil)
 			status, body := do(t, req)
 			var made struct{ Token string }
 			if err := json.Unmarshal([]byte(body), &made); status != http.StatusOK || err != nil || made.Token == "" {
 				t.Fatalf("GET /token = %d %s", status, body)
 			}
-			ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.RelayWebSocket+"/ws?token="+made.Token, nil)
+			ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.Legacy["relay.websocket"]+"/ws?token="+made.Token, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -48,7 +48,7 @@ func TestRun_Relay(t *testing.T) {
 			defer tick.Stop()
 			for end := time.After(20 * time.Second); ; {
 				record := `{"uuid_local":"a","uuid_remote":"` + made.Token + `","message":"hello"}`
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.RelayHTTP+"/publish", strings.NewReader(record))
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.Legacy["relay.http"]+"/publish", strings.NewReader(record))
 				req.Header.Set("Content-Type", "application/json")
 				if status, body := do(t, req); status != http.StatusOK {
 					t.Fatalf("POST /publish = %d %s", status, body)

@@ -7,7 +7,6 @@ import (
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/telemetry"
-	"github.com/trunkline/trunkline/services/relay"
 )
 
 // openStore opens the store of the configuration; nil for a gateway alone, which has none. A Redis that is away
@@ -27,8 +26,10 @@ func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 		}
 		c.CA = pem
 	}
-	if cfg.speaks("relay") {
-		c.Bridges = append(c.Bridges, bus.BridgeRule{Channel: relay.Article, Map: relay.Map})
+	for _, p := range cfg.older() {
+		if p.bridges != nil {
+			c.Bridges = append(c.Bridges, p.bridges(cfg)...)
+		}
 	}
 	store, err := redis.Open(c, tel.Log)
 	if err != nil {

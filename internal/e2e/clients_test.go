@@ -136,7 +136,7 @@ func TestRelayPage_inChromium(t *testing.T) {
 					check(t, old.Publish(t.Context(), "article", rubbish).Err())
 				}
 				check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+uuid+`","uuid_local":"x","message":"by an old producer"}`).Err())
-			}, "node", "testdata/relay.mjs", h.RelayHTTP, h.RelayWebSocket)
+			}, "node", "testdata/relay.mjs", h.Legacy["relay.http"], h.Legacy["relay.websocket"])
 		})
 	}
 }
@@ -144,7 +144,7 @@ func TestRelayPage_inChromium(t *testing.T) {
 // What an older relay program sees: known and unknown tokens, and closed doors unless they were opened.
 func TestRelay_doors(t *testing.T) {
 	h := apptest.Start(t, apptest.With(func(c *app.Config) { c.Legacy.Dialects = []string{"relay"}; c.Legacy.Open = true }))
-	status, body := get("http://" + h.RelayHTTP + "/token")
+	status, body := get("http://" + h.Legacy["relay.http"] + "/token")
 	token := strings.TrimSuffix(strings.TrimPrefix(body, `{"token":"`), `"}`)
 	if status != http.StatusOK || len(token) != 36 {
 		t.Fatalf("/token: %d %s", status, body)
@@ -152,12 +152,20 @@ func TestRelay_doors(t *testing.T) {
 	for path, want := range map[string]string{
 		"/auth/" + token: `{"auth":true}`, "/AUTH/" + token + "/": `{"auth":true}`, "/auth/a%2Fb": `{"auth":false}`, "/auth/x": `{"auth":false}`,
 	} {
-		if status, body := get("http://" + h.RelayHTTP + path); status != http.StatusOK || body != want {
+		if status, body := get("http://" + h.Legacy["relay.http"] + path); status != http.StatusOK || body != want {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
 	closed := apptest.Start(t, apptest.With(func(c *app.Config) { c.Legacy.Dialects = []string{"relay"} }))
-	if status, body := get("http://" + closed.RelayHTTP + "/token"); status != http.StatusForbidden || !strings.Contains(body, "legacy-open") {
+	if status, body := get("http://" + closed.Legacy["relay.http"] + "/token"); status != http.StatusUnauthorized || !strings.Contains(body, "legacy-open") {
 		t.Errorf("closed /token: %d %s", status, body)
+	}
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+closed.Legacy["relay.http"]+"/token", nil)
+	req.Header.Set("Authorization", "Bearer "+closed.AdminKey)
+	res, err := http.DefaultClient.Do(req)
+	check(t, err)
+	check(t, res.Body.Close())
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("closed /token with an API key: %s", res.Status)
 	}
 }

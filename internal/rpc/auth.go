@@ -55,6 +55,9 @@ func (a *authenticator) admit(ctx context.Context, method string) (context.Conte
 	if rule.Open {
 		return ctx, nil
 	}
+	if rule.Anyone && len(metadata.ValueFromIncomingContext(ctx, "authorization")) == 0 {
+		return ctx, nil
+	}
 	c, err := a.caller(ctx)
 	if err != nil {
 		return ctx, err

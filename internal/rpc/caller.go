@@ -80,6 +80,16 @@ func (c *Caller) CheckInbox(a bus.Address) error {
 	return bus.ErrPermissionDenied.With("these credentials do not allow the inbox of "+a.String(), map[string]string{"address": a.String()})
 }
 
+// CheckOpen returns nil for everybody where the older protocols are open, and otherwise for a back end
+// with the scope.
+func (c *Caller) CheckOpen(open bool, scope string) error {
+	if open || c.Has(scope) {
+		return nil
+	}
+	return bus.ErrTokenMissing.With("this needs an API key with the scope "+scope+" in the header Authorization: Bearer; "+
+		"serve --legacy-open lets everybody do it, as the older system did", map[string]string{"scope": scope, "setting": "legacy.open"})
+}
+
 type callerKey struct{}
 
 // WithCaller returns a context that carries the caller.

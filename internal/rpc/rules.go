@@ -19,6 +19,8 @@ type Rule struct {
 	Tokens bool
 	// Open lets everybody call, without credentials.
 	Open bool
+	// Anyone also lets callers without credentials in, as nobody: whether they may is for the service to say.
+	Anyone bool
 }
 
 // rules is every method that may be called.
@@ -57,10 +59,10 @@ var rules = map[string]Rule{
 	adminv1.AdminService_ListNodes_FullMethodName:       {Scope: ScopeAdmin},
 	adminv1.AdminService_ExplainDelivery_FullMethodName: {Scope: ScopeAdmin},
 
-	// Open as the older system is; the service itself refuses unless it was switched on.
-	legacyv1.RelayService_CreateRelayToken_FullMethodName: {Open: true},
-	legacyv1.RelayService_CheckRelayToken_FullMethodName:  {Open: true},
-	legacyv1.RelayService_PublishArticle_FullMethodName:   {Open: true},
+	// Callers without credentials are refused by the services unless the older protocols were opened.
+	legacyv1.RelayService_CreateRelayToken_FullMethodName: {Scope: ScopeTokensIssue, Anyone: true},
+	legacyv1.RelayService_CheckRelayToken_FullMethodName:  {Scope: ScopeTokensValidate, Anyone: true},
+	legacyv1.RelayService_PublishArticle_FullMethodName:   {Scope: ScopePublish, Anyone: true},
 
 	grpc_health_v1.Health_Check_FullMethodName: {Open: true},
 	grpc_health_v1.Health_Watch_FullMethodName: {Open: true},

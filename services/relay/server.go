@@ -18,6 +18,7 @@ import (
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // Article is the Redis channel on which older producers and edges meet.
@@ -32,7 +33,7 @@ type Store interface {
 // Config switches the service on.
 type Config struct {
 	// Open lets everybody make tokens and publish, as the older system did. Closed, every call
-	// is refused with METHOD_DISABLED.
+	// needs an API key.
 	Open bool
 	// TokenTTL is how long a token lives; 30 days by default.
 	TokenTTL time.Duration
@@ -61,17 +62,9 @@ func New(store Store, cfg Config) *Server {
 // Register adds the service to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) { legacyv1.RegisterRelayServiceServer(r, s) }
 
-func (s *Server) open() error {
-	if s.cfg.Open {
-		return nil
-	}
-	return bus.ErrMethodDisabled.With("the relay's open token server is off; it is on under --legacy-open or --dev",
-		map[string]string{"setting": "legacy.open"})
-}
-
 // CreateRelayToken makes a token: a UUIDv4 from crypto/rand, kept as a digest.
 func (s *Server) CreateRelayToken(ctx context.Context, _ *legacyv1.CreateRelayTokenRequest) (*legacyv1.CreateRelayTokenResponse, error) {
-	if err := s.open(); err != nil {
+	if err := rpc.CallerFrom(ctx).CheckOpen(s.cfg.Open, rpc.ScopeTokensIssue); err != nil {
 		return nil, err
 	}
 	token := uuid.NewString()
@@ -88,7 +81,7 @@ func (s *Server) CreateRelayToken(ctx context.Context, _ *legacyv1.CreateRelayTo
 
 // CheckRelayToken says whether a token is known. A store that does not answer is an error, not a no.
 func (s *Server) CheckRelayToken(ctx context.Context, req *legacyv1.CheckRelayTokenRequest) (*legacyv1.CheckRelayTokenResponse, error) {
-	if err := s.open(); err != nil {
+	if err := rpc.CallerFrom(ctx).CheckOpen(s.cfg.Open, rpc.ScopeTokensValidate); err != nil {
 		return nil, err
 	}
 	_, err := s.store.Token(ctx, digest(req.GetToken()))
@@ -104,7 +97,7 @@ func (s *Server) CheckRelayToken(ctx context.Context, req *legacyv1.CheckRelayTo
 // PublishArticle sends a record: to the Redis channel article where the store bridges it, which reaches
 // older edges and our own, and otherwise to the address in the record.
 func (s *Server) PublishArticle(ctx context.Context, req *legacyv1.PublishArticleRequest) (*legacyv1.PublishArticleResponse, error) {
-	if err := s.open(); err != nil {
+	if err := rpc.CallerFrom(ctx).CheckOpen(s.cfg.Open, rpc.ScopePublish); err != nil {
 		return nil, err
 	}
 	if len(req.GetRecord()) > s.cfg.MaxRecord {

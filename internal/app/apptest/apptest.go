@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,8 +32,9 @@ type House struct {
 	HTTP, GRPC, Internal string
 	// Edges are the URLs of the edges.
 	Edges []string
-	// RelayHTTP and RelayWebSocket are host:port of the older relay, when it was asked for.
-	RelayHTTP, RelayWebSocket string
+	// Legacy is host:port of the listeners of the older protocols that were asked for, by the key of their setting without
+	// "legacy." and "_listen", such as relay.http.
+	Legacy map[string]string
 	// AdminKey is an API key with every scope.
 	AdminKey string
 	// Processes are in the order they were started.
@@ -106,14 +108,13 @@ func Start(tb testing.TB, opts ...Option) *House {
 	for _, edit := range o.edit {
 		edit(&base)
 	}
-	h := &House{AdminKey: adminKey}
+	h := &House{AdminKey: adminKey, Legacy: map[string]string{}}
 	if o.split {
 		h.startSplit(tb, base, o.edges)
 		return h
 	}
 	p := h.Start(tb, base)
 	h.HTTP, h.GRPC, h.Internal, h.Edges = "http://"+p.HTTP, p.GRPC, p.Internal, []string{"http://" + p.HTTP}
-	h.RelayHTTP, h.RelayWebSocket = p.RelayHTTP, p.RelayWebSocket
 	h.clients(tb, p.GRPC, p.GRPC)
 	return h
 }
@@ -130,11 +131,10 @@ func (h *House) startSplit(tb testing.TB, base app.Config, edges int) {
 	publish := h.Start(tb, only(app.RolePublish))
 	base.Upstream = map[string]string{app.RoleAuth: authAt, app.RolePublish: publish.GRPC}
 	gate := h.Start(tb, only(app.RoleGateway))
-	h.HTTP, h.GRPC, h.Internal, h.RelayHTTP = "http://"+gate.HTTP, publish.GRPC, publish.Internal, gate.RelayHTTP
+	h.HTTP, h.GRPC, h.Internal = "http://"+gate.HTTP, publish.GRPC, publish.Internal
 	for range edges {
 		e := h.Start(tb, only(app.RoleEdge))
 		h.Edges = append(h.Edges, "http://"+e.HTTP)
-		h.RelayWebSocket = e.RelayWebSocket
 	}
 	h.clients(tb, authAt, publish.GRPC)
 }
@@ -174,6 +174,9 @@ func (h *House) Start(tb testing.TB, cfg app.Config) *Process {
 		tb.Fatalf("the process did not start: %v", p.err)
 	}
 	h.Processes = append(h.Processes, p)
+	for key, address := range p.Legacy {
+		h.Legacy[strings.TrimSuffix(strings.TrimPrefix(key, "legacy."), "_listen")] = address
+	}
 	p.WaitReady(tb)
 	return p
 }
