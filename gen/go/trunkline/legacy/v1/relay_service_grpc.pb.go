@@ -29,8 +29,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // RelayService is the token server of the older relay system: opaque tokens
-// that are addresses at the same time. Open to everybody while it is switched
-// on (serve --legacy relay --legacy-open, or --dev), METHOD_DISABLED otherwise.
+// that are addresses at the same time. Everybody may call it under --legacy-open
+// or --dev; otherwise it takes API keys.
 type RelayServiceClient interface {
 	// CreateRelayToken makes a token, a lower-case UUIDv4, that lives as long as the server is configured to keep it.
 	// REST on the relay's own listener: GET /token.
@@ -87,8 +87,8 @@ func (c *relayServiceClient) PublishArticle(ctx context.Context, in *PublishArti
 // for forward compatibility.
 //
 // RelayService is the token server of the older relay system: opaque tokens
-// that are addresses at the same time. Open to everybody while it is switched
-// on (serve --legacy relay --legacy-open, or --dev), METHOD_DISABLED otherwise.
+// that are addresses at the same time. Everybody may call it under --legacy-open
+// or --dev; otherwise it takes API keys.
 type RelayServiceServer interface {
 	// CreateRelayToken makes a token, a lower-case UUIDv4, that lives as long as the server is configured to keep it.
 	// REST on the relay's own listener: GET /token.

@@ -7,8 +7,8 @@ from trunkline.legacy.v1 import relay_service_pb2 as trunkline_dot_legacy_dot_v1
 
 class RelayServiceStub(object):
     """RelayService is the token server of the older relay system: opaque tokens
-    that are addresses at the same time. Open to everybody while it is switched
-    on (serve --legacy relay --legacy-open, or --dev), METHOD_DISABLED otherwise.
+    that are addresses at the same time. Everybody may call it under --legacy-open
+    or --dev; otherwise it takes API keys.
     """
 
     def __init__(self, channel):
@@ -36,8 +36,8 @@ class RelayServiceStub(object):
 
 class RelayServiceServicer(object):
     """RelayService is the token server of the older relay system: opaque tokens
-    that are addresses at the same time. Open to everybody while it is switched
-    on (serve --legacy relay --legacy-open, or --dev), METHOD_DISABLED otherwise.
+    that are addresses at the same time. Everybody may call it under --legacy-open
+    or --dev; otherwise it takes API keys.
     """
 
     def CreateRelayToken(self, request, context):
@@ -92,8 +92,8 @@ def add_RelayServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class RelayService(object):
     """RelayService is the token server of the older relay system: opaque tokens
-    that are addresses at the same time. Open to everybody while it is switched
-    on (serve --legacy relay --legacy-open, or --dev), METHOD_DISABLED otherwise.
+    that are addresses at the same time. Everybody may call it under --legacy-open
+    or --dev; otherwise it takes API keys.
     """
 
     @staticmethod

@@ -126,8 +126,8 @@ export declare const PublishArticleResponseSchema: GenMessage<PublishArticleResp
 
 /**
  * RelayService is the token server of the older relay system: opaque tokens
- * that are addresses at the same time. Open to everybody while it is switched
- * on (serve --legacy relay --legacy-open, or --dev), METHOD_DISABLED otherwise.
+ * that are addresses at the same time. Everybody may call it under --legacy-open
+ * or --dev; otherwise it takes API keys.
  *
  * @generated from service trunkline.legacy.v1.RelayService
  */
