@@ -230,7 +230,7 @@ func Default() Config {
 		Inbox:    Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second},
 		Publish:  Publish{MaxMessage: 64 << 10, IdempotencyWindow: 10 * time.Minute},
 		Hooks:    Hooks{Authorizer: Authorizer{Timeout: time.Second, Cache: 10 * time.Second}},
-		Legacy:   Legacy{Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
+		Legacy:   Legacy{Commands: Commands{Keys: 100, Keep: 24 * time.Hour}, Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
+	"github.com/trunkline/trunkline/services/command"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
@@ -102,6 +103,8 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 		}
 		h.publish.Register(h.server)
 		admin.New(h.store, cfg.namespaces()).Register(h.server)
+		c := cfg.Legacy.Commands
+		command.New(h.store, command.Config{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(h.server)
 		for _, p := range cfg.older() {
 			if p.register != nil {
 				p.register(h)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge"
@@ -15,7 +16,15 @@ import (
 type Legacy struct {
 	Dialects []string `koanf:"dialects" oneof:"all,relay" doc:"The older protocols that are spoken."`
 	Open     bool     `koanf:"open" doc:"Lets everybody do, outside development mode, what the older protocols let everybody do; without it they ask for tokens and API keys."`
+	Commands Commands `koanf:"commands"`
 	Relay    Relay    `koanf:"relay"`
+}
+
+// Commands is what command frames may do.
+type Commands struct {
+	Allow []string      `koanf:"allow" oneof:"GET,SET,DEL,INCR,EXPIRE,TTL" doc:"The store commands that clients may send in command frames, on values of their own; none when empty."`
+	Keys  int           `koanf:"keys" min:"1" max:"10000" doc:"How many keys one session may have."`
+	Keep  time.Duration `koanf:"keep" min:"1s" max:"720h" doc:"How long its values are kept after the last change."`
 }
 
 // protocol is one older protocol. Functions that it has no need of are nil.

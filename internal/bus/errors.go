@@ -135,6 +135,10 @@ var (
 	ErrCancelled        = refusal("CANCELLED", "the caller gave up")
 	ErrInternal         = passing("INTERNAL", "something went wrong on our side; quote the request id")
 
+	ErrValueLimit     = refusal("VALUE_LIMIT", "there are as many values as there may be; delete some")
+	ErrValueNotNumber = refusal("VALUE_NOT_A_NUMBER", "the value is not a number of 64 bits, or would leave their range")
+	ErrCommandRefused = refusal("COMMAND_REFUSED", "the command is not allowed here")
+
 	// ErrTokenExists and ErrTokenNotFound are for callers of Tokens and never reach the wire.
 	ErrTokenExists   = refusal("INTERNAL", "token exists")
 	ErrTokenNotFound = refusal("TOKEN_INVALID", "token is not valid")

@@ -208,6 +208,7 @@ type Store interface {
 	Channels
 	Inboxes
 	States
+	Values
 	Pinger
 	// Close ends the store after every Run of its feeds has returned.
 	Close() error

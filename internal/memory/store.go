@@ -35,6 +35,7 @@ type Store struct {
 	meta    meta
 	rosters rosters
 	due     dueList
+	values  values
 }
 
 var _ bus.Store = (*Store)(nil)

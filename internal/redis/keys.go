@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -74,6 +76,12 @@ func (k keys) heard() string { return k.prefix + "{nodes}:heard" }
 
 // token is a hash of an opaque token's value (v) and uses (u).
 func (k keys) token(id string) string { return k.prefix + "{token:" + id + "}" }
+
+// values is a hash of the values of an owner. The owner is a digest of its name: the name may have a brace.
+func (k keys) values(owner string) string {
+	sum := sha256.Sum256([]byte(owner))
+	return k.prefix + "{values:" + hex.EncodeToString(sum[:16]) + "}"
+}
 
 // revoked is the time before which a subject's tokens are refused; all share a slot, so that
 // many are read in one round trip.

@@ -44,6 +44,7 @@ var (
 	rosterTouchScript   = script("roster_touch")
 	silentNodesScript   = script("silent_nodes")
 	forgetNodeScript    = script("forget_node")
+	valueScript         = script("value")
 )
 
 // Store is a bus.Store on Redis. It connects by itself, again and again; calls made while it

@@ -64,6 +64,8 @@ var rules = map[string]Rule{
 	legacyv1.RelayService_CheckRelayToken_FullMethodName:  {Scope: ScopeTokensValidate, Anyone: true},
 	legacyv1.RelayService_PublishArticle_FullMethodName:   {Scope: ScopePublish, Anyone: true},
 
+	legacyv1.CommandService_RunCommand_FullMethodName: {Scope: ScopePublish, Tokens: true},
+
 	grpc_health_v1.Health_Check_FullMethodName: {Open: true},
 	grpc_health_v1.Health_Watch_FullMethodName: {Open: true},
 	grpc_health_v1.Health_List_FullMethodName:  {Open: true},

@@ -35,6 +35,7 @@ func Run(t *testing.T, open Open) {
 		{"tokens", testTokens},
 		{"revocations", testRevocations},
 		{"channels", testChannels},
+		{"values", testValues},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open) })
 	}

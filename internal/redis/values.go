@@ -1,0 +1,39 @@
+package redis
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Command carries out one command on the values of an owner.
+func (s *Store) Command(ctx context.Context, c bus.ValueCommand) (bus.ValueResult, error) {
+	args := []any{c.Verb, c.Value, c.TTL.Milliseconds(), c.Limit, c.Keep.Milliseconds()}
+	for _, k := range c.Keys {
+		args = append(args, k)
+	}
+	cmd, err := s.run(ctx, valueScript, []string{s.keys.values(c.Owner)}, args...)
+	if err != nil {
+		return bus.ValueResult{}, unavailable(err)
+	}
+	answer, err := cmd.StringSlice()
+	if err != nil {
+		return bus.ValueResult{}, failure(err)
+	}
+	switch at(answer, 0) {
+	case "text":
+		return bus.ValueResult{Text: at(answer, 1)}, nil
+	case "missing":
+		return bus.ValueResult{Missing: true}, nil
+	case "limit":
+		return bus.ValueResult{}, bus.ErrValueLimit.With("", map[string]string{"limit": strconv.Itoa(c.Limit)})
+	case "nan":
+		return bus.ValueResult{}, bus.ErrValueNotNumber
+	}
+	n, err := strconv.ParseInt(at(answer, 1), 10, 64)
+	if err != nil {
+		return bus.ValueResult{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	return bus.ValueResult{Number: n}, nil
+}
