@@ -183,6 +183,15 @@ const (
 	// Something of ours went wrong; quote the request id.
 	// Example: {"reason":"INTERNAL","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 69
+	// The owner has as many values as it may have.
+	// Example: {"reason":"VALUE_LIMIT","domain":"trunkline","metadata":{"limit":"100"}}
+	ErrorReason_ERROR_REASON_VALUE_LIMIT ErrorReason = 90
+	// INCR found a value that is not a number of 64 bits, or would leave their range.
+	// Example: {"reason":"VALUE_NOT_A_NUMBER","domain":"trunkline"}
+	ErrorReason_ERROR_REASON_VALUE_NOT_A_NUMBER ErrorReason = 91
+	// The command is not among those that are allowed here.
+	// Example: {"reason":"COMMAND_REFUSED","domain":"trunkline","metadata":{"command":"FLUSHALL","allowed":"GET, SET"}}
+	ErrorReason_ERROR_REASON_COMMAND_REFUSED ErrorReason = 92
 )
 
 // Enum value maps for ErrorReason.
@@ -239,6 +248,9 @@ var (
 		67: "ERROR_REASON_METHOD_UNKNOWN",
 		68: "ERROR_REASON_CANCELLED",
 		69: "ERROR_REASON_INTERNAL",
+		90: "ERROR_REASON_VALUE_LIMIT",
+		91: "ERROR_REASON_VALUE_NOT_A_NUMBER",
+		92: "ERROR_REASON_COMMAND_REFUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -292,6 +304,9 @@ var (
 		"ERROR_REASON_METHOD_UNKNOWN":           67,
 		"ERROR_REASON_CANCELLED":                68,
 		"ERROR_REASON_INTERNAL":                 69,
+		"ERROR_REASON_VALUE_LIMIT":              90,
+		"ERROR_REASON_VALUE_NOT_A_NUMBER":       91,
+		"ERROR_REASON_COMMAND_REFUSED":          92,
 	}
 )
 
@@ -326,7 +341,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xf3\r\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xd8\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -379,7 +394,10 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_METHOD_DISABLED\x10B\x12\x1f\n" +
 	"\x1bERROR_REASON_METHOD_UNKNOWN\x10C\x12\x1a\n" +
 	"\x16ERROR_REASON_CANCELLED\x10D\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10EB\xdd\x01\n" +
+	"\x15ERROR_REASON_INTERNAL\x10E\x12\x1c\n" +
+	"\x18ERROR_REASON_VALUE_LIMIT\x10Z\x12#\n" +
+	"\x1fERROR_REASON_VALUE_NOT_A_NUMBER\x10[\x12 \n" +
+	"\x1cERROR_REASON_COMMAND_REFUSED\x10\\B\xdd\x01\n" +
 	"\x17com.trunkline.errors.v1B\x10ErrorReasonProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TEX\xaa\x02\x13Trunkline.Errors.V1\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1fTrunkline\\Errors\\V1\\GPBMetadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3"
 
 var (

@@ -427,6 +427,30 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_INTERNAL = 69;
    */
   INTERNAL = 69,
+
+  /**
+   * The owner has as many values as it may have.
+   * Example: {"reason":"VALUE_LIMIT","domain":"trunkline","metadata":{"limit":"100"}}
+   *
+   * @generated from enum value: ERROR_REASON_VALUE_LIMIT = 90;
+   */
+  VALUE_LIMIT = 90,
+
+  /**
+   * INCR found a value that is not a number of 64 bits, or would leave their range.
+   * Example: {"reason":"VALUE_NOT_A_NUMBER","domain":"trunkline"}
+   *
+   * @generated from enum value: ERROR_REASON_VALUE_NOT_A_NUMBER = 91;
+   */
+  VALUE_NOT_A_NUMBER = 91,
+
+  /**
+   * The command is not among those that are allowed here.
+   * Example: {"reason":"COMMAND_REFUSED","domain":"trunkline","metadata":{"command":"FLUSHALL","allowed":"GET, SET"}}
+   *
+   * @generated from enum value: ERROR_REASON_COMMAND_REFUSED = 92;
+   */
+  COMMAND_REFUSED = 92,
 }
 
 /**
