@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -42,13 +43,19 @@ const (
 // script runs a program and hands each line that it prints to the function.
 func script(tb testing.TB, line func(string), name string, args ...string) {
 	tb.Helper()
+	feed(tb, nil, line, name, args...)
+}
+
+// feed is script for a program that reads its input.
+func feed(tb testing.TB, input io.Reader, line func(string), name string, args ...string) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 90*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // a script of the tests
 	cmd.Env = append(os.Environ(), "PYTHONPATH=../../gen/python", "PYTHONDONTWRITEBYTECODE=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var errs strings.Builder
-	cmd.Stderr = &errs
+	cmd.Stdin, cmd.Stderr = input, &errs
 	out, err := cmd.StdoutPipe()
 	check(tb, err)
 	check(tb, cmd.Start())
