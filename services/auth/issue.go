@@ -145,6 +145,7 @@ func (s *Server) issue(ctx context.Context, sub subject) (pair, error) {
 	if p.token, err = t.SignedString(signer.private); err != nil {
 		return pair{}, fmt.Errorf("sign a token: %w", err)
 	}
+	s.remember(p.token, &c, signer)
 	if sub.Family != "" {
 		err = s.issueRefresh(ctx, &p, sub, now)
 	}

@@ -190,6 +190,22 @@ func (s *Server) key(t *jwt.Token) *key {
 	return nil
 }
 
+// remember keeps what a token says that was signed right now: whoever gets it is likely to show it here soon.
+func (s *Server) remember(token string, c *claims, k *key) {
+	id, ok := c.identity(true)
+	if !ok {
+		return
+	}
+	until := s.cfg.Now().Add(signatureTrust)
+	if !k.until.IsZero() && k.until.Before(until) {
+		until = k.until
+	}
+	if id.Expires.Before(until) {
+		until = id.Expires
+	}
+	s.recent.Put(sha256.Sum256([]byte(token)), verified{identity: id, until: until})
+}
+
 // opaque looks up a token of an older system: a UUID that is a client id at the same time.
 func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error) {
 	if len(token) != 36 || uuid.Validate(token) != nil {

@@ -129,7 +129,7 @@ func (e *Edge) newSession(slot int, ip string) *session {
 	s := &session{slot: slot, ip: ip, id: uuid.NewString()}
 	s.limiter = *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)
 	s.shard = e.hub.shards[e.next.Add(1)%uint64(len(e.hub.shards))]
-	s.transport = &transport{owner: e}
+	s.transport = &transport{owner: e, session: s}
 	return s
 }
 
@@ -164,16 +164,16 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 		s.settled()
 		e.metrics.refuse(rpc.FromError(refusal))
 		s.refuse(rpc.FromError(refusal))
-		go s.read()
+		s.attend()
 	case opening != nil:
 		go func() {
 			s.begin(0, opening)
 			s.settled()
-			go s.read()
+			s.attend()
 		}()
 	default:
 		s.settled() // until its connect command
-		go s.read()
+		s.attend()
 	}
 	return nil
 }

@@ -61,6 +61,7 @@ type Edge struct {
 	publish     publishv1.PublishServiceClient
 	channels    publishv1.ChannelServiceClient
 	upgrader    websocket.Upgrader
+	readers     *readers
 
 	next     atomic.Uint64 // spreads connections over the shards
 	accept   sync.RWMutex  // held for reading by a handshake that counts itself in sessions
@@ -104,6 +105,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		},
 	}
 	e.hub = newHub(e)
+	e.readers = newReaders()
 	e.store = store
 	e.acks = &acks{store: store, timeout: cfg.CallTimeout, failed: func(err error) {
 		log.Warn("receipts could not be brought up to date", "error", err.Error())
@@ -141,6 +143,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.roster.run(inner) })
 	g.Go(func() error { return e.revocations.run(inner) })
 	g.Go(func() error { return e.settle(inner) })
+	g.Go(e.readers.run)
 	e.setOpen(true)
 	select {
 	case <-ctx.Done():
@@ -149,6 +152,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	left := e.drain()
 	e.tokens.running.Wait()
 	e.acks.running.Wait()
+	e.readers.close()
 	stop()
 	return errors.Join(left, g.Wait())
 }

@@ -20,9 +20,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// session is the life of one connection. At any time one goroutine has it: the reader, on a small stack, which
-// hands each frame to a worker and ends, or the worker, which hands it back. Only that goroutine touches
-// what is not atomic or guarded by the shard.
+// session is the life of one connection. At any time at most one goroutine has it: a worker while something is being
+// read or done, and nobody while it is parked; see readers. Only that goroutine touches what is not atomic or guarded by the shard.
 type session struct {
 	*transport
 	ws      *websocket.Conn
@@ -39,7 +38,8 @@ type session struct {
 	identity atomic.Pointer[bus.Identity]
 	expires  atomic.Int64 // Unix seconds; 0 until connected
 	heard    atomic.Bool  // something came since the last ping
-	busy     atomic.Bool  // a worker has it
+	busy     atomic.Bool  // a command is under way
+	parked   atomic.Bool  // nobody has it: who sets it to false does
 	refused  atomic.Pointer[bus.Error]
 
 	behind   []*subscription // that wait for what they were not given; guarded by the shard
@@ -98,51 +98,23 @@ func (s *session) refuse(e *bus.Error) {
 	s.hasten(e)
 }
 
-// buffers are for frames on their way from the reader to the worker.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// buffer is a message on its way from the reader to the handler.
+type buffer = bytes.Buffer
 
-// largeBuffer is what is not kept for the next frame.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// largeBuffer is what is not kept for the next message.
 const largeBuffer = 64 << 10
 
-func free(b *bytes.Buffer) {
+func free(b *buffer) {
 	if b.Cap() <= largeBuffer {
 		b.Reset()
 		buffers.Put(b)
 	}
 }
 
-// read waits for a frame and hands it on. An idle connection is parked here, on a fresh goroutine's
-// small stack.
-func (s *session) read() {
-	for {
-		op, r, err := s.ws.NextReader()
-		if err != nil {
-			s.end(err)
-			return
-		}
-		s.heard.Store(true)
-		b := buffers.Get().(*bytes.Buffer)
-		if _, err := b.ReadFrom(r); err != nil {
-			free(b)
-			s.end(err)
-			return
-		}
-		if s.refused.Load() != nil {
-			free(b)
-			continue // wait for the client's close
-		}
-		s.busy.Store(true)
-		go s.work(op, b)
-		return
-	}
-}
-
-// work does what a frame says and hands the session back to the reader.
-func (s *session) work(op int, b *bytes.Buffer) {
-	defer func() {
-		s.busy.Store(false)
-		go s.read()
-	}()
+// handle does what a message says.
+func (s *session) handle(op int, b *buffer) {
 	defer free(b)
 	defer s.recovered()
 	if op == websocket.TextMessage && !utf8.Valid(b.Bytes()) {
@@ -206,6 +178,9 @@ func (s *session) end(err error) {
 	}
 	s.owner.tail.Release(addresses...)
 	s.owner.limits.leave(s.ip)
+	if p := s.owner.readers.poller; p != nil && s.raw != nil {
+		p.forget(s)
+	}
 	reason := "client"
 	if e := s.refused.Load(); e != nil {
 		reason = e.Reason

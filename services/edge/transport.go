@@ -19,8 +19,10 @@ import (
 // backlog, writes it.
 type transport struct {
 	net.Conn
-	raw   syscall.RawConn // nil when the connection is not a plain socket
-	owner *Edge
+	raw     syscall.RawConn // nil when the connection is not a plain socket
+	owner   *Edge
+	session *session
+	in      *intake // of the worker that reads; nil when there is none
 
 	mu       sync.Mutex
 	backlog  [][]byte
@@ -80,6 +82,31 @@ func (a *attempt) write(raw syscall.RawConn, p []byte) (int, error) {
 		return 0, a.err
 	}
 	return a.n, nil
+}
+
+// Read is what gorilla reads with.
+func (t *transport) Read(p []byte) (int, error) {
+	if t.in != nil {
+		return t.in.read(t.Conn, p)
+	}
+	return t.Conn.Read(p)
+}
+
+// Close closes the connection, and has a session that is parked find out.
+func (t *transport) Close() error {
+	t.mu.Lock()
+	t.broken = true
+	t.mu.Unlock()
+	err := t.Conn.Close()
+	t.session.kick()
+	return err
+}
+
+// closed says whether the connection is being closed or has failed.
+func (t *transport) closed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.finished || t.broken
 }
 
 // Write is what gorilla writes with. It keeps no reference to p.
@@ -208,6 +235,7 @@ func (t *transport) finish(closeFrame []byte) {
 	t.finished = true
 	// The reader waits this long for the client's close frame, and then closes the connection.
 	_ = t.SetReadDeadline(time.Now().Add(closeWait))
+	t.session.kick()
 }
 
 // closeWait is how long a client has to answer a close frame.
@@ -219,6 +247,7 @@ func (t *transport) fail() {
 	t.backlog = nil
 	t.makeRoom()
 	_ = t.SetReadDeadline(time.Unix(1, 0))
+	t.session.kick()
 }
 
 // drainChunk is how many bytes one writev is given at most.

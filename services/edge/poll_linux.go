@@ -1,0 +1,131 @@
+package edge
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// poller waits for bytes on parked sessions (epoll(7)). Its own descriptor waits in Go's poller, so no
+// thread is blocked.
+type poller struct {
+	file *os.File
+	raw  syscall.RawConn
+
+	mu    sync.RWMutex // held for writing to grow
+	table []atomic.Pointer[session]
+}
+
+// pollEvents is how many sessions one look may find.
+const pollEvents = 256
+
+// newPoller returns nil when the system has none.
+func newPoller() *poller {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		_ = syscall.Close(fd)
+		return nil
+	}
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll")} //nolint:gosec // a descriptor
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		_ = p.file.Close()
+		return nil
+	}
+	return p
+}
+
+// run calls ready for every session that has bytes, until close.
+func (p *poller) run(ready func(*session)) error {
+	events := make([]syscall.EpollEvent, pollEvents)
+	n, failed := 0, error(nil)
+	look := func(fd uintptr) bool {
+		n, failed = syscall.EpollWait(int(fd), events, 0)
+		return n != 0 || failed != nil && failed != syscall.EINTR //nolint:errorlint // a system call returns it bare
+	}
+	for {
+		if p.raw.Read(look) != nil {
+			return nil // closed
+		}
+		if failed != nil {
+			return os.NewSyscallError("epoll_wait", failed)
+		}
+		for _, e := range events[:n] {
+			if s := p.at(int(e.Fd)); s != nil {
+				ready(s)
+			}
+		}
+	}
+}
+
+func (p *poller) close() { _ = p.file.Close() }
+
+// at returns the session of a descriptor. It may be one that took the descriptor over after
+// the event: it finds nothing to read, and is parked again.
+func (p *poller) at(fd int) *session {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if fd < len(p.table) {
+		return p.table[fd].Load()
+	}
+	return nil
+}
+
+// watch waits for the next bytes of a session.
+func (p *poller) watch(s *session) error {
+	var failed error
+	err := s.raw.Control(func(fd uintptr) {
+		event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(fd)} //nolint:gosec // a descriptor
+		op := syscall.EPOLL_CTL_MOD
+		if p.enter(int(fd), s) {
+			op = syscall.EPOLL_CTL_ADD
+		}
+		failed = p.control(op, int(fd), &event)
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+func (p *poller) control(op, fd int, event *syscall.EpollEvent) (failed error) {
+	err := p.raw.Control(func(own uintptr) { failed = syscall.EpollCtl(int(own), op, fd, event) })
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// enter puts a session into the table, and says whether it was not there.
+func (p *poller) enter(fd int, s *session) bool {
+	p.mu.RLock()
+	if fd < len(p.table) {
+		defer p.mu.RUnlock()
+		return p.table[fd].Swap(s) != s
+	}
+	p.mu.RUnlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if fd >= len(p.table) {
+		grown := make([]atomic.Pointer[session], max(2*len(p.table), fd+1, 1024))
+		for i := range p.table {
+			grown[i].Store(p.table[i].Load())
+		}
+		p.table = grown
+	}
+	return p.table[fd].Swap(s) != s
+}
+
+// forget removes a session that ends, before its connection is closed.
+func (p *poller) forget(s *session) {
+	_ = s.raw.Control(func(fd uintptr) {
+		p.mu.RLock()
+		defer p.mu.RUnlock()
+		if int(fd) < len(p.table) { //nolint:gosec // a descriptor
+			p.table[fd].CompareAndSwap(s, nil)
+		}
+	})
+}
