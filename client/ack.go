@@ -14,29 +14,41 @@ type acks struct {
 	wake chan struct{}
 
 	mu        sync.Mutex
-	read      map[string]*publishv1.Position // by address
-	unsent    map[string][]string            // ids, by address
-	unsure    map[string]map[string]bool     // sent and not confirmed
-	confirmed chan struct{}                  // closed when nothing is left; nil when nobody waits
+	read      map[string][]*publishv1.Position // by address, the last one of each epoch
+	unsent    map[string][]string              // ids, by address
+	unsure    map[string]map[string]bool       // sent and not confirmed
+	confirmed chan struct{}                    // closed when nothing is left; nil when nobody waits
 }
 
 func newAcks() *acks {
 	return &acks{
-		wake: make(chan struct{}, 1), read: map[string]*publishv1.Position{},
+		wake: make(chan struct{}, 1), read: map[string][]*publishv1.Position{},
 		unsent: map[string][]string{}, unsure: map[string]map[string]bool{},
 	}
 }
 
+// epochsRead is how many epochs of an inbox are told apart. A failover of the store begins one.
+const epochsRead = 16
+
 // first says whether a message of an inbox is new. An inbox is delivered in the order of its
-// offsets, on each connection from the oldest that waits: what is not beyond the last one was had before.
+// offsets, on each connection from the oldest that waits: what is not beyond the last one of its epoch was had before.
 func (a *acks) first(m *publishv1.Message) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p, last := m.GetPosition(), a.read[m.GetTo()]
-	if last.GetEpoch() == p.GetEpoch() && p.GetOffset() <= last.GetOffset() {
-		return false
+	p, read := m.GetPosition(), a.read[m.GetTo()]
+	for i, last := range read {
+		if last.GetEpoch() == p.GetEpoch() {
+			if p.GetOffset() <= last.GetOffset() {
+				return false
+			}
+			read[i] = p
+			return true
+		}
 	}
-	a.read[m.GetTo()] = p
+	if len(read) == epochsRead {
+		read = read[1:]
+	}
+	a.read[m.GetTo()] = append(read, p)
 	return true
 }
 

@@ -167,8 +167,11 @@ type PendingPage struct {
 type PendingQuery struct {
 	// Device leaves out what this device has acknowledged; empty for a look at everything.
 	Device string
-	After  uint64
-	Limit  int
+	// After is the offset after which the page begins, and Epoch the epoch of the Top of the page that it comes from; empty
+	// for the first page. Where the inbox has lost its end since, the page begins at the end of what was left.
+	After uint64
+	Epoch string
+	Limit int
 	// Deliver counts a delivery to the device for each message, and says which are dead.
 	Deliver bool
 }
@@ -195,7 +198,8 @@ type Settlement struct {
 
 // Inboxes keeps messages that wait for an ack. A Publication with Ack enters the inbox in the same step in which it is
 // published, gets the next position of its address, and stays until an ack or its end. The log that
-// Since reads of such an address is its inbox: what was acknowledged is not in it, and that is no gap.
+// Since reads of such an address is its inbox: what was acknowledged is not in it, and that is no gap. A failover may change
+// the epoch of an inbox like that of a log; what waits keeps the position under which it was published.
 type Inboxes interface {
 	// Pending returns a page of an inbox, oldest first.
 	Pending(ctx context.Context, to Address, q PendingQuery) (PendingPage, error)

@@ -152,9 +152,12 @@ func (s *Store) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery)
 		}
 		page.Top = c.position(c.top)
 		page.Next = c.top
-		looked := 0
+		looked, after := 0, q.After
+		if q.Epoch != "" && q.Epoch != c.epoch { // of a life that is over
+			after = 0
+		}
 		for _, w := range in.waiting {
-			if w.message.Position.Offset <= q.After {
+			if w.message.Position.Offset <= after {
 				continue
 			}
 			if looked == q.Limit {
@@ -198,7 +201,7 @@ func (w *waiting) hand(q bus.PendingQuery, now time.Time) (bus.Waiting, bool) {
 func (c *cell) sinceInbox(to bus.Address, after bus.Position, limit int, now time.Time) (bus.Page, error) {
 	page := bus.Page{Top: c.position(c.top), Next: c.position(c.top)}
 	gap := after.Epoch != "" && (after.Epoch != c.epoch || after.Offset > c.top)
-	if gap {
+	if gap && after.Epoch != c.epoch {
 		after.Offset = 0
 	}
 	looked, last := 0, page.Next

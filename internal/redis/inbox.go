@@ -39,7 +39,7 @@ func (s *Store) inboxCall(p *bus.Publication) call {
 
 // Pending returns a page of an inbox.
 func (s *Store) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery) (bus.PendingPage, error) {
-	page, _, err := s.pending(ctx, to, bus.Position{Offset: q.After}, q)
+	page, _, err := s.pending(ctx, to, bus.Position{Epoch: q.Epoch, Offset: q.After}, q)
 	return page, err
 }
 
@@ -83,12 +83,13 @@ func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position,
 	}
 	for _, e := range entries {
 		parts, _ := e.([]any)
-		if len(parts) != 4 {
+		if len(parts) != 5 {
 			continue
 		}
 		entry, _ := parts[0].(string)
 		envelope, _ := parts[1].(string)
-		m, err := decodeEntry(to, epoch, entry, envelope)
+		born, _ := parts[4].(string) // who saw it before a fork knows it by this position
+		m, err := decodeEntry(to, born, entry, envelope)
 		if err != nil {
 			s.log.Warn("an inbox entry cannot be read", slog.String("address", to.String()), slog.String("entry", entry))
 			continue

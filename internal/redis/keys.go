@@ -17,7 +17,8 @@ func (k keys) of(a bus.Address, suffix string) string {
 	return k.prefix + "{" + a.String() + "}:" + suffix
 }
 
-// stream is the log: ids are <offset>-<publish time in ms>.
+// stream is the log: ids are <offset>-<publish time in ms>. An entry is the envelope (m), and in an inbox also the message id
+// (i) and the epoch in which it was published (e).
 func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 
 // meta is a hash of the epoch (e), the newest offset (o), the replication id of the server that made the epoch (r), and

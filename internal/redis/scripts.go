@@ -23,9 +23,12 @@ func source(name string) string {
 
 func script(name string) *redis.Script { return register(source(name)) }
 
+// appending returns a script that can call current(), which says under which epoch to append.
+func appending(name string) *redis.Script { return register(source("epoch") + source(name)) }
+
 // publishing returns a script that can call publish().
 func publishing(name string) *redis.Script {
-	return register("local function publish()\n" + source("publish") + "end\n" + source(name))
+	return register(source("epoch") + "local function publish()\n" + source("publish") + "end\n" + source(name))
 }
 
 func register(text string) *redis.Script {

@@ -20,7 +20,7 @@ import (
 
 // The verbs.
 var (
-	publishScript       = script("publish")
+	publishScript       = appending("publish")
 	readScript          = script("read")
 	topScript           = script("top")
 	deleteChannelScript = script("delete_channel")
@@ -29,7 +29,7 @@ var (
 	saveTokenScript     = script("save_token")
 	useTokenScript      = script("use_token")
 	revokeScript        = script("revoke")
-	inboxPublishScript  = script("inbox_publish")
+	inboxPublishScript  = appending("inbox_publish")
 	inboxReadScript     = script("inbox_read")
 	inboxAckScript      = script("inbox_ack")
 	inboxSentScript     = script("inbox_sent")

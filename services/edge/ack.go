@@ -170,10 +170,10 @@ func (s *session) redeliver(sub *subscription, at bus.Position) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
 	defer cancel()
-	after := uint64(0)
+	var after bus.Position
 	for {
 		page, err := s.owner.store.Pending(ctx, sub.address, bus.PendingQuery{
-			Device: s.clientID(), After: after, Limit: redeliverPage, Deliver: true,
+			Device: s.clientID(), After: after.Offset, Epoch: after.Epoch, Limit: redeliverPage, Deliver: true,
 		})
 		if err == nil {
 			err = s.hand(ctx, page.Messages)
@@ -182,7 +182,7 @@ func (s *session) redeliver(sub *subscription, at bus.Position) {
 			s.refuse(rpc.FromError(err))
 			return
 		}
-		after = page.Next
+		after = bus.Position{Epoch: page.Top.Epoch, Offset: page.Next}
 		if !page.More && s.shard.flip(sub, page.Top) {
 			return
 		}

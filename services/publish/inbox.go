@@ -32,7 +32,7 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.store.Pending(ctx, a, bus.PendingQuery{After: at.Offset, Limit: size})
+	page, err := s.store.Pending(ctx, a, bus.PendingQuery{After: at.Offset, Epoch: at.Epoch, Limit: size})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 		})
 	}
 	if page.More {
-		resp.NextPageToken = cursor{List: "inbox " + req.GetAddress(), Offset: page.Next}.token()
+		resp.NextPageToken = cursor{List: "inbox " + req.GetAddress(), Epoch: page.Top.Epoch, Offset: page.Next}.token()
 	}
 	return resp, nil
 }

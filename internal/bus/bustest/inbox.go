@@ -151,6 +151,36 @@ func testInbox(t *testing.T, open Open) {
 			t.Errorf("another epoch: %v", err)
 		}
 	})
+	t.Run("pages go on where they ended", func(t *testing.T) {
+		b := newMailbox(t, s)
+		for i := 1; i <= 5; i++ {
+			b.send(b.mail(fmt.Sprint(i)))
+		}
+		first, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Limit: 2})
+		check(t, err)
+		for _, c := range []struct {
+			epoch string
+			after uint64
+			want  string
+		}{
+			{first.Top.Epoch, first.Next, "[3 4 5]"}, {"", first.Next, "[3 4 5]"}, {first.Top.Epoch, 9, "[]"}, {"another", 4, "[1 2 3 4 5]"},
+		} {
+			page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{After: c.after, Epoch: c.epoch, Limit: 10})
+			check(t, err)
+			var all []*bus.Message
+			for _, w := range page.Messages {
+				all = append(all, w.Message)
+			}
+			b.is(fmt.Sprint("after ", c.epoch, " ", c.after), texts(all), c.want)
+			if page.Next != 5 || page.More || page.Top != first.Top {
+				t.Errorf("next is %d, more %t, top %+v", page.Next, page.More, page.Top)
+			}
+		}
+		page, err := s.Since(t.Context(), b.to, inboxLog, bus.Position{Epoch: first.Top.Epoch, Offset: 9}, 10)
+		if !errors.Is(err, bus.ErrGap) || len(page.Messages) != 0 || page.Next != page.Top {
+			t.Errorf("since a position beyond the end: %v, %+v", err, page)
+		}
+	})
 	t.Run("the first ack dismisses it elsewhere", func(t *testing.T) {
 		b := newMailbox(t, s)
 		l := listen(t, s, b.to)

@@ -48,16 +48,10 @@ if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then
   end
 end
 
-local epoch = redis.call('HGET', KEYS[2], 'e')
-if not epoch then
-  -- A stream without its meta hash belongs to a life that nobody can resume.
-  redis.call('DEL', KEYS[1])
-  epoch = ARGV[5]
-  redis.call('HSET', KEYS[2], 'e', epoch)
-end
+local epoch = current(ARGV[5])
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'o', 1))
 local entry = offset .. '-' .. ARGV[4]
-redis.call('XADD', KEYS[1], entry, 'm', ARGV[1], 'i', ARGV[2])
+redis.call('XADD', KEYS[1], entry, 'm', ARGV[1], 'i', ARGV[2], 'e', epoch)
 local left = math.max(ends - now, 1)
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), left))
 redis.call('PEXPIRE', KEYS[2], math.max(tonumber(ARGV[9]), left))

@@ -3,14 +3,29 @@
 -- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 now in ms, 6 "1" to count
 --       deliveries, 7 prefix of the delivery hashes, 8 most devices that are told apart
 -- Returns gap, epoch, top, last offset looked at, "1" when there is more, then entries: stream id, envelope, delivery
--- as a flat list, "1" when it is dead.
+-- as a flat list, "1" when it is dead, epoch in which it was published.
 -- Bounds: makes no key.
-local meta = redis.call('HMGET', KEYS[2], 'e', 'o')
+local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
 local epoch, top = meta[1] or '', tonumber(meta[2] or '0')
 local after = tonumber(ARGV[2])
 local gap = 0
-if ARGV[1] ~= '' and (ARGV[1] ~= epoch or after > top) then
-  gap, after = 1, 0
+if ARGV[1] ~= '' then
+  local fork = nil -- up to where the inbox is that of the position
+  if ARGV[1] == epoch then
+    fork = top
+  else
+    for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+      if past == ARGV[1] then
+        fork = tonumber(o)
+        break
+      end
+    end
+  end
+  if not fork then
+    gap, after = 1, 0
+  elseif after > fork then
+    gap, after = 1, fork
+  end
 end
 local limit, now = tonumber(ARGV[3]), tonumber(ARGV[5])
 local out, last, more = {}, after, 0
@@ -38,7 +53,7 @@ for _, entry in ipairs(entries) do
         end
       end
     end
-    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl'), dead}
+    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl'), dead, entry[2][6] or epoch}
   end
 end
 if more == 0 then

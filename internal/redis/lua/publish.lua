@@ -4,7 +4,7 @@
 -- ARGV: 1 envelope, 2 length of the log (0 for live), 3 age of the log in ms, 4 publish
 --       time in ms, 5 proposed epoch, 6 "1" when the channel must exist, 7 digest or "",
 --       8 window of the digest in ms, 9 PUBLISH or SPUBLISH, 10 lifetime of the meta hash in ms
--- Bounds: the stream by length and age, the meta hash and the idempotency hash by expiry, the past epochs by number.
+-- Bounds: the stream by length and age, the meta hash and the idempotency hash by expiry.
 if ARGV[6] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return {'missing'}
 end
@@ -22,30 +22,7 @@ end
 local epoch, offset = '', '0'
 local length, age = tonumber(ARGV[2]), tonumber(ARGV[3])
 if length > 0 then
-  -- The replication id is another after every failover and restart. Empty where INFO is not permitted.
-  local info = redis.pcall('INFO', 'replication')
-  local life = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
-  local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p')
-  epoch = meta[1]
-  if not epoch then
-    -- A stream without its meta hash belongs to a life that nobody can resume.
-    redis.call('DEL', KEYS[1])
-    epoch = ARGV[5]
-    redis.call('HSET', KEYS[2], 'e', epoch, 'r', life)
-  elseif life ~= '' and life ~= meta[2] then
-    -- The log forks here: its former master may have had more. What is here is of the old epoch; what follows is not.
-    local past = epoch .. ':' .. (meta[3] or '0')
-    local n = 1
-    for one in string.gmatch(meta[4] or '', '%S+') do
-      if n == 16 then
-        break
-      end
-      past = past .. ' ' .. one
-      n = n + 1
-    end
-    epoch = ARGV[5]
-    redis.call('HSET', KEYS[2], 'e', epoch, 'r', life, 'p', past)
-  end
+  epoch = current(ARGV[5])
   local n = redis.call('HINCRBY', KEYS[2], 'o', 1)
   offset = string.format('%.0f', n)
   redis.call('XADD', KEYS[1], 'MAXLEN', '=', length, offset .. '-' .. ARGV[4], 'm', ARGV[1])

@@ -1,0 +1,31 @@
+-- Begins every script that appends. current(proposed) returns the epoch under which the next entry goes: that of the meta
+-- hash, or the proposed one where there is none yet or the log forks.
+-- KEYS: 1 stream, 2 meta hash
+-- Bounds: the past epochs by number; the caller sets the expiry of the meta hash.
+local function current(proposed)
+  -- The replication id is another after every failover and restart. Empty where INFO is not permitted.
+  local info = redis.pcall('INFO', 'replication')
+  local life = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
+  local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p')
+  if not meta[1] then
+    -- A stream without its meta hash belongs to a life that nobody can resume.
+    redis.call('DEL', KEYS[1])
+    redis.call('HSET', KEYS[2], 'e', proposed, 'r', life)
+    return proposed
+  end
+  if life == '' or life == meta[2] then
+    return meta[1]
+  end
+  -- The log forks here: its former master may have had more. What is here is of the old epoch; what follows is not.
+  local past = meta[1] .. ':' .. (meta[3] or '0')
+  local n = 1
+  for one in string.gmatch(meta[4] or '', '%S+') do
+    if n == 16 then
+      break
+    end
+    past = past .. ' ' .. one
+    n = n + 1
+  end
+  redis.call('HSET', KEYS[2], 'e', proposed, 'r', life, 'p', past)
+  return proposed
+end
