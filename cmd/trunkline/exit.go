@@ -145,7 +145,7 @@ func (p *program) fix(reason string) string {
 		return "get a new one: trunkline token create"
 	case reason == "UNAVAILABLE":
 		return "start one with: trunkline serve --dev; or say where it is: --server URL --grpc HOST:PORT"
-	case reason == "AUTH_UNAVAILABLE", reason == "STORE_UNAVAILABLE":
+	case reason == "AUTH_UNAVAILABLE", reason == "STORE_UNAVAILABLE", reason == "REPLICAS_MISSING":
 		return "ask the server what it misses: curl http://localhost:9091/readyz?verbose on its host"
 	case reason == "POSITION_EXPIRED":
 		return "leave the position out, or begin with --from-beginning"

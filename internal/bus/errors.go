@@ -117,6 +117,7 @@ var (
 	ErrAuthUnavailable   = passing("AUTH_UNAVAILABLE", "the auth service does not answer")
 	ErrStorageFull       = passing("STORAGE_FULL", "the store is full")
 	ErrOverloaded        = passing("SERVER_OVERLOADED", "the server has as many connects in progress as it can answer in time; come back after the delay")
+	ErrReplicasMissing   = passing("REPLICAS_MISSING", "Redis refuses writes: fewer replicas are in step than its min-replicas-to-write asks for; nothing was done").With("", map[string]string{"setting": "min-replicas-to-write"})
 	ErrUnavailable       = passing("UNAVAILABLE", "the service does not answer")
 	ErrNotReached        = passing("DURABILITY_NOT_REACHED", "the message was appended, but fewer replicas than asked for said so in time; repeat it with the same idempotency key")
 	ErrNotDurable        = refusal("DURABILITY_UNAVAILABLE", "the store cannot give the durability that was asked for; nothing was published")

@@ -41,7 +41,7 @@ type Receipt struct {
 type Publisher interface {
 	// Publish checks, appends and fans out in one atomic step. Concurrent publishes of one caller to
 	// one address keep the order in which Publish was called only when each waits for the one before.
-	// Returns ErrChannelNotFound, ErrIdempotencyMismatch, ErrStoreUnavailable or ErrStorageFull.
+	// Returns ErrChannelNotFound, ErrIdempotencyMismatch, ErrStoreUnavailable, ErrReplicasMissing or ErrStorageFull.
 	// After ErrStoreUnavailable the outcome is unknown; the idempotency key resolves it.
 	Publish(ctx context.Context, p Publication) (Receipt, error)
 	// PublishAll publishes several; receipts and errors are by index. Items of one address keep their order.
@@ -190,7 +190,8 @@ type Channels interface {
 
 // Pinger is asked whether the store answers.
 type Pinger interface {
-	// Ping returns nil when every shard of the store answers, and ErrStoreUnavailable otherwise.
+	// Ping returns nil when every shard of the store answers and takes writes. Otherwise it returns why not: ErrStoreUnavailable,
+	// ErrReplicasMissing or ErrStorageFull.
 	Ping(ctx context.Context) error
 }
 

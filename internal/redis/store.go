@@ -130,10 +130,14 @@ func (s *Store) Ping(ctx context.Context) error {
 	return unavailable(s.ping(ctx, client))
 }
 
-// ping asks one master; where replicas are asked for, it must have as many in step.
+// writable is a script that writes nothing and that a server runs only where it takes writes: not on a replica, not while its
+// disk fails, and not while it has fewer replicas than its min-replicas-to-write.
+const writable = "#!lua flags=allow-oom\nreturn 1"
+
+// ping asks one master whether it takes writes; where replicas are asked for, it must have as many in step.
 func (s *Store) ping(ctx context.Context, c *redis.Client) error {
-	if s.cfg.Replicas == 0 {
-		return c.Ping(ctx).Err()
+	if err := c.Eval(ctx, writable, nil).Err(); err != nil || s.cfg.Replicas == 0 {
+		return err
 	}
 	info, err := c.Info(ctx, "replication").Result()
 	if err != nil {
@@ -154,6 +158,8 @@ func failure(err error) error {
 		return nil
 	case redis.HasErrorPrefix(err, "OOM"), redis.HasErrorPrefix(err, "MISCONF"):
 		return bus.ErrStorageFull.Wrap(err)
+	case redis.HasErrorPrefix(err, "NOREPLICAS"):
+		return bus.ErrReplicasMissing.Wrap(err)
 	}
 	return bus.ErrStoreUnavailable.Wrap(err)
 }

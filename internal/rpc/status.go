@@ -53,6 +53,7 @@ var reasonCodes = map[string]codes.Code{
 	"STORE_UNAVAILABLE":        codes.Unavailable,
 	"AUTH_UNAVAILABLE":         codes.Unavailable,
 	"STORAGE_FULL":             codes.ResourceExhausted,
+	"REPLICAS_MISSING":         codes.Unavailable,
 	"UNAVAILABLE":              codes.Unavailable,
 	"SERVER_OVERLOADED":        codes.Unavailable,
 	"DURABILITY_NOT_REACHED":   codes.Unavailable,

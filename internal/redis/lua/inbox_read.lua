@@ -1,4 +1,4 @@
--- Reads a part of an inbox; what has ended is left out.
+-- Reads a part of an inbox; what has ended is left out. A server that refuses writes is read all the same, and counts nothing.
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 now in ms, 6 "1" to count
 --       deliveries, 7 prefix of the delivery hashes, 8 most devices that are told apart
@@ -44,8 +44,8 @@ for _, entry in ipairs(entries) do
       if tonumber(d[5]) > 0 and tonumber(d[4] or '0') >= tonumber(d[5]) then
         dead = 1
       else
-        redis.call('HINCRBY', key, 'd', 1)
-        if not d[3] then
+        local counted = redis.pcall('HINCRBY', key, 'd', 1)
+        if not d[3] and type(counted) == 'number' then
           local n = redis.call('HINCRBY', key, 'n', 1)
           if n <= tonumber(ARGV[8]) then
             redis.call('HSET', key, 'c:' .. ARGV[4], ARGV[5] .. ' 0')

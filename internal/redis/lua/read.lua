@@ -1,4 +1,4 @@
--- Reads a part of a log, after dropping what is too old.
+-- Reads a part of a log, after dropping what is too old. A server that refuses writes is read all the same.
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 "since" or "latest", 2 epoch of the position or "", 3 offset (since: after it; latest: before it, 0 for
 --       the newest), 4 limit, 5 age in ms, 6 now in ms, 7 proposed epoch, 8 lifetime of the meta hash in ms
@@ -12,11 +12,12 @@ if not epoch then
   local info = redis.pcall('INFO', 'replication')
   redis.call('HSET', KEYS[2], 'e', epoch, 'r', type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or '')
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[8])
+redis.pcall('PEXPIRE', KEYS[2], ARGV[8])
 local first = top + 1
 local old = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
 while #old > 0 do
-  local o, ms = string.match(old[#old][1], '^(%d+)-(%d+)$')
+  local last = old[#old][1]
+  local o, ms = string.match(last, '^(%d+)-(%d+)$')
   if tonumber(ARGV[6]) - tonumber(ms) <= tonumber(ARGV[5]) then
     -- The last one of the chunk is young: the first young one is in it.
     for _, entry in ipairs(old) do
@@ -26,11 +27,11 @@ while #old > 0 do
       end
     end
     first = tonumber(o)
-    redis.call('XTRIM', KEYS[1], 'MINID', '=', o)
+    redis.pcall('XTRIM', KEYS[1], 'MINID', '=', o)
     break
   end
-  redis.call('XTRIM', KEYS[1], 'MINID', '=', string.format('%.0f', tonumber(o) + 1))
-  old = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 128)
+  redis.pcall('XTRIM', KEYS[1], 'MINID', '=', string.format('%.0f', tonumber(o) + 1))
+  old = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 128)
 end
 local gap, entries = 0, nil
 local limit = tonumber(ARGV[4]) + 1
@@ -52,10 +53,9 @@ if ARGV[1] == 'since' then
   elseif ARGV[2] ~= '' and at > fork then
     gap, at = 1, fork
   end
-  entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', at + 1), '+', 'COUNT', limit)
-elseif at > 0 then
-  entries = redis.call('XREVRANGE', KEYS[1], '(' .. ARGV[3] .. '-0', '-', 'COUNT', limit)
+  entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', math.max(at + 1, first)), '+', 'COUNT', limit)
 else
-  entries = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', limit)
+  local from = at > 0 and '(' .. ARGV[3] .. '-0' or '+'
+  entries = redis.call('XREVRANGE', KEYS[1], from, string.format('%.0f', first), 'COUNT', limit)
 end
 return {gap, epoch, string.format('%.0f', top), entries}

@@ -101,6 +101,7 @@ var closeCodes = map[string]int{
 	bus.ErrInternal.Reason:          4500,
 	bus.ErrDraining.Reason:          4503,
 	bus.ErrStoreUnavailable.Reason:  4503,
+	bus.ErrReplicasMissing.Reason:   4503,
 	bus.ErrAuthUnavailable.Reason:   4503,
 	bus.ErrAuthorizerAway.Reason:    4503,
 	bus.ErrUnavailable.Reason:       4503,
