@@ -11,11 +11,45 @@ import (
 	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
+
+// readiness waits until /readyz answers with a status and a text.
+func readiness(tb testing.TB, h *apptest.House, status int, text string) {
+	tb.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, _ := http.NewRequestWithContext(tb.Context(), http.MethodGet, "http://"+h.Internal+"/readyz?verbose", nil)
+		code, body := do(tb, req)
+		if code == status && strings.Contains(body, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("readiness is %d %s, want %d %s", code, body, status, text)
+		}
+		<-tick.C
+	}
+}
+
+// A Redis that cannot give what a namespace asks for is told.
+func TestReady_saysThatFsyncedCannotBeHad(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *app.Config) { c.Channels.Defaults.Durability = "fsynced" }))
+	if out, err := server.CLI("config", "set", "appendonly", "no"); err != nil {
+		t.Fatal(out, err)
+	}
+	readiness(t, h, http.StatusServiceUnavailable, "store: FSYNCED needs a Redis with appendonly yes") // within 10 s, for which it is believed
+	_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/demo", Data: []byte(`"x"`)})
+	if !errors.Is(rpc.FromError(err), bus.ErrNotDurable) {
+		t.Errorf("publish: %v", err)
+	}
+}
 
 // A Redis that refuses writes is told by readiness and by every publish that needs one; live messages go on.
 func TestReady_saysThatRedisRefusesWrites(t *testing.T) {
@@ -32,30 +66,13 @@ func TestReady_saysThatRedisRefusesWrites(t *testing.T) {
 			t.Fatal(out, err)
 		}
 	}
-	ready := func(status int, text string) {
-		t.Helper()
-		deadline := time.Now().Add(10 * time.Second)
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.Internal+"/readyz?verbose", nil)
-			code, body := do(t, req)
-			if code == status && strings.Contains(body, text) {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("readiness is %d %s, want %d %s", code, body, status, text)
-			}
-			<-tick.C
-		}
-	}
 	publish := func(to string) error {
 		_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: to, Data: []byte(`"x"`)})
 		return err
 	}
-	ready(http.StatusOK, "")
+	readiness(t, h, http.StatusOK, "")
 	need("1")
-	ready(http.StatusServiceUnavailable, "store: Redis refuses writes: fewer replicas are in step than its min-replicas-to-write asks for")
+	readiness(t, h, http.StatusServiceUnavailable, "store: Redis refuses writes: fewer replicas are in step than its min-replicas-to-write asks for")
 	if err := publish("channels/demo"); !errors.Is(rpc.FromError(err), bus.ErrReplicasMissing) || rpc.FromError(err).RetryAfter == 0 {
 		t.Errorf("publish: %v", err)
 	}
@@ -64,7 +81,7 @@ func TestReady_saysThatRedisRefusesWrites(t *testing.T) {
 	}
 	got.next(t)
 	need("0")
-	ready(http.StatusOK, "")
+	readiness(t, h, http.StatusOK, "")
 	if err := publish("channels/demo"); err != nil {
 		t.Errorf("publish: %v", err)
 	}

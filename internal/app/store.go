@@ -18,7 +18,7 @@ func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 	case "memory":
 		return memory.New(memory.Config{}), nil
 	}
-	c := redis.Config{URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: cfg.namespaces().MostReplicas()}
+	c := redis.Config{URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: cfg.namespaces().MostReplicas(), Fsync: cfg.namespaces().AnyFsynced()}
 	if cfg.Redis.CAFile != "" {
 		pem, err := readFile(cfg.Redis.CAFile)
 		if err != nil {

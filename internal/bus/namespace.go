@@ -112,6 +112,16 @@ func (n Namespace) needs() int {
 	return max(n.Replicas, 1)
 }
 
+// AnyFsynced says whether a namespace asks for messages on a disk.
+func (n Namespaces) AnyFsynced() bool {
+	for _, ns := range n.Named {
+		if ns.Durability == Fsynced {
+			return true
+		}
+	}
+	return n.Default.Durability == Fsynced
+}
+
 // Log returns what a subscriber of the address can read on from: the retention of a channel, or the inbox of
 // a client, a user or a session.
 func (n Namespaces) Log(a Address) Retention {

@@ -191,7 +191,7 @@ type Channels interface {
 // Pinger is asked whether the store answers.
 type Pinger interface {
 	// Ping returns nil when every shard of the store answers and takes writes. Otherwise it returns why not: ErrStoreUnavailable,
-	// ErrReplicasMissing or ErrStorageFull.
+	// ErrReplicasMissing, ErrStorageFull, or ErrNotDurable where a namespace asks for what the store cannot give.
 	Ping(ctx context.Context) error
 }
 

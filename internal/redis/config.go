@@ -34,6 +34,8 @@ type Config struct {
 	MetaTTL time.Duration
 	// Replicas is how many replicas each master must have in step to count as ready; 0 for none.
 	Replicas int
+	// Fsync makes a server that cannot give FSYNCED, or cannot be asked whether it does, count as not ready.
+	Fsync bool
 	// Bridges are raw Redis channels of older programs.
 	Bridges []bus.BridgeRule
 }

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -281,6 +282,9 @@ func (s *Store) fsyncs(ctx context.Context) (fsync, error) {
 	}
 	how, err := s.askSyncs(ctx)
 	if err == nil || errors.Is(err, bus.ErrNotDurable) {
+		if err != nil && s.syncs.err == nil {
+			s.log.Warn("FSYNCED is refused", slog.String("error", err.Error()))
+		}
 		s.syncs.how, s.syncs.err, s.syncs.at = how, err, time.Now()
 	}
 	return how, err
@@ -312,6 +316,9 @@ func (s *Store) askSyncs(ctx context.Context) (fsync, error) {
 
 func syncOf(ctx context.Context, c *redis.Client) (fsync, error) {
 	conf, err := c.ConfigGet(ctx, "append*").Result()
+	if forbidden(err) {
+		return unasked(ctx, c)
+	}
 	if err != nil {
 		return fsyncNone, bus.ErrStoreUnavailable.Wrap(err)
 	}
@@ -329,6 +336,28 @@ func syncOf(ctx context.Context, c *redis.Client) (fsync, error) {
 		return fsyncWait, nil
 	}
 	return fsyncNone, bus.ErrNotDurable.With("FSYNCED needs a Redis with appendfsync always, or Redis 7.2 for WAITAOF", map[string]string{"setting": "appendfsync"})
+}
+
+// forbidden says whether a server does not let us run a command.
+func forbidden(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command")
+}
+
+// unasked says how a server syncs that may not be asked for its configuration: WAITAOF, where there is one, does not need it.
+func unasked(ctx context.Context, c *redis.Client) (fsync, error) {
+	unproved := func(message, setting string) error {
+		return bus.ErrNotDurable.With("FSYNCED cannot be proved: "+message, map[string]string{"setting": setting})
+	}
+	_, err := c.Do(ctx, "waitaof", 1, 0, 1).Result()
+	switch {
+	case err == nil:
+		return fsyncWait, nil
+	case forbidden(err):
+		return fsyncNone, unproved("the user of Redis may run neither CONFIG GET nor WAITAOF; allow it +config|get", "acl")
+	case redis.HasErrorPrefix(err, "WAITAOF cannot be used"):
+		return fsyncNone, unproved("it needs a Redis with appendonly yes", "appendonly")
+	}
+	return fsyncNone, bus.ErrStoreUnavailable.Wrap(err)
 }
 
 // hasWaitAOF reads the version out of INFO server.

@@ -134,10 +134,18 @@ func (s *Store) Ping(ctx context.Context) error {
 // disk fails, and not while it has fewer replicas than its min-replicas-to-write.
 const writable = "#!lua flags=allow-oom\nreturn 1"
 
-// ping asks one master whether it takes writes; where replicas are asked for, it must have as many in step.
+// ping asks one master whether it takes writes, and whether it can give the durability that channels ask for.
 func (s *Store) ping(ctx context.Context, c *redis.Client) error {
-	if err := c.Eval(ctx, writable, nil).Err(); err != nil || s.cfg.Replicas == 0 {
+	if err := c.Eval(ctx, writable, nil).Err(); err != nil {
 		return err
+	}
+	if s.cfg.Fsync {
+		if _, err := s.fsyncs(ctx); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Replicas == 0 {
+		return nil
 	}
 	info, err := c.Info(ctx, "replication").Result()
 	if err != nil {
