@@ -153,6 +153,9 @@ const (
 	// The store as it is configured cannot give the durability that was asked for; nothing was published.
 	// Example: {"reason":"DURABILITY_UNAVAILABLE","domain":"trunkline","metadata":{"setting":"appendfsync"}}
 	ErrorReason_ERROR_REASON_DURABILITY_UNAVAILABLE ErrorReason = 52
+	// Redis has fewer replicas in step than it was told to need (min-replicas-to-write) and refuses writes. Nothing was done.
+	// Example: {"reason":"REPLICAS_MISSING","domain":"trunkline","metadata":{"setting":"min-replicas-to-write"}}
+	ErrorReason_ERROR_REASON_REPLICAS_MISSING ErrorReason = 58
 	// A frame breaks the protocol.
 	// Example: {"reason":"PROTOCOL_ERROR","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_PROTOCOL_ERROR ErrorReason = 60
@@ -238,6 +241,7 @@ var (
 		53: "ERROR_REASON_AUTHORIZER_UNAVAILABLE",
 		51: "ERROR_REASON_DURABILITY_NOT_REACHED",
 		52: "ERROR_REASON_DURABILITY_UNAVAILABLE",
+		58: "ERROR_REASON_REPLICAS_MISSING",
 		60: "ERROR_REASON_PROTOCOL_ERROR",
 		61: "ERROR_REASON_ALREADY_CONNECTED",
 		62: "ERROR_REASON_NOT_CONNECTED",
@@ -294,6 +298,7 @@ var (
 		"ERROR_REASON_AUTHORIZER_UNAVAILABLE":   53,
 		"ERROR_REASON_DURABILITY_NOT_REACHED":   51,
 		"ERROR_REASON_DURABILITY_UNAVAILABLE":   52,
+		"ERROR_REASON_REPLICAS_MISSING":         58,
 		"ERROR_REASON_PROTOCOL_ERROR":           60,
 		"ERROR_REASON_ALREADY_CONNECTED":        61,
 		"ERROR_REASON_NOT_CONNECTED":            62,
@@ -341,7 +346,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xd8\x0e\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xfb\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -384,7 +389,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1aERROR_REASON_CHANNEL_LIMIT\x106\x12'\n" +
 	"#ERROR_REASON_AUTHORIZER_UNAVAILABLE\x105\x12'\n" +
 	"#ERROR_REASON_DURABILITY_NOT_REACHED\x103\x12'\n" +
-	"#ERROR_REASON_DURABILITY_UNAVAILABLE\x104\x12\x1f\n" +
+	"#ERROR_REASON_DURABILITY_UNAVAILABLE\x104\x12!\n" +
+	"\x1dERROR_REASON_REPLICAS_MISSING\x10:\x12\x1f\n" +
 	"\x1bERROR_REASON_PROTOCOL_ERROR\x10<\x12\"\n" +
 	"\x1eERROR_REASON_ALREADY_CONNECTED\x10=\x12\x1e\n" +
 	"\x1aERROR_REASON_NOT_CONNECTED\x10>\x12 \n" +

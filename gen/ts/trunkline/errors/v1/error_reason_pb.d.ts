@@ -349,6 +349,14 @@ export enum ErrorReason {
   DURABILITY_UNAVAILABLE = 52,
 
   /**
+   * Redis has fewer replicas in step than it was told to need (min-replicas-to-write) and refuses writes. Nothing was done.
+   * Example: {"reason":"REPLICAS_MISSING","domain":"trunkline","metadata":{"setting":"min-replicas-to-write"}}
+   *
+   * @generated from enum value: ERROR_REASON_REPLICAS_MISSING = 58;
+   */
+  REPLICAS_MISSING = 58,
+
+  /**
    * A frame breaks the protocol.
    * Example: {"reason":"PROTOCOL_ERROR","domain":"trunkline"}
    *
