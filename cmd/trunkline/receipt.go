@@ -35,7 +35,7 @@ func (f *ackFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.collapseKey, "collapse-key", "", "with --ack: take the place of a waiting message with the same key")
 	fl.Uint32Var(&f.maxDeliveries, "max-deliveries", 0, "with --ack: after so many deliveries it goes to --dead-letter")
 	fl.StringVar(&f.deadLetter, "dead-letter", "", "with --max-deliveries: the channel that gets what nobody acknowledged")
-	fl.BoolVar(&f.wait, "wait", false, "with --ack: show what becomes of it until it is acknowledged, stored or expired")
+	fl.BoolVar(&f.wait, "wait", false, "with --ack: show what becomes of it until it is acknowledged, stored, expired or denied")
 }
 
 func (f *ackFlags) check() error {
@@ -94,12 +94,12 @@ func (p *program) receipt() *cobra.Command {
 	return cmd
 }
 
-// await shows the receipt of a published message until it is acknowledged, stored or expired.
+// await shows the receipt of a published message until it is acknowledged, stored, expired or denied.
 func (p *program) await(ctx context.Context, service publishv1.PublishServiceClient, to, id string) error {
 	var last publishv1.DeliveryState
 	err := p.watch(ctx, service, to, id, func(r *publishv1.Receipt) bool {
 		last = r.GetState()
-		return last == publishv1.DeliveryState_DELIVERY_STATE_STORED
+		return last == publishv1.DeliveryState_DELIVERY_STATE_STORED || last == publishv1.DeliveryState_DELIVERY_STATE_DENIED
 	})
 	if err == nil && last != publishv1.DeliveryState_DELIVERY_STATE_ACKED {
 		return silent(exitPartly)

@@ -27,9 +27,9 @@ type shell struct {
 	env   []string
 }
 
-func newShell(tb testing.TB) *shell {
+func newShell(tb testing.TB, opts ...apptest.Option) *shell {
 	tb.Helper()
-	h := apptest.Start(tb)
+	h := apptest.Start(tb, opts...)
 	return &shell{house: h, env: []string{
 		"TRUNKLINE_SERVER=" + h.HTTP, "TRUNKLINE_GRPC=" + h.GRPC, "TRUNKLINE_TOKEN=" + h.AdminKey, "TRUNKLINE_INTERNAL=" + h.Internal,
 	}}

@@ -194,7 +194,7 @@ type Hooks struct {
 type Authorizer struct {
 	Address string        `koanf:"address" kind:"target" doc:"Where your trunkline.hooks.v1.AuthorizerService listens, as host:port; empty for none." example:"authorizer:9000"`
 	CAFile  string        `koanf:"ca_file" doc:"PEM certificates that the authorizer's certificate is checked against; plain text when empty."`
-	On      []string      `koanf:"on" oneof:"connect,subscribe,publish" doc:"What it is asked about; everything when empty."`
+	On      []string      `koanf:"on" oneof:"connect,subscribe,publish,deliver" doc:"What it is asked about; everything but deliver when empty."`
 	Fail    string        `koanf:"fail" oneof:"closed,open" doc:"What happens when it does not answer: closed refuses, open allows. Has to be said when there is an address."`
 	Timeout time.Duration `koanf:"timeout" min:"1ms" max:"1m" doc:"How long one question may take."`
 	Cache   time.Duration `koanf:"cache" min:"1ms" max:"1h" doc:"For how long an answer is believed at most."`

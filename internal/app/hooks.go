@@ -32,7 +32,7 @@ func (h *house) dialAuthorizer() error {
 	asks := func(action string) bool { return len(cfg.On) == 0 || slices.Contains(cfg.On, action) }
 	h.asks, err = hooks.New(conn, hooks.Config{
 		Timeout: cfg.Timeout, Cache: cfg.Cache, FailOpen: cfg.Fail == "open",
-		Connect: asks("connect"), Subscribe: asks("subscribe"), Publish: asks("publish"),
+		Connect: asks("connect"), Subscribe: asks("subscribe"), Publish: asks("publish"), Deliver: slices.Contains(cfg.On, "deliver"),
 	}, h.tel.Log, h.tel.Registry)
 	return err
 }

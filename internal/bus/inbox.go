@@ -64,10 +64,12 @@ const (
 	StateDenied  DeliveryState = 6
 )
 
-// Final says whether the state does not change any more.
-func (s DeliveryState) Final() bool { return s == StateAcked || s == StateExpired || s == StateDenied }
+// Final says whether the state of a delivery as a whole does not change any more. StateDenied may: another device may be
+// given the message.
+func (s DeliveryState) Final() bool { return s == StateAcked || s == StateExpired }
 
-// MaxDevices is how many devices of one message are told apart; the counters go on beyond.
+// MaxDevices is how many devices that were given one message are told apart, and how many that were denied it; the
+// counters go on beyond.
 const MaxDevices = 100
 
 // ReceiptAge is how long a delivery is remembered after its end.
@@ -77,6 +79,10 @@ const ReceiptAge = 24 * time.Hour
 type Device struct {
 	Client      string
 	Sent, Acked time.Time // zero when it was not
+	// Denied is when the device was denied the message, zero when it was not, and Why is a sentence about that. It is
+	// not given the message again.
+	Denied time.Time
+	Why    string
 }
 
 // Delivery is what is known of one message that asks for an ack.
@@ -90,9 +96,11 @@ type Delivery struct {
 	Ended         time.Time // zero while it waits
 	Reason        EndReason // empty unless it ended without an ack
 	Deliveries    int
-	Devices       []Device // ordered by client, at most MaxDevices
+	Devices       []Device // ordered by client
 	SentCount     int
 	AckedCount    int
+	DeniedCount   int
+	DeniedWhy     string // about the device that was denied it last
 	MaxDeliveries int
 	DeadLetter    Address
 }
@@ -115,6 +123,9 @@ func (d *Delivery) State(now time.Time) DeliveryState {
 	case !now.Before(d.Expires):
 		return StateExpired
 	case !now.Before(d.Deadline):
+		if d.SentCount == 0 && d.DeniedCount > 0 {
+			return StateDenied
+		}
 		return StateStored
 	case d.SentCount > 0:
 		return StateSent
@@ -126,6 +137,9 @@ func (d *Delivery) State(now time.Time) DeliveryState {
 func (d *Delivery) DeviceState(v Device, now time.Time) DeliveryState {
 	if !v.Acked.IsZero() {
 		return StateAcked
+	}
+	if !v.Denied.IsZero() {
+		return StateDenied
 	}
 	if s := d.State(now); s == StateExpired || s == StateAcked && d.Scope == AnyDevice {
 		return s
@@ -142,6 +156,25 @@ type Ack struct {
 	ID string
 	// Device is the client id that acknowledges, and Connection the one of its connections that needs no dismissal.
 	Device, Connection string
+}
+
+// Denial says that a device may not have a message.
+type Denial struct {
+	To     Address
+	ID     string
+	Device string // a client id
+	Why    string // one sentence
+}
+
+// maxSentence is how many bytes of a sentence are kept.
+const maxSentence = 256
+
+// Sentence is what is kept of Why.
+func (d Denial) Sentence() string {
+	if len(d.Why) <= maxSentence {
+		return d.Why
+	}
+	return strings.ToValidUTF8(d.Why[:maxSentence], "")
 }
 
 // Waiting is one message of an inbox.
@@ -165,12 +198,14 @@ type PendingPage struct {
 
 // PendingQuery says which part of an inbox is wanted.
 type PendingQuery struct {
-	// Device leaves out what this device has acknowledged; empty for a look at everything.
+	// Device leaves out what this device has acknowledged or was denied; empty for a look at everything.
 	Device string
 	// After is the offset after which the page begins, and Epoch the epoch of the Top of the page that it comes from; empty
 	// for the first page. Where the inbox has lost its end since, the page begins at the end of what was left.
 	After uint64
 	Epoch string
+	// Until leaves out what is beyond this offset; 0 for nothing.
+	Until uint64
 	Limit int
 	// Deliver counts a delivery to the device for each message, and says which are dead.
 	Deliver bool
@@ -190,7 +225,8 @@ type Due struct {
 
 // Settlement is what Settle found.
 type Settlement struct {
-	// Changed is StateStored or StateExpired when the call made it so, and 0 otherwise.
+	// Changed is StateStored or StateExpired when the call made it so, and 0 otherwise. A message that every device was
+	// denied counts as stored: the inbox keeps it.
 	Changed DeliveryState
 	// Next is when to look again; zero for never.
 	Next time.Time
@@ -209,6 +245,10 @@ type Inboxes interface {
 	Ack(ctx context.Context, acks []Ack) []error
 	// MarkSent notes that messages were written to a device.
 	MarkSent(ctx context.Context, sent []Ack) error
+	// MarkDenied notes that devices may not have messages. The first denial of a device counts, and is final: Pending leaves the
+	// message out for the device, MarkSent does not note it, and Ack changes nothing unless the device had been given the
+	// message before. What has ended, is not known, or was acknowledged by the device stays as it is.
+	MarkDenied(ctx context.Context, denied []Denial) error
 	// Delivery returns what is known of a message, or ErrMessageNotFound. watch asks for hints: a message of
 	// kind MessageReceipt on the address whenever it changes.
 	Delivery(ctx context.Context, to Address, id string, watch bool) (Delivery, error)

@@ -29,8 +29,8 @@ type Config struct {
 	CacheEntries int
 	// FailOpen allows what cannot be asked; otherwise it is refused with AUTHORIZER_UNAVAILABLE.
 	FailOpen bool
-	// Connect, Subscribe and Publish say what is asked about; everything when none is set.
-	Connect, Subscribe, Publish bool
+	// Connect, Subscribe, Publish and Deliver say what is asked about; all but Deliver when none is set.
+	Connect, Subscribe, Publish, Deliver bool
 }
 
 // Authorizer asks an AuthorizerService. Equal questions share one call, and answers are believed for a stated time.
@@ -44,7 +44,7 @@ type Authorizer struct {
 	warn    *rate.Limiter
 }
 
-var _ bus.Authorizer = (*Authorizer)(nil)
+var _ bus.DeliveryAuthorizer = (*Authorizer)(nil)
 
 // answer is what was decided, and until when it holds.
 type answer struct {
@@ -64,7 +64,7 @@ func New(conn grpc.ClientConnInterface, cfg Config, log *slog.Logger, reg promet
 	if cfg.CacheEntries <= 0 {
 		cfg.CacheEntries = 100_000
 	}
-	if !cfg.Connect && !cfg.Subscribe && !cfg.Publish {
+	if !cfg.Connect && !cfg.Subscribe && !cfg.Publish && !cfg.Deliver {
 		cfg.Connect, cfg.Subscribe, cfg.Publish = true, true, true
 	}
 	cache, err := lru.New[string, answer](cfg.CacheEntries)
@@ -113,12 +113,17 @@ func (a *Authorizer) Authorize(ctx context.Context, q bus.Question) error {
 	}
 }
 
+// AsksDeliver says whether Deliver is asked about.
+func (a *Authorizer) AsksDeliver() bool { return a.cfg.Deliver }
+
 func (a *Authorizer) asks(action bus.Action) bool {
 	switch action {
 	case bus.Connect:
 		return a.cfg.Connect
 	case bus.Subscribe:
 		return a.cfg.Subscribe
+	case bus.Deliver:
+		return a.cfg.Deliver
 	}
 	return a.cfg.Publish
 }
@@ -129,13 +134,19 @@ func actionName(action bus.Action) string {
 		return "connect"
 	case bus.Subscribe:
 		return "subscribe"
+	case bus.Deliver:
+		return "deliver"
 	}
 	return "publish"
 }
 
 // keyOf is the same for the same question of the same token. No part of it has a line break.
 func keyOf(q bus.Question) string {
-	return strings.Join([]string{actionName(q.Action), q.Identity.TokenID, q.Identity.Client, q.Address.String()}, "\n")
+	parts := []string{actionName(q.Action), q.Identity.TokenID, q.Identity.Client, q.Address.String()}
+	if q.Message != nil {
+		parts = append(parts, q.Message.ID)
+	}
+	return strings.Join(parts, "\n")
 }
 
 // ask makes one call and remembers the answer.
@@ -155,6 +166,12 @@ func (a *Authorizer) ask(key string, q bus.Question) (answer, error) {
 	case bus.Subscribe:
 		var resp *hooksv1.AuthorizeSubscribeResponse
 		resp, err = a.service.AuthorizeSubscribe(ctx, &hooksv1.AuthorizeSubscribeRequest{Subject: who, Address: q.Address.String()})
+		d = resp.GetDecision()
+	case bus.Deliver:
+		var resp *hooksv1.AuthorizeDeliverResponse
+		resp, err = a.service.AuthorizeDeliver(ctx, &hooksv1.AuthorizeDeliverRequest{
+			Subject: who, Address: q.Address.String(), MessageId: q.Message.ID, Attributes: q.Message.Attributes,
+		})
 		d = resp.GetDecision()
 	default:
 		var resp *hooksv1.AuthorizePublishResponse
@@ -208,6 +225,9 @@ func (d answer) refusal(q bus.Question) error {
 		return bus.ErrPermissionDenied.With(d.reason, facts)
 	}
 	facts["address"] = q.Address.String()
+	if q.Action == bus.Deliver {
+		return bus.ErrPermissionDenied.With(d.reason, facts)
+	}
 	if q.Action == bus.Subscribe {
 		return bus.ErrSubscribeDenied.With(d.reason, facts)
 	}

@@ -187,3 +187,43 @@ func TestAuthorizer_asksWhatItIsTold(t *testing.T) {
 		t.Errorf("publish: %v", err)
 	}
 }
+
+// AuthorizeDeliver decides.
+func (s *service) AuthorizeDeliver(ctx context.Context, r *hooksv1.AuthorizeDeliverRequest) (*hooksv1.AuthorizeDeliverResponse, error) {
+	return &hooksv1.AuthorizeDeliverResponse{Decision: s.answer(ctx, r.GetSubject(), r.GetAddress()+" "+r.GetMessageId()+" "+r.GetAttributes()["kind"])}, nil
+}
+
+// Deliveries are asked about only when that was said; each message of each device is a question of its own.
+func TestAuthorizer_deliver(t *testing.T) {
+	s := &service{decide: func(client, what string) *hooksv1.Decision {
+		return &hooksv1.Decision{Allowed: client == "phone" && what == "users/ada m1 bill", Reason: what}
+	}}
+	ask := func(a *hooks.Authorizer, client, id string) error {
+		q := question(t, bus.Deliver, client, "users/ada")
+		q.Message = &bus.Message{ID: id, To: q.Address, Attributes: map[string]string{"kind": "bill"}}
+		return a.Authorize(t.Context(), q)
+	}
+	silent, _ := serve(t, s, hooks.Config{})
+	check(t, ask(silent, "desk", "m1"))
+	if silent.AsksDeliver() || s.calls.Load() != 0 {
+		t.Errorf("%d calls", s.calls.Load())
+	}
+	a, _ := serve(t, s, hooks.Config{Deliver: true, Cache: time.Hour})
+	if !a.AsksDeliver() {
+		t.Error("it is not asked")
+	}
+	check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", ""))) // not asked about
+	for range 2 {
+		check(t, ask(a, "phone", "m1"))
+		var e *bus.Error
+		if err := ask(a, "phone", "m2"); !errors.As(err, &e) || !errors.Is(err, bus.ErrPermissionDenied) || e.Message != "users/ada m2 bill" || e.Metadata["by"] != "authorizer" {
+			t.Errorf("another message: %v", err)
+		}
+		if err := ask(a, "desk", "m1"); !errors.Is(err, bus.ErrPermissionDenied) {
+			t.Errorf("another device: %v", err)
+		}
+	}
+	if n := s.calls.Load(); n != 3 {
+		t.Errorf("the service was called %d times for 3 questions", n)
+	}
+}

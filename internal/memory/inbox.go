@@ -109,7 +109,7 @@ func (w *waiting) meet(client string, now time.Time) bool {
 		return false
 	}
 	w.delivery.SentCount++
-	if len(w.delivery.Devices) < bus.MaxDevices {
+	if w.delivery.SentCount <= bus.MaxDevices {
 		w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: client, Sent: now})
 	}
 	return true
@@ -160,6 +160,9 @@ func (s *Store) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery)
 			if w.message.Position.Offset <= after {
 				continue
 			}
+			if q.Until > 0 && w.message.Position.Offset > q.Until {
+				break
+			}
 			if looked == q.Limit {
 				page.More = true
 				break
@@ -182,7 +185,7 @@ func (w *waiting) hand(q bus.PendingQuery, now time.Time) (bus.Waiting, bool) {
 	if !now.Before(w.delivery.Expires) {
 		return bus.Waiting{}, false
 	}
-	if v := w.device(q.Device); q.Device != "" && v != nil && !v.Acked.IsZero() {
+	if v := w.device(q.Device); q.Device != "" && v != nil && !(v.Acked.IsZero() && v.Denied.IsZero()) {
 		return bus.Waiting{}, false
 	}
 	dead := false
@@ -256,8 +259,13 @@ func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
 
 // ack notes the ack of a device; false when it had acknowledged before.
 func (w *waiting) ack(device string, now time.Time) bool {
-	if v := w.device(device); v != nil && !v.Acked.IsZero() {
+	v := w.device(device)
+	if v != nil && (!v.Acked.IsZero() || v.Sent.IsZero()) {
 		return false
+	}
+	if v != nil && !v.Denied.IsZero() { // it had been given it before
+		v.Denied, v.Why = time.Time{}, ""
+		w.delivery.DeniedCount--
 	}
 	w.meet(device, now)
 	w.delivery.AckedCount++

@@ -65,7 +65,7 @@ func (s *Store) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
 			out.Changed = bus.StateExpired
 		case !now.Before(w.delivery.Deadline):
 			out.Next = w.delivery.Expires
-			if !w.stored && w.delivery.State(now) == bus.StateStored {
+			if st := w.delivery.State(now); !w.stored && (st == bus.StateStored || st == bus.StateDenied) {
 				w.stored = true
 				out.Changed = bus.StateStored
 			}

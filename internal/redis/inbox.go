@@ -65,7 +65,8 @@ func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position,
 		deliver = "1"
 	}
 	cmd, err := s.run(ctx, inboxReadScript, []string{s.keys.stream(to), s.keys.meta(to)},
-		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, time.Now().UnixMilli(), deliver, s.keys.delivery(to, ""), bus.MaxDevices)
+		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, time.Now().UnixMilli(), deliver, s.keys.delivery(to, ""), bus.MaxDevices,
+		strconv.FormatUint(q.Until, 10))
 	if err != nil {
 		return bus.PendingPage{}, false, unavailable(err)
 	}
@@ -96,7 +97,7 @@ func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position,
 		}
 		fields, _ := parts[2].([]any)
 		dead, _ := parts[3].(int64)
-		d := deliveryOf(to, m.ID, pairs(fields, "s", "p", "a", "x", "d", "n", "k", "mx", "dl"))
+		d := deliveryOf(to, m.ID, pairs(fields, "s", "p", "a", "x", "d", "n", "k", "mx", "dl", "dn", "dw"))
 		page.Messages = append(page.Messages, bus.Waiting{Message: m, Deliveries: d.Deliveries, Dead: dead == 1, Delivery: d})
 	}
 	return page, gap == 1, nil
@@ -126,6 +127,7 @@ func deliveryOf(to bus.Address, id string, h map[string]string) bus.Delivery {
 		To: to, ID: id, Scope: bus.AckScope(num("s")), //nolint:gosec // 1 or 2
 		Published: timeOf(h["p"]), Deadline: timeOf(h["a"]), Expires: timeOf(h["x"]), Ended: timeOf(h["en"]),
 		Reason: bus.EndReason(h["r"]), Deliveries: num("d"), SentCount: num("n"), AckedCount: num("k"), MaxDeliveries: num("mx"),
+		DeniedCount: num("dn"), DeniedWhy: h["dw"],
 	}
 	if a, err := bus.ParseAddress(h["dl"]); err == nil {
 		d.DeadLetter = a
@@ -258,8 +260,7 @@ func (s *Store) Delivery(ctx context.Context, to bus.Address, id string, watch b
 	d := deliveryOf(to, id, h)
 	for name, value := range h {
 		if client, ok := strings.CutPrefix(name, "c:"); ok {
-			sent, acked, _ := strings.Cut(value, " ")
-			d.Devices = append(d.Devices, bus.Device{Client: client, Sent: timeOf(sent), Acked: timeOf(acked)})
+			d.Devices = append(d.Devices, deviceOf(client, value))
 		}
 	}
 	d.Sort()

@@ -33,6 +33,7 @@ var (
 	inboxReadScript     = script("inbox_read")
 	inboxAckScript      = script("inbox_ack")
 	inboxSentScript     = script("inbox_sent")
+	inboxDeniedScript   = script("inbox_denied")
 	inboxSettleScript   = script("inbox_settle")
 	dueScript           = script("due")
 	watchScript         = script("watch")

@@ -88,11 +88,16 @@ func (s *Server) explainInbox(e explanation, d *bus.Delivery, req *adminv1.Expla
 		e.stop("expired", "it left the inbox (%s) before this device was given it", orTTL(d.Reason))
 	case mine == nil && state == bus.StateAcked:
 		e.stop("acked", "another device acknowledged it at %s, which is enough for all of them", d.Ended.UTC().Format(time.RFC3339Nano))
-	case mine == nil && d.SentCount > len(d.Devices):
-		e.add("sent", adminv1.Effect_EFFECT_UNKNOWN, "%d devices were given it; the first %d are told apart", d.SentCount, len(d.Devices))
+	case mine == nil && max(d.SentCount, d.DeniedCount) > bus.MaxDevices:
+		e.add("sent", adminv1.Effect_EFFECT_UNKNOWN, "%d devices were given it and %d denied it; the first %d are told apart", d.SentCount, d.DeniedCount, bus.MaxDevices)
 	case mine == nil:
 		e.add("sent", adminv1.Effect_EFFECT_UNKNOWN, "this device has not been given it; it is delivered at its next connect, until %s", d.Expires.UTC().Format(time.RFC3339))
 		e.resp.Verdict = waiting
+	case !mine.Denied.IsZero():
+		if !mine.Sent.IsZero() {
+			e.pass("sent", "it was written to a connection of this device at %s", mine.Sent.UTC().Format(time.RFC3339Nano))
+		}
+		e.stop("denied", "this device was denied it at %s, for good: %s", mine.Denied.UTC().Format(time.RFC3339Nano), mine.Why)
 	default:
 		e.pass("sent", "it was written to a connection of this device at %s", mine.Sent.UTC().Format(time.RFC3339Nano))
 		e.resp.Verdict = delivered

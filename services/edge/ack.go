@@ -172,9 +172,7 @@ func (s *session) redeliver(sub *subscription, at bus.Position) {
 	defer cancel()
 	var after bus.Position
 	for {
-		page, err := s.owner.store.Pending(ctx, sub.address, bus.PendingQuery{
-			Device: s.clientID(), After: after.Offset, Epoch: after.Epoch, Limit: redeliverPage, Deliver: true,
-		})
+		page, err := s.pending(ctx, sub, after)
 		if err == nil {
 			err = s.hand(ctx, page.Messages)
 		}

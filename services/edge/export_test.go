@@ -27,3 +27,10 @@ func (e *Edge) Connecting() int {
 	defer e.admission.mu.Unlock()
 	return e.admission.running
 }
+
+// Become gives the sessions of a client another identity, as a refresh does before it leaves what that does not grant.
+func (e *Edge) Become(client string, who *bus.Identity) {
+	for _, s := range e.connected(func(id *bus.Identity) bool { return id.Client == client }) {
+		s.identity.Store(who)
+	}
+}

@@ -166,6 +166,10 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 	if len(due) == 0 {
 		return
 	}
+	if !plain && sub.owned && sub.doubtful(due) {
+		sh.question(sub, due)
+		return
+	}
 	slot := sub.session.slot
 	var out []byte
 	switch {

@@ -14,6 +14,7 @@ type subscription struct {
 	place   int  // in the group
 	owned   bool // the session's own address with an inbox; never changes
 	watches bool // is told who comes and goes; never changes
+	asks    bool // the authorizer is asked about its messages with an ack; never changes
 
 	listed int64 // since when it is in the roster, in ms; 0 when it is not
 
@@ -31,7 +32,8 @@ type subscription struct {
 }
 
 func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription {
-	return &subscription{session: s, address: a, owned: a.HasInbox() && who.Owns(a)}
+	owned := a.HasInbox() && who.Owns(a)
+	return &subscription{session: s, address: a, owned: owned, asks: owned && bus.AsksDeliver(s.owner.cfg.Authorizer)}
 }
 
 func (s *subscription) hold(due []*parcel, limit int) {
@@ -94,6 +96,10 @@ func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
 	}
 	sub.holding, sub.lag = false, nil
 	sub.catching = !seen.IsZero()
+	if sub.owned && sub.doubtful(held) {
+		sh.question(sub, held)
+		return true
+	}
 	if len(held) > 0 {
 		if out := sub.session.join(held); len(out) > 0 && sh.pass(sub, out, held) {
 			sub.session.noteSent(sub, held)

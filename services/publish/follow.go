@@ -158,6 +158,11 @@ func (r *reader) send(m *bus.Message) error {
 	case bus.MessageReceipt:
 		return nil
 	}
+	if m.Ack != 0 && client != "" {
+		if ok, err := r.admit(m); !ok {
+			return err
+		}
+	}
 	if err := r.out.message(messageProto(m)); err != nil {
 		return err
 	}

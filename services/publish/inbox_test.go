@@ -174,6 +174,13 @@ func TestExplainDelivery(t *testing.T) {
 	v, s = explain("users/ada", mail, "watch", "ada")
 	is(v, s, "not_delivered", "own_address PASS, inbox PASS, acked STOP")
 
+	denied := h.mail("users/ada", `1`, &publishv1.AckPolicy{}).GetId()
+	check(t, h.store.MarkDenied(t.Context(), []bus.Denial{{To: a, ID: denied, Device: "phone", Why: "no"}}))
+	v, s = explain("users/ada", denied, "phone", "ada")
+	is(v, s, "not_delivered", "own_address PASS, inbox PASS, denied STOP")
+	v, s = explain("users/ada", denied, "desk", "ada")
+	is(v, s, "waiting", "own_address PASS, inbox PASS, sent UNKNOWN")
+
 	resp, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/x", Data: []byte(`1`), Recipients: []string{"phone"}})
 	check(t, err)
 	v, s = explain("channels/x", resp.GetId(), "desk", "")

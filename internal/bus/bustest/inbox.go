@@ -235,6 +235,7 @@ func testInbox(t *testing.T, open Open) {
 		}
 	})
 	t.Run("receipts", func(t *testing.T) { testReceipts(t, s) })
+	t.Run("denials", func(t *testing.T) { testDenied(t, s) })
 	t.Run("limits", func(t *testing.T) { testInboxLimits(t, s) })
 	t.Run("concurrent acks", func(t *testing.T) {
 		b := newMailbox(t, s)

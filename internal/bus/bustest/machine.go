@@ -3,6 +3,7 @@ package bustest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func Same(t *testing.T, a, b bus.Store) {
 			"publish":    m.publish,
 			"mail":       m.mail,
 			"ack":        m.ack,
+			"deny":       m.deny,
 			"pending":    m.pending,
 			"resume":     m.resume,
 			"newest":     m.newest,
@@ -228,13 +230,24 @@ func (m *machine) ack(rt *rapid.T) {
 	m.heard(rt, before)
 }
 
+// deny denies a message to a device.
+func (m *machine) deny(rt *rapid.T) {
+	to := rapid.SampledFrom(m.users).Draw(rt, "to")
+	d := bus.Denial{
+		To: to, ID: rapid.SampledFrom(append([]string{"unknown"}, m.sent[to]...)).Draw(rt, "id"),
+		Device: rapid.SampledFrom([]string{"phone", "desk"}).Draw(rt, "device"), Why: fmt.Sprint("why ", rapid.IntRange(0, 1).Draw(rt, "why")),
+	}
+	m.both(rt, "deny", func(_ int, s bus.Store) string { return reason(s.MarkDenied(context.Background(), []bus.Denial{d})) })
+}
+
 // dismissals says how many messages these acks end.
 func (m *machine) dismissals(rt *rapid.T, acks []bus.Ack) int {
 	n := 0
 	seen := map[string]bool{}
 	for _, a := range acks {
 		d, err := m.stores[0].Delivery(context.Background(), a.To, a.ID, false)
-		if err == nil && !seen[a.ID] && d.Scope == bus.AnyDevice && d.Ended.IsZero() {
+		never := slices.ContainsFunc(d.Devices, func(v bus.Device) bool { return v.Client == a.Device && !v.Denied.IsZero() && v.Sent.IsZero() })
+		if err == nil && !seen[a.ID] && d.Scope == bus.AnyDevice && d.Ended.IsZero() && !never {
 			n++
 		}
 		seen[a.ID] = true
@@ -334,8 +347,9 @@ func (m *machine) delivery(rt *rapid.T) {
 		}
 		d, err := s.Delivery(context.Background(), to, id, false)
 		out += fmt.Sprint(reason(err), d.State(now), d.Scope, d.Deliveries, d.SentCount, d.AckedCount, d.Reason, d.MaxDeliveries, d.DeadLetter)
+		out += fmt.Sprint(" ", d.State(d.Deadline), d.DeniedCount, d.DeniedWhy)
 		for _, v := range d.Devices {
-			out += fmt.Sprintf(" %s/%t", v.Client, v.Acked.IsZero())
+			out += fmt.Sprintf(" %s/%t/%t/%t/%s", v.Client, v.Sent.IsZero(), v.Acked.IsZero(), v.Denied.IsZero(), v.Why)
 		}
 		return out
 	})

@@ -14,6 +14,10 @@ for i = 7, #ARGV, 3 do
   else
     out[#out + 1] = 1
     local acked = d[4] and not string.match(d[4], ' 0$')
+    if acked and not d[3] and string.match(d[4], '^[1-9]%d* 0 ') then -- denied after it had been given it
+      acked = false
+      redis.call('HINCRBY', key, 'dn', -1)
+    end
     if not acked and not d[3] then
       local sent = d[4] and string.match(d[4], '^(%d+)') or ARGV[2]
       if not d[4] then

@@ -1,7 +1,7 @@
 -- Reads a part of an inbox; what has ended is left out. A server that refuses writes is read all the same, and counts nothing.
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 now in ms, 6 "1" to count
---       deliveries, 7 prefix of the delivery hashes, 8 most devices that are told apart
+--       deliveries, 7 prefix of the delivery hashes, 8 most devices that are told apart, 9 not beyond this offset, 0 for no end
 -- Returns gap, epoch, top, last offset looked at, "1" when there is more, then entries: stream id, envelope, delivery
 -- as a flat list, "1" when it is dead, epoch in which it was published.
 -- Bounds: makes no key.
@@ -29,7 +29,7 @@ if ARGV[1] ~= '' then
 end
 local limit, now = tonumber(ARGV[3]), tonumber(ARGV[5])
 local out, last, more = {}, after, 0
-local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), '+', 'COUNT', limit + 1)
+local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), ARGV[9] == '0' and '+' or ARGV[9], 'COUNT', limit + 1)
 if #entries > limit then
   more = 1
   entries[#entries] = nil
@@ -53,7 +53,7 @@ for _, entry in ipairs(entries) do
         end
       end
     end
-    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl'), dead, entry[2][6] or epoch}
+    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl', 'dn', 'dw'), dead, entry[2][6] or epoch}
   end
 end
 if more == 0 then

@@ -1,0 +1,167 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// A device may have a message that asks for an ack when the grants of its token allow the address and, where the
+// authorizer is asked about deliveries, that does. Asking takes time, so the subscription holds while somebody asks:
+// what comes after such a message waits for it, and the other addresses of the connection do not.
+
+// doubtful says whether one of the parcels must be asked about before it is written. The caller holds the shard's lock.
+func (s *subscription) doubtful(due []*parcel) bool {
+	for _, p := range due {
+		if p.asksForAck() {
+			return s.asks || !s.session.granted(s)
+		}
+	}
+	return false
+}
+
+func (p *parcel) asksForAck() bool { return p.m != nil && p.m.Ack != 0 && p.m.Kind == bus.MessageData }
+
+// granted says whether the token allows what was allowed when the subscription began.
+func (s *session) granted(sub *subscription) bool {
+	who := s.identity.Load()
+	return who == nil || who.Allows(bus.Subscribe, sub.address)
+}
+
+// question holds parcels until it is known which of them may be written. The caller holds the shard's lock.
+func (sh *shard) question(sub *subscription, due []*parcel) {
+	sub.holding = true
+	sub.hold(due, sh.owner.cfg.HoldLimit)
+	sh.owner.writers.Go(func() { sub.session.admit(sub) })
+}
+
+// admit asks about what a subscription holds and writes what may be written, until nothing is held.
+func (s *session) admit(sub *subscription) {
+	defer s.recovered()
+	for held := s.shard.takeHeld(sub); held != nil; held = s.shard.takeHeld(sub) {
+		list := make([]*bus.Message, len(held))
+		for i, p := range held {
+			if p.asksForAck() && !p.m.Expired(time.Now()) {
+				list[i] = p.m
+			}
+		}
+		denied, err := s.denied(sub, list)
+		if err != nil {
+			s.refuse(rpc.FromError(err))
+			return
+		}
+		allowed := held[:0]
+		for i, p := range held {
+			if !denied[i] {
+				allowed = append(allowed, p)
+			}
+		}
+		s.shard.writeHeld(sub, allowed)
+	}
+}
+
+// takeHeld returns what a subscription holds; nil when there is nothing, and then it holds no more.
+func (sh *shard) takeHeld(sub *subscription) []*parcel {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	switch {
+	case sub.gone:
+		return nil
+	case sub.missed: // its inbox waits for it
+		sh.owner.metrics.slow.Inc()
+		sub.session.refuse(bus.ErrSlowConsumer)
+		return nil
+	}
+	held := sub.held
+	sub.held = nil
+	if sub.catching {
+		sub.skipSeen(&held)
+		sub.catching = !placed(held)
+	}
+	if len(held) == 0 {
+		sub.holding = false
+		return nil
+	}
+	return held
+}
+
+// writeHeld writes what was asked about.
+func (sh *shard) writeHeld(sub *subscription, allowed []*parcel) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sub.gone {
+		return
+	}
+	if out := sub.session.join(allowed); len(out) > 0 && sh.pass(sub, out, allowed) {
+		sub.session.noteSent(sub, allowed)
+	}
+}
+
+// denied asks whether the session's device may have messages, and notes in the store which it may not have. It returns
+// by index whether it may not; nil messages are not asked about. It returns an error when nobody can say.
+func (s *session) denied(sub *subscription, list []*bus.Message) ([]bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	defer cancel()
+	who := s.identity.Load()
+	errs := make([]error, len(list))
+	var g errgroup.Group
+	g.SetLimit(questions)
+	for i, m := range list {
+		if m != nil {
+			g.Go(func() error {
+				errs[i] = bus.Admit(ctx, s.owner.cfg.Authorizer, who, m)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait() // each message has its own error
+	out := make([]bool, len(list))
+	var notes []bus.Denial
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		e := rpc.FromError(err)
+		if e.RetryAfter > 0 {
+			return nil, e
+		}
+		out[i] = true
+		notes = append(notes, bus.Denial{To: sub.address, ID: list[i].ID, Device: who.Client, Why: e.Message})
+		s.owner.metrics.refuse(e)
+	}
+	if len(notes) == 0 {
+		return out, nil
+	}
+	note, stop := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	defer stop()
+	return out, s.owner.store.MarkDenied(note, notes)
+}
+
+// pending returns a page of an inbox as the session's device is given it. Where it has to be asked what the device may
+// have, that comes first, so that what it may not have does not count as given.
+func (s *session) pending(ctx context.Context, sub *subscription, after bus.Position) (bus.PendingPage, error) {
+	q := bus.PendingQuery{Device: s.clientID(), After: after.Offset, Epoch: after.Epoch, Limit: redeliverPage, Deliver: true}
+	if !sub.asks && s.granted(sub) {
+		return s.owner.store.Pending(ctx, sub.address, q)
+	}
+	q.Deliver = false
+	look, err := s.owner.store.Pending(ctx, sub.address, q)
+	if err != nil || len(look.Messages) == 0 {
+		return look, err
+	}
+	list := make([]*bus.Message, len(look.Messages))
+	for i, w := range look.Messages {
+		list[i] = w.Message
+	}
+	if _, err := s.denied(sub, list); err != nil {
+		return look, err
+	}
+	q.Deliver, q.Until = true, look.Next
+	page, err := s.owner.store.Pending(ctx, sub.address, q)
+	page.Next, page.More, page.Top = look.Next, look.More, look.Top
+	return page, err
+}
