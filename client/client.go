@@ -50,6 +50,8 @@ type Config struct {
 	OnGap func(g *publishv1.Gap)
 	// OnDismissed is told that another device of the user has acknowledged messages.
 	OnDismissed func(d *publishv1.Dismissed)
+	// OnPresence is told who comes to an address and who leaves it, for a Subscription with Presence.
+	OnPresence func(e *publishv1.PresenceEvent)
 	// OnConnected is told each time the session opens.
 	OnConnected func(c *edgev1.Connected)
 	// OnDisconnected is told each time it ends; Run connects again unless it returns the same error.

@@ -95,6 +95,10 @@ func (c *Client) handle(s *session, f *edgev1.ServerFrame) {
 		if c.cfg.OnDismissed != nil {
 			c.cfg.OnDismissed(e.Dismissed)
 		}
+	case *edgev1.ServerFrame_PresenceEvent:
+		if c.cfg.OnPresence != nil {
+			c.cfg.OnPresence(e.PresenceEvent)
+		}
 	case *edgev1.ServerFrame_Gap:
 		c.jump(e.Gap)
 		if c.cfg.OnGap != nil {
@@ -128,6 +132,9 @@ type Subscription struct {
 	After *publishv1.Position
 	// FromBeginning replays everything that is kept first. Not together with After.
 	FromBeginning bool
+	// Presence tells OnPresence who comes and who leaves; the token must grant presence. When a later token does not grant it
+	// any more, the subscription goes on without it. Events are live: after a reconnect or a gap, ask Presence.
+	Presence bool
 }
 
 // Subscribe follows an address until Unsubscribe, over reconnects too. It waits for the session.
@@ -135,9 +142,9 @@ func (c *Client) Subscribe(ctx context.Context, want Subscription) (*publishv1.S
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	for {
-		sub := &subscription{address: want.Address}
+		sub := &subscription{address: want.Address, presence: want.Presence}
 		frame := &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{
-			Address: want.Address, After: want.After, FromBeginning: want.FromBeginning,
+			Address: want.Address, After: want.After, FromBeginning: want.FromBeginning, Presence: want.Presence,
 		}}}
 		f, err := c.do(ctx, frame, func(f *edgev1.ServerFrame) {
 			if s := f.GetSubscribed(); s != nil {

@@ -9,8 +9,9 @@ import (
 
 // subscription is an address that is followed, and how far. Guarded by the client.
 type subscription struct {
-	address string
-	last    *publishv1.Position // nil for a live address
+	address  string
+	last     *publishv1.Position // nil for a live address
+	presence bool                // who comes and goes is told
 }
 
 func (s *subscription) moved(p *publishv1.Position) {
@@ -37,7 +38,7 @@ func (c *Client) wanted() []*edgev1.Subscribe {
 	defer c.mu.Unlock()
 	all := make([]*edgev1.Subscribe, 0, len(c.subs))
 	for _, s := range c.subs {
-		all = append(all, &edgev1.Subscribe{Address: s.address, After: s.last})
+		all = append(all, &edgev1.Subscribe{Address: s.address, After: s.last, Presence: s.presence})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].GetAddress() < all[j].GetAddress() })
 	return all
@@ -62,34 +63,45 @@ func (s *session) restored(wanted []*edgev1.Subscribe, results []*edgev1.Subscri
 	}
 }
 
-// refused drops a subscription that cannot be restored. A token that may subscribe but not read history cannot
-// resume: then it is asked for without a position, and the gap is told.
+// refused drops a subscription that cannot be restored. A token that may subscribe but not see who is there goes without
+// that, and one that may not read history cannot resume: then it is asked for without a position, and the gap is told.
 func (s *session) refused(want *edgev1.Subscribe, e *Error) {
 	c := s.client
 	address := want.GetAddress()
-	gone := func(e *Error) {
+	again := &edgev1.Subscribe{Address: address, After: want.GetAfter(), Presence: want.GetPresence()}
+	switch {
+	case want.GetPresence() && e.Reason == "CHANNEL_PRESENCE_DENIED":
+		c.unwatch(address)
+		again.Presence = false
+	case want.GetAfter() != nil && e.Reason == "CHANNEL_HISTORY_DENIED":
+		again.After = nil
+	default:
 		c.forget(address)
 		if c.cfg.OnUnsubscribed != nil {
 			c.cfg.OnUnsubscribed(address, e)
 		}
-	}
-	if want.GetAfter() == nil || e.Reason != "CHANNEL_HISTORY_DENIED" {
-		gone(e)
 		return
 	}
-	again := &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{Address: address}}}
-	s.post(again, func(f *edgev1.ServerFrame) {
+	s.post(&edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: again}}, func(f *edgev1.ServerFrame) {
 		if e := f.GetError(); e != nil {
-			gone(refusal(e))
+			s.refused(again, refusal(e))
 			return
 		}
-		to := f.GetSubscribed().GetPosition()
-		gap := &publishv1.Gap{Address: address, From: want.GetAfter(), To: to, Reason: "history_denied"}
+		gap := &publishv1.Gap{Address: address, From: want.GetAfter(), To: f.GetSubscribed().GetPosition(), Reason: "history_denied"}
 		c.jump(gap)
-		if c.cfg.OnGap != nil {
+		if want.GetAfter() != nil && again.GetAfter() == nil && c.cfg.OnGap != nil {
 			c.cfg.OnGap(gap)
 		}
 	})
+}
+
+// unwatch notes that a subscription goes without presence.
+func (c *Client) unwatch(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.subs[address]; s != nil {
+		s.presence = false
+	}
 }
 
 // advance notes a message and says whether it is new.

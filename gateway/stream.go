@@ -191,6 +191,8 @@ func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
 		b, err = payload.Append(head(b, "subscribed", v.Subscribed.GetPosition()), v.Subscribed)
 	case *publishv1.ConsumeResponse_Dismissed:
 		b, err = payload.Append(head(b, "dismissed", nil), v.Dismissed)
+	case *publishv1.ConsumeResponse_PresenceEvent:
+		b, err = payload.Append(head(b, "presence", nil), v.PresenceEvent)
 	default:
 		b = append(b, ": heartbeat"...)
 	}

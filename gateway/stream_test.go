@@ -12,21 +12,22 @@ import (
 
 func TestStream_NDJSON(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{})
-	got := send(t, s, "GET", "/v1/channels/orders:eu/stream?after.epoch=e&after.offset=3", "", "X-Request-Id: r1")
+	got := send(t, s, "GET", "/v1/channels/orders:eu/stream?after.epoch=e&after.offset=3&presence=true", "", "X-Request-Id: r1")
 	lines := strings.Split(got.body, "\n")
 	want := []string{
 		`{"result":{"subscribed":{"address":"channels/orders:eu","position":{"epoch":"e","offset":"3"},"recovered":true}}}`,
 		`{"result":{"heartbeat":{}}}`,
 		`{"result":{"message":{"id":"m1","data":{"a":1},"contentType":"CONTENT_TYPE_JSON","position":{"epoch":"e:1","offset":"7"}}}}`,
 		`{"result":{"gap":{"address":"channels/orders:eu","reason":"slow_consumer"}}}`,
+		`{"result":{"presenceEvent":{"address":"channels/orders:eu","kind":"KIND_JOINED"}}}`,
 	}
 	for i, w := range want {
 		if i >= len(lines) || lines[i] != w {
 			t.Fatalf("line %d of %q, want %s", i, lines, w)
 		}
 	}
-	if len(lines) != 6 || !strings.HasPrefix(lines[4], `{"error":{"code":503,"status":"UNAVAILABLE"`) {
-		t.Errorf("the end is %q", lines[4:])
+	if len(lines) != 7 || !strings.HasPrefix(lines[5], `{"error":{"code":503,"status":"UNAVAILABLE"`) {
+		t.Errorf("the end is %q", lines[5:])
 	}
 	if got.header.Get("Content-Type") != "application/x-ndjson" || got.header.Get("X-Request-Id") != "r1" {
 		t.Errorf("headers %v", got.header)
@@ -35,11 +36,12 @@ func TestStream_NDJSON(t *testing.T) {
 
 func TestStream_Events(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{})
-	got := send(t, s, "GET", "/v1/channels/a/stream", "", "Accept: text/event-stream", "Last-Event-ID: e:1:6")
+	got := send(t, s, "GET", "/v1/channels/a/stream?presence=true", "", "Accept: text/event-stream", "Last-Event-ID: e:1:6")
 	want := "id: e:1:6\nevent: subscribed\ndata: {\"address\":\"channels/a\",\"position\":{\"epoch\":\"e:1\",\"offset\":\"6\"},\"recovered\":true}\n\n" +
 		": heartbeat\n\n" +
 		"id: e:1:7\nevent: message\ndata: {\"id\":\"m1\",\"data\":{\"a\":1},\"contentType\":\"CONTENT_TYPE_JSON\",\"position\":{\"epoch\":\"e:1\",\"offset\":\"7\"}}\n\n" +
 		"event: gap\ndata: {\"address\":\"channels/a\",\"reason\":\"slow_consumer\"}\n\n" +
+		"event: presence\ndata: {\"address\":\"channels/a\",\"kind\":\"KIND_JOINED\"}\n\n" +
 		"event: error\ndata: {\"error\":{\"code\":503,"
 	if !strings.HasPrefix(got.body, want) {
 		t.Errorf("got  %s\nwant %s", got.body, want)

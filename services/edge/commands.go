@@ -191,7 +191,7 @@ func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 }
 
 // refresh replaces the token. The new one must be of the same client, user and session, and what it does
-// not grant any more is left.
+// not grant any more is left; where it does not grant presence, the subscription stays without it.
 func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
 	asked := time.Now()
 	who, err := s.owner.tokens.validate(ctx, req.GetToken())
@@ -218,6 +218,11 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 		s.reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
 			Unsubscribed: &publishv1.Unsubscribed{Address: sub.address.String()},
 		}})
+	}
+	for _, sub := range s.subs {
+		if sub.watches && !who.Allows(bus.Presence, sub.address) {
+			s.shard.unwatch(sub)
+		}
 	}
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
 		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires)},

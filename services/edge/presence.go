@@ -1,14 +1,13 @@
 package edge
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gorilla/websocket"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
-	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -21,6 +20,24 @@ func (h *hub) watch(sub *subscription, n int) {
 	defer h.mu.Unlock()
 	if h.watched[sub.address] += n; h.watched[sub.address] <= 0 {
 		delete(h.watched, sub.address)
+	}
+}
+
+// unwatch ends what a subscription is told about who comes and goes, also what is on its way to it.
+func (sh *shard) unwatch(sub *subscription) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.hub.watch(sub, -1)
+	sub.watches = false
+	sub.held = slices.DeleteFunc(sub.held, (*parcel).presence)
+	if sub.lag == nil {
+		return
+	}
+	for i, p := range sub.lag.queue {
+		if p != nil && p.presence() {
+			sub.lag.queue[i] = nil
+			sub.lag.bytes -= sizeOf(p)
+		}
 	}
 }
 
@@ -55,20 +72,11 @@ func (p *parcel) presence() bool { return p.m != nil && p.m.Kind == bus.MessageP
 
 // presenceEvent says who came or went; an event without one for what is none.
 func presenceEvent(m *bus.Message) *edgev1.ServerFrame {
-	e, err := bus.PresenceOf(m)
-	if err != nil {
+	e := rpc.PresenceEvent(m)
+	if e == nil {
 		return &edgev1.ServerFrame{}
 	}
-	kind := publishv1.PresenceEvent_KIND_JOINED
-	if e.Kind == bus.PresenceLeft {
-		kind = publishv1.PresenceEvent_KIND_LEFT
-	}
-	return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_PresenceEvent{PresenceEvent: &publishv1.PresenceEvent{
-		Address: m.To.String(), Kind: kind, Reason: e.Reason, EventTime: timestamppb.New(e.Time()),
-		Member: &publishv1.Member{
-			Connection: e.Member.Connection, Client: e.Member.Client, User: e.Member.User, JoinTime: timestamppb.New(e.Member.Joined),
-		},
-	}}}
+	return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_PresenceEvent{PresenceEvent: e}}
 }
 
 // lost returns when the session's connection was lost, if it ended in a way after which its client is likely to come

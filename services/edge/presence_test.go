@@ -163,6 +163,55 @@ func TestPresenceEvents_needTheGrant(t *testing.T) {
 	}
 }
 
+// A token that does not grant presence any more ends the events of that address, and nothing else.
+func TestPresenceEvents_endWithTheGrant(t *testing.T) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+		token := func(actions ...authv1.Action) string {
+			resp, err := a.auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{Client: "watcher", User: "watcher", Grants: []*authv1.Grant{
+				{Address: room, Actions: actions},
+				{Address: "channels/lobby", Actions: []authv1.Action{authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PRESENCE}},
+			}})
+			check(t, err)
+			return resp.GetToken()
+		}
+		watcher := a.connected(token(authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PRESENCE))
+		for i, address := range []string{room, "channels/lobby"} {
+			watcher.send(fmt.Sprintf(`{"id":%d,"subscribe":{"address":%q,"presence":true}}`, i+2, address))
+			if f := watcher.read(); f["subscribed"] == nil {
+				t.Fatalf("subscribe was answered with %v", f)
+			}
+			if f := watcher.read(); f["presenceEvent"] == nil {
+				t.Fatalf("got %v", f)
+			}
+		}
+		another := b.watch("another")
+		watcher.event("JOINED another")
+		watcher.send(fmt.Sprintf(`{"id":4,"refresh":{"token":%q}}`, token(authv1.Action_ACTION_SUBSCRIBE)))
+		if f := watcher.read(); f["refreshed"] == nil {
+			t.Fatalf("refresh was answered with %v", f)
+		}
+		b.client("bob").subscribe(room)
+		another.event("JOINED bob")
+		a.pub(room, `"hello"`)
+		if m := watcher.message(); m["data"] != "hello" { // and not that bob came
+			t.Errorf("got %v", m)
+		}
+		b.client("carol").subscribe("channels/lobby")
+		if e, _ := watcher.read()["presenceEvent"].(map[string]any); e["address"] != "channels/lobby" {
+			t.Errorf("the other address tells %v", e)
+		}
+		// A subscription of its own cannot get it back.
+		watcher.send(`{"id":5,"unsubscribe":{"address":"channels/room"}}`)
+		if f := watcher.read(); f["unsubscribed"] == nil {
+			t.Fatalf("unsubscribe was answered with %v", f)
+		}
+		watcher.send(`{"id":6,"subscribe":{"address":"channels/room","presence":true}}`)
+		if e, _ := watcher.read()["error"].(map[string]any); e["reason"] != "CHANNEL_PRESENCE_DENIED" {
+			t.Errorf("error is %v", e)
+		}
+	})
+}
+
 func TestPresenceEvents_revoked(t *testing.T) {
 	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
 		watcher := a.watch("watcher")

@@ -13,7 +13,7 @@ type subscription struct {
 	address bus.Address
 	place   int  // in the group
 	owned   bool // the session's own address with an inbox; never changes
-	watches bool // is told who comes and goes; never changes
+	watches bool // is told who comes and goes
 	asks    bool // the authorizer is asked about its messages with an ack; never changes
 
 	listed int64 // since when it is in the roster, in ms; 0 when it is not

@@ -30,6 +30,9 @@ func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStream
 		dismissed: func(d *publishv1.Dismissed) error {
 			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Dismissed{Dismissed: d}})
 		},
+		presence: func(e *publishv1.PresenceEvent) error {
+			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_PresenceEvent{PresenceEvent: e}})
+		},
 		heartbeat: func() error {
 			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})
 		},
@@ -101,6 +104,9 @@ func (s *Server) Subscribe(stream grpc.BidiStreamingServer[publishv1.SubscribeRe
 		},
 		dismissed: func(d *publishv1.Dismissed) error {
 			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Dismissed{Dismissed: d}})
+		},
+		presence: func(e *publishv1.PresenceEvent) error {
+			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_PresenceEvent{PresenceEvent: e}})
 		},
 		heartbeat: func() error {
 			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})

@@ -15,6 +15,7 @@ type output struct {
 	gap        func(*publishv1.Gap) error
 	subscribed func(*publishv1.Subscribed) error
 	dismissed  func(*publishv1.Dismissed) error
+	presence   func(*publishv1.PresenceEvent) error
 	heartbeat  func() error
 }
 
@@ -47,7 +48,7 @@ func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error
 	if err := r.server.authorize(ctx, r.caller, bus.Subscribe, a); err != nil {
 		return err
 	}
-	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue}
+	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue, watches: req.GetPresence()}
 	r.server.streams.attach(f)
 	positions, err := r.server.tail.Acquire(ctx, a)
 	if err != nil {
@@ -92,6 +93,14 @@ func (r *reader) check(req *publishv1.ConsumeRequest) (bus.Address, error) {
 	if req.GetAfter() != nil || req.GetFromBeginning() {
 		if err := r.caller.Check(bus.History, a); err != nil {
 			return a, err
+		}
+	}
+	if req.GetPresence() {
+		if err := r.caller.Check(bus.Presence, a); err != nil {
+			return a, err
+		}
+		if !r.server.cfg.Namespaces.For(a).Presence {
+			return a, bus.ErrFieldInvalid.With("presence: "+a.String()+" does not list who is subscribed", map[string]string{"address": a.String()})
 		}
 	}
 	if _, ok := r.places[a]; ok {
@@ -155,6 +164,11 @@ func (r *reader) send(m *bus.Message) error {
 	switch m.Kind {
 	case bus.MessageDismissal:
 		return r.out.dismissed(&publishv1.Dismissed{Address: m.To.String(), Ids: []string{m.ID}})
+	case bus.MessagePresence:
+		if e := rpc.PresenceEvent(m); e != nil {
+			return r.out.presence(e)
+		}
+		return nil
 	case bus.MessageReceipt:
 		return nil
 	}
@@ -214,7 +228,11 @@ func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) 
 		return nil
 	}
 	if r.server.tail.Retention(p.follower.address).Durable() {
-		return r.replay(ctx, p, p.at)
+		if err := r.replay(ctx, p, p.at); err != nil || !p.follower.watches {
+			return err
+		}
+		// No message is missing, but who came and went may be.
+		return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, From: p.at, To: p.at, Reason: bus.GapSlow}))
 	}
 	return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, Reason: bus.GapSlow}))
 }

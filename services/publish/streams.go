@@ -69,6 +69,7 @@ type follower struct {
 	wake    chan<- struct{} // of the stream
 	limit   int
 	receipt string // of a message that is watched: only what is about it counts
+	watches bool   // is told who comes and goes
 
 	mu     sync.Mutex
 	queue  []item
@@ -94,7 +95,7 @@ func (f *follower) wants(i item) bool {
 	if f.receipt != "" {
 		return i.m != nil && i.m.ID == f.receipt
 	}
-	return i.m == nil || i.m.Kind != bus.MessageReceipt && i.m.Kind != bus.MessagePresence
+	return i.m == nil || i.m.Kind != bus.MessageReceipt && (i.m.Kind != bus.MessagePresence || f.watches)
 }
 
 // take returns what waits, and whether there was more.

@@ -58,14 +58,17 @@ class Client {
     return () => this.#listeners.delete(fn);
   }
 
-  /** Follows a channel or address, across reconnects. onGap hears of messages that were missed. */
-  subscribe(name, { after, fromBeginning, onGap } = {}) {
+  /** Follows a channel or address, across reconnects. onGap hears of messages that were missed, onPresence who comes and goes. */
+  subscribe(name, { after, fromBeginning, onGap, onPresence } = {}) {
     const to = address(name);
-    const handle = new Subscription(() => this.#leave(to, handle), onGap);
+    const handle = new Subscription(() => this.#leave(to, handle), onGap, onPresence);
+    const presence = !!onPresence;
     let sub = this.#subs.get(to);
-    if (sub) sub.handles.add(handle);
-    else {
-      sub = { position: after, fromBeginning, handles: new Set([handle]) };
+    if (sub) {
+      sub.handles.add(handle);
+      if (presence && !sub.presence) this.#watch(to, sub);
+    } else {
+      sub = { position: after, fromBeginning, presence, handles: new Set([handle]) };
       this.#subs.set(to, sub);
       if (this.#state.status === "connected") this.#subscribe(to, sub);
       else this.connect();
@@ -102,9 +105,19 @@ class Client {
     this.#call({ subscribe: { address: to, ...where(sub) } }).catch((e) => this.#fail(to, e));
   }
 
+  #watch(to, sub) {
+    sub.presence = true;
+    if (this.#state.status !== "connected") return;
+    this.#call({ unsubscribe: { address: to } }).then(() => this.#subs.get(to) === sub && this.#subscribe(to, sub), () => {});
+  }
+
   #fail(to, error) {
     if (!(error instanceof TrunklineError)) return; // the connection ended; the next one subscribes again
     const sub = this.#subs.get(to);
+    if (sub?.presence && sub.followed && error.reason === "CHANNEL_PRESENCE_DENIED") {
+      sub.presence = false; // a later token; the messages go on
+      return this.#subscribe(to, sub);
+    }
     this.#subs.delete(to);
     for (const h of sub?.handles ?? []) h.end(error);
   }
@@ -169,6 +182,7 @@ class Client {
     if (frame.connected) return this.#connected(frame.connected);
     if (frame.message) this.#message(frame.message);
     else if (frame.gap) this.#gap(frame.gap);
+    else if (frame.presenceEvent) for (const h of this.#subs.get(frame.presenceEvent.address)?.handles ?? []) h.onPresence?.(frame.presenceEvent);
     else if (frame.subscribed) this.#subscribed(frame.subscribed);
     const call = this.#calls.get(frame.id);
     if (!call) return;
@@ -229,6 +243,7 @@ class Client {
     if (!sub) return;
     if (s.position && !(s.recovered && sub.position)) sub.position = s.position;
     sub.fromBeginning = false;
+    sub.followed = true;
   }
 
   #message(m) {
@@ -287,7 +302,10 @@ class Client {
   }
 }
 
-const where = (sub) => (sub.position ? { after: sub.position } : sub.fromBeginning ? { fromBeginning: true } : {});
+const where = (sub) => ({
+  ...(sub.position ? { after: sub.position } : sub.fromBeginning ? { fromBeginning: true } : {}),
+  ...(sub.presence ? { presence: true } : {}),
+});
 
 // Subscription is an async iterator of messages; leaving the loop unsubscribes.
 class Subscription {
@@ -296,9 +314,10 @@ class Subscription {
   #waiting = [];
   #over;
 
-  constructor(leave, onGap) {
+  constructor(leave, onGap, onPresence) {
     this.#leave = leave;
     this.onGap = onGap;
+    this.onPresence = onPresence;
   }
 
   [Symbol.asyncIterator]() {

@@ -1,0 +1,8 @@
+package e2e_test
+
+import "testing"
+
+// The client of the pages is told who comes and goes, and keeps its messages when a later token does not grant that.
+func TestPageClient_presence(t *testing.T) {
+	script(t, nil, "node", "testdata/presence.mjs")
+}
