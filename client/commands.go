@@ -95,6 +95,8 @@ func (c *Client) handle(s *session, f *edgev1.ServerFrame) {
 		if c.cfg.OnDismissed != nil {
 			c.cfg.OnDismissed(e.Dismissed)
 		}
+	case *edgev1.ServerFrame_Ticket:
+		c.keepTicket(e.Ticket.GetTicket(), e.Ticket.GetExpireTime())
 	case *edgev1.ServerFrame_PresenceEvent:
 		if c.cfg.OnPresence != nil {
 			c.cfg.OnPresence(e.PresenceEvent)

@@ -106,7 +106,7 @@ func (s *session) open(connect *edgev1.Connect) error {
 		s.silence = 2*time.Duration(ms)*time.Millisecond + c.cfg.Timeout
 	}
 	s.heard()
-	c.keepTicket(connected)
+	c.keepTicket(connected.GetTicket(), connected.GetTicketExpireTime())
 	s.expires <- connected.GetExpireTime().AsTime()
 	s.restored(wanted, connected.GetSubscriptions())
 	c.mu.Lock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 )
 
@@ -29,11 +31,11 @@ func (c *Client) credentials(ctx context.Context) (*edgev1.Connect, error) {
 	return &edgev1.Connect{Token: token}, nil
 }
 
-// keepTicket keeps the ticket of an open session, if it was given one.
-func (c *Client) keepTicket(f *edgev1.Connected) {
+// keepTicket keeps the newest ticket; an empty one drops it.
+func (c *Client) keepTicket(ticket string, ends *timestamppb.Timestamp) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ticket, c.ticketEnds = f.GetTicket(), f.GetTicketExpireTime().AsTime()
+	c.ticket, c.ticketEnds = ticket, ends.AsTime()
 }
 
 // withoutTicket drops the ticket when the refusal may be the ticket's own; the next connect carries a token.
@@ -46,7 +48,7 @@ func (c *Client) withoutTicket(err error) error {
 	case "SERVER_OVERLOADED", "SERVER_DRAINING":
 		return err // for the ticket as for any other
 	}
-	c.keepTicket(nil)
+	c.keepTicket("", nil)
 	return &ticketError{err: err}
 }
 

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,5 +79,56 @@ func TestClient_ComesBackByTicket(t *testing.T) {
 	}
 	if last := lost[len(lost)-1].Error(); !strings.Contains(last, "TICKET_INVALID") {
 		t.Errorf("the last disconnect was %s", last)
+	}
+}
+
+// The newest ticket counts: after a refresh it is one of the new token, which may do more.
+func TestClient_KeepsTheNewestTicket(t *testing.T) {
+	for _, spelling := range []string{"protobuf", "JSON"} {
+		t.Run(spelling, func(t *testing.T) {
+			h := apptest.Start(t, sealing("one key of two, of thirty-two b."))
+			link := newLink(t, h.Edges[0])
+			token := h.Token(t, &authv1.IssueTokenRequest{Client: "c1"}, "channels/first")
+			var asked atomic.Int64
+			cfg, e := recording(client.Config{URL: link.URL(), JSON: spelling == "JSON", Token: func(context.Context) (string, error) {
+				asked.Add(1)
+				return token, nil
+			}})
+			c := h.Connect(t, cfg)
+			e.want(t, "connected")
+			for try := 0; ; try++ { // as in TestClient_ComesBackByTicket
+				before := asked.Load()
+				link.Cut()
+				link.Mend()
+				drop(t, e, "connected")
+				if asked.Load() == before {
+					break
+				}
+				if try == 100 {
+					t.Fatal("there is no ticket")
+				}
+			}
+			refused := &client.Error{Reason: "CHANNEL_SUBSCRIBE_DENIED"}
+			if _, err := c.Subscribe(t.Context(), client.Subscription{Address: "channels/second"}); !errors.Is(err, refused) {
+				t.Fatalf("the old token: %v", err)
+			}
+			if err := c.Refresh(t.Context(), h.Token(t, &authv1.IssueTokenRequest{Client: "c1"}, "channels/second")); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Ping(t.Context()); err != nil { // what came before its answer has been read
+				t.Fatal(err)
+			}
+			before := asked.Load()
+			link.Cut()
+			link.Mend()
+			drop(t, e, "disconnected")
+			drop(t, e, "connected")
+			if _, err := c.Subscribe(t.Context(), client.Subscription{Address: "channels/second"}); err != nil {
+				t.Errorf("by the newest ticket: %v", err)
+			}
+			if n := asked.Load() - before; n != 0 {
+				t.Errorf("a token was asked for %d times", n)
+			}
+		})
 	}
 }

@@ -138,7 +138,7 @@ type Edge struct {
 // Tickets lets clients connect again without a call of the auth service. Without a key there are none.
 type Tickets struct {
 	Keys []Secret      `koanf:"keys" kind:"sealing" doc:"Keys of 32 bytes in base64, the same on every edge; the first seals resume tickets, all open them. No tickets when empty."`
-	Life time.Duration `koanf:"life" min:"1s" max:"10m" doc:"How long a resume ticket may be used; it never outlives its token."`
+	Life time.Duration `koanf:"life" min:"1s" max:"10m" doc:"How long a resume ticket may be used; it never outlives its token. Open connections get a new one when about half of it is over."`
 }
 
 // Channels is how channels are kept, by the part of their name before the first colon.

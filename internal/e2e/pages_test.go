@@ -6,3 +6,8 @@ import "testing"
 func TestPageClient_presence(t *testing.T) {
 	script(t, nil, "node", "testdata/presence.mjs")
 }
+
+// It comes back by the newest resume ticket, and by the token when that is not taken.
+func TestPageClient_ticket(t *testing.T) {
+	script(t, nil, "node", "testdata/ticket.mjs")
+}

@@ -227,5 +227,8 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
 		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires)},
 	}})
+	if s.renewable() { // the ticket before is one of the old token
+		s.renew(asked, nil)
+	}
 	return nil
 }

@@ -49,8 +49,16 @@ func (e *Edge) drain() error {
 // move tells a client to go and when to come back, unless a command of it is under way.
 func (s *session) move(back time.Duration) {
 	if !s.busy.Load() {
-		s.refuse(bus.ErrDraining.Retry(max(back, moveDelay)))
+		s.sendOff(max(back, moveDelay))
 	}
+}
+
+// sendOff gives a client what it needs to come back without a call of the auth service, and tells it to go.
+func (s *session) sendOff(back time.Duration) {
+	if s.renewable() {
+		s.renew(time.Now(), nil)
+	}
+	s.refuse(bus.ErrDraining.Retry(back))
 }
 
 // await waits until all sessions have gone. Those that were busy when their turn came, or came in during the drain, are told
@@ -83,7 +91,7 @@ func (e *Edge) await() error {
 		}
 		late := time.Since(start) > e.cfg.CallTimeout
 		for _, s := range e.unrefused(func(s *session) bool { return late || !s.busy.Load() }) {
-			s.refuse(bus.ErrDraining.Retry(moveDelay + rand.N(leastDelay))) //nolint:gosec // jitter, not a secret
+			s.sendOff(moveDelay + rand.N(leastDelay)) //nolint:gosec // jitter, not a secret
 		}
 	}
 }

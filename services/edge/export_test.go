@@ -34,3 +34,6 @@ func (e *Edge) Become(client string, who *bus.Identity) {
 		s.identity.Store(who)
 	}
 }
+
+// Doubt says that announcements of revocations may have been missed.
+func (e *Edge) Doubt() { e.revocations.interrupted() }

@@ -17,6 +17,7 @@ type metrics struct {
 	slow        prometheus.Counter
 	lagging     *prometheus.CounterVec
 	resumed     prometheus.Counter
+	renewed     prometheus.Counter
 	validations prometheus.Histogram
 }
 
@@ -49,13 +50,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		resumed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_tickets_redeemed_total", Help: "Connects by a resume ticket, without a call to the auth service.",
 		}),
+		renewed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_tickets_renewed_total", Help: "Resume tickets sent to open connections in place of older ones.",
+		}),
 		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.renewed, m.validations)
 	}
 	return m
 }

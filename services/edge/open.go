@@ -114,7 +114,7 @@ func (s *session) welcome(id uint32, o *opening) {
 		Node:           e.cfg.Node,
 		Subscriptions:  o.results,
 	}
-	e.ticket(connected, o.who)
+	s.ticket(connected, o.who)
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: connected}})
 }
 

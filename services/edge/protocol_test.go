@@ -80,6 +80,9 @@ func TestProtocolDocument_devices(t *testing.T) {
 						delete(values, "ticket")
 						delete(values, "client")
 					}
+					if strings.Contains(rest, `{"ticket"`) { // and each renewal
+						delete(values, "ticket")
+					}
 					if left := devices[name].expect(nil, rest, values); len(left) > 0 {
 						t.Errorf("before %s came %q", line, left)
 					}

@@ -37,6 +37,7 @@ type session struct {
 
 	identity atomic.Pointer[bus.Identity]
 	expires  atomic.Int64 // Unix seconds; 0 until connected
+	renews   atomic.Int64 // when the next ticket is due, in Unix seconds; 0 for never
 	heard    atomic.Bool  // something came since the last ping
 	busy     atomic.Bool  // a command is under way
 	parked   atomic.Bool  // nobody has it: who sets it to false does

@@ -9,11 +9,16 @@ import (
 // sweepInterval is how often a shard looks at its sessions; it stands in for three timers a connection.
 const sweepInterval = time.Second
 
-// sweep ends sessions that did not connect in time, whose token has expired or that answer no ping, and
-// pings the others.
+// sweep ends sessions that did not connect in time, whose token has expired or that answer no ping, pings the
+// others, and gives those their next ticket that are due.
 func (sh *shard) sweep(now time.Time) {
+	renewing := sh.owner.tickets != nil && sh.owner.revocations.sure()
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	tickets := 0
+	if renewing {
+		tickets = sh.owner.tickets.renewals(len(sh.sessions))
+	}
 	unix := now.Unix()
 	connectWithin := uint32(sh.owner.cfg.ConnectTimeout / time.Second) //nolint:gosec // checked by Validate
 	pingEvery := uint32(sh.owner.cfg.PingInterval / time.Second)       //nolint:gosec // checked by Validate
@@ -39,6 +44,15 @@ func (sh *shard) sweep(now time.Time) {
 			if s.idle() {
 				s.push(pingFrame, sh.attempt)
 			}
+		case tickets > 0 && s.due(unix) && s.idle():
+			tickets--
+			s.renew(now, sh.attempt)
 		}
 	}
+}
+
+// due says whether the session's next ticket is due.
+func (s *session) due(unix int64) bool {
+	at := s.renews.Load()
+	return at != 0 && unix >= at && s.refused.Load() == nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -134,13 +135,53 @@ func (e *Edge) redeem(ctx context.Context, ticket string) (*bus.Identity, error)
 
 // ticket adds a ticket to the answer of a connect. There is none while a revocation may have been missed: it
 // would carry that on to the next edge.
-func (e *Edge) ticket(c *edgev1.Connected, id *bus.Identity) {
-	if e.tickets == nil || !e.revocations.sure() {
+func (s *session) ticket(c *edgev1.Connected, id *bus.Identity) {
+	e := s.owner
+	if e.tickets == nil {
 		return
 	}
-	text, end := e.tickets.seal(id, time.Now())
+	now := time.Now()
+	s.renews.Store(e.tickets.renewal(now))
+	if !e.revocations.sure() {
+		return
+	}
+	if text, end := e.tickets.seal(id, now); text != "" {
+		c.Ticket, c.TicketExpireTime = text, timestamppb.New(end)
+	}
+}
+
+// renewal is when a ticket sealed at a time is followed by the next one, in Unix seconds: when about half of its life
+// is over, spread over a quarter of it, so that those of a storm of connects are not all due at once.
+func (s *sealer) renewal(sealed time.Time) int64 {
+	at := sealed.Add(s.life/2 - s.life/8)
+	if spread := s.life / 4; spread > 0 {
+		at = at.Add(rand.N(spread)) //nolint:gosec // spreading needs no secret
+	}
+	return at.Unix()
+}
+
+// renewable says whether the session has tickets, which may be sealed now.
+func (s *session) renewable() bool {
+	return s.owner.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.owner.revocations.sure()
+}
+
+// renew sends the session a new ticket. The caller knows that no revocation of it can have been missed. It may hold
+// the shard's lock.
+func (s *session) renew(now time.Time, a *attempt) {
+	e := s.owner
+	s.renews.Store(e.tickets.renewal(now))
+	text, end := e.tickets.seal(s.identity.Load(), now)
 	if text == "" {
 		return
 	}
-	c.Ticket, c.TicketExpireTime = text, timestamppb.New(end)
+	e.metrics.renewed.Inc()
+	s.push(s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Ticket{Ticket: &edgev1.ResumeTicket{
+		Ticket: text, ExpireTime: timestamppb.New(end),
+	}}}), a)
+}
+
+// renewals is how many tickets one sweep of a shard may seal: so many that all of its sessions get theirs within an
+// eighth of a ticket's life, when all are due.
+func (s *sealer) renewals(sessions int) int {
+	return int(int64(sessions)*int64(sweepInterval)/max(int64(s.life/8), int64(sweepInterval))) + 1
 }

@@ -40,6 +40,7 @@ class Client {
   #id = 0;
   #attempt = 0;
   #renewed = false;
+  #ticket; // the newest resume ticket
   #timers = new Set();
 
   constructor(url, options) {
@@ -148,9 +149,10 @@ class Client {
 
   async #open() {
     this.#set({ status: "connecting", attempt: this.#attempt });
+    const ticket = Date.parse(this.#ticket?.expireTime) - 1000 > Date.now() ? this.#ticket.ticket : undefined;
     let token;
     try {
-      token = await this.#token();
+      if (!ticket) token = await this.#token();
     } catch (error) {
       this.#wait(error);
       return;
@@ -159,28 +161,36 @@ class Client {
     const WS = this.#options.webSocket ?? WebSocket;
     const ws = new WS(this.#url, ["trunkline.v1.json"]);
     this.#ws = ws;
-    let reason;
+    let reason, opened;
     const slow = setTimeout(() => ws.close(), TIMEOUT);
     ws.onopen = () => {
       const subscriptions = [...this.#subs].map(([to, sub]) => ({ address: to, ...where(sub) }));
-      this.#send({ connect: { token, subscriptions, name: this.#options.name ?? "sdk.js" } });
+      this.#send({ connect: { token, ticket, subscriptions, name: this.#options.name ?? "sdk.js" } });
     };
     ws.onmessage = (e) => {
       if (ws !== this.#ws) return;
       const frame = JSON.parse(e.data);
-      if (frame.connected) clearTimeout(slow);
+      if (frame.connected) {
+        clearTimeout(slow);
+        opened = true;
+      }
       if (frame.error && !frame.id) reason = new TrunklineError(frame.error);
       else this.#frame(frame);
     };
     ws.onclose = (e) => {
       clearTimeout(slow);
-      if (ws === this.#ws) this.#closed(e.code, reason);
+      if (ws !== this.#ws) return;
+      // The refusal may be the ticket's own; these two say nothing about it.
+      const refused = ticket && !opened && reason && !["SERVER_OVERLOADED", "SERVER_DRAINING"].includes(reason.reason);
+      if (refused) this.#ticket = undefined;
+      this.#closed(refused ? 4500 : e.code, reason);
     };
   }
 
   #frame(frame) {
     if (frame.connected) return this.#connected(frame.connected);
     if (frame.message) this.#message(frame.message);
+    else if (frame.ticket) this.#ticket = frame.ticket;
     else if (frame.gap) this.#gap(frame.gap);
     else if (frame.presenceEvent) for (const h of this.#subs.get(frame.presenceEvent.address)?.handles ?? []) h.onPresence?.(frame.presenceEvent);
     else if (frame.subscribed) this.#subscribed(frame.subscribed);
@@ -193,6 +203,7 @@ class Client {
   #connected(c) {
     this.#attempt = 0;
     this.#renewed = false;
+    this.#ticket = c.ticket && { ticket: c.ticket, expireTime: c.ticketExpireTime };
     const asked = [...this.#subs.keys()];
     this.#set({ status: "connected", connection: c.connection, client: c.client, user: c.user ?? null });
     const answered = new Set();
@@ -295,6 +306,7 @@ class Client {
 
   #end(error) {
     this.#drop();
+    this.#ticket = undefined; // who connects next may be another user
     for (const call of this.#calls.values()) call.reject(error ?? new Error("closed"));
     for (const sub of this.#subs.values()) for (const h of sub.handles) h.end(error);
     this.#subs.clear();
