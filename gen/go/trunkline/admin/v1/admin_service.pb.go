@@ -210,8 +210,8 @@ func (x *ExplainDeliveryResponse) GetDecisions() []*Decision {
 // Decision is one step of a delivery.
 type Decision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "acked", "stored" or
-	// "subscribed".
+	// Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "denied", "acked",
+	// "stored" or "subscribed".
 	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
 	// Output only. What the answer means for the delivery.
 	Effect Effect `protobuf:"varint,2,opt,name=effect,proto3,enum=trunkline.admin.v1.Effect" json:"effect,omitempty"`

@@ -266,6 +266,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Acked
 	//	*ServerFrame_Dismissed
 	//	*ServerFrame_PresenceEvent
+	//	*ServerFrame_Ticket
 	Event         isServerFrame_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -441,6 +442,15 @@ func (x *ServerFrame) GetPresenceEvent() *v1.PresenceEvent {
 	return nil
 }
 
+func (x *ServerFrame) GetTicket() *ResumeTicket {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_Ticket); ok {
+			return x.Ticket
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Event interface {
 	isServerFrame_Event()
 }
@@ -515,6 +525,11 @@ type ServerFrame_PresenceEvent struct {
 	PresenceEvent *v1.PresenceEvent `protobuf:"bytes,15,opt,name=presence_event,json=presenceEvent,proto3,oneof"`
 }
 
+type ServerFrame_Ticket struct {
+	// A newer resume ticket; it takes the place of the one before.
+	Ticket *ResumeTicket `protobuf:"bytes,16,opt,name=ticket,proto3,oneof"`
+}
+
 func (*ServerFrame_Message) isServerFrame_Event() {}
 
 func (*ServerFrame_Connected) isServerFrame_Event() {}
@@ -542,6 +557,8 @@ func (*ServerFrame_Acked) isServerFrame_Event() {}
 func (*ServerFrame_Dismissed) isServerFrame_Event() {}
 
 func (*ServerFrame_PresenceEvent) isServerFrame_Event() {}
+
+func (*ServerFrame_Ticket) isServerFrame_Event() {}
 
 // Connect opens the session.
 type Connect struct {
@@ -633,7 +650,8 @@ type Connected struct {
 	Node string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
 	// Output only. Answers to the subscriptions of connect, in the same order; their replays follow.
 	Subscriptions []*SubscriptionResult `protobuf:"bytes,7,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
-	// Output only. A resume ticket, where the server gives them: the next connect may carry it in place of the token.
+	// Output only. A resume ticket, where the server gives them: the next connect may carry it in place of the token. Newer
+	// ones follow as events.
 	Ticket string `protobuf:"bytes,8,opt,name=ticket,proto3" json:"ticket,omitempty"`
 	// Output only. When the ticket ends.
 	TicketExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ticket_expire_time,json=ticketExpireTime,proto3" json:"ticket_expire_time,omitempty"`
@@ -734,6 +752,62 @@ func (x *Connected) GetTicketExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// ResumeTicket is a ticket that the next connect may carry in place of the token. It comes when about half of the life of the
+// ticket before is over, after a refresh, and right before the server asks the client to move.
+type ResumeTicket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The ticket.
+	Ticket string `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// Output only. When it ends.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeTicket) Reset() {
+	*x = ResumeTicket{}
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeTicket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeTicket) ProtoMessage() {}
+
+func (x *ResumeTicket) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeTicket.ProtoReflect.Descriptor instead.
+func (*ResumeTicket) Descriptor() ([]byte, []int) {
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResumeTicket) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *ResumeTicket) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // SubscriptionResult is what became of one subscription of connect.
 type SubscriptionResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -750,7 +824,7 @@ type SubscriptionResult struct {
 
 func (x *SubscriptionResult) Reset() {
 	*x = SubscriptionResult{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +836,7 @@ func (x *SubscriptionResult) String() string {
 func (*SubscriptionResult) ProtoMessage() {}
 
 func (x *SubscriptionResult) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +849,7 @@ func (x *SubscriptionResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionResult.ProtoReflect.Descriptor instead.
 func (*SubscriptionResult) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{4}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SubscriptionResult) GetOutcome() isSubscriptionResult_Outcome {
@@ -838,7 +912,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +924,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +937,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{5}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Subscribe) GetAddress() string {
@@ -905,7 +979,7 @@ type Unsubscribe struct {
 
 func (x *Unsubscribe) Reset() {
 	*x = Unsubscribe{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +991,7 @@ func (x *Unsubscribe) String() string {
 func (*Unsubscribe) ProtoMessage() {}
 
 func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1004,7 @@ func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribe.ProtoReflect.Descriptor instead.
 func (*Unsubscribe) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{6}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Unsubscribe) GetAddress() string {
@@ -951,7 +1025,7 @@ type Refresh struct {
 
 func (x *Refresh) Reset() {
 	*x = Refresh{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1037,7 @@ func (x *Refresh) String() string {
 func (*Refresh) ProtoMessage() {}
 
 func (x *Refresh) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1050,7 @@ func (x *Refresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refresh.ProtoReflect.Descriptor instead.
 func (*Refresh) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{7}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Refresh) GetToken() string {
@@ -997,7 +1071,7 @@ type Refreshed struct {
 
 func (x *Refreshed) Reset() {
 	*x = Refreshed{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1083,7 @@ func (x *Refreshed) String() string {
 func (*Refreshed) ProtoMessage() {}
 
 func (x *Refreshed) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1096,7 @@ func (x *Refreshed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refreshed.ProtoReflect.Descriptor instead.
 func (*Refreshed) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{8}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Refreshed) GetExpireTime() *timestamppb.Timestamp {
@@ -1041,7 +1115,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1127,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1140,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{9}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{10}
 }
 
 // Pong answers a ping.
@@ -1078,7 +1152,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1164,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1177,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{10}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{11}
 }
 
 var File_trunkline_edge_v1_frame_proto protoreflect.FileDescriptor
@@ -1123,7 +1197,7 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x04ping\x18\t \x01(\v2\x17.trunkline.edge.v1.PingH\x00R\x04ping\x12<\n" +
 	"\x03ack\x18\n" +
 	" \x01(\v2(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03ackB\t\n" +
-	"\acommand\"\xa7\a\n" +
+	"\acommand\"\xe2\a\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x129\n" +
 	"\amessage\x18\x02 \x01(\v2\x1d.trunkline.publish.v1.MessageH\x00R\amessage\x12<\n" +
@@ -1142,7 +1216,8 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x05error\x18\f \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05error\x12A\n" +
 	"\x05acked\x18\r \x01(\v2).trunkline.publish.v1.AckMessagesResponseH\x00R\x05acked\x12?\n" +
 	"\tdismissed\x18\x0e \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n" +
-	"\x0epresence_event\x18\x0f \x01(\v2#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEventB\a\n" +
+	"\x0epresence_event\x18\x0f \x01(\v2#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEvent\x129\n" +
+	"\x06ticket\x18\x10 \x01(\v2\x1f.trunkline.edge.v1.ResumeTicketH\x00R\x06ticketB\a\n" +
 	"\x05event\"\x8f\x01\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12B\n" +
@@ -1161,7 +1236,11 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12K\n" +
 	"\rsubscriptions\x18\a \x03(\v2%.trunkline.edge.v1.SubscriptionResultR\rsubscriptions\x12\x16\n" +
 	"\x06ticket\x18\b \x01(\tR\x06ticket\x12H\n" +
-	"\x12ticket_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10ticketExpireTime\"\x97\x01\n" +
+	"\x12ticket_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10ticketExpireTime\"c\n" +
+	"\fResumeTicket\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x97\x01\n" +
 	"\x12SubscriptionResult\x12B\n" +
 	"\n" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
@@ -1197,74 +1276,77 @@ func file_trunkline_edge_v1_frame_proto_rawDescGZIP() []byte {
 	return file_trunkline_edge_v1_frame_proto_rawDescData
 }
 
-var file_trunkline_edge_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_trunkline_edge_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_trunkline_edge_v1_frame_proto_goTypes = []any{
 	(*ClientFrame)(nil),             // 0: trunkline.edge.v1.ClientFrame
 	(*ServerFrame)(nil),             // 1: trunkline.edge.v1.ServerFrame
 	(*Connect)(nil),                 // 2: trunkline.edge.v1.Connect
 	(*Connected)(nil),               // 3: trunkline.edge.v1.Connected
-	(*SubscriptionResult)(nil),      // 4: trunkline.edge.v1.SubscriptionResult
-	(*Subscribe)(nil),               // 5: trunkline.edge.v1.Subscribe
-	(*Unsubscribe)(nil),             // 6: trunkline.edge.v1.Unsubscribe
-	(*Refresh)(nil),                 // 7: trunkline.edge.v1.Refresh
-	(*Refreshed)(nil),               // 8: trunkline.edge.v1.Refreshed
-	(*Ping)(nil),                    // 9: trunkline.edge.v1.Ping
-	(*Pong)(nil),                    // 10: trunkline.edge.v1.Pong
-	(*v1.PublishRequest)(nil),       // 11: trunkline.publish.v1.PublishRequest
-	(*v1.ListMessagesRequest)(nil),  // 12: trunkline.publish.v1.ListMessagesRequest
-	(*v1.ListMembersRequest)(nil),   // 13: trunkline.publish.v1.ListMembersRequest
-	(*v1.AckMessagesRequest)(nil),   // 14: trunkline.publish.v1.AckMessagesRequest
-	(*v1.Message)(nil),              // 15: trunkline.publish.v1.Message
-	(*v1.Subscribed)(nil),           // 16: trunkline.publish.v1.Subscribed
-	(*v1.Unsubscribed)(nil),         // 17: trunkline.publish.v1.Unsubscribed
-	(*v1.PublishResponse)(nil),      // 18: trunkline.publish.v1.PublishResponse
-	(*v1.ListMessagesResponse)(nil), // 19: trunkline.publish.v1.ListMessagesResponse
-	(*v1.ListMembersResponse)(nil),  // 20: trunkline.publish.v1.ListMembersResponse
-	(*v1.Gap)(nil),                  // 21: trunkline.publish.v1.Gap
-	(*v11.Error)(nil),               // 22: trunkline.errors.v1.Error
-	(*v1.AckMessagesResponse)(nil),  // 23: trunkline.publish.v1.AckMessagesResponse
-	(*v1.Dismissed)(nil),            // 24: trunkline.publish.v1.Dismissed
-	(*v1.PresenceEvent)(nil),        // 25: trunkline.publish.v1.PresenceEvent
-	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
-	(*v1.Position)(nil),             // 27: trunkline.publish.v1.Position
+	(*ResumeTicket)(nil),            // 4: trunkline.edge.v1.ResumeTicket
+	(*SubscriptionResult)(nil),      // 5: trunkline.edge.v1.SubscriptionResult
+	(*Subscribe)(nil),               // 6: trunkline.edge.v1.Subscribe
+	(*Unsubscribe)(nil),             // 7: trunkline.edge.v1.Unsubscribe
+	(*Refresh)(nil),                 // 8: trunkline.edge.v1.Refresh
+	(*Refreshed)(nil),               // 9: trunkline.edge.v1.Refreshed
+	(*Ping)(nil),                    // 10: trunkline.edge.v1.Ping
+	(*Pong)(nil),                    // 11: trunkline.edge.v1.Pong
+	(*v1.PublishRequest)(nil),       // 12: trunkline.publish.v1.PublishRequest
+	(*v1.ListMessagesRequest)(nil),  // 13: trunkline.publish.v1.ListMessagesRequest
+	(*v1.ListMembersRequest)(nil),   // 14: trunkline.publish.v1.ListMembersRequest
+	(*v1.AckMessagesRequest)(nil),   // 15: trunkline.publish.v1.AckMessagesRequest
+	(*v1.Message)(nil),              // 16: trunkline.publish.v1.Message
+	(*v1.Subscribed)(nil),           // 17: trunkline.publish.v1.Subscribed
+	(*v1.Unsubscribed)(nil),         // 18: trunkline.publish.v1.Unsubscribed
+	(*v1.PublishResponse)(nil),      // 19: trunkline.publish.v1.PublishResponse
+	(*v1.ListMessagesResponse)(nil), // 20: trunkline.publish.v1.ListMessagesResponse
+	(*v1.ListMembersResponse)(nil),  // 21: trunkline.publish.v1.ListMembersResponse
+	(*v1.Gap)(nil),                  // 22: trunkline.publish.v1.Gap
+	(*v11.Error)(nil),               // 23: trunkline.errors.v1.Error
+	(*v1.AckMessagesResponse)(nil),  // 24: trunkline.publish.v1.AckMessagesResponse
+	(*v1.Dismissed)(nil),            // 25: trunkline.publish.v1.Dismissed
+	(*v1.PresenceEvent)(nil),        // 26: trunkline.publish.v1.PresenceEvent
+	(*timestamppb.Timestamp)(nil),   // 27: google.protobuf.Timestamp
+	(*v1.Position)(nil),             // 28: trunkline.publish.v1.Position
 }
 var file_trunkline_edge_v1_frame_proto_depIdxs = []int32{
 	2,  // 0: trunkline.edge.v1.ClientFrame.connect:type_name -> trunkline.edge.v1.Connect
-	5,  // 1: trunkline.edge.v1.ClientFrame.subscribe:type_name -> trunkline.edge.v1.Subscribe
-	6,  // 2: trunkline.edge.v1.ClientFrame.unsubscribe:type_name -> trunkline.edge.v1.Unsubscribe
-	11, // 3: trunkline.edge.v1.ClientFrame.publish:type_name -> trunkline.publish.v1.PublishRequest
-	12, // 4: trunkline.edge.v1.ClientFrame.history:type_name -> trunkline.publish.v1.ListMessagesRequest
-	13, // 5: trunkline.edge.v1.ClientFrame.presence:type_name -> trunkline.publish.v1.ListMembersRequest
-	7,  // 6: trunkline.edge.v1.ClientFrame.refresh:type_name -> trunkline.edge.v1.Refresh
-	9,  // 7: trunkline.edge.v1.ClientFrame.ping:type_name -> trunkline.edge.v1.Ping
-	14, // 8: trunkline.edge.v1.ClientFrame.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
-	15, // 9: trunkline.edge.v1.ServerFrame.message:type_name -> trunkline.publish.v1.Message
+	6,  // 1: trunkline.edge.v1.ClientFrame.subscribe:type_name -> trunkline.edge.v1.Subscribe
+	7,  // 2: trunkline.edge.v1.ClientFrame.unsubscribe:type_name -> trunkline.edge.v1.Unsubscribe
+	12, // 3: trunkline.edge.v1.ClientFrame.publish:type_name -> trunkline.publish.v1.PublishRequest
+	13, // 4: trunkline.edge.v1.ClientFrame.history:type_name -> trunkline.publish.v1.ListMessagesRequest
+	14, // 5: trunkline.edge.v1.ClientFrame.presence:type_name -> trunkline.publish.v1.ListMembersRequest
+	8,  // 6: trunkline.edge.v1.ClientFrame.refresh:type_name -> trunkline.edge.v1.Refresh
+	10, // 7: trunkline.edge.v1.ClientFrame.ping:type_name -> trunkline.edge.v1.Ping
+	15, // 8: trunkline.edge.v1.ClientFrame.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	16, // 9: trunkline.edge.v1.ServerFrame.message:type_name -> trunkline.publish.v1.Message
 	3,  // 10: trunkline.edge.v1.ServerFrame.connected:type_name -> trunkline.edge.v1.Connected
-	16, // 11: trunkline.edge.v1.ServerFrame.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	17, // 12: trunkline.edge.v1.ServerFrame.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	18, // 13: trunkline.edge.v1.ServerFrame.published:type_name -> trunkline.publish.v1.PublishResponse
-	19, // 14: trunkline.edge.v1.ServerFrame.history:type_name -> trunkline.publish.v1.ListMessagesResponse
-	20, // 15: trunkline.edge.v1.ServerFrame.presence:type_name -> trunkline.publish.v1.ListMembersResponse
-	8,  // 16: trunkline.edge.v1.ServerFrame.refreshed:type_name -> trunkline.edge.v1.Refreshed
-	10, // 17: trunkline.edge.v1.ServerFrame.pong:type_name -> trunkline.edge.v1.Pong
-	21, // 18: trunkline.edge.v1.ServerFrame.gap:type_name -> trunkline.publish.v1.Gap
-	22, // 19: trunkline.edge.v1.ServerFrame.error:type_name -> trunkline.errors.v1.Error
-	23, // 20: trunkline.edge.v1.ServerFrame.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
-	24, // 21: trunkline.edge.v1.ServerFrame.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	25, // 22: trunkline.edge.v1.ServerFrame.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	5,  // 23: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
-	26, // 24: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 25: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
-	26, // 26: trunkline.edge.v1.Connected.ticket_expire_time:type_name -> google.protobuf.Timestamp
-	16, // 27: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	22, // 28: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
-	27, // 29: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
-	26, // 30: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	17, // 11: trunkline.edge.v1.ServerFrame.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	18, // 12: trunkline.edge.v1.ServerFrame.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	19, // 13: trunkline.edge.v1.ServerFrame.published:type_name -> trunkline.publish.v1.PublishResponse
+	20, // 14: trunkline.edge.v1.ServerFrame.history:type_name -> trunkline.publish.v1.ListMessagesResponse
+	21, // 15: trunkline.edge.v1.ServerFrame.presence:type_name -> trunkline.publish.v1.ListMembersResponse
+	9,  // 16: trunkline.edge.v1.ServerFrame.refreshed:type_name -> trunkline.edge.v1.Refreshed
+	11, // 17: trunkline.edge.v1.ServerFrame.pong:type_name -> trunkline.edge.v1.Pong
+	22, // 18: trunkline.edge.v1.ServerFrame.gap:type_name -> trunkline.publish.v1.Gap
+	23, // 19: trunkline.edge.v1.ServerFrame.error:type_name -> trunkline.errors.v1.Error
+	24, // 20: trunkline.edge.v1.ServerFrame.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	25, // 21: trunkline.edge.v1.ServerFrame.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	26, // 22: trunkline.edge.v1.ServerFrame.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	4,  // 23: trunkline.edge.v1.ServerFrame.ticket:type_name -> trunkline.edge.v1.ResumeTicket
+	6,  // 24: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
+	27, // 25: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 26: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
+	27, // 27: trunkline.edge.v1.Connected.ticket_expire_time:type_name -> google.protobuf.Timestamp
+	27, // 28: trunkline.edge.v1.ResumeTicket.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 29: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	23, // 30: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
+	28, // 31: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
+	27, // 32: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_edge_v1_frame_proto_init() }
@@ -1298,8 +1380,9 @@ func file_trunkline_edge_v1_frame_proto_init() {
 		(*ServerFrame_Acked)(nil),
 		(*ServerFrame_Dismissed)(nil),
 		(*ServerFrame_PresenceEvent)(nil),
+		(*ServerFrame_Ticket)(nil),
 	}
-	file_trunkline_edge_v1_frame_proto_msgTypes[4].OneofWrappers = []any{
+	file_trunkline_edge_v1_frame_proto_msgTypes[5].OneofWrappers = []any{
 		(*SubscriptionResult_Subscribed)(nil),
 		(*SubscriptionResult_Error)(nil),
 	}
@@ -1309,7 +1392,7 @@ func file_trunkline_edge_v1_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_edge_v1_frame_proto_rawDesc), len(file_trunkline_edge_v1_frame_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -465,6 +465,125 @@ func (x *AuthorizePublishResponse) GetDecision() *Decision {
 	return nil
 }
 
+// AuthorizeDeliverRequest asks about handing a message to a device.
+type AuthorizeDeliverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who; the client is the device.
+	Subject *Subject `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The address that the message was sent to.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The id of the message.
+	MessageId string `protobuf:"bytes,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// The attributes of the message.
+	Attributes    map[string]string `protobuf:"bytes,4,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizeDeliverRequest) Reset() {
+	*x = AuthorizeDeliverRequest{}
+	mi := &file_trunkline_hooks_v1_authorizer_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizeDeliverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizeDeliverRequest) ProtoMessage() {}
+
+func (x *AuthorizeDeliverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_hooks_v1_authorizer_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizeDeliverRequest.ProtoReflect.Descriptor instead.
+func (*AuthorizeDeliverRequest) Descriptor() ([]byte, []int) {
+	return file_trunkline_hooks_v1_authorizer_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AuthorizeDeliverRequest) GetSubject() *Subject {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *AuthorizeDeliverRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AuthorizeDeliverRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *AuthorizeDeliverRequest) GetAttributes() map[string]string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+// AuthorizeDeliverResponse is the answer.
+type AuthorizeDeliverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The decision.
+	Decision      *Decision `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizeDeliverResponse) Reset() {
+	*x = AuthorizeDeliverResponse{}
+	mi := &file_trunkline_hooks_v1_authorizer_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizeDeliverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizeDeliverResponse) ProtoMessage() {}
+
+func (x *AuthorizeDeliverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_hooks_v1_authorizer_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizeDeliverResponse.ProtoReflect.Descriptor instead.
+func (*AuthorizeDeliverResponse) Descriptor() ([]byte, []int) {
+	return file_trunkline_hooks_v1_authorizer_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AuthorizeDeliverResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
 var File_trunkline_hooks_v1_authorizer_service_proto protoreflect.FileDescriptor
 
 const file_trunkline_hooks_v1_authorizer_service_proto_rawDesc = "" +
@@ -493,11 +612,25 @@ const file_trunkline_hooks_v1_authorizer_service_proto_rawDesc = "" +
 	"\asubject\x18\x01 \x01(\v2\x1b.trunkline.hooks.v1.SubjectR\asubject\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"T\n" +
 	"\x18AuthorizePublishResponse\x128\n" +
-	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision2\xe6\x02\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision\"\xa5\x02\n" +
+	"\x17AuthorizeDeliverRequest\x125\n" +
+	"\asubject\x18\x01 \x01(\v2\x1b.trunkline.hooks.v1.SubjectR\asubject\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x03 \x01(\tR\tmessageId\x12[\n" +
+	"\n" +
+	"attributes\x18\x04 \x03(\v2;.trunkline.hooks.v1.AuthorizeDeliverRequest.AttributesEntryR\n" +
+	"attributes\x1a=\n" +
+	"\x0fAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
+	"\x18AuthorizeDeliverResponse\x128\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision2\xd5\x03\n" +
 	"\x11AuthorizerService\x12m\n" +
 	"\x10AuthorizeConnect\x12+.trunkline.hooks.v1.AuthorizeConnectRequest\x1a,.trunkline.hooks.v1.AuthorizeConnectResponse\x12s\n" +
 	"\x12AuthorizeSubscribe\x12-.trunkline.hooks.v1.AuthorizeSubscribeRequest\x1a..trunkline.hooks.v1.AuthorizeSubscribeResponse\x12m\n" +
-	"\x10AuthorizePublish\x12+.trunkline.hooks.v1.AuthorizePublishRequest\x1a,.trunkline.hooks.v1.AuthorizePublishResponseB\xdc\x01\n" +
+	"\x10AuthorizePublish\x12+.trunkline.hooks.v1.AuthorizePublishRequest\x1a,.trunkline.hooks.v1.AuthorizePublishResponse\x12m\n" +
+	"\x10AuthorizeDeliver\x12+.trunkline.hooks.v1.AuthorizeDeliverRequest\x1a,.trunkline.hooks.v1.AuthorizeDeliverResponseB\xdc\x01\n" +
 	"\x16com.trunkline.hooks.v1B\x16AuthorizerServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03THX\xaa\x02\x12Trunkline.Hooks.V1\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1eTrunkline\\Hooks\\V1\\GPBMetadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3"
 
 var (
@@ -512,7 +645,7 @@ func file_trunkline_hooks_v1_authorizer_service_proto_rawDescGZIP() []byte {
 	return file_trunkline_hooks_v1_authorizer_service_proto_rawDescData
 }
 
-var file_trunkline_hooks_v1_authorizer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_trunkline_hooks_v1_authorizer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_trunkline_hooks_v1_authorizer_service_proto_goTypes = []any{
 	(*Subject)(nil),                    // 0: trunkline.hooks.v1.Subject
 	(*Decision)(nil),                   // 1: trunkline.hooks.v1.Decision
@@ -522,27 +655,35 @@ var file_trunkline_hooks_v1_authorizer_service_proto_goTypes = []any{
 	(*AuthorizeSubscribeResponse)(nil), // 5: trunkline.hooks.v1.AuthorizeSubscribeResponse
 	(*AuthorizePublishRequest)(nil),    // 6: trunkline.hooks.v1.AuthorizePublishRequest
 	(*AuthorizePublishResponse)(nil),   // 7: trunkline.hooks.v1.AuthorizePublishResponse
-	(*durationpb.Duration)(nil),        // 8: google.protobuf.Duration
+	(*AuthorizeDeliverRequest)(nil),    // 8: trunkline.hooks.v1.AuthorizeDeliverRequest
+	(*AuthorizeDeliverResponse)(nil),   // 9: trunkline.hooks.v1.AuthorizeDeliverResponse
+	nil,                                // 10: trunkline.hooks.v1.AuthorizeDeliverRequest.AttributesEntry
+	(*durationpb.Duration)(nil),        // 11: google.protobuf.Duration
 }
 var file_trunkline_hooks_v1_authorizer_service_proto_depIdxs = []int32{
-	8,  // 0: trunkline.hooks.v1.Decision.cache_for:type_name -> google.protobuf.Duration
+	11, // 0: trunkline.hooks.v1.Decision.cache_for:type_name -> google.protobuf.Duration
 	0,  // 1: trunkline.hooks.v1.AuthorizeConnectRequest.subject:type_name -> trunkline.hooks.v1.Subject
 	1,  // 2: trunkline.hooks.v1.AuthorizeConnectResponse.decision:type_name -> trunkline.hooks.v1.Decision
 	0,  // 3: trunkline.hooks.v1.AuthorizeSubscribeRequest.subject:type_name -> trunkline.hooks.v1.Subject
 	1,  // 4: trunkline.hooks.v1.AuthorizeSubscribeResponse.decision:type_name -> trunkline.hooks.v1.Decision
 	0,  // 5: trunkline.hooks.v1.AuthorizePublishRequest.subject:type_name -> trunkline.hooks.v1.Subject
 	1,  // 6: trunkline.hooks.v1.AuthorizePublishResponse.decision:type_name -> trunkline.hooks.v1.Decision
-	2,  // 7: trunkline.hooks.v1.AuthorizerService.AuthorizeConnect:input_type -> trunkline.hooks.v1.AuthorizeConnectRequest
-	4,  // 8: trunkline.hooks.v1.AuthorizerService.AuthorizeSubscribe:input_type -> trunkline.hooks.v1.AuthorizeSubscribeRequest
-	6,  // 9: trunkline.hooks.v1.AuthorizerService.AuthorizePublish:input_type -> trunkline.hooks.v1.AuthorizePublishRequest
-	3,  // 10: trunkline.hooks.v1.AuthorizerService.AuthorizeConnect:output_type -> trunkline.hooks.v1.AuthorizeConnectResponse
-	5,  // 11: trunkline.hooks.v1.AuthorizerService.AuthorizeSubscribe:output_type -> trunkline.hooks.v1.AuthorizeSubscribeResponse
-	7,  // 12: trunkline.hooks.v1.AuthorizerService.AuthorizePublish:output_type -> trunkline.hooks.v1.AuthorizePublishResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	0,  // 7: trunkline.hooks.v1.AuthorizeDeliverRequest.subject:type_name -> trunkline.hooks.v1.Subject
+	10, // 8: trunkline.hooks.v1.AuthorizeDeliverRequest.attributes:type_name -> trunkline.hooks.v1.AuthorizeDeliverRequest.AttributesEntry
+	1,  // 9: trunkline.hooks.v1.AuthorizeDeliverResponse.decision:type_name -> trunkline.hooks.v1.Decision
+	2,  // 10: trunkline.hooks.v1.AuthorizerService.AuthorizeConnect:input_type -> trunkline.hooks.v1.AuthorizeConnectRequest
+	4,  // 11: trunkline.hooks.v1.AuthorizerService.AuthorizeSubscribe:input_type -> trunkline.hooks.v1.AuthorizeSubscribeRequest
+	6,  // 12: trunkline.hooks.v1.AuthorizerService.AuthorizePublish:input_type -> trunkline.hooks.v1.AuthorizePublishRequest
+	8,  // 13: trunkline.hooks.v1.AuthorizerService.AuthorizeDeliver:input_type -> trunkline.hooks.v1.AuthorizeDeliverRequest
+	3,  // 14: trunkline.hooks.v1.AuthorizerService.AuthorizeConnect:output_type -> trunkline.hooks.v1.AuthorizeConnectResponse
+	5,  // 15: trunkline.hooks.v1.AuthorizerService.AuthorizeSubscribe:output_type -> trunkline.hooks.v1.AuthorizeSubscribeResponse
+	7,  // 16: trunkline.hooks.v1.AuthorizerService.AuthorizePublish:output_type -> trunkline.hooks.v1.AuthorizePublishResponse
+	9,  // 17: trunkline.hooks.v1.AuthorizerService.AuthorizeDeliver:output_type -> trunkline.hooks.v1.AuthorizeDeliverResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_hooks_v1_authorizer_service_proto_init() }
@@ -556,7 +697,7 @@ func file_trunkline_hooks_v1_authorizer_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_hooks_v1_authorizer_service_proto_rawDesc), len(file_trunkline_hooks_v1_authorizer_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

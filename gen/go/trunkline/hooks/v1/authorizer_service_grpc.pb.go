@@ -25,6 +25,7 @@ const (
 	AuthorizerService_AuthorizeConnect_FullMethodName   = "/trunkline.hooks.v1.AuthorizerService/AuthorizeConnect"
 	AuthorizerService_AuthorizeSubscribe_FullMethodName = "/trunkline.hooks.v1.AuthorizerService/AuthorizeSubscribe"
 	AuthorizerService_AuthorizePublish_FullMethodName   = "/trunkline.hooks.v1.AuthorizerService/AuthorizePublish"
+	AuthorizerService_AuthorizeDeliver_FullMethodName   = "/trunkline.hooks.v1.AuthorizerService/AuthorizeDeliver"
 )
 
 // AuthorizerServiceClient is the client API for AuthorizerService service.
@@ -43,6 +44,10 @@ type AuthorizerServiceClient interface {
 	// AuthorizePublish decides whether a client may publish to an address.
 	// Called by the edge, and by the publish service for tokens; no REST route.
 	AuthorizePublish(ctx context.Context, in *AuthorizePublishRequest, opts ...grpc.CallOption) (*AuthorizePublishResponse, error)
+	// AuthorizeDeliver decides whether a device may have a message that asks for an ack. It is asked only when the
+	// configuration says so, before the message is handed to the device. A refusal is final for the device: it stands in the receipt.
+	// Called by the edge, and by the publish service for streams of tokens; no REST route.
+	AuthorizeDeliver(ctx context.Context, in *AuthorizeDeliverRequest, opts ...grpc.CallOption) (*AuthorizeDeliverResponse, error)
 }
 
 type authorizerServiceClient struct {
@@ -83,6 +88,16 @@ func (c *authorizerServiceClient) AuthorizePublish(ctx context.Context, in *Auth
 	return out, nil
 }
 
+func (c *authorizerServiceClient) AuthorizeDeliver(ctx context.Context, in *AuthorizeDeliverRequest, opts ...grpc.CallOption) (*AuthorizeDeliverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuthorizeDeliverResponse)
+	err := c.cc.Invoke(ctx, AuthorizerService_AuthorizeDeliver_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuthorizerServiceServer is the server API for AuthorizerService service.
 // All implementations must embed UnimplementedAuthorizerServiceServer
 // for forward compatibility.
@@ -99,6 +114,10 @@ type AuthorizerServiceServer interface {
 	// AuthorizePublish decides whether a client may publish to an address.
 	// Called by the edge, and by the publish service for tokens; no REST route.
 	AuthorizePublish(context.Context, *AuthorizePublishRequest) (*AuthorizePublishResponse, error)
+	// AuthorizeDeliver decides whether a device may have a message that asks for an ack. It is asked only when the
+	// configuration says so, before the message is handed to the device. A refusal is final for the device: it stands in the receipt.
+	// Called by the edge, and by the publish service for streams of tokens; no REST route.
+	AuthorizeDeliver(context.Context, *AuthorizeDeliverRequest) (*AuthorizeDeliverResponse, error)
 	mustEmbedUnimplementedAuthorizerServiceServer()
 }
 
@@ -117,6 +136,9 @@ func (UnimplementedAuthorizerServiceServer) AuthorizeSubscribe(context.Context, 
 }
 func (UnimplementedAuthorizerServiceServer) AuthorizePublish(context.Context, *AuthorizePublishRequest) (*AuthorizePublishResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AuthorizePublish not implemented")
+}
+func (UnimplementedAuthorizerServiceServer) AuthorizeDeliver(context.Context, *AuthorizeDeliverRequest) (*AuthorizeDeliverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AuthorizeDeliver not implemented")
 }
 func (UnimplementedAuthorizerServiceServer) mustEmbedUnimplementedAuthorizerServiceServer() {}
 func (UnimplementedAuthorizerServiceServer) testEmbeddedByValue()                           {}
@@ -193,6 +215,24 @@ func _AuthorizerService_AuthorizePublish_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthorizerService_AuthorizeDeliver_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuthorizeDeliverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthorizerServiceServer).AuthorizeDeliver(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthorizerService_AuthorizeDeliver_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthorizerServiceServer).AuthorizeDeliver(ctx, req.(*AuthorizeDeliverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AuthorizerService_ServiceDesc is the grpc.ServiceDesc for AuthorizerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -211,6 +251,10 @@ var AuthorizerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AuthorizePublish",
 			Handler:    _AuthorizerService_AuthorizePublish_Handler,
+		},
+		{
+			MethodName: "AuthorizeDeliver",
+			Handler:    _AuthorizerService_AuthorizeDeliver_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -212,7 +212,9 @@ const (
 	DeliveryState_DELIVERY_STATE_STORED DeliveryState = 4
 	// Removed without an ack: its time was over, a newer one took its place, or it went to the dead letters.
 	DeliveryState_DELIVERY_STATE_EXPIRED DeliveryState = 5
-	// The recipient may not have it.
+	// It may not be had. Of a device, this is final: it is not given the message again. Of the message as a whole, it means that
+	// the deadline has passed, at least one device was denied it and none was given it; the message stays in the inbox for
+	// other devices of the recipient, and is STORED again, or ACKED, when one of them is given it.
 	DeliveryState_DELIVERY_STATE_DENIED DeliveryState = 6
 )
 
@@ -756,16 +758,18 @@ type Receipt struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Output only. When it came to a state that does not change any more.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Output only. Why it expired: "ttl", "collapsed" or "dead_letter".
+	// Output only. Why it expired: "ttl", "collapsed" or "dead_letter". When it is DENIED, why the last device was denied it.
 	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. How often it was handed out.
 	Deliveries uint32 `protobuf:"varint,10,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
-	// Output only. The devices (client ids) that were given it, ordered by client; the first 100.
+	// Output only. The devices (client ids) that were given it or denied it, ordered by client; the first 100 of each.
 	Recipients []*RecipientReceipt `protobuf:"bytes,11,rep,name=recipients,proto3" json:"recipients,omitempty"`
 	// Output only. How many devices were given it.
 	SentCount uint32 `protobuf:"varint,12,opt,name=sent_count,json=sentCount,proto3" json:"sent_count,omitempty"`
 	// Output only. How many devices acknowledged it.
-	AckedCount    uint32 `protobuf:"varint,13,opt,name=acked_count,json=ackedCount,proto3" json:"acked_count,omitempty"`
+	AckedCount uint32 `protobuf:"varint,13,opt,name=acked_count,json=ackedCount,proto3" json:"acked_count,omitempty"`
+	// Output only. How many devices were denied it.
+	DeniedCount   uint32 `protobuf:"varint,14,opt,name=denied_count,json=deniedCount,proto3" json:"denied_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -891,6 +895,13 @@ func (x *Receipt) GetAckedCount() uint32 {
 	return 0
 }
 
+func (x *Receipt) GetDeniedCount() uint32 {
+	if x != nil {
+		return x.DeniedCount
+	}
+	return 0
+}
+
 // RecipientReceipt is what became of a message on one device.
 type RecipientReceipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -898,10 +909,14 @@ type RecipientReceipt struct {
 	Client string `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
 	// Output only. SENT, ACKED, STORED, EXPIRED or DENIED.
 	State DeliveryState `protobuf:"varint,2,opt,name=state,proto3,enum=trunkline.publish.v1.DeliveryState" json:"state,omitempty"`
-	// Output only. When it was first written to a connection of the device.
+	// Output only. When it was first written to a connection of the device; unset when it never was.
 	SentTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=sent_time,json=sentTime,proto3" json:"sent_time,omitempty"`
 	// Output only. When the device acknowledged it.
-	AckTime       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=ack_time,json=ackTime,proto3" json:"ack_time,omitempty"`
+	AckTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=ack_time,json=ackTime,proto3" json:"ack_time,omitempty"`
+	// Output only. When the device was denied it.
+	DenyTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=deny_time,json=denyTime,proto3" json:"deny_time,omitempty"`
+	// Output only. Why the device was denied it: one sentence.
+	DenyReason    string `protobuf:"bytes,6,opt,name=deny_reason,json=denyReason,proto3" json:"deny_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -964,6 +979,20 @@ func (x *RecipientReceipt) GetAckTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *RecipientReceipt) GetDenyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DenyTime
+	}
+	return nil
+}
+
+func (x *RecipientReceipt) GetDenyReason() string {
+	if x != nil {
+		return x.DenyReason
+	}
+	return ""
+}
+
 var File_trunkline_publish_v1_message_proto protoreflect.FileDescriptor
 
 const file_trunkline_publish_v1_message_proto_rawDesc = "" +
@@ -1009,7 +1038,7 @@ const file_trunkline_publish_v1_message_proto_rawDesc = "" +
 	"deadLetter\"7\n" +
 	"\tDismissed\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
-	"\x03ids\x18\x02 \x03(\tR\x03ids\"\xd6\x04\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\"\xf9\x04\n" +
 	"\aReceipt\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x129\n" +
@@ -1031,12 +1060,16 @@ const file_trunkline_publish_v1_message_proto_rawDesc = "" +
 	"\n" +
 	"sent_count\x18\f \x01(\rR\tsentCount\x12\x1f\n" +
 	"\vacked_count\x18\r \x01(\rR\n" +
-	"ackedCount\"\xd5\x01\n" +
+	"ackedCount\x12!\n" +
+	"\fdenied_count\x18\x0e \x01(\rR\vdeniedCount\"\xaf\x02\n" +
 	"\x10RecipientReceipt\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x129\n" +
 	"\x05state\x18\x02 \x01(\x0e2#.trunkline.publish.v1.DeliveryStateR\x05state\x127\n" +
 	"\tsent_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bsentTime\x125\n" +
-	"\back_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aackTime*r\n" +
+	"\back_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aackTime\x127\n" +
+	"\tdeny_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bdenyTime\x12\x1f\n" +
+	"\vdeny_reason\x18\x06 \x01(\tR\n" +
+	"denyReason*r\n" +
 	"\vContentType\x12\x1c\n" +
 	"\x18CONTENT_TYPE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11CONTENT_TYPE_JSON\x10\x01\x12\x15\n" +
@@ -1116,11 +1149,12 @@ var file_trunkline_publish_v1_message_proto_depIdxs = []int32{
 	3,  // 18: trunkline.publish.v1.RecipientReceipt.state:type_name -> trunkline.publish.v1.DeliveryState
 	13, // 19: trunkline.publish.v1.RecipientReceipt.sent_time:type_name -> google.protobuf.Timestamp
 	13, // 20: trunkline.publish.v1.RecipientReceipt.ack_time:type_name -> google.protobuf.Timestamp
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	13, // 21: trunkline.publish.v1.RecipientReceipt.deny_time:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_message_proto_init() }

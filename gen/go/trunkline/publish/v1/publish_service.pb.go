@@ -834,6 +834,9 @@ type ConsumeRequest struct {
 	After *Position `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	// Optional. Replay everything that is kept first. Not together with after.
 	FromBeginning bool `protobuf:"varint,3,opt,name=from_beginning,json=fromBeginning,proto3" json:"from_beginning,omitempty"`
+	// Optional. Tell who comes and who leaves, too. The credentials must grant presence, and the namespace of the channel must
+	// list its subscribers. The stream itself is not listed. Events are live: after a gap or a reconnect, ListMembers.
+	Presence      bool `protobuf:"varint,4,opt,name=presence,proto3" json:"presence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -889,6 +892,13 @@ func (x *ConsumeRequest) GetFromBeginning() bool {
 	return false
 }
 
+func (x *ConsumeRequest) GetPresence() bool {
+	if x != nil {
+		return x.Presence
+	}
+	return false
+}
+
 // ConsumeResponse is one event of a stream.
 type ConsumeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -901,6 +911,7 @@ type ConsumeResponse struct {
 	//	*ConsumeResponse_Gap
 	//	*ConsumeResponse_Heartbeat
 	//	*ConsumeResponse_Dismissed
+	//	*ConsumeResponse_PresenceEvent
 	Event         isConsumeResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -988,6 +999,15 @@ func (x *ConsumeResponse) GetDismissed() *Dismissed {
 	return nil
 }
 
+func (x *ConsumeResponse) GetPresenceEvent() *PresenceEvent {
+	if x != nil {
+		if x, ok := x.Event.(*ConsumeResponse_PresenceEvent); ok {
+			return x.PresenceEvent
+		}
+	}
+	return nil
+}
+
 type isConsumeResponse_Event interface {
 	isConsumeResponse_Event()
 }
@@ -1017,6 +1037,11 @@ type ConsumeResponse_Dismissed struct {
 	Dismissed *Dismissed `protobuf:"bytes,5,opt,name=dismissed,proto3,oneof"`
 }
 
+type ConsumeResponse_PresenceEvent struct {
+	// Somebody came to the address or left it; only when the request asked for presence.
+	PresenceEvent *PresenceEvent `protobuf:"bytes,6,opt,name=presence_event,json=presenceEvent,proto3,oneof"`
+}
+
 func (*ConsumeResponse_Subscribed) isConsumeResponse_Event() {}
 
 func (*ConsumeResponse_Message) isConsumeResponse_Event() {}
@@ -1026,6 +1051,8 @@ func (*ConsumeResponse_Gap) isConsumeResponse_Event() {}
 func (*ConsumeResponse_Heartbeat) isConsumeResponse_Event() {}
 
 func (*ConsumeResponse_Dismissed) isConsumeResponse_Event() {}
+
+func (*ConsumeResponse_PresenceEvent) isConsumeResponse_Event() {}
 
 // Subscribed says that an address is followed.
 type Subscribed struct {
@@ -1351,6 +1378,7 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_Heartbeat
 	//	*SubscribeResponse_Acked
 	//	*SubscribeResponse_Dismissed
+	//	*SubscribeResponse_PresenceEvent
 	Event         isSubscribeResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1472,6 +1500,15 @@ func (x *SubscribeResponse) GetDismissed() *Dismissed {
 	return nil
 }
 
+func (x *SubscribeResponse) GetPresenceEvent() *PresenceEvent {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_PresenceEvent); ok {
+			return x.PresenceEvent
+		}
+	}
+	return nil
+}
+
 type isSubscribeResponse_Event interface {
 	isSubscribeResponse_Event()
 }
@@ -1516,6 +1553,11 @@ type SubscribeResponse_Dismissed struct {
 	Dismissed *Dismissed `protobuf:"bytes,9,opt,name=dismissed,proto3,oneof"`
 }
 
+type SubscribeResponse_PresenceEvent struct {
+	// Somebody came to an address or left it; only for an address that was followed with presence.
+	PresenceEvent *PresenceEvent `protobuf:"bytes,10,opt,name=presence_event,json=presenceEvent,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Subscribed) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Unsubscribed) isSubscribeResponse_Event() {}
@@ -1532,11 +1574,13 @@ func (*SubscribeResponse_Acked) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Dismissed) isSubscribeResponse_Event() {}
 
+func (*SubscribeResponse_PresenceEvent) isSubscribeResponse_Event() {}
+
 var File_trunkline_publish_v1_publish_service_proto protoreflect.FileDescriptor
 
 const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\n" +
-	"*trunkline/publish/v1/publish_service.proto\x12\x14trunkline.publish.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a(trunkline/publish/v1/inbox_service.proto\x1a\"trunkline/publish/v1/message.proto\"=\n" +
+	"*trunkline/publish/v1/publish_service.proto\x12\x14trunkline.publish.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a*trunkline/publish/v1/channel_service.proto\x1a(trunkline/publish/v1/inbox_service.proto\x1a\"trunkline/publish/v1/message.proto\"=\n" +
 	"\x11GetReceiptRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"M\n" +
@@ -1597,11 +1641,12 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\acredits\x18\x02 \x01(\rR\acredits\"n\n" +
 	"\x13PublishStreamResult\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12;\n" +
-	"\x06result\x18\x02 \x01(\v2#.trunkline.publish.v1.PublishResultR\x06result\"\x87\x01\n" +
+	"\x06result\x18\x02 \x01(\v2#.trunkline.publish.v1.PublishResultR\x06result\"\xa3\x01\n" +
 	"\x0eConsumeRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x124\n" +
 	"\x05after\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12%\n" +
-	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\"\xca\x02\n" +
+	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\x12\x1a\n" +
+	"\bpresence\x18\x04 \x01(\bR\bpresence\"\x98\x03\n" +
 	"\x0fConsumeResponse\x12B\n" +
 	"\n" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
@@ -1609,7 +1654,8 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\v2\x1d.trunkline.publish.v1.MessageH\x00R\amessage\x12-\n" +
 	"\x03gap\x18\x03 \x01(\v2\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12?\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12?\n" +
-	"\tdismissed\x18\x05 \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\a\n" +
+	"\tdismissed\x18\x05 \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n" +
+	"\x0epresence_event\x18\x06 \x01(\v2#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEventB\a\n" +
 	"\x05event\"\x80\x01\n" +
 	"\n" +
 	"Subscribed\x12\x18\n" +
@@ -1626,7 +1672,7 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\x03ack\x18\x04 \x01(\v2(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03ackB\t\n" +
 	"\acommand\".\n" +
 	"\x12UnsubscribeCommand\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\"\xa9\x04\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"\xf7\x04\n" +
 	"\x11SubscribeResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12B\n" +
 	"\n" +
@@ -1638,7 +1684,9 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\x05error\x18\x06 \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05error\x12?\n" +
 	"\theartbeat\x18\a \x01(\v2\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12A\n" +
 	"\x05acked\x18\b \x01(\v2).trunkline.publish.v1.AckMessagesResponseH\x00R\x05acked\x12?\n" +
-	"\tdismissed\x18\t \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\a\n" +
+	"\tdismissed\x18\t \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n" +
+	"\x0epresence_event\x18\n" +
+	" \x01(\v2#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEventB\a\n" +
 	"\x05event2\xc6\x05\n" +
 	"\x0ePublishService\x12V\n" +
 	"\aPublish\x12$.trunkline.publish.v1.PublishRequest\x1a%.trunkline.publish.v1.PublishResponse\x12e\n" +
@@ -1698,8 +1746,9 @@ var file_trunkline_publish_v1_publish_service_proto_goTypes = []any{
 	(*Message)(nil),               // 30: trunkline.publish.v1.Message
 	(*Gap)(nil),                   // 31: trunkline.publish.v1.Gap
 	(*Dismissed)(nil),             // 32: trunkline.publish.v1.Dismissed
-	(*AckMessagesRequest)(nil),    // 33: trunkline.publish.v1.AckMessagesRequest
-	(*AckMessagesResponse)(nil),   // 34: trunkline.publish.v1.AckMessagesResponse
+	(*PresenceEvent)(nil),         // 33: trunkline.publish.v1.PresenceEvent
+	(*AckMessagesRequest)(nil),    // 34: trunkline.publish.v1.AckMessagesRequest
+	(*AckMessagesResponse)(nil),   // 35: trunkline.publish.v1.AckMessagesResponse
 }
 var file_trunkline_publish_v1_publish_service_proto_depIdxs = []int32{
 	21, // 0: trunkline.publish.v1.GetReceiptResponse.receipt:type_name -> trunkline.publish.v1.Receipt
@@ -1726,37 +1775,39 @@ var file_trunkline_publish_v1_publish_service_proto_depIdxs = []int32{
 	31, // 21: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
 	16, // 22: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
 	32, // 23: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	27, // 24: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
-	12, // 25: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
-	18, // 26: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
-	33, // 27: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
-	14, // 28: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	15, // 29: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	30, // 30: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
-	31, // 31: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	29, // 32: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
-	16, // 33: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	34, // 34: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
-	32, // 35: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	4,  // 36: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
-	6,  // 37: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
-	9,  // 38: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
-	12, // 39: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
-	17, // 40: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
-	0,  // 41: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
-	2,  // 42: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
-	5,  // 43: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
-	7,  // 44: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
-	10, // 45: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
-	13, // 46: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
-	19, // 47: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
-	1,  // 48: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
-	3,  // 49: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
-	43, // [43:50] is the sub-list for method output_type
-	36, // [36:43] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	33, // 24: trunkline.publish.v1.ConsumeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	27, // 25: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
+	12, // 26: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
+	18, // 27: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
+	34, // 28: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	14, // 29: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	15, // 30: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	30, // 31: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
+	31, // 32: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	29, // 33: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
+	16, // 34: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	35, // 35: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	32, // 36: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	33, // 37: trunkline.publish.v1.SubscribeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	4,  // 38: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
+	6,  // 39: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
+	9,  // 40: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
+	12, // 41: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
+	17, // 42: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
+	0,  // 43: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
+	2,  // 44: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
+	5,  // 45: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
+	7,  // 46: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
+	10, // 47: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
+	13, // 48: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
+	19, // 49: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
+	1,  // 50: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
+	3,  // 51: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
+	45, // [45:52] is the sub-list for method output_type
+	38, // [38:45] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_publish_service_proto_init() }
@@ -1764,6 +1815,7 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 	if File_trunkline_publish_v1_publish_service_proto != nil {
 		return
 	}
+	file_trunkline_publish_v1_channel_service_proto_init()
 	file_trunkline_publish_v1_inbox_service_proto_init()
 	file_trunkline_publish_v1_message_proto_init()
 	file_trunkline_publish_v1_publish_service_proto_msgTypes[8].OneofWrappers = []any{
@@ -1776,6 +1828,7 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 		(*ConsumeResponse_Gap)(nil),
 		(*ConsumeResponse_Heartbeat)(nil),
 		(*ConsumeResponse_Dismissed)(nil),
+		(*ConsumeResponse_PresenceEvent)(nil),
 	}
 	file_trunkline_publish_v1_publish_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*SubscribeRequest_Subscribe)(nil),
@@ -1791,6 +1844,7 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 		(*SubscribeResponse_Heartbeat)(nil),
 		(*SubscribeResponse_Acked)(nil),
 		(*SubscribeResponse_Dismissed)(nil),
+		(*SubscribeResponse_PresenceEvent)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

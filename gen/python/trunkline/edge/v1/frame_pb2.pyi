@@ -89,8 +89,16 @@ class Refreshed(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     def __init__(self, expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class ResumeTicket(_message.Message):
+    __slots__ = ["expire_time", "ticket"]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    expire_time: _timestamp_pb2.Timestamp
+    ticket: str
+    def __init__(self, ticket: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class ServerFrame(_message.Message):
-    __slots__ = ["acked", "connected", "dismissed", "error", "gap", "history", "id", "message", "pong", "presence", "presence_event", "published", "refreshed", "subscribed", "unsubscribed"]
+    __slots__ = ["acked", "connected", "dismissed", "error", "gap", "history", "id", "message", "pong", "presence", "presence_event", "published", "refreshed", "subscribed", "ticket", "unsubscribed"]
     ACKED_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     DISMISSED_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +113,7 @@ class ServerFrame(_message.Message):
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     REFRESHED_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
     acked: _inbox_service_pb2.AckMessagesResponse
     connected: Connected
@@ -120,8 +129,9 @@ class ServerFrame(_message.Message):
     published: _publish_service_pb2.PublishResponse
     refreshed: Refreshed
     subscribed: _publish_service_pb2.Subscribed
+    ticket: ResumeTicket
     unsubscribed: _publish_service_pb2.Unsubscribed
-    def __init__(self, id: _Optional[int] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., connected: _Optional[_Union[Connected, _Mapping]] = ..., subscribed: _Optional[_Union[_publish_service_pb2.Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[_publish_service_pb2.Unsubscribed, _Mapping]] = ..., published: _Optional[_Union[_publish_service_pb2.PublishResponse, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesResponse, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersResponse, _Mapping]] = ..., refreshed: _Optional[_Union[Refreshed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ..., presence_event: _Optional[_Union[_channel_service_pb2.PresenceEvent, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., connected: _Optional[_Union[Connected, _Mapping]] = ..., subscribed: _Optional[_Union[_publish_service_pb2.Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[_publish_service_pb2.Unsubscribed, _Mapping]] = ..., published: _Optional[_Union[_publish_service_pb2.PublishResponse, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesResponse, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersResponse, _Mapping]] = ..., refreshed: _Optional[_Union[Refreshed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ..., presence_event: _Optional[_Union[_channel_service_pb2.PresenceEvent, _Mapping]] = ..., ticket: _Optional[_Union[ResumeTicket, _Mapping]] = ...) -> None: ...
 
 class Subscribe(_message.Message):
     __slots__ = ["address", "after", "from_beginning", "presence"]

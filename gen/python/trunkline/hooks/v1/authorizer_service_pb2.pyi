@@ -18,6 +18,31 @@ class AuthorizeConnectResponse(_message.Message):
     decision: Decision
     def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
+class AuthorizeDeliverRequest(_message.Message):
+    __slots__ = ["address", "attributes", "message_id", "subject"]
+    class AttributesEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    attributes: _containers.ScalarMap[str, str]
+    message_id: str
+    subject: Subject
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., address: _Optional[str] = ..., message_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class AuthorizeDeliverResponse(_message.Message):
+    __slots__ = ["decision"]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    decision: Decision
+    def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
+
 class AuthorizePublishRequest(_message.Message):
     __slots__ = ["address", "subject"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]

@@ -31,6 +31,11 @@ class AuthorizerServiceStub(object):
                 request_serializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizePublishRequest.SerializeToString,
                 response_deserializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizePublishResponse.FromString,
                 )
+        self.AuthorizeDeliver = channel.unary_unary(
+                '/trunkline.hooks.v1.AuthorizerService/AuthorizeDeliver',
+                request_serializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizeDeliverRequest.SerializeToString,
+                response_deserializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizeDeliverResponse.FromString,
+                )
 
 
 class AuthorizerServiceServicer(object):
@@ -62,6 +67,15 @@ class AuthorizerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AuthorizeDeliver(self, request, context):
+        """AuthorizeDeliver decides whether a device may have a message that asks for an ack. It is asked only when the
+        configuration says so, before the message is handed to the device. A refusal is final for the device: it stands in the receipt.
+        Called by the edge, and by the publish service for streams of tokens; no REST route.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthorizerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +93,11 @@ def add_AuthorizerServiceServicer_to_server(servicer, server):
                     servicer.AuthorizePublish,
                     request_deserializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizePublishRequest.FromString,
                     response_serializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizePublishResponse.SerializeToString,
+            ),
+            'AuthorizeDeliver': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuthorizeDeliver,
+                    request_deserializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizeDeliverRequest.FromString,
+                    response_serializer=trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizeDeliverResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -140,5 +159,22 @@ class AuthorizerService(object):
         return grpc.experimental.unary_unary(request, target, '/trunkline.hooks.v1.AuthorizerService/AuthorizePublish',
             trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizePublishRequest.SerializeToString,
             trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizePublishResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def AuthorizeDeliver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/trunkline.hooks.v1.AuthorizerService/AuthorizeDeliver',
+            trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizeDeliverRequest.SerializeToString,
+            trunkline_dot_hooks_dot_v1_dot_authorizer__service__pb2.AuthorizeDeliverResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

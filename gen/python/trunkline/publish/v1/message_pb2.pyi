@@ -103,11 +103,12 @@ class Position(_message.Message):
     def __init__(self, epoch: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ["ack_deadline", "acked_count", "address", "deliveries", "end_time", "expire_time", "id", "publish_time", "reason", "recipients", "scope", "sent_count", "state"]
+    __slots__ = ["ack_deadline", "acked_count", "address", "deliveries", "denied_count", "end_time", "expire_time", "id", "publish_time", "reason", "recipients", "scope", "sent_count", "state"]
     ACKED_COUNT_FIELD_NUMBER: _ClassVar[int]
     ACK_DEADLINE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    DENIED_COUNT_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +122,7 @@ class Receipt(_message.Message):
     acked_count: int
     address: str
     deliveries: int
+    denied_count: int
     end_time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
     id: str
@@ -130,19 +132,23 @@ class Receipt(_message.Message):
     scope: AckScope
     sent_count: int
     state: DeliveryState
-    def __init__(self, address: _Optional[str] = ..., id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., scope: _Optional[_Union[AckScope, str]] = ..., publish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ack_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., deliveries: _Optional[int] = ..., recipients: _Optional[_Iterable[_Union[RecipientReceipt, _Mapping]]] = ..., sent_count: _Optional[int] = ..., acked_count: _Optional[int] = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., scope: _Optional[_Union[AckScope, str]] = ..., publish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ack_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., deliveries: _Optional[int] = ..., recipients: _Optional[_Iterable[_Union[RecipientReceipt, _Mapping]]] = ..., sent_count: _Optional[int] = ..., acked_count: _Optional[int] = ..., denied_count: _Optional[int] = ...) -> None: ...
 
 class RecipientReceipt(_message.Message):
-    __slots__ = ["ack_time", "client", "sent_time", "state"]
+    __slots__ = ["ack_time", "client", "deny_reason", "deny_time", "sent_time", "state"]
     ACK_TIME_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
+    DENY_REASON_FIELD_NUMBER: _ClassVar[int]
+    DENY_TIME_FIELD_NUMBER: _ClassVar[int]
     SENT_TIME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ack_time: _timestamp_pb2.Timestamp
     client: str
+    deny_reason: str
+    deny_time: _timestamp_pb2.Timestamp
     sent_time: _timestamp_pb2.Timestamp
     state: DeliveryState
-    def __init__(self, client: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sent_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ack_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, client: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sent_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ack_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deny_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deny_reason: _Optional[str] = ...) -> None: ...
 
 class Sender(_message.Message):
     __slots__ = ["client", "user"]

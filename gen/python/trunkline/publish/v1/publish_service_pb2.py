@@ -14,11 +14,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from trunkline.errors.v1 import error_pb2 as trunkline_dot_errors_dot_v1_dot_error__pb2
+from trunkline.publish.v1 import channel_service_pb2 as trunkline_dot_publish_dot_v1_dot_channel__service__pb2
 from trunkline.publish.v1 import inbox_service_pb2 as trunkline_dot_publish_dot_v1_dot_inbox__service__pb2
 from trunkline.publish.v1 import message_pb2 as trunkline_dot_publish_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trunkline/publish/v1/publish_service.proto\x12\x14trunkline.publish.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a(trunkline/publish/v1/inbox_service.proto\x1a\"trunkline/publish/v1/message.proto\"=\n\x11GetReceiptRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\"M\n\x12GetReceiptResponse\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.trunkline.publish.v1.ReceiptR\x07receipt\"@\n\x14WatchReceiptsRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\"P\n\x15WatchReceiptsResponse\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.trunkline.publish.v1.ReceiptR\x07receipt\"\x9e\x05\n\x0ePublishRequest\x12\x0e\n\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x44\n\x0c\x63ontent_type\x18\x03 \x01(\x0e\x32!.trunkline.publish.v1.ContentTypeR\x0b\x63ontentType\x12\x1e\n\nrecipients\x18\x04 \x03(\tR\nrecipients\x12%\n\x0e\x65xclude_sender\x18\x05 \x01(\x08R\rexcludeSender\x12T\n\nattributes\x18\x06 \x03(\x0b\x32\x34.trunkline.publish.v1.PublishRequest.AttributesEntryR\nattributes\x12+\n\x03ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12\'\n\x0fidempotency_key\x18\x08 \x01(\tR\x0eidempotencyKey\x12\x30\n\x04\x66rom\x18\t \x01(\x0b\x32\x1c.trunkline.publish.v1.SenderR\x04\x66rom\x12-\n\x12\x65xclude_connection\x18\n \x01(\tR\x11\x65xcludeConnection\x12\x31\n\x03\x61\x63k\x18\x0b \x01(\x0b\x32\x1f.trunkline.publish.v1.AckPolicyR\x03\x61\x63k\x12@\n\ndurability\x18\x0c \x01(\x0e\x32 .trunkline.publish.v1.DurabilityR\ndurability\x12\x1a\n\x08replicas\x18\r \x01(\rR\x08replicas\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x98\x02\n\x0fPublishResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12:\n\x08position\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\x12\x1c\n\tduplicate\x18\x03 \x01(\x08R\tduplicate\x12@\n\ndurability\x18\x04 \x01(\x0e\x32 .trunkline.publish.v1.DurabilityR\ndurability\x12=\n\x0cpublish_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0bpublishTime\x12\x1a\n\x08replicas\x18\x06 \x01(\rR\x08replicas\"W\n\x13\x42\x61tchPublishRequest\x12@\n\x08requests\x18\x01 \x03(\x0b\x32$.trunkline.publish.v1.PublishRequestR\x08requests\"o\n\x14\x42\x61tchPublishResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32#.trunkline.publish.v1.PublishResultR\x07results\x12\x18\n\x07refused\x18\x02 \x01(\x05R\x07refused\"\x87\x01\n\rPublishResult\x12\x37\n\x02ok\x18\x01 \x01(\x0b\x32%.trunkline.publish.v1.PublishResponseH\x00R\x02ok\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rrorB\t\n\x07outcome\"r\n\x14PublishStreamRequest\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12>\n\x07publish\x18\x02 \x01(\x0b\x32$.trunkline.publish.v1.PublishRequestR\x07publish\"v\n\x15PublishStreamResponse\x12\x43\n\x07results\x18\x01 \x03(\x0b\x32).trunkline.publish.v1.PublishStreamResultR\x07results\x12\x18\n\x07\x63redits\x18\x02 \x01(\rR\x07\x63redits\"n\n\x13PublishStreamResult\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12;\n\x06result\x18\x02 \x01(\x0b\x32#.trunkline.publish.v1.PublishResultR\x06result\"\x87\x01\n\x0e\x43onsumeRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x34\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x05\x61\x66ter\x12%\n\x0e\x66rom_beginning\x18\x03 \x01(\x08R\rfromBeginning\"\xca\x02\n\x0f\x43onsumeResponse\x12\x42\n\nsubscribed\x18\x01 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12\x39\n\x07message\x18\x02 \x01(\x0b\x32\x1d.trunkline.publish.v1.MessageH\x00R\x07message\x12-\n\x03gap\x18\x03 \x01(\x0b\x32\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12?\n\theartbeat\x18\x04 \x01(\x0b\x32\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12?\n\tdismissed\x18\x05 \x01(\x0b\x32\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\x07\n\x05\x65vent\"\x80\x01\n\nSubscribed\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12:\n\x08position\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\x12\x1c\n\trecovered\x18\x03 \x01(\x08R\trecovered\"(\n\x0cUnsubscribed\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\x0b\n\tHeartbeat\"\x8b\x02\n\x10SubscribeRequest\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x44\n\tsubscribe\x18\x02 \x01(\x0b\x32$.trunkline.publish.v1.ConsumeRequestH\x00R\tsubscribe\x12L\n\x0bunsubscribe\x18\x03 \x01(\x0b\x32(.trunkline.publish.v1.UnsubscribeCommandH\x00R\x0bunsubscribe\x12<\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03\x61\x63kB\t\n\x07\x63ommand\".\n\x12UnsubscribeCommand\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\xa9\x04\n\x11SubscribeResponse\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x42\n\nsubscribed\x18\x02 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12H\n\x0cunsubscribed\x18\x03 \x01(\x0b\x32\".trunkline.publish.v1.UnsubscribedH\x00R\x0cunsubscribed\x12\x39\n\x07message\x18\x04 \x01(\x0b\x32\x1d.trunkline.publish.v1.MessageH\x00R\x07message\x12-\n\x03gap\x18\x05 \x01(\x0b\x32\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12\x32\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rror\x12?\n\theartbeat\x18\x07 \x01(\x0b\x32\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12\x41\n\x05\x61\x63ked\x18\x08 \x01(\x0b\x32).trunkline.publish.v1.AckMessagesResponseH\x00R\x05\x61\x63ked\x12?\n\tdismissed\x18\t \x01(\x0b\x32\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissedB\x07\n\x05\x65vent2\xc6\x05\n\x0ePublishService\x12V\n\x07Publish\x12$.trunkline.publish.v1.PublishRequest\x1a%.trunkline.publish.v1.PublishResponse\x12\x65\n\x0c\x42\x61tchPublish\x12).trunkline.publish.v1.BatchPublishRequest\x1a*.trunkline.publish.v1.BatchPublishResponse\x12l\n\rPublishStream\x12*.trunkline.publish.v1.PublishStreamRequest\x1a+.trunkline.publish.v1.PublishStreamResponse(\x01\x30\x01\x12X\n\x07\x43onsume\x12$.trunkline.publish.v1.ConsumeRequest\x1a%.trunkline.publish.v1.ConsumeResponse0\x01\x12`\n\tSubscribe\x12&.trunkline.publish.v1.SubscribeRequest\x1a\'.trunkline.publish.v1.SubscribeResponse(\x01\x30\x01\x12_\n\nGetReceipt\x12\'.trunkline.publish.v1.GetReceiptRequest\x1a(.trunkline.publish.v1.GetReceiptResponse\x12j\n\rWatchReceipts\x12*.trunkline.publish.v1.WatchReceiptsRequest\x1a+.trunkline.publish.v1.WatchReceiptsResponse0\x01\x42\xe7\x01\n\x18\x63om.trunkline.publish.v1B\x13PublishServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*trunkline/publish/v1/publish_service.proto\x12\x14trunkline.publish.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\x1a*trunkline/publish/v1/channel_service.proto\x1a(trunkline/publish/v1/inbox_service.proto\x1a\"trunkline/publish/v1/message.proto\"=\n\x11GetReceiptRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\"M\n\x12GetReceiptResponse\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.trunkline.publish.v1.ReceiptR\x07receipt\"@\n\x14WatchReceiptsRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\"P\n\x15WatchReceiptsResponse\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.trunkline.publish.v1.ReceiptR\x07receipt\"\x9e\x05\n\x0ePublishRequest\x12\x0e\n\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x44\n\x0c\x63ontent_type\x18\x03 \x01(\x0e\x32!.trunkline.publish.v1.ContentTypeR\x0b\x63ontentType\x12\x1e\n\nrecipients\x18\x04 \x03(\tR\nrecipients\x12%\n\x0e\x65xclude_sender\x18\x05 \x01(\x08R\rexcludeSender\x12T\n\nattributes\x18\x06 \x03(\x0b\x32\x34.trunkline.publish.v1.PublishRequest.AttributesEntryR\nattributes\x12+\n\x03ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12\'\n\x0fidempotency_key\x18\x08 \x01(\tR\x0eidempotencyKey\x12\x30\n\x04\x66rom\x18\t \x01(\x0b\x32\x1c.trunkline.publish.v1.SenderR\x04\x66rom\x12-\n\x12\x65xclude_connection\x18\n \x01(\tR\x11\x65xcludeConnection\x12\x31\n\x03\x61\x63k\x18\x0b \x01(\x0b\x32\x1f.trunkline.publish.v1.AckPolicyR\x03\x61\x63k\x12@\n\ndurability\x18\x0c \x01(\x0e\x32 .trunkline.publish.v1.DurabilityR\ndurability\x12\x1a\n\x08replicas\x18\r \x01(\rR\x08replicas\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x98\x02\n\x0fPublishResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12:\n\x08position\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\x12\x1c\n\tduplicate\x18\x03 \x01(\x08R\tduplicate\x12@\n\ndurability\x18\x04 \x01(\x0e\x32 .trunkline.publish.v1.DurabilityR\ndurability\x12=\n\x0cpublish_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0bpublishTime\x12\x1a\n\x08replicas\x18\x06 \x01(\rR\x08replicas\"W\n\x13\x42\x61tchPublishRequest\x12@\n\x08requests\x18\x01 \x03(\x0b\x32$.trunkline.publish.v1.PublishRequestR\x08requests\"o\n\x14\x42\x61tchPublishResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32#.trunkline.publish.v1.PublishResultR\x07results\x12\x18\n\x07refused\x18\x02 \x01(\x05R\x07refused\"\x87\x01\n\rPublishResult\x12\x37\n\x02ok\x18\x01 \x01(\x0b\x32%.trunkline.publish.v1.PublishResponseH\x00R\x02ok\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rrorB\t\n\x07outcome\"r\n\x14PublishStreamRequest\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12>\n\x07publish\x18\x02 \x01(\x0b\x32$.trunkline.publish.v1.PublishRequestR\x07publish\"v\n\x15PublishStreamResponse\x12\x43\n\x07results\x18\x01 \x03(\x0b\x32).trunkline.publish.v1.PublishStreamResultR\x07results\x12\x18\n\x07\x63redits\x18\x02 \x01(\rR\x07\x63redits\"n\n\x13PublishStreamResult\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12;\n\x06result\x18\x02 \x01(\x0b\x32#.trunkline.publish.v1.PublishResultR\x06result\"\xa3\x01\n\x0e\x43onsumeRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x34\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x05\x61\x66ter\x12%\n\x0e\x66rom_beginning\x18\x03 \x01(\x08R\rfromBeginning\x12\x1a\n\x08presence\x18\x04 \x01(\x08R\x08presence\"\x98\x03\n\x0f\x43onsumeResponse\x12\x42\n\nsubscribed\x18\x01 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12\x39\n\x07message\x18\x02 \x01(\x0b\x32\x1d.trunkline.publish.v1.MessageH\x00R\x07message\x12-\n\x03gap\x18\x03 \x01(\x0b\x32\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12?\n\theartbeat\x18\x04 \x01(\x0b\x32\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12?\n\tdismissed\x18\x05 \x01(\x0b\x32\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n\x0epresence_event\x18\x06 \x01(\x0b\x32#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEventB\x07\n\x05\x65vent\"\x80\x01\n\nSubscribed\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12:\n\x08position\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\x12\x1c\n\trecovered\x18\x03 \x01(\x08R\trecovered\"(\n\x0cUnsubscribed\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\x0b\n\tHeartbeat\"\x8b\x02\n\x10SubscribeRequest\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x44\n\tsubscribe\x18\x02 \x01(\x0b\x32$.trunkline.publish.v1.ConsumeRequestH\x00R\tsubscribe\x12L\n\x0bunsubscribe\x18\x03 \x01(\x0b\x32(.trunkline.publish.v1.UnsubscribeCommandH\x00R\x0bunsubscribe\x12<\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32(.trunkline.publish.v1.AckMessagesRequestH\x00R\x03\x61\x63kB\t\n\x07\x63ommand\".\n\x12UnsubscribeCommand\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\xf7\x04\n\x11SubscribeResponse\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x42\n\nsubscribed\x18\x02 \x01(\x0b\x32 .trunkline.publish.v1.SubscribedH\x00R\nsubscribed\x12H\n\x0cunsubscribed\x18\x03 \x01(\x0b\x32\".trunkline.publish.v1.UnsubscribedH\x00R\x0cunsubscribed\x12\x39\n\x07message\x18\x04 \x01(\x0b\x32\x1d.trunkline.publish.v1.MessageH\x00R\x07message\x12-\n\x03gap\x18\x05 \x01(\x0b\x32\x19.trunkline.publish.v1.GapH\x00R\x03gap\x12\x32\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rror\x12?\n\theartbeat\x18\x07 \x01(\x0b\x32\x1f.trunkline.publish.v1.HeartbeatH\x00R\theartbeat\x12\x41\n\x05\x61\x63ked\x18\x08 \x01(\x0b\x32).trunkline.publish.v1.AckMessagesResponseH\x00R\x05\x61\x63ked\x12?\n\tdismissed\x18\t \x01(\x0b\x32\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n\x0epresence_event\x18\n \x01(\x0b\x32#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEventB\x07\n\x05\x65vent2\xc6\x05\n\x0ePublishService\x12V\n\x07Publish\x12$.trunkline.publish.v1.PublishRequest\x1a%.trunkline.publish.v1.PublishResponse\x12\x65\n\x0c\x42\x61tchPublish\x12).trunkline.publish.v1.BatchPublishRequest\x1a*.trunkline.publish.v1.BatchPublishResponse\x12l\n\rPublishStream\x12*.trunkline.publish.v1.PublishStreamRequest\x1a+.trunkline.publish.v1.PublishStreamResponse(\x01\x30\x01\x12X\n\x07\x43onsume\x12$.trunkline.publish.v1.ConsumeRequest\x1a%.trunkline.publish.v1.ConsumeResponse0\x01\x12`\n\tSubscribe\x12&.trunkline.publish.v1.SubscribeRequest\x1a\'.trunkline.publish.v1.SubscribeResponse(\x01\x30\x01\x12_\n\nGetReceipt\x12\'.trunkline.publish.v1.GetReceiptRequest\x1a(.trunkline.publish.v1.GetReceiptResponse\x12j\n\rWatchReceipts\x12*.trunkline.publish.v1.WatchReceiptsRequest\x1a+.trunkline.publish.v1.WatchReceiptsResponse0\x01\x42\xe7\x01\n\x18\x63om.trunkline.publish.v1B\x13PublishServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.publish.v1.publish_service_pb2', globals())
@@ -28,48 +29,48 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._serialized_options = b'\n\030com.trunkline.publish.v1B\023PublishServiceProtoP\001ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\242\002\003TPX\252\002\024Trunkline.Publish.V1\312\002\024Trunkline\\Publish\\V1\342\002 Trunkline\\Publish\\V1\\GPBMetadata\352\002\026Trunkline::Publish::V1'
   _PUBLISHREQUEST_ATTRIBUTESENTRY._options = None
   _PUBLISHREQUEST_ATTRIBUTESENTRY._serialized_options = b'8\001'
-  _GETRECEIPTREQUEST._serialized_start=244
-  _GETRECEIPTREQUEST._serialized_end=305
-  _GETRECEIPTRESPONSE._serialized_start=307
-  _GETRECEIPTRESPONSE._serialized_end=384
-  _WATCHRECEIPTSREQUEST._serialized_start=386
-  _WATCHRECEIPTSREQUEST._serialized_end=450
-  _WATCHRECEIPTSRESPONSE._serialized_start=452
-  _WATCHRECEIPTSRESPONSE._serialized_end=532
-  _PUBLISHREQUEST._serialized_start=535
-  _PUBLISHREQUEST._serialized_end=1205
-  _PUBLISHREQUEST_ATTRIBUTESENTRY._serialized_start=1144
-  _PUBLISHREQUEST_ATTRIBUTESENTRY._serialized_end=1205
-  _PUBLISHRESPONSE._serialized_start=1208
-  _PUBLISHRESPONSE._serialized_end=1488
-  _BATCHPUBLISHREQUEST._serialized_start=1490
-  _BATCHPUBLISHREQUEST._serialized_end=1577
-  _BATCHPUBLISHRESPONSE._serialized_start=1579
-  _BATCHPUBLISHRESPONSE._serialized_end=1690
-  _PUBLISHRESULT._serialized_start=1693
-  _PUBLISHRESULT._serialized_end=1828
-  _PUBLISHSTREAMREQUEST._serialized_start=1830
-  _PUBLISHSTREAMREQUEST._serialized_end=1944
-  _PUBLISHSTREAMRESPONSE._serialized_start=1946
-  _PUBLISHSTREAMRESPONSE._serialized_end=2064
-  _PUBLISHSTREAMRESULT._serialized_start=2066
-  _PUBLISHSTREAMRESULT._serialized_end=2176
-  _CONSUMEREQUEST._serialized_start=2179
-  _CONSUMEREQUEST._serialized_end=2314
-  _CONSUMERESPONSE._serialized_start=2317
-  _CONSUMERESPONSE._serialized_end=2647
-  _SUBSCRIBED._serialized_start=2650
-  _SUBSCRIBED._serialized_end=2778
-  _UNSUBSCRIBED._serialized_start=2780
-  _UNSUBSCRIBED._serialized_end=2820
-  _HEARTBEAT._serialized_start=2822
-  _HEARTBEAT._serialized_end=2833
-  _SUBSCRIBEREQUEST._serialized_start=2836
-  _SUBSCRIBEREQUEST._serialized_end=3103
-  _UNSUBSCRIBECOMMAND._serialized_start=3105
-  _UNSUBSCRIBECOMMAND._serialized_end=3151
-  _SUBSCRIBERESPONSE._serialized_start=3154
-  _SUBSCRIBERESPONSE._serialized_end=3707
-  _PUBLISHSERVICE._serialized_start=3710
-  _PUBLISHSERVICE._serialized_end=4420
+  _GETRECEIPTREQUEST._serialized_start=288
+  _GETRECEIPTREQUEST._serialized_end=349
+  _GETRECEIPTRESPONSE._serialized_start=351
+  _GETRECEIPTRESPONSE._serialized_end=428
+  _WATCHRECEIPTSREQUEST._serialized_start=430
+  _WATCHRECEIPTSREQUEST._serialized_end=494
+  _WATCHRECEIPTSRESPONSE._serialized_start=496
+  _WATCHRECEIPTSRESPONSE._serialized_end=576
+  _PUBLISHREQUEST._serialized_start=579
+  _PUBLISHREQUEST._serialized_end=1249
+  _PUBLISHREQUEST_ATTRIBUTESENTRY._serialized_start=1188
+  _PUBLISHREQUEST_ATTRIBUTESENTRY._serialized_end=1249
+  _PUBLISHRESPONSE._serialized_start=1252
+  _PUBLISHRESPONSE._serialized_end=1532
+  _BATCHPUBLISHREQUEST._serialized_start=1534
+  _BATCHPUBLISHREQUEST._serialized_end=1621
+  _BATCHPUBLISHRESPONSE._serialized_start=1623
+  _BATCHPUBLISHRESPONSE._serialized_end=1734
+  _PUBLISHRESULT._serialized_start=1737
+  _PUBLISHRESULT._serialized_end=1872
+  _PUBLISHSTREAMREQUEST._serialized_start=1874
+  _PUBLISHSTREAMREQUEST._serialized_end=1988
+  _PUBLISHSTREAMRESPONSE._serialized_start=1990
+  _PUBLISHSTREAMRESPONSE._serialized_end=2108
+  _PUBLISHSTREAMRESULT._serialized_start=2110
+  _PUBLISHSTREAMRESULT._serialized_end=2220
+  _CONSUMEREQUEST._serialized_start=2223
+  _CONSUMEREQUEST._serialized_end=2386
+  _CONSUMERESPONSE._serialized_start=2389
+  _CONSUMERESPONSE._serialized_end=2797
+  _SUBSCRIBED._serialized_start=2800
+  _SUBSCRIBED._serialized_end=2928
+  _UNSUBSCRIBED._serialized_start=2930
+  _UNSUBSCRIBED._serialized_end=2970
+  _HEARTBEAT._serialized_start=2972
+  _HEARTBEAT._serialized_end=2983
+  _SUBSCRIBEREQUEST._serialized_start=2986
+  _SUBSCRIBEREQUEST._serialized_end=3253
+  _UNSUBSCRIBECOMMAND._serialized_start=3255
+  _UNSUBSCRIBECOMMAND._serialized_end=3301
+  _SUBSCRIBERESPONSE._serialized_start=3304
+  _SUBSCRIBERESPONSE._serialized_end=3935
+  _PUBLISHSERVICE._serialized_start=3938
+  _PUBLISHSERVICE._serialized_end=4648
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from trunkline.errors.v1 import error_pb2 as _error_pb2
+from trunkline.publish.v1 import channel_service_pb2 as _channel_service_pb2
 from trunkline.publish.v1 import inbox_service_pb2 as _inbox_service_pb2
 from trunkline.publish.v1 import message_pb2 as _message_pb2
 from google.protobuf.internal import containers as _containers
@@ -25,28 +26,32 @@ class BatchPublishResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[PublishResult, _Mapping]]] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class ConsumeRequest(_message.Message):
-    __slots__ = ["address", "after", "from_beginning"]
+    __slots__ = ["address", "after", "from_beginning", "presence"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     FROM_BEGINNING_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
     address: str
     after: _message_pb2.Position
     from_beginning: bool
-    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ...) -> None: ...
+    presence: bool
+    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ..., presence: bool = ...) -> None: ...
 
 class ConsumeResponse(_message.Message):
-    __slots__ = ["dismissed", "gap", "heartbeat", "message", "subscribed"]
+    __slots__ = ["dismissed", "gap", "heartbeat", "message", "presence_event", "subscribed"]
     DISMISSED_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_EVENT_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
     dismissed: _message_pb2.Dismissed
     gap: _message_pb2.Gap
     heartbeat: Heartbeat
     message: _message_pb2.Message
+    presence_event: _channel_service_pb2.PresenceEvent
     subscribed: Subscribed
-    def __init__(self, subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ...) -> None: ...
+    def __init__(self, subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ..., presence_event: _Optional[_Union[_channel_service_pb2.PresenceEvent, _Mapping]] = ...) -> None: ...
 
 class GetReceiptRequest(_message.Message):
     __slots__ = ["address", "id"]
@@ -163,13 +168,14 @@ class SubscribeRequest(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., subscribe: _Optional[_Union[ConsumeRequest, _Mapping]] = ..., unsubscribe: _Optional[_Union[UnsubscribeCommand, _Mapping]] = ..., ack: _Optional[_Union[_inbox_service_pb2.AckMessagesRequest, _Mapping]] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
-    __slots__ = ["acked", "dismissed", "error", "gap", "heartbeat", "message", "sequence", "subscribed", "unsubscribed"]
+    __slots__ = ["acked", "dismissed", "error", "gap", "heartbeat", "message", "presence_event", "sequence", "subscribed", "unsubscribed"]
     ACKED_FIELD_NUMBER: _ClassVar[int]
     DISMISSED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_EVENT_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
     UNSUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
@@ -179,10 +185,11 @@ class SubscribeResponse(_message.Message):
     gap: _message_pb2.Gap
     heartbeat: Heartbeat
     message: _message_pb2.Message
+    presence_event: _channel_service_pb2.PresenceEvent
     sequence: int
     subscribed: Subscribed
     unsubscribed: Unsubscribed
-    def __init__(self, sequence: _Optional[int] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[Unsubscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[Unsubscribed, _Mapping]] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ..., presence_event: _Optional[_Union[_channel_service_pb2.PresenceEvent, _Mapping]] = ...) -> None: ...
 
 class Subscribed(_message.Message):
     __slots__ = ["address", "position", "recovered"]

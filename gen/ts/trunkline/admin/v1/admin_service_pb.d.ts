@@ -86,8 +86,8 @@ export declare const ExplainDeliveryResponseSchema: GenMessage<ExplainDeliveryRe
  */
 export declare type Decision = Message<"trunkline.admin.v1.Decision"> & {
   /**
-   * Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "acked", "stored" or
-   * "subscribed".
+   * Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "denied", "acked",
+   * "stored" or "subscribed".
    *
    * @generated from field: string step = 1;
    */

@@ -249,6 +249,14 @@ export declare type ServerFrame = Message<"trunkline.edge.v1.ServerFrame"> & {
      */
     value: PresenceEvent;
     case: "presenceEvent";
+  } | {
+    /**
+     * A newer resume ticket; it takes the place of the one before.
+     *
+     * @generated from field: trunkline.edge.v1.ResumeTicket ticket = 16;
+     */
+    value: ResumeTicket;
+    case: "ticket";
   } | { case: undefined; value?: undefined };
 };
 
@@ -355,7 +363,8 @@ export declare type Connected = Message<"trunkline.edge.v1.Connected"> & {
   subscriptions: SubscriptionResult[];
 
   /**
-   * Output only. A resume ticket, where the server gives them: the next connect may carry it in place of the token.
+   * Output only. A resume ticket, where the server gives them: the next connect may carry it in place of the token. Newer
+   * ones follow as events.
    *
    * @generated from field: string ticket = 8;
    */
@@ -374,6 +383,34 @@ export declare type Connected = Message<"trunkline.edge.v1.Connected"> & {
  * Use `create(ConnectedSchema)` to create a new message.
  */
 export declare const ConnectedSchema: GenMessage<Connected>;
+
+/**
+ * ResumeTicket is a ticket that the next connect may carry in place of the token. It comes when about half of the life of the
+ * ticket before is over, after a refresh, and right before the server asks the client to move.
+ *
+ * @generated from message trunkline.edge.v1.ResumeTicket
+ */
+export declare type ResumeTicket = Message<"trunkline.edge.v1.ResumeTicket"> & {
+  /**
+   * Output only. The ticket.
+   *
+   * @generated from field: string ticket = 1;
+   */
+  ticket: string;
+
+  /**
+   * Output only. When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message trunkline.edge.v1.ResumeTicket.
+ * Use `create(ResumeTicketSchema)` to create a new message.
+ */
+export declare const ResumeTicketSchema: GenMessage<ResumeTicket>;
 
 /**
  * SubscriptionResult is what became of one subscription of connect.

@@ -231,6 +231,67 @@ export declare type AuthorizePublishResponse = Message<"trunkline.hooks.v1.Autho
 export declare const AuthorizePublishResponseSchema: GenMessage<AuthorizePublishResponse>;
 
 /**
+ * AuthorizeDeliverRequest asks about handing a message to a device.
+ *
+ * @generated from message trunkline.hooks.v1.AuthorizeDeliverRequest
+ */
+export declare type AuthorizeDeliverRequest = Message<"trunkline.hooks.v1.AuthorizeDeliverRequest"> & {
+  /**
+   * Who; the client is the device.
+   *
+   * @generated from field: trunkline.hooks.v1.Subject subject = 1;
+   */
+  subject?: Subject | undefined;
+
+  /**
+   * The address that the message was sent to.
+   *
+   * @generated from field: string address = 2;
+   */
+  address: string;
+
+  /**
+   * The id of the message.
+   *
+   * @generated from field: string message_id = 3;
+   */
+  messageId: string;
+
+  /**
+   * The attributes of the message.
+   *
+   * @generated from field: map<string, string> attributes = 4;
+   */
+  attributes: { [key: string]: string };
+};
+
+/**
+ * Describes the message trunkline.hooks.v1.AuthorizeDeliverRequest.
+ * Use `create(AuthorizeDeliverRequestSchema)` to create a new message.
+ */
+export declare const AuthorizeDeliverRequestSchema: GenMessage<AuthorizeDeliverRequest>;
+
+/**
+ * AuthorizeDeliverResponse is the answer.
+ *
+ * @generated from message trunkline.hooks.v1.AuthorizeDeliverResponse
+ */
+export declare type AuthorizeDeliverResponse = Message<"trunkline.hooks.v1.AuthorizeDeliverResponse"> & {
+  /**
+   * The decision.
+   *
+   * @generated from field: trunkline.hooks.v1.Decision decision = 1;
+   */
+  decision?: Decision | undefined;
+};
+
+/**
+ * Describes the message trunkline.hooks.v1.AuthorizeDeliverResponse.
+ * Use `create(AuthorizeDeliverResponseSchema)` to create a new message.
+ */
+export declare const AuthorizeDeliverResponseSchema: GenMessage<AuthorizeDeliverResponse>;
+
+/**
  * AuthorizerService decides what the grants of a token leave open. It is asked
  * after the grants have allowed something, so it can only allow less.
  *
@@ -269,6 +330,18 @@ export declare const AuthorizerService: GenService<{
     methodKind: "unary";
     input: typeof AuthorizePublishRequestSchema;
     output: typeof AuthorizePublishResponseSchema;
+  },
+  /**
+   * AuthorizeDeliver decides whether a device may have a message that asks for an ack. It is asked only when the
+   * configuration says so, before the message is handed to the device. A refusal is final for the device: it stands in the receipt.
+   * Called by the edge, and by the publish service for streams of tokens; no REST route.
+   *
+   * @generated from rpc trunkline.hooks.v1.AuthorizerService.AuthorizeDeliver
+   */
+  authorizeDeliver: {
+    methodKind: "unary";
+    input: typeof AuthorizeDeliverRequestSchema;
+    output: typeof AuthorizeDeliverResponseSchema;
   },
 }>;
 

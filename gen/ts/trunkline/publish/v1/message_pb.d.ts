@@ -348,7 +348,7 @@ export declare type Receipt = Message$1<"trunkline.publish.v1.Receipt"> & {
   endTime?: Timestamp | undefined;
 
   /**
-   * Output only. Why it expired: "ttl", "collapsed" or "dead_letter".
+   * Output only. Why it expired: "ttl", "collapsed" or "dead_letter". When it is DENIED, why the last device was denied it.
    *
    * @generated from field: string reason = 9;
    */
@@ -362,7 +362,7 @@ export declare type Receipt = Message$1<"trunkline.publish.v1.Receipt"> & {
   deliveries: number;
 
   /**
-   * Output only. The devices (client ids) that were given it, ordered by client; the first 100.
+   * Output only. The devices (client ids) that were given it or denied it, ordered by client; the first 100 of each.
    *
    * @generated from field: repeated trunkline.publish.v1.RecipientReceipt recipients = 11;
    */
@@ -381,6 +381,13 @@ export declare type Receipt = Message$1<"trunkline.publish.v1.Receipt"> & {
    * @generated from field: uint32 acked_count = 13;
    */
   ackedCount: number;
+
+  /**
+   * Output only. How many devices were denied it.
+   *
+   * @generated from field: uint32 denied_count = 14;
+   */
+  deniedCount: number;
 };
 
 /**
@@ -410,7 +417,7 @@ export declare type RecipientReceipt = Message$1<"trunkline.publish.v1.Recipient
   state: DeliveryState;
 
   /**
-   * Output only. When it was first written to a connection of the device.
+   * Output only. When it was first written to a connection of the device; unset when it never was.
    *
    * @generated from field: google.protobuf.Timestamp sent_time = 3;
    */
@@ -422,6 +429,20 @@ export declare type RecipientReceipt = Message$1<"trunkline.publish.v1.Recipient
    * @generated from field: google.protobuf.Timestamp ack_time = 4;
    */
   ackTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When the device was denied it.
+   *
+   * @generated from field: google.protobuf.Timestamp deny_time = 5;
+   */
+  denyTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Why the device was denied it: one sentence.
+   *
+   * @generated from field: string deny_reason = 6;
+   */
+  denyReason: string;
 };
 
 /**
@@ -601,7 +622,9 @@ export enum DeliveryState {
   EXPIRED = 5,
 
   /**
-   * The recipient may not have it.
+   * It may not be had. Of a device, this is final: it is not given the message again. Of the message as a whole, it means that
+   * the deadline has passed, at least one device was denied it and none was given it; the message stays in the inbox for
+   * other devices of the recipient, and is STORED again, or ACKED, when one of them is given it.
    *
    * @generated from enum value: DELIVERY_STATE_DENIED = 6;
    */

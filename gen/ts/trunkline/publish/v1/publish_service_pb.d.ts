@@ -7,6 +7,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { AckPolicy, ContentType, Dismissed, Durability, Gap, Message as Message$1, Position, Receipt, Sender } from "./message_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Error } from "../../errors/v1/error_pb.js";
+import type { PresenceEvent } from "./channel_service_pb.js";
 import type { AckMessagesRequest, AckMessagesResponse } from "./inbox_service_pb.js";
 
 /**
@@ -458,6 +459,14 @@ export declare type ConsumeRequest = Message<"trunkline.publish.v1.ConsumeReques
    * @generated from field: bool from_beginning = 3;
    */
   fromBeginning: boolean;
+
+  /**
+   * Optional. Tell who comes and who leaves, too. The credentials must grant presence, and the namespace of the channel must
+   * list its subscribers. The stream itself is not listed. Events are live: after a gap or a reconnect, ListMembers.
+   *
+   * @generated from field: bool presence = 4;
+   */
+  presence: boolean;
 };
 
 /**
@@ -517,6 +526,14 @@ export declare type ConsumeResponse = Message<"trunkline.publish.v1.ConsumeRespo
      */
     value: Dismissed;
     case: "dismissed";
+  } | {
+    /**
+     * Somebody came to the address or left it; only when the request asked for presence.
+     *
+     * @generated from field: trunkline.publish.v1.PresenceEvent presence_event = 6;
+     */
+    value: PresenceEvent;
+    case: "presenceEvent";
   } | { case: undefined; value?: undefined };
 };
 
@@ -748,6 +765,14 @@ export declare type SubscribeResponse = Message<"trunkline.publish.v1.SubscribeR
      */
     value: Dismissed;
     case: "dismissed";
+  } | {
+    /**
+     * Somebody came to an address or left it; only for an address that was followed with presence.
+     *
+     * @generated from field: trunkline.publish.v1.PresenceEvent presence_event = 10;
+     */
+    value: PresenceEvent;
+    case: "presenceEvent";
   } | { case: undefined; value?: undefined };
 };
 
