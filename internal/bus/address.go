@@ -38,6 +38,9 @@ var Broadcast = Address{name: string(KindBroadcast)}
 // Revoked is the address on which revocations are announced to every edge.
 var Revoked = Address{name: "system/revoked"}
 
+// EventLog is the address whose log is the events of hooks; see Event.
+var EventLog = Address{name: "system/events"}
+
 // NewAddress returns the address of the given kind and id, without a topic.
 // It returns an *Error with ReasonAddressInvalid when the id is not a name.
 func NewAddress(kind Kind, id string) (Address, error) {
@@ -72,8 +75,11 @@ func ParseAddress(s string) (Address, error) {
 
 // StoredAddress reads an address that a store wrote itself; system addresses are allowed.
 func StoredAddress(s string) (Address, error) {
-	if s == Revoked.name {
+	switch s {
+	case Revoked.name:
 		return Revoked, nil
+	case EventLog.name:
+		return EventLog, nil
 	}
 	return ParseAddress(s)
 }

@@ -132,6 +132,7 @@ var (
 	ErrIdleTimeout      = passing("IDLE_TIMEOUT", "the client answered no ping in time")
 	ErrDeadlineExceeded = passing("DEADLINE_EXCEEDED", "the call did not end in time; repeat it with the same idempotency key")
 	ErrMethodDisabled   = refusal("METHOD_DISABLED", "this is switched off here")
+	ErrEventsDisabled   = refusal("EVENTS_DISABLED", "no events are kept here; set hooks.events.enabled on every process")
 	ErrMethodUnknown    = refusal("METHOD_UNKNOWN", "there is no such method")
 	ErrCancelled        = refusal("CANCELLED", "the caller gave up")
 	ErrInternal         = passing("INTERNAL", "something went wrong on our side; quote the request id")

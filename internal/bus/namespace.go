@@ -72,6 +72,8 @@ type Namespaces struct {
 	Named map[string]Namespace
 	// Inbox is how many messages may wait for an ack in one inbox, and for how long; 10,000 and 7 days by default.
 	Inbox Inbox
+	// Events is how the log of events is kept; nothing is told while it is zero.
+	Events Retention
 }
 
 // Inbox is the configuration of all inboxes.
@@ -122,9 +124,12 @@ func (n Namespaces) AnyFsynced() bool {
 	return n.Default.Durability == Fsynced
 }
 
-// Log returns what a subscriber of the address can read on from: the retention of a channel, or the inbox of
-// a client, a user or a session.
+// Log returns what a subscriber of the address can read on from: the retention of a channel, the inbox of
+// a client, a user or a session, or the log of events.
 func (n Namespaces) Log(a Address) Retention {
+	if a == EventLog {
+		return n.Events
+	}
 	if a.HasInbox() {
 		in := n.Inbox.WithDefaults()
 		return Retention{Length: in.Limit, Age: in.Keep, Inbox: true}

@@ -28,7 +28,9 @@ const LostGrace = 10 * time.Second
 
 // Roster keeps who is subscribed to an address on any node. A member is there until it leaves, or until it is reaped.
 // The first connection of a client that joins, and the last one that goes, are announced on the address by a live
-// message of the kind MessagePresence, in the same atomic step. All of it may be repeated without harm.
+// message of the kind MessagePresence, in the same atomic step. All of it may be repeated without harm. Where events are
+// kept, the first member of an address and the last one that goes are noted in that step too, and told as EventOccupied
+// and EventVacated before the call returns, or by a Reap.
 type Roster interface {
 	// Join adds a member. A connection that was lost is there again.
 	Join(ctx context.Context, to Address, m Member) error
@@ -48,7 +50,8 @@ type Reaper interface {
 	// it lost them, or because the node was taken for dead.
 	Touch(ctx context.Context, node string, addresses []Address) (missing []Address, err error)
 	// Reap removes members whose grace is over, and those of nodes not heard of for as long as silent says, each once, and
-	// announces who has gone. It does a bounded part of the work and returns whether there is more.
+	// announces who has gone. It does a bounded part of the work and returns whether there is more. Where events are kept
+	// it tells of the open connections of such nodes as disconnected, each once, and what others left untold.
 	Reap(ctx context.Context, silent time.Duration) (more bool, err error)
 }
 

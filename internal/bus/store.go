@@ -203,6 +203,8 @@ type Store interface {
 	Log
 	Roster
 	Reaper
+	Connections
+	Cursors
 	Nodes
 	Tokens
 	Revocations

@@ -17,6 +17,8 @@ type rosters struct {
 	mu    sync.Mutex
 	rooms map[bus.Address]*room
 	lost  map[place]time.Time // until when members whose connection broke are waited for
+	// untold is events that were noted, in order.
+	untold []bus.Event
 }
 
 // place is one member of one address.
@@ -45,6 +47,11 @@ func (r *rosters) init() {
 
 // Join adds a member and announces a client that was not there.
 func (s *Store) Join(_ context.Context, to bus.Address, m bus.Member) error {
+	s.join(to, m)
+	return s.tell()
+}
+
+func (s *Store) join(to bus.Address, m bus.Member) {
 	part := s.part(to)
 	part.mu.Lock()
 	defer part.mu.Unlock()
@@ -55,11 +62,12 @@ func (s *Store) Join(_ context.Context, to bus.Address, m bus.Member) error {
 	if r == nil {
 		r = &room{members: make(map[string]*seat), clients: make(map[string]int)}
 		s.rosters.rooms[to] = r
+		s.note(bus.EventOccupied, to, m.Joined, "")
 	}
 	if old, ok := r.members[m.Connection]; ok {
 		delete(s.rosters.lost, place{to, m.Connection})
 		old.lost = time.Time{}
-		return nil
+		return
 	}
 	i, _ := slices.BinarySearch(r.order, m.Connection)
 	r.order = slices.Insert(r.order, i, m.Connection)
@@ -67,13 +75,12 @@ func (s *Store) Join(_ context.Context, to bus.Address, m bus.Member) error {
 	if r.clients[m.Client]++; r.clients[m.Client] == 1 {
 		s.announce(part, to, bus.PresenceEvent{Kind: bus.PresenceJoined, Millis: m.Joined.UnixMilli(), Member: m})
 	}
-	return nil
 }
 
 // Leave removes a member and announces a client that has no other connection.
 func (s *Store) Leave(_ context.Context, to bus.Address, connection string) error {
 	s.remove(place{to, connection}, func(*seat) (string, time.Time) { return bus.LeftClean, s.now() })
-	return nil
+	return s.tell()
 }
 
 // Lose says that the connection of a member broke.
@@ -115,6 +122,7 @@ func (s *Store) remove(at place, why func(*seat) (reason string, when time.Time)
 	}
 	if len(r.members) == 0 {
 		delete(s.rosters.rooms, at.address)
+		s.note(bus.EventVacated, at.address, when, reason)
 	}
 }
 
@@ -193,7 +201,10 @@ func (s *Store) Reap(_ context.Context, silent time.Duration) (bool, error) {
 	if !more {
 		s.meta.forgetNodes(dead)
 	}
-	return more, nil
+	if err := s.tell(); err != nil {
+		return more, err
+	}
+	return more, s.reapRuns(silent)
 }
 
 // overdue returns why a member is removed now, and when it went; no reason when it stays.

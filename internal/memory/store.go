@@ -24,6 +24,8 @@ type Config struct {
 	FeedQueue int
 	// Keys is how many idempotency keys one address remembers; 10,000 by default, the oldest go first.
 	Keys int
+	// Events is how the log of events is kept; without it nothing is told.
+	Events bus.Retention
 }
 
 // Store is a bus.Store in memory. It starts no goroutine.
@@ -36,6 +38,9 @@ type Store struct {
 	rosters rosters
 	due     dueList
 	values  values
+	telling telling
+	lives   lives
+	cursors cursors
 }
 
 var _ bus.Store = (*Store)(nil)

@@ -13,5 +13,5 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestStore(t *testing.T) {
-	bustest.Run(t, func(testing.TB) bus.Store { return memory.New(memory.Config{}) })
+	bustest.Run(t, func(testing.TB) bus.Store { return memory.New(memory.Config{Events: bustest.Events}) })
 }

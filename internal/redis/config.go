@@ -36,6 +36,8 @@ type Config struct {
 	Replicas int
 	// Fsync makes a server that cannot give FSYNCED, or cannot be asked whether it does, count as not ready.
 	Fsync bool
+	// Events is how the log of events is kept; without it nothing is told.
+	Events bus.Retention
 	// Bridges are raw Redis channels of older programs.
 	Bridges []bus.BridgeRule
 }

@@ -59,6 +59,9 @@ func (k keys) rosterClients(a bus.Address) string { return k.of(a, "rc") }
 // rosterLost is a sorted set of the lost connections by the end of their grace.
 func (k keys) rosterLost(a bus.Address) string { return k.of(a, "rl") }
 
+// rosterUntold is a list of events of the roster that are not in the log of events yet.
+func (k keys) rosterUntold(a bus.Address) string { return k.of(a, "ru") }
+
 // rosterNode is the set of the connections of a node.
 func (k keys) rosterNode(a bus.Address, node string) string { return k.of(a, "rn:"+node) }
 
@@ -74,6 +77,18 @@ func (k keys) channels() string { return k.prefix + "{channels}" }
 // nodes and heard are the living processes and when they were heard of.
 func (k keys) nodes() string { return k.prefix + "{nodes}" }
 func (k keys) heard() string { return k.prefix + "{nodes}:heard" }
+
+// runs is a sorted set of processes with open connections by when they were heard of, and deadRuns of those that were not
+// heard of for so long that their connections are told to have ended.
+func (k keys) runs() string     { return k.prefix + "{connections}" }
+func (k keys) deadRuns() string { return k.prefix + "{connections}:dead" }
+
+// opened is a hash of a process's open connections as JSON, by id; deadOpened is what it becomes when the process is dead.
+func (k keys) opened(run string) string     { return k.prefix + "{connections:" + run + "}" }
+func (k keys) deadOpened(run string) string { return k.prefix + "{connections:" + run + "}:dead" }
+
+// cursor is a hash of a reader's position (e, n), who holds it (o) and until when, in ms (u).
+func (k keys) cursor(name string) string { return k.prefix + "{cursor:" + name + "}" }
 
 // token is a hash of an opaque token's value (v) and uses (u).
 func (k keys) token(id string) string { return k.prefix + "{token:" + id + "}" }

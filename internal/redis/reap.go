@@ -31,39 +31,62 @@ type removal struct {
 	heard int64  // when the node was last heard of, in ms
 }
 
-// remove carries out removals and returns what the script answered to each.
-func (s *Store) remove(ctx context.Context, list []removal) ([]int64, error) {
+// remove carries out removals and returns what the script answered to each, and the events to tell.
+func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, error) {
 	if len(list) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	envelope := presenceEnvelope()
 	calls := make([]call, len(list))
 	for i, r := range list {
 		calls[i] = call{
-			rosterRemoveScript, append(s.rosterKeys(r.to), s.keys.push(r.to)),
-			[]any{r.mode, r.what, r.heard, reapMembers, s.publishVerb(), uuid.NewString() + "-", envelope, s.keys.rosterNode(r.to, "")},
+			rosterRemoveScript, append(s.rosterKeys(r.to), s.keys.push(r.to), s.keys.rosterUntold(r.to)),
+			[]any{
+				r.mode, r.what, r.heard, reapMembers, s.publishVerb(), uuid.NewString() + "-", envelope, s.keys.rosterNode(r.to, ""),
+				s.eventID(), s.rosterTTL().Milliseconds(),
+			},
 		}
 	}
 	cmds, err := s.runAll(ctx, calls)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	answers := make([]int64, len(cmds))
+	var events []untold
 	for i, cmd := range cmds {
-		if answers[i], err = cmd.Int64(); err != nil {
-			return nil, failure(err)
+		answer, err := cmd.Slice()
+		if err != nil || len(answer) == 0 {
+			return nil, nil, bus.ErrStoreUnavailable.Wrap(err)
+		}
+		answers[i], _ = answer[0].(int64)
+		if texts := textsOf(answer[1:]); len(texts) > 0 {
+			events = append(events, untold{list[i].to, texts})
 		}
 	}
-	return answers, nil
+	return answers, events, nil
+}
+
+func textsOf(list []any) []string {
+	texts := make([]string, 0, len(list))
+	for _, item := range list {
+		if text, ok := item.(string); ok {
+			texts = append(texts, text)
+		}
+	}
+	return texts
 }
 
 // Reap removes members whose grace is over, and those of dead nodes. When nothing is due it is one round trip.
 func (s *Store) Reap(ctx context.Context, silent time.Duration) (bool, error) {
 	now := time.Now()
-	cmds, err := s.runAll(ctx, []call{
+	calls := []call{
 		{dueScript, []string{s.keys.rosterDue()}, []any{now.UnixMilli(), reapAddresses, now.Add(reapLease).UnixMilli()}},
 		{silentNodesScript, []string{s.keys.heard()}, []any{silent.Milliseconds(), reapNodes}},
-	})
+	}
+	if s.cfg.Events.Durable() {
+		calls = append(calls, s.deadRunsCall(silent))
+	}
+	cmds, err := s.runAll(ctx, calls)
 	if err != nil {
 		return false, err
 	}
@@ -86,7 +109,12 @@ func (s *Store) Reap(ctx context.Context, silent time.Duration) (bool, error) {
 		}
 		more = more || rest
 	}
-	return more || len(dead) == reapNodes, nil
+	more = more || len(dead) == reapNodes
+	if len(cmds) > 2 {
+		rest, err := s.reapRuns(ctx, cmds[2], silent)
+		return more || rest, err
+	}
+	return more, nil
 }
 
 // reapLost looks at addresses where the grace of somebody ends. An entry is removed after that, and one for the next
@@ -104,7 +132,10 @@ func (s *Store) reapLost(ctx context.Context, entries []string) (bool, error) {
 	if len(entries) == 0 {
 		return false, nil
 	}
-	answers, err := s.remove(ctx, list)
+	answers, events, err := s.remove(ctx, list)
+	if err == nil {
+		err = s.tell(ctx, events)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -143,7 +174,10 @@ func (s *Store) reapNode(ctx context.Context, name string, heard int64) (bool, e
 			done = append(done, text)
 		}
 	}
-	answers, err := s.remove(ctx, list)
+	answers, events, err := s.remove(ctx, list)
+	if err == nil {
+		err = s.tell(ctx, events)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -21,9 +21,19 @@ import (
 const (
 	// rosterTTL is how long a roster outlives its last Join or Touch.
 	rosterTTL = 4 * bus.NodeTTL
-	// indexTTL is how long an entry of a node's index outlives its last Join or Touch.
-	indexTTL = 2 * rosterTTL
+	// toldRosterTTL takes its place where events are kept: somebody has to tell that an address was vacated, however late.
+	toldRosterTTL = time.Hour
 )
+
+func (s *Store) rosterTTL() time.Duration {
+	if s.cfg.Events.Durable() {
+		return toldRosterTTL
+	}
+	return rosterTTL
+}
+
+// indexTTL is how long an entry of a node's index outlives its last Join or Touch.
+func (s *Store) indexTTL() time.Duration { return 2 * s.rosterTTL() }
 
 // Join adds a member.
 func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
@@ -33,13 +43,20 @@ func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
 	}
 	index := s.keys.nodeIndex(m.Node)
 	now := time.Now().UnixMilli()
-	if err := s.do(ctx, redis.NewIntCmd(ctx, "zadd", index, now, to.String()), expire(ctx, index, indexTTL)); err != nil {
+	if err := s.do(ctx, redis.NewIntCmd(ctx, "zadd", index, now, to.String()), expire(ctx, index, s.indexTTL())); err != nil {
 		return err
 	}
-	names := append(s.rosterKeys(to), s.keys.rosterNode(to, m.Node), s.keys.push(to))
-	_, err = s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, rosterTTL.Milliseconds(),
-		s.publishVerb(), uuid.NewString(), presenceEnvelope(), m.Joined.UnixMilli())
-	return unavailable(err)
+	names := append(s.rosterKeys(to), s.keys.rosterNode(to, m.Node), s.keys.push(to), s.keys.rosterUntold(to))
+	cmd, err := s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, s.rosterTTL().Milliseconds(),
+		s.publishVerb(), uuid.NewString(), presenceEnvelope(), m.Joined.UnixMilli(), s.eventID())
+	if err != nil {
+		return unavailable(err)
+	}
+	events, err := cmd.StringSlice()
+	if err != nil {
+		return failure(err)
+	}
+	return s.tellOrNote(ctx, []untold{{to, events}})
 }
 
 func expire(ctx context.Context, key string, d time.Duration) redis.Cmder {
@@ -58,19 +75,22 @@ func presenceEnvelope() []byte {
 
 // Leave removes a member.
 func (s *Store) Leave(ctx context.Context, to bus.Address, connection string) error {
-	_, err := s.remove(ctx, []removal{{to: to, mode: "one", what: connection}})
-	return err
+	_, events, err := s.remove(ctx, []removal{{to: to, mode: "one", what: connection}})
+	if err != nil {
+		return err
+	}
+	return s.tellOrNote(ctx, events)
 }
 
 // Lose notes that the connection of a member broke.
 func (s *Store) Lose(ctx context.Context, to bus.Address, connection string, at time.Time, grace time.Duration) error {
-	if err := s.do(ctx, s.noteLook(ctx, to, at.Add(grace)), expire(ctx, s.keys.rosterDue(), indexTTL)); err != nil {
+	if err := s.do(ctx, s.noteLook(ctx, to, at.Add(grace)), expire(ctx, s.keys.rosterDue(), s.indexTTL())); err != nil {
 		return err
 	}
 	// Redis measures from its own clock, so that the clocks of the nodes may differ.
 	ago := max(time.Since(at), 0)
 	_, err := s.run(ctx, rosterLoseScript, []string{s.keys.roster(to), s.keys.rosterLost(to)},
-		connection, ago.Milliseconds(), grace.Milliseconds(), rosterTTL.Milliseconds())
+		connection, ago.Milliseconds(), grace.Milliseconds(), s.rosterTTL().Milliseconds())
 	return unavailable(err)
 }
 
@@ -96,7 +116,11 @@ func (s *Store) Members(ctx context.Context, to bus.Address, after string, limit
 		if err != nil || len(dead) == 0 {
 			return page, err
 		}
-		if _, err := s.remove(ctx, dead); err != nil {
+		_, events, err := s.remove(ctx, dead)
+		if err == nil {
+			err = s.tellOrNote(ctx, events)
+		}
+		if err != nil {
 			return bus.MemberPage{}, err
 		}
 	}
@@ -171,10 +195,10 @@ func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address)
 		calls := make([]call, len(chunk))
 		for i, a := range chunk {
 			note = append(note, now.UnixMilli(), a.String())
-			calls[i] = call{rosterTouchScript, append(s.rosterKeys(a), s.keys.rosterNode(a, node)), []any{rosterTTL.Milliseconds()}}
+			calls[i] = call{rosterTouchScript, append(s.rosterKeys(a), s.keys.rosterNode(a, node)), []any{s.rosterTTL().Milliseconds()}}
 		}
-		old := redis.NewIntCmd(ctx, "zremrangebyscore", index, "-inf", now.Add(-indexTTL).UnixMilli())
-		if err := s.do(ctx, redis.NewIntCmd(ctx, note...), old, expire(ctx, index, indexTTL)); err != nil {
+		old := redis.NewIntCmd(ctx, "zremrangebyscore", index, "-inf", now.Add(-s.indexTTL()).UnixMilli())
+		if err := s.do(ctx, redis.NewIntCmd(ctx, note...), old, expire(ctx, index, s.indexTTL())); err != nil {
 			return missing, err
 		}
 		cmds, err := s.runAll(ctx, calls)

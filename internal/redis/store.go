@@ -46,6 +46,13 @@ var (
 	silentNodesScript   = script("silent_nodes")
 	forgetNodeScript    = script("forget_node")
 	valueScript         = script("value")
+	aliveScript         = script("alive")
+	deadRunsScript      = script("dead_runs")
+	takeRunScript       = script("take_run")
+	forgetRunScript     = script("forget_run")
+	claimScript         = script("cursor_claim")
+	advanceScript       = script("cursor_advance")
+	releaseScript       = script("cursor_release")
 )
 
 // Store is a bus.Store on Redis. It connects by itself, again and again; calls made while it

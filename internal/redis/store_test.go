@@ -33,7 +33,7 @@ func openWith(tb testing.TB, url string, replicas int) *redis.Store {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	s, err := redis.Open(redis.Config{URL: url, Replicas: replicas}, log)
+	s, err := redis.Open(redis.Config{URL: url, Replicas: replicas, Events: bustest.Events}, log)
 	if err != nil {
 		tb.Fatal(err)
 	}

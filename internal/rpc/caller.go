@@ -15,6 +15,7 @@ const (
 	ScopePresence       = "presence"
 	ScopeChannels       = "channels"
 	ScopeInbox          = "inbox"
+	ScopeEvents         = "events"
 	ScopeTokensIssue    = "tokens.issue"
 	ScopeTokensValidate = "tokens.validate"
 	ScopeTokensRevoke   = "tokens.revoke"
@@ -26,7 +27,7 @@ const (
 // Scopes lists every scope that a key may have.
 func Scopes() []string {
 	return []string{
-		ScopePublish, ScopeSubscribe, ScopeHistory, ScopePresence, ScopeChannels, ScopeInbox,
+		ScopePublish, ScopeSubscribe, ScopeHistory, ScopePresence, ScopeChannels, ScopeInbox, ScopeEvents,
 		ScopeTokensIssue, ScopeTokensValidate, ScopeTokensRevoke, ScopeAdmin, ScopeAll,
 	}
 }

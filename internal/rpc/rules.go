@@ -7,6 +7,7 @@ import (
 
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 )
@@ -55,6 +56,8 @@ var rules = map[string]Rule{
 	publishv1.ChannelService_DeleteChannel_FullMethodName: {Scope: ScopeChannels},
 	publishv1.ChannelService_ListMessages_FullMethodName:  {Scope: ScopeHistory, Tokens: true},
 	publishv1.ChannelService_ListMembers_FullMethodName:   {Scope: ScopePresence, Tokens: true},
+
+	hooksv1.EventService_WatchEvents_FullMethodName: {Scope: ScopeEvents},
 
 	adminv1.AdminService_ListNodes_FullMethodName:       {Scope: ScopeAdmin},
 	adminv1.AdminService_ExplainDelivery_FullMethodName: {Scope: ScopeAdmin},

@@ -72,6 +72,7 @@ var reasonCodes = map[string]codes.Code{
 	"DEADLINE_EXCEEDED":        codes.DeadlineExceeded,
 	"METHOD_DISABLED":          codes.Unimplemented,
 	"METHOD_UNKNOWN":           codes.Unimplemented,
+	"EVENTS_DISABLED":          codes.FailedPrecondition,
 	"CANCELLED":                codes.Canceled,
 	"INTERNAL":                 codes.Internal,
 }

@@ -15,7 +15,10 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Open returns a store that is closed with the test.
+// Events is how the store of Open keeps the log of events.
+var Events = bus.Retention{Length: 100_000, Age: time.Hour}
+
+// Open returns a store that is closed with the test and keeps events as Events says.
 type Open func(tb testing.TB) bus.Store
 
 // Run proves the whole contract.
@@ -32,6 +35,8 @@ func Run(t *testing.T, open Open) {
 		{"inbox", testInbox},
 		{"states", testStates},
 		{"roster", testRoster},
+		{"events", testEvents},
+		{"cursors", testCursors},
 		{"tokens", testTokens},
 		{"revocations", testRevocations},
 		{"channels", testChannels},

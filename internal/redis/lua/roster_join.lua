@@ -1,9 +1,11 @@
 -- Adds a member, and announces a client that was not there.
 -- KEYS: 1 members, 2 their order, 3 connections of each client, 4 lost members by the end of their grace, 5 members of
---       the node, 6 pub/sub channel
+--       the node, 6 pub/sub channel, 7 events that are not in their log yet
 -- ARGV: 1 connection, 2 client, 3 member as JSON, 4 lifetime in ms, 5 PUBLISH or SPUBLISH, 6 id of an event, 7 the
---       rest of its envelope but for the data, 8 when it joined, in ms
--- Bounds: all keys by expiry.
+--       rest of its envelope but for the data, 8 when it joined, in ms, 9 id of the event of the first member, or "" for
+--       no such events
+-- Returns the events that are not in their log yet, as JSON.
+-- Bounds: all keys by expiry; the events by number too.
 local function field(tag, s)
   local n, size = #s, ''
   while n >= 128 do
@@ -12,6 +14,7 @@ local function field(tag, s)
   end
   return string.char(tag) .. size .. string.char(n) .. s
 end
+local first = ARGV[9] ~= '' and redis.call('ZCARD', KEYS[2]) == 0
 local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1
 redis.call('HSET', KEYS[1], ARGV[1], '0 ' .. ARGV[3])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
@@ -25,4 +28,14 @@ end
 for i = 1, 5 do
   redis.call('PEXPIRE', KEYS[i], ARGV[4])
 end
-return 1
+if ARGV[9] == '' then
+  return {}
+end
+if first then
+  -- Who came and who went by turns, so that two that go together leave out a coming and its going.
+  if redis.call('RPUSH', KEYS[7], '{"id":"' .. ARGV[9] .. '","kind":"occupied","at":' .. ARGV[8] .. '}') > 256 then
+    redis.call('LTRIM', KEYS[7], 2, -1)
+  end
+  redis.call('PEXPIRE', KEYS[7], ARGV[4])
+end
+return redis.call('LRANGE', KEYS[7], 0, -1)

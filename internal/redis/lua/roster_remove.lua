@@ -1,11 +1,13 @@
 -- Removes one member, or those whose grace is over, or those of a node, and announces the clients that have no other
 -- connection.
--- KEYS: 1 members, 2 their order, 3 connections of each client, 4 lost members by the end of their grace, 5 pub/sub channel
+-- KEYS: 1 members, 2 their order, 3 connections of each client, 4 lost members by the end of their grace, 5 pub/sub channel,
+--       6 events that are not in their log yet
 -- ARGV: 1 "one", "lost" or "node", 2 connection or node, 3 when the node was last heard of, in ms, 4 limit, 5 PUBLISH or
 --       SPUBLISH, 6 beginning of the ids of events, 7 the rest of their envelopes but for the data, 8 prefix of the members
---       of nodes
--- Returns for "lost" in how many ms the next grace ends, -1 for none, and for "node" how many members it still has.
--- Bounds: makes no key.
+--       of nodes, 9 id of the event of the last member, or "" for no such events, 10 lifetime of the events in ms
+-- Returns for "lost" in how many ms the next grace ends, -1 for none, and for "node" how many members it still has; then
+-- the events that are not in their log yet, as JSON.
+-- Bounds: the events by expiry and number.
 local function field(tag, s)
   local n, size = #s, ''
   while n >= 128 do
@@ -17,6 +19,7 @@ end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local list = {ARGV[2]}
+local gone = nil
 if ARGV[1] == 'lost' then
   list = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, ARGV[4])
 elseif ARGV[1] == 'node' then
@@ -34,24 +37,42 @@ for i, connection in ipairs(list) do
   if json then
     local member = cjson.decode(json)
     redis.call('SREM', ARGV[8] .. member.Node, connection)
+    local reason, at = 'left', string.format('%.0f', now)
+    if ARGV[1] ~= 'one' and lost ~= '0' then
+      reason, at = 'lost', lost
+    elseif ARGV[1] == 'node' then
+      reason, at = 'node_lost', ARGV[3]
+    end
+    if not gone or tonumber(at) >= tonumber(gone.at) then
+      gone = {reason = reason, at = at}
+    end
     if redis.call('HINCRBY', KEYS[3], member.Client, -1) <= 0 then
       redis.call('HDEL', KEYS[3], member.Client)
-      local reason, at = 'left', string.format('%.0f', now)
-      if ARGV[1] ~= 'one' and lost ~= '0' then
-        reason, at = 'lost', lost
-      elseif ARGV[1] == 'node' then
-        reason, at = 'node_lost', ARGV[3]
-      end
       local event = '{"kind":"left","reason":"' .. reason .. '","at":' .. at .. ',"member":' .. json .. '}'
       redis.call(ARGV[5], KEYS[5], '\n' .. field(10, ARGV[6] .. i) .. ARGV[7] .. field(18, event))
     end
   end
 end
+local answer = {-1}
 if ARGV[1] == 'node' then
-  return redis.call('SCARD', ARGV[8] .. ARGV[2])
+  answer[1] = redis.call('SCARD', ARGV[8] .. ARGV[2])
+else
+  local next = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+  if next[1] then
+    answer[1] = math.max(0, next[2] - now)
+  end
 end
-local next = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
-if not next[1] then
-  return -1
+if ARGV[9] == '' then
+  return answer
 end
-return math.max(0, next[2] - now)
+if gone and redis.call('ZCARD', KEYS[2]) == 0 then
+  local event = '{"id":"' .. ARGV[9] .. '","kind":"vacated","reason":"' .. gone.reason .. '","at":' .. gone.at .. '}'
+  if redis.call('RPUSH', KEYS[6], event) > 256 then
+    redis.call('LTRIM', KEYS[6], 2, -1)
+  end
+  redis.call('PEXPIRE', KEYS[6], ARGV[10])
+end
+for _, event in ipairs(redis.call('LRANGE', KEYS[6], 0, -1)) do
+  answer[#answer + 1] = event
+end
+return answer

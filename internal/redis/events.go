@@ -1,0 +1,196 @@
+package redis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// The log of events is in another slot than what they tell of. So what happened is noted in the step in which it
+// happens, written to the log under a key that makes a repeat one, and then forgotten. Whoever looks at the roster next,
+// a reaper at the latest, writes what somebody left noted.
+
+// untold is events of one address that are noted and not in the log yet, as JSON, in order.
+type untold struct {
+	to     bus.Address
+	events []string
+}
+
+// eventID returns the id of an event that a script may note; empty where no events are kept.
+func (s *Store) eventID() string {
+	if !s.cfg.Events.Durable() {
+		return ""
+	}
+	return bus.EventID(uuid.NewString())
+}
+
+// tell writes what was noted to the log and forgets it.
+func (s *Store) tell(ctx context.Context, list []untold) error {
+	var ps []bus.Publication
+	var done []redis.Cmder
+	for _, u := range list {
+		for _, text := range u.events {
+			done = append(done, redis.NewIntCmd(ctx, "lrem", s.keys.rosterUntold(u.to), 1, text))
+			var e bus.Event
+			if err := json.Unmarshal([]byte(text), &e); err != nil {
+				s.log.Warn("a noted event cannot be read", slog.String("address", u.to.String()))
+				continue
+			}
+			e.Address = u.to.String()
+			ps = append(ps, e.Publication(s.cfg.Events))
+		}
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	if err := s.publishEvents(ctx, ps); err != nil {
+		return err
+	}
+	return s.do(ctx, done...)
+}
+
+func (s *Store) publishEvents(ctx context.Context, ps []bus.Publication) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	_, errs := s.PublishAll(ctx, ps)
+	return errors.Join(errs...)
+}
+
+// tellOrNote is tell for those who must not wait for the log: what cannot be told now is left to a reaper.
+func (s *Store) tellOrNote(ctx context.Context, list []untold) error {
+	err := s.tell(ctx, list)
+	if err == nil {
+		return nil
+	}
+	s.log.Warn("events could not be told, a reaper tries again", slog.String("error", err.Error()))
+	cmds := make([]redis.Cmder, 0, len(list)+1)
+	for _, u := range list {
+		cmds = append(cmds, s.noteLook(ctx, u.to, time.Now()))
+	}
+	return s.do(ctx, append(cmds, expire(ctx, s.keys.rosterDue(), s.indexTTL()))...)
+}
+
+// openedTTL is how long open connections are remembered after their process was heard of last: when every process is
+// down, the first one that comes back tells of them.
+const openedTTL = 24 * time.Hour
+
+// Opened remembers connections.
+func (s *Store) Opened(ctx context.Context, run string, connections []bus.Connection) error {
+	if _, err := s.run(ctx, aliveScript, []string{s.keys.runs()}, run, openedTTL.Milliseconds()); err != nil {
+		return unavailable(err)
+	}
+	key := s.keys.opened(run)
+	for chunk := range slices.Chunk(connections, maxPipeline) {
+		set := []any{"hset", key}
+		for _, c := range chunk {
+			b, err := json.Marshal(c)
+			if err != nil {
+				return bus.ErrInternal.Wrap(err)
+			}
+			set = append(set, c.ID, b)
+		}
+		if err := s.do(ctx, redis.NewIntCmd(ctx, set...), expire(ctx, key, openedTTL)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ended forgets connections.
+func (s *Store) Ended(ctx context.Context, run string, ids []string) error {
+	for chunk := range slices.Chunk(ids, maxPipeline) {
+		del := []any{"hdel", s.keys.opened(run)}
+		for _, id := range chunk {
+			del = append(del, id)
+		}
+		if err := s.do(ctx, redis.NewIntCmd(ctx, del...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Alive says that a process is alive.
+func (s *Store) Alive(ctx context.Context, run string) (int, error) {
+	if _, err := s.run(ctx, aliveScript, []string{s.keys.runs()}, run, openedTTL.Milliseconds()); err != nil {
+		return 0, unavailable(err)
+	}
+	count := redis.NewIntCmd(ctx, "hlen", s.keys.opened(run))
+	err := s.do(ctx, expire(ctx, s.keys.opened(run), openedTTL), count)
+	return int(count.Val()), err
+}
+
+func (s *Store) deadRunsCall(silent time.Duration) call {
+	return call{deadRunsScript, []string{s.keys.runs(), s.keys.deadRuns()}, []any{silent.Milliseconds(), reapNodes, openedTTL.Milliseconds()}}
+}
+
+// reapRuns tells of what dead processes have left behind.
+func (s *Store) reapRuns(ctx context.Context, cmd *redis.Cmd, silent time.Duration) (bool, error) {
+	dead, err := heardOf(cmd)
+	if err != nil {
+		return false, err
+	}
+	more := len(dead) == reapNodes
+	for run, heard := range dead {
+		rest, err := s.reapRun(ctx, run, heard, silent)
+		if err != nil {
+			return false, err
+		}
+		more = more || rest
+	}
+	return more, nil
+}
+
+// reapRun tells that connections of one dead process have ended, then that its members have gone, and in the end forgets
+// the process.
+func (s *Store) reapRun(ctx context.Context, run string, heard int64, silent time.Duration) (bool, error) {
+	cmd, err := s.run(ctx, takeRunScript, []string{s.keys.opened(run), s.keys.deadOpened(run)}, reapMembers)
+	if err != nil {
+		return false, unavailable(err)
+	}
+	list, err := cmd.StringSlice()
+	if err != nil {
+		return false, failure(err)
+	}
+	del := []any{"hdel", s.keys.deadOpened(run)}
+	var ps []bus.Publication
+	for i := 0; i+1 < len(list); i += 2 {
+		del = append(del, list[i])
+		var c bus.Connection
+		if json.Unmarshal([]byte(list[i+1]), &c) == nil {
+			ps = append(ps, c.Disconnected(time.UnixMilli(heard), bus.LeftNode).Publication(s.cfg.Events))
+		}
+	}
+	if len(del) > 2 {
+		if err := s.publishEvents(ctx, ps); err != nil {
+			return false, err
+		}
+		return true, s.do(ctx, redis.NewIntCmd(ctx, del...))
+	}
+	// Nodes are forgotten after minutes, and then nobody else would look for their members.
+	node, _, _ := strings.Cut(run, "~")
+	gone, err := s.silent(ctx, silent, 1, node)
+	if err != nil {
+		return false, err
+	}
+	if at, ok := gone[node]; ok {
+		if at == 0 {
+			at = heard
+		}
+		if rest, err := s.reapNode(ctx, node, at); rest || err != nil {
+			return rest, err
+		}
+	}
+	_, err = s.run(ctx, forgetRunScript, []string{s.keys.deadRuns()}, run, heard)
+	return false, unavailable(err)
+}
