@@ -185,5 +185,8 @@ func (n Namespaces) Validate() error {
 			return err
 		}
 	}
+	if err := check("events", Namespace{Retention: n.Events}); err != nil {
+		return err
+	}
 	return check("default", n.Default)
 }

@@ -31,7 +31,8 @@ type Store interface {
 	bus.Roster
 	bus.Reaper
 	bus.Inboxes
-	bus.Publisher // of dead letters alone; what clients publish goes by the publish service
+	bus.Connections
+	bus.Publisher // of dead letters and events alone; what clients publish goes by the publish service
 	// RevokedBefore is that of bus.Revocations.
 	RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error)
 }
@@ -52,6 +53,7 @@ type Edge struct {
 	origins     *origins
 	limits      *limits
 	roster      *roster
+	events      *events
 	revocations *revocations
 	store       Store
 	acks        *acks
@@ -113,6 +115,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
 	e.revocations = newRevocations(e)
 	e.roster = newRoster(store, e.hub, cfg, log)
+	e.events = newEvents(store, cfg, log, e.metrics.untold)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})
 	return e, nil
@@ -141,6 +144,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.tail.Run(inner) })
 	g.Go(func() error { return e.hub.run(inner) })
 	g.Go(func() error { return e.roster.run(inner) })
+	g.Go(func() error { e.events.serve(inner); return nil })
 	g.Go(func() error { return e.revocations.run(inner) })
 	g.Go(func() error { return e.settle(inner) })
 	g.Go(e.readers.run)

@@ -18,6 +18,7 @@ type metrics struct {
 	lagging     *prometheus.CounterVec
 	resumed     prometheus.Counter
 	renewed     prometheus.Counter
+	untold      prometheus.Counter
 	validations prometheus.Histogram
 }
 
@@ -53,13 +54,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		renewed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_tickets_renewed_total", Help: "Resume tickets sent to open connections in place of older ones.",
 		}),
+		untold: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_events_dropped_total", Help: "Connections that no event was told of, because too many waited.",
+		}),
 		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.renewed, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.renewed, m.untold, m.validations)
 	}
 	return m
 }

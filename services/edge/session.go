@@ -189,6 +189,7 @@ func (s *session) end(err error) {
 		reason = "lost"
 	}
 	s.owner.metrics.closed.WithLabelValues(reason).Inc()
+	s.owner.events.disconnected(s.id, reason, lost)
 	s.owner.metrics.connections.Dec()
 	s.owner.log.Debug("connection ended", "connection", s.id, "reason", reason)
 	s.linger()
