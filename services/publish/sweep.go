@@ -1,7 +1,9 @@
 package publish
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -41,6 +43,10 @@ func (s *Server) sweepSome(ctx context.Context) int {
 		return 0 // the store is away, which readiness tells
 	}
 	for _, d := range due {
+		if err := s.tellSettled(ctx, d); err != nil {
+			s.log.Warn("an event could not be written, it is tried again", slog.String("to", d.To.String()), slog.String("error", err.Error()))
+			continue // and settled after that
+		}
 		out, err := s.store.Settle(ctx, d)
 		if err != nil {
 			s.log.Warn("a message could not be settled, it is tried again", slog.String("to", d.To.String()), slog.String("error", err.Error()))
@@ -51,6 +57,37 @@ func (s *Server) sweepSome(ctx context.Context) int {
 		}
 	}
 	return min(len(due), sweepLimit)
+}
+
+// tellSettled writes the event of a message that was stored or has expired. It does so before Settle, which says so only
+// once: who dies in between leaves the message to somebody who writes the same event again, and that counts as one.
+func (s *Server) tellSettled(ctx context.Context, due bus.Due) error {
+	keep := s.cfg.Namespaces.Events
+	if !keep.Durable() {
+		return nil
+	}
+	d, err := s.store.Delivery(ctx, due.To, due.ID, false)
+	if errors.Is(err, bus.ErrMessageNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e := bus.Event{Address: due.To.String(), Message: due.ID}
+	switch d.State(time.Now()) {
+	case bus.StateStored:
+		e.Kind, e.Millis = bus.EventStored, d.Deadline.UnixMilli()
+	case bus.StateExpired:
+		e.Kind, e.Millis, e.Reason = bus.EventExpired, d.Expires.UnixMilli(), cmp.Or(string(d.Reason), string(bus.EndTTL))
+		if !d.Ended.IsZero() {
+			e.Millis = d.Ended.UnixMilli()
+		}
+	default:
+		return nil
+	}
+	e.ID = bus.EventID(string(e.Kind), e.Address, e.Message)
+	_, err = s.store.Publish(ctx, e.Publication(keep))
+	return err
 }
 
 // Settled is told of each message that was stored or has expired; see Config.Settled.
