@@ -18,6 +18,7 @@ import (
 
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 )
 
@@ -72,7 +73,7 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 			return nil, fmt.Errorf("gateway: allowed origin %q: write scheme://host, without wildcards", o)
 		}
 	}
-	g := &gateway{cfg: cfg.withDefaults(), ctx: ctx, publish: publishv1.NewPublishServiceClient(conns.Publish)}
+	g := &gateway{cfg: cfg.withDefaults(), ctx: ctx, publish: publishv1.NewPublishServiceClient(conns.Publish), events: hooksv1.NewEventServiceClient(conns.Publish)}
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
@@ -95,6 +96,7 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		{publishv1.RegisterChannelServiceHandler, conns.Publish},
 		{publishv1.RegisterInboxServiceHandler, conns.Publish},
 		{publishv1.RegisterStateServiceHandler, conns.Publish},
+		{hooksv1.RegisterEventServiceHandler, conns.Publish},
 		{adminv1.RegisterAdminServiceHandler, conns.Admin},
 	} {
 		if err := r.register(ctx, g.mux, r.conn); err != nil {
@@ -118,6 +120,7 @@ type gateway struct {
 	cfg     Config
 	ctx     context.Context //nolint:containedctx // ends the streams
 	publish publishv1.PublishServiceClient
+	events  hooksv1.EventServiceClient
 	mux     *runtime.ServeMux
 	api     http.Handler
 }

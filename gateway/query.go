@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 )
 
@@ -32,6 +33,8 @@ func requestOf(method, path string) proto.Message {
 	switch {
 	case method != http.MethodGet:
 		return nil
+	case path == eventsPath:
+		return (*hooksv1.WatchEventsRequest)(nil)
 	case path == "/v1/channels":
 		return (*publishv1.ListChannelsRequest)(nil)
 	case len(parts) < 2, len(parts) == 2 && parts[0] != "broadcast":
@@ -70,7 +73,7 @@ func checkQuery(method string, u *url.URL) error {
 			add(&unknown, key, "is not a query key of this route")
 			continue
 		}
-		if len(list) > 1 || seen[string(d.FullName())] {
+		if (len(list) > 1 && !d.IsList()) || seen[string(d.FullName())] {
 			add(&bad, key, "stands there twice")
 		} else if fault := queryValue(d, list[0]); fault != "" {
 			add(&bad, key, fault)

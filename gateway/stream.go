@@ -21,21 +21,28 @@ import (
 // writeTimeout is how long one event may take to reach the client's machine.
 const writeTimeout = 20 * time.Second
 
+// eventsPath is where the events of hooks are.
+const eventsPath = "/v1/events"
+
 // watched is what a path such as /v1/channels/orders:eu/stream or /v1/users/42/receipts/a1/stream follows.
 type watched struct {
 	address string
 	receipt string // the id of a message; empty for the address itself
+	events  bool   // the events of hooks, which have no address
 }
 
 // streamed reads such a path.
 func streamed(path string) (watched, bool) {
+	if path == eventsPath {
+		return watched{events: true}, true
+	}
 	address, ok := strings.CutSuffix(strings.TrimPrefix(path, "/v1/"), "/stream")
 	if !ok {
 		return watched{}, false
 	}
 	parts := strings.Split(address, "/")
 	if n := len(parts); n > 3 && parts[n-2] == "receipts" {
-		return watched{strings.Join(parts[:n-2], "/"), parts[n-1]}, isAddress(parts[:n-2])
+		return watched{address: strings.Join(parts[:n-2], "/"), receipt: parts[n-1]}, isAddress(parts[:n-2])
 	}
 	return watched{address: address}, isAddress(parts)
 }
@@ -84,6 +91,9 @@ type event func(*eventWriter) error
 
 // follow opens the stream behind a path and returns what waits for its next event.
 func (g *gateway) follow(ctx context.Context, r *http.Request, what watched) (func() (event, error), error) {
+	if what.events {
+		return g.followEvents(ctx, r)
+	}
 	if what.receipt != "" {
 		receipts, err := g.publish.WatchReceipts(ctx, &publishv1.WatchReceiptsRequest{Address: what.address, Id: what.receipt})
 		if err != nil {
@@ -138,19 +148,29 @@ func consumeRequest(r *http.Request, address string) (*publishv1.ConsumeRequest,
 		return nil, wrong("query", "is not well formed")
 	}
 	req.Address = address
-	// A browser that reconnects repeats the URL; what it has had since is in the header.
-	if last := r.Header.Get("Last-Event-Id"); last != "" {
-		i := strings.LastIndexByte(last, ':')
-		if i < 0 {
-			return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
-		}
-		offset, err := strconv.ParseUint(last[i+1:], 10, 64)
-		if err != nil {
-			return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
-		}
-		req.After, req.FromBeginning = &publishv1.Position{Epoch: last[:i], Offset: offset}, false
+	last, err := lastEvent(r)
+	if last != nil {
+		req.After, req.FromBeginning = last, false
 	}
-	return req, nil
+	return req, err
+}
+
+// lastEvent returns the position of the last event that a browser has had; nil when it does not say so. A browser that
+// reconnects repeats the URL; what it has had since is in the header.
+func lastEvent(r *http.Request) (*publishv1.Position, error) {
+	last := r.Header.Get("Last-Event-Id")
+	if last == "" {
+		return nil, nil
+	}
+	i := strings.LastIndexByte(last, ':')
+	if i < 0 {
+		return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
+	}
+	offset, err := strconv.ParseUint(last[i+1:], 10, 64)
+	if err != nil {
+		return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
+	}
+	return &publishv1.Position{Epoch: last[:i], Offset: offset}, nil
 }
 
 // eventWriter writes NDJSON or server-sent events, each flushed at once.

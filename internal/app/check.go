@@ -255,7 +255,8 @@ func (c Config) namespaces() bus.Namespaces {
 	}
 	return bus.Namespaces{
 		Default: d.namespace(), Named: named,
-		Inbox: bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
+		Inbox:  bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
+		Events: c.events(),
 	}
 }
 
@@ -283,6 +284,7 @@ func (c *checking) hooks() {
 	if a.Address == "" && (a.Fail != "" || a.CAFile != "" || len(a.On) > 0) {
 		c.fail("hooks.authorizer.address", "is not set, and other settings of the authorizer are")
 	}
+	c.webhooks()
 }
 
 func (c *checking) edge() {

@@ -185,9 +185,30 @@ type Publish struct {
 	IdempotencyWindow time.Duration `koanf:"idempotency_window" min:"1s" max:"24h" doc:"How long an idempotency key is remembered."`
 }
 
-// Hooks is about services of yours that are asked.
+// Hooks is about services of yours that are asked, or told.
 type Hooks struct {
 	Authorizer Authorizer `koanf:"authorizer"`
+	Events     Events     `koanf:"events"`
+	Webhooks   []Webhook  `koanf:"webhooks" doc:"Where events are sent as signed requests; each with name, url, secrets (whsec_ and 24 to 64 bytes in base64; the first two or more while one is replaced), kinds (all when empty), allow_private, timeout and give_up_after. Read by the role publish."`
+}
+
+// Events says whether a log of what happens is kept: who connects and disconnects, which addresses are occupied and
+// vacated, which messages were stored and have expired.
+type Events struct {
+	Enabled bool          `koanf:"enabled" doc:"Keeps a log of events, for trunkline.hooks.v1.EventService and webhooks. The same on every process."`
+	Length  int           `koanf:"length" min:"1000" max:"1000000" doc:"How many events are kept."`
+	Age     time.Duration `koanf:"age" min:"1m" max:"720h" doc:"How long they are kept."`
+}
+
+// Webhook is one receiver of events.
+type Webhook struct {
+	Name         string        `koanf:"name" kind:"name"`
+	URL          string        `koanf:"url" kind:"webhook"`
+	Secrets      []Secret      `koanf:"secrets" kind:"whsec"`
+	Kinds        []string      `koanf:"kinds" oneof:"connected,disconnected,occupied,vacated,stored,expired"`
+	AllowPrivate bool          `koanf:"allow_private"`
+	Timeout      time.Duration `koanf:"timeout" min:"100ms" max:"1m"`
+	GiveUpAfter  time.Duration `koanf:"give_up_after" min:"1s" max:"720h"`
 }
 
 // Authorizer is your AuthorizerService, which may refuse what a token grants.
@@ -229,8 +250,10 @@ func Default() Config {
 		Channels: Channels{Created: 100_000, Defaults: Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
 		Inbox:    Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second},
 		Publish:  Publish{MaxMessage: 64 << 10, IdempotencyWindow: 10 * time.Minute},
-		Hooks:    Hooks{Authorizer: Authorizer{Timeout: time.Second, Cache: 10 * time.Second}},
-		Legacy:   Legacy{Commands: Commands{Keys: 100, Keep: 24 * time.Hour}, Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
+		Hooks: Hooks{
+			Authorizer: Authorizer{Timeout: time.Second, Cache: 10 * time.Second}, Events: Events{Length: 100_000, Age: 24 * time.Hour},
+		},
+		Legacy: Legacy{Commands: Commands{Keys: 100, Keep: 24 * time.Hour}, Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
+	"github.com/trunkline/trunkline/services/events"
 	"github.com/trunkline/trunkline/services/publish"
 	"github.com/trunkline/trunkline/web"
 )
@@ -39,6 +40,7 @@ type house struct {
 
 	server  *rpc.Server // nil without services
 	publish *publish.Server
+	events  *events.Server
 	edge    *edge.Edge
 	asks    *hooks.Authorizer // nil for nobody
 	conns   map[string]*grpc.ClientConn
@@ -102,6 +104,9 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 			return fmt.Errorf("build the publish service: %w", err)
 		}
 		h.publish.Register(h.server)
+		if err := h.buildEvents(); err != nil {
+			return err
+		}
 		admin.New(h.store, cfg.namespaces()).Register(h.server)
 		c := cfg.Legacy.Commands
 		command.New(h.store, command.Config{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(h.server)

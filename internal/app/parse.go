@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/events"
 )
 
 // rules is what the tags of a field say about its values.
@@ -221,6 +222,12 @@ func checkText(r rules, s string) error {
 	case "sealing":
 		_, err := sealingKey(s)
 		return err
+	case "webhook":
+		return checkWebhookURL(s)
+	case "whsec":
+		if _, err := events.ParseSecret(s); err != nil {
+			return fmt.Errorf("%s %w", hidden, err)
+		}
 	case "redis":
 		return checkRedisURL(s)
 	case "name":
@@ -237,6 +244,18 @@ func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("%q is not a URL (try \"https://push.example.com\")", s)
+	}
+	return nil
+}
+
+// checkWebhookURL does not repeat the URL: its path or query may be a secret.
+func checkWebhookURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("is not a URL (try \"https://api.example.com/trunkline\")")
+	case u.User != nil || u.Fragment != "":
+		return fmt.Errorf("has a user or a fragment; requests are signed instead")
 	}
 	return nil
 }

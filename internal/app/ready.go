@@ -86,6 +86,7 @@ func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
 	}
 	if h.publish != nil {
 		g.Go(func() error { return h.publish.Run(ctx) })
+		g.Go(func() error { return h.events.Run(ctx) })
 	}
 	if h.store != nil {
 		g.Go(func() error { return h.beat(ctx) })

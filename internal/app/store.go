@@ -16,9 +16,12 @@ func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 	case "none":
 		return nil, nil
 	case "memory":
-		return memory.New(memory.Config{}), nil
+		return memory.New(memory.Config{Events: cfg.events()}), nil
 	}
-	c := redis.Config{URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: cfg.namespaces().MostReplicas(), Fsync: cfg.namespaces().AnyFsynced()}
+	c := redis.Config{
+		URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: cfg.namespaces().MostReplicas(), Fsync: cfg.namespaces().AnyFsynced(),
+		Events: cfg.events(),
+	}
 	if cfg.Redis.CAFile != "" {
 		pem, err := readFile(cfg.Redis.CAFile)
 		if err != nil {

@@ -1,0 +1,223 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// cursor is the name that the webhook's place is kept under.
+func (w *sender) cursor() string { return "webhook:" + w.Name }
+
+// run sends whenever this process holds the webhook's place, until ctx ends.
+func (w *sender) run(ctx context.Context) error {
+	defer w.client.CloseIdleConnections()
+	lease := w.server.cfg.Lease
+	for ctx.Err() == nil {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		start := time.Now()
+		at, held, err := w.server.store.Claim(call, w.cursor(), w.owner, lease)
+		cancel()
+		if err == nil && held {
+			w.hold(ctx, at, start.Add(lease))
+		}
+		pause(ctx, lease/6+rand.N(lease/6)) //nolint:gosec // spreading needs no secret
+	}
+	return nil
+}
+
+// hold sends from a position on while the place is held.
+func (w *sender) hold(ctx context.Context, at bus.Position, until time.Time) {
+	term, cancel := context.WithCancel(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() { defer cancel(); w.renew(term, until) })
+	w.at, w.noted, w.failures, w.given = at, at, 0, false
+	w.serve(term)
+	cancel()
+	renewing.Wait()
+	w.lag(time.Time{})
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer stop()
+	if err := w.server.store.Release(last, w.cursor(), w.owner); err != nil {
+		w.server.cfg.Log.Debug("cannot release a webhook", slog.String("webhook", w.Name), slog.String("error", err.Error()))
+	}
+}
+
+// renew prolongs the claim until ctx ends, or until somebody else holds it, or it may be about to end.
+func (w *sender) renew(ctx context.Context, until time.Time) {
+	lease := w.server.cfg.Lease
+	ticker := time.NewTicker(lease / 5)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		start := time.Now()
+		call, cancel := context.WithTimeout(ctx, lease/5)
+		_, held, err := w.server.store.Claim(call, w.cursor(), w.owner, lease)
+		cancel()
+		switch {
+		case err == nil && held:
+			until = start.Add(lease)
+		case err == nil, time.Now().After(until.Add(-lease / 5)):
+			return
+		}
+	}
+}
+
+// errOver ends a replay because the place is not held any more.
+var errOver = errors.New("the webhook's place is not held any more")
+
+// serve sends what the log has and what comes.
+func (w *sender) serve(ctx context.Context) {
+	wake, leave := w.server.readers.join()
+	defer leave()
+	for ctx.Err() == nil {
+		if err := w.readOn(ctx); err != nil {
+			if ctx.Err() == nil {
+				w.server.cfg.Log.Warn("a webhook cannot go on, trying again", slog.String("webhook", w.Name), slog.String("error", err.Error()))
+				pause(ctx, time.Second)
+			}
+			continue
+		}
+		w.lag(time.Time{})
+		select {
+		case <-wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// readOn sends everything after the position. A webhook that is new begins now.
+func (w *sender) readOn(ctx context.Context) error {
+	if w.at.IsZero() {
+		top, err := w.server.top(ctx)
+		if err != nil {
+			return err
+		}
+		w.at = top
+		return w.note(ctx)
+	}
+	var missed error
+	next, err := w.server.tail.Replay(ctx, bus.EventLog, w.at, func(g bus.Gap) {
+		e := bus.Event{Kind: bus.EventGap, Millis: time.Now().UnixMilli(), Reason: string(g.Reason), ID: bus.EventID(
+			"gap", g.From.Epoch, strconv.FormatUint(g.From.Offset, 10), g.To.Epoch, strconv.FormatUint(g.To.Offset, 10))}
+		if missed = w.deliver(ctx, e.ID, bodyOf(e, g.To, g.From), time.Now()); missed == nil {
+			w.at = g.To
+		}
+	}, func(m *bus.Message) error {
+		if missed != nil {
+			return missed
+		}
+		return w.message(ctx, m)
+	})
+	if err == nil {
+		err = missed
+	}
+	if err != nil {
+		return err
+	}
+	w.at = next
+	return w.note(ctx)
+}
+
+// message sends one event, if it is wanted.
+func (w *sender) message(ctx context.Context, m *bus.Message) error {
+	e, err := bus.EventOf(m)
+	if err == nil && w.wants(e) {
+		if err := w.deliver(ctx, e.ID, bodyOf(e, m.Position, bus.Position{}), m.Published); err != nil {
+			return err
+		}
+		w.at = m.Position
+		return w.note(ctx)
+	}
+	w.at = m.Position
+	return ctx.Err()
+}
+
+// note keeps the position, trying until the store has it or the place is not held any more. It tries once in any case.
+func (w *sender) note(ctx context.Context) error {
+	for w.noted != w.at {
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		held, err := w.server.store.Advance(call, w.cursor(), w.owner, w.at, w.server.cfg.Lease)
+		cancel()
+		switch {
+		case err == nil && held:
+			w.noted = w.at
+		case err == nil:
+			return errOver
+		case ctx.Err() != nil:
+			return ctx.Err()
+		default:
+			pause(ctx, 250*time.Millisecond)
+		}
+	}
+	return ctx.Err()
+}
+
+// lingering returns a context that ends a little after ctx, so that a stop does not cut off a request that is about to be
+// taken, which would be sent again.
+func lingering(ctx context.Context) (context.Context, func()) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		pause(longer, time.Second)
+		cancel()
+	})
+	return longer, func() { stop(); cancel() }
+}
+
+// deliver sends one body until it is taken, or too old to be tried again.
+func (w *sender) deliver(ctx context.Context, id string, body []byte, published time.Time) error {
+	log := w.server.cfg.Log
+	for {
+		w.lag(published)
+		call, done := lingering(ctx)
+		err := w.post(call, id, body)
+		done()
+		if err == nil {
+			w.count("sent")
+			w.failures, w.given = 0, false
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err() // whoever holds the place sends it again
+		}
+		w.count("failed")
+		if w.failures == 0 {
+			log.Warn("a webhook does not take an event, trying on", slog.String("webhook", w.Name), slog.String("event", id), slog.String("error", err.Error()))
+		}
+		rest := w.GiveUpAfter - time.Since(published)
+		pause(ctx, min(w.backoff(err), max(rest, w.server.cfg.RetryMin)))
+		w.failures++
+		if rest > 0 {
+			continue
+		}
+		w.count("dropped")
+		if !w.given {
+			log.Error("an event is given up; so are those after it until the webhook takes one",
+				slog.String("webhook", w.Name), slog.String("event", id), slog.Duration("after", w.GiveUpAfter))
+		}
+		w.given = true
+		return ctx.Err()
+	}
+}
+
+// backoff is how long to wait after a failure: doubled each time, with full jitter, and as long as the receiver asks for.
+func (w *sender) backoff(err error) time.Duration {
+	cfg := w.server.cfg
+	limit := min(cfg.RetryMin<<min(w.failures, 20), cfg.RetryMax)
+	wait := rand.N(limit) //nolint:gosec // jitter, not a secret
+	var f *failure
+	if errors.As(err, &f) {
+		wait = max(wait, f.after)
+	}
+	return wait
+}

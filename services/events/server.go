@@ -1,0 +1,205 @@
+// Package events is the EventService: it sends the log of events to back ends, as streams and as signed webhooks, and
+// writes what processes that have died left untold.
+package events
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/tail"
+)
+
+// Store is what the service needs of a store.
+type Store interface {
+	bus.Feeds
+	bus.Log
+	bus.Reaper
+	bus.Cursors
+}
+
+// Config tunes the service. The zero value of a field means its default.
+type Config struct {
+	// Namespaces says how the log of events is kept. While it is not, every call is refused with ErrEventsDisabled.
+	Namespaces bus.Namespaces
+	// Heartbeat is how often a quiet stream says that it is alive; 15 s by default.
+	Heartbeat time.Duration
+	// Webhooks are who is sent events.
+	Webhooks []Webhook
+	// Node is the name of this process among those that send.
+	Node string
+	// Lease is how long a process that sends may be silent before another one takes over; 15 s by default.
+	Lease time.Duration
+	// RetryMin and RetryMax bound the pause after a failed try, which doubles each time; 1 s and 5 min by default.
+	RetryMin, RetryMax time.Duration
+	// Log hears of what has to be tried again; discarded by default.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&c.Heartbeat, 15*time.Second)
+	def(&c.Lease, 15*time.Second)
+	def(&c.RetryMin, time.Second)
+	def(&c.RetryMax, 5*time.Minute)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Server is the service. Streams and webhooks need Run; everything may be used concurrently.
+type Server struct {
+	hooksv1.UnimplementedEventServiceServer
+	store    Store
+	cfg      Config
+	tail     *tail.Tail
+	readers  *readers
+	senders  []*sender
+	draining chan struct{} // closed when Run ends
+}
+
+// New returns a server. It fails when a webhook is not well configured.
+func New(store Store, cfg Config, reg prometheus.Registerer) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Namespaces.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{store: store, cfg: cfg, readers: &readers{wakes: make(map[chan struct{}]bool)}, draining: make(chan struct{})}
+	s.tail = tail.New(store, s.readers, tail.Config{Namespaces: cfg.Namespaces, Log: cfg.Log})
+	var err error
+	s.senders, err = newSenders(s, reg)
+	return s, err
+}
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) { hooksv1.RegisterEventServiceServer(r, s) }
+
+func (s *Server) enabled() bool { return s.cfg.Namespaces.Events.Durable() }
+
+// Run follows the log, reaps and sends until ctx ends, ends the streams and returns nil. It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { close(s.draining) })()
+	if !s.enabled() {
+		<-ctx.Done()
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.tail.Run(ctx) })
+	g.Go(func() error { return s.follow(ctx) })
+	g.Go(func() error { return s.reap(ctx) })
+	for _, w := range s.senders {
+		g.Go(func() error { return w.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// callTimeout is how long the store may take for one call.
+const callTimeout = 2 * time.Second
+
+// follow keeps the log followed, trying until it succeeds.
+func (s *Server) follow(ctx context.Context) error {
+	for ctx.Err() == nil {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		_, err := s.tail.Acquire(call, bus.EventLog)
+		cancel()
+		if err == nil {
+			s.readers.wake() // what came meanwhile
+			<-ctx.Done()
+			s.tail.Release(bus.EventLog)
+			return nil
+		}
+		s.cfg.Log.Warn("cannot follow the log of events yet", slog.String("error", err.Error()))
+		pause(ctx, time.Second)
+	}
+	return nil
+}
+
+// reap looks, as every edge does, for those who died without a word: there may be no edge left to do so.
+func (s *Server) reap(ctx context.Context) error {
+	for ctx.Err() == nil {
+		pause(ctx, 750*time.Millisecond+rand.N(500*time.Millisecond)) //nolint:gosec // spreading needs no secret
+		for more := true; more && ctx.Err() == nil; {
+			call, cancel := context.WithTimeout(ctx, callTimeout)
+			var err error
+			more, err = s.store.Reap(call, bus.NodeTTL)
+			cancel()
+			if err != nil {
+				s.cfg.Log.Debug("cannot look for those who have gone", slog.String("error", err.Error()))
+				more = false
+			}
+		}
+	}
+	return nil
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// readers are those who read the log. What the tail brings only wakes them: each reads on from its own position.
+type readers struct {
+	mu    sync.Mutex
+	wakes map[chan struct{}]bool
+}
+
+var _ tail.Sink = (*readers)(nil)
+
+// Deliver wakes the readers.
+func (r *readers) Deliver(*bus.Message) { r.wake() }
+
+// Gap wakes the readers, who find it themselves.
+func (r *readers) Gap(bus.Gap) { r.wake() }
+
+func (r *readers) wake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.wakes {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// join returns what wakes a reader, and what ends that.
+func (r *readers) join() (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wakes[c] = true
+	return c, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.wakes, c)
+	}
+}
+
+// top returns the newest position of the log.
+func (s *Server) top(ctx context.Context) (bus.Position, error) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	tops, err := s.store.Tops(call, []bus.Address{bus.EventLog})
+	if err != nil {
+		return bus.Position{}, err
+	}
+	return tops[0], nil
+}

@@ -1,0 +1,101 @@
+package events
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Secret signs webhooks. It shows itself in no log and no error.
+type Secret struct{ key []byte }
+
+// String returns dots.
+func (Secret) String() string { return "••••" }
+
+// GoString returns dots.
+func (Secret) GoString() string { return "••••" }
+
+// LogValue returns dots.
+func (Secret) LogValue() slog.Value { return slog.StringValue("••••") }
+
+const secretPrefix = "whsec_"
+
+// ParseSecret reads whsec_ and 24 to 64 bytes in base64, as Standard Webhooks writes it. Its error does not repeat it.
+func ParseSecret(s string) (Secret, error) {
+	text, ok := strings.CutPrefix(s, secretPrefix)
+	key, err := base64.StdEncoding.DecodeString(text)
+	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
+		return Secret{}, errors.New("is not whsec_ and 24 to 64 bytes in base64 (try: echo whsec_$(openssl rand -base64 32))")
+	}
+	return Secret{key: key}, nil
+}
+
+// signatures returns the header webhook-signature (https://www.standardwebhooks.com): one signature for each secret.
+func signatures(secrets []Secret, id string, at time.Time, body []byte) string {
+	all := make([]string, len(secrets))
+	for i, s := range secrets {
+		mac := hmac.New(sha256.New, s.key)
+		mac.Write([]byte(id + "." + strconv.FormatInt(at.Unix(), 10) + "."))
+		mac.Write(body)
+		all[i] = "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	}
+	return strings.Join(all, " ")
+}
+
+// envelope is the body of a webhook.
+type envelope struct {
+	Type      string `json:"type"`
+	Timestamp string `json:"timestamp"`
+	Data      data   `json:"data"`
+}
+
+// data is an event in the names that it has over REST.
+type data struct {
+	ID         string `json:"id"`
+	Position   *place `json:"position,omitempty"`
+	Connection string `json:"connection,omitempty"`
+	Client     string `json:"client,omitempty"`
+	User       string `json:"user,omitempty"`
+	Session    string `json:"session,omitempty"`
+	Node       string `json:"node,omitempty"`
+	Address    string `json:"address,omitempty"`
+	MessageID  string `json:"messageId,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	From       *place `json:"from,omitempty"`
+	Missing    uint64 `json:"missing,omitempty,string"`
+}
+
+type place struct {
+	Epoch  string `json:"epoch"`
+	Offset uint64 `json:"offset,string"`
+}
+
+func placeOf(p bus.Position) *place {
+	if p.IsZero() {
+		return nil
+	}
+	return &place{p.Epoch, p.Offset}
+}
+
+// bodyOf returns what a webhook is sent: the event at a position, with from for a gap in the log.
+func bodyOf(e bus.Event, at, from bus.Position) []byte {
+	b, err := json.Marshal(envelope{
+		Type: string(e.Kind), Timestamp: e.Time().UTC().Format("2006-01-02T15:04:05.000Z"),
+		Data: data{
+			ID: e.ID, Position: placeOf(at), Connection: e.Connection, Client: e.Client, User: e.User, Session: e.Session, Node: e.Node,
+			Address: e.Address, MessageID: e.Message, Reason: e.Reason, From: placeOf(from), Missing: e.Missing,
+		},
+	})
+	if err != nil {
+		return []byte("{}") // texts and numbers always encode
+	}
+	return b
+}

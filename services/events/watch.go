@@ -1,0 +1,166 @@
+package events
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// kinds are the words of the wire for those of the log; a gap has its own message.
+var kinds = map[bus.EventKind]hooksv1.EventKind{
+	bus.EventConnected:    hooksv1.EventKind_EVENT_KIND_CONNECTED,
+	bus.EventDisconnected: hooksv1.EventKind_EVENT_KIND_DISCONNECTED,
+	bus.EventOccupied:     hooksv1.EventKind_EVENT_KIND_OCCUPIED,
+	bus.EventVacated:      hooksv1.EventKind_EVENT_KIND_VACATED,
+	bus.EventStored:       hooksv1.EventKind_EVENT_KIND_STORED,
+	bus.EventExpired:      hooksv1.EventKind_EVENT_KIND_EXPIRED,
+}
+
+// disabled is the refusal of everything while no events are kept.
+var disabled = bus.ErrEventsDisabled.With("", map[string]string{"setting": "hooks.events.enabled"})
+
+// watcher is one stream.
+type watcher struct {
+	server *Server
+	stream grpc.ServerStreamingServer[hooksv1.WatchEventsResponse]
+	kinds  []hooksv1.EventKind
+	at     bus.Position // how far it has come; zero for before the oldest event
+}
+
+// WatchEvents sends the log from a position on.
+func (s *Server) WatchEvents(req *hooksv1.WatchEventsRequest, stream grpc.ServerStreamingServer[hooksv1.WatchEventsResponse]) error {
+	if !s.enabled() {
+		return disabled
+	}
+	if err := checkWatch(req); err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	w := &watcher{server: s, stream: stream, kinds: req.GetKinds()}
+	wake, leave := s.readers.join()
+	defer leave()
+	switch {
+	case req.GetAfter() != nil:
+		w.at = bus.Position{Epoch: req.GetAfter().GetEpoch(), Offset: req.GetAfter().GetOffset()}
+	case !req.GetFromBeginning():
+		var err error
+		if w.at, err = s.top(ctx); err != nil {
+			return err
+		}
+	}
+	err := w.send(&hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Watched{
+		Watched: &hooksv1.EventsWatched{Position: positionProto(w.at)},
+	}})
+	if err != nil {
+		return err
+	}
+	return w.serve(ctx, wake)
+}
+
+func checkWatch(req *hooksv1.WatchEventsRequest) error {
+	var bad bus.Invalid
+	if req.GetAfter() != nil && req.GetFromBeginning() {
+		bad.Add("from_beginning", "not together with after")
+	}
+	if req.GetAfter() != nil && req.GetAfter().GetEpoch() == "" {
+		bad.Add("after.epoch", "is empty; give the position back as it came")
+	}
+	for _, k := range req.GetKinds() {
+		if _, ok := hooksv1.EventKind_name[int32(k)]; !ok || k == hooksv1.EventKind_EVENT_KIND_UNSPECIFIED {
+			bad.Add("kinds", "%d is no kind of event", k)
+		}
+	}
+	return bad.Err()
+}
+
+func (w *watcher) serve(ctx context.Context, wake <-chan struct{}) error {
+	heartbeat := time.NewTicker(w.server.cfg.Heartbeat)
+	defer heartbeat.Stop()
+	quiet := true
+	for {
+		sent, err := w.readOn(ctx)
+		if err != nil {
+			return err
+		}
+		quiet = quiet && !sent
+		select {
+		case <-wake:
+		case <-heartbeat.C:
+			if quiet {
+				err = w.send(&hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Heartbeat{
+					Heartbeat: &hooksv1.EventsHeartbeat{Position: positionProto(w.at)},
+				}})
+			}
+			quiet = true
+		case <-w.server.draining:
+			err = bus.ErrDraining
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readOn sends what the log has after where the stream is. It returns whether that was anything.
+func (w *watcher) readOn(ctx context.Context) (bool, error) {
+	sent := false
+	next, err := w.server.tail.Replay(ctx, bus.EventLog, w.at, func(g bus.Gap) {
+		sent = true
+		_ = w.send(gapResponse(&hooksv1.EventGap{From: positionProto(g.From), To: positionProto(g.To), Reason: string(g.Reason)}))
+		// the stream's error shows with the next event
+	}, func(m *bus.Message) error {
+		r := responseOf(m)
+		if e := r.GetEvent(); r == nil || e != nil && len(w.kinds) > 0 && !slices.Contains(w.kinds, e.GetKind()) {
+			return nil
+		}
+		sent = true
+		return w.send(r)
+	})
+	if err != nil {
+		return sent, err
+	}
+	w.at = next
+	return sent, nil
+}
+
+func (w *watcher) send(r *hooksv1.WatchEventsResponse) error { return w.stream.Send(r) }
+
+// responseOf returns what a message of the log is on the stream; nil for one that cannot be read.
+func responseOf(m *bus.Message) *hooksv1.WatchEventsResponse {
+	e, err := bus.EventOf(m)
+	if err != nil {
+		return nil
+	}
+	if e.Kind == bus.EventGap {
+		return gapResponse(&hooksv1.EventGap{To: positionProto(m.Position), Reason: e.Reason, Node: e.Node, Missing: e.Missing})
+	}
+	kind, ok := kinds[e.Kind]
+	if !ok {
+		return nil // of a later version
+	}
+	return &hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Event{Event: &hooksv1.Event{
+		Id: e.ID, Kind: kind, Time: timestamppb.New(e.Time()), Position: positionProto(m.Position),
+		Connection: e.Connection, Client: e.Client, User: e.User, Session: e.Session, Node: e.Node,
+		Address: e.Address, MessageId: e.Message, Reason: e.Reason,
+	}}}
+}
+
+func gapResponse(g *hooksv1.EventGap) *hooksv1.WatchEventsResponse {
+	return &hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Gap{Gap: g}}
+}
+
+func positionProto(p bus.Position) *publishv1.Position {
+	if p.IsZero() {
+		return nil
+	}
+	return &publishv1.Position{Epoch: p.Epoch, Offset: p.Offset}
+}
