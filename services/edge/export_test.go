@@ -37,3 +37,10 @@ func (e *Edge) Become(client string, who *bus.Identity) {
 
 // Doubt says that announcements of revocations may have been missed.
 func (e *Edge) Doubt() { e.revocations.interrupted() }
+
+// LimitEvents changes how many connects may wait to be told.
+func (e *Edge) LimitEvents(n int) {
+	e.events.mu.Lock()
+	defer e.events.mu.Unlock()
+	e.events.limit = n
+}

@@ -121,6 +121,7 @@ func startOn(tb testing.TB, store bus.Store, cfg edge.Config) *house {
 	check(tb, err)
 	as.Register(srv)
 	ps.Register(srv)
+	ns.Events = cfg.Namespaces.Events
 	cfg.Node, cfg.Namespaces = cmp.Or(cfg.Node, "test"), ns
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
 	counted := &calls{ClientConnInterface: conn}

@@ -1,0 +1,89 @@
+package publish_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/publish"
+)
+
+// shaky is a store that fails: the log of events the first times, and then every first Settle after the event was written,
+// as if the process had died in between.
+type shaky struct {
+	*memory.Store
+	refuse  int
+	settled map[bus.Due]int
+}
+
+func (s *shaky) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
+	if p.Message.To == bus.EventLog && s.refuse > 0 {
+		s.refuse--
+		return bus.Receipt{}, bus.ErrStoreUnavailable
+	}
+	return s.Store.Publish(ctx, p)
+}
+
+func (s *shaky) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
+	if s.settled[d]++; s.settled[d]%2 == 1 {
+		return bus.Settlement{}, bus.ErrStoreUnavailable
+	}
+	return s.Store.Settle(ctx, d)
+}
+
+// Each message that was stored or has expired is told once, whatever fails in between.
+func TestSweep_tellsEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keep := bus.Retention{Length: 1000, Age: 100 * time.Hour}
+		store := &shaky{Store: memory.New(memory.Config{Events: keep}), refuse: 2, settled: make(map[bus.Due]int)}
+		s, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace(), Events: keep}})
+		check(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		call := rpc.WithCaller(ctx, rpc.Backend("test", rpc.ScopeAll))
+		start := time.Now()
+		mail := func(policy *publishv1.AckPolicy) string {
+			t.Helper()
+			policy.Timeout, policy.Keep = durationpb.New(30*time.Second), durationpb.New(time.Hour)
+			resp, err := s.Publish(call, &publishv1.PublishRequest{To: "users/ada", Data: []byte(`1`), Ack: policy})
+			check(t, err)
+			return resp.GetId()
+		}
+		kept := mail(&publishv1.AckPolicy{})
+		acked := mail(&publishv1.AckPolicy{})
+		old := mail(&publishv1.AckPolicy{CollapseKey: "k"})
+		fresh := mail(&publishv1.AckPolicy{CollapseKey: "k"})
+		_, err = s.AckMessages(call, &publishv1.AckMessagesRequest{Address: "users/ada", Ids: []string{acked, fresh}})
+		check(t, err)
+		<-time.After(2 * time.Hour)
+		cancel()
+		check(t, <-done)
+		page, err := store.Since(context.Background(), bus.EventLog, keep, bus.Position{}, 1000)
+		check(t, err)
+		got := map[string]time.Duration{}
+		for _, m := range page.Messages {
+			e, err := bus.EventOf(m)
+			check(t, err)
+			key := fmt.Sprint(e.Kind, " ", e.Reason, " ", e.Address, " ", e.Message)
+			if _, twice := got[key]; twice {
+				t.Errorf("%s is told twice", key)
+			}
+			got[key] = e.Time().Sub(start.Truncate(time.Millisecond)).Truncate(time.Second)
+		}
+		want := map[string]time.Duration{
+			"stored  users/ada " + kept: 30 * time.Second, "expired ttl users/ada " + kept: time.Hour, "expired collapsed users/ada " + old: 0,
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("events are %v, want %v", got, want)
+		}
+	})
+}
