@@ -186,8 +186,14 @@ func (w *eventPrinter) event(e *hooksv1.Event) error {
 	}
 	var about []string
 	for _, part := range []struct{ name, value string }{
-		{"", e.GetAddress()}, {"", e.GetMessageId()}, {"client", e.GetClient()}, {"user", e.GetUser()}, {"session", e.GetSession()},
-		{"connection", e.GetConnection()}, {"node", e.GetNode()}, {"reason", e.GetReason()},
+		{"", e.GetAddress()},
+		{"", e.GetMessageId()},
+		{"client", e.GetClient()},
+		{"user", e.GetUser()},
+		{"session", e.GetSession()},
+		{"connection", e.GetConnection()},
+		{"node", e.GetNode()},
+		{"reason", e.GetReason()},
 	} {
 		if part.value != "" {
 			about = append(about, strings.TrimPrefix(part.name+"="+part.value, "="))

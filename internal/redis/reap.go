@@ -60,7 +60,7 @@ func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, 
 		}
 		answers[i], _ = answer[0].(int64)
 		if texts := textsOf(answer[1:]); len(texts) > 0 {
-			events = append(events, untold{list[i].to, texts})
+			events = append(events, untold{list[i].to, texts}) //nolint:gosec // an answer for each removal
 		}
 	}
 	return answers, events, nil
