@@ -177,6 +177,9 @@ const (
 	// The method or option exists and is switched off here; the setting is named.
 	// Example: {"reason":"METHOD_DISABLED","domain":"trunkline","metadata":{"setting":"legacy"}}
 	ErrorReason_ERROR_REASON_METHOD_DISABLED ErrorReason = 66
+	// No events are kept here; the setting is named.
+	// Example: {"reason":"EVENTS_DISABLED","domain":"trunkline","metadata":{"setting":"hooks.events.enabled"}}
+	ErrorReason_ERROR_REASON_EVENTS_DISABLED ErrorReason = 80
 	// There is no such method or route.
 	// Example: {"reason":"METHOD_UNKNOWN","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_METHOD_UNKNOWN ErrorReason = 67
@@ -249,6 +252,7 @@ var (
 		64: "ERROR_REASON_IDLE_TIMEOUT",
 		65: "ERROR_REASON_DEADLINE_EXCEEDED",
 		66: "ERROR_REASON_METHOD_DISABLED",
+		80: "ERROR_REASON_EVENTS_DISABLED",
 		67: "ERROR_REASON_METHOD_UNKNOWN",
 		68: "ERROR_REASON_CANCELLED",
 		69: "ERROR_REASON_INTERNAL",
@@ -306,6 +310,7 @@ var (
 		"ERROR_REASON_IDLE_TIMEOUT":             64,
 		"ERROR_REASON_DEADLINE_EXCEEDED":        65,
 		"ERROR_REASON_METHOD_DISABLED":          66,
+		"ERROR_REASON_EVENTS_DISABLED":          80,
 		"ERROR_REASON_METHOD_UNKNOWN":           67,
 		"ERROR_REASON_CANCELLED":                68,
 		"ERROR_REASON_INTERNAL":                 69,
@@ -346,7 +351,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xfb\x0e\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\x9d\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -397,7 +402,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_CONNECT_TIMEOUT\x10?\x12\x1d\n" +
 	"\x19ERROR_REASON_IDLE_TIMEOUT\x10@\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10A\x12 \n" +
-	"\x1cERROR_REASON_METHOD_DISABLED\x10B\x12\x1f\n" +
+	"\x1cERROR_REASON_METHOD_DISABLED\x10B\x12 \n" +
+	"\x1cERROR_REASON_EVENTS_DISABLED\x10P\x12\x1f\n" +
 	"\x1bERROR_REASON_METHOD_UNKNOWN\x10C\x12\x1a\n" +
 	"\x16ERROR_REASON_CANCELLED\x10D\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10E\x12\x1c\n" +

@@ -5,7 +5,7 @@
 // source: trunkline/hooks/v1/authorizer_service.proto
 
 // Package trunkline.hooks.v1 is services that the user of Trunkline implements
-// and Trunkline calls. docs/hooks.md shows how.
+// and Trunkline calls, and the events that it tells. docs/hooks.md shows how.
 
 package hooksv1
 

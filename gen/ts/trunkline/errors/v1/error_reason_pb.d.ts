@@ -413,6 +413,14 @@ export enum ErrorReason {
   METHOD_DISABLED = 66,
 
   /**
+   * No events are kept here; the setting is named.
+   * Example: {"reason":"EVENTS_DISABLED","domain":"trunkline","metadata":{"setting":"hooks.events.enabled"}}
+   *
+   * @generated from enum value: ERROR_REASON_EVENTS_DISABLED = 80;
+   */
+  EVENTS_DISABLED = 80,
+
+  /**
    * There is no such method or route.
    * Example: {"reason":"METHOD_UNKNOWN","domain":"trunkline"}
    *

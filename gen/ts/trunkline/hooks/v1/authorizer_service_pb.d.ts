@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 // Package trunkline.hooks.v1 is services that the user of Trunkline implements
-// and Trunkline calls. docs/hooks.md shows how.
+// and Trunkline calls, and the events that it tells. docs/hooks.md shows how.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";

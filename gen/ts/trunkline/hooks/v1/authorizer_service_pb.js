@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 // Package trunkline.hooks.v1 is services that the user of Trunkline implements
-// and Trunkline calls. docs/hooks.md shows how.
+// and Trunkline calls, and the events that it tells. docs/hooks.md shows how.
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
