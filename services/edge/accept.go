@@ -194,6 +194,7 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 			return nil, err
 		}
 	}
+	s.single = hello.Single
 	opening, err := s.open(ctx, identity, asked, wantedOf(hello.Follow))
 	if err != nil {
 		return nil, err

@@ -67,8 +67,12 @@ func newRoster(store rosterStore, h *hub, cfg Config, log *slog.Logger) *roster 
 
 // join adds a subscription. The caller holds its shard's lock.
 func (r *roster) join(sub *subscription, who *bus.Identity) {
+	client := who.Client
+	if sub.session.single {
+		client = sub.session.id
+	}
 	m := bus.Member{
-		Connection: sub.session.id, Client: who.Client, User: who.User, Node: r.node, Joined: time.UnixMilli(sub.listed),
+		Connection: sub.session.id, Client: client, User: who.User, Node: r.node, Joined: time.UnixMilli(sub.listed),
 	}
 	r.push(change{address: sub.address, member: m, connection: m.Connection})
 }

@@ -33,6 +33,7 @@ type session struct {
 	limiter rate.Limiter
 	client  string               // until the identity is set
 	counted bool                 // among the connects in progress
+	single  bool                 // in rosters, a client of its own
 	talk    dialect.Conversation // nil unless the dialect is stateful
 
 	identity atomic.Pointer[bus.Identity]

@@ -113,6 +113,10 @@ func (t talker) Ack(to bus.Address, id string) {
 
 func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 	s := t.s
+	asked := time.Now()
+	if err := s.authorize(ctx, who, bus.Connect, bus.Address{}); err != nil {
+		return err
+	}
 	var subs []*subscription
 	own := who.Own()
 	for _, a := range own {
@@ -126,6 +130,9 @@ func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 	}
 	old := s.identity.Swap(who)
 	s.expires.Store(expirySecond(who.Expires))
+	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
+		return nil
+	}
 	for _, a := range old.Own() {
 		if sub := s.subscription(a); sub != nil && !slices.Contains(own, a) {
 			s.leave(sub)

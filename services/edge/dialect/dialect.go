@@ -56,6 +56,9 @@ type Hello struct {
 	Follow []Follow
 	// FrameSize is the largest frame of the client, in bytes; the edge's own limit when 0.
 	FrameSize int64
+	// Single lists the connection in rosters as a client of its own, by the connection's id: each comes and goes by itself,
+	// whosever it is.
+	Single bool
 	// RefuseLate refuses a bad token with a close frame after the upgrade, as an older protocol
 	// did, instead of an HTTP status.
 	RefuseLate bool

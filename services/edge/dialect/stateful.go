@@ -56,7 +56,7 @@ type Conn interface {
 	Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error)
 	// Ack acknowledges a message of one of the identity's own addresses. It does not wait.
 	Ack(to bus.Address, id string)
-	// Become gives the connection another identity: it leaves the own addresses that the new one does not have, and
+	// Become gives the connection another identity, if the authorizer lets it connect: it leaves the own addresses that the new one does not have, and
 	// follows the others. What waits in their inboxes is delivered.
 	Become(ctx context.Context, who *bus.Identity) error
 	// Refuse ends the connection.
