@@ -1,0 +1,386 @@
+// Package dialecttest replays transcripts of older protocols against a running server. A transcript is a text of lines:
+//
+//	# a comment
+//	open a /ws?token=$t     opens the connection a; a@1 does so at the second address
+//	a > {"frame":"$x"}      sends a text frame; $x is a value that was given or seen before
+//	a >> {"frame":1}        sends it as a binary frame
+//	a < {"id":"$id"}        receives a text frame: JSON is compared by value, $id matches any text and remembers it
+//	a <? {"frame":1}        receives one of the frames of the <? lines that follow each other, in any order
+//	a closed 1005           the server closes with this code
+//	close a                 closes with a close frame and waits for the server's
+//	cut a                   cuts the TCP connection
+//	GET /path 200 {"a":1}   a request, its status and its body
+//
+// "$_" matches anything. "$hex:x" matches 32 hex digits, and "$uuid:x" a UUID, and remembers them as x. Where the transcript ends,
+// connections that are open must have been sent nothing more.
+package dialecttest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// wait bounds every wait for a frame.
+const wait = 15 * time.Second
+
+// Config is where and how a transcript is replayed.
+type Config struct {
+	// Addresses are host:port of the listeners.
+	Addresses []string
+	// Values are placeholders that are known from the start.
+	Values map[string]string
+	// Header goes with every handshake and request.
+	Header http.Header
+}
+
+// Replay replays every transcript that matches the pattern, one after the other, each as a test of its own.
+func Replay(t *testing.T, pattern string, cfg Config) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcript matches %s: %v", pattern, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)), func(t *testing.T) {
+			text, err := os.ReadFile(file) //nolint:gosec // a file of the tests
+			if err != nil {
+				t.Fatal(err)
+			}
+			Play(t, string(text), cfg)
+		})
+	}
+}
+
+// Play replays one transcript.
+func Play(t *testing.T, transcript string, cfg Config) {
+	t.Helper()
+	p := &player{t: t, cfg: cfg, values: make(map[string]string), conns: make(map[string]*conn)}
+	for k, v := range cfg.Values {
+		p.values[k] = v
+	}
+	lines := strings.Split(transcript, "\n")
+	for p.line = 0; p.line < len(lines); p.line++ {
+		p.text = strings.TrimSpace(lines[p.line])
+		if p.text != "" && !strings.HasPrefix(p.text, "#") {
+			p.step(lines[p.line+1:])
+		}
+	}
+	p.text = "the end"
+	for _, c := range p.conns {
+		p.quiet(c)
+	}
+}
+
+type player struct {
+	t      *testing.T
+	cfg    Config
+	line   int
+	text   string
+	values map[string]string
+	conns  map[string]*conn
+}
+
+func (p *player) fatalf(format string, args ...any) {
+	p.t.Helper()
+	p.t.Fatalf("line %d: %s\n%s", p.line+1, p.text, fmt.Sprintf(format, args...))
+}
+
+// step carries out the present line; rest are those after it.
+func (p *player) step(rest []string) {
+	p.t.Helper()
+	first, after, _ := strings.Cut(p.text, " ")
+	second, payload, _ := strings.Cut(after, " ")
+	switch {
+	case first == "open":
+		p.open(second, p.fill(payload))
+	case first == "close" || first == "cut":
+		p.end(first, second)
+	case first == "GET" || first == "POST" || first == "OPTIONS" || first == "HEAD":
+		p.request(first, p.fill(second), payload)
+	case second == ">":
+		p.send(p.conn(first), websocket.TextMessage, payload)
+	case second == ">>":
+		p.send(p.conn(first), websocket.BinaryMessage, payload)
+	case second == "<":
+		p.expect(p.conn(first), []string{payload})
+	case second == "<?":
+		wanted := []string{payload}
+		for _, line := range rest {
+			more, ok := strings.CutPrefix(strings.TrimSpace(line), first+" <? ")
+			if !ok {
+				break
+			}
+			wanted = append(wanted, more)
+			p.line++
+		}
+		p.expect(p.conn(first), wanted)
+	case second == "closed":
+		p.closed(first, payload)
+	default:
+		p.fatalf("this is no line of a transcript")
+	}
+}
+
+// conn is a connection, and what came on it.
+type conn struct {
+	ws     *websocket.Conn
+	events chan event
+}
+
+// event is a frame, a pong or the end.
+type event struct {
+	frame string
+	pong  bool
+	err   error
+}
+
+func (c *conn) read() {
+	c.ws.SetPongHandler(func(string) error {
+		c.events <- event{pong: true}
+		return nil
+	})
+	for {
+		_, data, err := c.ws.ReadMessage()
+		c.events <- event{frame: string(data), err: err}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *player) open(name, path string) {
+	p.t.Helper()
+	name, place, _ := strings.Cut(name, "@")
+	i, _ := strconv.Atoi(place)
+	i %= len(p.cfg.Addresses)
+	ctx, cancel := context.WithTimeout(p.t.Context(), wait)
+	defer cancel()
+	ws, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+p.cfg.Addresses[i]+path, p.cfg.Header)
+	if err != nil {
+		p.fatalf("%v", err)
+	}
+	_ = resp.Body.Close()
+	c := &conn{ws: ws, events: make(chan event, 1024)}
+	p.conns[name] = c
+	done := make(chan struct{})
+	go func() { defer close(done); c.read() }()
+	p.t.Cleanup(func() { _ = ws.Close(); <-done })
+}
+
+func (p *player) conn(name string) *conn {
+	p.t.Helper()
+	c := p.conns[name]
+	if c == nil {
+		p.fatalf("%s is not open", name)
+	}
+	return c
+}
+
+func (p *player) send(c *conn, kind int, payload string) {
+	p.t.Helper()
+	if err := c.ws.WriteMessage(kind, []byte(p.fill(payload))); err != nil {
+		p.fatalf("%v", err)
+	}
+}
+
+func (p *player) next(c *conn) event {
+	p.t.Helper()
+	select {
+	case e := <-c.events:
+		return e
+	case <-time.After(wait):
+		p.fatalf("nothing came")
+		return event{}
+	}
+}
+
+// expect receives as many frames as are wanted, in any order.
+func (p *player) expect(c *conn, wanted []string) {
+	p.t.Helper()
+	for len(wanted) > 0 {
+		e := p.next(c)
+		if e.err != nil {
+			p.fatalf("the connection ended: %v", e.err)
+		}
+		found := -1
+		for i, w := range wanted {
+			if p.matches(w, e.frame) {
+				found = i
+				break
+			}
+		}
+		if found < 0 {
+			p.fatalf("got  %s\nwant %s\nknown %v", e.frame, strings.Join(wanted, "\n  or "), p.values)
+		}
+		wanted = append(wanted[:found:found], wanted[found+1:]...)
+	}
+}
+
+func (p *player) end(how, name string) {
+	p.t.Helper()
+	c := p.conn(name)
+	delete(p.conns, name)
+	if how == "cut" {
+		if tcp, ok := c.ws.NetConn().(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = c.ws.Close()
+		return
+	}
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(wait))
+	for p.next(c).err == nil {
+		continue
+	}
+}
+
+func (p *player) closed(name, code string) {
+	p.t.Helper()
+	e := p.next(p.conn(name))
+	delete(p.conns, name)
+	var bye *websocket.CloseError
+	if !errors.As(e.err, &bye) || strconv.Itoa(bye.Code) != code {
+		p.fatalf("got %q, %v", e.frame, e.err)
+	}
+}
+
+// quiet makes sure that nothing is on its way to a connection that was not expected.
+func (p *player) quiet(c *conn) {
+	p.t.Helper()
+	if err := c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(wait)); err != nil {
+		p.fatalf("%v", err)
+	}
+	if e := p.next(c); !e.pong {
+		p.fatalf("it was sent %s %v", e.frame, e.err)
+	}
+}
+
+func (p *player) request(method, path, want string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), wait)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.cfg.Addresses[0]+path, nil)
+	if err != nil {
+		p.fatalf("%v", err)
+	}
+	req.Header = p.cfg.Header.Clone()
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.fatalf("%v", err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	status, text, _ := strings.Cut(want, " ")
+	if err != nil || strconv.Itoa(resp.StatusCode) != status || !p.matches(text, strings.TrimSpace(string(body))) {
+		p.fatalf("got %d %s %v", resp.StatusCode, body, err)
+	}
+}
+
+var placeholder = regexp.MustCompile(`\$[A-Za-z0-9_]+`)
+
+// fill puts in the values of placeholders that are known.
+func (p *player) fill(text string) string {
+	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
+		if v, ok := p.values[name[1:]]; ok {
+			return v
+		}
+		return name
+	})
+}
+
+// matches says whether what came is what is wanted, and remembers the values of placeholders if it is.
+func (p *player) matches(want, got string) bool {
+	var w, g any
+	if json.Unmarshal([]byte(want), &w) != nil || json.Unmarshal([]byte(got), &g) != nil {
+		return p.fill(want) == got
+	}
+	seen := make(map[string]string)
+	if !p.same(w, g, seen) {
+		return false
+	}
+	for k, v := range seen {
+		p.values[k] = v
+	}
+	return true
+}
+
+var kinds = map[string]*regexp.Regexp{
+	"hex":  regexp.MustCompile(`^[0-9a-f]{32}$`),
+	"uuid": regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
+}
+
+func (p *player) same(want, got any, seen map[string]string) bool {
+	switch w := want.(type) {
+	case string:
+		if name, ok := strings.CutPrefix(w, "$"); ok {
+			return p.bind(name, got, seen)
+		}
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok || len(g) != len(w) {
+			return false
+		}
+		for k, v := range w {
+			if other, ok := g[k]; !ok || !p.same(v, other, seen) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		g, ok := got.([]any)
+		if !ok || len(g) != len(w) {
+			return false
+		}
+		for i, v := range w {
+			if !p.same(v, g[i], seen) {
+				return false
+			}
+		}
+		return true
+	}
+	return reflect.DeepEqual(want, got)
+}
+
+// bind matches a placeholder.
+func (p *player) bind(name string, got any, seen map[string]string) bool {
+	if name == "_" {
+		return true
+	}
+	text, ok := got.(string)
+	if !ok {
+		b, err := json.Marshal(got)
+		if err != nil {
+			return false
+		}
+		text = string(b)
+	}
+	if kind, rest, ok := strings.Cut(name, ":"); ok {
+		if !kinds[kind].MatchString(text) {
+			return false
+		}
+		name = rest
+	}
+	for _, known := range []map[string]string{p.values, seen} {
+		if v, ok := known[name]; ok {
+			return v == text
+		}
+	}
+	seen[name] = text
+	return true
+}
