@@ -232,6 +232,11 @@ func (c *checking) tokens() {
 }
 
 func (c *checking) channels() {
+	for _, p := range c.cfg.older() {
+		if ns := c.cfg.namespaces().Named[p.namespace]; p.namespace != "" && (!ns.Presence || ns.Explicit) {
+			c.fail("channels.namespaces", "%s: the %s protocol needs presence: true and explicit: false there", p.namespace, p.name)
+		}
+	}
 	if err := c.cfg.namespaces().Validate(); err != nil {
 		c.fail("channels.namespaces", "%v", err)
 	}
@@ -252,6 +257,11 @@ func (c Config) namespaces() bus.Namespaces {
 		override(&ch.Durability, rule.Durability)
 		override(&ch.Replicas, rule.Replicas)
 		named[name] = ch.namespace()
+	}
+	for _, p := range c.older() {
+		if _, ok := named[p.namespace]; !ok && p.namespace != "" {
+			named[p.namespace] = bus.Namespace{Presence: true}
+		}
 	}
 	return bus.Namespaces{
 		Default: d.namespace(), Named: named,

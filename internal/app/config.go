@@ -253,7 +253,11 @@ func Default() Config {
 		Hooks: Hooks{
 			Authorizer: Authorizer{Timeout: time.Second, Cache: 10 * time.Second}, Events: Events{Length: 100_000, Age: 24 * time.Hour},
 		},
-		Legacy: Legacy{Commands: Commands{Keys: 100, Keep: 24 * time.Hour}, Relay: Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"}},
+		Legacy: Legacy{
+			Commands: Commands{Keys: 100, Keep: 24 * time.Hour},
+			Relay:    Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"},
+			Rooms:    defaultRooms(),
+		},
 	}
 }
 

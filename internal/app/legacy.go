@@ -14,10 +14,11 @@ import (
 
 // Legacy is the older protocols.
 type Legacy struct {
-	Dialects []string `koanf:"dialects" oneof:"all,relay" doc:"The older protocols that are spoken."`
+	Dialects []string `koanf:"dialects" oneof:"all,relay,rooms" doc:"The older protocols that are spoken."`
 	Open     bool     `koanf:"open" doc:"Lets everybody do, outside development mode, what the older protocols let everybody do; without it they ask for tokens and API keys."`
 	Commands Commands `koanf:"commands"`
 	Relay    Relay    `koanf:"relay"`
+	Rooms    Rooms    `koanf:"rooms"`
 }
 
 // Commands is what command frames may do.
@@ -40,6 +41,8 @@ type protocol struct {
 	register func(h *house)
 	// bridges are the channels of Redis that it shares with older programs.
 	bridges func(cfg Config) []bus.BridgeRule
+	// namespace is that of the channels on which its connections meet; they are live and tell who comes and goes.
+	namespace string
 }
 
 // legacyListener is one listener of an older protocol.
@@ -53,7 +56,7 @@ type legacyListener struct {
 }
 
 // protocols are the older protocols that there are.
-var protocols = []protocol{relayProtocol}
+var protocols = []protocol{relayProtocol, roomsProtocol}
 
 // older returns the protocols that are switched on.
 func (c Config) older() []protocol {

@@ -69,6 +69,8 @@ var rules = map[string]Rule{
 
 	legacyv1.CommandService_RunCommand_FullMethodName: {Scope: ScopePublish, Tokens: true},
 
+	legacyv1.RoomsService_NextRoomID_FullMethodName: {Scope: ScopePublish, Tokens: true, Anyone: true},
+
 	grpc_health_v1.Health_Check_FullMethodName: {Open: true},
 	grpc_health_v1.Health_Watch_FullMethodName: {Open: true},
 	grpc_health_v1.Health_List_FullMethodName:  {Open: true},

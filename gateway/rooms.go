@@ -1,0 +1,54 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+)
+
+// roomIDTimeout is how long a room id may take.
+const roomIDTimeout = 10 * time.Second
+
+// NewRoomID returns the handler of the older message server's GET /roomid, whose answer is the bare number. Errors are
+// {"message":…}, as they were. conn must send no credentials of its own. The handler is safe for concurrent use.
+func NewRoomID(conn *grpc.ClientConn) http.Handler {
+	client := legacyv1.NewRoomsServiceClient(conn)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if !saneRequestID(id) {
+			id = uuid.Must(uuid.NewV7()).String()
+		}
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set(requestIDHeader, id)
+		h.Set("Content-Type", "application/json; charset=utf-8")
+		ctx, cancel := context.WithTimeout(legacyContext(r, id), roomIDTimeout)
+		defer cancel()
+		res, err := client.NextRoomID(ctx, &legacyv1.NextRoomIDRequest{})
+		if err != nil {
+			writeMessage(w, refusalOf(err))
+			return
+		}
+		_, _ = w.Write(strconv.AppendInt(nil, res.GetId(), 10)) // the client may be gone
+	})
+}
+
+// writeMessage writes a refusal in the shape {"message":…}.
+func writeMessage(w http.ResponseWriter, e *refusal) {
+	if e.retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.retry.Seconds()))))
+	}
+	body, _ := json.Marshal(map[string]string{"message": e.message}) // a text always encodes
+	w.WriteHeader(e.http)
+	_, _ = w.Write(body) // the client may be gone
+}

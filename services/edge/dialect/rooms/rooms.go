@@ -1,0 +1,211 @@
+// Package rooms is the WebSocket side of the older acknowledging message server: /ws/{room}, frames with a command, and an id
+// that a client gives itself and is written to by. docs/dialects.md has the mapping.
+package rooms
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// Namespace is the part before the first colon of the channels that connections meet on.
+const Namespace = "rooms"
+
+// everybody is the channel of all rooms together.
+const everybody = "all"
+
+// Path is where connections are taken; the name of the room follows.
+const Path = "/ws/"
+
+// Config says how the protocol is spoken. The zero value is the original's way, closed to who has no token.
+type Config struct {
+	// Open lets clients without a token in.
+	Open bool
+	// Addressed delivers a message that names its addressee to nobody else.
+	Addressed bool
+	// Apart makes each room a pool of its own.
+	Apart bool
+	// BindIDs lets clients take no ids but those of their tokens. Closed, it is always so.
+	BindIDs bool
+	// AckTimeout is how long an addressee's ack may take before the message counts as stored; the server's own when 0.
+	AckTimeout time.Duration
+	// Keep is how long a message waits for its addressee; the server's own when 0.
+	Keep time.Duration
+}
+
+// Rooms speaks the protocol. It may be used concurrently.
+type Rooms struct{ cfg Config }
+
+var (
+	_ dialect.Stateful   = (*Rooms)(nil)
+	_ dialect.Doorkeeper = (*Rooms)(nil)
+)
+
+// New returns the dialect.
+func New(cfg Config) *Rooms {
+	cfg.BindIDs = cfg.BindIDs || !cfg.Open
+	return &Rooms{cfg: cfg}
+}
+
+// Name returns "rooms".
+func (*Rooms) Name() string { return "rooms" }
+
+// Opcode returns Text.
+func (*Rooms) Opcode() dialect.Opcode { return dialect.Text }
+
+// Decode is not used: the dialect is stateful.
+func (*Rooms) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
+
+// Reply is not used: the dialect is stateful.
+func (*Rooms) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
+
+// Message is not used: the dialect is stateful.
+func (*Rooms) Message([]byte, *bus.Message) []byte { return nil }
+
+// Close returns the code of the catalogue. The original had none of its own.
+func (*Rooms) Close(e *bus.Error) (int, string) { return dialect.CloseCode(e), e.Reason }
+
+// Check lets handshakes on /ws/{room} through, and answers everything else as the original does.
+func (*Rooms) Check(w http.ResponseWriter, r *http.Request) bool {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	_, ok := room(r)
+	switch {
+	case r.Method == http.MethodOptions:
+		h.Set("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE")
+		h.Add("Vary", "Access-Control-Request-Headers")
+		if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+			h.Set("Access-Control-Allow-Headers", asked)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet || !ok:
+		answer(w, http.StatusNotFound, "Not Found")
+	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		http.Error(w, "Bad Request", http.StatusBadRequest)
+	default:
+		return true
+	}
+	return false
+}
+
+// answer writes {"message": text}, as the original's errors are.
+func answer(w http.ResponseWriter, code int, text string) {
+	body, _ := json.Marshal(map[string]string{"message": text}) // a text always encodes
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // the client may be gone
+}
+
+// Turn answers a refused handshake in the shape of the original's errors.
+func (*Rooms) Turn(w http.ResponseWriter, e *bus.Error) {
+	if e.RetryAfter > 0 {
+		seconds := (e.RetryAfter + time.Second - 1) / time.Second // rounded up
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
+	code := http.StatusBadRequest
+	switch close := dialect.CloseCode(e); {
+	case close == 4401 || close == 4402:
+		code = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	case close == 4403:
+		code = http.StatusForbidden
+	case close == 4429:
+		code = http.StatusTooManyRequests
+	case close == 1013 || close >= 4500:
+		code = http.StatusServiceUnavailable
+	}
+	answer(w, code, e.Reason+": "+e.Message)
+}
+
+// room returns the room of a handshake: the one segment after /ws/, which may be empty.
+func room(r *http.Request) (string, bool) {
+	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), Path)
+	if !ok || strings.Contains(rest, "/") {
+		return "", false
+	}
+	name, err := url.PathUnescape(rest)
+	return name, err == nil
+}
+
+// Hello takes a handshake on /ws/{room}: with a token as its client, and without one, where that is open, as a client with a
+// fresh id.
+func (d *Rooms) Hello(r *http.Request) (dialect.Hello, bool) {
+	name, ok := room(r)
+	if !ok {
+		return dialect.Hello{}, false
+	}
+	pool := d.pool(name)
+	h := dialect.Hello{
+		Token: token(r), Connect: true, Single: true, Follow: []dialect.Follow{{Address: pool, Presence: true}},
+	}
+	switch {
+	case h.Token != "":
+	case d.cfg.Open:
+		h.Identity = stranger(pool)
+	default:
+		h.Refusal = bus.ErrTokenMissing.With("no token; send one as Authorization: Bearer TOKEN or as ?token=TOKEN; "+
+			"serve --legacy-open lets everybody connect, as the older system did", map[string]string{"setting": "legacy.open"})
+	}
+	return h, true
+}
+
+// pool is the channel on which the connections of a room meet.
+func (d *Rooms) pool(room string) bus.Address {
+	name := everybody
+	if d.cfg.Apart {
+		name = dialect.NameWithin(room, bus.MaxNameLength-len(Namespace)-1)
+	}
+	a, _ := bus.NewAddress(bus.KindChannels, Namespace+":"+name) // a name after a name and a colon is one
+	return a
+}
+
+// token is the credential of a handshake.
+func token(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "bearer") {
+		return strings.TrimSpace(token)
+	}
+	return r.URL.Query().Get("token")
+}
+
+// stranger is somebody without a token: a fresh id, the pool, and messages to any id.
+func stranger(pool bus.Address) *bus.Identity {
+	now := time.Now()
+	return &bus.Identity{
+		Client: newID(), Issued: now, Expires: now.AddDate(100, 0, 0),
+		Grants: []bus.Grant{
+			{Pattern: pattern(pool.String()), Actions: bus.Subscribe | bus.Publish | bus.Presence},
+			{Pattern: pattern(string(bus.KindClients) + "/*"), Actions: bus.Publish},
+		},
+	}
+}
+
+func pattern(text string) bus.Pattern {
+	p, err := bus.ParsePattern(text)
+	if err != nil {
+		panic(fmt.Sprintf("rooms: %v", err)) // an address, or a constant
+	}
+	return p
+}
+
+// newID returns 32 hex digits.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// Converse begins the conversation of a connection.
+func (d *Rooms) Converse(c dialect.Conn, h dialect.Hello) dialect.Conversation {
+	return &conversation{cfg: d.cfg, conn: c, pool: h.Follow[0].Address}
+}
