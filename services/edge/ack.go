@@ -57,6 +57,18 @@ func (a *acks) ack(list []bus.Ack, done func([]error)) {
 	a.start()
 }
 
+// flush waits until the store has what was acknowledged before.
+func (a *acks) flush(ctx context.Context) error {
+	done := make(chan struct{})
+	a.ack(nil, func([]error) { close(done) }) // calls come one after the other
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return bus.ErrStoreUnavailable.Wrap(ctx.Err())
+	}
+}
+
 // start makes sure that somebody sends. The caller holds the lock.
 func (a *acks) start() {
 	if !a.busy {

@@ -8,6 +8,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -106,14 +107,22 @@ func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*pu
 
 func (t talker) Ack(to bus.Address, id string) {
 	who := t.s.identity.Load()
-	if to.HasInbox() && who.Owns(to) {
-		t.s.owner.acks.ack([]bus.Ack{{To: to, ID: id, Device: who.Client, Connection: t.s.id}}, func([]error) {})
+	if !to.HasInbox() || !who.Owns(to) {
+		return
 	}
+	t.s.owner.acks.ack([]bus.Ack{{To: to, ID: id, Device: who.Client, Connection: t.s.id}}, func(errs []error) {
+		if e := rpc.FromError(errs[0]); e != nil && e.RetryAfter > 0 {
+			t.s.replyError(0, e)
+		}
+	})
 }
 
 func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 	s := t.s
 	asked := time.Now()
+	if err := s.owner.acks.flush(ctx); err != nil {
+		return err // what this connection has acknowledged would be delivered to it again
+	}
 	if err := s.authorize(ctx, who, bus.Connect, bus.Address{}); err != nil {
 		return err
 	}

@@ -5,15 +5,29 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// Every scene is played in a house of its own: who leaves one is heard in it.
 func TestTranscripts(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
-		for _, scene := range []string{"http", "broadcast"} {
-			dialecttest.Replay(t, "testdata/"+scene+".txt", h.config())
-		}
-	})
+	addressed := with(func(r *app.Rooms) { r.Delivery = "addressed" })
+	apart := with(func(r *app.Rooms) { r.Scope = "room" })
+	for _, scene := range []struct {
+		name string
+		opts []apptest.Option
+	}{
+		{name: "http"}, {name: "roomid"}, {name: "broadcast"}, {name: "handover"},
+		{"addressed", []apptest.Option{addressed}}, {"handover-addressed", []apptest.Option{addressed}},
+		{"apart", []apptest.Option{apart}},
+	} {
+		t.Run(scene.name, func(t *testing.T) {
+			everywhere(t, func(t *testing.T, h *house) {
+				dialecttest.Replay(t, "testdata/"+scene.name+".txt", h.config())
+			}, scene.opts...)
+		})
+	}
 }
