@@ -106,11 +106,15 @@ func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*pu
 }
 
 func (t talker) Ack(to bus.Address, id string) {
-	who := t.s.identity.Load()
-	if !to.HasInbox() || !who.Owns(to) {
+	if !to.HasInbox() {
 		return
 	}
-	t.s.owner.acks.ack([]bus.Ack{{To: to, ID: id, Device: who.Client, Connection: t.s.id}}, func(errs []error) {
+	who := t.s.identity.Load()
+	device := who.Client
+	if !who.Owns(to) {
+		device = to.ID()
+	}
+	t.s.owner.acks.ack([]bus.Ack{{To: to, ID: id, Device: device, Connection: t.s.id}}, func(errs []error) {
 		if e := rpc.FromError(errs[0]); e != nil && e.RetryAfter > 0 {
 			t.s.replyError(0, e)
 		}

@@ -54,7 +54,7 @@ type Conn interface {
 	Subscribed(a bus.Address) bool
 	// Publish publishes as the connection's identity.
 	Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error)
-	// Ack acknowledges a message of one of the identity's own addresses. It does not wait. A store that does not take it is
+	// Ack acknowledges a message of an address that is the identity's own, or was before Become. It does not wait. A store that does not take it is
 	// told to Event as an error.
 	Ack(to bus.Address, id string)
 	// Become gives the connection another identity, if the authorizer lets it connect: it leaves the own addresses that the new one does not have, and

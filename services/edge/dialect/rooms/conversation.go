@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type conversation struct {
 
 	connection string        // its id; set by Start
 	base       *bus.Identity // whose grants it has; set by Start
+	former     []bus.Address // of the ids that it went by last
 	self       atomic.Pointer[self]
 }
 
@@ -44,7 +46,7 @@ func (c *conversation) Start(context.Context) {
 	c.connection, c.base = c.conn.ID(), c.conn.Identity()
 	c.self.Store(&self{text: dialect.TextOf(c.base.Client), name: c.base.Client})
 	if !c.conn.Subscribed(c.pool) {
-		c.conn.Refuse(bus.ErrSubscribeDenied.With("these credentials do not allow the room; a token needs subscribe, presence and publish on "+
+		c.conn.Refuse(bus.ErrPermissionDenied.With("these credentials do not allow the room; a token needs subscribe, presence and publish on "+
 			c.pool.String(), map[string]string{"address": c.pool.String()}))
 	}
 }
@@ -106,8 +108,15 @@ func (c *conversation) setID(ctx context.Context, cmd command) error {
 		c.self.Store(old)
 		return err
 	}
+	c.former = append(c.former, old.address())
+	if len(c.former) > maxFormer {
+		c.former = c.former[1:]
+	}
 	return nil
 }
+
+// maxFormer is of how many former ids acks are taken: they may have been under way when the id changed.
+const maxFormer = 4
 
 // ack acknowledges a message of one of the connection's own addresses. An id that is unknown, such as that of a bystander's
 // copy, is ignored.
@@ -120,7 +129,13 @@ func (c *conversation) ack(cmd command) error {
 	if !ok {
 		return nil
 	}
-	for _, a := range c.conn.Identity().Own() {
+	own := c.conn.Identity().Own()
+	for _, a := range c.former {
+		if !slices.Contains(own, a) {
+			own = append(own, a)
+		}
+	}
+	for _, a := range own {
 		if a.HasInbox() {
 			c.conn.Ack(a, id)
 		}

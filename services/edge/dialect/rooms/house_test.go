@@ -2,8 +2,16 @@ package rooms_test
 
 import (
 	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
 	"testing"
+	"time"
 
+	"github.com/gorilla/websocket"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
@@ -45,4 +53,176 @@ func with(edit func(r *app.Rooms)) apptest.Option {
 
 func (h *house) config() dialecttest.Config {
 	return dialecttest.Config{Addresses: h.at, Values: map[string]string{"run": rand.Text()}}
+}
+
+// client is one connection, as a program of the older system has it.
+type client struct {
+	t  *testing.T
+	ws *websocket.Conn
+}
+
+// frame is what the server sends.
+type frame struct {
+	ID   string `json:"id"`
+	Type int    `json:"type"`
+	Body struct {
+		Command string          `json:"command"`
+		Data    json.RawMessage `json:"data"`
+	} `json:"body"`
+	ClientID string `json:"clientID"`
+}
+
+// dial connects to one of the edges, and returns when it has been told.
+func (h *house) dial(t *testing.T, edge int) *client {
+	t.Helper()
+	c := h.connect(t, edge, "/ws/1", nil)
+	c.get("newUser")
+	return c
+}
+
+// as is dial with an id.
+func (h *house) as(t *testing.T, edge int, id string) *client {
+	t.Helper()
+	c := h.dial(t, edge)
+	c.send("setID", id)
+	return c
+}
+
+// connect connects on a path; the caller reads what comes first.
+func (h *house) connect(t *testing.T, edge int, path string, header http.Header) *client {
+	t.Helper()
+	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[edge%len(h.at)]+path, header)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	_ = resp.Body.Close()
+	t.Cleanup(func() { _ = ws.Close() })
+	return &client{t: t, ws: ws}
+}
+
+// refused tries to connect, and returns the status and body of the refusal.
+func (h *house) refused(t *testing.T, path string, header http.Header) (int, string) {
+	t.Helper()
+	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[0]+path, header)
+	if err == nil {
+		_ = ws.Close()
+		t.Fatalf("%s was let in", path)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	return resp.StatusCode, string(body)
+}
+
+func (c *client) send(command string, data any) {
+	c.t.Helper()
+	check(c.t, c.ws.WriteJSON(map[string]any{"command": command, "data": data}))
+}
+
+// message sends a message to an id, or to everybody.
+func (c *client) message(to string, text any) {
+	c.t.Helper()
+	data := map[string]any{"text": text}
+	if to != "" {
+		data["to"] = to
+	}
+	c.send("sendMessage", data)
+}
+
+func (c *client) next() frame {
+	c.t.Helper()
+	f, err := c.read()
+	check(c.t, err)
+	return f
+}
+
+func (c *client) read() (frame, error) {
+	var f frame
+	if err := c.ws.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		return f, err
+	}
+	err := c.ws.ReadJSON(&f)
+	return f, err
+}
+
+// get reads on to the next frame of a command.
+func (c *client) get(command string) frame {
+	c.t.Helper()
+	for {
+		if f := c.next(); f.Body.Command == command {
+			return f
+		}
+	}
+}
+
+// before reads the messages that come before the answer to newID: everything that was delivered already.
+func (c *client) before() []frame {
+	c.t.Helper()
+	c.send("newID", nil)
+	var all []frame
+	for {
+		f := c.next()
+		switch f.Body.Command {
+		case "clientID":
+			return all
+		case "newUser", "userDisconnected":
+		default:
+			all = append(all, f)
+		}
+	}
+}
+
+// refusal reads the next frame, an error.
+func (c *client) refusal() (reason, message string) {
+	c.t.Helper()
+	f := c.get("error")
+	var data struct{ Reason, Message string }
+	check(c.t, json.Unmarshal(f.Body.Data, &data))
+	return data.Reason, data.Message
+}
+
+// text is that of a message.
+func (f frame) text(t *testing.T) string {
+	t.Helper()
+	var data struct{ Text any }
+	check(t, json.Unmarshal(f.Body.Data, &data))
+	return fmt.Sprint(data.Text)
+}
+
+func check(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// eventually polls what offers no event to wait for.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			tb.Fatalf("it did not come true: %s", what)
+		}
+	}
+}
+
+// members is how many connections the server counts in the pool of all rooms.
+func (h *house) members(t *testing.T) int {
+	t.Helper()
+	resp, err := h.Channels.ListMembers(t.Context(), &publishv1.ListMembersRequest{Address: "channels/rooms:all"})
+	check(t, err)
+	return int(resp.GetTotalSize())
+}
+
+// waiting is how many messages wait for the acks of a client.
+func (h *house) waiting(t *testing.T, id string) int {
+	t.Helper()
+	resp, err := publishv1.NewInboxServiceClient(apptest.Dial(t, h.GRPC, h.AdminKey)).
+		GetInboxStats(t.Context(), &publishv1.GetInboxStatsRequest{Address: "clients/" + id})
+	check(t, err)
+	return int(resp.GetCount())
 }
