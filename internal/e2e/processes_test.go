@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -158,7 +159,8 @@ type system struct {
 	rest                   string // URL
 	edgeAt                 [2]string
 	internalAt             map[*process]string
-	edgeArgs               []string  // of both edges
+	edgeArgs               []string // of both edges
+	eachArgs               [2][]string
 	edgeRedis              [2]string // URLs
 }
 
@@ -226,7 +228,7 @@ func startSystem(tb testing.TB, prepare ...func(*system)) *system {
 	}
 	s.gateway = s.process("gateway", "--roles", "gateway", "--http-listen", rest, "--upstream", up)
 	for i := range s.edges {
-		s.edges[i] = s.process(fmt.Sprintf("edge-%d", i+1), append([]string{"--roles", "edge", "--redis", s.edgeRedis[i], "--http-listen", s.edgeAt[i], "--upstream", up}, s.edgeArgs...)...)
+		s.edges[i] = s.process(fmt.Sprintf("edge-%d", i+1), append([]string{"--roles", "edge", "--redis", s.edgeRedis[i], "--http-listen", s.edgeAt[i], "--upstream", up}, slices.Concat(s.edgeArgs, s.eachArgs[i])...)...)
 	}
 	s.waitReady(s.auth, s.publish, s.gateway, s.edges[0], s.edges[1])
 	return s
