@@ -125,6 +125,12 @@ func TestLoad_Refuses(t *testing.T) {
 			"edge.tickets.keys[0]: •••• is not 32 bytes in base64 (try: openssl rand -base64 32)", "edge.tickets.keys[1]: •••• is one byte, repeated",
 			"1h is too large, allowed are 1s to 10m", "edge.connects_in_progress: 0 is too small",
 		}},
+		{name: "rooms", yaml: "dev: true\nchannels: {namespaces: {rooms: {presence: false}}}\nlegacy: {dialects: [rooms], rooms: {delivery: loudly, scope: wide}}", want: []string{
+			`"loudly" is not known, allowed are broadcast, addressed`, `"wide" is not known, allowed are all, room`,
+		}},
+		{name: "rooms without presence", yaml: "dev: true\nchannels: {namespaces: {rooms: {presence: false}}}\nlegacy: {dialects: [rooms]}", want: []string{
+			"channels.namespaces: rooms: the rooms protocol needs presence: true and explicit: false there",
+		}},
 		{name: "limits the wrong way round", yaml: "dev: true\nedge: {connections: 10, connections_per_ip: 20}", want: []string{"20 is more than edge.connections (10)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
