@@ -35,7 +35,7 @@ func (s *session) messageFrame(m *bus.Message) []byte {
 	if s.talk == nil {
 		return messageFrame(s.dialect(), m)
 	}
-	op := dialect.Text
+	var op dialect.Opcode
 	buf := make([]byte, headerRoom, headerRoom+len(m.Data)+frameOverhead)
 	if op, buf = s.talk.Message(buf, m); buf == nil {
 		return nil

@@ -3,9 +3,7 @@ package rooms_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -70,114 +68,6 @@ func TestFault_MalformedJSON(t *testing.T) {
 			t.Errorf("somebody else got %+v", f)
 		}
 	})
-}
-
-// A client that vanished during a broadcast ended the broadcasts of everybody, and left its entries behind.
-func TestFault_ClientsVanishMidBroadcast(t *testing.T) {
-	often := apptest.With(func(c *app.Config) {
-		c.Edge.PingInterval, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = time.Second, 1e6, 1e6
-	})
-	everywhere(t, func(t *testing.T, h *house) {
-		a, b := h.as(t, 0, "ann"), h.as(t, 1, "bob")
-		dead := make([]*client, 20)
-		for i := range dead {
-			dead[i] = h.connect(t, i, "/ws/1", nil)
-			dead[i].send("setID", fmt.Sprint("dead-", i))
-		}
-		eventually(t, "all have joined", func() bool { return h.members(t) == 22 })
-		var sending sync.WaitGroup
-		sending.Go(func() {
-			for i := range 200 {
-				a.message(fmt.Sprint("dead-", i%20), i)
-			}
-		})
-		for i, c := range dead {
-			if i%2 == 0 { // the others stay, and never answer anything again
-				_ = c.ws.NetConn().(*net.TCPConn).SetLinger(0)
-				_ = c.ws.Close()
-			}
-		}
-		for i := range 200 {
-			if f := b.get("sendMessage"); f.text(t) != fmt.Sprint(i) {
-				t.Fatalf("message %d is %+v", i, f)
-			}
-		}
-		sending.Wait()
-		left := time.NewTicker(100 * time.Millisecond) // a and b answer pings by reading
-		defer left.Stop()
-		for deadline := time.Now().Add(15 * time.Second); h.members(t) > 2; <-left.C {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d members are left", h.members(t))
-			}
-			a.before()
-			b.before()
-		}
-		connections := int64(0)
-		for _, p := range h.Processes {
-			connections += p.Connections()
-		}
-		if connections != 2 {
-			t.Errorf("%d connections are left", connections)
-		}
-		b.message("ann", "still here")
-		for f := a.get("sendMessage"); f.text(t) != "still here"; {
-			f = a.get("sendMessage")
-		}
-	}, often)
-}
-
-// One goroutine wrote to all, so that a reader that stalled stopped everybody.
-func TestFault_StalledReader(t *testing.T) {
-	fast := apptest.With(func(c *app.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 })
-	everywhere(t, func(t *testing.T, h *house) {
-		a, b := h.as(t, 0, "ann"), h.as(t, 0, "bob")
-		stalled := h.as(t, 0, "stalled") // reads nothing from here on
-		_ = stalled.ws.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
-		const messages = 400
-		text := strings.Repeat("x", 32<<10)
-		var sending sync.WaitGroup
-		sending.Go(func() {
-			for range messages { // it does not read either
-				a.message("bob", text)
-			}
-		})
-		start, slowest := time.Now(), time.Duration(0)
-		for range messages {
-			at := time.Now()
-			b.get("sendMessage")
-			slowest = max(slowest, time.Since(at))
-		}
-		sending.Wait()
-		t.Logf("%d messages of 32 KiB beside a stalled reader took %s, the slowest %s", messages, time.Since(start), slowest)
-		if slowest > 5*time.Second {
-			t.Errorf("a message took %s", slowest)
-		}
-	}, fast)
-}
-
-// Every copy was a goroutine for 30 s, in a map that was never cleaned.
-func TestFault_PendingCopiesAreBounded(t *testing.T) {
-	h := start(t, apptest.With(func(c *app.Config) {
-		c.Inbox.Limit, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 300, 1e6, 1e6
-	}))
-	a := h.as(t, 0, "ann")
-	a.before()
-	before := runtime.NumGoroutine()
-	for i := range 300 {
-		a.message("nobody", i)
-		a.get("sendMessage")
-	}
-	if after := runtime.NumGoroutine(); after > before+50 {
-		t.Errorf("300 messages that wait are %d goroutines", after-before)
-	}
-	a.message("nobody", "one too many")
-	if reason, _ := a.refusal(); reason != "INBOX_FULL" {
-		t.Errorf("refused with %s", reason)
-	}
-	a.message("", "for everybody")
-	if f := a.get("sendMessage"); f.text(t) != "for everybody" {
-		t.Errorf("got %+v", f)
-	}
 }
 
 // The archive lived for 10 s, and nobody ever read it.
@@ -392,6 +282,9 @@ func TestFault_AddresseeIsNoKey(t *testing.T) {
 		if !strings.HasPrefix(key, "tl:") {
 			t.Errorf("the key %q", key)
 		}
+		if strings.HasPrefix(key, "tl:{clients/") && raw.PTTL(t.Context(), key).Val() <= 0 {
+			t.Errorf("the key %q has no end", key)
+		}
 	}
 	if value := raw.Get(t.Context(), "roomCount").Val(); value != "precious" {
 		t.Errorf("another program's key is %q", value)
@@ -431,38 +324,4 @@ func TestFault_IDChangesWhileMessagesFlow(t *testing.T) {
 		}
 		sending.Wait()
 	}, fast)
-}
-
-// There was no read limit, no ping and no look at the Origin.
-func TestFault_NoLimits(t *testing.T) {
-	h := start(t, apptest.With(func(c *app.Config) {
-		c.Edge.FrameSize, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 4<<10, 1, 5
-		c.Edge.AllowedOrigins = []string{"https://good.example"}
-		c.Legacy.Rooms.AnyOrigin = false
-	}))
-	closes := func(c *client, code int) {
-		t.Helper()
-		for {
-			_, err := c.read()
-			var bye *websocket.CloseError
-			if errors.As(err, &bye) && bye.Code == code {
-				return
-			}
-			check(t, err)
-		}
-	}
-	large := h.dial(t, 0)
-	large.message("", strings.Repeat("x", 8<<10))
-	closes(large, websocket.CloseMessageTooBig)
-	quick := h.dial(t, 0)
-	for range 10 {
-		quick.message("", "x")
-	}
-	closes(quick, 4429)
-	if status, body := h.refused(t, "/ws/1", http.Header{"Origin": {"https://evil.example"}}); status != http.StatusForbidden || !strings.Contains(body, "ORIGIN_REFUSED") {
-		t.Errorf("another origin: %d %s", status, body)
-	}
-	h.connect(t, 0, "/ws/1", http.Header{"Origin": {"https://good.example"}})
-	anybody := start(t)
-	anybody.connect(t, 0, "/ws/1", http.Header{"Origin": {"https://evil.example"}})
 }

@@ -20,8 +20,12 @@ func TestTranscripts(t *testing.T) {
 		name string
 		opts []apptest.Option
 	}{
-		{name: "http"}, {name: "roomid"}, {name: "broadcast"}, {name: "handover"},
-		{"addressed", []apptest.Option{addressed}}, {"handover-addressed", []apptest.Option{addressed}},
+		{name: "http"},
+		{name: "roomid"},
+		{name: "broadcast"},
+		{name: "handover"},
+		{"addressed", []apptest.Option{addressed}},
+		{"handover-addressed", []apptest.Option{addressed}},
 		{"apart", []apptest.Option{apart}},
 	} {
 		t.Run(scene.name, func(t *testing.T) {
