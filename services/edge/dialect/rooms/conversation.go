@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -169,16 +170,19 @@ func (c *conversation) send(ctx context.Context, op dialect.Opcode, cmd command)
 	if c.cfg.Keep > 0 {
 		ack.Keep = durationpb.New(c.cfg.Keep)
 	}
-	_, err = c.conn.Publish(ctx, &publishv1.PublishRequest{
+	_, kept := c.conn.Publish(ctx, &publishv1.PublishRequest{
 		To: string(bus.KindClients) + "/" + name, Data: cmd.Data, Attributes: attributes, Ack: ack,
 	})
-	if err != nil || c.cfg.Addressed {
-		return err
+	full := errors.Is(kept, bus.ErrInboxFull)
+	if c.cfg.Addressed || kept != nil && !full {
+		return kept
 	}
-	pool.Attributes = maps.Clone(attributes)
-	pool.Attributes[attrTo] = name
+	if !full { // otherwise the addressee has a copy as everybody has
+		pool.Attributes = maps.Clone(attributes)
+		pool.Attributes[attrTo] = name
+	}
 	_, err = c.conn.Publish(ctx, pool)
-	return err
+	return cmp.Or(kept, err)
 }
 
 // Message appends the frame of a message. The addressee of a message has a copy of its own, and no bystander's.

@@ -115,13 +115,23 @@ func TestFault_PendingCopiesAreBounded(t *testing.T) {
 	if after := runtime.NumGoroutine(); after > before+50 {
 		t.Errorf("300 messages that wait are %d goroutines", after-before)
 	}
-	a.message("nobody", "one too many")
-	if reason, _ := a.refusal(); reason != "INBOX_FULL" {
-		t.Errorf("refused with %s", reason)
+	b := h.as(t, 0, "nobody") // who acknowledges nothing
+	b.before()
+	a.message("nobody", "one too many") // is not kept, and told as it always was
+	got, reason := "", ""
+	for got == "" || reason == "" {
+		switch f := a.next(); f.Body.Command {
+		case "sendMessage":
+			got = f.text(t)
+		case "error":
+			reason = string(f.Body.Data)
+		}
 	}
-	a.message("", "for everybody")
-	if f := a.get("sendMessage"); f.text(t) != "for everybody" {
-		t.Errorf("got %+v", f)
+	if got != "one too many" || !strings.Contains(reason, "INBOX_FULL") {
+		t.Errorf("got %q, refused with %s", got, reason)
+	}
+	if f := b.get("sendMessage"); f.text(t) != "one too many" {
+		t.Errorf("the addressee got %+v", f)
 	}
 }
 
@@ -129,6 +139,7 @@ func TestFault_PendingCopiesAreBounded(t *testing.T) {
 func TestFault_NoLimits(t *testing.T) {
 	h := start(t, apptest.With(func(c *app.Config) {
 		c.Edge.FrameSize, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 4<<10, 1, 5
+		c.Publish.MaxMessage = 1 << 10
 		c.Edge.AllowedOrigins = []string{"https://good.example"}
 		c.Legacy.Rooms.AnyOrigin = false
 	}))
@@ -146,6 +157,11 @@ func TestFault_NoLimits(t *testing.T) {
 	large := h.dial(t, 0)
 	large.message("", strings.Repeat("x", 8<<10))
 	closes(large, websocket.CloseMessageTooBig)
+	long := h.dial(t, 0)
+	long.message("", strings.Repeat("x", 2<<10))
+	if reason, _ := long.refusal(); reason != "MESSAGE_TOO_LARGE" {
+		t.Errorf("a message that is too large is refused with %s", reason)
+	}
 	quick := h.dial(t, 0)
 	for range 10 {
 		quick.message("", "x")
