@@ -56,7 +56,8 @@ type Config struct {
 	OnConnected func(c *edgev1.Connected)
 	// OnDisconnected is told each time it ends; Run connects again unless it returns the same error.
 	OnDisconnected func(err error)
-	// OnUnsubscribed is told that the server ended a subscription; err is nil when a new token does not grant it.
+	// OnUnsubscribed is told that the server ended a subscription; err is nil when a new token does not grant it,
+	// or the channel was deleted.
 	OnUnsubscribed func(address string, err error)
 }
 

@@ -59,6 +59,9 @@ const (
 	MessagePresence MessageKind = 2
 	// MessageReceipt hints that the delivery of the message of the same id has changed.
 	MessageReceipt MessageKind = 3
+	// MessageDeleted says that the channel was deleted: subscriptions of it end, and those that begin later are of a channel
+	// of the same name.
+	MessageDeleted MessageKind = 4
 )
 
 // Message is one message on its way. It is immutable once published or

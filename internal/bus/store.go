@@ -184,7 +184,8 @@ type Channels interface {
 	Channel(ctx context.Context, a Address) (Channel, error)
 	// ListChannels returns at most limit channels whose name sorts after the given one.
 	ListChannels(ctx context.Context, after string, limit int) (ChannelPage, error)
-	// DeleteChannel removes the channel and what it has kept; its epoch changes. Returns ErrChannelNotFound.
+	// DeleteChannel removes the channel and what it has kept; its epoch changes. In the same step it is announced on the
+	// channel's address by a live message of the kind MessageDeleted. Returns ErrChannelNotFound.
 	DeleteChannel(ctx context.Context, a Address) error
 }
 

@@ -94,7 +94,7 @@ func (s *Store) ListChannels(_ context.Context, after string, limit int) (bus.Ch
 	return page, nil
 }
 
-// DeleteChannel removes a channel and what it has kept. Its subscriptions stay.
+// DeleteChannel removes a channel and what it has kept, and announces it.
 func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
 	part := s.part(a)
 	part.mu.Lock()
@@ -107,6 +107,10 @@ func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
 	delete(s.meta.channels, a)
 	if c := part.cells[a]; c != nil {
 		part.cells[a] = &cell{epoch: newEpoch(), feeds: c.feeds, used: s.now()}
+		m := &bus.Message{ID: uuid.NewString(), To: a, ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: s.now()}
+		for _, f := range c.feeds {
+			f.put(m)
+		}
 	}
 	return nil
 }

@@ -251,9 +251,10 @@ func (s *Store) ListChannels(ctx context.Context, after string, limit int) (bus.
 	return page, nil
 }
 
-// DeleteChannel removes a channel and what it has kept.
+// DeleteChannel removes a channel and what it has kept, and announces it.
 func (s *Store) DeleteChannel(ctx context.Context, a bus.Address) error {
-	cmd, err := s.run(ctx, deleteChannelScript, []string{s.keys.channel(a), s.keys.stream(a), s.keys.meta(a)})
+	said := encode(&bus.Message{ID: uuid.NewString(), ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: time.Now()})
+	cmd, err := s.run(ctx, deleteChannelScript, []string{s.keys.channel(a), s.keys.stream(a), s.keys.meta(a), s.keys.push(a)}, s.publishVerb(), said)
 	if err != nil {
 		return unavailable(err)
 	}

@@ -43,6 +43,7 @@ type session struct {
 	busy     atomic.Bool  // a command is under way
 	parked   atomic.Bool  // nobody has it: who sets it to false does
 	refused  atomic.Pointer[bus.Error]
+	stale    atomic.Bool // subs has some that were ended
 
 	behind   []*subscription // that wait for what they were not given; guarded by the shard
 	catching bool            // somebody gives it to them, or is going to; guarded by the shard
@@ -128,6 +129,7 @@ func (s *session) handle(op int, b *buffer) {
 		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
 		return
 	}
+	s.forgetEnded()
 	if s.talk != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
 		defer cancel()
@@ -170,11 +172,11 @@ func (s *session) end(err error) {
 		// gorilla is silent about a length whose top bit is set; a second close frame it does not send.
 		_ = s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseMessageTooBig, ""), time.Now().Add(time.Second))
 	}
-	s.shard.detach(s.subs)
+	subs := s.shard.detach(s.subs)
 	s.shard.remove(s)
-	addresses := make([]bus.Address, len(s.subs))
+	addresses := make([]bus.Address, len(subs))
 	lost := s.lost(err)
-	for i, sub := range s.subs {
+	for i, sub := range subs {
 		addresses[i] = sub.address
 		s.owner.roster.leave(sub.address, s.id, lost)
 	}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,8 +113,14 @@ func (sh *shard) round(list []*parcel) {
 // flush writes the due parcels of a group to its subscribers: the same bytes to each that may
 // have all of them, in pieces of at most mergeLimit.
 func (sh *shard) flush(g *group) {
-	plain := !special(g.due, time.Now())
-	for due := g.due; len(due) > 0; {
+	due, plain := g.due, !special(g.due, time.Now())
+	if !plain {
+		if i := slices.IndexFunc(due, (*parcel).deletes); i >= 0 {
+			defer sh.endAll(g) // what follows is of another channel of the name, which nobody here has asked for
+			due = due[:i]
+		}
+	}
+	for len(due) > 0 {
 		n := piece(due)
 		clear(sh.merged)
 		for _, sub := range g.subs {
@@ -252,23 +259,31 @@ func (sh *shard) attach(subs []*subscription) {
 	}
 }
 
-// detach removes subscriptions; what is still due to them is dropped.
-func (sh *shard) detach(subs []*subscription) {
+// detach removes subscriptions, and returns those that had not ended by themselves; subs is not used after it. What is
+// still due to them is dropped.
+func (sh *shard) detach(subs []*subscription) []*subscription {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	subs = slices.DeleteFunc(subs, func(sub *subscription) bool { return sub.gone })
 	for _, sub := range subs {
-		sub.gone = true
-		sh.hub.watch(sub, -1)
-		g := sh.groups[sub.address]
-		last := len(g.subs) - 1
-		moved := g.subs[last]
-		g.subs[sub.place] = moved
-		moved.place = sub.place
-		g.subs[last] = nil
-		g.subs = g.subs[:last]
-		if last == 0 {
-			delete(sh.groups, sub.address)
-			sh.hub.mark(sub.address, sh.number, false)
-		}
+		sh.drop(sub)
+	}
+	return subs
+}
+
+// drop removes one subscription. The caller holds the lock.
+func (sh *shard) drop(sub *subscription) {
+	sub.gone = true
+	sh.hub.watch(sub, -1)
+	g := sh.groups[sub.address]
+	last := len(g.subs) - 1
+	moved := g.subs[last]
+	g.subs[sub.place] = moved
+	moved.place = sub.place
+	g.subs[last] = nil
+	g.subs = g.subs[:last]
+	if last == 0 {
+		delete(sh.groups, sub.address)
+		sh.hub.mark(sub.address, sh.number, false)
 	}
 }

@@ -207,9 +207,10 @@ func (s *session) unsubscribe(id uint32, c *edgev1.Unsubscribe) error {
 
 // leave ends one subscription.
 func (s *session) leave(sub *subscription) {
-	s.shard.detach([]*subscription{sub})
-	s.owner.tail.Release(sub.address)
-	s.owner.roster.leave(sub.address, s.id, time.Time{})
+	if len(s.shard.detach([]*subscription{sub})) > 0 {
+		s.owner.tail.Release(sub.address)
+		s.owner.roster.leave(sub.address, s.id, time.Time{})
+	}
 	s.subs = slices.DeleteFunc(s.subs, func(other *subscription) bool { return other == sub })
 }
 

@@ -27,8 +27,10 @@ type subscription struct {
 	catching bool
 	seen     bus.Position
 
-	lag  *lag // what is missing of a client that is behind; nil when it is not
-	gone bool // it has ended
+	lag *lag // what is missing of a client that is behind; nil when it is not
+	// ended is set while holding when the channel was deleted: it ends when it is let in.
+	ended bool
+	gone  bool // it has ended
 }
 
 func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription {
@@ -37,6 +39,9 @@ func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription
 }
 
 func (s *subscription) hold(due []*parcel, limit int) {
+	if s.ended {
+		return
+	}
 	for _, p := range due {
 		if s.missed || len(s.held) >= limit {
 			s.missed = true
@@ -81,6 +86,9 @@ func placed(due []*parcel) bool {
 func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if sub.gone {
+		return true
+	}
 	if sub.missed && !seen.IsZero() {
 		sub.missed = false
 		sub.held = nil
@@ -104,6 +112,9 @@ func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
 		if out := sub.session.join(held); len(out) > 0 && sh.pass(sub, out, held) {
 			sub.session.noteSent(sub, held)
 		}
+	}
+	if sub.ended {
+		sh.end(sub)
 	}
 	return true
 }

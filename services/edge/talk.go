@@ -73,6 +73,7 @@ func (t talker) Write(op dialect.Opcode, payload []byte) {
 
 func (t talker) Subscribe(ctx context.Context, f dialect.Follow, followed func()) error {
 	s := t.s
+	s.forgetEnded()
 	who := s.identity.Load()
 	req, err := s.request(who, &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence}, s.subs)
 	if err != nil {
@@ -159,6 +160,7 @@ func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 
 // subscription returns the session's subscription of an address; nil when there is none.
 func (s *session) subscription(a bus.Address) *subscription {
+	s.forgetEnded()
 	i := slices.IndexFunc(s.subs, func(sub *subscription) bool { return sub.address == a })
 	if i < 0 {
 		return nil

@@ -33,6 +33,9 @@ func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStream
 		presence: func(e *publishv1.PresenceEvent) error {
 			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_PresenceEvent{PresenceEvent: e}})
 		},
+		ended: func(a bus.Address) error {
+			return bus.ErrChannelNotFound.With("the channel was deleted", map[string]string{"address": a.String()})
+		},
 		heartbeat: func() error {
 			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})
 		},
@@ -107,6 +110,11 @@ func (s *Server) Subscribe(stream grpc.BidiStreamingServer[publishv1.SubscribeRe
 		},
 		presence: func(e *publishv1.PresenceEvent) error {
 			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_PresenceEvent{PresenceEvent: e}})
+		},
+		ended: func(a bus.Address) error {
+			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Unsubscribed{
+				Unsubscribed: &publishv1.Unsubscribed{Address: a.String()},
+			}})
 		},
 		heartbeat: func() error {
 			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})

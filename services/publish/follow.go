@@ -16,6 +16,7 @@ type output struct {
 	subscribed func(*publishv1.Subscribed) error
 	dismissed  func(*publishv1.Dismissed) error
 	presence   func(*publishv1.PresenceEvent) error
+	ended      func(bus.Address) error // the channel was deleted
 	heartbeat  func() error
 }
 
@@ -198,6 +199,12 @@ func (r *reader) flush(ctx context.Context) (bool, error) {
 			}
 			sent = true
 			if err := r.pass(ctx, p, queue, missed); err != nil {
+				return sent, err
+			}
+		}
+		if p.follower.over() {
+			r.stop(p.follower.address)
+			if err := r.out.ended(p.follower.address); err != nil {
 				return sent, err
 			}
 		}

@@ -248,3 +248,46 @@ func TestSubscribe_addressesComeAndGo(t *testing.T) {
 		t.Error("the stream goes on")
 	}
 }
+
+// A deleted channel ends its streams, after what came before.
+func TestStreams_endWithTheirChannel(t *testing.T) {
+	h := start(t, publish.Config{})
+	const name = "channels/gone"
+	create := func() {
+		_, err := h.channels.CreateChannel(t.Context(), &publishv1.CreateChannelRequest{Name: name})
+		check(t, err)
+	}
+	create()
+	one, err := h.publish.Consume(t.Context(), &publishv1.ConsumeRequest{Address: name})
+	check(t, err)
+	many, err := h.publish.Subscribe(t.Context())
+	check(t, err)
+	subscribe := &publishv1.SubscribeRequest{Sequence: 1, Command: &publishv1.SubscribeRequest_Subscribe{Subscribe: &publishv1.ConsumeRequest{Address: name}}}
+	check(t, many.Send(subscribe))
+	first, err := one.Recv()
+	check(t, err)
+	answer, err := many.Recv()
+	check(t, err)
+	if first.GetSubscribed() == nil || answer.GetSubscribed() == nil {
+		t.Fatalf("began with %v and %v", first, answer)
+	}
+	h.pub(name, `"last"`)
+	_, err = h.channels.DeleteChannel(t.Context(), &publishv1.DeleteChannelRequest{Name: name})
+	check(t, err)
+	if r, err := one.Recv(); err != nil || string(r.GetMessage().GetData()) != `"last"` {
+		t.Errorf("got %v, %v", r, err)
+	}
+	_, err = one.Recv()
+	refused(t, err, bus.ErrChannelNotFound)
+	if r, err := many.Recv(); err != nil || string(r.GetMessage().GetData()) != `"last"` {
+		t.Errorf("got %v, %v", r, err)
+	}
+	if r, err := many.Recv(); err != nil || r.GetUnsubscribed().GetAddress() != name || r.GetSequence() != 0 {
+		t.Errorf("got %v, %v", r, err)
+	}
+	create()
+	check(t, many.Send(subscribe))
+	if r, err := many.Recv(); err != nil || r.GetSubscribed() == nil {
+		t.Errorf("to follow it again was answered with %v, %v", r, err)
+	}
+}

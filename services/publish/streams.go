@@ -74,13 +74,18 @@ type follower struct {
 	mu     sync.Mutex
 	queue  []item
 	missed bool
+	ended  bool // the channel was deleted; nothing follows
 }
 
 func (f *follower) put(i item) {
 	f.mu.Lock()
-	if len(f.queue) >= f.limit {
+	switch {
+	case f.ended:
+	case i.m != nil && i.m.Kind == bus.MessageDeleted:
+		f.ended = true
+	case len(f.queue) >= f.limit:
 		f.missed = true
-	} else {
+	default:
 		f.queue = append(f.queue, i)
 	}
 	f.mu.Unlock()
@@ -105,6 +110,13 @@ func (f *follower) take() ([]item, bool) {
 	queue, missed := f.queue, f.missed
 	f.queue, f.missed = nil, false
 	return queue, missed
+}
+
+// over says whether the channel was deleted and everything before that was taken.
+func (f *follower) over() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ended && len(f.queue) == 0 && !f.missed
 }
 
 // Deliver queues a message for every follower.

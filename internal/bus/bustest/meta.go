@@ -121,13 +121,24 @@ func testChannels(t *testing.T, open Open) {
 	if found != 2 {
 		t.Errorf("the rest has %d", found)
 	}
+	l := listen(t, s, all[0])
 	before := publish(t, s, durable(all[0], "x")).Position
 	check(t, s.DeleteChannel(t.Context(), all[0]))
+	if m := l.next(); text(m) != "x" {
+		t.Errorf("heard %+v", m)
+	}
+	if m := l.next(); m.Kind != bus.MessageDeleted || m.To != all[0] || !m.Position.IsZero() {
+		t.Errorf("the end was announced by %+v", m)
+	}
 	if _, err := s.Channel(t.Context(), all[0]); !errors.Is(err, bus.ErrChannelNotFound) {
 		t.Errorf("error is %v", err)
 	}
 	if err := s.DeleteChannel(t.Context(), all[0]); !errors.Is(err, bus.ErrChannelNotFound) {
 		t.Errorf("error is %v", err)
+	}
+	publish(t, s, bus.Publication{Message: message(all[0], "y")})
+	if m := l.next(); m.Kind != bus.MessageData {
+		t.Errorf("what was not there was announced to end: %+v", m)
 	}
 	kept, err := s.Since(t.Context(), all[0], keep, before, 10)
 	if !errors.Is(err, bus.ErrGap) || len(kept.Messages) != 0 || kept.Top.Epoch == before.Epoch {
