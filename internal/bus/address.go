@@ -41,6 +41,9 @@ var Revoked = Address{name: "system/revoked"}
 // EventLog is the address whose log is the events of hooks; see Event.
 var EventLog = Address{name: "system/events"}
 
+// PushClients is the address whose roster is the connections of the older push protocol.
+var PushClients = Address{name: "system/pushclients"}
+
 // NewAddress returns the address of the given kind and id, without a topic.
 // It returns an *Error with ReasonAddressInvalid when the id is not a name.
 func NewAddress(kind Kind, id string) (Address, error) {
@@ -80,6 +83,8 @@ func StoredAddress(s string) (Address, error) {
 		return Revoked, nil
 	case EventLog.name:
 		return EventLog, nil
+	case PushClients.name:
+		return PushClients, nil
 	}
 	return ParseAddress(s)
 }

@@ -41,6 +41,8 @@ type Roster interface {
 	Lose(ctx context.Context, to Address, connection string, at time.Time, grace time.Duration) error
 	// Members returns at most limit members whose connection sorts after the given one. It reads no more than the page.
 	Members(ctx context.Context, to Address, after string, limit int) (MemberPage, error)
+	// Listed says whether a connection of the client is among the members.
+	Listed(ctx context.Context, to Address, client string) (bool, error)
 }
 
 // Reaper removes the members that will not leave by themselves. Every node runs one; all may do so at once.

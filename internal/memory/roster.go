@@ -165,6 +165,14 @@ func (s *Store) Members(_ context.Context, to bus.Address, after string, limit i
 	return page, nil
 }
 
+// Listed says whether a connection of the client is among the members.
+func (s *Store) Listed(_ context.Context, to bus.Address, client string) (bool, error) {
+	s.rosters.mu.Lock()
+	defer s.rosters.mu.Unlock()
+	r := s.rosters.rooms[to]
+	return r != nil && r.clients[client] > 0, nil
+}
+
 // Touch returns where the node has no members; the rosters are as alive as the process.
 func (s *Store) Touch(_ context.Context, node string, addresses []bus.Address) ([]bus.Address, error) {
 	s.rosters.mu.Lock()

@@ -185,6 +185,15 @@ func (s *Store) left(ctx context.Context, to bus.Address, members []bus.Member) 
 	return dead, nil
 }
 
+// Listed says whether a connection of the client is among the members.
+func (s *Store) Listed(ctx context.Context, to bus.Address, client string) (bool, error) {
+	cmd := redis.NewBoolCmd(ctx, "hexists", s.keys.rosterClients(to), client)
+	if err := s.do(ctx, cmd); err != nil {
+		return false, err
+	}
+	return cmd.Val(), nil
+}
+
 // Touch keeps rosters and the node's index from expiring.
 func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address) ([]bus.Address, error) {
 	var missing []bus.Address

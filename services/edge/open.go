@@ -9,6 +9,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
 // opening is a session between open and begin.
@@ -31,7 +32,7 @@ func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, 
 		return nil, err
 	}
 	s.client = who.Client
-	own := who.Own()
+	own := s.own(who)
 	subs := make([]*subscription, 0, len(own)+len(wanted))
 	for _, a := range own {
 		subs = append(subs, newSubscription(s, who, a))
@@ -67,6 +68,15 @@ func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, 
 		o.results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{Subscribed: req.answer(req.at)}}
 	}
 	return o, nil
+}
+
+// own returns the addresses that the identity follows without asking, and that of the dialect's roster.
+func (s *session) own(who *bus.Identity) []bus.Address {
+	own := who.Own()
+	if d, ok := s.dialect().(dialect.Counted); ok {
+		own = append(own, d.Roster())
+	}
+	return own
 }
 
 // abandon leaves everything that is followed.

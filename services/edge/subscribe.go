@@ -57,7 +57,7 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 	if slices.ContainsFunc(have, func(h *subscription) bool { return h.address == a }) {
 		return nil, bus.ErrFieldInvalid.With("address "+a.String()+" is subscribed already", map[string]string{"address": a.String()})
 	}
-	if len(have) >= s.owner.cfg.Subscriptions+len(who.Own()) {
+	if len(have) >= s.owner.cfg.Subscriptions+len(s.own(who)) {
 		return nil, bus.ErrSubscriptionLimit
 	}
 	return req, nil

@@ -102,6 +102,18 @@ func (t talker) Unsubscribe(a bus.Address) bool {
 	return true
 }
 
+func (t talker) Created(ctx context.Context, a bus.Address) error {
+	_, err := t.s.owner.channels.GetChannel(ctx, &publishv1.GetChannelRequest{Name: a.String()})
+	if err != nil {
+		return rpc.Unreachable(err, bus.ErrUnavailable)
+	}
+	return nil
+}
+
+func (t talker) Listed(ctx context.Context, a bus.Address, client string) (bool, error) {
+	return t.s.owner.store.Listed(ctx, a, client)
+}
+
 func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
 	return t.s.publishAs(ctx, t.s.identity.Load(), req)
 }

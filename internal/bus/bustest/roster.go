@@ -70,6 +70,16 @@ func testMembers(t *testing.T, s bus.Store, node string) {
 	if got := members(t, s, a); got != "1 2 3 4" {
 		t.Errorf("members are %s", got)
 	}
+	check(t, s.Join(t.Context(), a, member("5", "other", node)))
+	check(t, s.Leave(t.Context(), a, "5"))
+	for client, want := range map[string]bool{"c": true, "other": false, "nobody": false} {
+		if got, err := s.Listed(t.Context(), a, client); err != nil || got != want {
+			t.Errorf("%s is listed: %t, %v", client, got, err)
+		}
+	}
+	if got, err := s.Listed(t.Context(), empty, "c"); err != nil || got {
+		t.Errorf("where nobody is, somebody is listed: %t, %v", got, err)
+	}
 }
 
 // event returns the next one, and fails when it is not as said: "joined client connection" or "left reason client connection".

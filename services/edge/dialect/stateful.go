@@ -30,7 +30,8 @@ type Conversation interface {
 	// client is not to have it. It is called in the order of delivery, at the same time as Receive, and must neither
 	// block nor use the Conn.
 	Message(dst []byte, m *bus.Message) (Opcode, []byte)
-	// Event does the same for everything else that a server says: gaps, dismissals, presence, refusals. Its frames are of text.
+	// Event does the same for everything else that a server says: gaps, dismissals, presence, refusals, and that an address
+	// is not followed any more because its channel was deleted. Its frames are of text.
 	Event(dst []byte, f *edgev1.ServerFrame) []byte
 	// Tick is called about every second, and returns the payload of a text frame to send, or nil. It
 	// must neither block nor use the Conn.
@@ -52,6 +53,11 @@ type Conn interface {
 	Unsubscribe(a bus.Address) bool
 	// Subscribed says whether the address is followed: it stops being when its channel is deleted.
 	Subscribed(a bus.Address) bool
+	// Created returns nil when the channel was created, and ErrChannelNotFound when it was not.
+	Created(ctx context.Context, a bus.Address) error
+	// Listed says whether a connection of the client, on any node, is in the roster of the address. One that has just come
+	// or gone may be told otherwise.
+	Listed(ctx context.Context, a bus.Address, client string) (bool, error)
 	// Publish publishes as the connection's identity.
 	Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error)
 	// Ack acknowledges a message of an address that is the identity's own, or was before Become. It does not wait. A store that does not take it is
@@ -69,6 +75,13 @@ type Follow struct {
 	Address bus.Address
 	// Presence also asks for who comes and goes.
 	Presence bool
+}
+
+// Counted is a dialect whose connections are counted on all nodes.
+type Counted interface {
+	Dialect
+	// Roster is the address whose members they are. It is a system address, which nobody can name, or a channel.
+	Roster() bus.Address
 }
 
 // Doorkeeper is a dialect that answers handshakes in words of its own.
