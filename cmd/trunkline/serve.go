@@ -26,7 +26,7 @@ var settingFlags = []struct{ name, key, usage string }{
 	{"internal-listen", "internal.listen", "where metrics, health and profiles listen"},
 	{"public-url", "http.public_url", "URL that browsers reach the server under"},
 	{"allowed-origins", "edge.allowed_origins", "origins of pages that may connect"},
-	{"legacy", "legacy.dialects", "older protocols to speak: relay, rooms, or all"},
+	{"legacy", "legacy.dialects", "older protocols to speak: relay, pushserver, rooms, facility, or all"},
 	{"legacy-open", "legacy.open", "let everybody do what the older protocols let everybody do, outside development mode"},
 	{"log-level", "log.level", "debug, info, warn or error"},
 }

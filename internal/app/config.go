@@ -254,9 +254,10 @@ func Default() Config {
 			Authorizer: Authorizer{Timeout: time.Second, Cache: 10 * time.Second}, Events: Events{Length: 100_000, Age: 24 * time.Hour},
 		},
 		Legacy: Legacy{
-			Commands: Commands{Keys: 100, Keep: 24 * time.Hour},
-			Relay:    Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"},
-			Rooms:    defaultRooms(),
+			Commands:   Commands{Keys: 100, Keep: 24 * time.Hour},
+			Relay:      Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"},
+			PushServer: PushServer{HTTP: "localhost:5223", WebSocket: "localhost:5222"},
+			Rooms:      defaultRooms(),
 		},
 	}
 }

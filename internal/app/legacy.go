@@ -14,11 +14,13 @@ import (
 
 // Legacy is the older protocols.
 type Legacy struct {
-	Dialects []string `koanf:"dialects" oneof:"all,relay,rooms" doc:"The older protocols that are spoken."`
+	Dialects []string `koanf:"dialects" oneof:"all,relay,pushserver,rooms" doc:"The older protocols that are spoken."`
 	Open     bool     `koanf:"open" doc:"Lets everybody do, outside development mode, what the older protocols let everybody do; without it they ask for tokens and API keys."`
 	Commands Commands `koanf:"commands"`
-	Relay    Relay    `koanf:"relay"`
-	Rooms    Rooms    `koanf:"rooms"`
+
+	Relay      Relay      `koanf:"relay"`
+	PushServer PushServer `koanf:"pushserver"`
+	Rooms      Rooms      `koanf:"rooms"`
 }
 
 // Commands is what command frames may do.
@@ -56,7 +58,7 @@ type legacyListener struct {
 }
 
 // protocols are the older protocols that there are.
-var protocols = []protocol{relayProtocol, roomsProtocol}
+var protocols = []protocol{relayProtocol, pushServerProtocol, roomsProtocol}
 
 // older returns the protocols that are switched on.
 func (c Config) older() []protocol {

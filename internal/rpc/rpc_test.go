@@ -124,6 +124,7 @@ func serve(t *testing.T, auth rpc.AuthConfig, impl services) (pipe *rpc.Pipe, tc
 	publishv1.RegisterChannelServiceServer(server, publishv1.UnimplementedChannelServiceServer{})
 	adminv1.RegisterAdminServiceServer(server, adminv1.UnimplementedAdminServiceServer{})
 	legacyv1.RegisterRelayServiceServer(server, legacyv1.UnimplementedRelayServiceServer{})
+	legacyv1.RegisterPushServerServiceServer(server, legacyv1.UnimplementedPushServerServiceServer{})
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
 	g.Go(func() error { return server.Run(ctx) })

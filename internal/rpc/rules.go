@@ -67,6 +67,12 @@ var rules = map[string]Rule{
 	legacyv1.RelayService_CheckRelayToken_FullMethodName:  {Scope: ScopeTokensValidate, Anyone: true},
 	legacyv1.RelayService_PublishArticle_FullMethodName:   {Scope: ScopePublish, Anyone: true},
 
+	legacyv1.PushServerService_CreatePushChannel_FullMethodName: {Scope: ScopeChannels, Anyone: true},
+	legacyv1.PushServerService_CheckPushChannel_FullMethodName:  {Scope: ScopeChannels, Anyone: true}, // these three also take the channel's token
+	legacyv1.PushServerService_DeletePushChannel_FullMethodName: {Scope: ScopeChannels, Anyone: true},
+	legacyv1.PushServerService_PushMessage_FullMethodName:       {Scope: ScopePublish, Anyone: true},
+	legacyv1.PushServerService_GetPushStatistics_FullMethodName: {Scope: ScopeChannels, Anyone: true},
+
 	legacyv1.CommandService_RunCommand_FullMethodName: {Scope: ScopePublish, Tokens: true},
 
 	legacyv1.RoomsService_NextRoomID_FullMethodName: {Scope: ScopePublish, Tokens: true, Anyone: true},

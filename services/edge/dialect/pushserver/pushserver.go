@@ -1,0 +1,117 @@
+// Package pushserver is the WebSocket side of the older channel push server: a connection is told its UUID, subscribes to
+// channels by name, and is sent what is pushed to them. docs/dialects.md has the mapping.
+package pushserver
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// PushServer speaks the protocol, on any path.
+type PushServer struct{ open bool }
+
+var (
+	_ dialect.Stateful   = (*PushServer)(nil)
+	_ dialect.Doorkeeper = (*PushServer)(nil)
+	_ dialect.Counted    = (*PushServer)(nil)
+)
+
+// New returns the dialect. Open, everybody may connect and subscribe to every channel; otherwise it takes a token that
+// grants it, in the query or in the header Authorization, whose client is a UUID.
+func New(open bool) *PushServer { return &PushServer{open: open} }
+
+// Name returns "pushserver".
+func (*PushServer) Name() string { return "pushserver" }
+
+// Opcode returns Text.
+func (*PushServer) Opcode() dialect.Opcode { return dialect.Text }
+
+// Roster counts the clients.
+func (*PushServer) Roster() bus.Address { return bus.PushClients }
+
+// Decode is not used.
+func (*PushServer) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
+
+// Reply is not used.
+func (*PushServer) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
+
+// Message is not used.
+func (*PushServer) Message([]byte, *bus.Message) []byte { return nil }
+
+// Close returns the codes of the native protocol: the older server never closed, and its clients look at none.
+func (*PushServer) Close(e *bus.Error) (int, string) { return dialect.CloseCode(e), e.Reason }
+
+// Hello takes every handshake. A subprotocol is not answered.
+func (p *PushServer) Hello(r *http.Request) (dialect.Hello, bool) {
+	h := dialect.Hello{Connect: true, Token: r.URL.Query().Get("token")}
+	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "bearer") {
+		h.Token = strings.TrimSpace(token)
+	}
+	switch {
+	case h.Token != "":
+	case p.open:
+		h.Identity = stranger()
+	default:
+		h.Refusal = bus.ErrTokenMissing.With("send a token as ?token= or as Authorization: Bearer; serve --legacy-open lets everybody connect, as the older system did",
+			map[string]string{"setting": "legacy.open"})
+	}
+	return h, true
+}
+
+// everyChannel lets a stranger subscribe to every channel, and do nothing else.
+var everyChannel = func() []bus.Grant {
+	p, err := bus.ParsePattern("channels/*")
+	if err != nil {
+		panic(err) // it is one
+	}
+	return []bus.Grant{{Pattern: p, Actions: bus.Subscribe}}
+}()
+
+// stranger is a client without a token.
+func stranger() *bus.Identity {
+	now := time.Now()
+	return &bus.Identity{Client: uuid.NewString(), Grants: everyChannel, Issued: now, Expires: now.AddDate(100, 0, 0)}
+}
+
+// Converse begins a conversation.
+func (*PushServer) Converse(c dialect.Conn, _ dialect.Hello) dialect.Conversation {
+	return &conversation{conn: c, names: make(map[bus.Address]string)}
+}
+
+// Check answers what is no handshake as the older server did.
+func (*PushServer) Check(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet && strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "websocket") {
+		return true
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = io.WriteString(w, "<html><head></head><body><h1>404 WebSocket Upgrade Failure</h1></body></html>")
+	return false
+}
+
+// Turn answers a refused handshake with an ERROR.
+func (*PushServer) Turn(w http.ResponseWriter, e *bus.Error) {
+	f := refused(e)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if f.Code == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	w.WriteHeader(f.Code)
+	_ = json.NewEncoder(w).Encode(f) // the client may be gone
+}
