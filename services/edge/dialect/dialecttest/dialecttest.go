@@ -9,9 +9,11 @@
 //	a closed 1005           the server closes with this code
 //	close a                 closes with a close frame and waits for the server's
 //	cut a                   cuts the TCP connection
+//	body {"a":1}            what the next request sends
 //	GET /path 200 {"a":1}   a request, its status and its body
 //
-// "$_" matches anything. "$hex:x" matches 32 hex digits, and "$uuid:x" a UUID, and remembers them as x. Where the transcript ends,
+// "$_" matches anything. "$hex:x" matches 32 hex digits, "$uuid:x" a UUID and "$token:x" a push server's token, and remembers
+// them as x. Where the transcript ends,
 // connections that are open must have been sent nothing more.
 package dialecttest
 
@@ -42,6 +44,8 @@ const wait = 15 * time.Second
 type Config struct {
 	// Addresses are host:port of the listeners.
 	Addresses []string
+	// HTTP is host:port of where requests go; the first of Addresses when empty.
+	HTTP string
 	// Values are placeholders that are known from the start.
 	Values map[string]string
 	// Header goes with every handshake and request.
@@ -91,6 +95,7 @@ type player struct {
 	cfg    Config
 	line   int
 	text   string
+	body   string // of the next request
 	values map[string]string
 	conns  map[string]*conn
 }
@@ -110,7 +115,9 @@ func (p *player) step(rest []string) {
 		p.open(second, p.fill(payload))
 	case first == "close" || first == "cut":
 		p.end(first, second)
-	case first == "GET" || first == "POST" || first == "OPTIONS" || first == "HEAD":
+	case first == "body":
+		p.body = p.fill(after)
+	case method.MatchString(first):
 		p.request(first, p.fill(second), payload)
 	case second == ">":
 		p.send(p.conn(first), websocket.TextMessage, payload)
@@ -274,11 +281,18 @@ func (p *player) request(method, path, want string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), wait)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.cfg.Addresses[0]+path, nil)
+	at := p.cfg.HTTP
+	if at == "" {
+		at = p.cfg.Addresses[0]
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+at+path, strings.NewReader(p.body))
+	p.body = ""
 	if err != nil {
 		p.fatalf("%v", err)
 	}
-	req.Header = p.cfg.Header.Clone()
+	if p.cfg.Header != nil {
+		req.Header = p.cfg.Header.Clone()
+	}
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -291,6 +305,9 @@ func (p *player) request(method, path, want string) {
 		p.fatalf("got %d %s %v", resp.StatusCode, body, err)
 	}
 }
+
+// method is how a line with a request begins.
+var method = regexp.MustCompile(`^[A-Z]+$`)
 
 var placeholder = regexp.MustCompile(`\$[A-Za-z0-9_]+`)
 
@@ -321,8 +338,9 @@ func (p *player) matches(want, got string) bool {
 }
 
 var kinds = map[string]*regexp.Regexp{
-	"hex":  regexp.MustCompile(`^[0-9a-f]{32}$`),
-	"uuid": regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
+	"hex":   regexp.MustCompile(`^[0-9a-f]{32}$`),
+	"token": regexp.MustCompile(`^[A-Za-z0-9.+*#@:>-]{128}$`),
+	"uuid":  regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
 }
 
 func (p *player) same(want, got any, seen map[string]string) bool {
@@ -331,6 +349,7 @@ func (p *player) same(want, got any, seen map[string]string) bool {
 		if name, ok := strings.CutPrefix(w, "$"); ok {
 			return p.bind(name, got, seen)
 		}
+		return p.fill(w) == got
 	case map[string]any:
 		g, ok := got.(map[string]any)
 		if !ok || len(g) != len(w) {

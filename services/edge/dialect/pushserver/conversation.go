@@ -78,6 +78,11 @@ func (c *conversation) Receive(ctx context.Context, op dialect.Opcode, data []by
 		c.refuse(err, do.channel)
 		return
 	}
+	// Before the channel is looked for: whether it is there is not for everybody to know.
+	if err := c.conn.Identity().Check(bus.Subscribe, a); err != nil {
+		c.refuse(err, do.channel)
+		return
+	}
 	if do.subscribe {
 		c.subscribe(ctx, a, do.channel)
 	} else {

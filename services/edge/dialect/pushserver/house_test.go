@@ -1,0 +1,213 @@
+package pushserver_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
+)
+
+// house is a running house that speaks the push protocol, and where it does.
+type house struct {
+	*apptest.House
+	http string
+	at   []string
+}
+
+func start(t *testing.T, opts ...apptest.Option) *house {
+	t.Helper()
+	opts = append([]apptest.Option{apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"pushserver"}, true })}, opts...)
+	h := &house{House: apptest.Start(t, opts...)}
+	h.http = h.Legacy["pushserver.http"]
+	for _, p := range h.Processes {
+		if at := p.Legacy["legacy.pushserver.websocket_listen"]; at != "" {
+			h.at = append(h.at, at)
+		}
+	}
+	return h
+}
+
+// closed does not let everybody do what the older system let everybody do.
+func closed() apptest.Option {
+	return apptest.With(func(c *app.Config) { c.Legacy.Open = false })
+}
+
+// everywhere runs a test on one process in memory, and on two edges over Redis.
+func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest.Option) {
+	t.Helper()
+	t.Run("memory", func(t *testing.T) { test(t, start(t, opts...)) })
+	t.Run("redis", func(t *testing.T) {
+		test(t, start(t, append([]apptest.Option{apptest.Redis(redistest.Start(t).URL()), apptest.Split(2)}, opts...)...))
+	})
+}
+
+func (h *house) config() dialecttest.Config {
+	return dialecttest.Config{Addresses: h.at, HTTP: h.http, Values: map[string]string{"run": rand.Text()}}
+}
+
+// reply is an answer of the publisher's API, or a frame.
+type reply struct {
+	Type    string `json:"messageType"`
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Data    struct {
+		Channel  string   `json:"channel"`
+		Token    string   `json:"channelToken"`
+		Details  *string  `json:"errorDetails"`
+		Channels []string `json:"channels"`
+		Number   int      `json:"channelsAmount"`
+		Clients  int      `json:"clientsAmount"`
+
+		UUID       string   `json:"uuid"`
+		Subscribed []string `json:"subscribedChannels"`
+		Push       struct {
+			Channel string `json:"channel"`
+			Message string `json:"message"`
+		} `json:"pushMessage"`
+	} `json:"data"`
+}
+
+// post sends a body and returns the answer; header may be nil.
+func (h *house) post(t *testing.T, path string, body []byte, header http.Header) reply {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.http+path, bytes.NewReader(body))
+	check(t, err)
+	if header != nil {
+		req.Header = header
+	}
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	check(t, err)
+	defer func() { check(t, resp.Body.Close()) }()
+	text, err := io.ReadAll(resp.Body)
+	check(t, err)
+	var r reply
+	if err := json.Unmarshal(text, &r); err != nil || r.Code != resp.StatusCode || resp.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%s: %d %s %s", path, resp.StatusCode, resp.Header, text)
+	}
+	return r
+}
+
+// act sends a SERVER_ACTION.
+func (h *house) act(t *testing.T, path, action string, data map[string]any) reply {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"messageType": "SERVER_ACTION", "action": action, "data": data})
+	check(t, err)
+	return h.post(t, path, body, nil)
+}
+
+// create makes a channel and returns its token.
+func (h *house) create(t *testing.T, channel string) string {
+	t.Helper()
+	r := h.act(t, "/channel/create", "CREATE_CHANNEL", map[string]any{"channel": channel})
+	if r.Code != http.StatusOK || len(r.Data.Token) != 128 || r.Data.Channel != channel {
+		t.Fatalf("create %q: %+v", channel, r)
+	}
+	return r.Data.Token
+}
+
+// push sends a message; nil recipients are everybody.
+func (h *house) push(t *testing.T, channel, token, message string, recipients ...string) reply {
+	t.Helper()
+	return h.act(t, "/push", "PUSH_MESSAGE", map[string]any{
+		"channel": channel, "channelToken": token, "recipients": append([]string{}, recipients...), "message": message,
+	})
+}
+
+func (h *house) statistics(t *testing.T) reply {
+	t.Helper()
+	return h.post(t, "/sysadmin", nil, nil)
+}
+
+// subscriber is one connection.
+type subscriber struct {
+	t    *testing.T
+	ws   *websocket.Conn
+	uuid string
+}
+
+// dial connects to one of the edges.
+func (h *house) dial(t *testing.T, edge int, path string) *subscriber {
+	t.Helper()
+	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[edge%len(h.at)]+path, nil)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	_ = resp.Body.Close()
+	t.Cleanup(func() { _ = ws.Close() })
+	c := &subscriber{t: t, ws: ws}
+	f := c.next()
+	if f.Type != "CLIENT_ACK" || f.Message != "Connected" {
+		t.Fatalf("the first frame is %+v", f)
+	}
+	c.uuid = f.Data.UUID
+	return c
+}
+
+func (c *subscriber) next() reply {
+	c.t.Helper()
+	check(c.t, c.ws.SetReadDeadline(time.Now().Add(15*time.Second)))
+	var f reply
+	check(c.t, c.ws.ReadJSON(&f))
+	return f
+}
+
+// do sends a command, in the name of a uuid unless it is empty, and returns the answer.
+func (c *subscriber) do(uuid, action, channel string) reply {
+	c.t.Helper()
+	m := map[string]any{"messageType": "CLIENT_ACTION", "action": action, "data": map[string]string{"channel": channel}}
+	if uuid != "" {
+		m["uuid"] = uuid
+	}
+	check(c.t, c.ws.WriteJSON(m))
+	return c.next()
+}
+
+func (c *subscriber) subscribe(channel string) {
+	c.t.Helper()
+	if f := c.do("", "SUBSCRIBE", channel); f.Message != "Subscribed" {
+		c.t.Fatalf("subscribe to %q was answered with %+v", channel, f)
+	}
+}
+
+// pushed reads the next frame, a push, and returns its text.
+func (c *subscriber) pushed() string {
+	c.t.Helper()
+	f := c.next()
+	if f.Type != "CLIENT_PUSH" {
+		c.t.Fatalf("got %+v, want a push", f)
+	}
+	return f.Data.Push.Message
+}
+
+func check(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// eventually polls what offers no event to wait for.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			tb.Fatalf("it did not come true: %s", what)
+		}
+	}
+}
