@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
@@ -210,4 +211,12 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 			tb.Fatalf("it did not come true: %s", what)
 		}
 	}
+}
+
+// members is how many connections are subscribed to an address.
+func (h *house) members(t *testing.T, address string) int {
+	t.Helper()
+	resp, err := h.Channels.ListMembers(t.Context(), &publishv1.ListMembersRequest{Address: address})
+	check(t, err)
+	return int(resp.GetTotalSize())
 }
