@@ -1,0 +1,30 @@
+package e2e_test
+
+import (
+	"testing"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+)
+
+// TestFault_pushServerClientScript has our script and the shipped client, whose own faults are a missing uuid and a handler
+// that is not bound, subscribe in Chromium and in Node, and be pushed to.
+func TestFault_pushServerClientScript(t *testing.T) {
+	needs(t, modules, chromium)
+	redis := redistest.Start(t)
+	for name, store := range map[string]string{"memory": "", "redis": redis.URL()} {
+		t.Run(name, func(t *testing.T) {
+			h := apptest.Start(t, apptest.Redis(store), apptest.With(func(c *app.Config) {
+				c.Legacy.Dialects, c.Legacy.Open = []string{"pushserver"}, true
+			}))
+			script(t, func(line string) {
+				if line == "NATIVE" {
+					_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/news", Data: []byte(`"natively"`)})
+					check(t, err)
+				}
+			}, "node", "testdata/pushserver.mjs", h.Legacy["pushserver.http"], h.Legacy["pushserver.websocket"])
+		})
+	}
+}
