@@ -152,6 +152,7 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 		return err
 	}
 	s.ws = ws
+	s.heard.Store(true) // the handshake: who says nothing after it is pinged before it counts as gone
 	ws.SetReadLimit(cmp.Or(hello.FrameSize, e.cfg.FrameSize))
 	ws.SetPingHandler(s.pinged)
 	ws.SetPongHandler(s.ponged)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -249,5 +250,27 @@ func TestRefusal_hasTheBodyOfREST(t *testing.T) {
 	check(t, json.NewDecoder(resp.Body).Decode(&body))
 	if resp.Header.Get("WWW-Authenticate") != "Bearer" || body["error"]["status"] != "UNAUTHENTICATED" || strings.Contains(fmt.Sprint(body), "secret-token") {
 		t.Errorf("body is %v", body)
+	}
+}
+
+// A client that connects by its handshake and says nothing is pinged before it counts as gone, and stays while it answers.
+func TestSession_silentAfterTheHandshake(t *testing.T) {
+	h := start(t, edge.Config{PingInterval: time.Second})
+	c := h.dial("?token=" + h.token("ada"))
+	pings := 0
+	c.ws.SetPingHandler(func(payload string) error {
+		if pings++; pings == 3 {
+			return io.EOF // seen enough
+		}
+		return c.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Second))
+	})
+	check(t, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	for {
+		if _, _, err := c.ws.ReadMessage(); err != nil {
+			if pings != 3 {
+				t.Errorf("after %d pings: %v", pings, err)
+			}
+			return
+		}
 	}
 }
