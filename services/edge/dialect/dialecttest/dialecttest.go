@@ -12,8 +12,8 @@
 //	body {"a":1}            what the next request sends
 //	GET /path 200 {"a":1}   a request, its status and its body
 //
-// "$_" matches anything. "$hex:x" matches 32 hex digits, "$uuid:x" a UUID and "$token:x" a push server's token, and remembers
-// them as x. Where the transcript ends,
+// "$_" matches anything. "$hex:x" matches 32 hex digits, "$uuid:x" a UUID and "$token:x" a push server's token, and they
+// are remembered as x. Where the transcript ends,
 // connections that are open must have been sent nothing more.
 package dialecttest
 
@@ -117,7 +117,7 @@ func (p *player) step(rest []string) {
 		p.end(first, second)
 	case first == "body":
 		p.body = p.fill(after)
-	case method.MatchString(first):
+	case first == strings.ToUpper(first):
 		p.request(first, p.fill(second), payload)
 	case second == ">":
 		p.send(p.conn(first), websocket.TextMessage, payload)
@@ -290,9 +290,7 @@ func (p *player) request(method, path, want string) {
 	if err != nil {
 		p.fatalf("%v", err)
 	}
-	if p.cfg.Header != nil {
-		req.Header = p.cfg.Header.Clone()
-	}
+	req.Header = p.cfg.Header.Clone()
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -305,9 +303,6 @@ func (p *player) request(method, path, want string) {
 		p.fatalf("got %d %s %v", resp.StatusCode, body, err)
 	}
 }
-
-// method is how a line with a request begins.
-var method = regexp.MustCompile(`^[A-Z]+$`)
 
 var placeholder = regexp.MustCompile(`\$[A-Za-z0-9_]+`)
 

@@ -323,3 +323,25 @@ func TestClosed(t *testing.T) {
 		}
 	}, closed())
 }
+
+// A client that answers no ping is dropped and not counted any more; one that does stays.
+func TestPing(t *testing.T) {
+	h := start(t, apptest.With(func(c *app.Config) { c.Edge.PingInterval = time.Second }))
+	pinged := make(chan struct{}, 16)
+	good := h.dial(t, 0, "/")
+	good.ws.SetPingHandler(func(payload string) error {
+		pinged <- struct{}{}
+		return good.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Second))
+	})
+	h.dial(t, 0, "/") // reads nothing, so it answers nothing
+	eventually(t, "both are counted", func() bool { return h.statistics(t).Data.Clients == 2 })
+	done := make(chan error, 1)
+	check(t, good.ws.SetReadDeadline(time.Now().Add(30*time.Second)))
+	go func() { _, _, err := good.ws.ReadMessage(); done <- err }()
+	eventually(t, "one is counted", func() bool { return h.statistics(t).Data.Clients == 1 })
+	for range 3 {
+		<-pinged
+	}
+	check(t, good.ws.Close())
+	<-done
+}
