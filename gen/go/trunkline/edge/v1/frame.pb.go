@@ -471,7 +471,8 @@ type ServerFrame_Subscribed struct {
 }
 
 type ServerFrame_Unsubscribed struct {
-	// Answers unsubscribe.
+	// Answers unsubscribe; with id 0, the server has ended the subscription: the channel was deleted, or a new token does not
+	// grant it.
 	Unsubscribed *v1.Unsubscribed `protobuf:"bytes,5,opt,name=unsubscribed,proto3,oneof"`
 }
 

@@ -44,7 +44,7 @@ type ChannelServiceClient interface {
 	// ListChannels returns created channels, ordered by name.
 	// REST: GET /v1/channels.
 	ListChannels(ctx context.Context, in *ListChannelsRequest, opts ...grpc.CallOption) (*ListChannelsResponse, error)
-	// DeleteChannel removes a created channel, its token and its history.
+	// DeleteChannel removes a created channel, its token and its history, and ends its subscriptions on every node.
 	// REST: DELETE /v1/channels/{name}.
 	DeleteChannel(ctx context.Context, in *DeleteChannelRequest, opts ...grpc.CallOption) (*DeleteChannelResponse, error)
 	// ListMessages returns a page of what an address has kept, oldest first unless newest_first.
@@ -141,7 +141,7 @@ type ChannelServiceServer interface {
 	// ListChannels returns created channels, ordered by name.
 	// REST: GET /v1/channels.
 	ListChannels(context.Context, *ListChannelsRequest) (*ListChannelsResponse, error)
-	// DeleteChannel removes a created channel, its token and its history.
+	// DeleteChannel removes a created channel, its token and its history, and ends its subscriptions on every node.
 	// REST: DELETE /v1/channels/{name}.
 	DeleteChannel(context.Context, *DeleteChannelRequest) (*DeleteChannelResponse, error)
 	// ListMessages returns a page of what an address has kept, oldest first unless newest_first.

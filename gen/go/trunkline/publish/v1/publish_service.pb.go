@@ -1519,7 +1519,7 @@ type SubscribeResponse_Subscribed struct {
 }
 
 type SubscribeResponse_Unsubscribed struct {
-	// An address is not followed any more.
+	// An address is not followed any more: answers unsubscribe, or, without a sequence, tells that the channel was deleted.
 	Unsubscribed *Unsubscribed `protobuf:"bytes,3,opt,name=unsubscribed,proto3,oneof"`
 }
 

@@ -51,7 +51,7 @@ type PublishServiceClient interface {
 	// unanswered, each answer returns the credits of the results it carries.
 	// No REST route: HTTP/1.1 has no useful form of a two-way stream.
 	PublishStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishStreamRequest, PublishStreamResponse], error)
-	// Consume follows one address, from now or from a position.
+	// Consume follows one address, from now or from a position. It ends with CHANNEL_NOT_FOUND when the channel is deleted.
 	// REST: GET /v1/{address}/stream as NDJSON, or as text/event-stream by Accept.
 	Consume(ctx context.Context, in *ConsumeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ConsumeResponse], error)
 	// Subscribe follows any number of addresses over one stream; addresses come
@@ -192,7 +192,7 @@ type PublishServiceServer interface {
 	// unanswered, each answer returns the credits of the results it carries.
 	// No REST route: HTTP/1.1 has no useful form of a two-way stream.
 	PublishStream(grpc.BidiStreamingServer[PublishStreamRequest, PublishStreamResponse]) error
-	// Consume follows one address, from now or from a position.
+	// Consume follows one address, from now or from a position. It ends with CHANNEL_NOT_FOUND when the channel is deleted.
 	// REST: GET /v1/{address}/stream as NDJSON, or as text/event-stream by Accept.
 	Consume(*ConsumeRequest, grpc.ServerStreamingServer[ConsumeResponse]) error
 	// Subscribe follows any number of addresses over one stream; addresses come

@@ -50,7 +50,7 @@ type Envelope struct {
 	ExcludeConnection string `protobuf:"bytes,10,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// The attributes.
 	Attributes map[string]string `protobuf:"bytes,11,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// What it is: 0 a message, 1 a dismissal, 2 a presence event.
+	// What it is: 0 a message, 1 a dismissal, 2 a presence event, 3 a hint at a receipt, 4 the end of the channel.
 	Kind uint32 `protobuf:"varint,12,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Whose ack is enough, as trunkline.publish.v1.AckScope; 0 for a message that asks for none.
 	AckScope      uint32 `protobuf:"varint,13,opt,name=ack_scope,json=ackScope,proto3" json:"ack_scope,omitempty"`

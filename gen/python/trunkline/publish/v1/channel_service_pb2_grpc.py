@@ -80,7 +80,7 @@ class ChannelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteChannel(self, request, context):
-        """DeleteChannel removes a created channel, its token and its history.
+        """DeleteChannel removes a created channel, its token and its history, and ends its subscriptions on every node.
         REST: DELETE /v1/channels/{name}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -92,7 +92,7 @@ class PublishServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Consume(self, request, context):
-        """Consume follows one address, from now or from a position.
+        """Consume follows one address, from now or from a position. It ends with CHANNEL_NOT_FOUND when the channel is deleted.
         REST: GET /v1/{address}/stream as NDJSON, or as text/event-stream by Accept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

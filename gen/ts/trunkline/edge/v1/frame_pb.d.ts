@@ -163,7 +163,8 @@ export declare type ServerFrame = Message<"trunkline.edge.v1.ServerFrame"> & {
     case: "subscribed";
   } | {
     /**
-     * Answers unsubscribe.
+     * Answers unsubscribe; with id 0, the server has ended the subscription: the channel was deleted, or a new token does not
+     * grant it.
      *
      * @generated from field: trunkline.publish.v1.Unsubscribed unsubscribed = 5;
      */

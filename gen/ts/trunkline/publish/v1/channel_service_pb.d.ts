@@ -566,7 +566,7 @@ export declare const ChannelService: GenService<{
     output: typeof ListChannelsResponseSchema;
   },
   /**
-   * DeleteChannel removes a created channel, its token and its history.
+   * DeleteChannel removes a created channel, its token and its history, and ends its subscriptions on every node.
    * REST: DELETE /v1/channels/{name}.
    *
    * @generated from rpc trunkline.publish.v1.ChannelService.DeleteChannel

@@ -711,7 +711,7 @@ export declare type SubscribeResponse = Message<"trunkline.publish.v1.SubscribeR
     case: "subscribed";
   } | {
     /**
-     * An address is not followed any more.
+     * An address is not followed any more: answers unsubscribe, or, without a sequence, tells that the channel was deleted.
      *
      * @generated from field: trunkline.publish.v1.Unsubscribed unsubscribed = 3;
      */
@@ -830,7 +830,7 @@ export declare const PublishService: GenService<{
     output: typeof PublishStreamResponseSchema;
   },
   /**
-   * Consume follows one address, from now or from a position.
+   * Consume follows one address, from now or from a position. It ends with CHANNEL_NOT_FOUND when the channel is deleted.
    * REST: GET /v1/{address}/stream as NDJSON, or as text/event-stream by Accept.
    *
    * @generated from rpc trunkline.publish.v1.PublishService.Consume

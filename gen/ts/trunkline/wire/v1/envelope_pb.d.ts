@@ -98,7 +98,7 @@ export declare type Envelope = Message<"trunkline.wire.v1.Envelope"> & {
   attributes: { [key: string]: string };
 
   /**
-   * What it is: 0 a message, 1 a dismissal, 2 a presence event.
+   * What it is: 0 a message, 1 a dismissal, 2 a presence event, 3 a hint at a receipt, 4 the end of the channel.
    *
    * @generated from field: uint32 kind = 12;
    */
