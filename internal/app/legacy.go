@@ -57,13 +57,15 @@ type legacyListener struct {
 	takes func(path string) bool
 }
 
-// protocols are the older protocols that there are.
-var protocols = []protocol{relayProtocol, pushServerProtocol, roomsProtocol}
+// protocols returns the older protocols that there are.
+func protocols() []protocol {
+	return []protocol{relayProtocol(), pushServerProtocol(), roomsProtocol()}
+}
 
 // older returns the protocols that are switched on.
 func (c Config) older() []protocol {
 	var all []protocol
-	for _, p := range protocols {
+	for _, p := range protocols() {
 		if c.speaks(p.name) {
 			all = append(all, p)
 		}

@@ -16,21 +16,23 @@ type Relay struct {
 	WebSocket string `koanf:"websocket_listen" kind:"listen" doc:"Where the relay's /ws listens."`
 }
 
-var relayProtocol = protocol{
-	name: "relay",
-	listeners: func(l Legacy) []legacyListener {
-		return []legacyListener{
-			{key: "legacy.relay.http_listen", address: l.Relay.HTTP, role: RoleGateway, url: "Relay       http://%s"},
-			{key: "legacy.relay.websocket_listen", address: l.Relay.WebSocket, role: RoleEdge, url: "Relay       ws://%s/ws"},
-		}
-	},
-	dialects: func(Config) ([]dialect.Dialect, error) { return []dialect.Dialect{relaydialect.Relay{}}, nil },
-	handler: func(h *house, key string, d []dialect.Dialect) http.Handler {
-		if key == "legacy.relay.http_listen" {
-			return gateway.NewRelay(h.conns["open publish"], gateway.RelayConfig{})
-		}
-		return h.legacyRoute(d)
-	},
-	register: func(h *house) { relay.New(h.store, relay.Config{Open: h.cfg.open()}).Register(h.server) },
-	bridges:  func(Config) []bus.BridgeRule { return []bus.BridgeRule{{Channel: relay.Article, Map: relay.Map}} },
+func relayProtocol() protocol {
+	return protocol{
+		name: "relay",
+		listeners: func(l Legacy) []legacyListener {
+			return []legacyListener{
+				{key: "legacy.relay.http_listen", address: l.Relay.HTTP, role: RoleGateway, url: "Relay       http://%s"},
+				{key: "legacy.relay.websocket_listen", address: l.Relay.WebSocket, role: RoleEdge, url: "Relay       ws://%s/ws"},
+			}
+		},
+		dialects: func(Config) ([]dialect.Dialect, error) { return []dialect.Dialect{relaydialect.Relay{}}, nil },
+		handler: func(h *house, key string, d []dialect.Dialect) http.Handler {
+			if key == "legacy.relay.http_listen" {
+				return gateway.NewRelay(h.conns["open publish"], gateway.RelayConfig{})
+			}
+			return h.legacyRoute(d)
+		},
+		register: func(h *house) { relay.New(h.store, relay.Config{Open: h.cfg.open()}).Register(h.server) },
+		bridges:  func(Config) []bus.BridgeRule { return []bus.BridgeRule{{Channel: relay.Article, Map: relay.Map}} },
+	}
 }

@@ -33,32 +33,34 @@ func defaultRooms() Rooms {
 // roomID is the path of the counter.
 const roomID = "/roomid"
 
-var roomsProtocol = protocol{
-	name: "rooms",
-	listeners: func(l Legacy) []legacyListener {
-		return []legacyListener{{
-			key: "legacy.rooms.listen", address: l.Rooms.Listen, role: RoleEdge, url: "Rooms       ws://%s/ws/1",
-			takes: func(path string) bool { return path == roomID || strings.HasPrefix(path, roomsdialect.Path) },
-		}}
-	},
-	dialects: func(cfg Config) ([]dialect.Dialect, error) {
-		r := cfg.Legacy.Rooms
-		return []dialect.Dialect{roomsdialect.New(roomsdialect.Config{
-			Open: cfg.open(), Addressed: r.Delivery == "addressed", Apart: r.Scope == "room", BindIDs: r.BindIDs,
-			AckTimeout: r.AckTimeout, Keep: r.Keep,
-		})}, nil
-	},
-	handler: func(h *house, _ string, d []dialect.Dialect) http.Handler {
-		sockets := h.edge.Handler(edge.Route{Dialects: d, AnyOrigin: h.cfg.Legacy.Rooms.AnyOrigin})
-		counter := gateway.NewRoomID(h.conns["open publish"])
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodGet && r.URL.Path == roomID {
-				counter.ServeHTTP(w, r)
-				return
-			}
-			sockets.ServeHTTP(w, r)
-		})
-	},
-	register:  func(h *house) { rooms.New(h.store, rooms.Config{Open: h.cfg.open()}).Register(h.server) },
-	namespace: roomsdialect.Namespace,
+func roomsProtocol() protocol {
+	return protocol{
+		name: "rooms",
+		listeners: func(l Legacy) []legacyListener {
+			return []legacyListener{{
+				key: "legacy.rooms.listen", address: l.Rooms.Listen, role: RoleEdge, url: "Rooms       ws://%s/ws/1",
+				takes: func(path string) bool { return path == roomID || strings.HasPrefix(path, roomsdialect.Path) },
+			}}
+		},
+		dialects: func(cfg Config) ([]dialect.Dialect, error) {
+			r := cfg.Legacy.Rooms
+			return []dialect.Dialect{roomsdialect.New(roomsdialect.Config{
+				Open: cfg.open(), Addressed: r.Delivery == "addressed", Apart: r.Scope == "room", BindIDs: r.BindIDs,
+				AckTimeout: r.AckTimeout, Keep: r.Keep,
+			})}, nil
+		},
+		handler: func(h *house, _ string, d []dialect.Dialect) http.Handler {
+			sockets := h.edge.Handler(edge.Route{Dialects: d, AnyOrigin: h.cfg.Legacy.Rooms.AnyOrigin})
+			counter := gateway.NewRoomID(h.conns["open publish"])
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet && r.URL.Path == roomID {
+					counter.ServeHTTP(w, r)
+					return
+				}
+				sockets.ServeHTTP(w, r)
+			})
+		},
+		register:  func(h *house) { rooms.New(h.store, rooms.Config{Open: h.cfg.open()}).Register(h.server) },
+		namespace: roomsdialect.Namespace,
+	}
 }
