@@ -55,8 +55,11 @@ func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, 
 	var events []untold
 	for i, cmd := range cmds {
 		answer, err := cmd.Slice()
-		if err != nil || len(answer) == 0 {
-			return nil, nil, bus.ErrStoreUnavailable.Wrap(err)
+		if err != nil {
+			return nil, nil, failure(err)
+		}
+		if len(answer) == 0 {
+			return nil, nil, bus.ErrStoreUnavailable.With("a script gave no answer", nil)
 		}
 		answers[i], _ = answer[0].(int64)
 		if texts := textsOf(answer[1:]); len(texts) > 0 {
