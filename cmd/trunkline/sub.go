@@ -204,7 +204,7 @@ func (s *subscriber) disconnected(err error) {
 
 func (s *subscriber) unsubscribed(address string, err error) {
 	if err == nil {
-		s.p.say("! the token does not grant %s any more", address)
+		s.p.say("! %s is not followed any more: its channel was deleted, or the token does not grant it", address)
 		return
 	}
 	s.end(err)

@@ -82,6 +82,11 @@ func TestPageClient_waitsAsLongAsItIsTold(t *testing.T) {
 	script(t, nil, "node", "testdata/wait.mjs")
 }
 
+// It ends the subscriptions of a channel that is deleted.
+func TestPageClient_endsWithItsChannel(t *testing.T) {
+	script(t, nil, "node", "testdata/gone.mjs")
+}
+
 func TestPythonClient(t *testing.T) {
 	needs(t, python)
 	h := apptest.Start(t)

@@ -194,6 +194,7 @@ class Client {
     else if (frame.gap) this.#gap(frame.gap);
     else if (frame.presenceEvent) for (const h of this.#subs.get(frame.presenceEvent.address)?.handles ?? []) h.onPresence?.(frame.presenceEvent);
     else if (frame.subscribed) this.#subscribed(frame.subscribed);
+    else if (frame.unsubscribed && !frame.id) this.#over(frame.unsubscribed.address);
     const call = this.#calls.get(frame.id);
     if (!call) return;
     if (frame.error) call.reject(new TrunklineError(frame.error));
@@ -255,6 +256,13 @@ class Client {
     if (s.position && !(s.recovered && sub.position)) sub.position = s.position;
     sub.fromBeginning = false;
     sub.followed = true;
+  }
+
+  // The channel was deleted, or a new token does not grant it: its subscriptions end.
+  #over(to) {
+    const sub = this.#subs.get(to);
+    this.#subs.delete(to);
+    for (const h of sub?.handles ?? []) h.end();
   }
 
   #message(m) {
