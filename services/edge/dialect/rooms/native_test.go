@@ -218,3 +218,28 @@ func freePort(t *testing.T) string {
 	defer func() { check(t, l.Close()) }()
 	return l.Addr().String()
 }
+
+// Two connections of one token are two users, who come and go one by one.
+func TestOneToken_twoConnections(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		token := h.Token(t, &authv1.IssueTokenRequest{Client: "ann"}, "channels/rooms:*", "clients/*")
+		bob := h.Token(t, &authv1.IssueTokenRequest{Client: "bob"}, "channels/rooms:*", "clients/*")
+		watcher := h.connect(t, 1, "/ws/1?token="+bob, nil)
+		watcher.get("newUser")
+		var all []*client
+		for i := range 2 {
+			all = append(all, h.connect(t, i, "/ws/1?token="+token, nil))
+			watcher.get("newUser")
+		}
+		watcher.message("ann", "to both")
+		for _, c := range all {
+			if f := c.get("sendMessage"); f.text(t) != "to both" {
+				t.Errorf("got %+v", f)
+			}
+		}
+		for _, c := range all {
+			check(t, c.ws.Close())
+			watcher.get("userDisconnected")
+		}
+	}, apptest.With(func(c *app.Config) { c.Legacy.Open = false }))
+}
