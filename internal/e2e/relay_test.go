@@ -281,3 +281,27 @@ func TestFault_relayTellsItsInsides(t *testing.T) {
 		t.Error("a token or a message stands in the log")
 	}
 }
+
+// Fault: "the token server being down makes the edge exit". The edge refuses who comes meanwhile, keeps who is there, and lives.
+func TestFault_relayEdgeDiesWithTokenServer(t *testing.T) {
+	server := redistest.Start(t)
+	r := &relaySystem{tb: t, server: server}
+	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	token, other := r.token(), r.token()
+	ws := r.open("/ws", "?token="+token)
+	check(t, r.Processes[0].Stop()) // auth
+	late := r.open("/ws", "?token="+other)
+	if _, _, err := late.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+		t.Errorf("a token that nobody can check: %v", err)
+	}
+	edge := r.Processes[len(r.Processes)-1]
+	if status, _ := get("http://" + edge.Internal + "/livez"); status != http.StatusOK {
+		t.Errorf("the edge's /livez is %d", status)
+	}
+	old := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer func() { check(t, old.Close()) }()
+	check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+token+`","message":"still here"}`).Err())
+	if got := r.next(ws); got != `{"message":"still here"}` {
+		t.Errorf("who is connected gets %s", got)
+	}
+}
