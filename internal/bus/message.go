@@ -62,6 +62,8 @@ const (
 	// MessageDeleted says that the channel was deleted: subscriptions of it end, and those that begin later are of a channel
 	// of the same name.
 	MessageDeleted MessageKind = 4
+	// MessageMark is where Feed.Retained has read; its id is the mark. It is for who asked, and is never published.
+	MessageMark MessageKind = 5
 )
 
 // Message is one message on its way. It is immutable once published or

@@ -48,6 +48,10 @@ type Namespace struct {
 	Explicit bool
 	// Presence lists the subscribers of the channels.
 	Presence bool
+	// Retain is how long the last message of each address is kept for those who ask for it; 0 for not at all.
+	Retain time.Duration
+	// MaxMessage is the largest payload, in bytes; 0 for that of everybody.
+	MaxMessage int
 }
 
 // MaxReplicas is how many replicas a publish may wait for.
@@ -74,6 +78,8 @@ type Namespaces struct {
 	Inbox Inbox
 	// Events is how the log of events is kept; nothing is told while it is zero.
 	Events Retention
+	// Facilities is for the topics of broadcast, users, groups and sessions. Only its Retain and MaxMessage count.
+	Facilities Namespace
 }
 
 // Inbox is the configuration of all inboxes.
@@ -144,7 +150,14 @@ func DefaultNamespace() Namespace {
 
 // For returns what is configured for the address. Addresses that are no channels are live.
 func (n Namespaces) For(a Address) Namespace {
-	if a.Kind() != KindChannels {
+	switch a.Kind() {
+	case KindChannels:
+	case KindBroadcast, KindUsers, KindGroups, KindSessions:
+		if a.Topic() == "" {
+			return Namespace{}
+		}
+		return Namespace{Retain: n.Facilities.Retain, MaxMessage: n.Facilities.MaxMessage}
+	default:
 		return Namespace{}
 	}
 	if ns, ok := n.Named[a.Namespace()]; ok {
@@ -168,6 +181,9 @@ func (n Namespaces) Validate() error {
 		}
 		if ns.Overload == CatchUp && !r.Durable() {
 			return fmt.Errorf("namespace %q: overload catch_up needs a history to catch up from", name)
+		}
+		if ns.Retain < 0 || ns.Retain > MaxRetain || ns.Retain > 0 && ns.Retain < time.Second {
+			return fmt.Errorf("namespace %q: retain %s, allowed are 0 and 1s to 720h", name, ns.Retain)
 		}
 		if (ns.Overload == Conflate) != (ns.ConflateKey != "") {
 			return fmt.Errorf("namespace %q: overload conflate and conflate_key go together", name)

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"time"
 )
@@ -25,6 +26,9 @@ type Publication struct {
 	Replicas   int
 	// Ack, if set, puts the message into the inbox of its address instead of a log. Returns ErrInboxFull.
 	Ack *AckTerms
+	// Retain keeps the message as the last one of its address for so long, in the same step; 0 leaves what is kept. Not
+	// together with Ack.
+	Retain time.Duration
 }
 
 // Receipt says what became of a publication.
@@ -66,12 +70,35 @@ type Feed interface {
 	Subscribe(ctx context.Context, addresses ...Address) error
 	// Unsubscribe stops delivery soon; it does not wait.
 	Unsubscribe(addresses ...Address)
+	// Retained reads the last message that is retained of an address that is subscribed; the message is nil when there is
+	// none. The receiver is given a message of the kind MessageMark whose id is mark, in the place of the reading: what was
+	// published before it comes before the mark, and what was published later after it.
+	Retained(ctx context.Context, a Address, mark string) (Last, error)
 	// Run reads until ctx ends and then returns nil. It must be running for Subscribe to return.
 	Run(ctx context.Context, r Receiver) error
 	// Ready returns nil while a message sent through the store is known to come back on the feed, and
 	// otherwise says why not.
 	Ready() error
 }
+
+// Last is the last message of an address that was retained.
+type Last struct {
+	// Message is nil when there is none.
+	Message *Message
+	// Bare is set when an older program may have kept it: it is known by its data alone.
+	Bare bool
+}
+
+// Is says whether m is the message.
+func (l Last) Is(m *Message) bool {
+	if l.Message == nil || m == nil || m.Kind != MessageData {
+		return false
+	}
+	return l.Message.ID == m.ID || l.Bare && bytes.Equal(l.Message.Data, m.Data)
+}
+
+// MaxRetain is the longest that a message is retained.
+const MaxRetain = 30 * 24 * time.Hour
 
 // Feeds makes feeds. The edge has one, the publish service another.
 type Feeds interface {
@@ -224,6 +251,16 @@ type Bridge interface {
 	// PublishRecord sends a raw record to a channel of the store that the store was configured to bridge;
 	// every feed that follows the address that the record maps to delivers it.
 	PublishRecord(ctx context.Context, channel string, record []byte) error
+}
+
+// NameRule gives addresses a second name, under which older programs know them: a pub/sub channel on which the data of
+// each message is sent as it is, and a key that holds the data of the last one. Each function is the inverse of the other.
+// They may be called concurrently.
+type NameRule struct {
+	// Name returns the second name of an address; false when it has none.
+	Name func(a Address) (string, bool)
+	// Address returns whose second name it is; false when it is nobody's.
+	Address func(name string) (Address, bool)
 }
 
 // BridgeRule maps the records of one channel of the store to messages.

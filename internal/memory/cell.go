@@ -18,6 +18,21 @@ type cell struct {
 	oldest []string // the keys in the order they were used
 	state  *kept    // nil when there is none
 	inbox  *inbox   // nil until a message asks for an ack
+	last   retained
+}
+
+// retained is the last message of an address.
+type retained struct {
+	m     *bus.Message
+	until time.Time
+}
+
+// at returns the message while it is kept and has not expired.
+func (r *retained) at(now time.Time) *bus.Message {
+	if r.m != nil && (!now.Before(r.until) || r.m.Expired(now)) {
+		r.m = nil
+	}
+	return r.m
 }
 
 // answer is what an idempotency key stands for.
@@ -33,7 +48,7 @@ const epochMemory = time.Hour
 func (c *cell) idle(now time.Time) bool {
 	c.age(now)
 	c.forget(now, 0)
-	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && c.inbox.empty(now) && c.stateAt(now).Revision == 0 && now.Sub(c.used) > epochMemory
+	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && c.inbox.empty(now) && c.stateAt(now).Revision == 0 && c.last.at(now) == nil && now.Sub(c.used) > epochMemory
 }
 
 // first is the offset of the oldest message; top+1 when there is none.

@@ -77,6 +77,22 @@ func (f *feed) Unsubscribe(addresses ...bus.Address) {
 	}
 }
 
+// Retained returns the last message of an address, and queues the mark behind what was published before.
+func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Last, error) {
+	if err := ctx.Err(); err != nil {
+		return bus.Last{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	p := f.store.part(a)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var last bus.Last
+	if c := p.cells[a]; c != nil {
+		last.Message = c.last.at(f.store.now())
+	}
+	f.put(&bus.Message{ID: mark, To: a, Kind: bus.MessageMark})
+	return last, nil
+}
+
 // put queues a message. It never waits: when the receiver is too far behind, the message is
 // dropped and the address counts as interrupted.
 func (f *feed) put(m *bus.Message) {

@@ -39,7 +39,7 @@ func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
 	}
 	c := part.cells[to]
 	if c == nil {
-		if !p.Retention.Durable() && p.IdempotencyKey == "" && p.Ack == nil {
+		if !p.Retention.Durable() && p.IdempotencyKey == "" && p.Ack == nil && p.Retain <= 0 {
 			return liveReceipt(p), nil // nobody listens and nothing is kept
 		}
 		part.sweepSome(now)
@@ -75,6 +75,9 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 	}
 	if p.IdempotencyKey != "" {
 		c.remember(p, r, now, keys)
+	}
+	if p.Retain > 0 && p.Ack == nil {
+		c.last = retained{m: &m, until: now.Add(p.Retain)}
 	}
 	for _, f := range c.feeds {
 		f.put(&m)

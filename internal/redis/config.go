@@ -40,6 +40,9 @@ type Config struct {
 	Events bus.Retention
 	// Bridges are raw Redis channels of older programs.
 	Bridges []bus.BridgeRule
+	// Names gives addresses second names, shared with older programs. It has no effect in a Cluster: those programs
+	// know of none.
+	Names *bus.NameRule
 }
 
 // secretless returns an error about the URL that does not repeat it: it may hold a password.

@@ -204,8 +204,15 @@ func setNumber(m *bus.Message, field protowire.Number, v uint64) {
 	}
 }
 
-// decodePush reads what a pub/sub channel carries: a line with the position, and an envelope.
-func decodePush(to bus.Address, payload string) (*bus.Message, error) {
+// decodePush reads what a pub/sub channel carries: a line with the position, and an envelope. repeated is set when the same
+// message comes on the channel of the address's second name next.
+func decodePush(to bus.Address, payload string) (m *bus.Message, repeated bool, err error) {
+	payload, repeated = strings.CutPrefix(payload, "!")
+	m, err = decodePushed(to, payload)
+	return m, repeated, err
+}
+
+func decodePushed(to bus.Address, payload string) (*bus.Message, error) {
 	line, rest, ok := strings.Cut(payload, "\n")
 	if !ok {
 		return nil, errEnvelope

@@ -51,7 +51,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add("e 1\n" + string(encode(&m)))
 	f.Add("\n" + string(encode(&m)))
 	f.Fuzz(func(t *testing.T, payload string) {
-		got, err := decodePush(bus.Broadcast, payload)
+		got, _, err := decodePush(bus.Broadcast, payload)
 		if err == nil && (got.ID == "" || got.To != bus.Broadcast) {
 			t.Errorf("accepted %q as %+v", payload, got)
 		}

@@ -84,7 +84,16 @@ func (f *feed) place(ctx context.Context, sub *subscription) {
 	}
 	l := f.link(name, client)
 	sub.link = l
-	l.ask(f.store.keys.push(sub.address), true)
+	l.ask(true, f.channels(sub.address)...)
+}
+
+// channels returns the pub/sub channels of an address: its own, and that of its second name.
+func (f *feed) channels(a bus.Address) []string {
+	own := f.store.keys.push(a)
+	if name := f.store.secondName(a); name != "" {
+		return []string{own, name}
+	}
+	return []string{own}
 }
 
 // target names the link of an address.
@@ -125,7 +134,7 @@ func (f *feed) Unsubscribe(addresses ...bus.Address) {
 		delete(f.subs, a)
 		close(sub.left)
 		if sub.link != nil {
-			sub.link.ask(f.store.keys.push(a), false)
+			sub.link.ask(false, f.channels(a)...)
 		}
 	}
 }
@@ -200,7 +209,7 @@ func (f *feed) checkSlots(ctx context.Context) {
 			continue
 		}
 		if sub.link != nil {
-			sub.link.ask(f.store.keys.push(sub.address), false)
+			sub.link.ask(false, f.store.keys.push(sub.address))
 		}
 		l := f.link(name, client)
 		sub.link = l
@@ -229,15 +238,20 @@ func (f *feed) Ready() error {
 	return nil
 }
 
-// sub returns the subscription of a pub/sub channel; nil when nobody follows it on the link.
-func (f *feed) sub(channel string) *subscription {
+// sub returns the subscription of a pub/sub channel, nil when nobody follows it on the link, and whether the channel is that
+// of a second name.
+func (f *feed) sub(channel string) (sub *subscription, second bool) {
 	a, ok := f.store.keys.address(channel)
+	if !ok && f.store.cfg.Names != nil {
+		a, second = f.store.cfg.Names.Address(channel)
+		ok = second
+	}
 	if !ok {
-		return nil
+		return nil, false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.subs[a]
+	return f.subs[a], second
 }
 
 func (f *feed) take(m *bus.Message) {

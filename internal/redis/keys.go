@@ -25,7 +25,8 @@ func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 // the epochs before with the offsets up to which they are the same log (p).
 func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 
-// push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message.
+// push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message; behind
+// a "!" when the same comes on the channel of the second name next.
 func (k keys) push(a bus.Address) string { return k.of(a, "p") }
 
 // channel is the record of a created channel, as JSON.
@@ -48,6 +49,9 @@ func (k keys) due(n int) string { return k.prefix + "{due:" + strconv.Itoa(n) + 
 
 // state is a hash of the state's value (v), revision (r) and time of change (t).
 func (k keys) state(a bus.Address) string { return k.of(a, "j") }
+
+// last is the last message that was retained, as on the pub/sub channel. An address with a second name has that for a key.
+func (k keys) last(a bus.Address) string { return k.of(a, "l") }
 
 // roster is a hash of the members by connection: when the connection was lost, in ms, or 0, and the member as JSON.
 func (k keys) roster(a bus.Address) string { return k.of(a, "r") }

@@ -28,6 +28,10 @@ type link struct {
 	wake   chan struct{}
 	echo   atomic.Int64 // when the probe came back last, in Unix ms; 0 while it has not on this connection
 
+	// repeat is the second name on which the message read last comes again: the publish script sends on both channels in one
+	// step, so nothing else comes between. The read loop's own.
+	repeat string
+
 	mu      sync.Mutex
 	wanted  map[string]bool // channels
 	lapsed  map[string]bool // channels whose messages may have been missed
@@ -42,13 +46,8 @@ type request struct {
 	on      bool
 }
 
-const (
-	// probeEvery is how often the probe is sent, and probeWithin how soon it has to be back.
-	probeEvery  = time.Second
-	probeWithin = 3 * time.Second
-	// chunk is how many channels one command names.
-	chunk = 500
-)
+// chunk is how many channels one command names.
+const chunk = 500
 
 func newLink(f *feed, name string, client *redis.Client) *link {
 	return &link{
@@ -61,17 +60,19 @@ func newLink(f *feed, name string, client *redis.Client) *link {
 	}
 }
 
-// ask notes that a channel is wanted, or is not any more.
-func (l *link) ask(channel string, on bool) {
+// ask notes that channels are wanted, or are not any more.
+func (l *link) ask(on bool, channels ...string) {
 	l.mu.Lock()
-	if on {
-		l.wanted[channel] = true
-		l.pending[channel]++
-	} else {
-		delete(l.wanted, channel)
-		delete(l.lapsed, channel)
+	for _, channel := range channels {
+		if on {
+			l.wanted[channel] = true
+			l.pending[channel]++
+		} else {
+			delete(l.wanted, channel)
+			delete(l.lapsed, channel)
+		}
+		l.changes = append(l.changes, request{channel, on})
 	}
-	l.changes = append(l.changes, request{channel, on})
 	l.mu.Unlock()
 	l.signal()
 }
@@ -81,7 +82,7 @@ func (l *link) askMoved(channel string) {
 	l.mu.Lock()
 	l.lapsed[channel] = true
 	l.mu.Unlock()
-	l.ask(channel, true)
+	l.ask(true, channel)
 }
 
 func (l *link) signal() {
@@ -132,9 +133,6 @@ func (l *link) run(ctx context.Context) error {
 	return nil
 }
 
-// errSilent is a connection whose probe does not come back.
-var errSilent = errors.New("the probe did not come back")
-
 // session is the life of one connection.
 func (l *link) session(ctx context.Context) error {
 	ps := l.client.Subscribe(ctx)
@@ -145,10 +143,16 @@ func (l *link) session(ctx context.Context) error {
 	l.mu.Lock()
 	l.changes = l.changes[:0]
 	clear(l.pending)
+	var seconds []request // second names are asked for last
 	for channel := range l.wanted {
 		l.pending[channel] = 1
-		l.changes = append(l.changes, request{channel, true})
+		if _, own := l.feed.store.keys.address(channel); own {
+			l.changes = append(l.changes, request{channel, true})
+		} else {
+			seconds = append(seconds, request{channel, true})
+		}
 	}
+	l.changes = append(l.changes, seconds...)
 	l.mu.Unlock()
 	l.signal()
 	if err := l.subscribe(ctx, ps, l.probe); err != nil {
@@ -277,6 +281,7 @@ func (l *link) askLoop(ctx context.Context, ps *redis.PubSub) error {
 // readLoop reads the connection. It tells of an interruption before it hands on the first message after it.
 func (l *link) readLoop(ctx context.Context, ps *redis.PubSub) error {
 	var lapsed []bus.Address
+	l.repeat = ""
 	for {
 		got, err := ps.ReceiveTimeout(ctx, 200*time.Millisecond)
 		if err != nil {
@@ -306,7 +311,7 @@ func (l *link) readLoop(ctx context.Context, ps *redis.PubSub) error {
 // confirmed notes that a channel is subscribed; true when messages of it may have been missed before. One that
 // was left and asked for again is subscribed when its last wish is confirmed: the answers come in order.
 func (l *link) confirmed(channel string) (bus.Address, bool) {
-	sub := l.feed.sub(channel)
+	sub, second := l.feed.sub(channel)
 	l.mu.Lock()
 	if l.pending[channel] > 1 {
 		l.pending[channel]--
@@ -321,12 +326,20 @@ func (l *link) confirmed(channel string) (bus.Address, bool) {
 	missed := l.lapsed[channel]
 	delete(l.lapsed, channel)
 	l.mu.Unlock()
-	sub.once.Do(func() { close(sub.ready) })
+	if second || l.feed.store.secondName(sub.address) == "" { // the second name is asked for last
+		sub.once.Do(func() { close(sub.ready) })
+	}
 	return sub.address, missed
 }
 
 func (l *link) received(got *redis.Message) {
+	skip := l.repeat
+	l.repeat = ""
 	if got.Channel == l.probe {
+		if got.Payload != "" {
+			l.feed.marked(got.Payload)
+			return
+		}
 		l.echo.Store(time.Now().UnixMilli())
 		return
 	}
@@ -336,46 +349,23 @@ func (l *link) received(got *redis.Message) {
 			return
 		}
 	}
-	sub := l.feed.sub(got.Channel)
+	sub, second := l.feed.sub(got.Channel)
 	if sub == nil {
 		return
 	}
-	m, err := decodePush(sub.address, got.Payload)
+	if second {
+		if got.Channel != skip {
+			l.feed.take(bare(sub.address, got.Payload))
+		}
+		return
+	}
+	m, repeated, err := decodePush(sub.address, got.Payload)
+	if repeated {
+		l.repeat = l.feed.store.secondName(sub.address)
+	}
 	if err != nil {
 		l.feed.store.log.Warn("a pushed message cannot be read", slog.String("address", sub.address.String()), slog.Int("bytes", len(got.Payload)))
 		return
 	}
 	l.feed.take(m)
-}
-
-// probeLoop publishes the probe by the way that every message takes, and ends the connection when it stays away.
-func (l *link) probeLoop(ctx context.Context) error {
-	ticker := time.NewTicker(probeEvery)
-	defer ticker.Stop()
-	start := time.Now()
-	for {
-		cmd := redis.NewIntCmd(ctx, "publish", l.probe, "")
-		if l.sharded() {
-			// On the link's own node: what is proved is this connection.
-			call, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
-			_ = l.client.Process(call, cmd) // an answer that stays away is noticed below
-			cancel()
-		} else {
-			call, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
-			_ = l.feed.store.pipes.do(call, []redis.Cmder{cmd})
-			cancel()
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-		heard := start
-		if at := l.echo.Load(); at != 0 {
-			heard = time.UnixMilli(at)
-		}
-		if time.Since(heard) > probeWithin {
-			return errSilent
-		}
-	}
 }

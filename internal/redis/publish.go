@@ -38,8 +38,11 @@ func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, er
 }
 
 // simple says whether a publication is no more than a push.
-func simple(p *bus.Publication) bool {
-	return !p.Retention.Durable() && p.IdempotencyKey == "" && !p.RequireChannel && p.Ack == nil
+func (s *Store) simple(p *bus.Publication) bool {
+	if p.Retention.Durable() || p.IdempotencyKey != "" || p.RequireChannel || p.Ack != nil || p.Retain > 0 {
+		return false
+	}
+	return s.secondName(p.Message.To) == ""
 }
 
 // PublishAll carries out publications in one pipeline.
@@ -55,7 +58,7 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 		receipts[i] = bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
 		// What comes after a script goes by the script too: a server that does not know it yet refuses both, and
 		// both are sent again in their order.
-		if simple(p) && !scripted {
+		if !scripted && s.simple(p) {
 			cmds[i] = redis.NewIntCmd(ctx, s.publishVerb(), s.keys.push(p.Message.To), "\n"+string(encode(&p.Message)))
 			continue
 		}
@@ -152,14 +155,19 @@ func (s *Store) publishCall(p *bus.Publication) call {
 	if p.IdempotencyKey != "" {
 		digest = p.Digest
 	}
+	last, second, data := s.keys.last(to), "", []byte(nil)
+	if name := s.secondName(to); name != "" {
+		last, second, data = name, "1", p.Message.Data
+	}
 	return call{
 		script: publishScript,
 		keys: []string{
-			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(to, p.IdempotencyKey),
+			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(to, p.IdempotencyKey), last,
 		},
 		args: []any{
 			encode(&p.Message), length, age, p.Message.Published.UnixMilli(), newEpoch(), require, digest,
 			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
+			p.Retain.Milliseconds(), second, data,
 		},
 	}
 }

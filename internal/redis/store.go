@@ -53,6 +53,7 @@ var (
 	claimScript         = script("cursor_claim")
 	advanceScript       = script("cursor_advance")
 	releaseScript       = script("cursor_release")
+	retainedScript      = script("retained")
 )
 
 // Store is a bus.Store on Redis. It connects by itself, again and again; calls made while it
@@ -113,6 +114,9 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	quiet.Do(func() { redis.SetLogger(libraryLog{log}) })
 	s := &Store{client: client, keys: keys{cfg.Prefix}, cfg: cfg, log: log}
 	s.cluster, _ = client.(*redis.ClusterClient)
+	if s.cluster != nil {
+		s.cfg.Names = nil
+	}
 	s.pipes = newPipes(s)
 	s.strict = make(chan struct{}, strictFlights)
 	return s, nil

@@ -207,6 +207,12 @@ func (t *Tail) Release(addresses ...bus.Address) {
 	}
 }
 
+// Retained reads the last message that an address retains, which must be followed. The sink is given the mark
+// (bus.MessageMark) between what was published before and after.
+func (t *Tail) Retained(ctx context.Context, a bus.Address, mark string) (bus.Last, error) {
+	return t.feed.Retained(ctx, a, mark)
+}
+
 // Followed returns how many addresses are followed.
 func (t *Tail) Followed() int {
 	t.mu.RLock()

@@ -41,6 +41,7 @@ func Run(t *testing.T, open Open) {
 		{"revocations", testRevocations},
 		{"channels", testChannels},
 		{"values", testValues},
+		{"retained", testRetained},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open) })
 	}

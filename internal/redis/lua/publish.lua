@@ -1,10 +1,12 @@
 -- Publishes one message in one step: idempotency, existence of the channel, the next
 -- offset, the log, and the push.
--- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 channel record, 5 idempotency hash
+-- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 channel record, 5 idempotency hash, 6 retained message
 -- ARGV: 1 envelope, 2 length of the log (0 for live), 3 age of the log in ms, 4 publish
 --       time in ms, 5 proposed epoch, 6 "1" when the channel must exist, 7 digest or "",
---       8 window of the digest in ms, 9 PUBLISH or SPUBLISH, 10 lifetime of the meta hash in ms
--- Bounds: the stream by length and age, the meta hash and the idempotency hash by expiry.
+--       8 window of the digest in ms, 9 PUBLISH or SPUBLISH, 10 lifetime of the meta hash in ms,
+--       11 lifetime of the retained message in ms (0 leaves it), 12 "1" when KEYS[6] is a second name: what is kept
+--       there, and sent on the channel of that name right behind the push, is 13 the data
+-- Bounds: the stream by length and age, the meta hash, the idempotency hash and the retained message by expiry.
 if ARGV[6] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return {'missing'}
 end
@@ -47,5 +49,13 @@ if ARGV[7] ~= '' then
   redis.call('HSET', KEYS[5], 'd', ARGV[7], 'e', epoch, 'o', offset, 't', ARGV[4])
   redis.call('PEXPIRE', KEYS[5], ARGV[8])
 end
-redis.call(ARGV[9], KEYS[3], epoch .. ' ' .. offset .. '\n' .. ARGV[1])
+local push = epoch .. ' ' .. offset .. '\n' .. ARGV[1]
+local second = ARGV[12] == '1'
+if ARGV[11] ~= '0' then
+  redis.call('SET', KEYS[6], second and ARGV[13] or push, 'PX', ARGV[11])
+end
+redis.call(ARGV[9], KEYS[3], second and '!' .. push or push)
+if second then
+  redis.call('PUBLISH', KEYS[6], ARGV[13])
+end
 return {'ok', epoch, offset}
