@@ -137,6 +137,8 @@ type Subscription struct {
 	// Presence tells OnPresence who comes and who leaves; the token must grant presence. When a later token does not grant it
 	// any more, the subscription goes on without it. Events are live: after a reconnect or a gap, ask Presence.
 	Presence bool
+	// FromLast gives the last message that is retained first, marked as redelivered. Not together with the others.
+	FromLast bool
 }
 
 // Subscribe follows an address until Unsubscribe, over reconnects too. It waits for the session.
@@ -146,7 +148,7 @@ func (c *Client) Subscribe(ctx context.Context, want Subscription) (*publishv1.S
 	for {
 		sub := &subscription{address: want.Address, presence: want.Presence}
 		frame := &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{
-			Address: want.Address, After: want.After, FromBeginning: want.FromBeginning, Presence: want.Presence,
+			Address: want.Address, After: want.After, FromBeginning: want.FromBeginning, FromLast: want.FromLast, Presence: want.Presence,
 		}}}
 		f, err := c.do(ctx, frame, func(f *edgev1.ServerFrame) {
 			if s := f.GetSubscribed(); s != nil {

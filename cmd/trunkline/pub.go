@@ -23,6 +23,7 @@ type pubFlags struct {
 	attributes    map[string]string
 	recipients    []string
 	ttl           time.Duration
+	retain        time.Duration
 	key           string
 	contentType   string
 	eachLine      bool
@@ -48,6 +49,7 @@ Without DATA, or with -, it is read from standard input.`,
 	fl.StringToStringVar(&f.attributes, "attr", nil, "attribute key=value; again for more")
 	fl.StringSliceVar(&f.recipients, "recipient", nil, "client that may have it, of a channel; again for more")
 	fl.DurationVar(&f.ttl, "ttl", 0, "not delivered later than this")
+	fl.DurationVar(&f.retain, "retain", -1, "keep it as the last message of the address for so long, 0 for not at all (as the server is configured)")
 	fl.StringVar(&f.key, "key", "", "idempotency key; with several messages, -1, -2, … is added")
 	fl.StringVar(&f.contentType, "content-type", "", "json, text or binary")
 	fl.BoolVar(&f.eachLine, "each-line", false, "one message for each line of standard input")
@@ -209,6 +211,9 @@ func (f pubFlags) request(to string, data []byte, n int) (*publishv1.PublishRequ
 	}
 	if f.ttl != 0 {
 		req.Ttl = durationpb.New(f.ttl)
+	}
+	if f.retain >= 0 {
+		req.Retain = durationpb.New(f.retain)
 	}
 	return req, nil
 }

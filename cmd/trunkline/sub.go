@@ -23,6 +23,7 @@ import (
 type subFlags struct {
 	since         string
 	fromBeginning bool
+	fromLast      bool
 	count         int
 	raw           bool
 }
@@ -42,6 +43,7 @@ exactly these addresses is issued first.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.since, "since-position", "", "replay what came after EPOCH:OFFSET first")
 	fl.BoolVar(&f.fromBeginning, "from-beginning", false, "replay everything that is kept first")
+	fl.BoolVar(&f.fromLast, "from-last", false, "begin with the last message that is retained")
 	fl.IntVar(&f.count, "count", 0, "end after this many messages")
 	fl.BoolVar(&f.raw, "raw", false, "print the data alone")
 	return cmd
@@ -135,7 +137,7 @@ func (p *program) subscribe(ctx context.Context, f subFlags, args []string) erro
 func (s *subscriber) follow(ctx context.Context, c *client.Client, addresses []string, after *publishv1.Position) error {
 	for _, a := range addresses {
 		call, cancel := context.WithTimeout(ctx, s.p.timeout)
-		_, err := c.Subscribe(call, client.Subscription{Address: a, After: after, FromBeginning: s.f.fromBeginning})
+		_, err := c.Subscribe(call, client.Subscription{Address: a, After: after, FromBeginning: s.f.fromBeginning, FromLast: s.f.fromLast})
 		cancel()
 		var refused *client.Error
 		if errors.As(err, &refused) && refused.Reason == "FIELD_INVALID" && refused.Metadata["address"] == a {

@@ -250,6 +250,7 @@ func (c Config) namespaces() bus.Namespaces {
 		ch := d
 		override(&ch.HistoryLength, rule.HistoryLength)
 		override(&ch.HistoryAge, rule.HistoryAge)
+		override(&ch.Retain, rule.Retain)
 		override(&ch.Presence, rule.Presence)
 		override(&ch.Explicit, rule.Explicit)
 		override(&ch.Overload, rule.Overload)
@@ -281,6 +282,7 @@ var durabilities = map[string]bus.Durability{"accepted": bus.Accepted, "replicat
 func (c Channel) namespace() bus.Namespace {
 	return bus.Namespace{
 		Retention: bus.Retention{Length: c.HistoryLength, Age: c.HistoryAge},
+		Retain:    c.Retain,
 		Presence:  c.Presence, Explicit: c.Explicit, Overload: bus.Overload(c.Overload), ConflateKey: c.ConflateKey,
 		Durability: durabilities[c.Durability], Replicas: c.Replicas,
 	}

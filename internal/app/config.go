@@ -152,6 +152,7 @@ type Channels struct {
 type Channel struct {
 	HistoryLength int           `koanf:"history_length" min:"0" max:"1000000" doc:"How many messages are kept; 0 for none."`
 	HistoryAge    time.Duration `koanf:"history_age" min:"1s" max:"8760h" doc:"How long they are kept."`
+	Retain        time.Duration `koanf:"retain" min:"0s" max:"720h" doc:"How long the last message of each address is kept for those who subscribe with fromLast; 0 for not at all."`
 	Presence      bool          `koanf:"presence" doc:"Lists who is subscribed."`
 	Explicit      bool          `koanf:"explicit" doc:"Refuses channels that were not created."`
 	Overload      string        `koanf:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate" doc:"What a client gets that reads too slowly; by default catch_up where there is history, drop_oldest elsewhere."`
@@ -164,6 +165,7 @@ type Channel struct {
 type ChannelRule struct {
 	HistoryLength *int           `koanf:"history_length" min:"0" max:"1000000"`
 	HistoryAge    *time.Duration `koanf:"history_age" min:"1s" max:"8760h"`
+	Retain        *time.Duration `koanf:"retain" min:"0s" max:"720h"`
 	Presence      *bool          `koanf:"presence"`
 	Explicit      *bool          `koanf:"explicit"`
 	Overload      *string        `koanf:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate"`

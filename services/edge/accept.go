@@ -191,14 +191,26 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	identity := hello.Identity
 	if identity == nil {
 		var err error
-		if identity, err = e.tokens.validate(ctx, hello.Token); err != nil {
+		identity, err = e.tokens.validate(ctx, hello.Token)
+		if err != nil && hello.Guest != nil && rpc.Code(rpc.FromError(err).Reason) == codes.Unauthenticated {
+			identity, err = hello.Guest, nil
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	s.single = hello.Single
-	opening, err := s.open(ctx, identity, asked, wantedOf(hello.Follow))
+	s.single, s.onlyFollow = hello.Single, hello.OnlyFollow
+	follow := hello.Follow
+	if hello.FollowAs != nil {
+		follow = append(follow, hello.FollowAs(identity)...)
+	}
+	opening, err := s.open(ctx, identity, asked, wantedOf(follow))
 	if err != nil {
 		return nil, err
+	}
+	if hello.Flaw != nil {
+		s.abandon()
+		return nil, hello.Flaw
 	}
 	if d, ok := s.dialect().(dialect.Stateful); ok {
 		s.talk = d.Converse(talker{s}, hello)
@@ -209,7 +221,7 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 func wantedOf(list []dialect.Follow) []*edgev1.Subscribe {
 	wanted := make([]*edgev1.Subscribe, len(list))
 	for i, f := range list {
-		wanted[i] = &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence}
+		wanted[i] = &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence, FromLast: f.Last}
 	}
 	return wanted
 }
@@ -230,8 +242,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.session.transport, rw, nil
 }
 
-// closing answers a client's close frame with the same code (RFC 6455, section 5.5.1).
-func (s *session) closing(code int, _ string) error {
+// closing answers a client's close frame with the same code (RFC 6455, section 5.5.1), unless its dialect knows better.
+func (s *session) closing(code int, text string) error {
+	if c, ok := s.dialect().(dialect.Closer); ok {
+		s.finish(closeFrame(c.Closing(code, text)))
+		return nil
+	}
 	if code == 1005 { // the frame had no code
 		code = 0
 	}

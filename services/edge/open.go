@@ -56,7 +56,7 @@ func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, 
 		return nil, err
 	}
 	o.positions = positions[:len(own)]
-	for i, req := range o.requests {
+	for _, req := range o.requests {
 		if req == nil {
 			continue
 		}
@@ -64,6 +64,15 @@ func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, 
 		if err := s.locate(ctx, req, req.at); err != nil {
 			s.abandon()
 			return nil, err
+		}
+	}
+	if err := s.readLasts(ctx, o.requests); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	for i, req := range o.requests {
+		if req == nil {
+			continue
 		}
 		o.results[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{Subscribed: req.answer(req.at)}}
 	}
@@ -73,6 +82,9 @@ func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, 
 // own returns the addresses that the identity follows without asking, and that of the dialect's roster.
 func (s *session) own(who *bus.Identity) []bus.Address {
 	own := who.Own()
+	if s.onlyFollow {
+		own = nil
+	}
 	if d, ok := s.dialect().(dialect.Counted); ok {
 		own = append(own, d.Roster())
 	}
@@ -105,6 +117,9 @@ func (s *session) begin(id uint32, o *opening) {
 	s.settled() // what is replayed goes at the client's pace
 	for i, sub := range o.own {
 		s.letIn(sub, o.positions[i])
+	}
+	for _, req := range o.requests {
+		s.giveLast(req)
 	}
 	for _, req := range o.requests {
 		if req != nil {

@@ -48,22 +48,11 @@ func (h *hub) watches(a bus.Address) bool {
 	return h.watched[a] > 0
 }
 
-// wanted leaves out who comes and goes when the subscription did not ask for it.
+// wanted leaves out who comes and goes when the subscription did not ask for it, and marks that it does not wait for.
 func (s *subscription) wanted(due []*parcel) []*parcel {
-	if s.watches {
-		return due
-	}
-	for i, p := range due {
-		if !p.presence() {
-			continue
-		}
-		rest := append(make([]*parcel, 0, len(due)-1), due[:i]...)
-		for _, p := range due[i+1:] {
-			if !p.presence() {
-				rest = append(rest, p)
-			}
-		}
-		return rest
+	unwanted := func(p *parcel) bool { return p.presence() && !s.watches || p.mark() && !s.holding }
+	if slices.ContainsFunc(due, unwanted) {
+		return slices.DeleteFunc(slices.Clone(due), unwanted)
 	}
 	return due
 }

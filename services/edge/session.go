@@ -31,10 +31,12 @@ type session struct {
 	ip      string
 	subs    []*subscription
 	limiter rate.Limiter
-	client  string               // until the identity is set
-	counted bool                 // among the connects in progress
-	single  bool                 // in rosters, a client of its own
-	talk    dialect.Conversation // nil unless the dialect is stateful
+	client  string // until the identity is set
+	counted bool   // among the connects in progress
+	single  bool   // in rosters, a client of its own
+	// onlyFollow leaves the identity's own addresses out.
+	onlyFollow bool
+	talk       dialect.Conversation // nil unless the dialect is stateful
 
 	identity atomic.Pointer[bus.Identity]
 	expires  atomic.Int64 // Unix seconds; 0 until connected

@@ -19,6 +19,9 @@ type request struct {
 	// recovers is set when the position belongs to the log; known after follow.
 	recovers bool
 	at       bus.Position // where it begins; known after follow
+	// last asks for what is retained, and kept is that, unless it comes anyway; known after readLasts.
+	last bool
+	kept *bus.Message
 }
 
 // request checks a subscribe command against the identity and what is subscribed already.
@@ -31,6 +34,9 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 	}
 	if c.GetAfter() != nil && after.Epoch == "" {
 		bad.Add("after.epoch", "is empty; give the position back as it came")
+	}
+	if c.GetFromLast() && (c.GetAfter() != nil || c.GetFromBeginning()) {
+		bad.Add("from_last", "not together with after or from_beginning")
 	}
 	if err := bad.Err(); err != nil {
 		return nil, err
@@ -46,10 +52,10 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 			return nil, bus.ErrFieldInvalid.With("presence: "+a.String()+" does not list who is subscribed", map[string]string{"address": a.String()})
 		}
 	}
-	req := &request{sub: newSubscription(s, who, a), after: after}
+	req := &request{sub: newSubscription(s, who, a), after: after, last: c.GetFromLast()}
 	req.sub.watches = c.GetPresence()
 	req.replay = (c.GetAfter() != nil || c.GetFromBeginning()) && s.owner.tail.Retention(a).Durable()
-	if req.replay {
+	if req.replay || req.last {
 		if err := who.Check(bus.History, a); err != nil {
 			return nil, err
 		}
@@ -180,12 +186,18 @@ func (s *session) subscribe(ctx context.Context, id uint32, who *bus.Identity, c
 	if err != nil {
 		return err
 	}
-	if err := s.locate(ctx, req, positions[0]); err != nil {
+	req.at = positions[0]
+	if err := s.locate(ctx, req, req.at); err != nil {
 		s.leave(req.sub)
 		return err
 	}
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Subscribed{Subscribed: req.answer(positions[0])}})
-	s.start(req, positions[0])
+	if err := s.readLasts(ctx, []*request{req}); err != nil {
+		s.leave(req.sub)
+		return err
+	}
+	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Subscribed{Subscribed: req.answer(req.at)}})
+	s.giveLast(req)
+	s.start(req, req.at)
 	return nil
 }
 

@@ -27,6 +27,9 @@ type subscription struct {
 	catching bool
 	seen     bus.Position
 
+	mark   string        // where what is retained was read
+	marked chan struct{} // closed when the mark has come; nil unless somebody waits for it
+
 	lag *lag // what is missing of a client that is behind; nil when it is not
 	// ended is set while holding when the channel was deleted: it ends when it is let in.
 	ended bool
@@ -39,13 +42,17 @@ func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription
 }
 
 func (s *subscription) hold(due []*parcel, limit int) {
-	if s.ended {
-		return
-	}
 	for _, p := range due {
+		if p.mark() {
+			s.reach(p.m.ID)
+			continue
+		}
+		if s.ended {
+			continue
+		}
 		if s.missed || len(s.held) >= limit {
 			s.missed = true
-			return
+			continue
 		}
 		s.held = append(s.held, p)
 	}

@@ -75,7 +75,7 @@ func (t talker) Subscribe(ctx context.Context, f dialect.Follow, followed func()
 	s := t.s
 	s.forgetEnded()
 	who := s.identity.Load()
-	req, err := s.request(who, &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence}, s.subs)
+	req, err := s.request(who, &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence, FromLast: f.Last}, s.subs)
 	if err != nil {
 		return err
 	}
@@ -86,10 +86,16 @@ func (t talker) Subscribe(ctx context.Context, f dialect.Follow, followed func()
 	if err != nil {
 		return err
 	}
+	req.at = positions[0]
+	if err := s.readLasts(ctx, []*request{req}); err != nil {
+		s.leave(req.sub)
+		return err
+	}
 	if followed != nil {
 		followed()
 	}
-	s.start(req, positions[0])
+	s.giveLast(req)
+	s.start(req, req.at)
 	return nil
 }
 

@@ -45,16 +45,18 @@ func (s *Server) publication(caller *rpc.Caller, req *publishv1.PublishRequest) 
 		return p, err
 	}
 	m.To = to
-	s.checkData(&bad, m, req)
+	ns := s.cfg.Namespaces.For(to)
+	limit := max(s.cfg.MaxMessage, ns.MaxMessage)
+	checkData(&bad, m, req, limit)
 	checkOptions(&bad, m, req)
 	p.Ack = s.checkAck(&bad, to, req)
 	checkSender(&bad, m, caller, req)
-	ns := s.cfg.Namespaces.For(to)
 	p.Retention = ns.Retention
 	p.RequireChannel = ns.Explicit
 	checkDurability(&bad, &p, req, ns)
+	checkRetain(&bad, &p, req, ns)
 	if err := bad.Err(); err != nil {
-		return p, s.tooLarge(err, len(req.GetData()))
+		return p, tooLarge(err, len(req.GetData()), limit)
 	}
 	m.Published = time.Now().Truncate(time.Millisecond)
 	if req.GetTtl() != nil {
@@ -76,20 +78,20 @@ func (s *Server) publication(caller *rpc.Caller, req *publishv1.PublishRequest) 
 }
 
 // tooLarge gives a refusal for nothing but the size its own reason.
-func (s *Server) tooLarge(err error, size int) error {
+func tooLarge(err error, size, limit int) error {
 	e := rpc.FromError(err)
-	if size <= s.cfg.MaxMessage || len(e.Fields) != 1 {
+	if size <= limit || len(e.Fields) != 1 {
 		return err
 	}
-	large := bus.ErrMessageTooLarge.With(e.Message, map[string]string{"limit": strconv.Itoa(s.cfg.MaxMessage), "size": strconv.Itoa(size)})
+	large := bus.ErrMessageTooLarge.With(e.Message, map[string]string{"limit": strconv.Itoa(limit), "size": strconv.Itoa(size)})
 	large.Fields = e.Fields
 	return large
 }
 
-func (s *Server) checkData(bad *bus.Invalid, m *bus.Message, req *publishv1.PublishRequest) {
+func checkData(bad *bus.Invalid, m *bus.Message, req *publishv1.PublishRequest, limit int) {
 	m.Data = req.GetData()
-	if n := len(m.Data); n > s.cfg.MaxMessage {
-		bad.Add("data", "has %d bytes, the limit is %d", n, s.cfg.MaxMessage)
+	if n := len(m.Data); n > limit {
+		bad.Add("data", "has %d bytes, the limit is %d", n, limit)
 		return
 	}
 	switch req.GetContentType() {
@@ -225,6 +227,25 @@ func checkDurability(bad *bus.Invalid, p *bus.Publication, req *publishv1.Publis
 	}
 }
 
+// checkRetain says how long the message is its address's last one.
+func checkRetain(bad *bus.Invalid, p *bus.Publication, req *publishv1.PublishRequest, ns bus.Namespace) {
+	p.Retain = ns.Retain
+	if req.GetAck() != nil {
+		p.Retain = 0 // what asks for an ack is kept in the inbox
+	}
+	if req.GetRetain() == nil {
+		return
+	}
+	switch d := req.GetRetain().AsDuration(); {
+	case req.GetRetain().CheckValid() != nil || d < 0 || d > bus.MaxRetain || d > 0 && d < time.Millisecond:
+		bad.Add("retain", "is not 0, or a duration from 1ms to 720h")
+	case d > 0 && req.GetAck() != nil:
+		bad.Add("retain", "not together with ack")
+	default:
+		p.Retain = d
+	}
+}
+
 // digest is the SHA-256 of everything that makes the request what it is, each part with its length in
 // front so that no two requests share one.
 func digest(req *publishv1.PublishRequest) string {
@@ -260,6 +281,9 @@ func digest(req *publishv1.PublishRequest) string {
 		}
 		part(h, []byte(ack.GetCollapseKey()))
 		part(h, []byte(ack.GetDeadLetter()))
+	}
+	if retain := req.GetRetain(); retain != nil {
+		_ = binary.Write(h, binary.BigEndian, retain.AsDuration()) // a hash never fails
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
@@ -49,7 +51,7 @@ func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error
 	if err := r.server.authorize(ctx, r.caller, bus.Subscribe, a); err != nil {
 		return err
 	}
-	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue, watches: req.GetPresence()}
+	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue, watches: req.GetPresence(), mark: uuid.NewString()}
 	r.server.streams.attach(f)
 	positions, err := r.server.tail.Acquire(ctx, a)
 	if err != nil {
@@ -67,13 +69,57 @@ func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error
 		}
 		answer.Position = positionProto(after)
 	}
+	var last *bus.Message
+	if req.GetFromLast() {
+		if last, err = r.last(ctx, p); err != nil {
+			return err
+		}
+	}
 	if err := r.out.subscribed(answer); err != nil {
 		return err
 	}
 	if replay {
 		return r.replay(ctx, p, after)
 	}
+	if last != nil {
+		return r.send(last)
+	}
 	return nil
+}
+
+// last returns what an address retains; nil when there is nothing, or it comes anyway.
+func (r *reader) last(ctx context.Context, p *place) (*bus.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, streamCall)
+	defer cancel()
+	f := p.follower
+	last, err := r.server.tail.Retained(ctx, f.address, f.mark)
+	if err != nil || last.Message == nil {
+		return nil, err
+	}
+	m := *last.Message
+	m.Redelivered = true
+	if !m.Position.IsZero() {
+		if m.Position.Epoch == p.at.Epoch && m.Position.Offset > p.at.Offset {
+			return nil, nil
+		}
+		return &m, nil
+	}
+	for {
+		done, waits := f.caughtUp(last)
+		if waits {
+			f.awake()
+			return nil, nil
+		}
+		if done {
+			f.awake() // for what came meanwhile, here or elsewhere
+			return &m, nil
+		}
+		select {
+		case <-r.wake:
+		case <-ctx.Done():
+			return nil, bus.ErrStoreUnavailable.Wrap(ctx.Err())
+		}
+	}
 }
 
 func (r *reader) check(req *publishv1.ConsumeRequest) (bus.Address, error) {
@@ -81,6 +127,9 @@ func (r *reader) check(req *publishv1.ConsumeRequest) (bus.Address, error) {
 	a := bad.Address("address", req.GetAddress())
 	if req.GetAfter() != nil && req.GetFromBeginning() {
 		bad.Add("from_beginning", "not together with after")
+	}
+	if req.GetFromLast() && (req.GetAfter() != nil || req.GetFromBeginning()) {
+		bad.Add("from_last", "not together with after or from_beginning")
 	}
 	if req.GetAfter() != nil && req.GetAfter().GetEpoch() == "" {
 		bad.Add("after.epoch", "is empty; give the position back as it came")
@@ -91,7 +140,7 @@ func (r *reader) check(req *publishv1.ConsumeRequest) (bus.Address, error) {
 	if err := r.caller.Check(bus.Subscribe, a); err != nil {
 		return a, err
 	}
-	if req.GetAfter() != nil || req.GetFromBeginning() {
+	if req.GetAfter() != nil || req.GetFromBeginning() || req.GetFromLast() {
 		if err := r.caller.Check(bus.History, a); err != nil {
 			return a, err
 		}

@@ -50,8 +50,9 @@ func start(tb testing.TB, cfg publish.Config) *house {
 	tb.Helper()
 	store := memory.New(memory.Config{})
 	cfg.Namespaces = bus.Namespaces{
-		Default: bus.DefaultNamespace(),
-		Named:   map[string]bus.Namespace{"live": {}, "made": {Explicit: true}, "long": {Retention: bus.Retention{Length: 100_000, Age: time.Hour}}},
+		Default:    bus.DefaultNamespace(),
+		Named:      map[string]bus.Namespace{"live": {}, "made": {Explicit: true}, "last": {Retain: time.Minute}, "long": {Retention: bus.Retention{Length: 100_000, Age: time.Hour}}},
+		Facilities: bus.Namespace{Retain: time.Minute, MaxMessage: 100 << 10},
 	}
 	key, err := auth.NewKey("k")
 	check(tb, err)

@@ -64,7 +64,7 @@ func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequ
 	a := bad.Address("address", req.GetAddress())
 	s.checkPatch(&bad, req)
 	if err := bad.Err(); err != nil {
-		return nil, s.tooLarge(err, len(req.GetData()))
+		return nil, tooLarge(err, len(req.GetData()), s.cfg.MaxMessage)
 	}
 	if err := caller.Check(bus.Publish, a); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -70,16 +71,20 @@ type follower struct {
 	limit   int
 	receipt string // of a message that is watched: only what is about it counts
 	watches bool   // is told who comes and goes
+	mark    string // where what is retained was read
 
 	mu     sync.Mutex
 	queue  []item
 	missed bool
 	ended  bool // the channel was deleted; nothing follows
+	marked bool // the mark has come
 }
 
 func (f *follower) put(i item) {
 	f.mu.Lock()
 	switch {
+	case i.mark():
+		f.marked = f.marked || i.m.ID == f.mark
 	case f.ended:
 	case i.m != nil && i.m.Kind == bus.MessageDeleted:
 		f.ended = true
@@ -89,6 +94,11 @@ func (f *follower) put(i item) {
 		f.queue = append(f.queue, i)
 	}
 	f.mu.Unlock()
+	f.awake()
+}
+
+// awake wakes the stream.
+func (f *follower) awake() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -101,6 +111,16 @@ func (f *follower) wants(i item) bool {
 		return i.m != nil && i.m.ID == f.receipt
 	}
 	return i.m == nil || i.m.Kind != bus.MessageReceipt && (i.m.Kind != bus.MessagePresence || f.watches)
+}
+
+// mark says whether the item is a mark.
+func (i item) mark() bool { return i.m != nil && i.m.Kind == bus.MessageMark }
+
+// caughtUp says whether the mark has come, and whether the last message, if so, is among what waits.
+func (f *follower) caughtUp(last bus.Last) (done, waits bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.marked, slices.ContainsFunc(f.queue, func(i item) bool { return last.Is(i.m) })
 }
 
 // take returns what waits, and whether there was more.

@@ -49,11 +49,19 @@ type Hello struct {
 	Connect bool
 	// Identity, if set, is who connects: a dialect that is open to everybody makes one, and no token is asked for.
 	Identity *bus.Identity
+	// Guest, if set, connects when nobody knows Token.
+	Guest *bus.Identity
 	// Refusal, if set, refuses the handshake.
 	Refusal *bus.Error
+	// Flaw, if set, refuses it too, but not before who connects, and whether they may, was found out.
+	Flaw *bus.Error
 	// Follow is followed from the start, before the handshake is answered. What the identity or the authorizer
 	// do not allow is left out.
 	Follow []Follow
+	// FollowAs, if set, says what is followed besides, once it is known who connects.
+	FollowAs func(who *bus.Identity) []Follow
+	// OnlyFollow leaves the identity's own addresses out: nothing else is followed.
+	OnlyFollow bool
 	// FrameSize is the largest frame of the client, in bytes; the edge's own limit when 0.
 	FrameSize int64
 	// Single lists the connection in rosters as a client of its own, by the connection's id: each comes and goes by itself,

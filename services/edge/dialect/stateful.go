@@ -75,6 +75,16 @@ type Follow struct {
 	Address bus.Address
 	// Presence also asks for who comes and goes.
 	Presence bool
+	// Last gives the message that the address retains first, if it does not come anyway. Of several addresses all of them
+	// are given in the order of the addresses, before anything else.
+	Last bool
+}
+
+// Closer is a dialect that answers a client's close frame in words of its own.
+type Closer interface {
+	Dialect
+	// Closing returns the code and the text of the answer; code is 1005 for a frame without one, and 0 makes one.
+	Closing(code int, text string) (int, string)
 }
 
 // Counted is a dialect whose connections are counted on all nodes.
