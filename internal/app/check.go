@@ -267,7 +267,7 @@ func (c Config) namespaces() bus.Namespaces {
 	return bus.Namespaces{
 		Default: d.namespace(), Named: named,
 		Inbox:  bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
-		Events: c.events(),
+		Events: c.events(), Facilities: c.facilities(),
 	}
 }
 

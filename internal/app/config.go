@@ -260,6 +260,7 @@ func Default() Config {
 			Relay:      Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"},
 			PushServer: PushServer{HTTP: "localhost:5223", WebSocket: "localhost:5222"},
 			Rooms:      defaultRooms(),
+			Facility:   defaultFacility(),
 		},
 	}
 }

@@ -49,6 +49,7 @@ type house struct {
 	http, internal *door
 	legacy         []*legacyDoor
 	older          map[string][]dialect.Dialect // of the older protocols, by name
+	ends           []func()                     // called by close
 }
 
 // buildServices builds the gRPC server with the services of this process, and the connections to all of them.
@@ -144,6 +145,11 @@ func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
 		}
 		cfg.Keys = append(cfg.Keys, k)
 	}
+	sessions, err := h.resolver()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Sessions = sessions
 	return auth.New(h.store, cfg)
 }
 
@@ -273,6 +279,9 @@ func (h *house) close() error {
 	}
 	if h.server != nil {
 		h.server.Close()
+	}
+	for _, end := range h.ends {
+		end()
 	}
 	for _, c := range h.conns {
 		errs = append(errs, c.Close())

@@ -14,13 +14,14 @@ import (
 
 // Legacy is the older protocols.
 type Legacy struct {
-	Dialects []string `koanf:"dialects" oneof:"all,relay,pushserver,rooms" doc:"The older protocols that are spoken."`
+	Dialects []string `koanf:"dialects" oneof:"all,relay,pushserver,rooms,facility" doc:"The older protocols that are spoken."`
 	Open     bool     `koanf:"open" doc:"Lets everybody do, outside development mode, what the older protocols let everybody do; without it they ask for tokens and API keys."`
 	Commands Commands `koanf:"commands"`
 
 	Relay      Relay      `koanf:"relay"`
 	PushServer PushServer `koanf:"pushserver"`
 	Rooms      Rooms      `koanf:"rooms"`
+	Facility   Facility   `koanf:"facility"`
 }
 
 // Commands is what command frames may do.
@@ -59,7 +60,7 @@ type legacyListener struct {
 
 // protocols returns the older protocols that there are.
 func protocols() []protocol {
-	return []protocol{relayProtocol(), pushServerProtocol(), roomsProtocol()}
+	return []protocol{relayProtocol(), pushServerProtocol(), roomsProtocol(), facilityProtocol()}
 }
 
 // older returns the protocols that are switched on.

@@ -34,6 +34,7 @@ func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 			c.Bridges = append(c.Bridges, p.bridges(cfg)...)
 		}
 	}
+	c.Names = cfg.secondNames()
 	store, err := redis.Open(c, tel.Log)
 	if err != nil {
 		return nil, err // not a nil *Store in a bus.Store that is not nil

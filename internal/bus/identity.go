@@ -208,10 +208,3 @@ func (id *Identity) Revoked(before func(Subject) time.Time) bool {
 	}
 	return false
 }
-
-// OpaqueToken is what the store keeps of a token of an older system, by the token's digest.
-type OpaqueToken struct {
-	Client  string    `json:"client"`
-	Issued  time.Time `json:"issued"`
-	Expires time.Time `json:"expires"`
-}

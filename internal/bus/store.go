@@ -162,6 +162,8 @@ type Tokens interface {
 	Token(ctx context.Context, id string) ([]byte, error)
 	// UseToken returns the value and whether it had been used before, and marks it used, atomically.
 	UseToken(ctx context.Context, id string) (value []byte, used bool, err error)
+	// DropToken forgets a token; one that is not there is no error.
+	DropToken(ctx context.Context, id string) error
 }
 
 // Subject is something that can be revoked: kind is token, client, session, user, family or all.

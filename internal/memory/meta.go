@@ -237,6 +237,14 @@ func (s *Store) UseToken(_ context.Context, id string) ([]byte, bool, error) {
 	return t.value, used, nil
 }
 
+// DropToken forgets a token.
+func (s *Store) DropToken(_ context.Context, id string) error {
+	s.meta.mu.Lock()
+	defer s.meta.mu.Unlock()
+	delete(s.meta.tokens, id)
+	return nil
+}
+
 // Revoke keeps a revocation and announces it.
 func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
 	s.meta.mu.Lock()

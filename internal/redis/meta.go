@@ -111,6 +111,11 @@ func (s *Store) UseToken(ctx context.Context, id string) ([]byte, bool, error) {
 	return []byte(value), uses > 0, nil
 }
 
+// DropToken forgets a token.
+func (s *Store) DropToken(ctx context.Context, id string) error {
+	return s.do(ctx, redis.NewIntCmd(ctx, "del", s.keys.token(id)))
+}
+
 // Revoke keeps a revocation and announces it.
 func (s *Store) Revoke(ctx context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
 	cmd, err := s.run(ctx, revokeScript, []string{s.keys.revoked(subject)}, before.UnixMilli(), ttl.Milliseconds())

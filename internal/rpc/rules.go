@@ -73,6 +73,10 @@ var rules = map[string]Rule{
 	legacyv1.PushServerService_PushMessage_FullMethodName:       {Scope: ScopePublish, Anyone: true},
 	legacyv1.PushServerService_GetPushStatistics_FullMethodName: {Scope: ScopeChannels, Anyone: true},
 
+	// Who registers a session says who somebody is: never open.
+	legacyv1.FacilityService_RegisterSession_FullMethodName:   {Scope: ScopeTokensIssue},
+	legacyv1.FacilityService_UnregisterSession_FullMethodName: {Scope: ScopeTokensRevoke},
+
 	legacyv1.CommandService_RunCommand_FullMethodName: {Scope: ScopePublish, Tokens: true},
 
 	legacyv1.RoomsService_NextRoomID_FullMethodName: {Scope: ScopePublish, Tokens: true, Anyone: true},

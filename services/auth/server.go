@@ -38,6 +38,8 @@ type Config struct {
 	RefreshTTL time.Duration
 	// Trust lists other issuers.
 	Trust []Trust
+	// Sessions is asked about sessions of an older system that nobody has registered; nil for nobody.
+	Sessions bus.SessionResolver
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }

@@ -59,13 +59,13 @@ func (s *Server) BatchValidateTokens(ctx context.Context, req *authv1.BatchValid
 func (s *Server) validate(ctx context.Context, tokens []string) ([]*bus.Identity, []error) {
 	ids := make([]*bus.Identity, len(tokens))
 	errs := make([]error, len(tokens))
-	if len(tokens) < 8 {
+	if len(tokens) < 8 && s.cfg.Sessions == nil {
 		for i, t := range tokens {
 			ids[i], errs[i] = s.verify(ctx, t)
 		}
 	} else {
 		var g errgroup.Group
-		g.SetLimit(runtime.GOMAXPROCS(0))
+		g.SetLimit(max(runtime.GOMAXPROCS(0), 16)) // some may wait for a resolver
 		for i, t := range tokens {
 			g.Go(func() error { ids[i], errs[i] = s.verify(ctx, t); return nil })
 		}
@@ -100,6 +100,9 @@ func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error
 	sum := sha256.Sum256([]byte(token))
 	if v, ok := s.recent.Get(sum); ok && s.cfg.Now().Before(v.until) {
 		return v.identity, nil
+	}
+	if key, ok := bus.SessionKey(token); ok {
+		return s.session(ctx, token, key)
 	}
 	if strings.Count(token, ".") != 2 {
 		return s.opaque(ctx, token)
@@ -211,6 +214,11 @@ func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error
 	if len(token) != 36 || uuid.Validate(token) != nil {
 		return nil, bus.ErrTokenInvalid
 	}
+	return s.kept(ctx, token)
+}
+
+// kept looks up what the store keeps of a token.
+func (s *Server) kept(ctx context.Context, token string) (*bus.Identity, error) {
 	value, err := s.store.Token(ctx, digest(token))
 	if err != nil {
 		return nil, err
@@ -222,7 +230,20 @@ func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error
 	if !s.cfg.Now().Before(t.Expires) {
 		return nil, expired(t.Expires)
 	}
-	return &bus.Identity{Client: t.Client, TokenID: digest(token)[:32], Issued: t.Issued, Expires: t.Expires}, nil
+	return t.Identity(digest(token)[:32]), nil
+}
+
+// session looks up a session of an older system: one that was registered, or one that the resolver knows.
+func (s *Server) session(ctx context.Context, token, key string) (*bus.Identity, error) {
+	who, err := s.kept(ctx, token)
+	if s.cfg.Sessions == nil || !errors.Is(err, bus.ErrTokenNotFound) {
+		return who, err
+	}
+	t, err := s.cfg.Sessions.ResolveSession(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return t.Identity(digest(token)[:32]), nil
 }
 
 // revoked returns for each identity whether its token was revoked, in one round trip for all.

@@ -102,6 +102,7 @@ func Start(tb testing.TB, opts ...Option) *House {
 	base.Legacy.Relay = app.Relay{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
 	base.Legacy.Rooms.Listen = "127.0.0.1:0"
 	base.Legacy.PushServer = app.PushServer{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
+	base.Legacy.Facility.Listen = "127.0.0.1:0"
 	base.Redis.URL = app.Secret(o.redis)
 	base.InternalKey = app.Secret(secret())
 	base.Auth.Keys = []app.SigningKey{signingKey(tb)}

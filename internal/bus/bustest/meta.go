@@ -52,6 +52,12 @@ func testTokens(t *testing.T, open Open) {
 	if unused != 1 {
 		t.Errorf("%d callers were the first", unused)
 	}
+	check(t, s.DropToken(t.Context(), id))
+	check(t, s.DropToken(t.Context(), id))
+	if _, err := s.Token(t.Context(), id); !errors.Is(err, bus.ErrTokenNotFound) {
+		t.Errorf("error is %v", err)
+	}
+	check(t, s.SaveToken(t.Context(), id, []byte("again"), time.Minute))
 	brief := uuid.NewString()
 	check(t, s.SaveToken(t.Context(), brief, []byte("x"), 50*time.Millisecond))
 	eventually(t, "the token ends", func() bool {

@@ -67,6 +67,8 @@ type Hello struct {
 	// Single lists the connection in rosters as a client of its own, by the connection's id: each comes and goes by itself,
 	// whosever it is.
 	Single bool
+	// Private is for the dialect's Converse.
+	Private any
 	// RefuseLate refuses a bad token with a close frame after the upgrade, as an older protocol
 	// did, instead of an HTTP status.
 	RefuseLate bool

@@ -1,0 +1,180 @@
+// Package facility is the FacilityService: it keeps whose the sessions of the older facility system are.
+package facility
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// Store is what the service needs of a store.
+type Store interface {
+	bus.Tokens
+	bus.Revocations
+}
+
+const (
+	// sessionTTL is how long a session lives that does not say, and maxSessionTTL the longest.
+	sessionTTL    = 14 * 24 * time.Hour
+	maxSessionTTL = 365 * 24 * time.Hour
+	// endedTTL is how long the end of a session is remembered, for connections that open meanwhile.
+	endedTTL = 24 * time.Hour
+	maxName  = 255
+	maxList  = 100
+	// tries is how often a session is registered against others that register it too.
+	tries = 8
+)
+
+// Server is the FacilityService. It may be used concurrently.
+type Server struct {
+	legacyv1.UnimplementedFacilityServiceServer
+	store Store
+}
+
+// New returns a server.
+func New(store Store) *Server { return &Server{store: store} }
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) { legacyv1.RegisterFacilityServiceServer(r, s) }
+
+// RegisterSession keeps who a session is, by the digest of its key.
+func (s *Server) RegisterSession(ctx context.Context, req *legacyv1.RegisterSessionRequest) (*legacyv1.RegisterSessionResponse, error) {
+	t, err := session(req)
+	if err != nil {
+		return nil, err
+	}
+	value, err := json.Marshal(t)
+	if err != nil {
+		return nil, fmt.Errorf("encode a session: %w", err)
+	}
+	id := digest(req.GetKey())
+	for try := 0; ; try++ {
+		if err := s.store.DropToken(ctx, id); err != nil {
+			return nil, err
+		}
+		err := s.store.SaveToken(ctx, id, value, time.Until(t.Expires))
+		if errors.Is(err, bus.ErrTokenExists) && try < tries {
+			continue // somebody registers it at the same time
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &legacyv1.RegisterSessionResponse{ExpireTime: timestamppb.New(t.Expires)}, nil
+	}
+}
+
+// session checks a request; all bad fields are reported together.
+func session(req *legacyv1.RegisterSessionRequest) (bus.OpaqueToken, error) {
+	var bad bus.Invalid
+	checkKey(&bad, req.GetKey())
+	checkText(&bad, "user", req.GetUser())
+	var groups []string
+	if n := len(req.GetGroups()); n > maxList {
+		bad.Add("groups", "has %d entries, the limit is %d", n, maxList)
+	} else {
+		for i, g := range req.GetGroups() {
+			field := fmt.Sprintf("groups[%d]", i)
+			if g == "" {
+				bad.Add(field, "is empty")
+			}
+			checkText(&bad, field, g)
+			groups = append(groups, dialect.Name(g))
+		}
+	}
+	ttl := sessionTTL
+	if req.GetTtl() != nil {
+		ttl = req.GetTtl().AsDuration()
+		if req.GetTtl().CheckValid() != nil || ttl < time.Second || ttl > maxSessionTTL {
+			bad.Add("ttl", "is not from 1s to 8760h")
+		}
+	}
+	grants := checkGrants(&bad, req.GetGrants())
+	if err := bad.Err(); err != nil {
+		return bus.OpaqueToken{}, err
+	}
+	user := ""
+	if req.GetUser() != "" {
+		user = dialect.Name(req.GetUser())
+	}
+	return bus.SessionIdentity(req.GetKey(), dialect.Name(req.GetKey()), user, groups, grants, ttl), nil
+}
+
+// checkKey does not repeat the key: it is a credential.
+func checkKey(bad *bus.Invalid, key string) {
+	if n := len(key); n == 0 || n > bus.MaxSessionKey {
+		bad.Add("key", "has %d bytes, allowed are 1 to %d", n, bus.MaxSessionKey)
+	}
+}
+
+func checkText(bad *bus.Invalid, field, text string) {
+	if n := len(text); n > maxName {
+		bad.Add(field, "has %d bytes, the limit is %d", n, maxName)
+	} else if !utf8.ValidString(text) {
+		bad.Add(field, "is not UTF-8")
+	}
+}
+
+func checkGrants(bad *bus.Invalid, list []*authv1.Grant) []bus.OpaqueGrant {
+	if n := len(list); n > maxList {
+		bad.Add("grants", "has %d entries, the limit is %d", n, maxList)
+		return nil
+	}
+	var grants []bus.OpaqueGrant
+	for i, g := range list {
+		field := fmt.Sprintf("grants[%d]", i)
+		p, err := bus.ParsePattern(g.GetAddress())
+		if err != nil {
+			bad.Check(field+".address", err)
+		}
+		var may bus.Action
+		for _, a := range g.GetActions() {
+			action, ok := rpc.ActionFromProto(a)
+			if !ok {
+				bad.Add(field+".actions", "has %s, which is none", a)
+			}
+			may |= action
+		}
+		if len(g.GetActions()) == 0 {
+			bad.Add(field+".actions", "is empty")
+		}
+		grants = append(grants, bus.OpaqueGrant{Pattern: p.String(), Actions: may})
+	}
+	return grants
+}
+
+// UnregisterSession forgets a session and ends its connections.
+func (s *Server) UnregisterSession(ctx context.Context, req *legacyv1.UnregisterSessionRequest) (*legacyv1.UnregisterSessionResponse, error) {
+	var bad bus.Invalid
+	checkKey(&bad, req.GetKey())
+	if err := bad.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.store.DropToken(ctx, digest(req.GetKey())); err != nil {
+		return nil, err
+	}
+	subject := bus.Subject{Kind: bus.SubjectSession, ID: dialect.Name(req.GetKey())}
+	if err := s.store.Revoke(ctx, subject, time.Now(), endedTTL); err != nil {
+		return nil, err
+	}
+	return &legacyv1.UnregisterSessionResponse{}, nil
+}
+
+// digest is the one by which the auth service looks a token up.
+func digest(key string) string {
+	sum := sha256.Sum256([]byte(bus.SessionCredential(key)))
+	return hex.EncodeToString(sum[:])
+}
