@@ -905,6 +905,9 @@ type Subscribe struct {
 	After *v1.Position `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	// Optional. Replay everything that is kept first. Not together with after.
 	FromBeginning bool `protobuf:"varint,3,opt,name=from_beginning,json=fromBeginning,proto3" json:"from_beginning,omitempty"`
+	// Optional. Send the last message that is retained first, marked as redelivered, unless it comes anyway. Not together with
+	// after or from_beginning.
+	FromLast bool `protobuf:"varint,4,opt,name=from_last,json=fromLast,proto3" json:"from_last,omitempty"`
 	// Optional. Tell who comes and who leaves, too; the token must grant presence.
 	Presence      bool `protobuf:"varint,15,opt,name=presence,proto3" json:"presence,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -958,6 +961,13 @@ func (x *Subscribe) GetAfter() *v1.Position {
 func (x *Subscribe) GetFromBeginning() bool {
 	if x != nil {
 		return x.FromBeginning
+	}
+	return false
+}
+
+func (x *Subscribe) GetFromLast() bool {
+	if x != nil {
+		return x.FromLast
 	}
 	return false
 }
@@ -1247,11 +1257,12 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
 	"subscribed\x122\n" +
 	"\x05error\x18\x02 \x01(\v2\x1a.trunkline.errors.v1.ErrorH\x00R\x05errorB\t\n" +
-	"\aoutcome\"\x9e\x01\n" +
+	"\aoutcome\"\xbb\x01\n" +
 	"\tSubscribe\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x124\n" +
 	"\x05after\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12%\n" +
-	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\x12\x1a\n" +
+	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\x12\x1b\n" +
+	"\tfrom_last\x18\x04 \x01(\bR\bfromLast\x12\x1a\n" +
 	"\bpresence\x18\x0f \x01(\bR\bpresence\"'\n" +
 	"\vUnsubscribe\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"\x1f\n" +

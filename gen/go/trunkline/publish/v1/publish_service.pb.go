@@ -255,7 +255,10 @@ type PublishRequest struct {
 	// Optional. The least durability that counts as OK; that of the namespace when it is stronger.
 	Durability Durability `protobuf:"varint,12,opt,name=durability,proto3,enum=trunkline.publish.v1.Durability" json:"durability,omitempty"`
 	// Optional. With DURABILITY_REPLICATED: how many replicas have to have it; 1 by default, at most 5.
-	Replicas      uint32 `protobuf:"varint,13,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	Replicas uint32 `protobuf:"varint,13,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// Optional. Keeps it as the last message of the address for so long, for those who subscribe with from_last; as long as
+	// is configured when unset, 0 for not at all. At most 30 days, and never longer than the ttl. Not together with ack.
+	Retain        *durationpb.Duration `protobuf:"bytes,14,opt,name=retain,proto3" json:"retain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,6 +382,13 @@ func (x *PublishRequest) GetReplicas() uint32 {
 		return x.Replicas
 	}
 	return 0
+}
+
+func (x *PublishRequest) GetRetain() *durationpb.Duration {
+	if x != nil {
+		return x.Retain
+	}
+	return nil
 }
 
 // PublishResponse says what became of a message.
@@ -836,7 +846,10 @@ type ConsumeRequest struct {
 	FromBeginning bool `protobuf:"varint,3,opt,name=from_beginning,json=fromBeginning,proto3" json:"from_beginning,omitempty"`
 	// Optional. Tell who comes and who leaves, too. The credentials must grant presence, and the namespace of the channel must
 	// list its subscribers. The stream itself is not listed. Events are live: after a gap or a reconnect, ListMembers.
-	Presence      bool `protobuf:"varint,4,opt,name=presence,proto3" json:"presence,omitempty"`
+	Presence bool `protobuf:"varint,4,opt,name=presence,proto3" json:"presence,omitempty"`
+	// Optional. Send the last message that is retained first, marked as redelivered, unless it comes anyway. Not together with
+	// after or from_beginning.
+	FromLast      bool `protobuf:"varint,5,opt,name=from_last,json=fromLast,proto3" json:"from_last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -895,6 +908,13 @@ func (x *ConsumeRequest) GetFromBeginning() bool {
 func (x *ConsumeRequest) GetPresence() bool {
 	if x != nil {
 		return x.Presence
+	}
+	return false
+}
+
+func (x *ConsumeRequest) GetFromLast() bool {
+	if x != nil {
+		return x.FromLast
 	}
 	return false
 }
@@ -1590,7 +1610,7 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"P\n" +
 	"\x15WatchReceiptsResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\x9e\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\xd1\x05\n" +
 	"\x0ePublishRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12D\n" +
@@ -1611,7 +1631,8 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\f \x01(\x0e2 .trunkline.publish.v1.DurabilityR\n" +
 	"durability\x12\x1a\n" +
-	"\breplicas\x18\r \x01(\rR\breplicas\x1a=\n" +
+	"\breplicas\x18\r \x01(\rR\breplicas\x121\n" +
+	"\x06retain\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x06retain\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x02\n" +
@@ -1641,12 +1662,13 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\acredits\x18\x02 \x01(\rR\acredits\"n\n" +
 	"\x13PublishStreamResult\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12;\n" +
-	"\x06result\x18\x02 \x01(\v2#.trunkline.publish.v1.PublishResultR\x06result\"\xa3\x01\n" +
+	"\x06result\x18\x02 \x01(\v2#.trunkline.publish.v1.PublishResultR\x06result\"\xc0\x01\n" +
 	"\x0eConsumeRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x124\n" +
 	"\x05after\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12%\n" +
 	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\x12\x1a\n" +
-	"\bpresence\x18\x04 \x01(\bR\bpresence\"\x98\x03\n" +
+	"\bpresence\x18\x04 \x01(\bR\bpresence\x12\x1b\n" +
+	"\tfrom_last\x18\x05 \x01(\bR\bfromLast\"\x98\x03\n" +
 	"\x0fConsumeResponse\x12B\n" +
 	"\n" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
@@ -1759,55 +1781,56 @@ var file_trunkline_publish_v1_publish_service_proto_depIdxs = []int32{
 	24, // 5: trunkline.publish.v1.PublishRequest.from:type_name -> trunkline.publish.v1.Sender
 	25, // 6: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
 	26, // 7: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
-	27, // 8: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
-	26, // 9: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
-	28, // 10: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
-	4,  // 11: trunkline.publish.v1.BatchPublishRequest.requests:type_name -> trunkline.publish.v1.PublishRequest
-	8,  // 12: trunkline.publish.v1.BatchPublishResponse.results:type_name -> trunkline.publish.v1.PublishResult
-	5,  // 13: trunkline.publish.v1.PublishResult.ok:type_name -> trunkline.publish.v1.PublishResponse
-	29, // 14: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
-	4,  // 15: trunkline.publish.v1.PublishStreamRequest.publish:type_name -> trunkline.publish.v1.PublishRequest
-	11, // 16: trunkline.publish.v1.PublishStreamResponse.results:type_name -> trunkline.publish.v1.PublishStreamResult
-	8,  // 17: trunkline.publish.v1.PublishStreamResult.result:type_name -> trunkline.publish.v1.PublishResult
-	27, // 18: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
-	14, // 19: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	30, // 20: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
-	31, // 21: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	16, // 22: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	32, // 23: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	33, // 24: trunkline.publish.v1.ConsumeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	27, // 25: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
-	12, // 26: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
-	18, // 27: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
-	34, // 28: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
-	14, // 29: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	15, // 30: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	30, // 31: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
-	31, // 32: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	29, // 33: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
-	16, // 34: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	35, // 35: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
-	32, // 36: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	33, // 37: trunkline.publish.v1.SubscribeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	4,  // 38: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
-	6,  // 39: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
-	9,  // 40: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
-	12, // 41: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
-	17, // 42: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
-	0,  // 43: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
-	2,  // 44: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
-	5,  // 45: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
-	7,  // 46: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
-	10, // 47: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
-	13, // 48: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
-	19, // 49: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
-	1,  // 50: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
-	3,  // 51: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
-	45, // [45:52] is the sub-list for method output_type
-	38, // [38:45] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	23, // 8: trunkline.publish.v1.PublishRequest.retain:type_name -> google.protobuf.Duration
+	27, // 9: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
+	26, // 10: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
+	28, // 11: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
+	4,  // 12: trunkline.publish.v1.BatchPublishRequest.requests:type_name -> trunkline.publish.v1.PublishRequest
+	8,  // 13: trunkline.publish.v1.BatchPublishResponse.results:type_name -> trunkline.publish.v1.PublishResult
+	5,  // 14: trunkline.publish.v1.PublishResult.ok:type_name -> trunkline.publish.v1.PublishResponse
+	29, // 15: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
+	4,  // 16: trunkline.publish.v1.PublishStreamRequest.publish:type_name -> trunkline.publish.v1.PublishRequest
+	11, // 17: trunkline.publish.v1.PublishStreamResponse.results:type_name -> trunkline.publish.v1.PublishStreamResult
+	8,  // 18: trunkline.publish.v1.PublishStreamResult.result:type_name -> trunkline.publish.v1.PublishResult
+	27, // 19: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
+	14, // 20: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	30, // 21: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
+	31, // 22: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	16, // 23: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	32, // 24: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	33, // 25: trunkline.publish.v1.ConsumeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	27, // 26: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
+	12, // 27: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
+	18, // 28: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
+	34, // 29: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	14, // 30: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	15, // 31: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	30, // 32: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
+	31, // 33: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	29, // 34: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
+	16, // 35: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	35, // 36: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	32, // 37: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	33, // 38: trunkline.publish.v1.SubscribeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	4,  // 39: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
+	6,  // 40: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
+	9,  // 41: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
+	12, // 42: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
+	17, // 43: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
+	0,  // 44: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
+	2,  // 45: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
+	5,  // 46: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
+	7,  // 47: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
+	10, // 48: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
+	13, // 49: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
+	19, // 50: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
+	1,  // 51: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
+	3,  // 52: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
+	46, // [46:53] is the sub-list for method output_type
+	39, // [39:46] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_publish_service_proto_init() }

@@ -134,16 +134,18 @@ class ServerFrame(_message.Message):
     def __init__(self, id: _Optional[int] = ..., message: _Optional[_Union[_message_pb2.Message, _Mapping]] = ..., connected: _Optional[_Union[Connected, _Mapping]] = ..., subscribed: _Optional[_Union[_publish_service_pb2.Subscribed, _Mapping]] = ..., unsubscribed: _Optional[_Union[_publish_service_pb2.Unsubscribed, _Mapping]] = ..., published: _Optional[_Union[_publish_service_pb2.PublishResponse, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesResponse, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersResponse, _Mapping]] = ..., refreshed: _Optional[_Union[Refreshed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., acked: _Optional[_Union[_inbox_service_pb2.AckMessagesResponse, _Mapping]] = ..., dismissed: _Optional[_Union[_message_pb2.Dismissed, _Mapping]] = ..., presence_event: _Optional[_Union[_channel_service_pb2.PresenceEvent, _Mapping]] = ..., ticket: _Optional[_Union[ResumeTicket, _Mapping]] = ...) -> None: ...
 
 class Subscribe(_message.Message):
-    __slots__ = ["address", "after", "from_beginning", "presence"]
+    __slots__ = ["address", "after", "from_beginning", "from_last", "presence"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     FROM_BEGINNING_FIELD_NUMBER: _ClassVar[int]
+    FROM_LAST_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     address: str
     after: _message_pb2.Position
     from_beginning: bool
+    from_last: bool
     presence: bool
-    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ..., presence: bool = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ..., from_last: bool = ..., presence: bool = ...) -> None: ...
 
 class SubscriptionResult(_message.Message):
     __slots__ = ["error", "subscribed"]

@@ -26,16 +26,18 @@ class BatchPublishResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[PublishResult, _Mapping]]] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class ConsumeRequest(_message.Message):
-    __slots__ = ["address", "after", "from_beginning", "presence"]
+    __slots__ = ["address", "after", "from_beginning", "from_last", "presence"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     FROM_BEGINNING_FIELD_NUMBER: _ClassVar[int]
+    FROM_LAST_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     address: str
     after: _message_pb2.Position
     from_beginning: bool
+    from_last: bool
     presence: bool
-    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ..., presence: bool = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., from_beginning: bool = ..., presence: bool = ..., from_last: bool = ...) -> None: ...
 
 class ConsumeResponse(_message.Message):
     __slots__ = ["dismissed", "gap", "heartbeat", "message", "presence_event", "subscribed"]
@@ -72,7 +74,7 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class PublishRequest(_message.Message):
-    __slots__ = ["ack", "attributes", "content_type", "data", "durability", "exclude_connection", "exclude_sender", "idempotency_key", "recipients", "replicas", "to", "ttl"]
+    __slots__ = ["ack", "attributes", "content_type", "data", "durability", "exclude_connection", "exclude_sender", "idempotency_key", "recipients", "replicas", "retain", "to", "ttl"]
     class AttributesEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +93,7 @@ class PublishRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     RECIPIENTS_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    RETAIN_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
     ack: _message_pb2.AckPolicy
@@ -103,9 +106,10 @@ class PublishRequest(_message.Message):
     idempotency_key: str
     recipients: _containers.RepeatedScalarFieldContainer[str]
     replicas: int
+    retain: _duration_pb2.Duration
     to: str
     ttl: _duration_pb2.Duration
-    def __init__(self, to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., recipients: _Optional[_Iterable[str]] = ..., exclude_sender: bool = ..., attributes: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., exclude_connection: _Optional[str] = ..., ack: _Optional[_Union[_message_pb2.AckPolicy, _Mapping]] = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., replicas: _Optional[int] = ..., **kwargs) -> None: ...
+    def __init__(self, to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., recipients: _Optional[_Iterable[str]] = ..., exclude_sender: bool = ..., attributes: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., exclude_connection: _Optional[str] = ..., ack: _Optional[_Union[_message_pb2.AckPolicy, _Mapping]] = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., replicas: _Optional[int] = ..., retain: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., **kwargs) -> None: ...
 
 class PublishResponse(_message.Message):
     __slots__ = ["duplicate", "durability", "id", "position", "publish_time", "replicas"]

@@ -477,6 +477,14 @@ export declare type Subscribe = Message<"trunkline.edge.v1.Subscribe"> & {
   fromBeginning: boolean;
 
   /**
+   * Optional. Send the last message that is retained first, marked as redelivered, unless it comes anyway. Not together with
+   * after or from_beginning.
+   *
+   * @generated from field: bool from_last = 4;
+   */
+  fromLast: boolean;
+
+  /**
    * Optional. Tell who comes and who leaves, too; the token must grant presence.
    *
    * @generated from field: bool presence = 15;

@@ -206,6 +206,14 @@ export declare type PublishRequest = Message<"trunkline.publish.v1.PublishReques
    * @generated from field: uint32 replicas = 13;
    */
   replicas: number;
+
+  /**
+   * Optional. Keeps it as the last message of the address for so long, for those who subscribe with from_last; as long as
+   * is configured when unset, 0 for not at all. At most 30 days, and never longer than the ttl. Not together with ack.
+   *
+   * @generated from field: google.protobuf.Duration retain = 14;
+   */
+  retain?: Duration | undefined;
 };
 
 /**
@@ -467,6 +475,14 @@ export declare type ConsumeRequest = Message<"trunkline.publish.v1.ConsumeReques
    * @generated from field: bool presence = 4;
    */
   presence: boolean;
+
+  /**
+   * Optional. Send the last message that is retained first, marked as redelivered, unless it comes anyway. Not together with
+   * after or from_beginning.
+   *
+   * @generated from field: bool from_last = 5;
+   */
+  fromLast: boolean;
 };
 
 /**
