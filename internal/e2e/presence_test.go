@@ -27,7 +27,9 @@ type told struct {
 	read      time.Time
 }
 
-func (e told) String() string { return strings.TrimSpace(e.Kind + " " + e.Member.Client + " " + e.Reason) }
+func (e told) String() string {
+	return strings.TrimSpace(e.Kind + " " + e.Member.Client + " " + e.Reason)
+}
 
 // guest is a connection that is in the lounge, and is told who comes and goes.
 type guest struct {
@@ -182,5 +184,32 @@ func TestPresence_ofAKilledEdge(t *testing.T) {
 	defer late.mu.Unlock()
 	if len(late.events) != 1 {
 		t.Errorf("who came late was told %v", late.events)
+	}
+}
+
+// An edge with a name of its own is killed and is back at once, under the same name. Its clients are not.
+func TestPresence_ofARestartedEdge(t *testing.T) {
+	s := startSystem(t)
+	check(t, s.edges[1].end(syscall.SIGTERM))
+	s.edges[1].env = append(s.edges[1].env, "TRUNKLINE_NODE=edge-b")
+	s.edges[1].start()
+	s.waitReady(s.edges[1])
+	watcher := s.enter("watcher", 0)
+	s.enter("ghost", 1)
+	s.enter("loyal", 1)
+	until(t, "both are in", 20*time.Second, func() bool { return len(watcher.heard("ghost"))+len(watcher.heard("loyal")) == 2 })
+	killed := time.Now()
+	_ = s.edges[1].end(syscall.SIGKILL)
+	s.edges[1].start()
+	s.waitReady(s.edges[1])
+	s.enter("loyal", 1)
+	until(t, "the ghost leaves", time.Until(killed.Add(30*time.Second)), func() bool { return len(watcher.heard("ghost")) == 2 })
+	t.Logf("it left %s after the kill: %v", time.Since(killed).Round(time.Millisecond), watcher.heard("ghost"))
+	until(t, "the ghost is not listed", 5*time.Second, func() bool {
+		clients, total := s.members()
+		return len(clients) == 2 && total == 2 && clients["loyal"] == 1
+	})
+	if events := watcher.heard("loyal"); len(events) != 1 {
+		t.Errorf("who came back was told of as %v", events)
 	}
 }
