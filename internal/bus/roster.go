@@ -52,7 +52,8 @@ type Reaper interface {
 	// it lost them, or because the node was taken for dead.
 	Touch(ctx context.Context, node string, addresses []Address) (missing []Address, err error)
 	// Reap removes members whose grace is over, and those of nodes not heard of for as long as silent says, each once, and
-	// announces who has gone. It does a bounded part of the work and returns whether there is more. Where events are kept
+	// announces who has gone. It does a bounded part of the work and returns whether there is more. When no node at all was
+	// heard of for so long, the store was away and not they: nobody is taken for dead. Where events are kept
 	// it tells of the open connections of such nodes as disconnected, each once, and what others left untold.
 	Reap(ctx context.Context, silent time.Duration) (more bool, err error)
 }

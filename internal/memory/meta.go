@@ -161,6 +161,15 @@ func (m *meta) met(name string, now time.Time) {
 func (m *meta) dead(now time.Time, silent time.Duration) map[string]time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var newest time.Time
+	for _, n := range m.nodes {
+		if n.heard.After(newest) {
+			newest = n.heard
+		}
+	}
+	if now.Sub(newest) > silent {
+		return nil
+	}
 	var dead map[string]time.Time
 	for name, n := range m.nodes {
 		if now.Sub(n.heard) > silent {

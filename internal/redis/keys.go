@@ -82,6 +82,9 @@ func (k keys) channels() string { return k.prefix + "{channels}" }
 func (k keys) nodes() string { return k.prefix + "{nodes}" }
 func (k keys) heard() string { return k.prefix + "{nodes}:heard" }
 
+// truce is until when, in ms, nobody is taken for dead after the store was away, so that all have time to be heard of.
+func (k keys) truce() string { return k.prefix + "{nodes}:truce" }
+
 // runs is a sorted set of processes with open connections by when they were heard of, and deadRuns of those that were not
 // heard of for so long that their connections are told to have ended.
 func (k keys) runs() string     { return k.prefix + "{connections}" }

@@ -34,7 +34,7 @@ func (s *Store) Beat(ctx context.Context, n bus.Node) error {
 	if err != nil {
 		return bus.ErrInternal.Wrap(err)
 	}
-	_, err = s.run(ctx, beatScript, []string{s.keys.nodes(), s.keys.heard()}, n.Name, b, (10 * bus.NodeTTL).Milliseconds())
+	_, err = s.run(ctx, beatScript, []string{s.keys.nodes(), s.keys.heard(), s.keys.truce()}, n.Name, b, (10 * bus.NodeTTL).Milliseconds(), bus.NodeTTL.Milliseconds())
 	if err != nil {
 		return unavailable(err)
 	}

@@ -84,7 +84,7 @@ func (s *Store) Reap(ctx context.Context, silent time.Duration) (bool, error) {
 	now := time.Now()
 	calls := []call{
 		{dueScript, []string{s.keys.rosterDue()}, []any{now.UnixMilli(), reapAddresses, now.Add(reapLease).UnixMilli()}},
-		{silentNodesScript, []string{s.keys.heard()}, []any{silent.Milliseconds(), reapNodes}},
+		{silentNodesScript, []string{s.keys.heard(), s.keys.truce()}, []any{silent.Milliseconds(), reapNodes}},
 	}
 	if s.cfg.Events.Durable() {
 		calls = append(calls, s.deadRunsCall(silent))
@@ -198,7 +198,7 @@ func (s *Store) reapNode(ctx context.Context, name string, heard int64) (bool, e
 // silent returns which of the nodes were not heard of for so long, and when they were, in ms; 0 for never.
 func (s *Store) silent(ctx context.Context, ttl time.Duration, limit int, names ...any) (map[string]int64, error) {
 	args := append([]any{ttl.Milliseconds(), limit}, names...)
-	cmd, err := s.run(ctx, silentNodesScript, []string{s.keys.heard()}, args...)
+	cmd, err := s.run(ctx, silentNodesScript, []string{s.keys.heard(), s.keys.truce()}, args...)
 	if err != nil {
 		return nil, unavailable(err)
 	}

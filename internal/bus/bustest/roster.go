@@ -21,6 +21,7 @@ func testRoster(t *testing.T, open Open) {
 	t.Run("who is back in time never left", func(t *testing.T) { testLostAndBack(t, s, node) })
 	t.Run("who does not come back has left once", func(t *testing.T) { testLost(t, s, node) })
 	t.Run("members of a dead node leave once", func(t *testing.T) { testNodeDeath(t, s, node) })
+	t.Run("nobody is dead when nobody was heard of", func(t *testing.T) { testAway(t, s, node) })
 	t.Run("a client on a dead node and a living one stays", func(t *testing.T) { testNodeChange(t, s, node) })
 	t.Run("many join and leave at once", func(t *testing.T) { testCrowd(t, s, node) })
 	t.Run("pages stay whole while others come and go", func(t *testing.T) { testMemberPages(t, s, node) })
@@ -238,6 +239,25 @@ func testNodeDeath(t *testing.T, s bus.Store, node string) {
 			return len(left) == want
 		})
 	}
+}
+
+func testAway(t *testing.T, s bus.Store, node string) {
+	a := address(t)
+	other := "node-" + uuid.NewString()
+	check(t, s.Beat(t.Context(), bus.Node{Name: other}))
+	check(t, s.Join(t.Context(), a, member("1", "ada", other)))
+	const silent = 100 * time.Millisecond
+	away := time.NewTimer(3 * silent)
+	defer away.Stop()
+	<-away.C
+	for range 3 {
+		_, err := s.Reap(t.Context(), silent)
+		check(t, err)
+	}
+	if got := members(t, s, a); got != "1" {
+		t.Errorf("members are %q", got)
+	}
+	reap(t, s, node, silent, func() bool { return members(t, s, a) == "" }) // which is heard of
 }
 
 func testNodeChange(t *testing.T, s bus.Store, node string) {
