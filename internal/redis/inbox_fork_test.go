@@ -130,9 +130,14 @@ func resumes(t *testing.T, s *redis.Store, a bus.Address, old, fresh string) {
 		first uint64
 		gap   bool
 	}{
-		{bus.Position{Epoch: old, Offset: 3}, 4, false}, {bus.Position{Epoch: old, Offset: 6}, 7, false}, {bus.Position{Epoch: old, Offset: 10}, 7, true},
-		{bus.Position{Epoch: fresh, Offset: 3}, 4, false}, {bus.Position{Epoch: fresh, Offset: 10}, 11, false},
-		{bus.Position{Epoch: "other", Offset: 3}, 1, true}, {bus.Position{Epoch: fresh, Offset: 14}, 0, false}, {bus.Position{Epoch: fresh, Offset: 15}, 0, true},
+		{bus.Position{Epoch: old, Offset: 3}, 4, false},
+		{bus.Position{Epoch: old, Offset: 6}, 7, false},
+		{bus.Position{Epoch: old, Offset: 10}, 7, true},
+		{bus.Position{Epoch: fresh, Offset: 3}, 4, false},
+		{bus.Position{Epoch: fresh, Offset: 10}, 11, false},
+		{bus.Position{Epoch: "other", Offset: 3}, 1, true},
+		{bus.Position{Epoch: fresh, Offset: 14}, 0, false},
+		{bus.Position{Epoch: fresh, Offset: 15}, 0, true},
 	} {
 		page, err := s.Since(t.Context(), a, keep, c.after, 100)
 		first := uint64(0)
