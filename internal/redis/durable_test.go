@@ -31,7 +31,8 @@ func pair(t *testing.T) (master, replica *redistest.Server) {
 	replica = redistest.Start(t, "--replicaof", host+" "+port)
 	until(t, "the replica is in step", func() bool {
 		out, _ := replica.CLI("info", "replication")
-		return strings.Contains(out, "master_link_status:up")
+		in, _ := master.CLI("info", "replication")
+		return strings.Contains(out, "master_link_status:up") && strings.Contains(in, "state=online")
 	})
 	return master, replica
 }
