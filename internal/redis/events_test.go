@@ -68,6 +68,9 @@ func TestEvents_notedAndNotTold(t *testing.T) {
 		leave(a, "1")
 		note(a, "evt_c", "occupied")
 		until(t, "it is told", func() bool {
+			if err := s.Beat(t.Context(), bus.Node{Name: "living"}); err != nil { // somebody has to be, or the store was away
+				t.Fatal(err)
+			}
 			if _, err := s.Reap(t.Context(), 100*time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
