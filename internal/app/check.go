@@ -297,6 +297,7 @@ func (c *checking) hooks() {
 		c.fail("hooks.authorizer.address", "is not set, and other settings of the authorizer are")
 	}
 	c.webhooks()
+	c.bridges()
 }
 
 func (c *checking) edge() {

@@ -74,6 +74,8 @@ type Redis struct {
 	URL    Secret `koanf:"url" kind:"redis" doc:"redis://, rediss:// (TLS), redis+sentinel:// or redis+cluster:// (rediss+… with TLS). In memory when empty." example:"redis://redis:6379/0"`
 	CAFile string `koanf:"ca_file" kind:"file" doc:"The CA of a rediss server; the system's when empty."`
 	Prefix string `koanf:"prefix" kind:"name" doc:"The first part of every key and channel in Redis."`
+
+	Bridges []Bridge `koanf:"bridges" doc:"Channels of Redis that other programs use, each with channel, to, direction (in or both), format (raw or json), data and from; see docs/dialects.md. The same on every process." example:"[{channel: app:notifications, to: broadcast}]"`
 }
 
 // Auth is about tokens.

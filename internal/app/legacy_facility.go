@@ -69,8 +69,8 @@ func (c Config) facilities() bus.Namespace {
 	return bus.Namespace{Retain: c.Legacy.Facility.Expire, MaxMessage: int(c.Legacy.Facility.MaxMessage)}
 }
 
-// secondNames returns the names that Redis shares with programs of the older system; nil for none.
-func (c Config) secondNames() *bus.NameRule {
+// facilityNames returns the names that Redis shares with programs of the older system; nil for none.
+func (c Config) facilityNames() *bus.NameRule {
 	if !c.speaks("facility") {
 		return nil
 	}

@@ -29,12 +29,13 @@ func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 		}
 		c.CA = pem
 	}
-	for _, p := range cfg.older() {
-		if p.bridges != nil {
-			c.Bridges = append(c.Bridges, p.bridges(cfg)...)
-		}
+	var err error
+	if c.Bridges, err = cfg.bridgeRules(); err != nil {
+		return nil, err
 	}
-	c.Names = cfg.secondNames()
+	if c.Names, err = cfg.secondNames(); err != nil {
+		return nil, err
+	}
 	store, err := redis.Open(c, tel.Log)
 	if err != nil {
 		return nil, err // not a nil *Store in a bus.Store that is not nil

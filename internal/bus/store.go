@@ -256,13 +256,24 @@ type Bridge interface {
 }
 
 // NameRule gives addresses a second name, under which older programs know them: a pub/sub channel on which the data of
-// each message is sent as it is, and a key that holds the data of the last one. Each function is the inverse of the other.
-// They may be called concurrently.
+// each message is sent as it is, and a key that holds the data of the last one. Name and Address are the inverse of each other.
+// All functions may be called concurrently.
 type NameRule struct {
 	// Name returns the second name of an address; false when it has none.
 	Name func(a Address) (string, bool)
 	// Address returns whose second name it is; false when it is nobody's.
 	Address func(name string) (Address, bool)
+	// Bridge returns how records are made and read where a channel is shared that is no key; nil for the data as it is. It
+	// may be nil itself.
+	Bridge func(a Address) Records
+}
+
+// Records makes and reads what is sent on a channel that is shared with other programs. It is safe for concurrent use.
+type Records interface {
+	// Record returns the record of a message.
+	Record(m *Message) []byte
+	// Map returns the message of a record, or false when it is for nobody.
+	Map(record []byte) (*Message, bool)
 }
 
 // BridgeRule maps the records of one channel of the store to messages.

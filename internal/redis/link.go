@@ -354,8 +354,11 @@ func (l *link) received(got *redis.Message) {
 		return
 	}
 	if second {
-		if got.Channel != skip {
-			l.feed.take(bare(sub.address, got.Payload))
+		if got.Channel == skip {
+			return
+		}
+		if m, ok := l.feed.store.recorded(sub.address, got.Payload); ok {
+			l.feed.take(m)
 		}
 		return
 	}

@@ -155,9 +155,13 @@ func (s *Store) publishCall(p *bus.Publication) call {
 	if p.IdempotencyKey != "" {
 		digest = p.Digest
 	}
-	last, second, data := s.keys.last(to), "", []byte(nil)
-	if name := s.secondName(to); name != "" {
-		last, second, data = name, "1", p.Message.Data
+	last, second, record, kept := s.keys.last(to), s.secondName(to), []byte(nil), ""
+	if second != "" {
+		if r := s.records(to); r != nil {
+			record = r.Record(&p.Message)
+		} else {
+			record, last, kept = p.Message.Data, second, "1"
+		}
 	}
 	return call{
 		script: publishScript,
@@ -167,7 +171,7 @@ func (s *Store) publishCall(p *bus.Publication) call {
 		args: []any{
 			encode(&p.Message), length, age, p.Message.Published.UnixMilli(), newEpoch(), require, digest,
 			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
-			p.Retain.Milliseconds(), second, data,
+			p.Retain.Milliseconds(), second, record, kept,
 		},
 	}
 }

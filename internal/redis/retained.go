@@ -23,6 +23,22 @@ func (s *Store) secondName(a bus.Address) string {
 	return ""
 }
 
+// records returns how the second name of an address is used that is no key; nil when it is one, and records are the data as it is.
+func (s *Store) records(a bus.Address) bus.Records {
+	if s.cfg.Names == nil || s.cfg.Names.Bridge == nil {
+		return nil
+	}
+	return s.cfg.Names.Bridge(a)
+}
+
+// recorded is the message of what an older program has sent; false when it is for nobody.
+func (s *Store) recorded(to bus.Address, record string) (*bus.Message, bool) {
+	if r := s.records(to); r != nil {
+		return r.Map([]byte(record))
+	}
+	return bare(to, record), true
+}
+
 // marked hands a mark on: "<mark> <address>".
 func (f *feed) marked(text string) {
 	mark, name, _ := strings.Cut(text, " ")
@@ -45,6 +61,9 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 		return bus.Last{}, bus.ErrStoreUnavailable.With("the address is not subscribed", map[string]string{"address": a.String()})
 	}
 	key, second := f.store.keys.last(a), f.store.secondName(a)
+	if second != "" && f.store.records(a) != nil {
+		second = ""
+	}
 	if second != "" {
 		key = second
 	}

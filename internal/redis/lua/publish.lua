@@ -4,8 +4,8 @@
 -- ARGV: 1 envelope, 2 length of the log (0 for live), 3 age of the log in ms, 4 publish
 --       time in ms, 5 proposed epoch, 6 "1" when the channel must exist, 7 digest or "",
 --       8 window of the digest in ms, 9 PUBLISH or SPUBLISH, 10 lifetime of the meta hash in ms,
---       11 lifetime of the retained message in ms (0 leaves it), 12 "1" when KEYS[6] is a second name: what is kept
---       there, and sent on the channel of that name right behind the push, is 13 the data
+--       11 lifetime of the retained message in ms (0 leaves it), 12 second name or "": the channel on which 13, the
+--       record, is sent right behind the push, 14 "1" when KEYS[6] is that name too, and keeps the record
 -- Bounds: the stream by length and age, the meta hash, the idempotency hash and the retained message by expiry.
 if ARGV[6] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return {'missing'}
@@ -50,12 +50,12 @@ if ARGV[7] ~= '' then
   redis.call('PEXPIRE', KEYS[5], ARGV[8])
 end
 local push = epoch .. ' ' .. offset .. '\n' .. ARGV[1]
-local second = ARGV[12] == '1'
+local second = ARGV[12] ~= ''
 if ARGV[11] ~= '0' then
-  redis.call('SET', KEYS[6], second and ARGV[13] or push, 'PX', ARGV[11])
+  redis.call('SET', KEYS[6], ARGV[14] == '1' and ARGV[13] or push, 'PX', ARGV[11])
 end
 redis.call(ARGV[9], KEYS[3], second and '!' .. push or push)
 if second then
-  redis.call('PUBLISH', KEYS[6], ARGV[13])
+  redis.call('PUBLISH', ARGV[12], ARGV[13])
 end
 return {'ok', epoch, offset}

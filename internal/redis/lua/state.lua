@@ -1,15 +1,15 @@
 -- Writes the next revision of a state, and publishes the message that tells of it in the same step.
 -- The script continues with that of publish, whose keys and arguments come first.
 -- KEYS: 7 state hash
--- ARGV: 14 revision that the change was made from, 15 value, 16 lifetime in ms
+-- ARGV: 15 revision that the change was made from, 16 value, 17 lifetime in ms
 -- Bounds: the state hash by expiry.
 local at = redis.call('HGET', KEYS[7], 'r') or '0'
-if at ~= ARGV[14] then
+if at ~= ARGV[15] then
   return {'revision', at}
 end
 local out = publish()
 if out[1] == 'ok' then
-  redis.call('HSET', KEYS[7], 'v', ARGV[15], 'r', string.format('%.0f', tonumber(at) + 1), 't', ARGV[4])
-  redis.call('PEXPIRE', KEYS[7], ARGV[16])
+  redis.call('HSET', KEYS[7], 'v', ARGV[16], 'r', string.format('%.0f', tonumber(at) + 1), 't', ARGV[4])
+  redis.call('PEXPIRE', KEYS[7], ARGV[17])
 end
 return out

@@ -1,0 +1,132 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/trunkline/trunkline/internal/bridge"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Bridge is one channel of Redis that is shared with other programs.
+type Bridge struct {
+	Channel   string `koanf:"channel"`
+	To        string `koanf:"to"`
+	Direction string `koanf:"direction" oneof:"in,both"`
+	Format    string `koanf:"format" oneof:"raw,json"`
+	Data      string `koanf:"data"`
+	From      string `koanf:"from"`
+}
+
+// rule makes the rule of a bridge.
+func (b Bridge) rule() (*bridge.Bridge, error) {
+	return bridge.New(bridge.Rule{
+		Channel: b.Channel, To: b.To, Both: b.Direction == "both", JSON: b.Format == "json", Data: b.Data, From: b.From,
+	})
+}
+
+func (c *checking) bridges() {
+	r := c.cfg.Redis
+	if len(r.Bridges) > 0 && r.URL == "" {
+		c.fail("redis.bridges", "needs redis.url: the channels are those of Redis")
+	}
+	channels, addresses := map[string]bool{}, map[bus.Address]bool{}
+	for _, p := range c.cfg.older() {
+		if p.bridges != nil {
+			for _, b := range p.bridges(c.cfg) {
+				channels[b.Channel] = true
+			}
+		}
+	}
+	for i, b := range r.Bridges {
+		key := fmt.Sprintf("redis.bridges[%d]", i)
+		rule, err := b.rule()
+		if err != nil {
+			c.fail("redis.bridges", "%s: %v", key, err)
+			continue
+		}
+		if strings.HasPrefix(b.Channel, r.Prefix) {
+			c.fail("redis.bridges", "%s: channel %q begins with redis.prefix: it is our own", key, b.Channel)
+		}
+		if channels[b.Channel] {
+			c.fail("redis.bridges", "%s: channel %q is bridged already", key, b.Channel)
+		}
+		channels[b.Channel] = true
+		if !rule.Both() {
+			continue
+		}
+		if addresses[rule.To()] {
+			c.fail("redis.bridges", "%s: %s is bridged in both directions already", key, rule.To())
+		}
+		addresses[rule.To()] = true
+		if names := c.cfg.facilityNames(); names != nil {
+			if _, ok := names.Name(rule.To()); ok {
+				c.fail("redis.bridges", "%s: %s has a name in Redis by the facility protocol already", key, rule.To())
+			}
+		}
+	}
+}
+
+// bridgeRules are the channels that are read, those of the older protocols too.
+func (c Config) bridgeRules() ([]bus.BridgeRule, error) {
+	var all []bus.BridgeRule
+	for _, p := range c.older() {
+		if p.bridges != nil {
+			all = append(all, p.bridges(c)...)
+		}
+	}
+	for _, b := range c.Redis.Bridges {
+		rule, err := b.rule()
+		if err != nil {
+			return nil, fmt.Errorf("redis.bridges: %w", err)
+		}
+		if !rule.Both() {
+			all = append(all, bus.BridgeRule{Channel: rule.Channel(), Map: rule.Map})
+		}
+	}
+	return all, nil
+}
+
+// secondNames returns the names that Redis shares with other programs, those of the facility protocol too; nil for none.
+func (c Config) secondNames() (*bus.NameRule, error) {
+	facility := c.facilityNames()
+	byAddress, byChannel := map[bus.Address]*bridge.Bridge{}, map[string]*bridge.Bridge{}
+	for _, b := range c.Redis.Bridges {
+		rule, err := b.rule()
+		if err != nil {
+			return nil, fmt.Errorf("redis.bridges: %w", err)
+		}
+		if rule.Both() {
+			byAddress[rule.To()], byChannel[rule.Channel()] = rule, rule
+		}
+	}
+	if len(byAddress) == 0 {
+		return facility, nil
+	}
+	return &bus.NameRule{
+		Name: func(a bus.Address) (string, bool) {
+			if b := byAddress[a]; b != nil {
+				return b.Channel(), true
+			}
+			if facility != nil {
+				return facility.Name(a)
+			}
+			return "", false
+		},
+		Address: func(name string) (bus.Address, bool) {
+			if b := byChannel[name]; b != nil {
+				return b.To(), true
+			}
+			if facility != nil {
+				return facility.Address(name)
+			}
+			return bus.Address{}, false
+		},
+		Bridge: func(a bus.Address) bus.Records {
+			if b := byAddress[a]; b != nil {
+				return b
+			}
+			return nil
+		},
+	}, nil
+}
