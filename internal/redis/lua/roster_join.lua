@@ -32,10 +32,8 @@ if ARGV[9] == '' then
   return {}
 end
 if first then
-  -- Who came and who went by turns, so that two that go together leave out a coming and its going.
-  if redis.call('RPUSH', KEYS[7], '{"id":"' .. ARGV[9] .. '","kind":"occupied","at":' .. ARGV[8] .. '}') > 256 then
-    redis.call('LTRIM', KEYS[7], 2, -1)
-  end
+  redis.call('RPUSH', KEYS[7], '{"id":"' .. ARGV[9] .. '","kind":"occupied","at":' .. ARGV[8] .. '}')
+  redis.call('LTRIM', KEYS[7], -256, -1)
   redis.call('PEXPIRE', KEYS[7], ARGV[4])
 end
 return redis.call('LRANGE', KEYS[7], 0, -1)

@@ -67,9 +67,8 @@ if ARGV[9] == '' then
 end
 if gone and redis.call('ZCARD', KEYS[2]) == 0 then
   local event = '{"id":"' .. ARGV[9] .. '","kind":"vacated","reason":"' .. gone.reason .. '","at":' .. gone.at .. '}'
-  if redis.call('RPUSH', KEYS[6], event) > 256 then
-    redis.call('LTRIM', KEYS[6], 2, -1)
-  end
+  redis.call('RPUSH', KEYS[6], event)
+  redis.call('LTRIM', KEYS[6], -256, -1)
   redis.call('PEXPIRE', KEYS[6], ARGV[10])
 end
 for _, event in ipairs(redis.call('LRANGE', KEYS[6], 0, -1)) do
