@@ -54,7 +54,7 @@ func Run(ctx context.Context, cfg Config, options Options) (err error) {
 	if err := checkFiles(cfg); err != nil {
 		return err
 	}
-	h := &house{cfg: cfg, tel: tel, started: time.Now()}
+	h := &house{cfg: cfg, tel: tel, started: time.Now(), run: bus.RunName(cfg.Node, random(6))}
 	if cfg.Dev {
 		h.devKey, h.devAPIKey = rpc.NewAPIKey("dev", rpc.ScopeAll)
 	}
@@ -150,7 +150,7 @@ func (h *house) beat(ctx context.Context) error {
 		case <-ctx.Done():
 			call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
-			if err := h.store.Gone(call, h.cfg.Node); err != nil {
+			if err := h.store.Gone(call, h.run); err != nil {
 				h.tel.Log.Warn("cannot say that this node has gone", "error", err.Error())
 			}
 			return nil
@@ -160,7 +160,7 @@ func (h *house) beat(ctx context.Context) error {
 }
 
 func (h *house) node() bus.Node {
-	return bus.Node{Name: h.cfg.Node, Roles: h.cfg.Roles, Version: h.cfg.Version, Started: h.started, Connections: h.connections()}
+	return bus.Node{Name: h.run, Roles: h.cfg.Roles, Version: h.cfg.Version, Started: h.started, Connections: h.connections()}
 }
 
 func (h *house) connections() int64 {

@@ -34,6 +34,7 @@ type house struct {
 	tel     *telemetry.Telemetry
 	store   bus.Store // nil for a gateway alone
 	started time.Time
+	run     string // this life of the process
 
 	devKey    string
 	devAPIKey rpc.APIKey
@@ -261,7 +262,7 @@ func (h *house) buildEdge() (err error) {
 	}
 	dialects = append([]dialect.Dialect{native.JSON{}, native.Proto{}}, dialects...)
 	h.edge, err = edge.New(h.store, edge.Conns{Auth: h.conns[RoleAuth], Publish: h.conns[RolePublish]}, dialects, edge.Config{
-		Node: h.cfg.Node, Namespaces: h.cfg.namespaces(), AllowedOrigins: h.cfg.origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
+		Node: h.cfg.Node, Run: h.run, Namespaces: h.cfg.namespaces(), AllowedOrigins: h.cfg.origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
 		Subscriptions: e.ChannelsPerConnection, Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,

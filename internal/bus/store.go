@@ -3,6 +3,7 @@ package bus
 import (
 	"bytes"
 	"context"
+	"strings"
 	"time"
 )
 
@@ -136,11 +137,22 @@ const NodeTTL = 15 * time.Second
 
 // Node is one process.
 type Node struct {
+	// Name names one life of the process, as RunName makes it: what another one of the same name has left behind is then
+	// not taken for its own.
 	Name        string
 	Roles       []string
 	Version     string
 	Started     time.Time
 	Connections int64
+}
+
+// RunName returns the name of one life of the process that is configured as node.
+func RunName(node, life string) string { return node + "~" + life }
+
+// Process returns the name that the process is configured with.
+func (n Node) Process() string {
+	node, _, _ := strings.Cut(n.Name, "~")
+	return node
 }
 
 // Nodes knows the living processes.

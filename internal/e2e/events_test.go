@@ -4,15 +4,48 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/bus"
 )
+
+// watched is a stream of events.
+type watched struct {
+	tb     testing.TB
+	stream grpc.ServerStreamingClient[hooksv1.WatchEventsResponse]
+}
+
+func watchEvents(t *testing.T, s *system) *watched {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	t.Cleanup(cancel)
+	stream, err := hooksv1.NewEventServiceClient(apptest.Dial(t, s.publishAt, s.apiKey)).WatchEvents(ctx, &hooksv1.WatchEventsRequest{FromBeginning: true})
+	check(t, err)
+	return &watched{t, stream}
+}
+
+func (w *watched) next() *hooksv1.Event {
+	w.tb.Helper()
+	for {
+		r, err := w.stream.Recv()
+		check(w.tb, err)
+		if r.GetGap() != nil {
+			w.tb.Fatalf("gap: %v", r)
+		}
+		if e := r.GetEvent(); e != nil {
+			return e
+		}
+	}
+}
 
 // When an edge is killed, its clients are told to have disconnected, each once, at the time of the kill; and the channel
 // that only they were in is told to be vacated.
@@ -20,23 +53,7 @@ func TestEvents_edgeIsKilled(t *testing.T) {
 	const clients = 20
 	t.Setenv("TRUNKLINE_HOOKS_EVENTS_ENABLED", "true") // of every process
 	s := startSystem(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	stream, err := hooksv1.NewEventServiceClient(apptest.Dial(t, s.publishAt, s.apiKey)).WatchEvents(ctx, &hooksv1.WatchEventsRequest{FromBeginning: true})
-	check(t, err)
-	next := func() *hooksv1.Event {
-		t.Helper()
-		for {
-			r, err := stream.Recv()
-			check(t, err)
-			if r.GetGap() != nil {
-				t.Fatalf("gap: %v", r)
-			}
-			if e := r.GetEvent(); e != nil {
-				return e
-			}
-		}
-	}
+	w := watchEvents(t, s)
 	run, leave := context.WithCancel(t.Context())
 	ended := make(chan error, clients)
 	for i := range clients {
@@ -47,7 +64,7 @@ func TestEvents_edgeIsKilled(t *testing.T) {
 	open := map[string]string{} // client by connection
 	occupied := 0
 	for len(open) < clients+1 || occupied == 0 {
-		switch e := next(); e.GetKind() {
+		switch e := w.next(); e.GetKind() {
 		case hooksv1.EventKind_EVENT_KIND_CONNECTED:
 			open[e.GetConnection()] = e.GetClient()
 		case hooksv1.EventKind_EVENT_KIND_OCCUPIED:
@@ -63,7 +80,7 @@ func TestEvents_edgeIsKilled(t *testing.T) {
 	lost := map[string]int{}
 	vacated := 0
 	for len(lost) < clients || vacated == 0 {
-		e := next()
+		e := w.next()
 		at := e.GetTime().AsTime()
 		if e.GetClient() == "stays" {
 			continue // it has left
@@ -101,6 +118,42 @@ func TestEvents_edgeIsKilled(t *testing.T) {
 	}
 	if code, _ := get(s.rest + "/v1/events"); code != http.StatusUnauthorized {
 		t.Errorf("without a key the status is %d", code)
+	}
+}
+
+// An edge of a fixed name that is killed and starts again at once takes what it has left behind for another's: those who
+// do not come back are told to have disconnected, and their channel to be vacated.
+func TestEvents_edgeStartsAgain(t *testing.T) {
+	t.Setenv("TRUNKLINE_HOOKS_EVENTS_ENABLED", "true") // of every process
+	s := startSystem(t, func(s *system) { s.edgeArgs = []string{"--set", "node=the-edge"} })
+	w := watchEvents(t, s)
+	run, leave := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	connectOne(t, s, run, "ada", ended)
+	for w.next().GetKind() != hooksv1.EventKind_EVENT_KIND_OCCUPIED {
+	}
+	_ = s.edges[0].end(syscall.SIGKILL)
+	killed := time.Now()
+	leave()
+	<-ended
+	s.edges[0].start()
+	s.waitReady(s.edges[0])
+	if d := time.Since(killed); d > bus.NodeTTL {
+		t.Fatalf("the edge is back after %v, which proves nothing", d)
+	}
+	kinds := map[hooksv1.EventKind]int{}
+	for range 2 {
+		e := w.next()
+		kinds[e.GetKind()]++
+		if e.GetReason() != "node_lost" || e.GetTime().AsTime().After(killed.Add(time.Second)) {
+			t.Errorf("event is %v", e)
+		}
+	}
+	if kinds[hooksv1.EventKind_EVENT_KIND_DISCONNECTED] != 1 || kinds[hooksv1.EventKind_EVENT_KIND_VACATED] != 1 {
+		t.Errorf("kinds are %v", kinds)
+	}
+	if members := s.cli("presence", "room:1", "-o", "json"); strings.Contains(members, "ada") {
+		t.Errorf("members are %s", members)
 	}
 }
 

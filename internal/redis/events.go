@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -178,16 +177,15 @@ func (s *Store) reapRun(ctx context.Context, run string, heard int64, silent tim
 		return true, s.do(ctx, redis.NewIntCmd(ctx, del...))
 	}
 	// Nodes are forgotten after minutes, and then nobody else would look for their members.
-	node, _, _ := strings.Cut(run, "~")
-	gone, err := s.silent(ctx, silent, 1, node)
+	gone, err := s.silent(ctx, silent, 1, run)
 	if err != nil {
 		return false, err
 	}
-	if at, ok := gone[node]; ok {
+	if at, ok := gone[run]; ok {
 		if at == 0 {
 			at = heard
 		}
-		if rest, err := s.reapNode(ctx, node, at); rest || err != nil {
+		if rest, err := s.reapNode(ctx, run, at); rest || err != nil {
 			return rest, err
 		}
 	}

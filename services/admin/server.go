@@ -3,6 +3,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -34,16 +35,26 @@ func New(store Store, namespaces bus.Namespaces) *Server {
 // Register adds the service to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) { adminv1.RegisterAdminServiceServer(r, s) }
 
-// ListNodes returns the processes that are alive.
+// ListNodes returns the processes that are alive. Of several of one name it is the one that started last: the others have
+// died without a word, and are not forgotten yet.
 func (s *Server) ListNodes(ctx context.Context, _ *adminv1.ListNodesRequest) (*adminv1.ListNodesResponse, error) {
 	nodes, err := s.store.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	resp := &adminv1.ListNodesResponse{}
+	last := make(map[string]time.Time, len(nodes))
 	for _, n := range nodes {
+		if n.Started.After(last[n.Process()]) {
+			last[n.Process()] = n.Started
+		}
+	}
+	for _, n := range nodes {
+		if n.Started.Before(last[n.Process()]) {
+			continue
+		}
 		resp.Nodes = append(resp.Nodes, &adminv1.Node{
-			Name: n.Name, Roles: n.Roles, Version: n.Version, StartTime: timestamppb.New(n.Started), Connections: n.Connections,
+			Name: n.Process(), Roles: n.Roles, Version: n.Version, StartTime: timestamppb.New(n.Started), Connections: n.Connections,
 		})
 	}
 	return resp, nil

@@ -12,6 +12,8 @@ import (
 type Config struct {
 	// Node is the name of this process, in presence and in Connected frames. Required.
 	Node string
+	// Run is the name under which the store knows this life of the process; Node by default.
+	Run string
 	// Namespaces says which channels keep history and list their subscribers.
 	Namespaces bus.Namespaces
 	// AllowedOrigins are scheme://host[:port] of pages that may connect besides those of the same origin; "*" allows all.
@@ -65,6 +67,9 @@ func (c Config) withDefaults() Config {
 		if *n <= 0 {
 			*n = v
 		}
+	}
+	if c.Run == "" {
+		c.Run = c.Node
 	}
 	if c.FrameSize <= 0 {
 		c.FrameSize = 128 << 10

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -22,7 +21,7 @@ type events struct {
 	store   eventStore
 	keep    bus.Retention // nothing is told while it is zero
 	node    string
-	run     string // this life of the process
+	run     string
 	timeout time.Duration
 	limit   int // how many connects may wait
 	log     *slog.Logger
@@ -68,7 +67,7 @@ const (
 
 func newEvents(store eventStore, cfg Config, log *slog.Logger, dropped prometheus.Counter) *events {
 	return &events{
-		store: store, keep: cfg.Namespaces.Events, node: cfg.Node, run: cfg.Node + "~" + uuid.NewString(), timeout: cfg.CallTimeout,
+		store: store, keep: cfg.Namespaces.Events, node: cfg.Node, run: cfg.Run, timeout: cfg.CallTimeout,
 		limit: eventLimit, log: log, dropped: dropped, wake: make(chan struct{}, 1), open: make(map[string]*bus.Connection),
 	}
 }

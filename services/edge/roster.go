@@ -55,7 +55,7 @@ type change struct {
 
 func newRoster(store rosterStore, h *hub, cfg Config, log *slog.Logger) *roster {
 	r := &roster{
-		store: store, hub: h, node: cfg.Node, timeout: cfg.CallTimeout, grace: cfg.LostGrace, log: log,
+		store: store, hub: h, node: cfg.Run, timeout: cfg.CallTimeout, grace: cfg.LostGrace, log: log,
 		// The system addresses that sessions follow are those of dialects that are counted.
 		listed: func(a bus.Address) bool { return a.Kind() == bus.KindSystem || cfg.Namespaces.For(a).Presence },
 		seed:   maphash.MakeSeed(), counts: make(map[bus.Address]int), overdue: make(chan struct{}, 1),

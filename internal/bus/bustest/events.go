@@ -182,14 +182,15 @@ func testDeadRun(t *testing.T, s bus.Store, node string) {
 	l := newLedger(t, s)
 	a := address(t)
 	died := "node-" + uuid.NewString()
-	dead, alive := died+"~1", node+"~1"
+	dead, alive := bus.RunName(died, "1"), bus.RunName(node, "1")
+	next := bus.RunName(died, "2") // which starts at once
 	wanted := opened(t, s, dead, died, n)
 	others := opened(t, s, alive, node, 1)
 	closed := bus.Connection{ID: uuid.NewString(), Client: "closed", Node: died}
 	check(t, s.Opened(t.Context(), dead, []bus.Connection{closed}))
 	check(t, s.Ended(t.Context(), dead, []string{closed.ID, "unknown"}))
-	check(t, s.Beat(t.Context(), bus.Node{Name: died}))
-	check(t, s.Join(t.Context(), a, member("x", "ada", died)))
+	check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	check(t, s.Join(t.Context(), a, member("x", "ada", dead)))
 	known, err := s.Alive(t.Context(), dead)
 	check(t, err)
 	heard := time.Now()
@@ -200,8 +201,11 @@ func testDeadRun(t *testing.T, s bus.Store, node string) {
 	counts := make(map[string]int)
 	var vacated []bus.Event
 	reap(t, s, node, silent, func() bool {
-		_, err := s.Alive(t.Context(), alive)
-		check(t, err)
+		for _, run := range []string{alive, next} {
+			check(t, s.Beat(t.Context(), bus.Node{Name: run}))
+			_, err := s.Alive(t.Context(), run)
+			check(t, err)
+		}
 		for _, e := range l.read(func(e bus.Event) bool { return wanted(e) || others(e) || e.Connection == closed.ID || of(a)(e) }) {
 			if e.Address != "" {
 				vacated = append(vacated, e)
