@@ -16,9 +16,9 @@ type telling struct {
 	pending []bus.Event
 }
 
-// note notes an event. The caller holds the rosters' lock.
+// note notes an event of an address that is not ours alone. The caller holds the rosters' lock.
 func (s *Store) note(kind bus.EventKind, to bus.Address, at time.Time, reason string) {
-	if !s.cfg.Events.Durable() {
+	if !s.cfg.Events.Durable() || to.Kind() == bus.KindSystem {
 		return
 	}
 	s.rosters.untold = append(s.rosters.untold, bus.Event{

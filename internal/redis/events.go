@@ -24,9 +24,10 @@ type untold struct {
 	events []string
 }
 
-// eventID returns the id of an event that a script may note; empty where no events are kept.
-func (s *Store) eventID() string {
-	if !s.cfg.Events.Durable() {
+// eventID returns the id of an event that a script may note about an address; empty where no events are kept, and for
+// addresses that are ours alone.
+func (s *Store) eventID(to bus.Address) string {
+	if !s.cfg.Events.Durable() || to.Kind() == bus.KindSystem {
 		return ""
 	}
 	return bus.EventID(uuid.NewString())

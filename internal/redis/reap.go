@@ -43,7 +43,7 @@ func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, 
 			rosterRemoveScript, append(s.rosterKeys(r.to), s.keys.push(r.to), s.keys.rosterUntold(r.to)),
 			[]any{
 				r.mode, r.what, r.heard, reapMembers, s.publishVerb(), uuid.NewString() + "-", envelope, s.keys.rosterNode(r.to, ""),
-				s.eventID(), s.rosterTTL().Milliseconds(),
+				s.eventID(r.to), s.rosterTTL().Milliseconds(),
 			},
 		}
 	}

@@ -48,7 +48,7 @@ func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
 	}
 	names := append(s.rosterKeys(to), s.keys.rosterNode(to, m.Node), s.keys.push(to), s.keys.rosterUntold(to))
 	cmd, err := s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, s.rosterTTL().Milliseconds(),
-		s.publishVerb(), uuid.NewString(), presenceEnvelope(), m.Joined.UnixMilli(), s.eventID())
+		s.publishVerb(), uuid.NewString(), presenceEnvelope(), m.Joined.UnixMilli(), s.eventID(to))
 	if err != nil {
 		return unavailable(err)
 	}

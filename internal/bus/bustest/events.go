@@ -99,7 +99,10 @@ func testOccupancy(t *testing.T, s bus.Store, node string) {
 	check(t, s.Leave(t.Context(), a, "2"))
 	check(t, s.Join(t.Context(), a, member("3", "bob", node)))
 	check(t, s.Leave(t.Context(), a, "3"))
-	got := l.read(of(a))
+	ours := member("4", "ada", node)
+	check(t, s.Join(t.Context(), bus.PushClients, ours)) // nobody else's business
+	check(t, s.Leave(t.Context(), bus.PushClients, ours.Connection))
+	got := l.read(func(e bus.Event) bool { return of(a)(e) || of(bus.PushClients)(e) })
 	if w := words(got); w != "[occupied  vacated left occupied  vacated left]" {
 		t.Fatalf("events are %s", w)
 	}
