@@ -193,21 +193,26 @@ func TestWebhook_staysInOrderThroughFailures(t *testing.T) {
 	rec.expect("later")
 }
 
-// deliveries returns what the metric counts.
+// deliveries returns what the metric counts, and lag how far the webhook is behind.
 func (h *house) deliveries(outcome string) float64 {
+	return h.metric("trunkline_webhook_deliveries_total", outcome)
+}
+func (h *house) lag() float64 { return h.metric("trunkline_webhook_lag_seconds", "hook") }
+
+func (h *house) metric(name, label string) float64 {
 	h.tb.Helper()
 	families, err := h.reg.Gather()
 	check(h.tb, err)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if f.GetName() == "trunkline_webhook_deliveries_total" && l.GetValue() == outcome {
-					return m.GetCounter().GetValue()
+				if f.GetName() == name && l.GetValue() == label {
+					return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 				}
 			}
 		}
 	}
-	h.tb.Fatalf("nothing counts %s", outcome)
+	h.tb.Fatalf("%s has no %s", name, label)
 	return 0
 }
 
@@ -303,9 +308,11 @@ func TestWebhook_honoursRetryAfter(t *testing.T) {
 	})
 	store := newStore()
 	w := begin(t, store)
-	start(t, store, sending(t, rec))
+	h := start(t, store, sending(t, rec))
 	w.write(bus.EventConnected, "a")
+	eventually(t, "it lags", func() bool { return h.lag() > 0 })
 	rec.expect("a")
+	eventually(t, "it has caught up", func() bool { return h.lag() == 0 })
 	tries := rec.attempts()
 	if d := tries[1].at.Sub(tries[0].at); d < time.Second {
 		t.Errorf("it came back after %v", d)
