@@ -110,9 +110,8 @@ func (c Config) complete() Config {
 		if host == "" || checkText(rules{kind: "name"}, host) != nil || len(host) > 40 {
 			host = "node"
 		}
-		c.Node = host
+		c.Node = host + "-" + random(4)
 	}
-	c.Node += "-" + random(4) // one that is back under the name of one that crashed would keep its ghosts in presence
 	if c.InternalKey == "" {
 		c.InternalKey = Secret(random(32))
 	}

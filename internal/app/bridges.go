@@ -59,6 +59,9 @@ func (c *checking) bridges() {
 			c.fail("redis.bridges", "%s: %s is bridged in both directions already", key, rule.To())
 		}
 		addresses[rule.To()] = true
+		if strings.Contains(r.URL.Reveal(), "+cluster:") {
+			c.fail("redis.bridges", "%s: direction: both needs a single Redis or Sentinel, and redis.url is a Cluster", key)
+		}
 		if names := c.cfg.facilityNames(); names != nil {
 			if _, ok := names.Name(rule.To()); ok {
 				c.fail("redis.bridges", "%s: %s has a name in Redis by the facility protocol already", key, rule.To())

@@ -9,7 +9,7 @@ import (
 type Config struct {
 	Roles       []string          `koanf:"roles" oneof:"auth,publish,gateway,edge" doc:"The roles this process runs; a part of them needs Redis."`
 	Dev         bool              `koanf:"dev" doc:"Development mode: everything on loopback, keys made in memory, local callers are admins."`
-	Node        string            `koanf:"node" kind:"name" doc:"The name of this process among the others, to which a random end is added: a restarted process is another one. The host's name when empty."`
+	Node        string            `koanf:"node" kind:"name" doc:"The name of this process among the others; made from the host's name when empty."`
 	InternalKey Secret            `koanf:"internal_key" kind:"strong" doc:"What roles in several processes call each other with; the same in all of them, at least 32 characters."`
 	Upstream    map[string]string `koanf:"upstream" kind:"target" doc:"Where the roles auth and publish run when not in this process, as host:port." example:"auth=auth:9090,publish=publish:9090"`
 	APIKeys     []APIKey          `koanf:"api_keys" doc:"The keys of back ends, each with id, key (or key_file, or digest) and scopes."`
