@@ -55,10 +55,11 @@ func (s *session) move(back time.Duration) {
 
 // sendOff gives a client what it needs to come back without a call of the auth service, and tells it to go.
 func (s *session) sendOff(back time.Duration) {
+	var ticket []byte
 	if s.renewable() {
-		s.renew(time.Now(), nil)
+		ticket = s.nextTicket(time.Now())
 	}
-	s.refuse(bus.ErrDraining.Retry(back))
+	s.refuseAfter(ticket, bus.ErrDraining.Retry(back))
 }
 
 // await waits until all sessions have gone. Those that were busy when their turn came, or came in during the drain, are told

@@ -93,11 +93,14 @@ func (s *session) join(due []*parcel) []byte {
 }
 
 // refuse ends the session with a reason: an error event, then the close frame. The first reason counts.
-func (s *session) refuse(e *bus.Error) {
+func (s *session) refuse(e *bus.Error) { s.refuseAfter(nil, e) }
+
+// refuseAfter is refuse with frames that come before the error event, and are lost no more easily than that.
+func (s *session) refuseAfter(first []byte, e *bus.Error) {
 	if !s.refused.CompareAndSwap(nil, e) {
 		return
 	}
-	last := s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})
+	last := append(first[:len(first):len(first)], s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})...)
 	code, text := s.dialect().Close(e)
 	s.finish(append(last[:len(last):len(last)], closeFrame(code, text)...))
 	s.hasten(e)

@@ -165,19 +165,26 @@ func (s *session) renewable() bool {
 	return s.owner.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.owner.revocations.sure()
 }
 
-// renew sends the session a new ticket. The caller knows that no revocation of it can have been missed. It may hold
-// the shard's lock.
+// renew sends the session a new ticket. It may be called with the shard's lock held.
 func (s *session) renew(now time.Time, a *attempt) {
+	if f := s.nextTicket(now); len(f) > 0 {
+		s.push(f, a)
+	}
+}
+
+// nextTicket returns the frame of a new ticket; nil when there is none. The caller knows that the identity is right at
+// the time: that no revocation of it can have been missed.
+func (s *session) nextTicket(now time.Time) []byte {
 	e := s.owner
 	s.renews.Store(e.tickets.renewal(now))
 	text, end := e.tickets.seal(s.identity.Load(), now)
 	if text == "" {
-		return
+		return nil
 	}
 	e.metrics.renewed.Inc()
-	s.push(s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Ticket{Ticket: &edgev1.ResumeTicket{
+	return s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Ticket{Ticket: &edgev1.ResumeTicket{
 		Ticket: text, ExpireTime: timestamppb.New(end),
-	}}}), a)
+	}}})
 }
 
 // renewals is how many tickets one sweep of a shard may seal: so many that all of its sessions get theirs within an
