@@ -60,7 +60,7 @@ func overBoth(t *testing.T, cfg edge.Config, test func(t *testing.T, h *house)) 
 	})
 }
 
-// device connects a device of ada, whose inbox has been read when it returns.
+// device connects a device of ada.
 func (h *house) device(name string) *client {
 	h.tb.Helper()
 	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{Client: name, User: "ada"})
@@ -122,6 +122,8 @@ const patient = time.Minute
 func TestDenied_liveDevice(t *testing.T) {
 	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *house) {
 		phone, desk := h.device("phone"), h.device("desk")
+		phone.settled()
+		desk.settled()
 		id := h.mail("desk", `"secret"`, patient)
 		next := h.mail("", `"for all"`, patient)
 		if m := desk.message(); m["data"] != "secret" || m["redelivered"] != nil {
@@ -148,6 +150,7 @@ func TestDenied_liveDevice(t *testing.T) {
 func TestDenied_everyDevice(t *testing.T) {
 	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *house) {
 		phone := h.device("phone")
+		phone.settled()
 		id := h.mail("tablet", `"secret"`, 300*time.Millisecond)
 		h.receipt(id, "PENDING, phone DENIED (it is for tablet)")
 		h.receipt(id, "DENIED (it is for tablet), phone DENIED (it is for tablet)")
@@ -217,6 +220,62 @@ func TestDenied_askingKeepsTheOrder(t *testing.T) {
 			t.Errorf("got %v, want %s", m, want)
 		}
 	}
+}
+
+// What is published while the inbox is being handed over is asked about, too.
+func TestDenied_duringRedelivery(t *testing.T) {
+	gate := make(chan struct{})
+	h := start(t, edge.Config{Authorizer: censor{gate: gate}, CallTimeout: 20 * time.Second})
+	h.mail("ask", `"first"`, patient)
+	phone := h.device("phone")
+	id := h.mail("desk", `"for the desk"`, patient)
+	h.mail("", `"last"`, patient)
+	h.pub("broadcast", `"to all"`) // comes after them
+	if m := phone.message(); m["data"] != "to all" {
+		t.Errorf("got %v", m)
+	}
+	close(gate)
+	for _, want := range []string{"first", "last"} {
+		if m := phone.message(); m["data"] != want {
+			t.Errorf("got %v, want %s", m, want)
+		}
+	}
+	h.receipt(id, "PENDING, phone DENIED (it is for desk)")
+}
+
+// late is a store in which something is published right after an inbox was looked at.
+type late struct {
+	bus.Store
+	then func()
+}
+
+// Pending looks, and something happens.
+func (l *late) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery) (bus.PendingPage, error) {
+	page, err := l.Store.Pending(ctx, to, q)
+	if then := l.then; then != nil && !q.Deliver && len(page.Messages) > 0 {
+		l.then = nil
+		then()
+	}
+	return page, err
+}
+
+// What enters the inbox between the question and the delivery is not given away unasked.
+func TestDenied_betweenQuestionAndDelivery(t *testing.T) {
+	store := &late{Store: memory.New(memory.Config{})}
+	h := startOn(t, store, edge.Config{Authorizer: censor{}})
+	h.mail("", `"first"`, patient)
+	var id string
+	store.then = func() {
+		id = h.mail("desk", `"for the desk"`, patient)
+		h.mail("", `"last"`, patient)
+	}
+	phone := h.device("phone")
+	for _, want := range []string{"first", "last"} {
+		if m := phone.message(); m["data"] != want {
+			t.Errorf("got %v, want %s", m, want)
+		}
+	}
+	h.receipt(id, "PENDING, phone DENIED (it is for desk)")
 }
 
 // Nobody can say: the connection ends, the message waits, and nobody was denied it.
