@@ -26,7 +26,7 @@ func (s *Store) MarkDenied(ctx context.Context, denied []bus.Denial) error {
 // deny notes the denial of a device; false when it had acknowledged or was denied before.
 func (w *waiting) deny(d bus.Denial, now time.Time) bool {
 	v := w.device(d.Device)
-	if v != nil && !(v.Acked.IsZero() && v.Denied.IsZero()) {
+	if v != nil && (!v.Acked.IsZero() || !v.Denied.IsZero()) {
 		return false
 	}
 	w.delivery.DeniedCount++

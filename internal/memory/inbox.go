@@ -185,7 +185,7 @@ func (w *waiting) hand(q bus.PendingQuery, now time.Time) (bus.Waiting, bool) {
 	if !now.Before(w.delivery.Expires) {
 		return bus.Waiting{}, false
 	}
-	if v := w.device(q.Device); q.Device != "" && v != nil && !(v.Acked.IsZero() && v.Denied.IsZero()) {
+	if v := w.device(q.Device); q.Device != "" && v != nil && (!v.Acked.IsZero() || !v.Denied.IsZero()) {
 		return bus.Waiting{}, false
 	}
 	dead := false
