@@ -3,9 +3,13 @@ package publish_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -53,4 +57,44 @@ func TestConsume_denied(t *testing.T) {
 	if m := back.message(); m.GetId() != resp.GetId() {
 		t.Errorf("a back end got %v", m)
 	}
+}
+
+// A message that everybody was denied waits in the inbox like any other: it is settled, and told, as stored.
+func TestDenied_isToldAsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, events := memory.New(memory.Config{}), bus.Retention{Length: 100, Age: time.Hour}
+		settled := make(chan bus.DeliveryState, 1)
+		s, err := publish.New(store, publish.Config{
+			Namespaces: bus.Namespaces{Default: bus.DefaultNamespace(), Events: events},
+			Settled:    func(_ context.Context, _ bus.Due, state bus.DeliveryState) { settled <- state },
+		})
+		check(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		call := rpc.WithCaller(ctx, rpc.Backend("test", rpc.ScopeAll))
+		resp, err := s.Publish(call, &publishv1.PublishRequest{To: "users/ada", Data: []byte(`1`), Ack: &publishv1.AckPolicy{}})
+		check(t, err)
+		to, err := bus.ParseAddress("users/ada")
+		check(t, err)
+		check(t, store.MarkDenied(ctx, []bus.Denial{{To: to, ID: resp.GetId(), Device: "phone", Why: "no"}}))
+		if state := <-settled; state != bus.StateStored {
+			t.Errorf("the service told %d", state)
+		}
+		r, err := s.GetReceipt(call, &publishv1.GetReceiptRequest{Address: "users/ada", Id: resp.GetId()})
+		check(t, err)
+		if got := r.GetReceipt(); got.GetState() != publishv1.DeliveryState_DELIVERY_STATE_DENIED || got.GetReason() != "no" {
+			t.Errorf("receipt is %v", got)
+		}
+		page, err := store.Latest(ctx, bus.EventLog, events, 0, 10)
+		check(t, err)
+		if len(page.Messages) != 1 {
+			t.Fatalf("%d events", len(page.Messages))
+		}
+		if e, err := bus.EventOf(page.Messages[0]); err != nil || e.Kind != bus.EventStored || e.Message != resp.GetId() {
+			t.Errorf("the event is %+v, %v", e, err)
+		}
+		cancel()
+		check(t, <-done)
+	})
 }

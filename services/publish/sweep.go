@@ -75,7 +75,7 @@ func (s *Server) tellSettled(ctx context.Context, due bus.Due) error {
 	}
 	e := bus.Event{Address: due.To.String(), Message: due.ID}
 	switch d.State(time.Now()) {
-	case bus.StateStored:
+	case bus.StateStored, bus.StateDenied: // kept in either case
 		e.Kind, e.Millis = bus.EventStored, d.Deadline.UnixMilli()
 	case bus.StateExpired:
 		e.Kind, e.Millis, e.Reason = bus.EventExpired, d.Expires.UnixMilli(), cmp.Or(string(d.Reason), string(bus.EndTTL))
