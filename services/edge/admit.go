@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -163,5 +164,8 @@ func (s *session) pending(ctx context.Context, sub *subscription, after bus.Posi
 	q.Deliver, q.Until = true, look.Next
 	page, err := s.owner.store.Pending(ctx, sub.address, q)
 	page.Next, page.More, page.Top = look.Next, look.More, look.Top
+	page.Messages = slices.DeleteFunc(page.Messages, func(w bus.Waiting) bool { // of a log that began anew in between
+		return !slices.ContainsFunc(list, func(m *bus.Message) bool { return m.ID == w.ID })
+	})
 	return page, err
 }
