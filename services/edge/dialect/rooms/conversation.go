@@ -27,18 +27,45 @@ type conversation struct {
 
 	connection string        // its id; set by Start
 	base       *bus.Identity // whose grants it has; set by Start
-	former     []bus.Address // of the ids that it went by last
 	self       atomic.Pointer[self]
 }
 
 // self is the id that a connection goes by at present.
 type self struct {
-	text string
-	name string // of its client
+	text   string
+	name   string // of its client
+	former []former
 }
 
-func (s *self) address() bus.Address {
-	a, _ := bus.NewAddress(bus.KindClients, s.name) // it is a name
+// former is an id that a connection went by before.
+type former struct {
+	name  string
+	until time.Time
+}
+
+// maxFormer is how many former ids are known: messages and acks may have been under way when the id changed.
+const maxFormer = 4
+
+// become returns the self after a change of the id.
+func (s *self) become(text string) *self {
+	all := append(slices.Clone(s.former), former{s.name, time.Now()})
+	if len(all) > maxFormer {
+		all = all[1:]
+	}
+	return &self{text: text, name: dialect.Name(text), former: all}
+}
+
+// hasOwn says whether the connection has a copy of its own of a message that is addressed to a client, because it goes by that
+// id or did so when the message was published.
+func (s *self) hasOwn(client string, published time.Time) bool {
+	return client == s.name || slices.ContainsFunc(s.former, func(f former) bool {
+		return f.name == client && published.Before(f.until)
+	})
+}
+
+// addressOf returns the address of a client, whose name is one.
+func addressOf(name string) bus.Address {
+	a, _ := bus.NewAddress(bus.KindClients, name)
 	return a
 }
 
@@ -80,7 +107,7 @@ func (c *conversation) tellID(ctx context.Context) error {
 	me := c.self.Load()
 	id := appendText(nil, me.text)
 	_, err := c.conn.Publish(ctx, &publishv1.PublishRequest{
-		To: me.address().String(), Data: id, Attributes: map[string]string{attrEvent: sayClientID},
+		To: addressOf(me.name).String(), Data: id, Attributes: map[string]string{attrEvent: sayClientID},
 	})
 	if errors.Is(err, bus.ErrPublishDenied) { // the token lets it write to others, or to nobody
 		c.conn.Write(dialect.Text, frame(nil, "", dialect.Text, sayClientID, id, me.text))
@@ -95,7 +122,8 @@ func (c *conversation) setID(ctx context.Context, cmd command) error {
 	if err != nil {
 		return err
 	}
-	old, next := c.self.Load(), &self{text: text, name: dialect.Name(text)}
+	old := c.self.Load()
+	next := old.become(text)
 	if next.name == old.name {
 		return nil
 	}
@@ -109,15 +137,8 @@ func (c *conversation) setID(ctx context.Context, cmd command) error {
 		c.self.Store(old)
 		return err
 	}
-	c.former = append(c.former, old.address())
-	if len(c.former) > maxFormer {
-		c.former = c.former[1:]
-	}
 	return nil
 }
-
-// maxFormer is of how many former ids acks are taken: they may have been under way when the id changed.
-const maxFormer = 4
 
 // ack acknowledges a message of one of the connection's own addresses. An id that is unknown, such as that of a bystander's
 // copy, is ignored.
@@ -131,8 +152,8 @@ func (c *conversation) ack(cmd command) error {
 		return nil
 	}
 	own := c.conn.Identity().Own()
-	for _, a := range c.former {
-		if !slices.Contains(own, a) {
+	for _, f := range c.self.Load().former {
+		if a := addressOf(f.name); !slices.Contains(own, a) {
 			own = append(own, a)
 		}
 	}
@@ -193,7 +214,7 @@ func (c *conversation) Message(dst []byte, m *bus.Message) (dialect.Opcode, []by
 	}
 	id := wireID(m.ID)
 	if m.To == c.pool {
-		if to, ok := m.Attributes[attrTo]; ok && to == c.self.Load().name {
+		if to, ok := m.Attributes[attrTo]; ok && c.self.Load().hasOwn(to, m.Published) {
 			return dialect.Text, nil
 		}
 		id = copyID(m.ID, c.connection)
