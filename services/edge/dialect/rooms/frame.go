@@ -46,11 +46,12 @@ type command struct {
 // parse reads a frame. What the original broadcast as an empty command is refused.
 func parse(frame []byte) (command, error) {
 	var c command
-	if !json.Valid(frame) {
-		return c, bus.ErrInvalidJSON.With(`the frame is not JSON; a frame is {"command":…,"data":…}`, nil)
-	}
 	var bad bus.Invalid
-	if err := json.Unmarshal(frame, &c); err != nil {
+	var syntax *json.SyntaxError
+	switch err := json.Unmarshal(frame, &c); {
+	case errors.As(err, &syntax):
+		return c, bus.ErrInvalidJSON.With(`the frame is not JSON; a frame is {"command":…,"data":…}`, nil)
+	case err != nil:
 		bad.Add("command", `is not a text, or the frame is no object; a frame is {"command":…,"data":…}`)
 		return c, bad.Err()
 	}

@@ -78,12 +78,18 @@ func TestFault_StalledReader(t *testing.T) {
 		a, b := h.as(t, 0, "ann"), h.as(t, 0, "bob")
 		stalled := h.as(t, 0, "stalled") // reads nothing from here on
 		_ = stalled.ws.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
-		const messages = 400
-		text := strings.Repeat("x", 32<<10)
+		const messages = 100
+		text := strings.Repeat("x", 60<<10)
 		var sending sync.WaitGroup
 		sending.Go(func() {
-			for range messages { // it does not read either
+			for range messages {
 				a.message("bob", text)
+			}
+		})
+		var reading sync.WaitGroup
+		reading.Go(func() { // its own copies: who reads nothing for 10 s is sent away
+			for err := error(nil); err == nil; {
+				_, err = a.read()
 			}
 		})
 		start, slowest := time.Now(), time.Duration(0)
@@ -93,7 +99,9 @@ func TestFault_StalledReader(t *testing.T) {
 			slowest = max(slowest, time.Since(at))
 		}
 		sending.Wait()
-		t.Logf("%d messages of 32 KiB beside a stalled reader took %s, the slowest %s", messages, time.Since(start), slowest)
+		check(t, a.ws.Close())
+		reading.Wait()
+		t.Logf("%d messages of 60 KiB beside a stalled reader took %s, the slowest %s", messages, time.Since(start), slowest)
 		if slowest > 5*time.Second {
 			t.Errorf("a message took %s", slowest)
 		}
