@@ -1,6 +1,7 @@
 package facility_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net/http"
@@ -265,4 +266,25 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 		<-tick.C
 	}
+}
+
+// metric is the sum of a metric over all processes.
+func (h *house) metric(t *testing.T, name string) int {
+	t.Helper()
+	sum := 0
+	for _, p := range h.Processes {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.Internal+"/metrics", nil)
+		check(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		check(t, err)
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			var n int
+			if _, err := fmt.Sscanf(lines.Text(), name+" %d", &n); err == nil {
+				sum += n
+			}
+		}
+		_ = resp.Body.Close()
+	}
+	return sum
 }

@@ -1,0 +1,460 @@
+package facility_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/services/edge/dialect/facility"
+)
+
+// Several messages in one read of Redis were handled one at each wake-up; the rest waited for the next event.
+func TestFault_BurstWaitsForTheNextEvent(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		c := h.dial(t, 0, "f?subscribe-broadcast", nil)
+		const burst = 500
+		if h.old == nil {
+			for i := range burst {
+				h.publish(t, "broadcast:f", fmt.Sprint(i))
+			}
+		} else {
+			pipe := h.old.Pipeline()
+			for i := range burst {
+				pipe.Publish(t.Context(), "ws4redis:broadcast:f", fmt.Sprint(i))
+			}
+			_, err := pipe.Exec(t.Context())
+			check(t, err)
+		}
+		for i := range burst {
+			c.gets(fmt.Sprint(i))
+		}
+	})
+}
+
+// All who were not signed in shared the audiences of one "user", whose name was a Python object's.
+func TestFault_AnonymousSocketsShareAUser(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		a := h.dial(t, 0, "f?subscribe-user&subscribe-group&subscribe-broadcast", nil)
+		b := h.dial(t, 1, "f?publish-user&publish-group", nil)
+		b.send("to everybody who is nobody")
+		b.closes(1000, "")
+		h.publish(t, "broadcast:f", "to everybody")
+		a.gets("to everybody")
+		if h.old != nil {
+			names, err := h.old.Keys(t.Context(), "ws4redis:*").Result()
+			check(t, err)
+			if len(names) != 1 {
+				t.Errorf("Redis has %q", names)
+			}
+		}
+	})
+}
+
+// Without a cookie a session audience was an error after the handshake; with an unknown one everybody shared session:None.
+func TestFault_UnknownSessionsShareNone(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		for i, header := range []http.Header{nil, cookie("unknown"), cookie("")} {
+			f := fmt.Sprint("f", i)
+			a := h.dial(t, 0, f+"?subscribe-session&subscribe-broadcast", header)
+			b := h.dial(t, 1, f+"?publish-session", header)
+			b.send("to the same session")
+			if bye := b.closes(1000, ""); bye.Code != 1000 {
+				t.Errorf("closed with %v", bye)
+			}
+			h.publish(t, "session:None:"+f, "to nobody")
+			h.publish(t, "broadcast:"+f, "to everybody")
+			a.gets("to everybody")
+		}
+	})
+}
+
+// open is a bare connection that has shaken hands.
+func open(t *testing.T, at, path string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+	check(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	check(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	_, err = io.WriteString(conn, handshake("GET /ws/"+path+" HTTP/1.1", nil))
+	check(t, err)
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, nil)
+	check(t, err)
+	if resp.StatusCode != http.StatusSwitchingProtocols { //nolint:bodyclose // the body is the connection
+		t.Fatalf("status %d", resp.StatusCode)
+	}
+	return conn, r
+}
+
+// frameOf is a masked frame of a client.
+func frameOf(first byte, payload []byte) []byte {
+	b := []byte{first}
+	switch n := len(payload); {
+	case n > 0xffff:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	case n > 125:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = append(b, 0x80|byte(n))
+	}
+	mask := [4]byte{1, 2, 3, 4}
+	b = append(b, mask[:]...)
+	for i, c := range payload {
+		b = append(b, c^mask[i%4])
+	}
+	return b
+}
+
+// A payload that came in several TCP segments ended the socket.
+func TestFault_SplitPayloadEndsTheSocket(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		all := h.dial(t, 0, "f?subscribe-broadcast", nil)
+		conn, r := open(t, h.at[0], "f?publish-broadcast")
+		text := strings.Repeat("slowly ", 200<<10/7)
+		frame := frameOf(0x81, []byte(text))
+		for len(frame) > 0 {
+			n := min(len(frame), 8<<10)
+			_, err := conn.Write(frame[:n])
+			check(t, err)
+			frame = frame[n:]
+		}
+		all.gets(text)
+		_, err := conn.Write(frameOf(0x88, []byte{3, 232}))
+		check(t, err)
+		bye := make([]byte, 4)
+		_, err = io.ReadFull(r, bye)
+		check(t, err)
+		if string(bye) != "\x88\x02\x03\xe8" {
+			t.Errorf("closed with %q", bye)
+		}
+	})
+}
+
+// An empty text frame and a ping without a payload ended the socket.
+func TestFault_EmptyFramesEndTheSocket(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		all := h.dial(t, 1, "f?subscribe-broadcast", nil)
+		c := h.dial(t, 0, "f?publish-broadcast&subscribe-broadcast&echo", nil)
+		c.send("")
+		all.gets("")
+		c.gets("")
+		check(t, c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
+		if e := c.next(); e.kind != websocket.PongMessage || e.err != nil {
+			t.Errorf("got %+v", e)
+		}
+		c.send("still here")
+		all.gets("still here")
+	})
+}
+
+// Bytes that are no UTF-8 were sent as text, at which every receiver failed.
+func TestFault_BytesSentAsText(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		all := h.dial(t, 0, "f?subscribe-broadcast", nil)
+		h.publish(t, "broadcast:f", "\xc3\x28")
+		if e := all.next(); e.kind != websocket.BinaryMessage || e.data != "\xc3\x28" || e.err != nil {
+			t.Errorf("got %+v", e)
+		}
+		h.publish(t, "broadcast:f", "text")
+		all.gets("text")
+	})
+}
+
+// Text that is not ASCII was refused, or ended the loop of everybody; text that is no UTF-8 ends its own socket.
+func TestFault_TextThatIsNotASCII(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		all := h.dial(t, 0, "f?subscribe-broadcast", nil)
+		c := h.dial(t, 1, "f?publish-broadcast", nil)
+		c.send("grüße, 世界 🎉")
+		all.gets("grüße, 世界 🎉")
+		c.send("\xff\xfe")
+		var bye *websocket.CloseError
+		if e := c.next(); !errors.As(e.err, &bye) || bye.Code != 1007 {
+			t.Errorf("got %+v", e)
+		}
+		h.publish(t, "broadcast:f", "others go on")
+		all.gets("others go on")
+	})
+}
+
+// Several subprotocols were answered with the list of them, which browsers refuse.
+func TestFault_ListOfSubprotocols(t *testing.T) {
+	h := start(t)
+	d := websocket.Dialer{Subprotocols: []string{"one", "two"}}
+	ws, resp, err := d.DialContext(t.Context(), "ws://"+h.at[0]+"/ws/f", nil)
+	check(t, err)
+	_ = resp.Body.Close()
+	defer func() { _ = ws.Close() }()
+	if got := resp.Header["Sec-Websocket-Protocol"]; len(got) != 1 || got[0] != "one" {
+		t.Errorf("answered with %q", got)
+	}
+}
+
+// What was published at once after the handshake was lost; what was stored and published at the same time came twice.
+func TestFault_MessagesLostOrTwiceAtTheHandshake(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		for i := range 50 {
+			c := h.dial(t, i, fmt.Sprint("f", i, "?subscribe-broadcast"), nil)
+			h.publish(t, fmt.Sprint("broadcast:f", i), "at once")
+			c.gets("at once")
+		}
+		stop := make(chan struct{})
+		var g errgroup.Group
+		from := h.dial(t, 0, "busy?publish-broadcast", nil)
+		g.Go(func() error {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return nil
+				default:
+				}
+				if err := from.ws.WriteMessage(websocket.TextMessage, []byte(fmt.Sprint(i))); err != nil {
+					return err
+				}
+			}
+		})
+		for i := range 20 {
+			c := h.dial(t, i, "busy?subscribe-broadcast", nil)
+			var next int
+			for n := range 20 {
+				e := c.next()
+				var got int
+				if _, err := fmt.Sscan(e.data, &got); err != nil || n > 0 && got != next {
+					t.Fatalf("got %+v, want %d", e, next)
+				}
+				next = got + 1
+			}
+			c.closes(1000, "")
+		}
+		close(stop)
+		check(t, g.Wait())
+	}, apptest.With(func(c *app.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 }))
+}
+
+// Everything was permitted unless something was said, a misspelt policy permitted everything, and nobody looked at the origin.
+func TestFault_OpenByDefault(t *testing.T) {
+	h := start(t, closed, with(func(f *app.Facility) { f.AllowedOrigins = []string{"https://app.example.com"} }))
+	if a := raw(t, h.at[0], handshake("GET /ws/f?subscribe-broadcast HTTP/1.1", nil)); a.status != 403 {
+		t.Errorf("without credentials: %d %s", a.status, a.body)
+	}
+	john := "sessionid=" + h.login(t, "john")
+	for origin, status := range map[string]int{
+		"": 101, "http://localhost:3000": 101, "https://localhost": 101, "https://app.example.com": 101,
+		"http://evil.example": 403, "null": 403, "http://localhost.evil.example": 403, "http://app.example.com": 403,
+	} {
+		if a := raw(t, h.at[0], handshake("GET /ws/f HTTP/1.1", map[string]string{"Origin": origin, "Cookie": john})); a.status != status {
+			t.Errorf("origin %q: %d %s", origin, a.status, a.body)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "trunkline.yaml")
+	check(t, os.WriteFile(file, []byte("hooks: {authoriser: {address: x:1}}\n"), 0o600))
+	if _, err := app.Load(app.Sources{Files: []string{file}}); err == nil || !strings.Contains(err.Error(), "authoriser") {
+		t.Errorf("a misspelt policy: %v", err)
+	}
+}
+
+// The text of exceptions was sent to clients, and a key that is no base64 was one.
+func TestFault_ExceptionText(t *testing.T) {
+	h := start(t)
+	a := raw(t, h.at[0], handshake("GET /ws/f HTTP/1.1", map[string]string{"Sec-WebSocket-Key": "!!<script>"}))
+	if a.status != 400 || a.body != "Invalid key: !!&lt;script&gt;" || !a.closed {
+		t.Errorf("got %d %q", a.status, a.body)
+	}
+}
+
+// A user "a:b" in the facility "c" was the user "a" in the facility "b:c".
+func TestFault_AmbiguousKeys(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		a, ab := cookie(h.login(t, "a")), cookie(h.login(t, "a:b"))
+		one := h.dial(t, 0, "b:c?subscribe-user&publish-user&echo", a)
+		two := h.dial(t, 1, "c?subscribe-user&publish-user&echo", ab)
+		two.send("of a:b")
+		two.gets("of a:b")
+		one.send("of a")
+		one.gets("of a")
+		two.send("of a:b again")
+		two.gets("of a:b again")
+		if got := h.stored(t, "user:a:b:c"); got != "of a" {
+			t.Errorf("%q is stored", got)
+		}
+		if got := h.dial(t, 0, "c?subscribe-user", ab).kept(); got != "of a:b again" {
+			t.Errorf("%q is stored for a:b", got)
+		}
+	})
+	names := facility.Names("P")
+	for name, want := range map[string]string{
+		"P:broadcast:f": "broadcast/topics/f", "P:broadcast:": "broadcast/topics/x-", "P:broadcast:a:b/c": "broadcast/topics/x-YTpiL2M",
+		"P:user:john:f": "users/john/topics/f", "P:group:chat users:f": "groups/x-Y2hhdCB1c2Vycw/topics/f", "P:user:a:b:c": "users/a/topics/b:c",
+		"P:session:k:": "sessions/k/topics/x-",
+	} {
+		a, ok := names.Address(name)
+		back, _ := names.Name(a)
+		if !ok || a.String() != want || back != name {
+			t.Errorf("%s is %s, and back %s", name, a, back)
+		}
+	}
+	for _, name := range []string{"", "P", "P:", "P:broadcast", "P:user:john", "P:user::f", "P:client:x:f", "Q:broadcast:f", "P:broadcast:" + strings.Repeat("x", 300), "P:broadcast:\xff"} {
+		if a, ok := names.Address(name); ok {
+			t.Errorf("%q is %s", name, a)
+		}
+	}
+}
+
+// A facility's name had no bound.
+func TestFault_FacilityOfAnyLength(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		long := strings.Repeat("f", 5000)
+		c := h.dial(t, 0, long+"?subscribe-broadcast&publish-broadcast&echo", nil)
+		other := h.dial(t, 1, long+"g?subscribe-broadcast", nil)
+		c.send("mine")
+		c.gets("mine")
+		if got := other.kept(); got != "" {
+			t.Errorf("another facility got %q", got)
+		}
+	})
+	if a := raw(t, start(t).at[0], handshake("GET /ws/"+strings.Repeat("f", 1<<20)+" HTTP/1.1", nil)); a.status != 431 {
+		t.Errorf("a path of a megabyte: %d", a.status)
+	}
+}
+
+// A heartbeat followed every single event.
+func TestFault_HeartbeatAfterEveryEvent(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		c := h.dial(t, 0, "f?subscribe-broadcast", nil)
+		for i := range 100 {
+			h.publish(t, "broadcast:f", fmt.Sprint(i))
+		}
+		beats := 0
+		for i := 0; i < 100; {
+			e := c.next()
+			if e.data == "beat" {
+				beats++
+				continue
+			}
+			if e.data != fmt.Sprint(i) {
+				t.Fatalf("got %+v, want %d", e, i)
+			}
+			i++
+		}
+		if beats > 10 {
+			t.Errorf("%d heartbeats among 100 messages", beats)
+		}
+	}, with(func(f *app.Facility) { f.Heartbeat = "beat" }))
+}
+
+// Frames without a mask were accepted, and what broke the protocol met an undefined name.
+func TestFault_UnmaskedFrames(t *testing.T) {
+	h := start(t)
+	all := h.dial(t, 0, "f?subscribe-broadcast", nil)
+	for name, frame := range map[string]string{
+		"no mask": "\x81\x02hi", "reserved bits": "\xf1\x80\x00\x00\x00\x00", "unknown opcode": "\x83\x80\x00\x00\x00\x00",
+	} {
+		conn, r := open(t, h.at[0], "f?publish-broadcast")
+		_, err := io.WriteString(conn, frame)
+		check(t, err)
+		bye := make([]byte, 4)
+		if _, err := io.ReadFull(r, bye); err != nil || bye[0] != 0x88 || binary.BigEndian.Uint16(bye[2:]) != 1002 {
+			t.Errorf("%s: closed with %q, %v", name, bye, err)
+		}
+	}
+	h.publish(t, "broadcast:f", "others go on")
+	all.gets("others go on")
+}
+
+// Keeping nothing was an error.
+func TestFault_ExpireOff(t *testing.T) {
+	h := startRedis(t, with(func(f *app.Facility) { f.Expire = 0 }))
+	c := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast&echo", nil)
+	c.send("x")
+	c.gets("x")
+	if n := h.old.Exists(t.Context(), "ws4redis:broadcast:f").Val(); n != 0 {
+		t.Error("it is kept")
+	}
+}
+
+// Sockets stayed listed after an error, each with a thread and a connection to Redis.
+func TestFault_DeadPeersStay(t *testing.T) {
+	often := apptest.With(func(c *app.Config) { c.Edge.PingInterval = time.Second })
+	everywhere(t, func(t *testing.T, h *house) {
+		alive := h.dial(t, 0, "f?subscribe-broadcast", nil)
+		for i := range 20 {
+			conn, _ := open(t, h.at[i%len(h.at)], "f?subscribe-broadcast&subscribe-user")
+			if i%2 == 0 { // the others stay, and never answer anything again
+				_ = conn.(*net.TCPConn).SetLinger(0)
+				_ = conn.Close()
+			}
+		}
+		h.publish(t, "broadcast:f", "x")
+		alive.gets("x")
+		eventually(t, "they are gone", func() bool { return h.metric(t, "trunkline_edge_connections") == 1 })
+		if h.old != nil {
+			n, err := h.old.PubSubNumSub(t.Context(), "ws4redis:broadcast:f").Result()
+			check(t, err)
+			if n["ws4redis:broadcast:f"] > 1 {
+				t.Errorf("Redis has %v", n)
+			}
+		}
+		h.publish(t, "broadcast:f", "y")
+		alive.gets("y")
+		alive.closes(1000, "")
+		if h.old != nil {
+			eventually(t, "nobody follows it any more", func() bool {
+				return h.old.PubSubNumSub(t.Context(), "ws4redis:broadcast:f").Val()["ws4redis:broadcast:f"] == 0
+			})
+		}
+	}, often)
+}
+
+// Illegal close codes harm nobody.
+func TestFault_IllegalCloseCodes(t *testing.T) {
+	h := start(t)
+	all := h.dial(t, 0, "f?subscribe-broadcast", nil)
+	var g sync.WaitGroup
+	for _, code := range []int{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535} {
+		g.Go(func() {
+			conn, r := open(t, h.at[0], "f?publish-broadcast")
+			if _, err := conn.Write(frameOf(0x88, []byte{byte(code >> 8), byte(code)})); err != nil {
+				t.Error(err)
+			}
+			bye := make([]byte, 4)
+			if _, err := io.ReadFull(r, bye); err != nil || binary.BigEndian.Uint16(bye[2:]) != 1002 {
+				t.Errorf("%d is answered with %q, %v", code, bye, err)
+			}
+		})
+	}
+	g.Wait()
+	h.publish(t, "broadcast:f", "others go on")
+	all.gets("others go on")
+}
+
+// A thousand sockets each get one broadcast.
+func TestThousandSockets(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		const sockets = 1000
+		all := make([]*client, sockets)
+		for i := range all {
+			all[i] = h.dial(t, i, "crowd?subscribe-broadcast", nil)
+		}
+		start := time.Now()
+		h.publish(t, "broadcast:crowd", "Hello, World")
+		for _, c := range all {
+			c.gets("Hello, World")
+		}
+		t.Logf("%d sockets heard it within %s", sockets, time.Since(start))
+	}, apptest.With(func(c *app.Config) { c.Edge.ConnectionsPerIP = 0 }))
+}
