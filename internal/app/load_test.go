@@ -62,8 +62,10 @@ func TestLoad_Refuses(t *testing.T) {
 		flags      []app.Flag
 		want       []string
 	}{
-		{name: "bridges", yaml: "redis:\n  bridges:\n  - {channel: 'app:*', to: broadcast}\n  - {channel: a, to: nowhere}\n  - {channel: 'tl:x', to: broadcast}\n  - {channel: b, to: 'users/{u}', format: json, direction: both}\n  - {channel: c, to: channels/x, direction: both}\n  - {channel: c, to: channels/x, direction: both}\n",
-			want: []string{"needs redis.url", "redis.bridges[0]: channel", "redis.bridges[1]: address", "redis.bridges[2]: channel", "our own", "needs one address", "redis.bridges[5]: channel", "bridged already", "both directions already"}},
+		{
+			name: "bridges", yaml: "redis:\n  bridges:\n  - {channel: 'app:*', to: broadcast}\n  - {channel: a, to: nowhere}\n  - {channel: 'tl:x', to: broadcast}\n  - {channel: b, to: 'users/{u}', format: json, direction: both}\n  - {channel: c, to: channels/x, direction: both}\n  - {channel: c, to: channels/x, direction: both}\n",
+			want: []string{"needs redis.url", "redis.bridges[0]: channel", "redis.bridges[1]: address", "redis.bridges[2]: channel", "our own", "needs one address", "redis.bridges[5]: channel", "bridged already", "both directions already"},
+		},
 		{name: "unknown key", yaml: "dev: true\nedge:\n  ping_intervall: 5s", want: []string{`trunkline.yaml:3:3  unknown key "edge.ping_intervall"   did you mean "edge.ping_interval"?`}},
 		{name: "unknown section", yaml: "dev: true\nedgge: {}", want: []string{`:2:1  unknown key "edgge"   did you mean "edge"?`}},
 		{name: "key twice", yaml: "dev: true\ndev: false", want: []string{`:2:1  key "dev" twice`}},

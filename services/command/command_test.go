@@ -31,19 +31,41 @@ func TestRunCommand(t *testing.T) {
 	s := command.New(memory.New(memory.Config{}), command.Config{Allow: []string{"GET", "SET", "DEL", "INCR", "EXPIRE"}, Keys: 2})
 	ctx := rpc.WithCaller(t.Context(), rpc.Backend("edge", rpc.ScopeAll))
 	for _, step := range []struct{ line, want string }{
-		{"SET key1 15", "OK"}, {"get key1", "15"}, {"  INCR\tkey1  ", "16"}, {`SET "a key" "a \"value\" \\ "`, "OK"}, {`GET "a key"`, `a "value" \ `},
-		{"DEL key1 nothing", "1"}, {"GET key1", "(nil)"}, {"SET key1 x EX 90", "OK"}, {"EXPIRE key1 90", "1"}, {"EXPIRE key1 -1", "1"}, {"GET key1", "(nil)"}, {`SET e ""`, "OK"}, {"GET e", ""},
+		{"SET key1 15", "OK"},
+		{"get key1", "15"},
+		{"  INCR\tkey1  ", "16"},
+		{`SET "a key" "a \"value\" \\ "`, "OK"},
+		{`GET "a key"`, `a "value" \ `},
+		{"DEL key1 nothing", "1"},
+		{"GET key1", "(nil)"},
+		{"SET key1 x EX 90", "OK"},
+		{"EXPIRE key1 90", "1"},
+		{"EXPIRE key1 -1", "1"},
+		{"GET key1", "(nil)"},
+		{`SET e ""`, "OK"},
+		{"GET e", ""},
 	} {
 		if got := answer(ctx, s, "sessions/a", step.line); got != step.want {
 			t.Errorf("%.60s answers %s, want %s", step.line, got, step.want)
 		}
 	}
 	for _, step := range []struct{ line, want string }{
-		{"SET one too many", "FIELD_INVALID: command: is not SET key value [EX seconds]"}, {"SET more 1", "VALUE_LIMIT"}, {"GET", "is not GET key"}, {"GET a b", "is not GET key"},
-		{"", "is empty"}, {`GET "a`, "not closed"}, {`GET "a"b`, "right after"}, {"EXPIRE a soon", "whole number"}, {"SET a 1 EX 0", "at least 1 second"}, {"SET a 1 EX 99999999999", "whole number"},
-		{"FLUSHALL", `COMMAND_REFUSED: the command "FLUSHALL" is not allowed here; allowed are GET, SET, DEL, INCR, EXPIRE`}, {"TTL key1", "COMMAND_REFUSED"},
-		{"GET " + strings.Repeat("k", 300), "1 to 256 bytes"}, {"SET a " + strings.Repeat("v", 5000), "the limit is 4096"},
-		{"DEL " + strings.Repeat("k ", 50), "is not DEL"}, {"GET \xff", "UTF-8"},
+		{"SET one too many", "FIELD_INVALID: command: is not SET key value [EX seconds]"},
+		{"SET more 1", "VALUE_LIMIT"},
+		{"GET", "is not GET key"},
+		{"GET a b", "is not GET key"},
+		{"", "is empty"},
+		{`GET "a`, "not closed"},
+		{`GET "a"b`, "right after"},
+		{"EXPIRE a soon", "whole number"},
+		{"SET a 1 EX 0", "at least 1 second"},
+		{"SET a 1 EX 99999999999", "whole number"},
+		{"FLUSHALL", `COMMAND_REFUSED: the command "FLUSHALL" is not allowed here; allowed are GET, SET, DEL, INCR, EXPIRE`},
+		{"TTL key1", "COMMAND_REFUSED"},
+		{"GET " + strings.Repeat("k", 300), "1 to 256 bytes"},
+		{"SET a " + strings.Repeat("v", 5000), "the limit is 4096"},
+		{"DEL " + strings.Repeat("k ", 50), "is not DEL"},
+		{"GET \xff", "UTF-8"},
 	} {
 		if got := answer(ctx, s, "sessions/a", step.line); !strings.Contains(got, step.want) {
 			t.Errorf("%.60s answers %s, which does not say %s", step.line, got, step.want)
