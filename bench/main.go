@@ -1,118 +1,156 @@
-// Command bench measures Trunkline as whole processes: one server with all roles over a real Redis, and
-// this process as the load. CPU is user and system time of the server and of Redis, from /proc; rates on a shared machine
-// swing, so compare CPU and ratios of one run, not absolute times.
+// Command bench compares Trunkline with its peers: whole processes on this machine, fresh for each run, with this process as the load.
+// CPU is user and system time of all server processes, Redis too, from /proc. Rates on a shared machine swing, so compare CPU and ratios
+// of one invocation, not absolute figures of two.
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// result is one figure of one round.
-type result struct {
-	Scenario string  `json:"scenario"`
-	Metric   string  `json:"metric"`
-	Unit     string  `json:"unit"`
-	Value    float64 `json:"value"`
-	Round    int     `json:"round"`
-}
-
-// scenario measures a fresh system.
-type scenario struct {
-	name string
-	run  func(ctx context.Context, s *system, add func(metric, unit string, value float64)) error
+// options are the command line.
+type options struct {
+	env      peer.Env
+	targets  []peer.Target
+	only     []string
+	base     string
+	rounds   int
+	scale    float64
+	time     time.Duration
+	settle   time.Duration
+	out      string
+	profiles string
 }
 
 func main() {
-	if err := run(); err != nil {
+	var err error
+	if serve := server(os.Args); serve != nil {
+		err = serve(os.Args[2:])
+	} else {
+		err = run()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	binary := flag.String("trunkline", "bin/trunkline", "the program to measure")
-	rounds := flag.Int("rounds", 1, "how often each scenario runs")
-	only := flag.String("only", "", "scenarios to run, comma separated; all by default")
-	store := flag.String("store", "redis", "redis or memory")
-	seconds := flag.Duration("time", 5*time.Second, "how long each load lasts")
-	profiles := flag.String("profile", "", "folder that gets a CPU and a heap profile of the server for each scenario")
-	out := flag.String("out", "", "file that gets the figures as JSON lines")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-
-	var all []result
-	for round := range *rounds {
-		for _, sc := range scenarios(*seconds) {
-			if *only != "" && !slices.Contains(strings.Split(*only, ","), sc.name) {
-				continue
-			}
-			s, err := startSystem(ctx, *binary, *store)
-			if err != nil {
-				return err
-			}
-			finish := s.profile(*profiles, sc.name, *seconds)
-			err = sc.run(ctx, s, func(metric, unit string, value float64) {
-				all = append(all, result{sc.name, metric, unit, value, round})
-				fmt.Fprintf(os.Stderr, "%-28s %-34s %12.2f %s\n", sc.name, metric, value, unit)
-			})
-			finish()
-			s.stop()
-			if err != nil {
-				return fmt.Errorf("%s: %w", sc.name, err)
-			}
-		}
-	}
-	report(all)
-	return save(*out, all)
-}
-
-// report prints the median and range of each figure.
-func report(all []result) {
-	fmt.Printf("%s/%s, %d cores, %s\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
-	fmt.Println("| scenario | metric | median | min–max | unit |")
-	fmt.Println("|---|---|---:|---:|---|")
-	var seen []string
-	for _, r := range all {
-		key := r.Scenario + r.Metric
-		if slices.Contains(seen, key) {
-			continue
-		}
-		seen = append(seen, key)
-		var values []float64
-		for _, o := range all {
-			if o.Scenario+o.Metric == key {
-				values = append(values, o.Value)
-			}
-		}
-		slices.Sort(values)
-		fmt.Printf("| %s | %s | %.2f | %.2f–%.2f | %s |\n", r.Scenario, r.Metric, values[len(values)/2], values[0], values[len(values)-1], r.Unit)
-	}
-}
-
-func save(path string, all []result) error {
-	if path == "" {
+// server is what this program is started as by itself.
+func server(args []string) func(args []string) error {
+	if len(args) < 2 {
 		return nil
 	}
-	f, err := os.Create(path) //nolint:gosec // the user's own word
-	if err != nil {
-		return fmt.Errorf("save results: %w", err)
+	return peer.Servers[args[1]]
+}
+
+func parse() (options, error) {
+	var o options
+	names := flag.String("targets", "trunkline-redis", "what to measure, comma separated; \"all\", or with -list what there is")
+	only := flag.String("only", "", "scenarios to run, comma separated, by the first words of their names; all by default")
+	list := flag.Bool("list", false, "list targets and scenarios")
+	flag.StringVar(&o.env.Trunkline, "trunkline", "../bin/trunkline", "the program to measure")
+	flag.StringVar(&o.env.SocketIO, "socketio", "socketio", "folder of the Socket.IO server, with its packages")
+	flag.StringVar(&o.base, "base", "centrifuge-redis", "the target that ratios are to")
+	flag.IntVar(&o.rounds, "rounds", 1, "how often each scenario runs against each target")
+	flag.Float64Var(&o.scale, "scale", 1, "factor on the number of clients")
+	flag.DurationVar(&o.time, "time", 5*time.Second, "how long each load lasts")
+	flag.DurationVar(&o.settle, "settle", 12*time.Second, "how long idle connections are left alone before their memory is taken")
+	flag.StringVar(&o.out, "out", "", "prefix of files that get the figures (.jsonl), the table (.md) and plots (.svg)")
+	flag.StringVar(&o.profiles, "profile", "", "folder that gets CPU, heap and block profiles of Trunkline for each scenario")
+	flag.Parse()
+	all := peer.All()
+	if *list {
+		for _, t := range all {
+			fmt.Printf("%-24s %s\n", t.Name, t.About)
+		}
+		for _, s := range scenarios(o) {
+			fmt.Println(s.name)
+		}
+		os.Exit(0)
 	}
-	enc := json.NewEncoder(f)
-	for _, r := range all {
-		if err := enc.Encode(r); err != nil {
-			_ = f.Close()
-			return fmt.Errorf("save results: %w", err)
+	if *only != "" {
+		o.only = strings.Split(*only, ",")
+	}
+	for name := range strings.SplitSeq(*names, ",") {
+		found := false
+		for _, t := range all {
+			if t.Name == name || name == "all" {
+				o.targets, found = append(o.targets, t), true
+			}
+		}
+		if !found {
+			return o, fmt.Errorf("no target %q; -list shows them", name)
 		}
 	}
-	return f.Close()
+	return o, nil
+}
+
+// wanted tells if a scenario was asked for.
+func (o options) wanted(name string) bool {
+	for _, w := range o.only {
+		if name == w || strings.HasPrefix(name, w+" ") {
+			return true
+		}
+	}
+	return len(o.only) == 0
+}
+
+func run() error {
+	o, err := parse()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	runtime.GOMAXPROCS(runtime.NumCPU())
+	rep := newReport(o)
+	var failures []error
+	for round := range o.rounds {
+		for _, sc := range scenarios(o) {
+			if !o.wanted(sc.name) {
+				continue
+			}
+			for _, t := range o.targets {
+				if !t.Has(sc.needs) {
+					continue
+				}
+				if err := one(ctx, o, rep, round, sc, t); err != nil {
+					err = fmt.Errorf("%s, %s: %w", sc.name, t.Name, err)
+					fmt.Fprintln(os.Stderr, err)
+					failures = append(failures, err)
+				}
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+			}
+		}
+	}
+	return errors.Join(append(failures, rep.write())...)
+}
+
+// one runs a scenario against fresh servers.
+func one(ctx context.Context, o options, rep *report, round int, sc scenario, t peer.Target) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+2*o.time+o.settle)
+	defer cancel()
+	sys, err := t.Start(ctx, o.env)
+	if err != nil {
+		return err
+	}
+	defer sys.Stop()
+	x := &trial{o: o, sys: sys, name: sc.name, add: func(metric, unit string, value float64) {
+		rep.add(result{round, sc.name, t.Name, metric, unit, value})
+	}}
+	if tl, ok := sys.(*peer.Trunkline); ok && o.profiles != "" {
+		x.profile = func() func() { return record(ctx, tl, o.profiles, sc.name, o.time) }
+	}
+	return sc.run(ctx, x)
 }
