@@ -27,6 +27,18 @@ func scenarios(o options) []scenario {
 	add(peer.Fanout, fanout(n(1000)), "fanout %d max", n(1000))
 	add(peer.Fanout, steady(n(1000), 60), "fanout %d 60/s", n(1000))
 	add(peer.Fanout, fanout(n(10_000)), "fanout %d max", n(10_000))
+	add(peer.Unary, deliver(n(1000), false, unaryMax), "unicast unary max")
+	add(peer.Batch, deliver(n(1000), false, batchMax), "unicast batch max")
+	add(peer.Stream, deliver(n(1000), false, streamMax), "unicast stream max")
+	add(peer.Unary, deliver(n(1000), false, paced(2000)), "unicast 2000/s")
+	add(peer.Acks, deliver(n(1000), true, unaryMax), "acked unary max")
+	add(peer.Acks, deliver(n(1000), true, paced(2000)), "acked 2000/s")
+	add(peer.Recover, comeBack(n(5000)), "recover %d", n(5000))
+	add(peer.Mixed, mixed(n(1000)), "mixed %d", n(1000))
+	add(peer.Nobody, nobody(peer.Live, false), "publish unary live")
+	add(peer.Nobody, nobody(peer.Kept, false), "publish unary durable")
+	add(peer.Nobody, nobody(peer.Live, true), "publish stream live")
+	add(peer.Nobody, nobody(peer.Kept, true), "publish stream durable")
 	return list
 }
 

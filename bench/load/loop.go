@@ -47,6 +47,8 @@ func (l *loop) run() {
 			l.crowd.total.Add(l.delivered)
 			l.delivered = 0
 			l.crowd.nudge()
+		} else if l.onFrame != nil && n > 0 {
+			l.crowd.nudge() // an answer may be waited for
 		}
 		l.connect()
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func centrifuges() []Target {
-	features := []Feature{Unary, Batch, Stream, Recover, Connect, Fanout}
+	features := []Feature{Unary, Batch, Stream, Recover, Connect, Fanout, Mixed, Nobody}
 	var list []Target
 	for _, engine := range []string{"redis", "memory"} {
 		list = append(list, Target{"centrifuge-" + engine, "the centrifuge library, " + engine + " engine, in a small server, JSON clients", features,

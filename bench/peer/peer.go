@@ -36,6 +36,8 @@ const (
 	Acks    Feature = "acks"
 	Connect Feature = "connect" // connecting means joining with a token
 	Fanout  Feature = "fanout"
+	Mixed   Feature = "mixed"
+	Nobody  Feature = "nobody" // publishing to channels without subscribers, live and kept
 )
 
 // Position is where a log stands.

@@ -25,7 +25,7 @@ import (
 )
 
 func trunklines() []Target {
-	features := []Feature{Unary, Batch, Stream, Recover, Acks, Connect, Fanout}
+	features := []Feature{Unary, Batch, Stream, Recover, Acks, Connect, Fanout, Mixed, Nobody}
 	var list []Target
 	for _, store := range []string{"redis", "memory"} {
 		for _, coding := range []string{"json", "proto"} {
