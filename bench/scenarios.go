@@ -22,6 +22,7 @@ func scenarios(o options) []scenario {
 	add := func(needs peer.Feature, run func(ctx context.Context, x *trial) error, format string, args ...any) {
 		list = append(list, scenario{fmt.Sprintf(format, args...), needs, run})
 	}
+	add(peer.Generator, generator(n(1000)), "generator %d", n(1000))
 	add(peer.Connect, connect(n(5000)), "connect %d", n(5000))
 	add(peer.Connect, idle(n(10_000)), "idle %d", n(10_000))
 	add(peer.Fanout, fanout(n(1000)), "fanout %d max", n(1000))

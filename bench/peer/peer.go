@@ -29,15 +29,16 @@ type Feature string
 
 // Features.
 const (
-	Unary   Feature = "unary" // unicast with an answer or at least a complete send
-	Batch   Feature = "batch"
-	Stream  Feature = "stream"
-	Recover Feature = "recover"
-	Acks    Feature = "acks"
-	Connect Feature = "connect" // connecting means joining with a token
-	Fanout  Feature = "fanout"
-	Mixed   Feature = "mixed"
-	Nobody  Feature = "nobody" // publishing to channels without subscribers, live and kept
+	Unary     Feature = "unary" // unicast with an answer or at least a complete send
+	Batch     Feature = "batch"
+	Stream    Feature = "stream"
+	Recover   Feature = "recover"
+	Acks      Feature = "acks"
+	Connect   Feature = "connect" // connecting means joining with a token
+	Fanout    Feature = "fanout"
+	Generator Feature = "generator" // the load itself
+	Mixed     Feature = "mixed"
+	Nobody    Feature = "nobody" // publishing to channels without subscribers, live and kept
 )
 
 // Position is where a log stands.
@@ -117,7 +118,7 @@ type Env struct {
 
 // All returns every target.
 func All() []Target {
-	return slices.Concat(trunklines(), centrifuges())
+	return slices.Concat(trunklines(), centrifuges(), natses(), limits())
 }
 
 func freeAddr() (string, error) {
@@ -155,4 +156,6 @@ func self() string {
 // Servers are what this program can be started as, by the first argument.
 var Servers = map[string]func(args []string) error{
 	"serve-centrifuge": ServeCentrifuge,
+	"serve-nats":       ServeNATS,
+	"serve-limit":      ServeLimit,
 }
