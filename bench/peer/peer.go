@@ -118,7 +118,7 @@ type Env struct {
 
 // All returns every target.
 func All() []Target {
-	return slices.Concat(trunklines(), centrifuges(), natses(), limits())
+	return slices.Concat(trunklines(), centrifuges(), natses(), socketios(), limits())
 }
 
 func freeAddr() (string, error) {
