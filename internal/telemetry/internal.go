@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,10 +45,25 @@ func Internal(reg *prometheus.Registry, cfg InternalConfig) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.Handle("GET /debug/pprof/block", &blocking{})
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
+}
+
+// blockRate is how many nanoseconds of waiting make one sample, on average.
+const blockRate = 10_000
+
+// blocking serves the block profile. Waiting is recorded, and costs something, only while somebody asks with ?seconds=.
+type blocking struct{ mu sync.Mutex }
+
+func (b *blocking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	runtime.SetBlockProfileRate(blockRate)
+	defer runtime.SetBlockProfileRate(0)
+	pprof.Handler("block").ServeHTTP(w, r)
 }
 
 // Failed is a check that did not pass.

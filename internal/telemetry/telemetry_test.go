@@ -2,11 +2,14 @@ package telemetry_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -83,4 +86,41 @@ func unless(ok bool) error {
 		return nil
 	}
 	return errors.New("no deadline")
+}
+
+// Waiting is recorded while a block profile is taken, and only then.
+func TestBlockProfile(t *testing.T) {
+	tel, err := telemetry.New(telemetry.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, turns := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { waitInTurns(stop, turns) })
+	}
+	w := httptest.NewRecorder()
+	telemetry.Internal(tel.Registry, telemetry.InternalConfig{Profiling: true}).
+		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/debug/pprof/block?seconds=1", nil))
+	close(stop)
+	wg.Wait()
+	profile, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(profile)
+	if err != nil || !strings.Contains(string(text), "waitInTurns") {
+		t.Errorf("the profile has no goroutine that waits: %v, %d bytes", err, len(text))
+	}
+}
+
+func waitInTurns(stop, turns chan struct{}) {
+	for {
+		select {
+		case turns <- struct{}{}:
+		case <-turns:
+		case <-stop:
+			return
+		}
+	}
 }
