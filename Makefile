@@ -7,7 +7,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint fmt check-deploy build run test bench up down
+.PHONY: help gen gen-check lint fmt check-deploy build run test bench bench-peers profile up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -26,7 +26,7 @@ lint: ## Contract, import rules, Go lint, file length
 	@.ci/breaking $(AGAINST)
 	@.ci/length
 	$(LINT) run ./...
-	@go -C .ci/tools vet ./openapi && go -C .ci/checkfiles vet .
+	@go -C .ci/tools vet ./openapi && go -C .ci/checkfiles vet . && go -C bench vet ./...
 
 fmt: ## Format our Go files
 	@$(LINT) fmt ./...
@@ -44,8 +44,16 @@ test: ## Install what the tests need and run all of them with the race detector
 	@.ci/install
 	go test -race -timeout 15m $(TEST)
 
-bench: build ## Measure this build; the figures of docs/benchmarks.md
-	go -C bench run . -trunkline "$(CURDIR)/bin/trunkline"
+# BENCH: more flags for the three below, as in make bench BENCH='-rounds 3 -only connect'; go -C bench run . -help
+bench: build ## Measure this build alone
+	go -C bench run . $(BENCH)
+
+bench-peers: build ## Compare with the peers, a quick set in under 10 minutes; see docs/benchmarks.md
+	go -C bench run . -targets trunkline-redis,centrifuge-redis,nats,socketio-redis,limit-bytes -settle 5s -time 3s \
+		-only "connect,idle,fanout,unicast,recover" -out results/quick $(BENCH)
+
+profile: build ## Profile the server while SCENARIO runs: CPU, heap, block and their tops in bench/profiles
+	go -C bench run . -profile profiles -time 10s -only "$(SCENARIO)" $(BENCH)
 
 up: ## Start the whole system with Docker Compose
 	@deploy/secrets.sh

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func run() error {
 			if !o.wanted(sc.name) {
 				continue
 			}
-			for _, t := range o.targets {
+			for _, t := range order(o.targets, round) {
 				if !t.Has(sc.needs) {
 					continue
 				}
@@ -135,6 +136,15 @@ func run() error {
 		}
 	}
 	return errors.Join(append(failures, rep.write())...)
+}
+
+// order lets every other round run backwards, so that no target is always the first or the one after an expensive one.
+func order(targets []peer.Target, round int) []peer.Target {
+	targets = slices.Clone(targets)
+	if round%2 == 1 {
+		slices.Reverse(targets)
+	}
+	return targets
 }
 
 // one runs a scenario against fresh servers.

@@ -4,32 +4,47 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// record takes profiles of the server from now on; what it returns waits for them and adds the heap.
+// record takes CPU and block profiles of the server from now on; what it returns waits for them, adds the heap, and writes
+// a table of the top of each.
 func record(ctx context.Context, t *peer.Trunkline, folder, name string, d time.Duration) func() {
 	base := filepath.Join(folder, strings.NewReplacer(" ", "-", "/", "-").Replace(name))
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // to be read by all
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return nil
+	}
 	seconds := max(1, int(d.Seconds()))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		keep(ctx, t, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds), base+".cpu.pprof")
-	}()
+	var wg sync.WaitGroup
+	for kind, path := range map[string]string{"cpu": "profile", "block": "block"} {
+		wg.Go(func() { keep(ctx, t, fmt.Sprintf("/debug/pprof/%s?seconds=%d", path, seconds), base+"."+kind) })
+	}
 	return func() {
-		<-done
-		keep(ctx, t, "/debug/pprof/heap?gc=1", base+".heap.pprof")
+		keep(ctx, t, "/debug/pprof/heap?gc=1", base+".heap")
+		wg.Wait()
 	}
 }
 
-func keep(ctx context.Context, t *peer.Trunkline, path, file string) {
+// keep writes a profile and its table.
+func keep(ctx context.Context, t *peer.Trunkline, path, base string) {
 	b, err := t.Get(ctx, path)
 	if err == nil {
-		err = os.WriteFile(file, b, 0o644) //nolint:gosec // to be read by all
+		err = os.WriteFile(base+".pprof", b, 0o644) //nolint:gosec // to be read by all
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return
+	}
+	text, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=40", base+".pprof").Output() //nolint:gosec // our own file
+	if err == nil {
+		err = os.WriteFile(base+".top.txt", text, 0o644) //nolint:gosec // to be read by all
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "profile:", err)

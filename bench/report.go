@@ -60,6 +60,10 @@ func (r *report) rows() []row {
 		rows[i].values = append(rows[i].values, one.Value)
 	}
 	// One scenario after the other, metrics together, targets in the order of the command line.
+	var targets []string
+	for _, t := range r.o.targets {
+		targets = append(targets, t.Name)
+	}
 	order := func(pick func(result) string) func(string) int {
 		var seen []string
 		for _, one := range r.all {
@@ -74,7 +78,10 @@ func (r *report) rows() []row {
 		if d := sc(a.scenario) - sc(b.scenario); d != 0 {
 			return d
 		}
-		return me(a.scenario+a.metric) - me(b.scenario+b.metric)
+		if d := me(a.scenario+a.metric) - me(b.scenario+b.metric); d != 0 {
+			return d
+		}
+		return slices.Index(targets, a.target) - slices.Index(targets, b.target)
 	})
 	for _, row := range rows {
 		slices.Sort(row.values)
@@ -146,7 +153,7 @@ func (r *report) write() error {
 			return fmt.Errorf("write results: %w", err)
 		}
 	}
-	for suffix, text := range map[string]string{".jsonl": lines.String(), ".md": r.table()} {
+	for suffix, text := range map[string]string{".jsonl": lines.String(), ".md": r.table(), ".svg": r.plot()} {
 		if err := os.WriteFile(r.o.out+suffix, []byte(text), 0o644); err != nil { //nolint:gosec // to be read by all
 			return fmt.Errorf("write results: %w", err)
 		}

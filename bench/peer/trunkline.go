@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,9 +30,10 @@ func trunklines() []Target {
 	var list []Target
 	for _, store := range []string{"redis", "memory"} {
 		for _, coding := range []string{"json", "proto"} {
-			name := "trunkline-" + store
+			name, features := "trunkline-"+store, features
 			if coding == "proto" {
 				name += "-proto"
+				features = slices.DeleteFunc(slices.Clone(features), func(f Feature) bool { return f == Acks }) // the load acknowledges in JSON
 			}
 			list = append(list, Target{name, "Trunkline, one process with all roles, " + store + ", " + coding + " clients", features,
 				func(ctx context.Context, env Env) (System, error) {
