@@ -11,7 +11,8 @@ import (
 )
 
 // pipes sends the commands of all callers in pipelines. A command that comes while a pipeline is under
-// way goes with the next one: batches grow with the load and a single command waits for nobody.
+// way goes with the next one, unless that pipeline takes long or many wait: batches grow with the load, which is what saves
+// work, and a single command waits for nobody.
 type pipes struct {
 	store   *Store
 	running sync.WaitGroup
@@ -19,6 +20,7 @@ type pipes struct {
 	mu      sync.Mutex
 	waiting []*batch
 	flights int
+	started time.Time // when the last one was
 }
 
 // batch is the commands of one caller; they stay together and in order.
@@ -28,8 +30,11 @@ type batch struct {
 }
 
 const (
-	// maxFlights is how many pipelines are under way at once.
+	// maxFlights is how many pipelines are under way at once. There is a second one when the last has taken
+	// longer than slowFlight, or fullFlight callers wait.
 	maxFlights = 4
+	slowFlight = 4 * time.Millisecond
+	fullFlight = 128
 	// maxPipeline is how many commands go into one, about.
 	maxPipeline = 512
 	// maxMoves is how often a command follows a slot.
@@ -49,8 +54,9 @@ func (p *pipes) do(ctx context.Context, cmds []redis.Cmder) error {
 	b := &batch{cmds: cmds, done: make(chan struct{})}
 	p.mu.Lock()
 	p.waiting = append(p.waiting, b)
-	if p.flights < maxFlights {
+	if p.flights == 0 || p.flights < maxFlights && (len(p.waiting) >= fullFlight || time.Since(p.started) > slowFlight) {
 		p.flights++
+		p.started = time.Now()
 		p.running.Go(p.fly)
 	}
 	p.mu.Unlock()
@@ -76,6 +82,7 @@ func (p *pipes) fly() {
 			p.mu.Unlock()
 			return
 		}
+		p.started = time.Now()
 		batches := p.waiting[:n:n]
 		p.waiting = p.waiting[n:]
 		p.mu.Unlock()
