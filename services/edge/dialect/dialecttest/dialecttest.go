@@ -10,6 +10,7 @@
 //	close a                 closes with a close frame and waits for the server's
 //	cut a                   cuts the TCP connection
 //	body {"a":1}            what the next request sends
+//	header Name: value      what the next handshake or request sends besides
 //	GET /path 200 {"a":1}   a request, its status and its body
 //
 // "$_" matches anything. "$hex:x" matches 32 hex digits, "$uuid:x" a UUID and "$token:x" a push server's token, and they
@@ -96,6 +97,7 @@ type player struct {
 	line   int
 	text   string
 	body   string // of the next request
+	header http.Header
 	values map[string]string
 	conns  map[string]*conn
 }
@@ -117,6 +119,10 @@ func (p *player) step(rest []string) {
 		p.end(first, second)
 	case first == "body":
 		p.body = p.fill(after)
+	case first == "header":
+		name, value, _ := strings.Cut(p.fill(after), ": ")
+		p.header = p.headers()
+		p.header.Set(name, value)
 	case first == strings.ToUpper(first):
 		p.request(first, p.fill(second), payload)
 	case second == ">":
@@ -177,7 +183,8 @@ func (p *player) open(name, path string) {
 	i %= len(p.cfg.Addresses)
 	ctx, cancel := context.WithTimeout(p.t.Context(), wait)
 	defer cancel()
-	ws, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+p.cfg.Addresses[i]+path, p.cfg.Header)
+	ws, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+p.cfg.Addresses[i]+path, p.headers())
+	p.header = nil
 	if err != nil {
 		p.fatalf("%v", err)
 	}
@@ -187,6 +194,17 @@ func (p *player) open(name, path string) {
 	done := make(chan struct{})
 	go func() { defer close(done); c.read() }()
 	p.t.Cleanup(func() { _ = ws.Close(); <-done })
+}
+
+// headers are those of the next handshake or request.
+func (p *player) headers() http.Header {
+	switch {
+	case p.header != nil:
+		return p.header
+	case p.cfg.Header != nil:
+		return p.cfg.Header.Clone()
+	}
+	return make(http.Header)
 }
 
 func (p *player) conn(name string) *conn {
@@ -290,7 +308,8 @@ func (p *player) request(method, path, want string) {
 	if err != nil {
 		p.fatalf("%v", err)
 	}
-	req.Header = p.cfg.Header.Clone()
+	req.Header = p.headers()
+	p.header = nil
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
