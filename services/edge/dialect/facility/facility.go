@@ -122,7 +122,7 @@ func anonymous() *bus.Identity {
 	}
 }
 
-// Decode, Reply and Message are not used: see Converse.
+// Decode is not used, nor are Reply and Message: see Converse.
 func (*Facility) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
 
 // Reply says nothing.

@@ -105,8 +105,8 @@ func TestQuery(t *testing.T) {
 		h.publish(t, fmt.Sprint("broadcast:q", i), query)
 		c.gets(query)
 	}
-	h.dial(t, 0, "nothing", nil).closes(1000, "")
-	h.dial(t, 0, "nothing?", nil).closes(1000, "")
+	_ = h.dial(t, 0, "nothing", nil).closes(1000, "")
+	_ = h.dial(t, 0, "nothing?", nil).closes(1000, "")
 }
 
 // Without echo, what equals the last frame of the socket is not delivered to it, whoever sends it.
@@ -278,7 +278,7 @@ func TestExpire(t *testing.T) {
 		everywhere(t, func(t *testing.T, h *house) {
 			c := h.dial(t, 0, "f?publish-broadcast", nil)
 			c.send("x")
-			c.closes(1000, "")
+			_ = c.closes(1000, "")
 			eventually(t, "it is forgotten", func() bool { return h.stored(t, "broadcast:f") == "" })
 		}, with(func(f *app.Facility) { f.Expire = time.Second }))
 	})

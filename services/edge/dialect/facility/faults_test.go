@@ -46,7 +46,7 @@ func TestFault_AnonymousSocketsShareAUser(t *testing.T) {
 		a := h.dial(t, 0, "f?subscribe-user&subscribe-group&subscribe-broadcast", nil)
 		b := h.dial(t, 1, "f?publish-user&publish-group", nil)
 		b.send("to everybody who is nobody")
-		b.closes(1000, "")
+		_ = b.closes(1000, "")
 		h.publish(t, "broadcast:f", "to everybody")
 		a.gets("to everybody")
 		if h.old != nil {
@@ -154,7 +154,7 @@ func TestFault_MessagesLostOrTwiceAtTheHandshake(t *testing.T) {
 				}
 				next = got + 1
 			}
-			c.closes(1000, "")
+			_ = c.closes(1000, "")
 		}
 		close(stop)
 		check(t, g.Wait())

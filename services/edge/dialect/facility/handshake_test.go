@@ -3,6 +3,7 @@ package facility_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -45,7 +46,7 @@ func raw(t *testing.T, at, request string) answer {
 	body, err := io.ReadAll(resp.Body)
 	check(t, err)
 	_, err = r.ReadByte()
-	a.body, a.closed = string(body), err == io.EOF
+	a.body, a.closed = string(body), errors.Is(err, io.EOF)
 	return a
 }
 

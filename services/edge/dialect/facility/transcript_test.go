@@ -26,7 +26,8 @@ func TestTranscripts(t *testing.T) {
 // One who registers a session says who somebody is, so nobody may without an API key, and everything is checked.
 func TestRegisterSession_checks(t *testing.T) {
 	h := start(t)
-	bad := &legacyv1.RegisterSessionRequest{Key: "", User: string(make([]byte, 300)), Groups: []string{""},
+	bad := &legacyv1.RegisterSessionRequest{
+		Key: "", User: string(make([]byte, 300)), Groups: []string{""},
 		Ttl: durationpb.New(0), Grants: []*authv1.Grant{{Address: "nonsense"}},
 	}
 	_, err := h.sessions.RegisterSession(t.Context(), bad)

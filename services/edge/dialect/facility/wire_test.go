@@ -27,9 +27,9 @@ func open(t *testing.T, at, path string) (net.Conn, *bufio.Reader) {
 	_, err = io.WriteString(conn, handshake("GET /ws/"+path+" HTTP/1.1", nil))
 	check(t, err)
 	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // the body is the connection
 	check(t, err)
-	if resp.StatusCode != http.StatusSwitchingProtocols { //nolint:bodyclose // the body is the connection
+	if resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("status %d", resp.StatusCode)
 	}
 	return conn, r
@@ -156,7 +156,7 @@ func TestFault_DeadPeersStay(t *testing.T) {
 		}
 		h.publish(t, "broadcast:f", "y")
 		alive.gets("y")
-		alive.closes(1000, "")
+		_ = alive.closes(1000, "")
 		if h.old != nil {
 			eventually(t, "nobody follows it any more", func() bool {
 				return h.old.PubSubNumSub(t.Context(), "ws4redis:broadcast:f").Val()["ws4redis:broadcast:f"] == 0
