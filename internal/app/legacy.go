@@ -37,7 +37,7 @@ type protocol struct {
 	// listeners says where it listens.
 	listeners func(l Legacy) []legacyListener
 	// dialects makes what the edge has to speak.
-	dialects func(cfg Config) ([]dialect.Dialect, error)
+	dialects func(h *house) ([]dialect.Dialect, error)
 	// handler makes what one of its listeners, by its key, serves; d is what dialects has made.
 	handler func(h *house, key string, d []dialect.Dialect) http.Handler
 	// register adds its gRPC services to the publish role.
@@ -124,7 +124,7 @@ func (h *house) buildLegacyDialects() ([]dialect.Dialect, error) {
 		if p.dialects == nil {
 			continue
 		}
-		d, err := p.dialects(h.cfg)
+		d, err := p.dialects(h)
 		if err != nil {
 			return nil, fmt.Errorf("legacy.%s: %w", p.name, err)
 		}

@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"time"
 
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	facilitydialect "github.com/trunkline/trunkline/services/edge/dialect/facility"
@@ -45,10 +48,17 @@ func facilityProtocol() protocol {
 		listeners: func(l Legacy) []legacyListener {
 			return []legacyListener{{key: "legacy.facility.listen", address: l.Facility.Listen, role: RoleEdge, url: "Facility    ws://%s" + l.Facility.Path + "FACILITY"}}
 		},
-		dialects: func(cfg Config) ([]dialect.Dialect, error) {
+		dialects: func(h *house) ([]dialect.Dialect, error) {
+			cfg := h.cfg
 			f := cfg.Legacy.Facility
+			var commands legacyv1.CommandServiceClient
+			if len(cfg.Legacy.Commands.Allow) > 0 {
+				commands = legacyv1.NewCommandServiceClient(h.conns[RolePublish])
+			}
 			d, err := facilitydialect.New(facilitydialect.Config{
-				Path: f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
+				Commands: commands, States: publishv1.NewStateServiceClient(h.conns[RolePublish]),
+				Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
+				Path:    f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
 				Origins: f.AllowedOrigins, Open: cfg.open(),
 			})
 			return []dialect.Dialect{d}, err

@@ -24,7 +24,8 @@ func pushServerProtocol() protocol {
 				{key: "legacy.pushserver.websocket_listen", address: l.PushServer.WebSocket, role: RoleEdge, url: "Push server ws://%s"},
 			}
 		},
-		dialects: func(cfg Config) ([]dialect.Dialect, error) {
+		dialects: func(h *house) ([]dialect.Dialect, error) {
+			cfg := h.cfg
 			return []dialect.Dialect{pushdialect.New(cfg.open())}, nil
 		},
 		handler: func(h *house, key string, d []dialect.Dialect) http.Handler {

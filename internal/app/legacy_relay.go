@@ -25,7 +25,7 @@ func relayProtocol() protocol {
 				{key: "legacy.relay.websocket_listen", address: l.Relay.WebSocket, role: RoleEdge, url: "Relay       ws://%s/ws"},
 			}
 		},
-		dialects: func(Config) ([]dialect.Dialect, error) { return []dialect.Dialect{relaydialect.Relay{}}, nil },
+		dialects: func(*house) ([]dialect.Dialect, error) { return []dialect.Dialect{relaydialect.Relay{}}, nil },
 		handler: func(h *house, key string, d []dialect.Dialect) http.Handler {
 			if key == "legacy.relay.http_listen" {
 				return gateway.NewRelay(h.conns["open publish"], gateway.RelayConfig{})

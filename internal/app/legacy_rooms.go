@@ -42,7 +42,8 @@ func roomsProtocol() protocol {
 				takes: func(path string) bool { return path == roomID || strings.HasPrefix(path, roomsdialect.Path) },
 			}}
 		},
-		dialects: func(cfg Config) ([]dialect.Dialect, error) {
+		dialects: func(h *house) ([]dialect.Dialect, error) {
+			cfg := h.cfg
 			r := cfg.Legacy.Rooms
 			return []dialect.Dialect{roomsdialect.New(roomsdialect.Config{
 				Open: cfg.open(), Addressed: r.Delivery == "addressed", Apart: r.Scope == "room", BindIDs: r.BindIDs,

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
@@ -31,6 +33,12 @@ type Config struct {
 	Origins []string
 	// Open lets clients in that say nothing of who they are, to broadcast audiences.
 	Open bool
+	// Commands runs command frames; nil when there are none.
+	Commands legacyv1.CommandServiceClient
+	// States keeps the objects of state frames; nil for none. Both services are called as a back end.
+	States publishv1.StateServiceClient
+	// Refusal reads a *bus.Error out of what a call returned.
+	Refusal func(error) error
 }
 
 // Facility speaks the protocol.
@@ -55,6 +63,9 @@ func New(cfg Config) (*Facility, error) {
 	}
 	if cfg.MaxMessage <= 0 {
 		cfg.MaxMessage = 1 << 20
+	}
+	if cfg.Refusal == nil {
+		cfg.Refusal = func(err error) error { return err }
 	}
 	return &Facility{cfg: cfg}, nil
 }

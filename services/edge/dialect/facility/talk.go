@@ -47,6 +47,9 @@ func (t *talk) Receive(ctx context.Context, _ dialect.Opcode, data []byte) {
 		t.remember(sent{})
 		return
 	}
+	if t.answer(ctx, data) {
+		return
+	}
 	if !t.wishes.echo {
 		t.remember(sent{any: true, length: len(data), sum: sha256.Sum256(data)})
 	}

@@ -1,0 +1,125 @@
+package facility_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+)
+
+// reply sends a frame and reads the answer as JSON.
+func (c *client) reply(t *testing.T, text string) map[string]any {
+	t.Helper()
+	c.send(text)
+	e := c.next()
+	var m map[string]any
+	if err := json.Unmarshal([]byte(e.data), &m); err != nil {
+		t.Fatalf("%s was answered with %+v", text, e)
+	}
+	return m
+}
+
+// reason is that of a refusal.
+func reason(m map[string]any) string {
+	e, _ := m["error"].(map[string]any)
+	s, _ := e["reason"].(string)
+	return s
+}
+
+var commands = apptest.With(func(c *app.Config) { c.Legacy.Commands.Allow = []string{"GET", "SET", "DEL", "INCR", "EXPIRE"} })
+
+// A command frame runs a store command on the session's own values, from any of its sockets on any edge.
+func TestWords_commands(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		john := h.login(t, "john")
+		c := h.dial(t, 0, "words?subscribe-broadcast&publish-broadcast", cookie(john))
+		m := c.reply(t, `{"command":"SET key1 15","sessionId":"s-1","date":"2026-11-21"}`)
+		if m["result"] != "OK" || m["command"] != "SET key1 15" || m["sessionId"] != "s-1" || m["date"] != "2026-11-21" {
+			t.Errorf("SET was answered with %v", m)
+		}
+		if m := c.reply(t, `{"command":"INCR key1"}`); m["result"] != 16.0 {
+			t.Errorf("INCR was answered with %v", m)
+		}
+		other := h.dial(t, len(h.at)-1, "words?subscribe-user", cookie(john))
+		if m := other.reply(t, `{"command":"GET key1"}`); m["result"] != "16" {
+			t.Errorf("another socket of the session: %v", m)
+		}
+		mary := h.dial(t, 0, "words?subscribe-broadcast", cookie(h.login(t, "mary")))
+		if m := mary.reply(t, `{"command":"GET key1"}`); m["result"] != nil || reason(m) != "" {
+			t.Errorf("another session: %v", m)
+		}
+		guest, stranger := h.dial(t, 0, "words", nil), h.dial(t, 0, "words", nil)
+		if m := guest.reply(t, `{"command":"SET key1 mine"}`); m["result"] != "OK" {
+			t.Errorf("a socket without a session: %v", m)
+		}
+		if m := stranger.reply(t, `{"command":"GET key1"}`); m["result"] != nil {
+			t.Errorf("another without a session: %v", m)
+		}
+		for frame, want := range map[string]string{
+			`{"command":"FLUSHALL"}`: "COMMAND_REFUSED", `{"command":"TTL key1"}`: "COMMAND_REFUSED", `{"command":""}`: "FIELD_INVALID", `{"command":"SET a"}`: "FIELD_INVALID",
+			`{"command":"SET t x"} `: "", `{"command":"INCR t"}`: "VALUE_NOT_A_NUMBER",
+		} {
+			if frame == `{"command":"INCR t"}` {
+				c.reply(t, `{"command":"SET t x"}`)
+			}
+			if m := c.reply(t, frame); reason(m) != want {
+				t.Errorf("%s was answered with %v", frame, m)
+			}
+		}
+		// Nothing of this was published, and what is no command is.
+		c.send(`{"command":7}`)
+		c.send("plain")
+		mary.gets(`{"command":7}`, "plain")
+	}, commands)
+}
+
+// Commands are off unless they are allowed: a frame is a frame.
+func TestWords_off(t *testing.T) {
+	h := start(t)
+	a, b := h.dial(t, 0, "off?publish-broadcast&state", nil), h.dial(t, 0, "off?subscribe-broadcast", nil)
+	a.send(`{"command":"SET key1 15"}`)
+	b.gets(`{"command":"SET key1 15"}`)
+	c := h.dial(t, 0, "off?publish-broadcast", nil) // without state in its query
+	c.send(`{"state":"get"}`)
+	b.gets(`{"state":"get"}`)
+}
+
+// The object of an audience is read and changed by frames, and every change reaches the subscribers like a message.
+func TestWords_state(t *testing.T) {
+	everywhere(t, func(t *testing.T, h *house) {
+		path := "board?subscribe-broadcast&publish-broadcast&state"
+		a, b := h.dial(t, 0, path, nil), h.dial(t, len(h.at)-1, path, nil)
+		if m := a.reply(t, `{"state":"get"}`); m["revision"] != "0" || fmt.Sprint(m["value"]) != "map[]" || m["audience"] != "broadcast" {
+			t.Errorf("an unused object is %v", m)
+		}
+		a.send(`{"state":"update","patch":{"n":1,"who":"a"}}`)
+		answer, change := a.next(), `{"n":1,"who":"a"}`
+		if answer.data == change { // the change and the answer may come in either order
+			answer = a.next()
+		} else {
+			a.gets(change)
+		}
+		if !strings.Contains(answer.data, `"revision":"1"`) || !strings.Contains(answer.data, `"state":"update"`) {
+			t.Errorf("update was answered with %s", answer.data)
+		}
+		b.gets(change)
+		if m := b.reply(t, `{"state":"get","audience":"broadcast"}`); m["revision"] != "1" {
+			t.Errorf("on the other socket it is %v", m)
+		}
+		for frame, want := range map[string]string{
+			`{"state":"update","patch":{"n":2},"revision":"7"}`: "REVISION_MISMATCH", `{"state":"update","patch":[]}`: "FIELD_INVALID",
+			`{"state":"update","patch":{},"revision":"x"}`: "FIELD_INVALID", `{"state":"drop"}`: "FIELD_INVALID", `{"state":"get","audience":"users/john"}`: "FIELD_INVALID",
+		} {
+			if m := b.reply(t, frame); reason(m) != want {
+				t.Errorf("%s was answered with %v", frame, m)
+			}
+		}
+		reader := h.dial(t, 0, "board?subscribe-broadcast&state", cookie(h.login(t, "john")))
+		if m := reader.reply(t, `{"state":"get"}`); m["revision"] != "1" {
+			t.Errorf("a reader gets %v", m)
+		}
+	})
+}
