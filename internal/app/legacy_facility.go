@@ -5,7 +5,6 @@ import (
 	"time"
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
-	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/rpc"
@@ -56,8 +55,7 @@ func facilityProtocol() protocol {
 				commands = legacyv1.NewCommandServiceClient(h.conns[RolePublish])
 			}
 			d, err := facilitydialect.New(facilitydialect.Config{
-				Commands: commands, States: publishv1.NewStateServiceClient(h.conns[RolePublish]),
-				Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
+				Commands: commands, Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
 				Path:    f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
 				Origins: f.AllowedOrigins, Open: cfg.open(),
 			})

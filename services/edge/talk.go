@@ -124,17 +124,6 @@ func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*pu
 	return t.s.publishAs(ctx, t.s.identity.Load(), req)
 }
 
-func (t talker) May(ctx context.Context, action bus.Action, a bus.Address) error {
-	who := t.s.identity.Load()
-	if err := who.Check(action, a); err != nil {
-		return err
-	}
-	if action != bus.Subscribe && action != bus.Publish {
-		return nil // the authorizer is not asked about anything else
-	}
-	return t.s.authorize(ctx, who, action, a)
-}
-
 func (t talker) Ack(to bus.Address, id string) {
 	if !to.HasInbox() {
 		return

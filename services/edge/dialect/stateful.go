@@ -60,8 +60,6 @@ type Conn interface {
 	Listed(ctx context.Context, a bus.Address, client string) (bool, error)
 	// Publish publishes as the connection's identity.
 	Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error)
-	// May returns nil when the identity's grants, and the authorizer if there is one, allow an action.
-	May(ctx context.Context, action bus.Action, a bus.Address) error
 	// Ack acknowledges a message of an address that is the identity's own, or was before Become. It does not wait. A store that does not take it is
 	// told to Event as an error.
 	Ack(to bus.Address, id string)

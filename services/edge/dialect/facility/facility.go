@@ -12,7 +12,6 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
-	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
@@ -33,10 +32,8 @@ type Config struct {
 	Origins []string
 	// Open lets clients in that say nothing of who they are, to broadcast audiences.
 	Open bool
-	// Commands runs command frames; nil when there are none.
+	// Commands runs command frames, called as a back end; nil when there are none.
 	Commands legacyv1.CommandServiceClient
-	// States keeps the objects of state frames; nil for none. Both services are called as a back end.
-	States publishv1.StateServiceClient
 	// Refusal reads a *bus.Error out of what a call returned.
 	Refusal func(error) error
 }

@@ -47,7 +47,7 @@ func (t *talk) Receive(ctx context.Context, _ dialect.Opcode, data []byte) {
 		t.remember(sent{})
 		return
 	}
-	if t.answer(ctx, data) {
+	if t.command(ctx, data) {
 		return
 	}
 	if !t.wishes.echo {

@@ -2,8 +2,6 @@ package facility_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/trunkline/trunkline/internal/app"
@@ -32,7 +30,7 @@ func reason(m map[string]any) string {
 var commands = apptest.With(func(c *app.Config) { c.Legacy.Commands.Allow = []string{"GET", "SET", "DEL", "INCR", "EXPIRE"} })
 
 // A command frame runs a store command on the session's own values, from any of its sockets on any edge.
-func TestWords_commands(t *testing.T) {
+func TestCommands(t *testing.T) {
 	everywhere(t, func(t *testing.T, h *house) {
 		john := h.login(t, "john")
 		c := h.dial(t, 0, "words?subscribe-broadcast&publish-broadcast", cookie(john))
@@ -77,49 +75,9 @@ func TestWords_commands(t *testing.T) {
 }
 
 // Commands are off unless they are allowed: a frame is a frame.
-func TestWords_off(t *testing.T) {
+func TestCommands_off(t *testing.T) {
 	h := start(t)
-	a, b := h.dial(t, 0, "off?publish-broadcast&state", nil), h.dial(t, 0, "off?subscribe-broadcast", nil)
+	a, b := h.dial(t, 0, "off?publish-broadcast", nil), h.dial(t, 0, "off?subscribe-broadcast", nil)
 	a.send(`{"command":"SET key1 15"}`)
 	b.gets(`{"command":"SET key1 15"}`)
-	c := h.dial(t, 0, "off?publish-broadcast", nil) // without state in its query
-	c.send(`{"state":"get"}`)
-	b.gets(`{"state":"get"}`)
-}
-
-// The object of an audience is read and changed by frames, and every change reaches the subscribers like a message.
-func TestWords_state(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
-		path := "board?subscribe-broadcast&publish-broadcast&state"
-		a, b := h.dial(t, 0, path, nil), h.dial(t, len(h.at)-1, path, nil)
-		if m := a.reply(t, `{"state":"get"}`); m["revision"] != "0" || fmt.Sprint(m["value"]) != "map[]" || m["audience"] != "broadcast" {
-			t.Errorf("an unused object is %v", m)
-		}
-		a.send(`{"state":"update","patch":{"n":1,"who":"a"}}`)
-		answer, change := a.next(), `{"n":1,"who":"a"}`
-		if answer.data == change { // the change and the answer may come in either order
-			answer = a.next()
-		} else {
-			a.gets(change)
-		}
-		if !strings.Contains(answer.data, `"revision":"1"`) || !strings.Contains(answer.data, `"state":"update"`) {
-			t.Errorf("update was answered with %s", answer.data)
-		}
-		b.gets(change)
-		if m := b.reply(t, `{"state":"get","audience":"broadcast"}`); m["revision"] != "1" {
-			t.Errorf("on the other socket it is %v", m)
-		}
-		for frame, want := range map[string]string{
-			`{"state":"update","patch":{"n":2},"revision":"7"}`: "REVISION_MISMATCH", `{"state":"update","patch":[]}`: "FIELD_INVALID",
-			`{"state":"update","patch":{},"revision":"x"}`: "FIELD_INVALID", `{"state":"drop"}`: "FIELD_INVALID", `{"state":"get","audience":"users/john"}`: "FIELD_INVALID",
-		} {
-			if m := b.reply(t, frame); reason(m) != want {
-				t.Errorf("%s was answered with %v", frame, m)
-			}
-		}
-		reader := h.dial(t, 0, "board?subscribe-broadcast&state", cookie(h.login(t, "john")))
-		if m := reader.reply(t, `{"state":"get"}`); m["revision"] != "1" {
-			t.Errorf("a reader gets %v", m)
-		}
-	})
 }
