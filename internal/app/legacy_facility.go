@@ -56,7 +56,7 @@ func facilityProtocol() protocol {
 			}
 			d, err := facilitydialect.New(facilitydialect.Config{
 				Commands: commands, Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
-				Path:    f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
+				Path: f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
 				Origins: f.AllowedOrigins, Open: cfg.open(),
 			})
 			return []dialect.Dialect{d}, err

@@ -66,7 +66,7 @@ func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls
 	var todo []int
 	for i := range ps {
 		if calls[i].script == nil {
-			calls[i] = s.publishCall(&ps[i])
+			calls[i] = s.publishCall(&ps[i], false)
 		}
 		if b.errs[i] = unavailable; ps[i].Durability != bus.Fsynced || unavailable == nil {
 			b.errs[i] = nil

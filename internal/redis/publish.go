@@ -67,7 +67,7 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 			calls[i] = s.inboxCall(p)
 			due = append(due, s.dueCmds(ctx, p)...)
 		} else {
-			calls[i] = s.publishCall(p)
+			calls[i] = s.publishCall(p, false)
 		}
 		cmds[i] = s.publishCmd(ctx, calls, i)
 	}
@@ -142,7 +142,8 @@ func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder)
 	return s.pipes.do(ctx, again)
 }
 
-func (s *Store) publishCall(p *bus.Publication) call {
+// publishCall is the call of the publish script; quietly leaves out the address's second name.
+func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 	to := p.Message.To
 	length, age := 0, int64(0)
 	if p.Retention.Durable() {
@@ -156,12 +157,12 @@ func (s *Store) publishCall(p *bus.Publication) call {
 		digest = p.Digest
 	}
 	last, second, record, kept := s.keys.last(to), s.secondName(to), []byte(nil), ""
-	if second != "" {
-		if r := s.records(to); r != nil {
-			record = r.Record(&p.Message)
-		} else {
-			record, last, kept = p.Message.Data, second, "1"
-		}
+	if r := s.records(to); second != "" && r != nil {
+		record = r.Record(&p.Message)
+	} else if quietly {
+		second = ""
+	} else if second != "" {
+		record, last, kept = p.Message.Data, second, "1"
 	}
 	return call{
 		script: publishScript,

@@ -28,7 +28,7 @@ func (s *Store) State(ctx context.Context, a bus.Address) (bus.State, error) {
 
 // SetState writes the next revision of a state and publishes its message.
 func (s *Store) SetState(ctx context.Context, c bus.StateChange) (bus.State, error) {
-	call := s.publishCall(&c.Publication)
+	call := s.publishCall(&c.Publication, true) // older programs know of no states
 	call.script = stateScript
 	call.keys = append(call.keys, s.keys.state(c.Message.To))
 	call.args = append(call.args, strconv.FormatUint(c.Revision, 10), c.Value, c.TTL.Milliseconds())

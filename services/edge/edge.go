@@ -62,6 +62,7 @@ type Edge struct {
 	tickets     *sealer // nil without tickets
 	publish     publishv1.PublishServiceClient
 	channels    publishv1.ChannelServiceClient
+	states      publishv1.StateServiceClient
 	upgrader    websocket.Upgrader
 	readers     *readers
 
@@ -97,6 +98,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		limits:    newLimits(cfg.Connections, cfg.ConnectionsPerIP),
 		publish:   publishv1.NewPublishServiceClient(conns.Publish),
 		channels:  publishv1.NewChannelServiceClient(conns.Publish),
+		states:    publishv1.NewStateServiceClient(conns.Publish),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 5 * time.Second,
 			// Small: an idle connection keeps its read buffer. Frames are read through it into pooled buffers.

@@ -60,6 +60,10 @@ type Conn interface {
 	Listed(ctx context.Context, a bus.Address, client string) (bool, error)
 	// Publish publishes as the connection's identity.
 	Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error)
+	// State returns the object of an address, which the identity must be allowed to read the history of.
+	State(ctx context.Context, a bus.Address) (*publishv1.State, error)
+	// UpdateState changes it, as one who may publish there.
+	UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.State, error)
 	// Ack acknowledges a message of an address that is the identity's own, or was before Become. It does not wait. A store that does not take it is
 	// told to Event as an error.
 	Ack(to bus.Address, id string)

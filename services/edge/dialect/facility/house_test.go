@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 	goredis "github.com/redis/go-redis/v9"
+	"google.golang.org/grpc"
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -26,6 +28,7 @@ type house struct {
 	*apptest.House
 	t        *testing.T
 	at       []string
+	conn     *grpc.ClientConn
 	sessions legacyv1.FacilityServiceClient
 	old      *goredis.Client // an older program's connection; nil in memory
 }
@@ -41,7 +44,8 @@ func start(t *testing.T, opts ...apptest.Option) *house {
 			h.at = append(h.at, at)
 		}
 	}
-	h.sessions = legacyv1.NewFacilityServiceClient(apptest.Dial(t, h.GRPC, h.AdminKey))
+	h.conn = apptest.Dial(t, h.GRPC, h.AdminKey)
+	h.sessions = legacyv1.NewFacilityServiceClient(h.conn)
 	return h
 }
 
@@ -211,6 +215,19 @@ func (c *client) gets(want ...string) {
 		if e := c.next(); e.err != nil || e.data != w || e.kind != websocket.TextMessage {
 			c.t.Fatalf("got %q of type %d, %v; want %q", e.data, e.kind, e.err, w)
 		}
+	}
+}
+
+// getsAny expects text frames in any order.
+func (c *client) getsAny(want ...string) {
+	c.t.Helper()
+	for len(want) > 0 {
+		e := c.next()
+		i := slices.Index(want, e.data)
+		if e.err != nil || i < 0 {
+			c.t.Fatalf("got %q, %v; want one of %q", e.data, e.err, want)
+		}
+		want = slices.Delete(want, i, i+1)
 	}
 }
 

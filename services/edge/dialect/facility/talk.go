@@ -24,6 +24,7 @@ type talk struct {
 	conn     dialect.Conn
 	wishes   wishes
 	to       []bus.Address // of what the client sends; set by Start
+	from     []bus.Address // of what it hears; set by Start
 	beat     time.Time     // of the last heartbeat; Tick's own
 
 	mu   sync.Mutex
@@ -38,7 +39,10 @@ type sent struct {
 }
 
 // Start notes the audiences of what the client sends.
-func (t *talk) Start(context.Context) { t.to = t.wishes.addresses(t.conn.Identity(), t.wishes.publish) }
+func (t *talk) Start(context.Context) {
+	t.to = t.wishes.addresses(t.conn.Identity(), t.wishes.publish)
+	t.from = t.wishes.addresses(t.conn.Identity(), t.wishes.subscribe)
+}
 
 // Receive publishes a frame to every audience that the client has, in their order. When it returns, everything is stored:
 // frames, and the close frame too, are read one after the other.
@@ -48,6 +52,10 @@ func (t *talk) Receive(ctx context.Context, _ dialect.Opcode, data []byte) {
 		return
 	}
 	if t.command(ctx, data) {
+		return
+	}
+	if t.wishes.state && isStateFrame(data) {
+		t.conn.Write(dialect.Text, t.stateFrame(ctx, data))
 		return
 	}
 	if !t.wishes.echo {
@@ -87,6 +95,9 @@ func (t *talk) isEcho(data []byte) bool {
 
 // Message appends the data as it is: as text where it is, and in a binary frame otherwise.
 func (t *talk) Message(dst []byte, m *bus.Message) (dialect.Opcode, []byte) {
+	if revision, ok := m.Attributes[stateAttribute]; ok {
+		return dialect.Text, t.stateChange(dst, revision, m.Data)
+	}
 	if t.isEcho(m.Data) {
 		return 0, nil
 	}

@@ -16,7 +16,7 @@ var audiences = []string{"broadcast", "group", "user", "session"}
 type wishes struct {
 	topic              string // of the facility
 	subscribe, publish map[string]bool
-	echo               bool
+	echo, state        bool
 }
 
 // wishes reads the path and the names in the query; their values do not matter.
@@ -38,6 +38,7 @@ func (f *Facility) wishes(r *http.Request) wishes {
 			w.publish[kind] = true
 		}
 		w.echo = w.echo || name == "echo"
+		w.state = w.state || name == "state"
 	}
 	return w
 }
