@@ -216,6 +216,9 @@ func TestTail_tellsWhatIsLost(t *testing.T) {
 		if err := f.store.DeleteChannel(t.Context(), f.a); err != nil {
 			t.Fatal(err)
 		}
+		if m := f.sink.message(t); m.Kind != bus.MessageDeleted {
+			t.Fatalf("the end was announced by %+v", m)
+		}
 		f.publish(t, 1)
 		g, ok := f.sink.next(t).(bus.Gap)
 		if !ok || g.Reason != bus.GapEpoch || g.From.Epoch == g.To.Epoch || g.To.Offset != 0 {
