@@ -142,7 +142,7 @@ func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder)
 	return s.pipes.do(ctx, again)
 }
 
-// publishCall is the call of the publish script; quietly leaves out the address's second name.
+// publishCall is the call of the publish script; quietly leaves out the address's second name, unless records are bridged there.
 func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 	to := p.Message.To
 	length, age := 0, int64(0)

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 
 func (h *house) token(t *testing.T, user string, groups ...string) string {
 	t.Helper()
-	resp, err := h.Auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: user, Groups: groups})
+	resp, err := h.Auth.IssueToken(soon(t), &authv1.IssueTokenRequest{User: user, Groups: groups})
 	check(t, err)
 	return resp.GetToken()
 }
@@ -154,13 +154,13 @@ func TestHeartbeat(t *testing.T) {
 	if got := h.stored(t, "broadcast:f"); got != "x" {
 		t.Errorf("%q is stored", got)
 	}
-	heard := h.old.Subscribe(t.Context(), "ws4redis:broadcast:f")
+	heard := h.old.Subscribe(soon(t), "ws4redis:broadcast:f")
 	defer func() { _ = heard.Close() }()
-	_, err := heard.Receive(t.Context())
+	_, err := heard.Receive(soon(t))
 	check(t, err)
 	a.send("--beat--")
 	a.send("y")
-	m, err := heard.ReceiveMessage(t.Context())
+	m, err := heard.ReceiveMessage(soon(t))
 	check(t, err)
 	if m.Payload != "y" {
 		t.Errorf("%q was published", m.Payload)
@@ -245,13 +245,13 @@ func TestNatively(t *testing.T) {
 	everywhere(t, func(t *testing.T, h *house) {
 		john := h.login(t, "john")
 		c := h.dial(t, 1, "alerts?subscribe-user&publish-user&echo", cookie(john))
-		stream, err := h.Publish.Consume(t.Context(), &publishv1.ConsumeRequest{Address: "users/john/topics/alerts"})
+		stream, err := h.Publish.Consume(soon(t), &publishv1.ConsumeRequest{Address: "users/john/topics/alerts"})
 		check(t, err)
 		_, err = stream.Recv()
 		check(t, err)
 		c.send("from john")
 		c.gets("from john")
-		_, err = h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "users/john/topics/alerts", Data: []byte(`{"n":1}`)})
+		_, err = h.Publish.Publish(soon(t), &publishv1.PublishRequest{To: "users/john/topics/alerts", Data: []byte(`{"n":1}`)})
 		check(t, err)
 		c.gets(`{"n":1}`)
 		for _, want := range []string{"from john", `{"n":1}`} {
@@ -265,7 +265,7 @@ func TestNatively(t *testing.T) {
 			t.Errorf("%q is stored", got)
 		}
 		// The plain address is another one.
-		_, err = h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "users/john", Data: []byte(`2`)})
+		_, err = h.Publish.Publish(soon(t), &publishv1.PublishRequest{To: "users/john", Data: []byte(`2`)})
 		check(t, err)
 		h.publish(t, "user:john:alerts", "next")
 		c.gets("next")
@@ -298,23 +298,23 @@ func TestExpire(t *testing.T) {
 // A plain SET without an end, by somebody else, counts; so do the names without a prefix; and what was stored survives a restart.
 func TestRedisNames(t *testing.T) {
 	h := startRedis(t, with(func(f *app.Facility) { f.Prefix = "" }))
-	check(t, h.old.Set(t.Context(), "broadcast:f", "set by hand", 0).Err())
+	check(t, h.old.Set(soon(t), "broadcast:f", "set by hand", 0).Err())
 	c := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast", nil)
 	c.gets("set by hand")
-	check(t, h.old.Publish(t.Context(), "broadcast:f", "by hand").Err())
+	check(t, h.old.Publish(soon(t), "broadcast:f", "by hand").Err())
 	c.gets("by hand")
-	heard := h.old.Subscribe(t.Context(), "broadcast:f")
+	heard := h.old.Subscribe(soon(t), "broadcast:f")
 	defer func() { _ = heard.Close() }()
-	_, err := heard.Receive(t.Context())
+	_, err := heard.Receive(soon(t))
 	check(t, err)
 	c.send("of ours")
-	m, err := heard.ReceiveMessage(t.Context())
+	m, err := heard.ReceiveMessage(soon(t))
 	check(t, err)
 	if m.Payload != "of ours" {
 		t.Errorf("an older server hears %q", m.Payload)
 	}
-	eventually(t, "it is stored", func() bool { return h.old.Get(t.Context(), "broadcast:f").Val() == "of ours" })
-	if ttl := h.old.TTL(t.Context(), "broadcast:f").Val(); ttl < 59*time.Minute || ttl > time.Hour {
+	eventually(t, "it is stored", func() bool { return h.old.Get(soon(t), "broadcast:f").Val() == "of ours" })
+	if ttl := h.old.TTL(soon(t), "broadcast:f").Val(); ttl < 59*time.Minute || ttl > time.Hour {
 		t.Errorf("it is kept for %s", ttl)
 	}
 }
@@ -326,12 +326,12 @@ func TestSessions(t *testing.T) {
 		c := h.dial(t, 0, "f?subscribe-user", cookie(john))
 		h.publish(t, "user:john:f", "1")
 		c.gets("1")
-		_, err := h.sessions.UnregisterSession(t.Context(), &legacyv1.UnregisterSessionRequest{Key: john})
+		_, err := h.sessions.UnregisterSession(soon(t), &legacyv1.UnregisterSessionRequest{Key: john})
 		check(t, err)
 		if e := c.next(); e.err == nil {
 			t.Errorf("the socket goes on with %q", e.data)
 		}
-		_, err = h.sessions.RegisterSession(t.Context(), &legacyv1.RegisterSessionRequest{Key: john, User: "mary smith"})
+		_, err = h.sessions.RegisterSession(soon(t), &legacyv1.RegisterSessionRequest{Key: john, User: "mary smith"})
 		check(t, err)
 		mary := h.dial(t, 1, "f?subscribe-user&publish-user&echo", cookie(john))
 		mary.send("I am mary")
@@ -368,7 +368,7 @@ func TestResolver(t *testing.T) {
 		c.send("to the group")
 		c.gets("to the group")
 	}
-	_, err := h.sessions.RegisterSession(t.Context(), &legacyv1.RegisterSessionRequest{Key: "registered", User: "mary"})
+	_, err := h.sessions.RegisterSession(soon(t), &legacyv1.RegisterSessionRequest{Key: "registered", User: "mary"})
 	check(t, err)
 	if n := asked.Load(); n != 1 {
 		t.Errorf("the site was asked %d times", n)

@@ -29,9 +29,9 @@ func TestFault_BurstWaitsForTheNextEvent(t *testing.T) {
 		} else {
 			pipe := h.old.Pipeline()
 			for i := range burst {
-				pipe.Publish(t.Context(), "ws4redis:broadcast:f", fmt.Sprint(i))
+				pipe.Publish(soon(t), "ws4redis:broadcast:f", fmt.Sprint(i))
 			}
-			_, err := pipe.Exec(t.Context())
+			_, err := pipe.Exec(soon(t))
 			check(t, err)
 		}
 		for i := range burst {
@@ -50,7 +50,7 @@ func TestFault_AnonymousSocketsShareAUser(t *testing.T) {
 		h.publish(t, "broadcast:f", "to everybody")
 		a.gets("to everybody")
 		if h.old != nil {
-			names, err := h.old.Keys(t.Context(), "ws4redis:*").Result()
+			names, err := h.old.Keys(soon(t), "ws4redis:*").Result()
 			check(t, err)
 			if len(names) != 1 {
 				t.Errorf("Redis has %q", names)
@@ -111,7 +111,7 @@ func TestFault_TextThatIsNotASCII(t *testing.T) {
 func TestFault_ListOfSubprotocols(t *testing.T) {
 	h := start(t)
 	d := websocket.Dialer{Subprotocols: []string{"one", "two"}}
-	ws, resp, err := d.DialContext(t.Context(), "ws://"+h.at[0]+"/ws/f", nil)
+	ws, resp, err := d.DialContext(soon(t), "ws://"+h.at[0]+"/ws/f", nil)
 	check(t, err)
 	_ = resp.Body.Close()
 	defer func() { _ = ws.Close() }()
@@ -261,7 +261,7 @@ func TestFault_ExpireOff(t *testing.T) {
 	c := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast&echo", nil)
 	c.send("x")
 	c.gets("x")
-	if n := h.old.Exists(t.Context(), "ws4redis:broadcast:f").Val(); n != 0 {
+	if n := h.old.Exists(soon(t), "ws4redis:broadcast:f").Val(); n != 0 {
 		t.Error("it is kept")
 	}
 }

@@ -29,7 +29,7 @@ type answer struct {
 // raw sends a request byte for byte.
 func raw(t *testing.T, at, request string) answer {
 	t.Helper()
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+	conn, err := (&net.Dialer{}).DialContext(soon(t), "tcp", at)
 	check(t, err)
 	defer func() { _ = conn.Close() }()
 	check(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
@@ -148,7 +148,7 @@ func (policy) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishReq
 
 // A policy refuses with 403 and its text, before the version is looked at, or takes audiences away in silence.
 func TestPolicy(t *testing.T) {
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(soon(t), "tcp", "127.0.0.1:0")
 	check(t, err)
 	server := grpc.NewServer()
 	hooksv1.RegisterAuthorizerServiceServer(server, policy{})

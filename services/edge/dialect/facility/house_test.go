@@ -2,6 +2,7 @@ package facility_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -77,7 +78,7 @@ var closed = apptest.With(func(c *app.Config) { c.Legacy.Open = false })
 func (h *house) login(t *testing.T, user string, groups ...string) string {
 	t.Helper()
 	key := strings.Repeat("k", 22) + fmt.Sprintf("%010d", time.Now().UnixNano()%1e10)
-	_, err := h.sessions.RegisterSession(t.Context(), &legacyv1.RegisterSessionRequest{Key: key, User: user, Groups: groups})
+	_, err := h.sessions.RegisterSession(soon(t), &legacyv1.RegisterSessionRequest{Key: key, User: user, Groups: groups})
 	check(t, err)
 	return key
 }
@@ -87,8 +88,8 @@ func (h *house) login(t *testing.T, user string, groups ...string) string {
 func (h *house) publish(t *testing.T, name, data string) {
 	t.Helper()
 	if h.old != nil {
-		check(t, h.old.Publish(t.Context(), "ws4redis:"+name, data).Err())
-		check(t, h.old.Do(t.Context(), "setex", "ws4redis:"+name, 3600, data).Err())
+		check(t, h.old.Publish(soon(t), "ws4redis:"+name, data).Err())
+		check(t, h.old.Do(soon(t), "setex", "ws4redis:"+name, 3600, data).Err())
 		return
 	}
 	h.natively(t, address(name), data)
@@ -96,7 +97,7 @@ func (h *house) publish(t *testing.T, name, data string) {
 
 func (h *house) natively(t *testing.T, to, data string) {
 	t.Helper()
-	_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data), ContentType: publishv1.ContentType_CONTENT_TYPE_BINARY})
+	_, err := h.Publish.Publish(soon(t), &publishv1.PublishRequest{To: to, Data: []byte(data), ContentType: publishv1.ContentType_CONTENT_TYPE_BINARY})
 	check(t, err)
 }
 
@@ -114,7 +115,7 @@ func address(name string) string {
 func (h *house) stored(t *testing.T, name string) string {
 	t.Helper()
 	if h.old != nil {
-		text, err := h.old.Get(t.Context(), "ws4redis:"+name).Result()
+		text, err := h.old.Get(soon(t), "ws4redis:"+name).Result()
 		if errors.Is(err, goredis.Nil) {
 			return ""
 		}
@@ -170,7 +171,7 @@ func cookie(key string) http.Header { return http.Header{"Cookie": {"other=1; se
 // dial connects to one of the edges: what is after /ws/, and who.
 func (h *house) dial(t *testing.T, edge int, path string, header http.Header) *client {
 	t.Helper()
-	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[edge%len(h.at)]+"/ws/"+path, header)
+	ws, resp, err := websocket.DefaultDialer.DialContext(soon(t), "ws://"+h.at[edge%len(h.at)]+"/ws/"+path, header)
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
@@ -250,6 +251,14 @@ func (c *client) closes(code int, text string) *websocket.CloseError {
 	}
 }
 
+// soon is a context for what must not take long.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -276,7 +285,7 @@ func (h *house) metric(t *testing.T, name string) int {
 	t.Helper()
 	sum := 0
 	for _, p := range h.Processes {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.Internal+"/metrics", nil)
+		req, err := http.NewRequestWithContext(soon(t), http.MethodGet, "http://"+p.Internal+"/metrics", nil)
 		check(t, err)
 		resp, err := http.DefaultClient.Do(req)
 		check(t, err)

@@ -25,7 +25,7 @@ func TestState(t *testing.T) {
 		b.send(`{"trunkline-state":{"merge":{"score":2},"revision":1}}`)
 		b.getsAny(`{"trunkline-state":{"revision":2,"value":{"score":2}}}`, `{"trunkline-state":{"revision":2,"merge":{"score":2}}}`)
 		a.gets(`{"trunkline-state":{"revision":2,"merge":{"score":2}}}`)
-		_, err := publishv1.NewStateServiceClient(h.conn).UpdateState(t.Context(), &publishv1.UpdateStateRequest{
+		_, err := publishv1.NewStateServiceClient(h.conn).UpdateState(soon(t), &publishv1.UpdateStateRequest{
 			Address: "broadcast/topics/game", Data: []byte(`{"score":null}`),
 		})
 		check(t, err)

@@ -33,7 +33,7 @@ func TestRegisterSession_checks(t *testing.T) {
 		Key: "", User: string(make([]byte, 300)), Groups: []string{""},
 		Ttl: durationpb.New(0), Grants: []*authv1.Grant{{Address: "nonsense"}},
 	}
-	_, err := h.sessions.RegisterSession(t.Context(), bad)
+	_, err := h.sessions.RegisterSession(soon(t), bad)
 	var fields []string
 	if e := rpc.FromError(err); e != nil {
 		for _, f := range e.Fields {
@@ -44,7 +44,7 @@ func TestRegisterSession_checks(t *testing.T) {
 		t.Errorf("wrong are %q: %v", fields, err)
 	}
 	nobody := legacyv1.NewFacilityServiceClient(apptest.Dial(t, h.GRPC, ""))
-	if _, err := nobody.RegisterSession(t.Context(), &legacyv1.RegisterSessionRequest{Key: "k", User: "root"}); err == nil {
+	if _, err := nobody.RegisterSession(soon(t), &legacyv1.RegisterSessionRequest{Key: "k", User: "root"}); err == nil {
 		t.Error("nobody registered a session")
 	}
 }

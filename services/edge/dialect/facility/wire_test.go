@@ -20,7 +20,7 @@ import (
 // open is a bare connection that has shaken hands.
 func open(t *testing.T, at, path string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+	conn, err := (&net.Dialer{}).DialContext(soon(t), "tcp", at)
 	check(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	check(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
@@ -148,7 +148,7 @@ func TestFault_DeadPeersStay(t *testing.T) {
 		alive.gets("x")
 		eventually(t, "they are gone", func() bool { return h.metric(t, "trunkline_edge_connections") == 1 })
 		if h.old != nil {
-			n, err := h.old.PubSubNumSub(t.Context(), "ws4redis:broadcast:f").Result()
+			n, err := h.old.PubSubNumSub(soon(t), "ws4redis:broadcast:f").Result()
 			check(t, err)
 			if n["ws4redis:broadcast:f"] > 1 {
 				t.Errorf("Redis has %v", n)
@@ -159,7 +159,7 @@ func TestFault_DeadPeersStay(t *testing.T) {
 		_ = alive.closes(1000, "")
 		if h.old != nil {
 			eventually(t, "nobody follows it any more", func() bool {
-				return h.old.PubSubNumSub(t.Context(), "ws4redis:broadcast:f").Val()["ws4redis:broadcast:f"] == 0
+				return h.old.PubSubNumSub(soon(t), "ws4redis:broadcast:f").Val()["ws4redis:broadcast:f"] == 0
 			})
 		}
 	}, often)
