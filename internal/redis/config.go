@@ -92,9 +92,13 @@ func (c Config) single(secure *tls.Config) (redis.UniversalClient, error) {
 	o.ContextTimeoutEnabled = true
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = c.Timeout, c.Timeout, c.Timeout
 	o.PoolTimeout = c.Timeout
+	o.Protocol = respVersion
 	o.MaintNotificationsConfig = plain()
 	return redis.NewClient(o), nil
 }
+
+// respVersion is RESP 2: nothing of RESP 3 is used, and its push messages are looked for before every answer.
+const respVersion = 2
 
 func plain() *maintnotifications.Config {
 	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -150,7 +154,7 @@ func (c Config) sentinel(rest string, secure *tls.Config) (redis.UniversalClient
 	}
 	return redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName: a.path[0], SentinelAddrs: a.hosts, Username: a.user, Password: a.password, DB: db, TLSConfig: secure,
-		MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout,
+		Protocol: respVersion, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout,
 		PoolTimeout: c.Timeout,
 	}), nil
 }
@@ -166,7 +170,7 @@ func (c Config) cluster(rest string, secure *tls.Config) (redis.UniversalClient,
 	return redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: a.hosts, Username: a.user, Password: a.password, TLSConfig: secure,
 		// go-redis would also repeat commands after a lost connection; redirections are followed by us.
-		MaxRedirects: -1, MaxRetries: -1, ContextTimeoutEnabled: true,
+		Protocol: respVersion, MaxRedirects: -1, MaxRetries: -1, ContextTimeoutEnabled: true,
 		DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, PoolTimeout: c.Timeout,
 		MaintNotificationsConfig: plain(),
 	}), nil

@@ -54,7 +54,7 @@ func (p *pipes) do(ctx context.Context, cmds []redis.Cmder) error {
 	b := &batch{cmds: cmds, done: make(chan struct{})}
 	p.mu.Lock()
 	p.waiting = append(p.waiting, b)
-	if p.flights == 0 || p.flights < maxFlights && (len(p.waiting) >= fullFlight || time.Since(p.started) > slowFlight) {
+	if p.flights == 0 || p.flights < maxFlights && p.another() {
 		p.flights++
 		p.started = time.Now()
 		p.running.Go(p.fly)
@@ -66,6 +66,12 @@ func (p *pipes) do(ctx context.Context, cmds []redis.Cmder) error {
 	case <-ctx.Done():
 		return bus.ErrStoreUnavailable.Wrap(ctx.Err())
 	}
+}
+
+// another says whether another pipeline is worth while. In a Cluster it always is: one that waits for a node that has died holds up the
+// other nodes' commands. The caller holds the lock.
+func (p *pipes) another() bool {
+	return p.store.cluster != nil || len(p.waiting) >= fullFlight || time.Since(p.started) > slowFlight
 }
 
 // fly sends pipelines until nobody waits.
