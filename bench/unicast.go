@@ -97,13 +97,16 @@ func deliver(n int, ack bool, drive func(ctx context.Context, x *trial, m *mail)
 
 // callers runs n of them for the trial's time, each with a publisher and a share of the clients.
 func callers(ctx context.Context, m *mail, n int, call func(ctx context.Context, p peer.Publisher, w int, until time.Time) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	until := time.Now().Add(m.x.o.time)
-	for w := range n {
-		p, err := m.x.sys.Publisher(ctx, w)
-		if err != nil {
+	publishers := make([]peer.Publisher, n)
+	for w := range publishers {
+		var err error
+		if publishers[w], err = m.x.sys.Publisher(ctx, w); err != nil {
 			return err
 		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	until := time.Now().Add(m.x.o.time)
+	for w, p := range publishers {
 		g.Go(func() error { return call(ctx, p, w, until) })
 	}
 	return g.Wait()

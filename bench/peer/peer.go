@@ -93,7 +93,7 @@ type System interface {
 	Script(i int, join Join) load.Script
 	// Address names a destination.
 	Address(kind Kind, n int) string
-	// Publisher opens the w-th publisher.
+	// Publisher opens the w-th publisher. It ends with the context, at once, so what is on its way may be lost then.
 	Publisher(ctx context.Context, w int) (Publisher, error)
 	Stop()
 }
