@@ -37,7 +37,8 @@ func banner(r app.Running) string {
 		line("➜ Metrics        http://%s/metrics   health: /livez /readyz", local(r.Internal))
 	}
 	for _, url := range r.LegacyURLs(local) {
-		line("➜ %s", url)
+		at := strings.LastIndex(url, " ")
+		line("➜ %-14s %s", url[:at], url[at+1:])
 	}
 	b.WriteByte('\n')
 	flags := ""
