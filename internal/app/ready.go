@@ -80,6 +80,7 @@ func (h *house) listen(ctx context.Context) error {
 
 // runBack starts what the listeners of clients rely on.
 func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
+	g.Go(func() error { return tuneGC(ctx) })
 	if h.server != nil {
 		g.Go(func() error { return h.server.Run(ctx) })
 		g.Go(func() error { return h.tellHealth(ctx) })

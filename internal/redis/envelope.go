@@ -32,8 +32,10 @@ const (
 )
 
 // encode returns the envelope of a message, without its address and position.
-func encode(m *bus.Message) []byte {
-	b := make([]byte, 0, len(m.Data)+len(m.ID)+64)
+func encode(m *bus.Message) []byte { return appendEnvelope(nil, m) }
+
+func appendEnvelope(before []byte, m *bus.Message) []byte {
+	b := append(make([]byte, 0, len(before)+len(m.Data)+len(m.ID)+64), before...)
 	b = appendText(b, envelopeID, m.ID)
 	if len(m.Data) > 0 {
 		b = protowire.AppendTag(b, envelopeData, protowire.BytesType)

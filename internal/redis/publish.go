@@ -33,8 +33,26 @@ func (s *Store) publishVerb() string {
 
 // Publish carries out one publication.
 func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
-	receipts, errs := s.PublishAll(ctx, []bus.Publication{p})
-	return receipts[0], errs[0]
+	if !s.simple(&p) {
+		receipts, errs := s.PublishAll(ctx, []bus.Publication{p})
+		return receipts[0], errs[0]
+	}
+	cmd := s.pushCmd(ctx, &p)
+	err := s.pipes.doOne(ctx, cmd)
+	if err == nil {
+		err = failure(cmd.Err())
+	}
+	return pushed(&p), err
+}
+
+// pushCmd returns the command of a simple publication.
+func (s *Store) pushCmd(ctx context.Context, p *bus.Publication) redis.Cmder {
+	return redis.NewIntCmd(ctx, s.publishVerb(), s.keys.push(p.Message.To), appendEnvelope([]byte{'\n'}, &p.Message))
+}
+
+// pushed is the receipt of a simple publication.
+func pushed(p *bus.Publication) bus.Receipt {
+	return bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
 }
 
 // simple says whether a publication is no more than a push.
@@ -55,11 +73,11 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	var due []redis.Cmder // notes when messages have to be looked at; before the publishes, and harmless without them
 	for i := range ps {
 		p := &ps[i]
-		receipts[i] = bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
+		receipts[i] = pushed(p)
 		// What comes after a script goes by the script too: a server that does not know it yet refuses both, and
 		// both are sent again in their order.
 		if !scripted && s.simple(p) {
-			cmds[i] = redis.NewIntCmd(ctx, s.publishVerb(), s.keys.push(p.Message.To), "\n"+string(encode(&p.Message)))
+			cmds[i] = s.pushCmd(ctx, p)
 			continue
 		}
 		scripted = true

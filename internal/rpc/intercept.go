@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -21,28 +19,6 @@ import (
 
 // maxDeadline bounds what a caller may ask for in a unary call.
 const maxDeadline = time.Minute
-
-type metrics struct {
-	server   *grpcprom.ServerMetrics
-	unary    grpc.UnaryServerInterceptor
-	stream   grpc.StreamServerInterceptor
-	refusals *prometheus.CounterVec
-}
-
-func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{
-		server: grpcprom.NewServerMetrics(),
-		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "trunkline_grpc_refusals_total", Help: "Calls that ended with an error, by method and reason.",
-		}, []string{"method", "reason"}),
-	}
-	m.unary = m.server.UnaryServerInterceptor()
-	m.stream = m.server.StreamServerInterceptor()
-	if reg != nil {
-		reg.MustRegister(m.server, m.refusals)
-	}
-	return m
-}
 
 type interceptors struct {
 	auth     *authenticator
@@ -55,47 +31,71 @@ type interceptors struct {
 func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	in.open.Add(1)
 	defer in.open.Add(-1)
-	limit := in.deadline
-	if d, ok := ctx.Deadline(); ok && time.Until(d) < maxDeadline {
-		limit = 0
-	} else if ok {
-		limit = maxDeadline
+	counted := in.metrics.of("unary", info.FullMethod)
+	counted.started.Inc()
+	counted.received.Inc()
+	call := &callContext{Context: ctx}
+	call.deadline, call.asked = in.until(ctx)
+	defer call.end()
+	resp, err := in.handle(call, req, info.FullMethod, handler)
+	in.metrics.end(counted, err)
+	if err == nil {
+		counted.sent.Inc()
 	}
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
+	return resp, err
+}
+
+// until is when a unary call ends at the latest, and whether that is the caller's wish, which its context knows.
+func (in *interceptors) until(ctx context.Context) (at time.Time, asked bool) {
+	now := time.Now()
+	at, asked = ctx.Deadline()
+	if !asked {
+		return now.Add(in.deadline), false
 	}
-	return in.metrics.unary(ctx, req, info, func(ctx context.Context, req any) (resp any, err error) {
-		defer func() { err = in.finish(ctx, info.FullMethod, recover(), err) }()
-		ctx, err = in.auth.admit(ctx, info.FullMethod)
-		if err != nil {
-			return nil, err
-		}
-		return handler(ctx, req)
-	})
+	if latest := now.Add(maxDeadline); latest.Before(at) {
+		return latest, false
+	}
+	return at, true
+}
+
+// handle admits a call and carries it out.
+func (in *interceptors) handle(call *callContext, req any, method string, handler grpc.UnaryHandler) (resp any, err error) {
+	defer func() { err = in.finish(call, method, recover(), err) }()
+	if call.caller, err = in.auth.admit(call, method); err != nil {
+		return nil, err
+	}
+	return handler(call, req)
 }
 
 func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	in.open.Add(1)
 	defer in.open.Add(-1)
-	return in.metrics.stream(srv, ss, info, func(srv any, ss grpc.ServerStream) (err error) {
-		ctx := ss.Context()
-		method := info.FullMethod
-		_, known := RuleFor(method)
-		if !known {
-			method = "unknown" // a label of the metrics, and not a caller's word
-		}
-		defer func() { err = in.finish(ctx, method, recover(), err) }()
-		if !known { // methods that nobody registered come here, as streams
-			return bus.ErrMethodUnknown
-		}
-		ctx, err = in.auth.admit(ctx, method)
-		if err != nil {
-			return err
-		}
-		return handler(srv, &streamWithCaller{ServerStream: ss, ctx: ctx})
-	})
+	method := info.FullMethod
+	_, known := RuleFor(method)
+	if !known {
+		method = "unknown" // a label of the metrics, and not a caller's word
+	}
+	counted := in.metrics.of(kindOf(info), method)
+	counted.started.Inc()
+	err := in.handleStream(&streamWithCaller{ServerStream: ss, ctx: ss.Context(), counted: counted}, srv, method, handler)
+	in.metrics.end(counted, err)
+	return err
+}
+
+// handleStream admits a stream and carries it out.
+func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method string, handler grpc.StreamHandler) (err error) {
+	defer func() { err = in.finish(ss.ctx, method, recover(), err) }()
+	if method == "unknown" { // methods that nobody registered come here, as streams
+		return bus.ErrMethodUnknown
+	}
+	caller, err := in.auth.admit(ss.ctx, method)
+	if err != nil {
+		return err
+	}
+	if caller != nil {
+		ss.ctx = WithCaller(ss.ctx, caller)
+	}
+	return handler(srv, ss)
 }
 
 // unknown answers methods that nobody registered.
@@ -103,10 +103,29 @@ func (in *interceptors) unknown(any, grpc.ServerStream) error {
 	return Status(bus.ErrMethodUnknown, "").Err()
 }
 
-// streamWithCaller is a stream whose context carries the caller.
+// streamWithCaller is a stream whose context carries the caller, and whose messages are counted.
 type streamWithCaller struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx     context.Context
+	counted *counters
+}
+
+// SendMsg sends a message and counts it.
+func (s *streamWithCaller) SendMsg(m any) error {
+	err := s.ServerStream.SendMsg(m)
+	if err == nil {
+		s.counted.sent.Inc()
+	}
+	return err
+}
+
+// RecvMsg receives a message and counts it.
+func (s *streamWithCaller) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	if err == nil {
+		s.counted.received.Inc()
+	}
+	return err
 }
 
 // Context returns the context with the caller.

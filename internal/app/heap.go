@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	// gcNormal is what Go does by itself, in percent: it collects when the heap has doubled.
+	gcNormal = 100
+	// gcMost is the most that a heap may grow instead, in percent.
+	gcMost = 800
+	// gcHeadroom is the most that is allocated between two collections by this rule, in bytes.
+	gcHeadroom = 64 << 20
+)
+
+// gcPercent is how much the heap may grow between collections, for a process that allocated so many bytes in the last second and keeps so
+// many: as much as it allocates in half a second, within bounds. Connections here are small, so that the heap of a busy edge is,
+// too; by Go's own rule it is collected dozens of times a second, which is a tenth of what a publish costs. A process with
+// little to do gets Go's rule, and stays small.
+func gcPercent(allocated, live uint64) int {
+	headroom := min(allocated/2, gcHeadroom)
+	return int(min(max(100*headroom/max(live, 1), gcNormal), gcMost)) //nolint:gosec // at most gcMost
+}
+
+// tuneGC keeps to gcPercent until ctx ends, unless the user has decided with GOGC.
+func tuneGC(ctx context.Context) error {
+	if os.Getenv("GOGC") != "" {
+		return nil
+	}
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	defer debug.SetGCPercent(gcNormal)
+	metrics.Read(samples)
+	before, percent := samples[0].Value.Uint64(), gcNormal
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		metrics.Read(samples)
+		now := samples[0].Value.Uint64()
+		next := gcPercent(now-before, samples[1].Value.Uint64())
+		before = now
+		if next > percent+percent/4 || next < percent-percent/4 { // each change stops the world for a moment
+			percent = next
+			debug.SetGCPercent(percent)
+		}
+	}
+}

@@ -1,0 +1,24 @@
+package app
+
+import "testing"
+
+// A busy process with a small heap gets headroom; an idle one, and one with a large heap, Go's own rule.
+func TestGCPercent(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		name            string
+		allocated, live uint64
+		want            int
+	}{
+		{"nothing yet", 0, 0, 100},
+		{"idle", mib, 40 * mib, 100},
+		{"busy and small", 100 * mib, 10 * mib, 500},
+		{"busy and tiny", 100 * mib, mib, 800},
+		{"very busy", 1000 * mib, 32 * mib, 200},
+		{"very busy and large", 1000 * mib, 500 * mib, 100},
+	} {
+		if got := gcPercent(c.allocated, c.live); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
