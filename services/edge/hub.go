@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	mathbits "math/bits"
 	"runtime"
 	"slices"
 	"sync"
@@ -160,17 +159,12 @@ func (h *hub) spread(p *parcel) {
 	h.mu.RLock()
 	bits := h.index[p.address()]
 	h.mu.RUnlock()
-	if bits != 0 && bits&(bits-1) == 0 && h.shards[trailing(bits)].inline(p) { // a single shard
-		return
-	}
 	for i := 0; bits != 0; i, bits = i+1, bits>>1 {
 		if bits&1 != 0 {
 			h.shards[i].enqueue(p)
 		}
 	}
 }
-
-func trailing(bits uint64) int { return mathbits.TrailingZeros64(bits) }
 
 // mark notes whether a shard has a group for the address.
 func (h *hub) mark(a bus.Address, shard int, has bool) {

@@ -19,14 +19,12 @@ type shard struct {
 	inbox struct {
 		sync.Mutex
 		list []*parcel
-		busy bool // somebody is writing what was taken from the list, or was never on it
 	}
 
 	mu       sync.Mutex // guards what follows; a round holds it while it writes, which never waits
 	groups   map[bus.Address]*group
 	sessions []*session
 	touched  []*group
-	one      [1]*parcel
 	merged   [][]byte // by dialect, of the group being flushed
 	attempt  *attempt
 }
@@ -54,54 +52,13 @@ func newShard(h *hub, owner *Edge, number int) *shard {
 func (sh *shard) enqueue(p *parcel) {
 	sh.inbox.Lock()
 	sh.inbox.list = append(sh.inbox.list, p)
-	first := len(sh.inbox.list) == 1 && !sh.inbox.busy
+	first := len(sh.inbox.list) == 1
 	sh.inbox.Unlock()
 	if first {
-		signal(sh.wake)
-	}
-}
-
-// fewSubscribers is how many subscribers of an address are written to by who brings the message.
-const fewSubscribers = 2
-
-// inline writes a parcel for few subscribers at once, on the caller's goroutine: waking the shard costs more than the write.
-// Nothing overtakes: it does so only while the shard has nothing else to write. It returns false when it did nothing.
-func (sh *shard) inline(p *parcel) bool {
-	sh.inbox.Lock()
-	free := !sh.inbox.busy && len(sh.inbox.list) == 0
-	if free && sh.mu.TryLock() {
-		g := sh.groups[p.address()]
-		if g == nil || len(g.subs) <= fewSubscribers {
-			sh.inbox.busy = true
-			sh.inbox.Unlock()
-			if g != nil {
-				sh.deliver(p)
-			}
-			sh.mu.Unlock()
-			sh.done()
-			return true
+		select {
+		case sh.wake <- struct{}{}:
+		default:
 		}
-		sh.mu.Unlock()
-	}
-	sh.inbox.Unlock()
-	return false
-}
-
-// deliver is a round of one parcel. The caller holds the shard's lock.
-func (sh *shard) deliver(p *parcel) {
-	sh.one[0] = p
-	sh.write(sh.one[:])
-	sh.one[0] = nil
-}
-
-// done ends a turn of writing, and begins the next when something has come meanwhile.
-func (sh *shard) done() {
-	sh.inbox.Lock()
-	sh.inbox.busy = false
-	more := len(sh.inbox.list) > 0
-	sh.inbox.Unlock()
-	if more {
-		signal(sh.wake)
 	}
 }
 
@@ -115,18 +72,12 @@ func (sh *shard) run(ctx context.Context) error {
 			return nil
 		case <-sh.wake:
 			sh.inbox.Lock()
-			if sh.inbox.busy || len(sh.inbox.list) == 0 {
-				sh.inbox.Unlock()
-				continue
-			}
 			list := sh.inbox.list
 			sh.inbox.list = spare[:0]
-			sh.inbox.busy = true
 			sh.inbox.Unlock()
 			sh.round(list)
 			clear(list)
 			spare = list
-			sh.done()
 		case now := <-ticker.C:
 			sh.sweep(now)
 		}
@@ -137,11 +88,6 @@ func (sh *shard) run(ctx context.Context) error {
 func (sh *shard) round(list []*parcel) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.write(list)
-}
-
-// write is a round. The caller holds the shard's lock.
-func (sh *shard) write(list []*parcel) {
 	for _, p := range list {
 		g := sh.groups[p.address()]
 		if g == nil {
