@@ -13,6 +13,8 @@ const (
 	gcNormal = 100
 	// gcMost is the most that a heap may grow instead, in percent.
 	gcMost = 800
+	// gcLeast is what may always be allocated, in bytes, so that a process that begins to be busy does not collect at every turn.
+	gcLeast = 16 << 20
 	// gcHeadroom is the most that is allocated between two collections by this rule, in bytes.
 	gcHeadroom = 64 << 20
 )
@@ -22,7 +24,7 @@ const (
 // too; by Go's own rule it is collected dozens of times a second, which is a tenth of what a publish costs. A process with
 // little to do gets Go's rule, and stays small.
 func gcPercent(allocated, live uint64) int {
-	headroom := min(allocated/2, gcHeadroom)
+	headroom := min(max(allocated/2, gcLeast), gcHeadroom)
 	return int(min(max(100*headroom/max(live, 1), gcNormal), gcMost)) //nolint:gosec // at most gcMost
 }
 
@@ -36,7 +38,8 @@ func tuneGC(ctx context.Context) error {
 	defer tick.Stop()
 	defer debug.SetGCPercent(gcNormal)
 	metrics.Read(samples)
-	before, percent := samples[0].Value.Uint64(), gcNormal
+	before, percent := samples[0].Value.Uint64(), gcPercent(0, samples[1].Value.Uint64())
+	debug.SetGCPercent(percent)
 	for {
 		select {
 		case <-ctx.Done():

@@ -10,7 +10,8 @@ func TestGCPercent(t *testing.T) {
 		allocated, live uint64
 		want            int
 	}{
-		{"nothing yet", 0, 0, 100},
+		{"nothing yet", 0, 0, 800},
+		{"idle and small", 0, 8 * mib, 200},
 		{"idle", mib, 40 * mib, 100},
 		{"busy and small", 100 * mib, 10 * mib, 500},
 		{"busy and tiny", 100 * mib, mib, 800},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -248,6 +249,7 @@ func (l *link) unsubscribe(ctx context.Context, ps *redis.PubSub, channels ...st
 // is written goes with the next one.
 func (l *link) askLoop(ctx context.Context, ps *redis.PubSub) error {
 	for {
+		runtime.Gosched() // who is about to ask joins
 		l.mu.Lock()
 		changes := l.changes
 		l.changes = nil

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -107,6 +108,7 @@ func (p *pipes) another(now time.Time) bool {
 func (p *pipes) fly() {
 	var cmds []redis.Cmder
 	for {
+		runtime.Gosched() // who is about to publish joins
 		p.mu.Lock()
 		n, size := 0, 0
 		for n < len(p.waiting) && (n == 0 || size+len(p.waiting[n].cmds) <= maxPipeline) {

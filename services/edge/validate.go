@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -101,6 +102,7 @@ func (v *validator) late() bool {
 // ask makes calls until nobody waits. It is the one that has this number.
 func (v *validator) ask(number int) {
 	for {
+		runtime.Gosched() // who is about to ask joins
 		v.mu.Lock()
 		var batch []*question
 		for len(v.waiting) > 0 && len(batch) < validateBatch {

@@ -22,7 +22,7 @@ const (
 // Offered returns the subprotocols of a handshake in the client's order.
 func offered(r *http.Request) []string {
 	var names []string
-	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+	for _, line := range r.Header["Sec-Websocket-Protocol"] /* as net/http writes it */ {
 		for name := range strings.SplitSeq(line, ",") {
 			names = append(names, strings.TrimSpace(name))
 		}
@@ -48,7 +48,7 @@ func withToken(r *http.Request, h dialect.Hello) dialect.Hello {
 	if strings.EqualFold(scheme, "bearer") {
 		h.Token = strings.TrimSpace(token)
 	}
-	if h.Token == "" {
+	if h.Token == "" && r.URL.RawQuery != "" {
 		h.Token = r.URL.Query().Get("token")
 	}
 	h.Connect = h.Token != ""
