@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/trunkline/trunkline/bench/load"
 	"github.com/trunkline/trunkline/bench/peer"
 )
@@ -122,20 +124,26 @@ func steady(n int, rate float64) func(context.Context, *trial) error {
 	return func(ctx context.Context, x *trial) error {
 		return x.channel(ctx, n, func(_ *load.Crowd, send func(due int64) error, _ *int64, measure func()) error {
 			warm := int(rate * min(time.Second, x.o.time/4).Seconds())
-			begin, start := time.Now(), load.Now()
-			for i := range warm + int(rate*x.o.time.Seconds()) {
-				after := time.Duration(float64(i) / rate * float64(time.Second))
-				if err := pause(ctx, time.Until(begin.Add(after))); err != nil {
-					return err
+			turns := make(chan int64, int(rate))
+			g, ctx := errgroup.WithContext(ctx)
+			g.Go(func() error {
+				_, err := load.Pace(ctx, rate, time.Duration(float64(warm)/rate*float64(time.Second))+x.o.time, turns)
+				return err
+			})
+			g.Go(func() error {
+				i := 0
+				for due := range turns {
+					if i == warm {
+						measure()
+					}
+					i++
+					if err := send(due); err != nil {
+						return err
+					}
 				}
-				if i == warm {
-					measure()
-				}
-				if err := send(start + int64(after)); err != nil {
-					return err
-				}
-			}
-			return nil
+				return nil
+			})
+			return g.Wait()
 		})
 	}
 }

@@ -185,28 +185,32 @@ func streamMax(ctx context.Context, _ *trial, m *mail) error {
 func paced(rate float64) func(ctx context.Context, x *trial, m *mail) error {
 	const n = 32
 	return func(ctx context.Context, _ *trial, m *mail) error {
-		begin, start := time.Now(), load.Now()
-		return callers(ctx, m, n, func(ctx context.Context, p peer.Publisher, w int, until time.Time) error {
-			buf := make([]byte, 0, size)
-			client := w
-			for k := w; ; k += n {
-				after := time.Duration(float64(k) / rate * float64(time.Second))
-				at := begin.Add(after)
-				if at.After(until) {
-					return nil
-				}
-				if wait := time.Until(at); wait > 0 {
-					if err := pause(ctx, wait); err != nil {
+		g, ctx := errgroup.WithContext(ctx)
+		var turns [n]chan int64
+		to := make([]chan<- int64, n)
+		for w := range turns {
+			turns[w] = make(chan int64, int(rate)) // a second's worth: who is late is so in its latency
+			to[w] = turns[w]
+		}
+		g.Go(func() error {
+			return callers(ctx, m, n, func(ctx context.Context, p peer.Publisher, w int, _ time.Time) error {
+				buf := make([]byte, 0, size)
+				client := w
+				for due := range turns[w] {
+					if err := p.Publish(ctx, m.fill(client, due, buf)); err != nil {
 						return err
 					}
+					if client += n; client >= m.n {
+						client = w
+					}
 				}
-				if err := p.Publish(ctx, m.fill(client, start+int64(after), buf)); err != nil {
-					return err
-				}
-				if client += n; client >= m.n {
-					client = w
-				}
-			}
+				return nil
+			})
 		})
+		g.Go(func() error {
+			_, err := load.Pace(ctx, rate, m.x.o.time, to...)
+			return err
+		})
+		return g.Wait()
 	}
 }
