@@ -75,9 +75,7 @@ func mixed(n int) func(context.Context, *trial) error {
 			return err
 		}
 		hot, cold := x.sys.Address(peer.Live, 0), func(i int) string { return x.sys.Address(peer.Live, i+1) }
-		c, err := load.Open(ctx, load.Options{Addr: x.sys.Addr(), N: n, Script: func(i int) load.Script {
-			return x.sys.Script(i, peer.Join{Channels: []string{hot, cold(i)}})
-		}})
+		c, err := x.gatherEach(ctx, n, func(i int) peer.Join { return peer.Join{Channels: []string{hot, cold(i)}} }, nil)
 		if err != nil {
 			return err
 		}

@@ -36,6 +36,8 @@ func scenarios(o options) []scenario {
 	add(peer.Unary, deliver(n(1000), false, paced(2000)), "unicast 2000/s")
 	add(peer.Acks, deliver(n(1000), true, unaryMax), "acked unary max")
 	add(peer.Acks, deliver(n(1000), true, paced(2000)), "acked 2000/s")
+	add(peer.Rooms, rooms(n(5000), 4), "rooms of 4 stream max")
+	add(peer.Rooms, rooms(n(5000), 20), "rooms of 20 stream max")
 	add(peer.Recover, comeBack(n(5000)), "recover %d", n(5000))
 	add(peer.Mixed, mixed(n(1000)), "mixed %d", n(1000))
 	add(peer.Nobody, nobody(peer.Live, false), "publish unary live")
@@ -71,20 +73,36 @@ func idle(n int) func(context.Context, *trial) error {
 		if err := x.sys.Tokens(ctx, n); err != nil {
 			return err
 		}
-		server := x.sys.Processes()[0]
-		before := server.RSS()
+		parts, before := x.memory()
+		held := func(part string) float64 {
+			_, now := x.memory()
+			return (now[part] - before[part]) / float64(n)
+		}
+		processes := 0.0
+		for _, p := range x.sys.Processes() {
+			if p.Name == parts[0] {
+				processes++
+			}
+		}
+		x.add("RSS without clients", "MiB a process", before[parts[0]]/processes/1024)
 		c, err := x.gather(ctx, n, peer.Join{Channels: []string{x.sys.Address(peer.Live, 0)}}, nil)
 		if err != nil {
 			return err
 		}
 		defer c.Stop()
-		x.add("RSS at once", "KiB each", (server.RSS()-before)/float64(n))
+		x.add("RSS at once", "KiB each", held(parts[0]))
 		u := x.begin()
 		if err := pause(ctx, x.o.settle); err != nil {
 			return err
 		}
-		x.add("RSS", "KiB each", (server.RSS()-before)/float64(n))
+		x.add("RSS", "KiB each", held(parts[0]))
+		for _, part := range parts[1:] {
+			x.add("RSS of "+part, "KiB each", held(part))
+		}
 		x.end(u, x.o.settle.Seconds(), "% of a core", 100)
+		c.Stop()
+		_, pings := c.Traffic()
+		x.add("pings", "each", float64(pings)/float64(n))
 		return c.Fault()
 	}
 }
@@ -188,6 +206,7 @@ func (x *trial) channel(ctx context.Context, n int,
 	took := x.end(u, count, "s per million", 1e6)
 	x.add("deliveries", "1/s", count/took.Seconds())
 	x.check(c, func(int) map[uint32]uint64 { return map[uint32]uint64{0: uint64(sent)} }) //nolint:gosec // counts up
+	x.bytes(c)
 	x.ages(c)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/trunkline/trunkline/bench/load"
@@ -57,9 +58,10 @@ func (x *trial) end(u usage, n float64, unit string, per float64) time.Duration 
 	cpu := now.servers - u.servers
 	scaled := func(d time.Duration) float64 { return d.Seconds() / n * per }
 	x.add("cpu", unit, scaled(cpu))
-	for i, p := range x.sys.Processes() {
-		if len(now.each) > 1 {
-			x.add("cpu of "+p.Name, unit, scaled(now.each[i]-u.each[i]))
+	parts, each := x.parts(func(i int, _ *peer.Process) float64 { return scaled(now.each[i] - u.each[i]) })
+	for _, name := range parts {
+		if len(parts) > 1 {
+			x.add("cpu of "+name, unit, each[name])
 		}
 	}
 	own := now.own - u.own
@@ -71,9 +73,31 @@ func (x *trial) end(u usage, n float64, unit string, per float64) time.Duration 
 	return took
 }
 
+// parts adds up a figure of the processes of each name, and returns the names in their order.
+func (x *trial) parts(of func(i int, p *peer.Process) float64) (names []string, sums map[string]float64) {
+	sums = make(map[string]float64)
+	for i, p := range x.sys.Processes() {
+		if !slices.Contains(names, p.Name) {
+			names = append(names, p.Name)
+		}
+		sums[p.Name] += of(i, p)
+	}
+	return names, sums
+}
+
+// memory is what each part has resident, in KiB.
+func (x *trial) memory() (names []string, kib map[string]float64) {
+	return x.parts(func(_ int, p *peer.Process) float64 { return p.RSS() })
+}
+
 // gather connects n clients with tokens of their own.
 func (x *trial) gather(ctx context.Context, n int, join peer.Join, change func(*load.Options)) (*load.Crowd, error) {
-	o := load.Options{Addr: x.sys.Addr(), N: n, Script: func(i int) load.Script { return x.sys.Script(i, join) }}
+	return x.gatherEach(ctx, n, func(int) peer.Join { return join }, change)
+}
+
+// gatherEach is gather for clients that do not join the same.
+func (x *trial) gatherEach(ctx context.Context, n int, join func(i int) peer.Join, change func(*load.Options)) (*load.Crowd, error) {
+	o := load.Options{Addr: x.sys.Addr(), N: n, Script: func(i int) load.Script { return x.sys.Script(i, join(i)) }}
 	if change != nil {
 		change(&o)
 	}
@@ -91,7 +115,13 @@ func (x *trial) ages(c *load.Crowd) {
 	}
 }
 
-// settle stops a crowd and compares what came with what was sent.
+// bytes reports what a delivery is on the wire, without the headers of TCP. The crowd has stopped.
+func (x *trial) bytes(c *load.Crowd) {
+	bytes, _ := c.Traffic()
+	x.add("bytes", "a delivery", float64(bytes)/float64(max(1, c.Total())))
+}
+
+// check stops a crowd and compares what came with what was sent.
 func (x *trial) check(c *load.Crowd, sent func(i int) map[uint32]uint64) {
 	c.Stop()
 	t := c.Tally(sent)

@@ -20,17 +20,20 @@ const (
 	undelivered  = 1024
 )
 
-// mail counts what goes to each of n clients. Each client is written to by one caller, so that its order is defined.
+// mail counts what goes to each of n addresses, which as many clients follow each. An address is written to by one caller, so that
+// its order is defined.
 type mail struct {
-	x    *trial
-	c    *load.Crowd
-	n    int
-	to   []string
-	sent []uint64
-	ack  bool
+	x         *trial
+	c         *load.Crowd
+	n         int
+	followers int64
+	window    int64 // how many publishes may be on their way to clients
+	to        []string
+	sent      []uint64
+	ack       bool
 }
 
-// fill makes the next message of client i.
+// fill makes the next message to address i.
 func (m *mail) fill(i int, due int64, buf []byte) peer.Message {
 	buf = load.Payload(buf[:0], 0, m.sent[i], due, size)
 	m.sent[i]++
@@ -45,9 +48,9 @@ func (m *mail) total() int64 {
 	return int64(sum) //nolint:gosec // counts up
 }
 
-// room waits while too much is on its way; share is the caller's part.
+// room waits while too much is on its way; sent is what the caller, one of so many, has published.
 func (m *mail) room(ctx context.Context, sent, callers int64) error {
-	for sent*callers-m.c.Total() > undelivered && ctx.Err() == nil {
+	for sent*callers-m.c.Total()/m.followers > m.window && ctx.Err() == nil {
 		time.Sleep(100 * time.Microsecond) // another goroutine waits for the crowd itself
 	}
 	return ctx.Err()
@@ -70,7 +73,7 @@ func deliver(n int, ack bool, drive func(ctx context.Context, x *trial, m *mail)
 			return err
 		}
 		defer c.Stop()
-		m := &mail{x: x, c: c, n: n, sent: make([]uint64, n), ack: ack}
+		m := &mail{x: x, c: c, n: n, followers: 1, window: undelivered, sent: make([]uint64, n), ack: ack}
 		for i := range n {
 			m.to = append(m.to, x.sys.Address(peer.Client, i))
 		}

@@ -16,6 +16,7 @@ type Step struct {
 
 // Script is how a client opens its connection: TCP, an HTTP upgrade, steps.
 type Script struct {
+	Addr    string // host:port of this client's server, IPv4; the crowd's when empty
 	Request []byte
 	Steps   []Step
 	Refused string // what shows that the server refuses, within the answers; "" for nothing
@@ -65,6 +66,7 @@ type Conn struct {
 	state   int
 	step    int
 	script  Script
+	addr    *syscall.SockaddrInet4
 	started int64
 	acc     []byte // what came, while that is of interest
 	out     []byte // what the socket did not take yet
@@ -198,6 +200,7 @@ func (c *Conn) payload(b []byte) error {
 		if c.left > 0 {
 			return nil
 		}
+		c.loop.pings++
 		pong := Frame(10, c.control)
 		c.control = nil
 		return c.Send(pong)

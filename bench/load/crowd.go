@@ -1,11 +1,11 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,13 +41,7 @@ type Crowd struct {
 
 // Open connects all clients and returns when their scripts are through.
 func Open(ctx context.Context, o Options) (*Crowd, error) {
-	host, port, err := net.SplitHostPort(o.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("address of the server: %w", err)
-	}
-	sa := &syscall.SockaddrInet4{}
-	copy(sa.Addr[:], net.ParseIP(host).To4())
-	sa.Port, _ = strconv.Atoi(port)
+	var err error
 	if o.AtOnce == 0 {
 		o.AtOnce = 128
 	}
@@ -57,12 +51,15 @@ func Open(ctx context.Context, o Options) (*Crowd, error) {
 	c := &Crowd{wake: make(chan struct{}, 1), conns: make([]*Conn, o.N)}
 	for i := range c.conns {
 		c.conns[i] = &Conn{ID: i, fd: -1, script: o.Script(i)}
+		if c.conns[i].addr, err = sockaddr(cmp.Or(c.conns[i].script.Addr, o.Addr)); err != nil {
+			return nil, err
+		}
 		if o.Before != nil {
 			c.conns[i].tracks = o.Before.conns[i].tracks
 		}
 	}
 	for i := range o.Loops {
-		l := &loop{crowd: c, addr: sa, quota: max(1, o.AtOnce/o.Loops), onFrame: o.OnFrame, from: &c.from, byFD: make(map[int32]*Conn)}
+		l := &loop{crowd: c, quota: max(1, o.AtOnce/o.Loops), onFrame: o.OnFrame, from: &c.from, byFD: make(map[int32]*Conn)}
 		for j := i; j < o.N; j += o.Loops {
 			l.waiting = append(l.waiting, c.conns[j])
 			c.conns[j].loop = l
@@ -81,6 +78,15 @@ func Open(ctx context.Context, o Options) (*Crowd, error) {
 		return nil, fmt.Errorf("%d of %d clients are connected: %w", c.ready.Load(), o.N, err)
 	}
 	return c, nil
+}
+
+// sockaddr reads host:port.
+func sockaddr(addr string) (*syscall.SockaddrInet4, error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("address of the server: %w", err)
+	}
+	return &syscall.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}, nil
 }
 
 // Wait returns when done is true, which is asked when something came, or an error when nothing came for so long or a
@@ -109,6 +115,15 @@ func (c *Crowd) Total() int64 { return c.total.Load() }
 
 // MeasureFrom takes the ages of messages that are due from this moment on only.
 func (c *Crowd) MeasureFrom(at int64) { c.from.Store(at) }
+
+// Traffic is how many bytes came to all clients, and how many pings. After Stop.
+func (c *Crowd) Traffic() (bytes, pings int64) {
+	for _, l := range c.loops {
+		bytes += l.bytes
+		pings += l.pings
+	}
+	return bytes, pings
+}
 
 // Stop ends all connections and the loops.
 func (c *Crowd) Stop() {

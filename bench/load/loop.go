@@ -9,7 +9,6 @@ import (
 // loop serves a share of the clients.
 type loop struct {
 	crowd   *Crowd
-	addr    *syscall.SockaddrInet4
 	poll    int
 	quota   int // clients that may be connecting
 	pending int
@@ -21,6 +20,8 @@ type loop struct {
 
 	now        int64 // when the bytes at hand came
 	delivered  int64 // since the last report
+	bytes      int64
+	pings      int64
 	ages       Hist
 	handshakes Hist
 }
@@ -73,6 +74,7 @@ func (l *loop) serve(c *Conn, events uint32, buf []byte) error {
 		return errClosed
 	}
 	l.now = Now()
+	l.bytes += int64(n)
 	return c.feed(buf[:n])
 }
 
@@ -104,7 +106,7 @@ func (l *loop) dial(c *Conn) error {
 	}
 	c.fd = fd
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
-	if err := syscall.Connect(fd, l.addr); err != nil && err != syscall.EINPROGRESS { //nolint:errorlint // a bare errno
+	if err := syscall.Connect(fd, c.addr); err != nil && err != syscall.EINPROGRESS { //nolint:errorlint // a bare errno
 		return fmt.Errorf("connect: %w", err)
 	}
 	l.byFD[int32(fd)] = c                                                                                                                    //nolint:gosec // descriptors are small

@@ -39,6 +39,7 @@ const (
 	Generator Feature = "generator" // the load itself
 	Mixed     Feature = "mixed"
 	Nobody    Feature = "nobody" // publishing to channels without subscribers, live and kept
+	Rooms     Feature = "rooms"  // many channels with a few subscribers each
 )
 
 // Position is where a log stands.
@@ -83,7 +84,7 @@ type Join struct {
 
 // System is a running peer.
 type System interface {
-	// Processes are the servers, its Redis too; their CPU is its cost. The first holds the connections.
+	// Processes are the servers, its Redis too; their CPU is its cost. The first, and those of its name, hold the connections.
 	Processes() []*Process
 	// Tokens makes n tokens, one for each client; it is not measured.
 	Tokens(ctx context.Context, n int) error
@@ -118,7 +119,7 @@ type Env struct {
 
 // All returns every target.
 func All() []Target {
-	return slices.Concat(trunklines(), centrifuges(), natses(), socketios(), limits())
+	return slices.Concat(trunklines(), deployments(), centrifuges(), natses(), socketios(), limits())
 }
 
 func freeAddr() (string, error) {

@@ -18,7 +18,7 @@ const tick = 10 * time.Millisecond
 
 // Process is one server. It dies with this program.
 type Process struct {
-	Name string
+	Name string // the part it plays; those with one name are counted together
 	cmd  *exec.Cmd
 }
 
@@ -100,26 +100,6 @@ func (g *group) Stop() {
 	if g.dir != "" {
 		_ = os.RemoveAll(g.dir)
 	}
-}
-
-// redis adds a redis-server without persistence.
-func (g *group) redis() (addr string, err error) {
-	if addr, err = freeAddr(); err != nil {
-		return "", err
-	}
-	_, port, _ := net.SplitHostPort(addr)
-	dir, err := os.MkdirTemp("", "bench-redis")
-	if err != nil {
-		return "", fmt.Errorf("make a folder: %w", err)
-	}
-	g.dir = dir
-	p, err := start("redis", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no",
-		"--logfile", "redis.log", "--maxclients", "1000")
-	if err != nil {
-		return "", err
-	}
-	g.procs = append(g.procs, p)
-	return addr, waitTCP(addr)
 }
 
 // waitTCP returns when something listens.

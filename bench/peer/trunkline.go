@@ -26,7 +26,7 @@ import (
 )
 
 func trunklines() []Target {
-	features := []Feature{Unary, Batch, Stream, Recover, Acks, Connect, Fanout, Mixed, Nobody}
+	features := []Feature{Unary, Batch, Stream, Recover, Acks, Connect, Fanout, Mixed, Nobody, Rooms}
 	var list []Target
 	for _, store := range []string{"redis", "memory"} {
 		for _, coding := range []string{"json", "proto"} {
@@ -44,14 +44,15 @@ func trunklines() []Target {
 	return list
 }
 
-// Trunkline is one process of the product.
+// Trunkline is the product, in one process or several.
 type Trunkline struct {
 	group
-	http, internal string
-	proto          bool
-	key            string
-	conns          []*grpc.ClientConn
-	tokens         []string
+	edges    []string // where clients connect; they are spread
+	internal string
+	proto    bool
+	key      string
+	conns    []*grpc.ClientConn
+	tokens   []string
 }
 
 func startTrunkline(ctx context.Context, env Env, store, coding string) (_ System, err error) {
@@ -65,7 +66,7 @@ func startTrunkline(ctx context.Context, env Env, store, coding string) (_ Syste
 	if err != nil {
 		return nil, err
 	}
-	t.http, t.internal = at[0], at[2]
+	t.edges, t.internal = at[:1], at[2]
 	args := []string{"serve", "--http-listen", at[0], "--grpc-listen", at[1], "--internal-listen", at[2], "--log-level", "error"}
 	if store == "redis" {
 		addr, err := t.redis()
@@ -73,18 +74,16 @@ func startTrunkline(ctx context.Context, env Env, store, coding string) (_ Syste
 			return nil, err
 		}
 		args = append(args, "--redis", "redis://"+addr)
-	} else if t.dir, err = os.MkdirTemp("", "bench-trunkline"); err != nil {
-		return nil, fmt.Errorf("make a folder: %w", err)
+	} else if _, err := t.folder(); err != nil {
+		return nil, err
 	}
 	config, err := t.configure()
 	if err != nil {
 		return nil, err
 	}
-	p, err := start("trunkline", env.Trunkline, append(args, "--config", config)...)
-	if err != nil {
+	if err := t.add(env, "trunkline", append(args, "--config", config)); err != nil {
 		return nil, err
 	}
-	t.procs = append([]*Process{p}, t.procs...)
 	if err := waitReady(ctx, "http://"+t.internal+"/readyz"); err != nil {
 		return nil, err
 	}
@@ -100,11 +99,12 @@ func (t *Trunkline) configure() (string, error) {
 	}
 	t.key, _ = rpc.NewAPIKey("bench", rpc.ScopeAll)
 	pem, api, config := filepath.Join(t.dir, "key.pem"), filepath.Join(t.dir, "api_key"), filepath.Join(t.dir, "trunkline.yaml")
-	text := fmt.Sprintf(`auth: {keys: [{id: k1, algorithm: EdDSA, private_key_file: %s}]}
+	text := fmt.Sprintf(`internal_key_file: %s
+auth: {keys: [{id: k1, algorithm: EdDSA, private_key_file: %s}]}
 api_keys: [{id: bench, key_file: %s, scopes: ["*"]}]
 edge: {connections_per_ip: 0}
 channels: {namespaces: {live: {history_length: 0, presence: false}, kept: {history_length: 1000, history_age: 10m, presence: false}}}
-`, pem, api)
+`, api, pem, api)
 	for path, b := range map[string][]byte{pem: key.PEM, api: []byte(t.key), config: []byte(text)} {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			return "", fmt.Errorf("write configuration: %w", err)
@@ -133,8 +133,11 @@ func (t *Trunkline) Tokens(ctx context.Context, n int) error {
 	return g.Wait()
 }
 
-// Addr is the WebSocket listener.
-func (t *Trunkline) Addr() string { return t.http }
+// Addr is the first WebSocket listener.
+func (t *Trunkline) Addr() string { return t.edge(0) }
+
+// edge is where client i connects.
+func (t *Trunkline) edge(i int) string { return t.edges[i%len(t.edges)] }
 
 // Address is a Trunkline address.
 func (*Trunkline) Address(kind Kind, n int) string {
@@ -167,7 +170,8 @@ func (t *Trunkline) Script(i int, join Join) load.Script {
 		want = append(want, `"subscribed"`)
 	}
 	return load.Script{
-		Request: load.Upgrade(t.http, "/v1/ws", "trunkline.v1.json"),
+		Addr:    t.edge(i),
+		Request: load.Upgrade(t.edge(i), "/v1/ws", "trunkline.v1.json"),
 		Steps:   []load.Step{{Send: load.Frame(1, []byte(hello)), Expect: want}},
 		Refused: `"error"`,
 	}
@@ -189,7 +193,8 @@ func (t *Trunkline) protoScript(i int, join Join) load.Script {
 		panic(err)
 	}
 	return load.Script{
-		Request: load.Upgrade(t.http, "/v1/ws", "trunkline.v1.proto"),
+		Addr:    t.edge(i),
+		Request: load.Upgrade(t.edge(i), "/v1/ws", "trunkline.v1.proto"),
 		Steps:   []load.Step{{Send: load.Frame(2, b), Expect: append(want, fmt.Sprintf("client-%d", i))}},
 	}
 }
