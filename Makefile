@@ -7,7 +7,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint fmt check-deploy build run test bench bench-peers profile up down
+.PHONY: help gen gen-check lint fmt check-deploy build run test bench bench-peers bench-scale profile up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -44,13 +44,19 @@ test: ## Install what the tests need and run all of them with the race detector
 	@.ci/install
 	go test -race -timeout 15m $(TEST)
 
-# BENCH: more flags for the three below, as in make bench BENCH='-rounds 3 -only connect'; go -C bench run . -help
+# BENCH: more flags for the four below, as in make bench BENCH='-rounds 3 -only connect'; go -C bench run . -help
 bench: build ## Measure this build alone
 	go -C bench run . $(BENCH)
 
 bench-peers: build ## Compare with the peers, a quick set in under 10 minutes; see docs/benchmarks.md
 	go -C bench run . -targets trunkline-redis,centrifuge-redis,nats,socketio-redis,limit-bytes -settle 5s -time 3s \
 		-only "connect,idle,fanout,unicast,recover" -out results/quick $(BENCH)
+
+bench-scale: build ## Measure 1, 2 and 4 edges and a Redis Cluster, in under 5 minutes; see docs/sizing.md
+	go -C bench run . -targets trunkline-redis-1edge,trunkline-redis-2edges,trunkline-redis-4edges,trunkline-cluster-2edges \
+		-base trunkline-redis-1edge -settle 10s -time 2s -out results/scale \
+		-only "connect,idle,fanout 1000,unicast stream,rooms,mixed,acked unary,publish stream" $(BENCH)
+	go -C bench run . -sizing results/scale.jsonl
 
 profile: build ## Profile the server while SCENARIO runs: CPU, heap, block and their tops in bench/profiles
 	go -C bench run . -profile profiles -time 10s -only "$(SCENARIO)" $(BENCH)

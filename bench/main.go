@@ -30,6 +30,7 @@ type options struct {
 	settle   time.Duration
 	out      string
 	profiles string
+	sizing   string
 }
 
 func main() {
@@ -70,6 +71,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.settle, "settle", 12*time.Second, "how long idle connections are left alone before their memory is taken")
 	flag.StringVar(&o.out, "out", "", "prefix of files that get the figures (.jsonl), the table (.md) and plots (.svg)")
 	flag.StringVar(&o.profiles, "profile", "", "folder that gets CPU, heap and block profiles of Trunkline for each scenario")
+	flag.StringVar(&o.sizing, "sizing", "", "print what docs/sizing.md computes from a .jsonl of make bench-scale, and measure nothing")
 	flag.Parse()
 	all := peer.All()
 	if *list {
@@ -112,6 +114,9 @@ func run() error {
 	o, err := parse()
 	if err != nil {
 		return err
+	}
+	if o.sizing != "" {
+		return sizing(os.Stdout, o.sizing)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -101,7 +102,22 @@ func (r *report) environment() string {
 			}
 		}
 	}
+	if words := version("redis-server", "--version"); len(words) > 2 {
+		fmt.Fprintf(&b, ", redis-server %s", strings.TrimPrefix(words[2], "v="))
+	}
+	if words := version(r.o.env.Trunkline, "version"); len(words) > 1 {
+		fmt.Fprintf(&b, ", trunkline %s", words[1])
+	}
 	return b.String()
+}
+
+// version is the words that a program says about itself, none when it does not run.
+func version(program string, args ...string) []string {
+	out, err := exec.Command(program, args...).Output() //nolint:gosec,noctx // what is measured
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(out))
 }
 
 // table is Markdown: medians, ranges, ratios to the base.

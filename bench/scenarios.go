@@ -78,13 +78,7 @@ func idle(n int) func(context.Context, *trial) error {
 			_, now := x.memory()
 			return (now[part] - before[part]) / float64(n)
 		}
-		processes := 0.0
-		for _, p := range x.sys.Processes() {
-			if p.Name == parts[0] {
-				processes++
-			}
-		}
-		x.add("RSS without clients", "MiB a process", before[parts[0]]/processes/1024)
+		x.add("RSS without clients", "MiB a process", before[parts[0]]/1024/x.servers())
 		c, err := x.gather(ctx, n, peer.Join{Channels: []string{x.sys.Address(peer.Live, 0)}}, nil)
 		if err != nil {
 			return err
@@ -99,10 +93,10 @@ func idle(n int) func(context.Context, *trial) error {
 		for _, part := range parts[1:] {
 			x.add("RSS of "+part, "KiB each", held(part))
 		}
-		x.end(u, x.o.settle.Seconds(), "% of a core", 100)
+		took := x.end(u, x.o.settle.Seconds(), "% of a core", 100)
 		c.Stop()
 		_, pings := c.Traffic()
-		x.add("pings", "each", float64(pings)/float64(n))
+		x.add("pings", "1/s", float64(pings)/took.Seconds())
 		return c.Fault()
 	}
 }
@@ -205,6 +199,8 @@ func (x *trial) channel(ctx context.Context, n int,
 	count := float64(c.Total() - from)
 	took := x.end(u, count, "s per million", 1e6)
 	x.add("deliveries", "1/s", count/took.Seconds())
+	parts, now := x.memory()
+	x.add("RSS while delivering", "MiB a process", now[parts[0]]/1024/x.servers())
 	x.check(c, func(int) map[uint32]uint64 { return map[uint32]uint64{0: uint64(sent)} }) //nolint:gosec // counts up
 	x.bytes(c)
 	x.ages(c)

@@ -90,6 +90,17 @@ func (x *trial) memory() (names []string, kib map[string]float64) {
 	return x.parts(func(_ int, p *peer.Process) float64 { return p.RSS() })
 }
 
+// servers is how many processes hold connections.
+func (x *trial) servers() (n float64) {
+	all := x.sys.Processes()
+	for _, p := range all {
+		if p.Name == all[0].Name {
+			n++
+		}
+	}
+	return n
+}
+
 // gather connects n clients with tokens of their own.
 func (x *trial) gather(ctx context.Context, n int, join peer.Join, change func(*load.Options)) (*load.Crowd, error) {
 	return x.gatherEach(ctx, n, func(int) peer.Join { return join }, change)

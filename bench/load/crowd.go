@@ -116,7 +116,7 @@ func (c *Crowd) Total() int64 { return c.total.Load() }
 // MeasureFrom takes the ages of messages that are due from this moment on only.
 func (c *Crowd) MeasureFrom(at int64) { c.from.Store(at) }
 
-// Traffic is how many bytes came to all clients, and how many pings. After Stop.
+// Traffic is how many bytes came to clients that were connected, and how many pings. After Stop.
 func (c *Crowd) Traffic() (bytes, pings int64) {
 	for _, l := range c.loops {
 		bytes += l.bytes

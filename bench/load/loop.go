@@ -20,7 +20,7 @@ type loop struct {
 
 	now        int64 // when the bytes at hand came
 	delivered  int64 // since the last report
-	bytes      int64
+	bytes      int64 // after the handshakes
 	pings      int64
 	ages       Hist
 	handshakes Hist
@@ -74,7 +74,9 @@ func (l *loop) serve(c *Conn, events uint32, buf []byte) error {
 		return errClosed
 	}
 	l.now = Now()
-	l.bytes += int64(n)
+	if c.state == ready {
+		l.bytes += int64(n)
+	}
 	return c.feed(buf[:n])
 }
 

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+)
+
+// What the tables of docs/sizing.md assume.
+const (
+	million     = 1e6
+	perEdge     = 100_000 // connections of an edge process
+	coresEach   = 8       // of a machine for an edge
+	busy        = 0.6     // how much of a core is planned with
+	pingSeconds = 25      // edge.ping_interval
+	stormPeak   = 0.25    // of an edge's clients come back in the worst second
+	roomMembers = 20
+	wireHead    = 66  // bytes of Ethernet, IP and TCP around a segment
+	pushBytes   = 260 // a push of Redis to an edge: a message of 128 bytes, its envelope, its channel's name
+)
+
+// table prints Markdown.
+type table struct{ w io.Writer }
+
+func (t table) text(format string, args ...any) { fmt.Fprintf(t.w, format+"\n", args...) }
+
+func (t table) head(cells ...string) {
+	t.text("")
+	t.row(cells...)
+	fmt.Fprint(t.w, "|---|")
+	for range cells[1:] {
+		fmt.Fprint(t.w, "---:|")
+	}
+	t.text("")
+}
+
+func (t table) row(cells ...string) {
+	fmt.Fprint(t.w, "|")
+	for _, c := range cells {
+		fmt.Fprintf(t.w, " %s |", c)
+	}
+	t.text("")
+}
+
+// sizing prints what was measured and what follows from it.
+func sizing(w io.Writer, path string) error {
+	m, err := readResults(path)
+	if err != nil {
+		return err
+	}
+	t := table{w}
+	t.measured(m)
+	t.connections(m)
+	t.deliveries(m)
+	t.kept(m)
+	return nil
+}
+
+// measured prints figures as they are in the file.
+func (t table) measured(m *measured) {
+	wrong, runs := m.wrong()
+	t.text("**Measured.** `bench %s`: %s. Lost, repeated or out of order: %.0f in %d runs.", m.command, m.environment, wrong, runs)
+	head := []string{"figure"}
+	for _, d := range deployed {
+		head = append(head, d.title)
+	}
+	t.head(head...)
+	for _, f := range []struct {
+		title, scenario, metric string
+		times                   float64
+	}{
+		{"memory of an edge without clients, MiB", "idle", "RSS without clients", 1},
+		{"memory of an edge that delivers all it can to its part of 1,000 clients, MiB", "fanout 1000 max", "RSS while delivering", 1},
+		{"memory of an idle connection: edges, right after a storm, KiB", "idle", "RSS at once", 1},
+		{"… edges, after 10 s, KiB", "idle", "RSS", 1},
+		{"… Redis, KiB", "idle", "RSS of redis", 1},
+		{"connect: CPU of edges, µs", "connect", "cpu of edges", 1},
+		{"… auth (shared process), µs", "connect", "cpu of shared", 1},
+		{"… Redis, µs", "connect", "cpu of redis", 1},
+		{"hot channel, 1,000 subscribers, 60 messages/s: CPU of edges a delivery, µs", "fanout 1000 60/s", "cpu of edges", 1},
+		{"… all processes, µs", "fanout 1000 60/s", "cpu", 1},
+		{"hot channel, saturated (merging): CPU of edges a delivery, µs", "fanout 1000 max", "cpu of edges", 1},
+		{"rooms of 4: CPU of edges a delivery, µs", "rooms of 4", "cpu of edges", 1},
+		{"… Redis a publish, µs", "rooms of 4", "cpu of redis", 4},
+		{"rooms of 20: CPU of edges a delivery, µs", "rooms of 20", "cpu of edges", 1},
+		{"… Redis a publish, µs", "rooms of 20", "cpu of redis", 20},
+		{"… publish (shared process) a publish, µs", "rooms of 20", "cpu of shared", 20},
+		{"unicast by streams: CPU of edges a message, µs", "unicast stream", "cpu of edges", 1},
+		{"… publish (shared process), µs", "unicast stream", "cpu of shared", 1},
+		{"… Redis, µs", "unicast stream", "cpu of redis", 1},
+		{"mixed: CPU of all processes a delivery, µs", "mixed", "cpu", 1},
+		{"stream to nobody, live: CPU of Redis a publish, µs", "publish stream live", "cpu of redis", 1},
+		{"stream to nobody, durable: CPU of Redis a publish, µs", "publish stream durable", "cpu of redis", 1},
+		{"… publish (shared process), µs", "publish stream durable", "cpu of shared", 1},
+		{"unary with ack, until the ack is stored: CPU of edges a message, µs", "acked unary", "cpu of edges", 1},
+		{"… publish (shared process), µs", "acked unary", "cpu of shared", 1},
+		{"… Redis, µs", "acked unary", "cpu of redis", 1},
+	} {
+		cells := []string{f.title}
+		for _, d := range deployed {
+			cells = append(cells, short(f.times*m.of(f.scenario, f.metric, d.name)))
+		}
+		t.row(cells...)
+	}
+}
+
+// connections prints what a million of them need. Figures are those of 4 edges.
+func (t table) connections(m *measured) {
+	edges := million/perEdge + 1.0
+	idle, peak, alone := m.get("idle", "RSS", 4), m.get("idle", "RSS at once", 4), m.get("idle", "RSS without clients", 4)
+	ping := m.get("idle", "cpu of edges", 4) / 100 / m.get("idle", "pings", 4) * million
+	gib := func(kib float64) string { return short(kib/1024/1024) + " GiB" }
+	cores := func(v float64) string { return short(v) + " cores" }
+	storm := perEdge * stormPeak
+	t.text("\n**1,000,000 connections**, %d an edge, one edge more than needed: %.0f edges.", perEdge, edges)
+	t.head("what", "how", "all", "an edge")
+	each := func(what, how string, all float64, unit func(float64) string, parts float64) {
+		t.row(what, how, unit(all), unit(all/parts))
+	}
+	each("memory of edges, idle", fmt.Sprintf("%.0f × %s MiB + 1e6 × %s KiB", edges, short(alone), short(idle)), edges*alone*1024+million*idle, gib, edges-1)
+	each("… right after a storm", fmt.Sprintf("%.0f × %s MiB + 1e6 × %s KiB", edges, short(alone), short(peak)), edges*alone*1024+million*peak, gib, edges-1)
+	t.row("memory of Redis for subscriptions", fmt.Sprintf("1e6 × %s KiB", short(m.get("idle", "RSS of redis", 4))), gib(million*m.get("idle", "RSS of redis", 4)), "")
+	each("CPU for pings, all that an idle connection costs", fmt.Sprintf("1e6 / %d s × %s µs", pingSeconds, short(ping)), ping/pingSeconds, cores, edges-1)
+	t.text("\n**A storm**: an edge is lost, and %.0f of its %d clients come back in the worst second.", storm, perEdge)
+	t.head("part", "CPU a connect, µs", "connects/s of a core", "cores in that second")
+	for _, p := range []struct{ title, metric string }{{"the other edges together", "cpu of edges"}, {"auth", "cpu of shared"}, {"Redis, one thread", "cpu of redis"}} {
+		us := m.get("connect", p.metric, 4)
+		t.row(p.title, short(us), short(million/us), short(storm*us/million))
+	}
+}
+
+// shape is one way to deliver a million messages a second.
+type shape struct {
+	title                string
+	publishes, followers float64
+	edgeUS               func(pushes float64) float64 // of a delivery, by pushes for each delivery
+	publishUS            float64
+}
+
+// reached is on how many of n edges the followers of an address are, when they are spread by chance.
+func reached(n, followers float64) float64 { return n * (1 - math.Pow(1-1/n, followers)) }
+
+// edges is how many edges a shape needs, and their cores: more edges take more pushes, so it is asked until it stays.
+func (s shape) edges() (n, cores float64) {
+	n = 1
+	for range 20 {
+		cores = s.edgeUS(reached(n, s.followers)/s.followers) * million / million
+		n = max(1, math.Ceil(cores/(coresEach*busy)))
+	}
+	return n, cores
+}
+
+// deliveries prints what a million a second need.
+func (t table) deliveries(m *measured) {
+	redis, delivery := m.redisPublish(), m.edgeDelivery()
+	level := func(us float64) func(float64) float64 { return func(float64) float64 { return us } }
+	stream := m.get("unicast stream", "cpu of shared", 4)
+	shapes := []shape{
+		{"hot channel: 100,000 subscribers × 10/s", 10, 100_000, level(m.get("fanout 1000 60/s", "cpu of edges", 4)), stream},
+		{"rooms of 20: 50,000 publishes/s", million / roomMembers, roomMembers,
+			func(p float64) float64 { return delivery.at0 + delivery.slope*p }, roomMembers * m.get("rooms of 20", "cpu of shared", 4)},
+		{"unicast: 1,000,000 publishes/s", million, 1, level(m.get("unicast stream", "cpu of edges", 4)), stream},
+	}
+	t.text("\n**1,000,000 deliveries/s** of 128 bytes, live, edges of %d cores that are %.0f %% busy.", coresEach, 100*busy)
+	t.text("Fitted: a publish costs Redis %s µs + %s µs for each edge that follows; a delivery costs the edges %s µs + %s µs for each push that they take for it.",
+		short(redis.at0), short(redis.slope), short(delivery.at0), short(delivery.slope))
+	t.head("shape", "cores of edges", "edges", "edges a publish goes to", "cores of Redis", "masters", "cores of publish", "Redis out, Gbit/s", "to clients, Gbit/s")
+	wire := m.get("rooms of 20", "bytes", 4) + wireHead
+	for _, s := range shapes {
+		n, cores := s.edges()
+		to := reached(n, s.followers)
+		one := s.publishes * (redis.at0 + redis.slope*to) / million
+		t.row(s.title, short(cores), fmt.Sprintf("%.0f", n), short(to), short(one), fmt.Sprintf("%.0f", max(1, math.Ceil(one/busy))),
+			short(s.publishes*s.publishUS/million), short(s.publishes*to*(pushBytes+wireHead)*8/1e9), short(million*wire*8/1e9))
+	}
+}
+
+// kept prints what history and acks add.
+func (t table) kept(m *measured) {
+	live, durable := m.get("publish stream live", "cpu of redis", 4), m.get("publish stream durable", "cpu of redis", 4)
+	acked := m.get("acked unary", "cpu of redis", 4)
+	t.text("\n**What one Redis thread publishes**, %.0f %% busy, to nobody or one edge.", 100*busy)
+	t.head("publish", "CPU of Redis, µs", "publishes/s", "masters for 50,000/s", "masters for 1,000,000/s")
+	for _, p := range []struct {
+		title string
+		us    float64
+	}{{"live", live}, {"durable", durable}, {"with an ack, and its ack", acked}} {
+		masters := func(rate float64) string { return fmt.Sprintf("%.0f", max(1, math.Ceil(rate*p.us/million/busy))) }
+		t.row(p.title, short(p.us), short(busy*million/p.us), masters(50_000), masters(million))
+	}
+}
