@@ -52,7 +52,7 @@ func readResults(path string) (*measured, error) {
 		return nil, fmt.Errorf("read results: %w", err)
 	}
 	m := &measured{head.Command, head.Environment, rep.rows()}
-	if m.get("idle", "RSS", 4) == 0 || m.get("rooms of 20", "cpu of redis", 4) == 0 {
+	if m.get("idle", "RSS", 4) == 0 || m.get("followed", "cpu of redis", 4) == 0 {
 		return nil, errors.New("these are not the results of make bench-scale")
 	}
 	return m, nil
@@ -94,6 +94,8 @@ func (m *measured) wrong() (n float64, runs int) {
 // line is y = at0 + slope × x.
 type line struct{ at0, slope float64 }
 
+func (l line) at(x float64) float64 { return l.at0 + l.slope*x }
+
 // fit is the line of least squares through points; a cost that seems to fall with x is level.
 func fit(xs, ys []float64) line {
 	var n, sx, sy, sxx, sxy float64
@@ -112,13 +114,16 @@ var roomSizes = []float64{4, 20}
 // redisPublish is what a publish costs Redis, in µs, by how many edges it goes to.
 func (m *measured) redisPublish() line {
 	var xs, ys []float64
-	for _, members := range roomSizes {
-		for _, edges := range []float64{1, 2, 4} {
-			xs = append(xs, edges)
-			ys = append(ys, members*m.get(fmt.Sprintf("rooms of %.0f", members), "cpu of redis", edges))
-		}
+	for _, edges := range []float64{1, 2, 4} {
+		xs = append(xs, edges)
+		ys = append(ys, m.perPublish("followed", "cpu of redis", edges))
 	}
 	return fit(xs, ys)
+}
+
+// perPublish is a figure of a scenario with rooms for each publish, where it is measured for each delivery.
+func (m *measured) perPublish(scenario, metric string, edges float64) float64 {
+	return m.get(scenario, metric, edges) * m.get(scenario, "deliveries", edges) / m.get(scenario, "publishes", edges)
 }
 
 // edgeDelivery is what a delivery costs the edges, in µs, by how many pushes of Redis they take for each delivery.

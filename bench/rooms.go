@@ -6,18 +6,30 @@ import (
 	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// rooms has n clients in channels of so many members each, and streams that publish to one channel after the other. With several
-// edges, the members of a channel are on different ones: each publish goes to as many edges as there are, or members. As
-// many messages are under way as there are channels, so that hardly any are merged: many small rooms that are quiet most of the time.
+// rooms has n clients in channels of so many members each, and as many messages under way as there are channels, so that hardly any
+// are merged: many small rooms that are quiet most of the time.
 func rooms(n, members int) func(context.Context, *trial) error {
+	count := max(pipes, n/members)
+	return crowds(count, members, int64(count))
+}
+
+// followed has a few clients on every edge that follow the same channels, and many messages under way: it shows what Redis pays for
+// a publish and for each edge that follows.
+func followed() func(context.Context, *trial) error {
+	const clients = 4 // so that there is one on each of four edges
+	return crowds(pipes, clients, undelivered)
+}
+
+// crowds has so many channels of so many members each, and streams that publish to one channel after the other. With several
+// edges, the members of a channel are on different ones: each publish goes to as many edges as there are, or members.
+func crowds(count, members int, window int64) func(context.Context, *trial) error {
 	return func(ctx context.Context, x *trial) error {
-		count := max(pipes, n/members)
 		n := count * members
 		if err := x.sys.Tokens(ctx, n); err != nil {
 			return err
 		}
 		room := func(client int) int { return client / members }
-		m := &mail{x: x, n: count, followers: int64(members), window: int64(count), sent: make([]uint64, count)}
+		m := &mail{x: x, n: count, followers: int64(members), window: window, sent: make([]uint64, count)}
 		for i := range count {
 			m.to = append(m.to, x.sys.Address(peer.Live, i))
 		}

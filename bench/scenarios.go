@@ -36,6 +36,7 @@ func scenarios(o options) []scenario {
 	add(peer.Unary, deliver(n(1000), false, paced(2000)), "unicast 2000/s")
 	add(peer.Acks, deliver(n(1000), true, unaryMax), "acked unary max")
 	add(peer.Acks, deliver(n(1000), true, paced(2000)), "acked 2000/s")
+	add(peer.Rooms, followed(), "followed stream max")
 	add(peer.Rooms, rooms(n(5000), 4), "rooms of 4 stream max")
 	add(peer.Rooms, rooms(n(5000), 20), "rooms of 20 stream max")
 	add(peer.Recover, comeBack(n(5000)), "recover %d", n(5000))

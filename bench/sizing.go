@@ -15,8 +15,9 @@ const (
 	pingSeconds = 25      // edge.ping_interval
 	stormPeak   = 0.25    // of an edge's clients come back in the worst second
 	roomMembers = 20
+	holders     = 1_000_000/perEdge + 1 // edges for a million connections, and one more
 	wireHead    = 66  // bytes of Ethernet, IP and TCP around a segment
-	pushBytes   = 260 // a push of Redis to an edge: a message of 128 bytes, its envelope, its channel's name
+	pushBytes   = 236 // a push of Redis to an edge: a message of 128 bytes, its envelope, its channel's name
 )
 
 // table prints Markdown.
@@ -52,6 +53,7 @@ func sizing(w io.Writer, path string) error {
 	t.measured(m)
 	t.connections(m)
 	t.deliveries(m)
+	t.reach(m)
 	t.kept(m)
 	return nil
 }
@@ -80,11 +82,12 @@ func (t table) measured(m *measured) {
 		{"hot channel, 1,000 subscribers, 60 messages/s: CPU of edges a delivery, µs", "fanout 1000 60/s", "cpu of edges", 1},
 		{"… all processes, µs", "fanout 1000 60/s", "cpu", 1},
 		{"hot channel, saturated (merging): CPU of edges a delivery, µs", "fanout 1000 max", "cpu of edges", 1},
+		{"channels that all edges follow, 4 clients each: CPU of Redis a publish, µs", "followed", "cpu of redis", 4},
+		{"… publish (shared process) a publish, µs", "followed", "cpu of shared", 4},
+		{"… publishes/s", "followed", "publishes", 1},
 		{"rooms of 4: CPU of edges a delivery, µs", "rooms of 4", "cpu of edges", 1},
-		{"… Redis a publish, µs", "rooms of 4", "cpu of redis", 4},
 		{"rooms of 20: CPU of edges a delivery, µs", "rooms of 20", "cpu of edges", 1},
-		{"… Redis a publish, µs", "rooms of 20", "cpu of redis", 20},
-		{"… publish (shared process) a publish, µs", "rooms of 20", "cpu of shared", 20},
+		{"… bytes a delivery, without the headers of TCP", "rooms of 20", "bytes", 1},
 		{"unicast by streams: CPU of edges a message, µs", "unicast stream", "cpu of edges", 1},
 		{"… publish (shared process), µs", "unicast stream", "cpu of shared", 1},
 		{"… Redis, µs", "unicast stream", "cpu of redis", 1},
@@ -104,28 +107,40 @@ func (t table) measured(m *measured) {
 	}
 }
 
-// connections prints what a million of them need. Figures are those of 4 edges.
+// connections prints what a million of them need. Memory and pings are those of the process that held most; connects those of 4 edges.
 func (t table) connections(m *measured) {
-	edges := million/perEdge + 1.0
-	idle, peak, alone := m.get("idle", "RSS", 4), m.get("idle", "RSS at once", 4), m.get("idle", "RSS without clients", 4)
-	ping := m.get("idle", "cpu of edges", 4) / 100 / m.get("idle", "pings", 4) * million
+	edges := float64(holders)
+	idle, peak, alone := m.get("idle", "RSS", 1), m.get("idle", "RSS at once", 1), m.get("idle", "RSS without clients", 1)
+	redis := m.get("idle", "RSS of redis", 1)
+	ping := m.get("idle", "cpu of edges", 1) / 100 / m.get("idle", "pings", 1) * million
 	gib := func(kib float64) string { return short(kib/1024/1024) + " GiB" }
-	cores := func(v float64) string { return short(v) + " cores" }
-	storm := perEdge * stormPeak
-	t.text("\n**1,000,000 connections**, %d an edge, one edge more than needed: %.0f edges.", perEdge, edges)
+	t.text("\n**1,000,000 connections**, %d an edge, and one edge more than needed: %.0f edges.", perEdge, edges)
 	t.head("what", "how", "all", "an edge")
-	each := func(what, how string, all float64, unit func(float64) string, parts float64) {
-		t.row(what, how, unit(all), unit(all/parts))
+	for _, state := range []struct {
+		title string
+		kib   float64
+	}{{"memory of edges, idle", idle}, {"… right after a storm", peak}} {
+		t.row(state.title, fmt.Sprintf("%.0f × %s MiB + 1e6 × %s KiB", edges, short(alone), short(state.kib)),
+			gib(edges*alone*1024+million*state.kib), gib(alone*1024+perEdge*state.kib))
 	}
-	each("memory of edges, idle", fmt.Sprintf("%.0f × %s MiB + 1e6 × %s KiB", edges, short(alone), short(idle)), edges*alone*1024+million*idle, gib, edges-1)
-	each("… right after a storm", fmt.Sprintf("%.0f × %s MiB + 1e6 × %s KiB", edges, short(alone), short(peak)), edges*alone*1024+million*peak, gib, edges-1)
-	t.row("memory of Redis for subscriptions", fmt.Sprintf("1e6 × %s KiB", short(m.get("idle", "RSS of redis", 4))), gib(million*m.get("idle", "RSS of redis", 4)), "")
-	each("CPU for pings, all that an idle connection costs", fmt.Sprintf("1e6 / %d s × %s µs", pingSeconds, short(ping)), ping/pingSeconds, cores, edges-1)
-	t.text("\n**A storm**: an edge is lost, and %.0f of its %d clients come back in the worst second.", storm, perEdge)
-	t.head("part", "CPU a connect, µs", "connects/s of a core", "cores in that second")
-	for _, p := range []struct{ title, metric string }{{"the other edges together", "cpu of edges"}, {"auth", "cpu of shared"}, {"Redis, one thread", "cpu of redis"}} {
+	t.row("memory of Redis for their own addresses", fmt.Sprintf("1e6 × %s KiB", short(redis)), gib(million*redis), "")
+	t.row("CPU of edges while nothing is sent", fmt.Sprintf("1e6 / %d s × %s µs a ping", pingSeconds, short(ping)),
+		short(ping/pingSeconds)+" cores", short(ping/pingSeconds*perEdge/million)+" cores")
+	storm := perEdge * stormPeak
+	t.text("\n**An edge goes**, and its %d clients go to the other %.0f edges: at a drain %.0f of them in the worst second, at a crash as fast as they are let in.",
+		perEdge, edges-1, storm)
+	t.head("part", "CPU a connect, µs", "connects/s of a core", "cores in the worst second of a drain", "all back after a crash, at the earliest")
+	for _, p := range []struct {
+		title, metric string
+		cores         float64
+	}{
+		{"the other edges", "cpu of edges", (edges - 1) * coresEach},
+		{"auth", "cpu of shared", 2},
+		{"Redis", "cpu of redis", 1},
+	} {
 		us := m.get("connect", p.metric, 4)
-		t.row(p.title, short(us), short(million/us), short(storm*us/million))
+		t.row(p.title, short(us), whole(million/us), short(storm*us/million),
+			fmt.Sprintf("%s s with %.0f cores %.0f %% busy", short(perEdge*us/million/p.cores/busy), p.cores, 100*busy))
 	}
 }
 
@@ -134,46 +149,52 @@ type shape struct {
 	title                string
 	publishes, followers float64
 	edgeUS               func(pushes float64) float64 // of a delivery, by pushes for each delivery
-	publishUS            float64
+	redis                line
 }
 
 // reached is on how many of n edges the followers of an address are, when they are spread by chance.
 func reached(n, followers float64) float64 { return n * (1 - math.Pow(1-1/n, followers)) }
-
-// edges is how many edges a shape needs, and their cores: more edges take more pushes, so it is asked until it stays.
-func (s shape) edges() (n, cores float64) {
-	n = 1
-	for range 20 {
-		cores = s.edgeUS(reached(n, s.followers)/s.followers) * million / million
-		n = max(1, math.Ceil(cores/(coresEach*busy)))
-	}
-	return n, cores
-}
 
 // deliveries prints what a million a second need.
 func (t table) deliveries(m *measured) {
 	redis, delivery := m.redisPublish(), m.edgeDelivery()
 	level := func(us float64) func(float64) float64 { return func(float64) float64 { return us } }
 	stream := m.get("unicast stream", "cpu of shared", 4)
+	alone := line{m.get("unicast stream", "cpu of redis", 4), 0}
 	shapes := []shape{
-		{"hot channel: 100,000 subscribers × 10/s", 10, 100_000, level(m.get("fanout 1000 60/s", "cpu of edges", 4)), stream},
+		{"hot channel: 100,000 subscribers × 10/s", 10, 100_000, level(m.get("fanout 1000 60/s", "cpu of edges", 4)), redis},
 		{"rooms of 20: 50,000 publishes/s", million / roomMembers, roomMembers,
-			func(p float64) float64 { return delivery.at0 + delivery.slope*p }, roomMembers * m.get("rooms of 20", "cpu of shared", 4)},
-		{"unicast: 1,000,000 publishes/s", million, 1, level(m.get("unicast stream", "cpu of edges", 4)), stream},
+			func(p float64) float64 { return delivery.at0 + delivery.slope*p }, redis},
+		{"unicast: 1,000,000 publishes/s", million, 1, level(m.get("unicast stream", "cpu of edges", 4)), alone},
 	}
-	t.text("\n**1,000,000 deliveries/s** of 128 bytes, live, edges of %d cores that are %.0f %% busy.", coresEach, 100*busy)
+	t.text("\n**1,000,000 deliveries/s** of 128 bytes, live, published by streams, to the clients of %d edges. Cores are those that work; plan with %.0f %%.", holders, 100*busy)
 	t.text("Fitted: a publish costs Redis %s µs + %s µs for each edge that follows; a delivery costs the edges %s µs + %s µs for each push that they take for it.",
 		short(redis.at0), short(redis.slope), short(delivery.at0), short(delivery.slope))
-	t.head("shape", "cores of edges", "edges", "edges a publish goes to", "cores of Redis", "masters", "cores of publish", "Redis out, Gbit/s", "to clients, Gbit/s")
+	t.text("")
+	t.head("shape", "edges a publish goes to", "cores of edges", fmt.Sprintf("edges of %d cores", coresEach), "cores of Redis", "masters", "cores of publish", "Redis out, Gbit/s", "to clients, Gbit/s")
 	wire := m.get("rooms of 20", "bytes", 4) + wireHead
 	for _, s := range shapes {
-		n, cores := s.edges()
-		to := reached(n, s.followers)
-		one := s.publishes * (redis.at0 + redis.slope*to) / million
-		t.row(s.title, short(cores), fmt.Sprintf("%.0f", n), short(to), short(one), fmt.Sprintf("%.0f", max(1, math.Ceil(one/busy))),
-			short(s.publishes*s.publishUS/million), short(s.publishes*to*(pushBytes+wireHead)*8/1e9), short(million*wire*8/1e9))
+		to := reached(holders, s.followers)
+		cores := s.edgeUS(to / s.followers)
+		one := s.publishes * s.redis.at(to) / million
+		t.row(s.title, short(to), short(cores), whole(math.Ceil(cores/busy/coresEach)), short(one), whole(math.Ceil(one/busy)),
+			short(s.publishes*stream/million), short(s.publishes*to*(pushBytes+wireHead)*8/1e9), short(million*wire*8/1e9))
 	}
 }
+
+// reach prints how many publishes one Redis thread sends on, by how many edges follow.
+func (t table) reach(m *measured) {
+	redis := m.redisPublish()
+	t.text("\n**What one Redis thread sends on**, %.0f %% busy, by the edges that each publish goes to (measured up to 4, computed beyond).", 100*busy)
+	t.head("edges", "CPU a publish, µs", "publishes/s", "Redis out, Gbit/s")
+	for _, n := range []float64{1, 2, 4, 10, 20, 50, 100} {
+		rate := busy * million / redis.at(n)
+		t.row(whole(n), short(redis.at(n)), whole(rate), short(rate*n*(pushBytes+wireHead)*8/1e9))
+	}
+}
+
+// whole is a whole number.
+func whole(v float64) string { return fmt.Sprintf("%.0f", v) }
 
 // kept prints what history and acks add.
 func (t table) kept(m *measured) {
@@ -185,7 +206,7 @@ func (t table) kept(m *measured) {
 		title string
 		us    float64
 	}{{"live", live}, {"durable", durable}, {"with an ack, and its ack", acked}} {
-		masters := func(rate float64) string { return fmt.Sprintf("%.0f", max(1, math.Ceil(rate*p.us/million/busy))) }
-		t.row(p.title, short(p.us), short(busy*million/p.us), masters(50_000), masters(million))
+		masters := func(rate float64) string { return whole(max(1, math.Ceil(rate*p.us/million/busy))) }
+		t.row(p.title, short(p.us), whole(busy*million/p.us), masters(50_000), masters(million))
 	}
 }
