@@ -27,6 +27,7 @@ func scenarios(o options) []scenario {
 	add(peer.Generator, generator(n(1000)), "generator %d", n(1000))
 	add(peer.Connect, connect(n(5000)), "connect %d", n(5000))
 	add(peer.Connect, idle(n(10_000)), "idle %d", n(10_000))
+	add(peer.Watch, watch(n(10_000)), "watch %d", n(10_000))
 	add(peer.Fanout, fanout(n(1000)), "fanout %d max", n(1000))
 	add(peer.Fanout, steady(n(1000), 60), "fanout %d 60/s", n(1000))
 	add(peer.Fanout, fanout(n(10_000)), "fanout %d max", n(10_000))

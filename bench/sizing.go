@@ -16,8 +16,8 @@ const (
 	stormPeak   = 0.25    // of an edge's clients come back in the worst second
 	roomMembers = 20
 	holders     = 1_000_000/perEdge + 1 // edges for a million connections, and one more
-	wireHead    = 66  // bytes of Ethernet, IP and TCP around a segment
-	pushBytes   = 236 // a push of Redis to an edge: a message of 128 bytes, its envelope, its channel's name
+	wireHead    = 66                    // bytes of Ethernet, IP and TCP around a segment
+	pushBytes   = 236                   // a push of Redis to an edge: a message of 128 bytes, its envelope, its channel's name
 )
 
 // table prints Markdown.
@@ -79,6 +79,7 @@ func (t table) measured(m *measured) {
 		{"connect: CPU of edges, µs", "connect", "cpu of edges", 1},
 		{"… auth (shared process), µs", "connect", "cpu of shared", 1},
 		{"… Redis, µs", "connect", "cpu of redis", 1},
+		{"a quiet channel with history: CPU of Redis a check, µs", "watch", "cpu of redis", 1},
 		{"hot channel, 1,000 subscribers, 60 messages/s: CPU of edges a delivery, µs", "fanout 1000 60/s", "cpu of edges", 1},
 		{"… all processes, µs", "fanout 1000 60/s", "cpu", 1},
 		{"hot channel, saturated (merging): CPU of edges a delivery, µs", "fanout 1000 max", "cpu of edges", 1},
@@ -101,7 +102,11 @@ func (t table) measured(m *measured) {
 	} {
 		cells := []string{f.title}
 		for _, d := range deployed {
-			cells = append(cells, short(f.times*m.of(f.scenario, f.metric, d.name)))
+			cell := "–"
+			if v := m.of(f.scenario, f.metric, d.name); v > 0 {
+				cell = short(f.times * v)
+			}
+			cells = append(cells, cell)
 		}
 		t.row(cells...)
 	}
@@ -170,7 +175,6 @@ func (t table) deliveries(m *measured) {
 	t.text("\n**1,000,000 deliveries/s** of 128 bytes, live, published by streams, to the clients of %d edges. Cores are those that work; plan with %.0f %%.", holders, 100*busy)
 	t.text("Fitted: a publish costs Redis %s µs + %s µs for each edge that follows; a delivery costs the edges %s µs + %s µs for each push that they take for it.",
 		short(redis.at0), short(redis.slope), short(delivery.at0), short(delivery.slope))
-	t.text("")
 	t.head("shape", "edges a publish goes to", "cores of edges", fmt.Sprintf("edges of %d cores", coresEach), "cores of Redis", "masters", "cores of publish", "Redis out, Gbit/s", "to clients, Gbit/s")
 	wire := m.get("rooms of 20", "bytes", 4) + wireHead
 	for _, s := range shapes {
@@ -200,6 +204,9 @@ func whole(v float64) string { return fmt.Sprintf("%.0f", v) }
 func (t table) kept(m *measured) {
 	live, durable := m.get("publish stream live", "cpu of redis", 4), m.get("publish stream durable", "cpu of redis", 4)
 	acked := m.get("acked unary", "cpu of redis", 4)
+	check := m.get("watch", "cpu of redis", 1)
+	t.text("\n**Quiet channels with history**: Redis is asked about each, every %.0f s by every edge that follows it, %s µs a time. One thread %.0f %% busy does that for %s of them, and nothing else.",
+		checkEvery.Seconds(), short(check), 100*busy, whole(busy*million/check*checkEvery.Seconds()))
 	t.text("\n**What one Redis thread publishes**, %.0f %% busy, to nobody or one edge.", 100*busy)
 	t.head("publish", "CPU of Redis, µs", "publishes/s", "masters for 50,000/s", "masters for 1,000,000/s")
 	for _, p := range []struct {

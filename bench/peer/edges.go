@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"slices"
 )
 
 // Names of the parts that the CPU of a system in several processes is told apart by.
@@ -13,6 +14,7 @@ const (
 // deployments are Trunkline in several processes, as many edges over one Redis or a Cluster.
 func deployments() []Target {
 	features := []Feature{Unary, Batch, Stream, Recover, Acks, Connect, Fanout, Mixed, Nobody, Rooms}
+	watching := append(slices.Clone(features), Watch) // the number of edges makes no difference to a channel with one client
 	var list []Target
 	for _, d := range []struct {
 		name, about string
@@ -24,7 +26,10 @@ func deployments() []Target {
 		{"trunkline-redis-4edges", "4 edges", 4, false},
 		{"trunkline-cluster-2edges", "2 edges", 2, true},
 	} {
-		about := "Trunkline, " + d.about + " and a process with the other roles, one redis-server, json clients"
+		features, about := features, "Trunkline, "+d.about+" and a process with the other roles, one redis-server, json clients"
+		if d.edges == 1 || d.cluster {
+			features = watching
+		}
 		if d.cluster {
 			about = "Trunkline, " + d.about + " and a process with the other roles, a Redis Cluster of three masters, json clients"
 		}

@@ -40,6 +40,7 @@ const (
 	Mixed     Feature = "mixed"
 	Nobody    Feature = "nobody" // publishing to channels without subscribers, live and kept
 	Rooms     Feature = "rooms"  // many channels with a few subscribers each
+	Watch     Feature = "watch"  // many quiet channels with history
 )
 
 // Position is where a log stands.
