@@ -12,7 +12,7 @@ const (
 	perEdge     = 100_000 // connections of an edge process
 	coresEach   = 8       // of a machine for an edge
 	busy        = 0.6     // how much of a core is planned with
-	pingSeconds = 25      // edge.ping_interval
+	idlers      = 10_000  // connections of the scenario idle
 	stormPeak   = 0.25    // of an edge's clients come back in the worst second
 	roomMembers = 20
 	holders     = 1_000_000/perEdge + 1 // edges for a million connections, and one more
@@ -112,12 +112,13 @@ func (t table) measured(m *measured) {
 	}
 }
 
-// connections prints what a million of them need. Memory and pings are those of the process that held most; connects those of 4 edges.
+// connections prints what a million of them need. Memory and what idle ones cost are those of the process that held most; connects
+// those of 4 edges.
 func (t table) connections(m *measured) {
 	edges := float64(holders)
 	idle, peak, alone := m.get("idle", "RSS", 1), m.get("idle", "RSS at once", 1), m.get("idle", "RSS without clients", 1)
 	redis := m.get("idle", "RSS of redis", 1)
-	ping := m.get("idle", "cpu of edges", 1) / 100 / m.get("idle", "pings", 1) * million
+	core := func(target, metric string) float64 { return m.of("idle", metric, target) / 100 * million / idlers }
 	gib := func(kib float64) string { return short(kib/1024/1024) + " GiB" }
 	t.text("\n**1,000,000 connections**, %d an edge, and one edge more than needed: %.0f edges.", perEdge, edges)
 	t.head("what", "how", "all", "an edge")
@@ -129,8 +130,14 @@ func (t table) connections(m *measured) {
 			gib(edges*alone*1024+million*state.kib), gib(alone*1024+perEdge*state.kib))
 	}
 	t.row("memory of Redis for their own addresses", fmt.Sprintf("1e6 × %s KiB", short(redis)), gib(million*redis), "")
-	t.row("CPU of edges while nothing is sent", fmt.Sprintf("1e6 / %d s × %s µs a ping", pingSeconds, short(ping)),
-		short(ping/pingSeconds)+" cores", short(ping/pingSeconds*perEdge/million)+" cores")
+	for _, idle := range []struct{ title, target, metric string }{
+		{"CPU of edges while nothing is sent, pings every 5 s", deployed[0].name, "cpu of edges"},
+		{"… of one Redis", deployed[0].name, "cpu of redis"},
+		{"… of a Cluster", deployed[len(deployed)-1].name, "cpu of redis"},
+	} {
+		all := core(idle.target, idle.metric)
+		t.row(idle.title, fmt.Sprintf("%s %% of a core for %d", short(100*all*idlers/million), idlers), short(all)+" cores", "")
+	}
 	storm := perEdge * stormPeak
 	t.text("\n**An edge goes**, and its %d clients go to the other %.0f edges: at a drain %.0f of them in the worst second, at a crash as fast as they are let in.",
 		perEdge, edges-1, storm)
