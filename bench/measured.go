@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -52,20 +53,26 @@ func readResults(path string) (*measured, error) {
 		return nil, fmt.Errorf("read results: %w", err)
 	}
 	m := &measured{head.Command, head.Environment, rep.rows()}
-	if m.get("idle", "RSS", 4) == 0 || m.get("followed", "cpu of redis", 4) == 0 {
+	if m.get("idle", "RSS", 4) == 0 || m.get("followed", "cpu of redis", 4) == 0 || m.get("quiet", "cpu of redis", 1) == 0 {
 		return nil, errors.New("these are not the results of make bench-scale")
 	}
 	return m, nil
 }
 
-// of is a figure of a target: the median over the rounds of the scenario that begins so. 0 when it was not measured.
+// of is a figure of a target: the median over the rounds of the scenario that begins so, or is called so but for the number of
+// clients. 0 when it was not measured.
 func (m *measured) of(scenario, metric, target string) float64 {
 	for _, one := range m.rows {
-		if one.target == target && one.metric == metric && strings.HasPrefix(one.scenario+" ", scenario+" ") {
+		if one.target == target && one.metric == metric && (strings.HasPrefix(one.scenario+" ", scenario+" ") || plain(one.scenario) == scenario) {
 			return one.median()
 		}
 	}
 	return 0
+}
+
+// plain is a scenario's name without numbers.
+func plain(name string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(name), func(word string) bool { return word[0] >= '0' && word[0] <= '9' }), " ")
 }
 
 // get is of for so many edges over one Redis.

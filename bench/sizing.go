@@ -16,6 +16,7 @@ const (
 	stormPeak   = 0.25    // of an edge's clients come back in the worst second
 	roomMembers = 20
 	holders     = 1_000_000/perEdge + 1 // edges for a million connections, and one more
+	socketBytes = 3712                  // of a socket in the kernel: 2368, its inode 832, file and entry 384, epoll 128 (/proc/slabinfo of Linux 6.18)
 	wireHead    = 66                    // bytes of Ethernet, IP and TCP around a segment
 	pushBytes   = 236                   // a push of Redis to an edge: a message of 128 bytes, its envelope, its channel's name
 )
@@ -61,7 +62,7 @@ func sizing(w io.Writer, path string) error {
 // measured prints figures as they are in the file.
 func (t table) measured(m *measured) {
 	wrong, runs := m.wrong()
-	t.text("**Measured.** `bench %s`: %s. Lost, repeated or out of order: %.0f in %d runs.", m.command, m.environment, wrong, runs)
+	t.text("**Measured** by `bench %s`; %s. Lost, repeated or out of order: %.0f in %d runs.", m.command, m.environment, wrong, runs)
 	head := []string{"figure"}
 	for _, d := range deployed {
 		head = append(head, d.title)
@@ -79,7 +80,8 @@ func (t table) measured(m *measured) {
 		{"connect: CPU of edges, µs", "connect", "cpu of edges", 1},
 		{"… auth (shared process), µs", "connect", "cpu of shared", 1},
 		{"… Redis, µs", "connect", "cpu of redis", 1},
-		{"a quiet channel with history: CPU of Redis a check, µs", "watch", "cpu of redis", 1},
+		{"a quiet channel with history: CPU of Redis a look, µs", "quiet kept", "cpu of redis", 1},
+		{"a quiet channel that lists its members: CPU of Redis a sign of life, µs", "quiet listed", "cpu of redis", 1},
 		{"hot channel, 1,000 subscribers, 60 messages/s: CPU of edges a delivery, µs", "fanout 1000 60/s", "cpu of edges", 1},
 		{"… all processes, µs", "fanout 1000 60/s", "cpu", 1},
 		{"hot channel, saturated (merging): CPU of edges a delivery, µs", "fanout 1000 max", "cpu of edges", 1},
@@ -93,7 +95,6 @@ func (t table) measured(m *measured) {
 		{"… publish (shared process), µs", "unicast stream", "cpu of shared", 1},
 		{"… Redis, µs", "unicast stream", "cpu of redis", 1},
 		{"mixed: CPU of all processes a delivery, µs", "mixed", "cpu", 1},
-		{"stream to nobody, live: CPU of Redis a publish, µs", "publish stream live", "cpu of redis", 1},
 		{"stream to nobody, durable: CPU of Redis a publish, µs", "publish stream durable", "cpu of redis", 1},
 		{"… publish (shared process), µs", "publish stream durable", "cpu of shared", 1},
 		{"unary with ack, until the ack is stored: CPU of edges a message, µs", "acked unary", "cpu of edges", 1},
@@ -129,6 +130,7 @@ func (t table) connections(m *measured) {
 		t.row(state.title, fmt.Sprintf("%.0f × %s MiB + 1e6 × %s KiB", edges, short(alone), short(state.kib)),
 			gib(edges*alone*1024+million*state.kib), gib(alone*1024+perEdge*state.kib))
 	}
+	t.row("memory of the kernel for idle sockets", fmt.Sprintf("1e6 × %d bytes", socketBytes), gib(million*socketBytes/1024), gib(perEdge*socketBytes/1024))
 	t.row("memory of Redis for their own addresses", fmt.Sprintf("1e6 × %s KiB", short(redis)), gib(million*redis), "")
 	for _, idle := range []struct{ title, target, metric string }{
 		{"CPU of edges while nothing is sent, pings every 5 s", deployed[0].name, "cpu of edges"},
@@ -209,17 +211,29 @@ func whole(v float64) string { return fmt.Sprintf("%.0f", v) }
 
 // kept prints what history and acks add.
 func (t table) kept(m *measured) {
-	live, durable := m.get("publish stream live", "cpu of redis", 4), m.get("publish stream durable", "cpu of redis", 4)
-	acked := m.get("acked unary", "cpu of redis", 4)
-	check := m.get("watch", "cpu of redis", 1)
-	t.text("\n**Quiet channels with history**: Redis is asked about each, every %.0f s by every edge that follows it, %s µs a time. One thread %.0f %% busy does that for %s of them, and nothing else.",
-		checkEvery.Seconds(), short(check), 100*busy, whole(busy*million/check*checkEvery.Seconds()))
+	redis := m.redisPublish()
+	t.text("\n**Quiet channels**: every edge that has clients there asks about each one, whether anything is published or not. One Redis thread, %.0f %% busy with nothing else, bears so many pairs of an edge and a channel:", 100*busy)
+	second := 0.0
+	t.head("channel with", "every", "CPU of Redis, µs", "pairs")
+	for _, q := range []struct {
+		title, scenario string
+		every           float64
+	}{{"history", "quiet kept", checkEvery.Seconds()}, {"presence", "quiet listed", keepEvery.Seconds()}} {
+		us := m.get(q.scenario, "cpu of redis", 1)
+		second += us / q.every
+		t.row(q.title, whole(q.every)+" s", short(us), whole(busy*million/us*q.every))
+	}
+	t.row("both, the default", "", short(second)+" a second", whole(busy*million/second))
 	t.text("\n**What one Redis thread publishes**, %.0f %% busy, to nobody or one edge.", 100*busy)
 	t.head("publish", "CPU of Redis, µs", "publishes/s", "masters for 50,000/s", "masters for 1,000,000/s")
 	for _, p := range []struct {
 		title string
 		us    float64
-	}{{"live", live}, {"durable", durable}, {"with an ack, and its ack", acked}} {
+	}{
+		{"live", redis.at(1)},
+		{"durable", m.get("publish stream durable", "cpu of redis", 4)},
+		{"with an ack, and its ack", m.get("acked unary", "cpu of redis", 4)},
+	} {
 		masters := func(rate float64) string { return whole(max(1, math.Ceil(rate*p.us/million/busy))) }
 		t.row(p.title, short(p.us), whole(busy*million/p.us), masters(50_000), masters(million))
 	}

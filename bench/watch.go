@@ -7,32 +7,33 @@ import (
 	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// The server compares the positions of channels with history that were quiet with their logs, this often; the first time it only
-// notes that they are quiet.
+// An edge compares the positions of channels with history that were quiet with their logs every checkEvery, and keeps the lists of
+// members of channels that have one every keepEvery.
 const (
 	checkEvery = 3 * time.Second
-	checked    = 2
+	keepEvery  = 5 * time.Second
 )
 
-// watch has n clients that follow a quiet channel with history each, and measures what it costs to look after them.
-func watch(n int) func(context.Context, *trial) error {
+// watch has n clients that follow a quiet channel each, and measures what it costs to look after them: that is done every so
+// often, this many times while it is measured.
+func watch(n int, kind peer.Kind, every time.Duration, times int) func(context.Context, *trial) error {
 	return func(ctx context.Context, x *trial) error {
 		if err := x.sys.Tokens(ctx, n); err != nil {
 			return err
 		}
-		c, err := x.gatherEach(ctx, n, func(i int) peer.Join { return peer.Join{Channels: []string{x.sys.Address(peer.Kept, i)}} }, nil)
+		c, err := x.gatherEach(ctx, n, func(i int) peer.Join { return peer.Join{Channels: []string{x.sys.Address(kind, i)}} }, nil)
 		if err != nil {
 			return err
 		}
 		defer c.Stop()
-		if err := pause(ctx, checkEvery+time.Second); err != nil {
+		if err := pause(ctx, every+time.Second); err != nil {
 			return err
 		}
 		u := x.begin()
-		if err := pause(ctx, checked*checkEvery); err != nil {
+		if err := pause(ctx, time.Duration(times)*every); err != nil {
 			return err
 		}
-		x.end(u, checked*float64(n), "µs a check", 1e6)
+		x.end(u, float64(times*n), "µs each", 1e6)
 		return c.Fault()
 	}
 }

@@ -14,26 +14,23 @@ const (
 // deployments are Trunkline in several processes, as many edges over one Redis or a Cluster.
 func deployments() []Target {
 	features := []Feature{Unary, Batch, Stream, Recover, Acks, Connect, Fanout, Mixed, Nobody, Rooms}
-	watching := append(slices.Clone(features), Watch) // the number of edges makes no difference to a channel with one client
 	var list []Target
 	for _, d := range []struct {
 		name, about string
 		edges       int
 		cluster     bool
+		more        []Feature // the number of edges makes no difference to a channel with one client
 	}{
-		{"trunkline-redis-1edge", "1 edge", 1, false},
-		{"trunkline-redis-2edges", "2 edges", 2, false},
-		{"trunkline-redis-4edges", "4 edges", 4, false},
-		{"trunkline-cluster-2edges", "2 edges", 2, true},
+		{"trunkline-redis-1edge", "1 edge", 1, false, []Feature{Quiet, Listing}},
+		{"trunkline-redis-2edges", "2 edges", 2, false, nil},
+		{"trunkline-redis-4edges", "4 edges", 4, false, nil},
+		{"trunkline-cluster-2edges", "2 edges", 2, true, []Feature{Quiet}},
 	} {
-		features, about := features, "Trunkline, "+d.about+" and a process with the other roles, one redis-server, json clients"
-		if d.edges == 1 || d.cluster {
-			features = watching
-		}
+		about := "Trunkline, " + d.about + " and a process with the other roles, one redis-server, json clients"
 		if d.cluster {
 			about = "Trunkline, " + d.about + " and a process with the other roles, a Redis Cluster of three masters, json clients"
 		}
-		list = append(list, Target{d.name, about, features, func(ctx context.Context, env Env) (System, error) {
+		list = append(list, Target{d.name, about, slices.Concat(features, d.more), func(ctx context.Context, env Env) (System, error) {
 			return startEdges(ctx, env, d.edges, d.cluster)
 		}})
 	}

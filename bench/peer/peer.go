@@ -21,6 +21,7 @@ type Kind int
 const (
 	Live   Kind = iota // a channel that keeps nothing
 	Kept               // a channel with history
+	Listed             // a channel that keeps nothing, but lists its members
 	Client             // one client, by number
 )
 
@@ -38,9 +39,10 @@ const (
 	Fanout    Feature = "fanout"
 	Generator Feature = "generator" // the load itself
 	Mixed     Feature = "mixed"
-	Nobody    Feature = "nobody" // publishing to channels without subscribers, live and kept
-	Rooms     Feature = "rooms"  // many channels with a few subscribers each
-	Watch     Feature = "watch"  // many quiet channels with history
+	Nobody    Feature = "nobody"  // publishing to channels without subscribers, live and kept
+	Rooms     Feature = "rooms"   // many channels with a few subscribers each
+	Quiet     Feature = "quiet"   // many quiet channels with history
+	Listing   Feature = "listing" // many quiet channels that list their members
 )
 
 // Position is where a log stands.

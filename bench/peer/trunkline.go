@@ -103,7 +103,7 @@ func (t *Trunkline) configure() (string, error) {
 auth: {keys: [{id: k1, algorithm: EdDSA, private_key_file: %s}]}
 api_keys: [{id: bench, key_file: %s, scopes: ["*"]}]
 edge: {connections_per_ip: 0}
-channels: {namespaces: {live: {history_length: 0, presence: false}, kept: {history_length: 1000, history_age: 10m, presence: false}}}
+channels: {namespaces: {live: {history_length: 0, presence: false}, kept: {history_length: 1000, history_age: 10m, presence: false}, listed: {history_length: 0, presence: true}}}
 `, api, pem, api)
 	for path, b := range map[string][]byte{pem: key.PEM, api: []byte(t.key), config: []byte(text)} {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
@@ -146,6 +146,8 @@ func (*Trunkline) Address(kind Kind, n int) string {
 		return fmt.Sprintf("channels/live:%d", n)
 	case Kept:
 		return fmt.Sprintf("channels/kept:%d", n)
+	case Listed:
+		return fmt.Sprintf("channels/listed:%d", n)
 	default:
 		return fmt.Sprintf("clients/client-%d", n)
 	}
