@@ -54,7 +54,7 @@ bench-peers: build ## Compare with the peers, a quick set in under 10 minutes; s
 
 bench-scale: build ## Measure 1, 2 and 4 edges and a Redis Cluster, in under 5 minutes; see docs/sizing.md
 	go -C bench run . -targets trunkline-redis-1edge,trunkline-redis-2edges,trunkline-redis-4edges,trunkline-cluster-2edges \
-		-base trunkline-redis-1edge -settle 10s -time 2s -out results/scale \
+		-base trunkline-redis-1edge -settle 8s -time 2s -out results/scale \
 		-only "connect,idle,quiet,fanout 1000,unicast stream,followed,rooms,mixed,acked unary,publish stream durable" $(BENCH)
 	go -C bench run . -sizing results/scale.jsonl
 

@@ -59,60 +59,6 @@ func sizing(w io.Writer, path string) error {
 	return nil
 }
 
-// measured prints figures as they are in the file.
-func (t table) measured(m *measured) {
-	wrong, runs := m.wrong()
-	t.text("**Measured** by `bench %s`; %s. Lost, repeated or out of order: %.0f in %d runs.", m.command, m.environment, wrong, runs)
-	head := []string{"figure"}
-	for _, d := range deployed {
-		head = append(head, d.title)
-	}
-	t.head(head...)
-	for _, f := range []struct {
-		title, scenario, metric string
-		times                   float64
-	}{
-		{"memory of an edge without clients, MiB", "idle", "RSS without clients", 1},
-		{"memory of an edge that delivers all it can to its part of 1,000 clients, MiB", "fanout 1000 max", "RSS while delivering", 1},
-		{"memory of an idle connection: edges, right after a storm, KiB", "idle", "RSS at once", 1},
-		{"… edges, after 10 s, KiB", "idle", "RSS", 1},
-		{"… Redis, KiB", "idle", "RSS of redis", 1},
-		{"connect: CPU of edges, µs", "connect", "cpu of edges", 1},
-		{"… auth (shared process), µs", "connect", "cpu of shared", 1},
-		{"… Redis, µs", "connect", "cpu of redis", 1},
-		{"a quiet channel with history: CPU of Redis a look, µs", "quiet kept", "cpu of redis", 1},
-		{"a quiet channel that lists its members: CPU of Redis a sign of life, µs", "quiet listed", "cpu of redis", 1},
-		{"hot channel, 1,000 subscribers, 60 messages/s: CPU of edges a delivery, µs", "fanout 1000 60/s", "cpu of edges", 1},
-		{"… all processes, µs", "fanout 1000 60/s", "cpu", 1},
-		{"hot channel, saturated (merging): CPU of edges a delivery, µs", "fanout 1000 max", "cpu of edges", 1},
-		{"channels that all edges follow, 4 clients each: CPU of Redis a publish, µs", "followed", "cpu of redis", 4},
-		{"… publish (shared process) a publish, µs", "followed", "cpu of shared", 4},
-		{"… publishes/s", "followed", "publishes", 1},
-		{"rooms of 4: CPU of edges a delivery, µs", "rooms of 4", "cpu of edges", 1},
-		{"rooms of 20: CPU of edges a delivery, µs", "rooms of 20", "cpu of edges", 1},
-		{"… bytes a delivery, without the headers of TCP", "rooms of 20", "bytes", 1},
-		{"unicast by streams: CPU of edges a message, µs", "unicast stream", "cpu of edges", 1},
-		{"… publish (shared process), µs", "unicast stream", "cpu of shared", 1},
-		{"… Redis, µs", "unicast stream", "cpu of redis", 1},
-		{"mixed: CPU of all processes a delivery, µs", "mixed", "cpu", 1},
-		{"stream to nobody, durable: CPU of Redis a publish, µs", "publish stream durable", "cpu of redis", 1},
-		{"… publish (shared process), µs", "publish stream durable", "cpu of shared", 1},
-		{"unary with ack, until the ack is stored: CPU of edges a message, µs", "acked unary", "cpu of edges", 1},
-		{"… publish (shared process), µs", "acked unary", "cpu of shared", 1},
-		{"… Redis, µs", "acked unary", "cpu of redis", 1},
-	} {
-		cells := []string{f.title}
-		for _, d := range deployed {
-			cell := "–"
-			if v := m.of(f.scenario, f.metric, d.name); v > 0 {
-				cell = short(f.times * v)
-			}
-			cells = append(cells, cell)
-		}
-		t.row(cells...)
-	}
-}
-
 // connections prints what a million of them need. Memory and what idle ones cost are those of the process that held most; connects
 // those of 4 edges.
 func (t table) connections(m *measured) {
@@ -143,7 +89,7 @@ func (t table) connections(m *measured) {
 	storm := perEdge * stormPeak
 	t.text("\n**An edge goes**, and its %d clients go to the other %.0f edges: at a drain %.0f of them in the worst second, at a crash as fast as they are let in.",
 		perEdge, edges-1, storm)
-	t.head("part", "CPU a connect, µs", "connects/s of a core", "cores in the worst second of a drain", "all back after a crash, at the earliest")
+	t.head("part", "CPU a connect, µs", "connects/s of a core", "cores in the worst second of a drain", fmt.Sprintf("all back after a crash, at the earliest, with cores %.0f %% busy", 100*busy))
 	for _, p := range []struct {
 		title, metric string
 		cores         float64
@@ -154,7 +100,7 @@ func (t table) connections(m *measured) {
 	} {
 		us := m.get("connect", p.metric, 4)
 		t.row(p.title, short(us), whole(million/us), short(storm*us/million),
-			fmt.Sprintf("%s s with %.0f cores %.0f %% busy", short(perEdge*us/million/p.cores/busy), p.cores, 100*busy))
+			fmt.Sprintf("%s s with %.0f", short(perEdge*us/million/p.cores/busy), p.cores))
 	}
 }
 
@@ -211,7 +157,6 @@ func whole(v float64) string { return fmt.Sprintf("%.0f", v) }
 
 // kept prints what history and acks add.
 func (t table) kept(m *measured) {
-	redis := m.redisPublish()
 	t.text("\n**Quiet channels**: every edge that has clients there asks about each one, whether anything is published or not. One Redis thread, %.0f %% busy with nothing else, bears so many pairs of an edge and a channel:", 100*busy)
 	second := 0.0
 	t.head("channel with", "every", "CPU of Redis, µs", "pairs")
@@ -230,7 +175,7 @@ func (t table) kept(m *measured) {
 		title string
 		us    float64
 	}{
-		{"live", redis.at(1)},
+		{"live", m.get("unicast stream", "cpu of redis", 4)},
 		{"durable", m.get("publish stream durable", "cpu of redis", 4)},
 		{"with an ack, and its ack", m.get("acked unary", "cpu of redis", 4)},
 	} {

@@ -21,8 +21,8 @@ type Kind int
 const (
 	Live   Kind = iota // a channel that keeps nothing
 	Kept               // a channel with history
-	Listed             // a channel that keeps nothing, but lists its members
 	Client             // one client, by number
+	Listed             // a channel that keeps nothing, but lists its members
 )
 
 // Feature is what a scenario may need of a peer.
