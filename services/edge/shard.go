@@ -71,17 +71,22 @@ func (sh *shard) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-sh.wake:
-			sh.inbox.Lock()
-			list := sh.inbox.list
-			sh.inbox.list = spare[:0]
-			sh.inbox.Unlock()
-			sh.round(list)
-			clear(list)
-			spare = list
+			spare = sh.turn(spare)
 		case now := <-ticker.C:
 			sh.sweep(now)
 		}
 	}
+}
+
+// turn writes what has been collected, while spare collects what comes next. It returns an empty list for the turn after.
+func (sh *shard) turn(spare []*parcel) []*parcel {
+	sh.inbox.Lock()
+	list := sh.inbox.list
+	sh.inbox.list = spare[:0]
+	sh.inbox.Unlock()
+	sh.round(list)
+	clear(list)
+	return list
 }
 
 // round writes what is due, address by address.

@@ -1,0 +1,76 @@
+package edge_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/dialect/native"
+)
+
+// still returns an edge that does not run, and its dialects.
+func still(tb testing.TB) (*edge.Edge, []dialect.Dialect) {
+	tb.Helper()
+	dialects := []dialect.Dialect{native.JSON{}, native.Proto{}}
+	e, err := edge.New(memory.New(memory.Config{}), edge.Conns{}, dialects, edge.Config{Node: "test"}, slog.New(slog.DiscardHandler), nil)
+	check(tb, err)
+	return e, dialects
+}
+
+// message returns one of 128 bytes.
+func message(tb testing.TB, to string) *bus.Message {
+	tb.Helper()
+	a, err := bus.ParseAddress(to)
+	check(tb, err)
+	return &bus.Message{
+		ID: "018f4e6e-7b7a-7c3e-9d2a-000000000000", To: a, Data: []byte(`{"text":"` + strings.Repeat("x", 117) + `"}`), ContentType: bus.JSON,
+		From: bus.Sender{Client: "018f4e6e-7b7a-7c3e-9d2a-000000000001", User: "ada"}, Published: time.UnixMilli(1_700_000_000_123),
+		Position: bus.Position{Epoch: "abcdefghijklm", Offset: 12345},
+	}
+}
+
+// What a round allocates does not depend on how many subscribers it writes to.
+func TestRound_allocatesNothingPerSubscriber(t *testing.T) {
+	plain := message(t, "channels/news")
+	many := make([]*bus.Message, 16)
+	for i := range many {
+		many[i] = plain
+	}
+	for name, messages := range map[string][]*bus.Message{"one message": {plain}, "several messages": many} {
+		t.Run(name, func(t *testing.T) {
+			_, dialects := still(t)
+			for slot, d := range dialects {
+				measure := func(subscribers int) float64 {
+					e, _ := still(t)
+					crowd := edge.NewDelivery(t, e, plain.To, slot, subscribers)
+					crowd.Expect(1, messages...)
+					return testing.AllocsPerRun(20, func() {
+						crowd.Deliver(messages...)
+						crowd.Read()
+					})
+				}
+				one, thousand := measure(1), measure(1000)
+				t.Logf("%s: %g", d.Name(), one)
+				if one != thousand {
+					t.Errorf("%s: %g allocations for one subscriber, %g for 1000", d.Name(), one, thousand)
+				}
+			}
+		})
+	}
+}
+
+// A message costs so many allocations, once for all of its subscribers.
+func TestFrame_allocations(t *testing.T) {
+	_, dialects := still(t)
+	m := message(t, "channels/news")
+	for _, d := range dialects {
+		if n := testing.AllocsPerRun(100, func() { edge.MessageFrame(d, m) }); n > 1 {
+			t.Errorf("%s: %g allocations, want that of the bytes alone", d.Name(), n)
+		}
+	}
+}
