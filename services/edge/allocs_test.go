@@ -36,12 +36,16 @@ func message(tb testing.TB, to string) *bus.Message {
 
 // What a round allocates does not depend on how many subscribers it writes to.
 func TestRound_allocatesNothingPerSubscriber(t *testing.T) {
-	plain := message(t, "channels/news")
+	plain, others := message(t, "channels/news"), message(t, "channels/news")
+	others.ExcludeClient = "its sender"
 	many := make([]*bus.Message, 16)
 	for i := range many {
 		many[i] = plain
 	}
-	for name, messages := range map[string][]*bus.Message{"one message": {plain}, "several messages": many} {
+	for name, messages := range map[string][]*bus.Message{
+		"one message": {plain}, "several messages": many, "a message not for its sender": {others},
+		"several, one not for its sender": {plain, others, plain},
+	} {
 		t.Run(name, func(t *testing.T) {
 			_, dialects := still(t)
 			for slot, d := range dialects {
@@ -62,6 +66,23 @@ func TestRound_allocatesNothingPerSubscriber(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of several messages in a round, each subscriber gets those that it may have.
+func TestRound_withholds(t *testing.T) {
+	e, _ := still(t)
+	plain, others, old := message(t, "channels/news"), message(t, "channels/news"), message(t, "channels/news")
+	others.ID, others.ExcludeClient = "others", "client1"
+	old.ID, old.Expires = "old", time.UnixMilli(1_700_000_000_124)
+	crowd := edge.NewDelivery(t, e, plain.To, 0, 3)
+	crowd.Deliver(plain, others, plain)
+	for i, want := range [][]*bus.Message{{plain, others, plain}, {plain, plain}, {plain, others, plain}} {
+		crowd.Expect(1, want...)
+		crowd.ReadOne(i)
+	}
+	crowd.Deliver(old, plain)
+	crowd.Expect(1, plain)
+	crowd.Read()
 }
 
 // A message costs so many allocations, once for all of its subscribers.

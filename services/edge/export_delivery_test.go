@@ -28,7 +28,7 @@ type Delivery struct {
 	got   []byte
 }
 
-// NewDelivery gives an address subscribers that speak the dialect of the slot.
+// NewDelivery gives an address subscribers that speak the dialect of the slot: client0, client1 and so on.
 func NewDelivery(tb testing.TB, e *Edge, to bus.Address, slot, subscribers int) *Delivery {
 	tb.Helper()
 	d := &Delivery{tb: tb, sink: sink{hub: e.hub, slots: len(e.slots), revocations: e.revocations, gaps: e.metrics.gaps}, shard: e.hub.shards[0], slot: slot}
@@ -85,10 +85,15 @@ func (d *Delivery) Deliver(messages ...*bus.Message) {
 
 // Read reads at every subscriber what is expected.
 func (d *Delivery) Read() {
-	for _, peer := range d.peers {
-		if _, err := io.ReadFull(peer, d.got); err != nil || !bytes.Equal(d.got, d.due) {
-			d.tb.Fatalf("got %q (%v)\nwant %q", d.got, err, d.due)
-		}
+	for i := range d.peers {
+		d.ReadOne(i)
+	}
+}
+
+// ReadOne reads at one subscriber what is expected.
+func (d *Delivery) ReadOne(i int) {
+	if _, err := io.ReadFull(d.peers[i], d.got); err != nil || !bytes.Equal(d.got, d.due) {
+		d.tb.Fatalf("subscriber %d got %q (%v)\nwant %q", i, d.got, err, d.due)
 	}
 }
 
@@ -129,8 +134,8 @@ func NewQueue(tb testing.TB, e *Edge) *Queue {
 
 // Fill writes until there is a backlog.
 func (q *Queue) Fill() {
-	for block := make([]byte, 64<<10); q.t.idle(); {
-		q.Put(block)
+	for q.t.idle() {
+		q.Put(q.got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,12 +85,23 @@ func (s *session) join(due []*parcel) []byte {
 	client := s.clientID()
 	var out []byte
 	for _, p := range due {
-		if p.m != nil && (!p.m.For(client, s.id) || p.m.Expired(now)) {
-			continue
+		if !p.withheld(client, s.id, now) {
+			out = append(out, s.bytes(p)...)
 		}
-		out = append(out, s.bytes(p)...)
 	}
 	return out
+}
+
+// mayHave says whether this session may have all of the parcels.
+func (s *session) mayHave(due []*parcel) bool {
+	now := time.Now()
+	client := s.clientID()
+	return !slices.ContainsFunc(due, func(p *parcel) bool { return p.withheld(client, s.id, now) })
+}
+
+// withheld says whether the connection of the client must not have the parcel.
+func (p *parcel) withheld(client, connection string, now time.Time) bool {
+	return p.m != nil && (!p.m.For(client, connection) || p.m.Expired(now))
 }
 
 // refuse ends the session with a reason: an error event, then the close frame. The first reason counts.

@@ -161,6 +161,7 @@ func special(due []*parcel, now time.Time) bool {
 
 // give writes parcels to one subscriber.
 func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
+	all := len(due)
 	if !plain {
 		due = sub.wanted(due)
 	}
@@ -185,9 +186,9 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 	slot := sub.session.slot
 	var out []byte
 	switch {
-	case !plain || sub.session.talk != nil:
+	case sub.session.talk != nil || !plain && !sub.session.mayHave(due):
 		out = sub.session.join(due)
-	case sub.catching:
+	case len(due) < all:
 		out = sh.join(due, slot)
 	default:
 		if sh.merged[slot] == nil {
