@@ -180,5 +180,5 @@ func (e *Edge) enter() bool {
 }
 
 func (e *Edge) gapParcel(g bus.Gap) *parcel {
-	return &parcel{gap: &g, frames: make([]atomic.Pointer[[]byte], len(e.slots))}
+	return newParcel(nil, &g, len(e.slots))
 }

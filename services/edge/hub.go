@@ -45,7 +45,25 @@ type parcel struct {
 	gap *bus.Gap
 
 	mu     sync.Mutex
-	frames []atomic.Pointer[[]byte] // by dialect; framed, empty when the dialect has no words for it
+	frames []encoded  // by dialect
+	few    [2]encoded // the frames, when there are no more dialects than our own
+}
+
+// encoded is the frame of a parcel in one dialect; bytes is set before made, and empty when the dialect has no words for it.
+type encoded struct {
+	made  atomic.Bool
+	bytes []byte
+}
+
+// newParcel returns a parcel of a message or a gap, for as many dialects.
+func newParcel(m *bus.Message, gap *bus.Gap, dialects int) *parcel {
+	p := &parcel{m: m, gap: gap}
+	if dialects <= len(p.few) {
+		p.frames = p.few[:dialects]
+	} else {
+		p.frames = make([]encoded, dialects)
+	}
+	return p
 }
 
 func (p *parcel) address() bus.Address {
@@ -57,17 +75,17 @@ func (p *parcel) address() bus.Address {
 
 // bytes returns the frame for a dialect.
 func (p *parcel) bytes(d dialect.Dialect, slot int) []byte {
-	if f := p.frames[slot].Load(); f != nil {
-		return *f
+	f := &p.frames[slot]
+	if f.made.Load() {
+		return f.bytes
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f := p.frames[slot].Load(); f != nil {
-		return *f
+	if !f.made.Load() {
+		f.bytes = p.encode(d)
+		f.made.Store(true)
 	}
-	f := p.encode(d)
-	p.frames[slot].Store(&f)
-	return f
+	return f.bytes
 }
 
 func (p *parcel) encode(d dialect.Dialect) []byte {
@@ -139,13 +157,13 @@ func (s sink) Deliver(m *bus.Message) {
 	if m.Kind == bus.MessagePresence && !s.hub.watches(m.To) {
 		return
 	}
-	s.hub.spread(&parcel{m: m, frames: make([]atomic.Pointer[[]byte], s.slots)})
+	s.hub.spread(newParcel(m, nil, s.slots))
 }
 
 // Gap puts a gap into every shard that has subscribers for it.
 func (s sink) Gap(g bus.Gap) {
 	s.gaps.Inc()
-	s.hub.spread(&parcel{gap: &g, frames: make([]atomic.Pointer[[]byte], s.slots)})
+	s.hub.spread(newParcel(nil, &g, s.slots))
 }
 
 // Interrupted says that announcements of revocations may have been missed.
