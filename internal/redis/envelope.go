@@ -31,11 +31,15 @@ const (
 	envelopeAckScope
 )
 
+// envelopeOverhead is what tags, lengths, numbers and times take, about.
+const envelopeOverhead = 32
+
 // encode returns the envelope of a message, without its address and position.
 func encode(m *bus.Message) []byte { return appendEnvelope(nil, m) }
 
 func appendEnvelope(before []byte, m *bus.Message) []byte {
-	b := append(make([]byte, 0, len(before)+len(m.Data)+len(m.ID)+64), before...)
+	size := len(before) + len(m.Data) + len(m.ID) + len(m.From.Client) + len(m.From.User) + len(m.ExcludeClient) + len(m.ExcludeConnection) + envelopeOverhead
+	b := append(make([]byte, 0, size), before...)
 	b = appendText(b, envelopeID, m.ID)
 	if len(m.Data) > 0 {
 		b = protowire.AppendTag(b, envelopeData, protowire.BytesType)
