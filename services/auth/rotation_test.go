@@ -230,36 +230,3 @@ func TestRelayTokens_areValidated(t *testing.T) {
 		t.Errorf("a revoked relay token: %v", err)
 	}
 }
-
-func BenchmarkValidate(b *testing.B) {
-	f := start(b)
-	token := f.issue(b, &authv1.IssueTokenRequest{User: "ada"}).GetToken()
-	b.Run("remembered", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			check(b, f.validate(b.Context(), token))
-		}
-	})
-	b.Run("new", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			b.StopTimer()
-			fresh := f.issue(b, &authv1.IssueTokenRequest{User: "ada"}).GetToken()
-			b.StartTimer()
-			check(b, f.validate(b.Context(), fresh))
-		}
-	})
-	batch := &authv1.BatchValidateTokensRequest{}
-	b.Run("batch of 100 new", func(b *testing.B) {
-		for b.Loop() {
-			b.StopTimer()
-			batch.Tokens = nil
-			for range 100 {
-				batch.Tokens = append(batch.Tokens, f.issue(b, &authv1.IssueTokenRequest{}).GetToken())
-			}
-			b.StartTimer()
-			_, err := f.BatchValidateTokens(b.Context(), batch)
-			check(b, err)
-		}
-	})
-}

@@ -252,7 +252,7 @@ func (s *Server) revoked(ctx context.Context, ids []*bus.Identity) []error {
 	if len(ids) == 0 {
 		return errs
 	}
-	var subjects []bus.Subject
+	subjects := make([]bus.Subject, 0, 4*len(ids)) // everybody, and three of its own, mostly
 	index := make(map[bus.Subject]int)
 	for _, id := range ids {
 		for _, sub := range id.Subjects() {
