@@ -7,7 +7,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint fmt check-deploy build run test bench bench-peers bench-scale profile up down
+.PHONY: help gen gen-check lint fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -45,6 +45,14 @@ test: ## Install what the tests need and run all of them with the race detector
 	go test -race -timeout 15m $(TEST)
 
 # BENCH: more flags for the four below, as in make bench BENCH='-rounds 3 -only connect'; go -C bench run . -help
+MICRO := bench/results/micro.txt
+bench-micro: ## Run the micro-benchmarks and compare them with the accepted results
+	go test -run '^$$' -bench . -skip BenchmarkConnect -benchmem -count 6 -benchtime 0.2s -timeout 10m \
+		./internal/payload ./internal/redis ./services/auth ./services/edge ./services/edge/dialect/native >$(MICRO).new
+	go -C bench tool benchstat $(MICRO:bench/%=%) $(MICRO:bench/%=%).new
+	@echo "To accept: mv $(MICRO).new $(MICRO)"
+
+# BENCH: more flags for the next three, as in make bench BENCH='-rounds 3 -only connect'; go -C bench run . -help
 bench: build ## Measure this build alone
 	go -C bench run . $(BENCH)
 
