@@ -2,7 +2,6 @@ package tail
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -89,38 +88,22 @@ func (t *Tail) heal(ctx context.Context, tp *topic) {
 }
 
 func (t *Tail) readOn(ctx context.Context, tp *topic, from bus.Position) error {
-	_, err := t.read(ctx, tp.address, from, func(g bus.Gap) {
-		t.sink.Gap(g)
-		tp.healed(g.To)
-	}, func(p bus.Page) error {
+	for more := true; more; {
+		p, err := t.readPage(ctx, place{tp.address, from})
+		if err != nil {
+			return err
+		}
+		if p.Gap != nil {
+			t.sink.Gap(*p.Gap)
+			tp.healed(p.Gap.To)
+		}
 		for _, m := range p.Messages {
 			t.sink.Deliver(m)
 		}
 		tp.healed(p.Next)
-		return nil
-	})
-	return err
-}
-
-// read pages through the log after the position until its top, telling a gap before the first page that has one.
-// It returns the position it came to.
-func (t *Tail) read(ctx context.Context, a bus.Address, from bus.Position, gap func(bus.Gap), page func(bus.Page) error) (bus.Position, error) {
-	for {
-		p, err := t.log.Since(ctx, a, t.Retention(a), from, t.cfg.HealPage)
-		if err != nil {
-			if !errors.Is(err, bus.ErrGap) {
-				return from, err
-			}
-			gap(gapBefore(a, from, p))
-		}
-		if err := page(p); err != nil {
-			return from, err
-		}
-		from = p.Next
-		if !p.More {
-			return from, nil
-		}
+		from, more = p.Next, p.More
 	}
+	return nil
 }
 
 // gapBefore describes what is missing between from and the page that the log answered with.

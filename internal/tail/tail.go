@@ -81,7 +81,8 @@ type Tail struct {
 	mu     sync.RWMutex
 	topics map[bus.Address]*topic
 
-	jobs *jobs
+	jobs  *jobs
+	reads reads
 }
 
 var _ bus.Receiver = (*Tail)(nil)
@@ -95,6 +96,7 @@ func New(store Store, sink Sink, cfg Config) *Tail {
 		cfg:    cfg.withDefaults(),
 		topics: make(map[bus.Address]*topic),
 		jobs:   newJobs(),
+		reads:  reads{at: make(map[place]*turn)},
 	}
 }
 
@@ -103,6 +105,7 @@ const healers = 8
 
 // Run reads the feed, heals and checks until ctx ends, and then returns nil.
 func (t *Tail) Run(ctx context.Context) error {
+	defer t.reads.wait()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.feed.Run(ctx, t) })
 	for range healers {

@@ -9,6 +9,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/tail"
 )
 
 // request is a checked subscribe command.
@@ -143,35 +144,51 @@ const replayTimeout = time.Minute
 const replayPiece = 32 << 10
 
 func (s *session) replay(ctx context.Context, sub *subscription, after bus.Position) (bus.Position, error) {
-	var out []byte
-	flush := func() error {
-		if len(out) == 0 {
-			return nil
+	return s.owner.tail.ReplayPages(ctx, sub.address, after, func(p *tail.Shared) error {
+		if p.Gap != nil {
+			if err := s.sendReplay(ctx, sub, s.bytes(s.owner.gapParcel(*p.Gap))); err != nil {
+				return err
+			}
 		}
-		if sub.isGone() {
-			return errLeft
+		for _, piece := range s.pieces(p) {
+			if err := s.sendReplay(ctx, sub, piece); err != nil {
+				return err
+			}
 		}
-		if err := s.sendPaced(ctx, out); err != nil {
-			return err
-		}
-		out = nil
 		return nil
+	})
+}
+
+func (s *session) sendReplay(ctx context.Context, sub *subscription, piece []byte) error {
+	if sub.isGone() {
+		return errLeft
 	}
-	next, err := s.owner.tail.Replay(ctx, sub.address, after, func(g bus.Gap) {
-		out = append(out, s.bytes(s.owner.gapParcel(g))...)
-	}, func(m *bus.Message) error {
+	return s.sendPaced(ctx, piece)
+}
+
+// pieces returns the frames of a page, a few in each. Sessions of one dialect share them, unless the messages are not for everybody.
+func (s *session) pieces(p *tail.Shared) [][]byte {
+	if s.talk == nil && !slices.ContainsFunc(p.Messages, (*bus.Message).Selective) {
+		return p.Memo(s.slot, func() any { return s.framePage(p) }).([][]byte) //nolint:forcetypeassert // what it makes
+	}
+	return s.framePage(p)
+}
+
+func (s *session) framePage(p *tail.Shared) [][]byte {
+	var all [][]byte
+	var out []byte
+	for _, m := range p.Messages {
 		if m.For(s.clientID(), s.id) {
 			out = append(out, s.messageFrame(m)...)
 		}
-		if len(out) < replayPiece {
-			return nil
+		if len(out) >= replayPiece {
+			all, out = append(all, out), nil
 		}
-		return flush()
-	})
-	if err != nil {
-		return after, err
 	}
-	return next, flush()
+	if len(out) > 0 {
+		all = append(all, out)
+	}
+	return all
 }
 
 func (s *session) subscribe(ctx context.Context, id uint32, who *bus.Identity, c *edgev1.Subscribe) error {
