@@ -40,6 +40,9 @@ func (JSON) Decode(op dialect.Opcode, data []byte) (*edgev1.ClientFrame, error) 
 	if op != dialect.Text {
 		return nil, dialect.ErrWrongOpcode
 	}
+	if f, ok := decodeConnect(data); ok {
+		return f, nil
+	}
 	f := new(edgev1.ClientFrame)
 	if err := payload.Unmarshal(data, f); err != nil {
 		return nil, decodeError(err)
