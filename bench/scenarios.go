@@ -73,10 +73,10 @@ func connect(n int) func(context.Context, *trial) error {
 // idle measures the memory of joined connections that have been left alone for a while.
 func idle(n int) func(context.Context, *trial) error {
 	return func(ctx context.Context, x *trial) error {
-		if err := x.sys.Tokens(ctx, n); err != nil {
+		parts, before := x.memory()
+		if err := x.sys.Tokens(ctx, n); err != nil { // after that: what a server keeps of tokens that it has made counts as theirs
 			return err
 		}
-		parts, before := x.memory()
 		held := func(part string) float64 {
 			_, now := x.memory()
 			return (now[part] - before[part]) / float64(n)

@@ -40,6 +40,7 @@ func tuneGC(ctx context.Context) error {
 	metrics.Read(samples)
 	before, percent := samples[0].Value.Uint64(), gcPercent(0, samples[1].Value.Uint64())
 	debug.SetGCPercent(percent)
+	var rest rest
 	for {
 		select {
 		case <-ctx.Done():
@@ -48,6 +49,9 @@ func tuneGC(ctx context.Context) error {
 		}
 		metrics.Read(samples)
 		now := samples[0].Value.Uint64()
+		if rest.comes(now-before, samples[1].Value.Uint64()) {
+			debug.FreeOSMemory()
+		}
 		next := gcPercent(now-before, samples[1].Value.Uint64())
 		before = now
 		if next > percent+percent/4 || next < percent-percent/4 { // each change stops the world for a moment
@@ -55,4 +59,34 @@ func tuneGC(ctx context.Context) error {
 			debug.SetGCPercent(percent)
 		}
 	}
+}
+
+const (
+	// restAfter is for how many seconds a process has next to nothing to do before it gives memory back.
+	restAfter = 3
+	// restAllocates is what it may allocate in each, in bytes.
+	restAllocates = 4 << 20
+	// restWorth is how much must have been allocated since the last time, and restMost how large the heap may be: a larger one
+	// takes long to be collected, and Go gives its memory back by itself.
+	restWorth, restMost = 32 << 20, 512 << 20
+)
+
+// rest notices when a process has become quiet: after a storm the heap has garbage that nobody would collect for minutes.
+type rest struct {
+	calm int
+	used uint64
+}
+
+// comes says, once a second, whether now is the time to give memory back.
+func (r *rest) comes(allocated, live uint64) bool {
+	r.used += allocated
+	r.calm++
+	if allocated > restAllocates {
+		r.calm = 0
+	}
+	if r.calm < restAfter || r.used < restWorth || live > restMost {
+		return false
+	}
+	r.used = 0
+	return true
 }
