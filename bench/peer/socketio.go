@@ -68,7 +68,7 @@ func install(ctx context.Context, folder string) error {
 	if _, err := os.Stat(filepath.Join(folder, "node_modules", "socket.io")); err == nil {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund")
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("install Socket.IO: %w: %s", err, out)
