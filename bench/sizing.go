@@ -123,8 +123,10 @@ func (t table) deliveries(m *measured) {
 	alone := line{m.get("unicast stream", "cpu of redis", 4), 0}
 	shapes := []shape{
 		{"hot channel: 100,000 subscribers × 10/s", 10, 100_000, level(m.get("fanout 1000 60/s", "cpu of edges", 4)), redis},
-		{"rooms of 20: 50,000 publishes/s", million / roomMembers, roomMembers,
-			func(p float64) float64 { return delivery.at0 + delivery.slope*p }, redis},
+		{
+			"rooms of 20: 50,000 publishes/s", million / roomMembers, roomMembers,
+			func(p float64) float64 { return delivery.at0 + delivery.slope*p }, redis,
+		},
 		{"unicast: 1,000,000 publishes/s", million, 1, level(m.get("unicast stream", "cpu of edges", 4)), alone},
 	}
 	t.text("\n**1,000,000 deliveries/s** of 128 bytes, live, published by streams, to the clients of %d edges. Cores are those that work; plan with %.0f %%.", holders, 100*busy)

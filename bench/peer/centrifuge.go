@@ -20,8 +20,10 @@ func centrifuges() []Target {
 	features := []Feature{Unary, Batch, Stream, Recover, Connect, Fanout, Mixed, Nobody}
 	var list []Target
 	for _, engine := range []string{"redis", "memory"} {
-		list = append(list, Target{"centrifuge-" + engine, "the centrifuge library, " + engine + " engine, in a small server, JSON clients", features,
-			func(_ context.Context, _ Env) (System, error) { return startCentrifuge(engine) }})
+		list = append(list, Target{
+			"centrifuge-" + engine, "the centrifuge library, " + engine + " engine, in a small server, JSON clients", features,
+			func(_ context.Context, _ Env) (System, error) { return startCentrifuge(engine) },
+		})
 	}
 	return list
 }

@@ -17,8 +17,11 @@ import (
 )
 
 func natses() []Target {
-	return []Target{{"nats", "nats-server, embedded, WebSocket, no token, no answer to a publish", []Feature{Fanout, Unary, Connect, Mixed},
-		func(context.Context, Env) (System, error) { return startNATS() }}}
+	return []Target{{
+		"nats", "nats-server, embedded, WebSocket, no token, no answer to a publish",
+		[]Feature{Fanout, Unary, Connect, Mixed},
+		func(context.Context, Env) (System, error) { return startNATS() },
+	}}
 }
 
 type nats struct {

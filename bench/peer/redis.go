@@ -45,8 +45,10 @@ func (g *group) redisAt(addr string, args ...string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
-	p, err := start("redis", "redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no",
-		"--logfile", "redis.log", "--maxclients", "1000"}, args...)...)
+	p, err := start("redis", "redis-server", append([]string{
+		"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no",
+		"--logfile", "redis.log", "--maxclients", "1000",
+	}, args...)...)
 	if err != nil {
 		return err
 	}

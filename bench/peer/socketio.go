@@ -16,8 +16,11 @@ import (
 )
 
 func socketios() []Target {
-	return []Target{{"socketio-redis", "Socket.IO 4 with the Redis adapter, WebSocket only, back end by HTTP", []Feature{Fanout, Unary, Connect, Mixed},
-		startSocketIO}}
+	return []Target{{
+		"socketio-redis", "Socket.IO 4 with the Redis adapter, WebSocket only, back end by HTTP",
+		[]Feature{Fanout, Unary, Connect, Mixed},
+		startSocketIO,
+	}}
 }
 
 type socketio struct {

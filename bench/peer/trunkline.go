@@ -35,10 +35,12 @@ func trunklines() []Target {
 				name += "-proto"
 				features = slices.DeleteFunc(slices.Clone(features), func(f Feature) bool { return f == Acks }) // the load acknowledges in JSON
 			}
-			list = append(list, Target{name, "Trunkline, one process with all roles, " + store + ", " + coding + " clients", features,
+			list = append(list, Target{
+				name, "Trunkline, one process with all roles, " + store + ", " + coding + " clients", features,
 				func(ctx context.Context, env Env) (System, error) {
 					return startTrunkline(ctx, env, store, coding)
-				}})
+				},
+			})
 		}
 	}
 	return list

@@ -32,11 +32,22 @@ func TestRest(t *testing.T) {
 		allocated, live uint64
 		want            bool
 	}{
-		{mib, mib, false}, {mib, mib, false}, {mib, mib, false}, {mib, mib, false}, // quiet from the start
-		{100 * mib, 20 * mib, false}, {5 * mib, 20 * mib, false},
-		{mib, 20 * mib, false}, {mib, 20 * mib, false}, {mib, 20 * mib, true}, {mib, 20 * mib, false},
-		{100 * mib, 600 * mib, false}, {0, 600 * mib, false}, {0, 600 * mib, false}, {0, 600 * mib, false}, // a large heap
-		{0, 400 * mib, true}, {0, 400 * mib, false},
+		{mib, mib, false},
+		{mib, mib, false},
+		{mib, mib, false},
+		{mib, mib, false}, // quiet from the start
+		{100 * mib, 20 * mib, false},
+		{5 * mib, 20 * mib, false},
+		{mib, 20 * mib, false},
+		{mib, 20 * mib, false},
+		{mib, 20 * mib, true},
+		{mib, 20 * mib, false},
+		{100 * mib, 600 * mib, false},
+		{0, 600 * mib, false},
+		{0, 600 * mib, false},
+		{0, 600 * mib, false}, // a large heap
+		{0, 400 * mib, true},
+		{0, 400 * mib, false},
 	} {
 		if got := r.comes(c.allocated, c.live); got != c.want {
 			t.Errorf("second %d: %v, want %v", i, got, c.want)
