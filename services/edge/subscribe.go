@@ -160,6 +160,9 @@ func (s *session) replay(ctx context.Context, sub *subscription, after bus.Posit
 }
 
 func (s *session) sendReplay(ctx context.Context, sub *subscription, piece []byte) error {
+	if len(piece) == 0 {
+		return nil // the dialect has no words for it
+	}
 	if sub.isGone() {
 		return errLeft
 	}
