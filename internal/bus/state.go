@@ -28,7 +28,7 @@ type States interface {
 	State(ctx context.Context, a Address) (State, error)
 	// SetState writes the next revision and publishes its message in one step. Returns ErrRevisionMismatch when the
 	// state is not at the revision that the change was made from, and then nothing was published.
-	SetState(ctx context.Context, c StateChange) (State, error)
-	// DeleteState removes the state.
-	DeleteState(ctx context.Context, a Address) error
+	SetState(ctx context.Context, c AdmittedState) (State, error)
+	// DeleteState removes the state of the address that the change names; nothing else of the change counts.
+	DeleteState(ctx context.Context, c AdmittedState) error
 }

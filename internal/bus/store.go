@@ -48,9 +48,9 @@ type Publisher interface {
 	// one address keep the order in which Publish was called only when each waits for the one before.
 	// Returns ErrChannelNotFound, ErrIdempotencyMismatch, ErrStoreUnavailable, ErrReplicasMissing or ErrStorageFull.
 	// After ErrStoreUnavailable the outcome is unknown; the idempotency key resolves it.
-	Publish(ctx context.Context, p Publication) (Receipt, error)
+	Publish(ctx context.Context, p Admitted) (Receipt, error)
 	// PublishAll publishes several; receipts and errors are by index. Items of one address keep their order.
-	PublishAll(ctx context.Context, ps []Publication) ([]Receipt, []error)
+	PublishAll(ctx context.Context, ps []Admitted) ([]Receipt, []error)
 }
 
 // Receiver is told what arrives on a Feed. Calls for one address come one at a time and in

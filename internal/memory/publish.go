@@ -8,7 +8,8 @@ import (
 )
 
 // Publish checks, appends and fans out under the address's lock.
-func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
+func (s *Store) Publish(ctx context.Context, in bus.Admitted) (bus.Receipt, error) {
+	p := in.Publication()
 	if err := ctx.Err(); err != nil {
 		return bus.Receipt{}, bus.ErrStoreUnavailable.Wrap(err)
 	}
@@ -16,7 +17,7 @@ func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, er
 }
 
 // PublishAll publishes one after the other.
-func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
+func (s *Store) PublishAll(ctx context.Context, ps []bus.Admitted) ([]bus.Receipt, []error) {
 	receipts := make([]bus.Receipt, len(ps))
 	errs := make([]error, len(ps))
 	for i := range ps {

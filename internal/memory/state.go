@@ -38,7 +38,8 @@ func (s *Store) State(ctx context.Context, a bus.Address) (bus.State, error) {
 }
 
 // SetState writes the next revision of a state and publishes its message.
-func (s *Store) SetState(ctx context.Context, change bus.StateChange) (bus.State, error) {
+func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, error) {
+	change := in.Change()
 	if err := ctx.Err(); err != nil {
 		return bus.State{}, bus.ErrStoreUnavailable.Wrap(err)
 	}
@@ -63,7 +64,8 @@ func (s *Store) SetState(ctx context.Context, change bus.StateChange) (bus.State
 }
 
 // DeleteState removes the state of an address.
-func (s *Store) DeleteState(ctx context.Context, a bus.Address) error {
+func (s *Store) DeleteState(ctx context.Context, in bus.AdmittedState) error {
+	a := in.Change().Message.To
 	if err := ctx.Err(); err != nil {
 		return bus.ErrStoreUnavailable.Wrap(err)
 	}

@@ -72,7 +72,7 @@ func TestACL_isEnoughAndTheLeast(t *testing.T) {
 		bustest.Run(t, func(tb testing.TB) bus.Store { return open(tb, asUser(server.URL())) })
 		s := openWith(t, asUser(server.URL()), 1)
 		_ = s.Ping(t.Context()) // asks for replicas, which are not there
-		_, _ = s.Publish(t.Context(), replicated(address(t, "channels/strict"), "k", 1))
+		_, _ = s.Publish(t.Context(), bustest.Admit(replicated(address(t, "channels/strict"), "k", 1)))
 		after(t, admin)
 	})
 	t.Run("sentinel", func(t *testing.T) {
@@ -146,11 +146,11 @@ func TestACL_withoutConfigFsyncedIsNotClaimed(t *testing.T) {
 	if err := s.Ping(t.Context()); !cannot(err) {
 		t.Errorf("ping: %v", err)
 	}
-	if r, err := s.Publish(t.Context(), p); !cannot(err) || r.Durability == bus.Fsynced {
+	if r, err := s.Publish(t.Context(), bustest.Admit(p)); !cannot(err) || r.Durability == bus.Fsynced {
 		t.Errorf("publish: %+v, %v", r, err)
 	}
 	accepted := publication(a)
-	if r, err := s.Publish(t.Context(), accepted); err != nil || r.Position.Offset != 1 || r.Durability != bus.Accepted {
+	if r, err := s.Publish(t.Context(), bustest.Admit(accepted)); err != nil || r.Position.Offset != 1 || r.Durability != bus.Accepted {
 		t.Errorf("an accepted one is the first: %+v, %v", r, err)
 	}
 	if err := store(false).Ping(t.Context()); err != nil {
@@ -159,14 +159,14 @@ func TestACL_withoutConfigFsyncedIsNotClaimed(t *testing.T) {
 	admin("acl", "setuser", "trunkline", "+config|get")
 	s = store(true)
 	check(t, s.Ping(t.Context()))
-	if r, err := s.Publish(t.Context(), p); err != nil || r.Durability != bus.Fsynced {
+	if r, err := s.Publish(t.Context(), bustest.Admit(p)); err != nil || r.Durability != bus.Fsynced {
 		t.Errorf("with CONFIG GET: %+v, %v", r, err)
 	}
 	// The right is taken away after it was asked: what is appended now is not known to be on the disk.
 	admin("acl", "setuser", "trunkline", "-config|get")
 	p = publication(a)
 	p.Durability = bus.Fsynced
-	if r, err := s.Publish(t.Context(), p); !errors.Is(err, bus.ErrNotReached) || r.Durability == bus.Fsynced {
+	if r, err := s.Publish(t.Context(), bustest.Admit(p)); !errors.Is(err, bus.ErrNotReached) || r.Durability == bus.Fsynced {
 		t.Errorf("without it again: %+v, %v", r, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
@@ -26,7 +27,7 @@ func BenchmarkPublish(b *testing.B) {
 		return func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.Publish(b.Context(), p); err != nil {
+				if _, err := s.Publish(b.Context(), bustest.Admit(p)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -41,7 +42,7 @@ func BenchmarkPublish(b *testing.B) {
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, errs := s.PublishAll(b.Context(), ps); errors.Join(errs...) != nil {
+			if _, errs := s.PublishAll(b.Context(), bustest.AdmitAll(ps...)); errors.Join(errs...) != nil {
 				b.Fatal(errors.Join(errs...))
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
@@ -43,7 +44,7 @@ func TestCluster_losesANode(t *testing.T) {
 		if p.Durability = durability; durability == 0 {
 			p.Replicas = 0
 		}
-		_, err := s.Publish(ctx, p)
+		_, err := s.Publish(ctx, bustest.Admit(p))
 		return err
 	}
 	until(t, "replicas acknowledge", func() bool { return publish(address(t, "channels/first"), bus.Replicated) == nil })

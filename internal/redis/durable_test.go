@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
@@ -41,31 +42,31 @@ func TestPublish_replicated(t *testing.T) {
 	master, replica := pair(t)
 	s := open(t, master.URL())
 	a := address(t, "channels/replicated")
-	r, err := s.Publish(t.Context(), replicated(a, "k1", 1))
+	r, err := s.Publish(t.Context(), bustest.Admit(replicated(a, "k1", 1)))
 	if err != nil || r.Durability != bus.Replicated || r.Replicas != 1 || r.Position.Offset != 1 {
 		t.Fatalf("receipt %+v, %v", r, err)
 	}
-	if _, err := s.Publish(t.Context(), replicated(a, "two", 2)); !errors.Is(err, bus.ErrNotReached) {
+	if _, err := s.Publish(t.Context(), bustest.Admit(replicated(a, "two", 2))); !errors.Is(err, bus.ErrNotReached) {
 		t.Errorf("two replicas where there is one: %v", err)
 	}
 	// The replica hangs: nobody says that it has the message, so it is not OK.
 	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
-	_, err = s.Publish(t.Context(), replicated(a, "k2", 1))
+	_, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "k2", 1)))
 	if !errors.Is(err, bus.ErrNotReached) {
 		t.Errorf("without the replica: %v", err)
 	}
 	// Repeating it does not help while nothing has changed, although the message is in the log already.
-	if _, err = s.Publish(t.Context(), replicated(a, "k2", 1)); !errors.Is(err, bus.ErrNotReached) {
+	if _, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "k2", 1))); !errors.Is(err, bus.ErrNotReached) {
 		t.Errorf("again without the replica: %v", err)
 	}
 	// Others do not wait for it.
 	plain := publication(a)
 	plain.Retention = keep
-	if r, err := s.Publish(t.Context(), plain); err != nil || r.Durability != bus.Accepted {
+	if r, err := s.Publish(t.Context(), bustest.Admit(plain)); err != nil || r.Durability != bus.Accepted {
 		t.Errorf("an accepted one: %+v, %v", r, err)
 	}
 	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
-	r, err = s.Publish(t.Context(), replicated(a, "k2", 1))
+	r, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "k2", 1)))
 	if err != nil || !r.Duplicate || r.Position.Offset != 3 || r.Durability != bus.Replicated {
 		t.Errorf("after it came back: %+v, %v", r, err)
 	}
@@ -77,7 +78,7 @@ func TestPublishAll_replicated(t *testing.T) {
 	a := address(t, "channels/batch")
 	ps := []bus.Publication{publication(a), replicated(a, "b", 1), publication(a), replicated(a, "d", 3)}
 	ps[2].Retention = bus.Retention{}
-	receipts, errs := s.PublishAll(t.Context(), ps)
+	receipts, errs := s.PublishAll(t.Context(), bustest.AdmitAll(ps...))
 	for i, want := range []bus.Durability{bus.Replicated, bus.Replicated, bus.Live, 0} {
 		if want == 0 {
 			if !errors.Is(errs[i], bus.ErrNotReached) {
@@ -101,7 +102,7 @@ func TestPublish_fsynced(t *testing.T) {
 		a := address(t, "channels/fsynced")
 		p := publication(a)
 		p.Retention, p.Durability = keep, bus.Fsynced
-		r, err := s.Publish(t.Context(), p)
+		r, err := s.Publish(t.Context(), bustest.Admit(p))
 		if tt.ok && (err != nil || r.Durability != bus.Fsynced) || !tt.ok && !errors.Is(err, bus.ErrNotDurable) {
 			t.Errorf("%v: %+v, %v", tt.args, r, err)
 		}
@@ -119,7 +120,7 @@ func TestPublishAll_refusesFsyncAlone(t *testing.T) {
 	a := address(t, "channels/mixed")
 	ps := []bus.Publication{publication(a), publication(a), publication(a)}
 	ps[1].Durability = bus.Fsynced
-	_, errs := s.PublishAll(t.Context(), ps)
+	_, errs := s.PublishAll(t.Context(), bustest.AdmitAll(ps...))
 	if errs[0] != nil || !errors.Is(errs[1], bus.ErrNotDurable) || errs[2] != nil {
 		t.Errorf("errors are %v", errs)
 	}
@@ -135,12 +136,12 @@ func TestPublish_strictOnesLeaveRoom(t *testing.T) {
 		waiting.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			_, _ = s.Publish(ctx, replicated(address(t, "channels/strict"), fmt.Sprint("k", i), 1)) // OK only once the replica is back
+			_, _ = s.Publish(ctx, bustest.Admit(replicated(address(t, "channels/strict"), fmt.Sprint("k", i), 1))) // OK only once the replica is back
 		})
 	}
 	for i := range 50 {
 		p := publication(address(t, "channels/others"))
-		if _, err := s.Publish(t.Context(), p); err != nil {
+		if _, err := s.Publish(t.Context(), bustest.Admit(p)); err != nil {
 			t.Errorf("publish %d: %v", i, err)
 		}
 	}
@@ -190,7 +191,7 @@ func TestSentinel_failoverUnderLoad(t *testing.T) {
 		key := fmt.Sprint("m", i)
 		call, done := context.WithTimeout(ctx, 3*time.Second)
 		defer done()
-		_, err := s.Publish(call, replicated(a, key, 1))
+		_, err := s.Publish(call, bustest.Admit(replicated(a, key, 1)))
 		if err == nil {
 			acked = append(acked, key)
 		}
@@ -213,7 +214,7 @@ func TestSentinel_failoverUnderLoad(t *testing.T) {
 		p := replicated(a, fmt.Sprint("after", i), 1)
 		p.Durability, p.Replicas = 0, 0
 		call, done := context.WithTimeout(ctx, 500*time.Millisecond)
-		if _, err := s.Publish(call, p); err == nil {
+		if _, err := s.Publish(call, bustest.Admit(p)); err == nil {
 			recovered = time.Since(start)
 		}
 		done()
@@ -224,7 +225,7 @@ func TestSentinel_failoverUnderLoad(t *testing.T) {
 	until(t, "delivery works again", func() bool {
 		p := publication(a)
 		p.Retention = bus.Retention{Length: 100_000, Age: time.Hour}
-		_, _ = s.Publish(ctx, p)
+		_, _ = s.Publish(ctx, bustest.Admit(p))
 		mu.Lock()
 		defer mu.Unlock()
 		return !firstAfter.IsZero()

@@ -62,7 +62,7 @@ func (s *Store) publishEvents(ctx context.Context, ps []bus.Publication) error {
 	if len(ps) == 0 {
 		return nil
 	}
-	_, errs := s.PublishAll(ctx, ps)
+	_, errs := s.publishAll(ctx, ps)
 	return errors.Join(errs...)
 }
 

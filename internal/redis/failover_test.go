@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/tail"
@@ -62,7 +63,7 @@ func numbered(tb testing.TB, s *redis.Store, a bus.Address, n int) bus.Position 
 	for range n {
 		p := publication(a)
 		p.Retention = long
-		r, err := s.Publish(tb.Context(), p)
+		r, err := s.Publish(tb.Context(), bustest.Admit(p))
 		check(tb, err)
 		last = r.Position
 	}
@@ -80,7 +81,7 @@ func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 	until(t, "the replica has them", func() bool {
 		p := replicated(a, "mark", 1) // the eleventh
 		p.Retention = long
-		r, err := s.Publish(t.Context(), p)
+		r, err := s.Publish(t.Context(), bustest.Admit(p))
 		kept = r.Position
 		return err == nil
 	})
@@ -93,7 +94,7 @@ func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 	until(t, "publishing works again", func() bool {
 		p := publication(a)
 		p.Retention = long
-		r, err := s.Publish(t.Context(), p)
+		r, err := s.Publish(t.Context(), bustest.Admit(p))
 		next = r.Position
 		return err == nil
 	})

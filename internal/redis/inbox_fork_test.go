@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
@@ -26,7 +27,7 @@ func mailed(tb testing.TB, s *redis.Store, a bus.Address, from, to int) []bus.Po
 	tb.Helper()
 	var all []bus.Position
 	for i := from; i <= to; i++ {
-		r, err := s.Publish(tb.Context(), mail(a, fmt.Sprint(i)))
+		r, err := s.Publish(tb.Context(), bustest.Admit(mail(a, fmt.Sprint(i))))
 		check(tb, err)
 		all = append(all, r.Position)
 	}
@@ -61,7 +62,7 @@ func TestFailover_forksAnInbox(t *testing.T) {
 	until(t, "the replica has them", func() bool {
 		p := mail(a, "6")
 		p.Durability, p.Replicas = bus.Replicated, 1
-		r, err := s.Publish(t.Context(), p)
+		r, err := s.Publish(t.Context(), bustest.Admit(p))
 		if err == nil {
 			kept = append(kept, r.Position)
 		}
@@ -76,7 +77,7 @@ func TestFailover_forksAnInbox(t *testing.T) {
 	until(t, "publishing works again", func() bool {
 		call, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r, err := s.Publish(call, mail(a, "11"))
+		r, err := s.Publish(call, bustest.Admit(mail(a, "11")))
 		if err == nil {
 			next = append(next, r.Position)
 		}
@@ -109,7 +110,7 @@ func TestFailover_forksAnInbox(t *testing.T) {
 	waits(t, s, a, want)
 	resumes(t, s, a, old, fresh)
 	// A repeat of what survived is still answered with where it is, and acks go by id.
-	if r, err := s.Publish(t.Context(), mail(a, "6")); err != nil || !r.Duplicate || r.Position != kept[5] {
+	if r, err := s.Publish(t.Context(), bustest.Admit(mail(a, "6"))); err != nil || !r.Duplicate || r.Position != kept[5] {
 		t.Errorf("a repeat: %+v, %v", r, err)
 	}
 	errs := s.Ack(t.Context(), []bus.Ack{{To: a, ID: "2", Device: "phone"}, {To: a, ID: "8", Device: "phone"}, {To: a, ID: "13", Device: "phone"}})

@@ -130,7 +130,7 @@ func (s *Store) Revoke(ctx context.Context, subject bus.Subject, before time.Tim
 	if err != nil {
 		return bus.ErrInternal.Wrap(err)
 	}
-	_, err = s.Publish(ctx, bus.Publication{Message: bus.Message{
+	_, err = s.publish(ctx, bus.Publication{Message: bus.Message{
 		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON, Published: time.Now(),
 	}})
 	return err

@@ -22,6 +22,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
@@ -85,7 +86,7 @@ func TestStore_survivesAScriptFlush(t *testing.T) {
 		}
 	})
 	for want := uint64(1); want <= 300; want++ {
-		r, err := s.Publish(t.Context(), publication(a))
+		r, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
 		check(t, err)
 		if r.Position.Offset != want {
 			t.Fatalf("offset %d, want %d", r.Position.Offset, want)
@@ -103,7 +104,7 @@ func TestStore_fullIsItsOwnRefusal(t *testing.T) {
 	p.Message.ContentType = bus.Binary
 	p.Retention.Length = 1000
 	until(t, "the store is full", func() bool {
-		_, err := s.Publish(t.Context(), p)
+		_, err := s.Publish(t.Context(), bustest.Admit(p))
 		if err != nil && !errors.Is(err, bus.ErrStorageFull) {
 			t.Fatalf("error is %v", err)
 		}
@@ -112,7 +113,7 @@ func TestStore_fullIsItsOwnRefusal(t *testing.T) {
 	if out, err := server.CLI("config", "set", "maxmemory", "100mb"); err != nil {
 		t.Fatal(out, err)
 	}
-	_, err := s.Publish(t.Context(), p) // it recovers unaided
+	_, err := s.Publish(t.Context(), bustest.Admit(p)) // it recovers unaided
 	check(t, err)
 }
 
@@ -179,7 +180,7 @@ func TestFeed_followsSlots(t *testing.T) {
 	for _, a := range all {
 		until(t, "a message arrives at "+a.String(), func() bool {
 			drain(r)
-			if _, err := s.Publish(t.Context(), publication(a)); err != nil {
+			if _, err := s.Publish(t.Context(), bustest.Admit(publication(a))); err != nil {
 				return false
 			}
 			select {

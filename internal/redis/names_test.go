@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
@@ -85,7 +86,7 @@ func TestNames_bothWays(t *testing.T) {
 	go func() {
 		var failed error
 		for i := range each {
-			if _, err := s.Publish(t.Context(), text(publication(a), fmt.Sprint("ours ", i))); err != nil {
+			if _, err := s.Publish(t.Context(), bustest.Admit(text(publication(a), fmt.Sprint("ours ", i)))); err != nil {
 				failed = err
 			}
 		}
@@ -115,7 +116,7 @@ func TestNames_bothWays(t *testing.T) {
 			}
 			count[from]++
 		}
-		if _, err := s.Publish(t.Context(), text(publication(a), "end")); err != nil {
+		if _, err := s.Publish(t.Context(), bustest.Admit(text(publication(a), "end"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +165,7 @@ func TestNames_retained(t *testing.T) {
 	}
 	p := text(publication(a), "ours")
 	p.Retain = time.Minute
-	if _, err := s.Publish(ctx, p); err != nil {
+	if _, err := s.Publish(ctx, bustest.Admit(p)); err != nil {
 		t.Fatal(err)
 	}
 	if got := old.Get(ctx, name).Val(); got != "ours" {
@@ -186,7 +187,7 @@ func TestNames_retained(t *testing.T) {
 		t.Errorf("a list counts as %+v", last.Message)
 	}
 	for _, send := range []func() error{
-		func() error { _, err := s.Publish(ctx, text(publication(a), "same")); return err },
+		func() error { _, err := s.Publish(ctx, bustest.Admit(text(publication(a), "same"))); return err },
 		func() error { return old.Publish(ctx, name, "same").Err() },
 		func() error { return old.Publish(ctx, name, "same").Err() },
 	} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
@@ -33,7 +34,7 @@ func TestPublishAll_keepsItsOrderOnAServerWithoutScripts(t *testing.T) {
 		for c := range 8 {
 			callers.Go(func() {
 				a := address(t, fmt.Sprintf("channels/order:%d.%d", round, c))
-				_, errs := s.PublishAll(t.Context(), many(a, 300, keep))
+				_, errs := s.PublishAll(t.Context(), bustest.AdmitAll(many(a, 300, keep)...))
 				for _, err := range errs {
 					if err != nil {
 						t.Error(err)
@@ -67,7 +68,7 @@ func TestPublishAll_keepsTheOrderOfMixedItems(t *testing.T) {
 			ps[i].IdempotencyKey, ps[i].Digest, ps[i].Window = ps[i].Message.ID, "d", time.Minute
 		}
 	}
-	_, errs := s.PublishAll(t.Context(), ps)
+	_, errs := s.PublishAll(t.Context(), bustest.AdmitAll(ps...))
 	for i, err := range errs {
 		check(t, err)
 		if m := <-r.messages; m.ID != ps[i].Message.ID {
@@ -91,7 +92,7 @@ func TestFeed_subscribesAgainAtOnce(t *testing.T) {
 		f.Unsubscribe(a)
 		check(t, f.Subscribe(t.Context(), a))
 		p := publication(a)
-		_, err := s.Publish(t.Context(), p)
+		_, err := s.Publish(t.Context(), bustest.Admit(p))
 		check(t, err)
 		select {
 		case m := <-r.messages:

@@ -32,9 +32,19 @@ func (s *Store) publishVerb() any {
 }
 
 // Publish carries out one publication.
-func (s *Store) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
+func (s *Store) Publish(ctx context.Context, in bus.Admitted) (bus.Receipt, error) {
+	return s.publish(ctx, in.Publication())
+}
+
+// PublishAll carries out publications in one pipeline.
+func (s *Store) PublishAll(ctx context.Context, in []bus.Admitted) ([]bus.Receipt, []error) {
+	return s.publishAll(ctx, bus.Publications(in))
+}
+
+// publish is Publish, also for what the store itself tells.
+func (s *Store) publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
 	if !s.simple(&p) {
-		receipts, errs := s.PublishAll(ctx, []bus.Publication{p})
+		receipts, errs := s.publishAll(ctx, []bus.Publication{p})
 		return receipts[0], errs[0]
 	}
 	cmd := s.pushCmd(ctx, &p)
@@ -63,8 +73,8 @@ func (s *Store) simple(p *bus.Publication) bool {
 	return s.secondName(p.Message.To) == ""
 }
 
-// PublishAll carries out publications in one pipeline.
-func (s *Store) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
+// publishAll is PublishAll, also for what the store itself tells.
+func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
 	receipts := make([]bus.Receipt, len(ps))
 	errs := make([]error, len(ps))
 	cmds := make([]redis.Cmder, len(ps))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 )
 
@@ -23,7 +24,7 @@ func writes(t *testing.T, s *redis.Store, a, inbox bus.Address) []verb {
 	t.Helper()
 	ctx := t.Context()
 	published := func(p bus.Publication, offset uint64) error {
-		r, err := s.Publish(ctx, p)
+		r, err := s.Publish(ctx, bustest.Admit(p))
 		if err == nil && (r.Duplicate || r.Position.Offset != offset) {
 			return fmt.Errorf("receipt %+v, want offset %d", r, offset)
 		}
@@ -42,7 +43,7 @@ func writes(t *testing.T, s *redis.Store, a, inbox bus.Address) []verb {
 	return []verb{
 		{"publish", func() error { return published(key(publication(a), "log"), 3) }},
 		{"publish REPLICATED", func() error { return published(strict, 4) }},
-		{"state", func() error { _, err := s.SetState(ctx, change); return err }},
+		{"state", func() error { _, err := s.SetState(ctx, bustest.AdmitState(change)); return err }},
 		{"publish live with a key", func() error { return published(live, 0) }},
 		{"publish with an ack", func() error { return published(mail(inbox, "mail"), 2) }},
 		{"sent", func() error { return s.MarkSent(ctx, []bus.Ack{{To: inbox, ID: "first", Device: "desk"}}) }},
@@ -78,10 +79,10 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 	until(t, "writes are taken", func() bool { return s.Ping(t.Context()) == nil })
 	f := trail(t, s, a)
 	numbered(t, s, a, 1)
-	_, err := s.Publish(t.Context(), mail(inbox, "first"))
+	_, err := s.Publish(t.Context(), bustest.Admit(mail(inbox, "first")))
 	check(t, err)
 	first := bus.StateChange{Publication: publication(a), Value: []byte("1"), TTL: time.Hour}
-	_, err = s.SetState(t.Context(), first)
+	_, err = s.SetState(t.Context(), bustest.AdmitState(first))
 	check(t, err)
 	check(t, s.Beat(t.Context(), bus.Node{Name: "n"}))
 	check(t, s.Join(t.Context(), a, member("one")))
@@ -111,7 +112,7 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 	if page, err := s.Latest(t.Context(), a, old, 0, 10); err != nil || len(page.Messages) != 0 {
 		t.Errorf("what is too old is read: %+v, %v", page, err)
 	}
-	receipts, errs := s.PublishAll(t.Context(), []bus.Publication{plain, durable})
+	receipts, errs := s.PublishAll(t.Context(), bustest.AdmitAll(plain, durable))
 	if errs[0] != nil || receipts[0].Durability != bus.Live || !errors.Is(errs[1], bus.ErrReplicasMissing) {
 		t.Errorf("a batch: %+v, %v", receipts, errs)
 	}

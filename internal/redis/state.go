@@ -27,7 +27,8 @@ func (s *Store) State(ctx context.Context, a bus.Address) (bus.State, error) {
 }
 
 // SetState writes the next revision of a state and publishes its message.
-func (s *Store) SetState(ctx context.Context, c bus.StateChange) (bus.State, error) {
+func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, error) {
+	c := in.Change()
 	call := s.publishCall(&c.Publication, true) // older programs know of no states
 	call.script = stateScript
 	call.keys = append(call.keys, s.keys.state(c.Message.To))
@@ -51,6 +52,6 @@ func (s *Store) SetState(ctx context.Context, c bus.StateChange) (bus.State, err
 }
 
 // DeleteState removes the state of an address.
-func (s *Store) DeleteState(ctx context.Context, a bus.Address) error {
-	return s.do(ctx, redis.NewIntCmd(ctx, "del", s.keys.state(a)))
+func (s *Store) DeleteState(ctx context.Context, in bus.AdmittedState) error {
+	return s.do(ctx, redis.NewIntCmd(ctx, "del", s.keys.state(in.Change().Message.To)))
 }

@@ -118,7 +118,7 @@ func arrives(tb testing.TB, s *redis.Store, r *receiver, a bus.Address) time.Dur
 	tb.Helper()
 	start := time.Now()
 	until(tb, "a message arrives", func() bool {
-		_, _ = s.Publish(tb.Context(), publication(a))
+		_, _ = s.Publish(tb.Context(), bustest.Admit(publication(a)))
 		select {
 		case <-r.messages:
 			return true

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/tail"
 )
@@ -128,9 +129,9 @@ func address(t *testing.T, s string) bus.Address {
 func (f fixture) publish(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		_, err := f.store.Publish(t.Context(), bus.Publication{Retention: f.keep, Message: bus.Message{
+		_, err := f.store.Publish(t.Context(), bustest.Admit(bus.Publication{Retention: f.keep, Message: bus.Message{
 			ID: uuid.NewString(), To: f.a, Data: []byte("x"), ContentType: bus.Text, Published: time.Now(),
-		}})
+		}}))
 		if err != nil {
 			t.Fatal(err)
 		}

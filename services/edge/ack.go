@@ -239,11 +239,14 @@ func (e *Edge) bury(ctx context.Context, w bus.Waiting) error {
 	m.Attributes = attributes
 	from := m.To
 	m.To, m.Ack, m.Position, m.Expires = w.Delivery.DeadLetter, 0, bus.Position{}, time.Time{}
-	_, err := e.store.Publish(ctx, bus.Publication{
+	in, err := bus.Door{}.Admit(ctx, bus.System{}, bus.Publication{
 		Message: m, Retention: e.cfg.Namespaces.For(m.To).Retention,
 		IdempotencyKey: "dead:" + from.String() + ":" + m.ID, Digest: m.ID, Window: deadLetterWindow,
 	})
 	if err != nil {
+		return err
+	}
+	if _, err := e.store.Publish(ctx, in); err != nil {
 		return err
 	}
 	if err := e.store.Discard(ctx, from, m.ID, bus.EndDeadLetter); err != nil && rpc.FromError(err).RetryAfter > 0 {

@@ -202,7 +202,14 @@ func (e *events) send(ctx context.Context, list []news) error {
 			return err
 		}
 	}
-	if _, errs := e.store.PublishAll(ctx, ps); errors.Join(errs...) != nil {
+	in := make([]bus.Admitted, len(ps))
+	for i, p := range ps {
+		var err error
+		if in[i], err = (bus.Door{}).Admit(ctx, bus.System{}, p); err != nil {
+			return err
+		}
+	}
+	if _, errs := e.store.PublishAll(ctx, in); errors.Join(errs...) != nil {
 		return errors.Join(errs...)
 	}
 	if len(ended) > 0 {

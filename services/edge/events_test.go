@@ -23,8 +23,8 @@ type logless struct {
 	away atomic.Bool
 }
 
-func (d *logless) PublishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
-	if len(ps) > 0 && ps[0].Message.To == bus.EventLog && d.away.Load() {
+func (d *logless) PublishAll(ctx context.Context, ps []bus.Admitted) ([]bus.Receipt, []error) {
+	if len(ps) > 0 && ps[0].Publication().Message.To == bus.EventLog && d.away.Load() {
 		errs := make([]error, len(ps))
 		for i := range errs {
 			errs[i] = bus.ErrStoreUnavailable

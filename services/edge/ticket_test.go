@@ -17,6 +17,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge"
@@ -66,9 +67,9 @@ func TestTicket_connectsWithoutAnAuthCall(t *testing.T) {
 		t.Errorf("a connect by ticket took %d calls", n-1)
 	}
 	c.subscribe("channels/granted")
-	if _, err := h.store.Publish(t.Context(), bus.Publication{Message: bus.Message{
+	if _, err := h.store.Publish(t.Context(), bustest.Admit(bus.Publication{Message: bus.Message{
 		ID: "m", To: mustAddress(t, "users/ada"), Data: []byte(`1`), ContentType: bus.JSON, Published: time.Now(),
-	}}); err != nil {
+	}})); err != nil {
 		t.Fatal(err)
 	}
 	if m := c.message(); m["to"] != "users/ada" {

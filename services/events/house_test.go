@@ -15,6 +15,7 @@ import (
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/events"
@@ -79,7 +80,7 @@ func newStore() *memory.Store { return memory.New(memory.Config{Events: keep}) }
 func (h *house) write(kind bus.EventKind, name string) bus.Position {
 	h.tb.Helper()
 	e := bus.Event{ID: bus.EventID(name), Kind: kind, Millis: time.Now().UnixMilli(), Connection: name, Client: "c-" + name}
-	r, err := h.store.Publish(h.tb.Context(), e.Publication(keep))
+	r, err := h.store.Publish(h.tb.Context(), bustest.Admit(e.Publication(keep)))
 	check(h.tb, err)
 	return r.Position
 }

@@ -11,6 +11,7 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/events"
 )
@@ -64,7 +65,7 @@ func TestWatchEvents_tellsGaps(t *testing.T) {
 		t.Errorf("gap is %v", g)
 	}
 	e := bus.Event{ID: "g", Kind: bus.EventGap, Node: "edge-1", Missing: 7, Reason: "overflow"}
-	_, err := h.store.Publish(t.Context(), e.Publication(keep))
+	_, err := h.store.Publish(t.Context(), bustest.Admit(e.Publication(keep)))
 	check(t, err)
 	if g := s.next().GetGap(); g.GetReason() != "overflow" || g.GetNode() != "edge-1" || g.GetMissing() != 7 || g.GetTo().GetEpoch() != first.Epoch {
 		t.Errorf("gap is %v", g)

@@ -24,8 +24,8 @@ type shaky struct {
 	settled map[bus.Due]int
 }
 
-func (s *shaky) Publish(ctx context.Context, p bus.Publication) (bus.Receipt, error) {
-	if p.Message.To == bus.EventLog && s.refuse > 0 {
+func (s *shaky) Publish(ctx context.Context, p bus.Admitted) (bus.Receipt, error) {
+	if p.Publication().Message.To == bus.EventLog && s.refuse > 0 {
 		s.refuse--
 		return bus.Receipt{}, bus.ErrStoreUnavailable
 	}

@@ -20,7 +20,11 @@ func (s *Server) Publish(ctx context.Context, req *publishv1.PublishRequest) (*p
 	if err := s.authorize(ctx, caller, bus.Publish, p.Message.To); err != nil {
 		return nil, err
 	}
-	r, err := s.store.Publish(ctx, p)
+	in, err := bus.Door{}.Admit(ctx, caller, p)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.store.Publish(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -95,18 +99,22 @@ func (s *Server) BatchPublish(ctx context.Context, req *publishv1.BatchPublishRe
 // publishAll sends what is well-formed in one step and returns a result for each request.
 func (s *Server) publishAll(ctx context.Context, caller *rpc.Caller, reqs []*publishv1.PublishRequest) []*publishv1.PublishResult {
 	results := make([]*publishv1.PublishResult, len(reqs))
-	good := make([]bus.Publication, 0, len(reqs))
+	good := make([]bus.Admitted, 0, len(reqs))
 	places := make([]int, 0, len(reqs))
 	for i, req := range reqs {
 		p, err := s.publication(caller, req)
 		if err == nil {
 			err = s.authorize(ctx, caller, bus.Publish, p.Message.To)
 		}
+		var in bus.Admitted
+		if err == nil {
+			in, err = bus.Door{}.Admit(ctx, caller, p)
+		}
 		if err != nil {
 			results[i] = refused(err)
 			continue
 		}
-		good = append(good, p)
+		good = append(good, in)
 		places = append(places, i)
 	}
 	if len(good) == 0 {

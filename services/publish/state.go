@@ -117,7 +117,11 @@ func (s *Server) merge(ctx context.Context, caller *rpc.Caller, a bus.Address, r
 	if who := caller.Identity; who != nil {
 		change.Message.From = bus.Sender{Client: who.Client, User: who.User}
 	}
-	return s.store.SetState(ctx, change)
+	in, err := bus.Door{}.AdmitState(ctx, caller, change)
+	if err != nil {
+		return at, err
+	}
+	return s.store.SetState(ctx, in)
 }
 
 // checkPatch notes what is wrong with a merge patch.
@@ -161,8 +165,9 @@ func (s *Server) DeleteState(ctx context.Context, req *publishv1.DeleteStateRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := rpc.CallerFrom(ctx).Check(bus.Publish, a); err != nil {
+	in, err := bus.Door{}.AdmitState(ctx, rpc.CallerFrom(ctx), bus.StateChange{Publication: bus.Publication{Message: bus.Message{To: a}}})
+	if err != nil {
 		return nil, err
 	}
-	return &publishv1.DeleteStateResponse{}, s.store.DeleteState(ctx, a)
+	return &publishv1.DeleteStateResponse{}, s.store.DeleteState(ctx, in)
 }

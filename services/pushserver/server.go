@@ -146,7 +146,15 @@ func (s *Server) PushMessage(ctx context.Context, req *legacyv1.PushMessageReque
 	if err != nil {
 		return nil, err
 	}
-	_, errs := s.store.PublishAll(ctx, s.publications(c.Address, req.GetMessage(), to))
+	var in []bus.Admitted
+	for _, p := range s.publications(c.Address, req.GetMessage(), to) {
+		one, err := bus.Door{}.Admit(ctx, bus.System{}, p) // the channel's token was checked
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, one)
+	}
+	_, errs := s.store.PublishAll(ctx, in)
 	if err := errors.Join(errs...); err != nil {
 		return nil, absent(err, req.GetChannel())
 	}

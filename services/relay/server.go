@@ -116,7 +116,11 @@ func (s *Server) PublishArticle(ctx context.Context, req *legacyv1.PublishArticl
 	if !ok { // for nobody: taken, as the older system does
 		return &legacyv1.PublishArticleResponse{Status: true}, nil
 	}
-	if _, err := s.store.Publish(ctx, bus.Publication{Message: *m}); err != nil {
+	in, err := bus.Door{}.Admit(ctx, bus.System{}, bus.Publication{Message: *m}) // the caller was checked
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.store.Publish(ctx, in); err != nil {
 		return nil, err
 	}
 	return &legacyv1.PublishArticleResponse{Status: true}, nil

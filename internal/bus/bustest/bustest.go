@@ -82,7 +82,7 @@ func durable(to bus.Address, text string) bus.Publication {
 
 func publish(tb testing.TB, s bus.Store, p bus.Publication) bus.Receipt {
 	tb.Helper()
-	r, err := s.Publish(tb.Context(), p)
+	r, err := s.Publish(tb.Context(), Admit(p))
 	check(tb, err)
 	return r
 }

@@ -316,7 +316,7 @@ func testInboxLimits(t *testing.T, s bus.Store) {
 		first := b.send(limited("1"))
 		b.send(limited("2"))
 		b.send(limited("3"))
-		if _, err := s.Publish(t.Context(), limited("4")); !errors.Is(err, bus.ErrInboxFull) {
+		if _, err := s.Publish(t.Context(), Admit(limited("4"))); !errors.Is(err, bus.ErrInboxFull) {
 			t.Fatalf("got %v", err)
 		}
 		b.is("nothing is lost", b.waiting("", false), "[1 2 3]")

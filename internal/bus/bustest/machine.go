@@ -194,7 +194,7 @@ func (m *machine) send(rt *rapid.T, p bus.Publication) {
 	var at [2]bus.Position
 	heard := 0
 	m.both(rt, "publish", func(i int, s bus.Store) string {
-		r, err := s.Publish(context.Background(), p)
+		r, err := s.Publish(context.Background(), Admit(p))
 		if err != nil {
 			return reason(err)
 		}
@@ -316,7 +316,7 @@ func (m *machine) state(rt *rapid.T) {
 	}
 	ok := false
 	m.both(rt, "state", func(_ int, s bus.Store) string {
-		at, err := s.SetState(context.Background(), c)
+		at, err := s.SetState(context.Background(), AdmitState(c))
 		if ok = err == nil; ok {
 			m.revisions[to] = at.Revision
 		}
@@ -331,7 +331,7 @@ func (m *machine) state(rt *rapid.T) {
 func (m *machine) deleteState(rt *rapid.T) {
 	to := rapid.SampledFrom(m.channels).Draw(rt, "to")
 	m.revisions[to] = 0
-	m.both(rt, "delete", func(_ int, s bus.Store) string { return reason(s.DeleteState(context.Background(), to)) })
+	m.both(rt, "delete", func(_ int, s bus.Store) string { return reason(s.DeleteState(context.Background(), AdmitDeletion(to))) })
 }
 
 func (m *machine) delivery(rt *rapid.T) {

@@ -41,7 +41,7 @@ func testPublish(t *testing.T, open Open) {
 		for range publishers {
 			wg.Go(func() {
 				for range each {
-					r, err := s.Publish(t.Context(), durable(a, "x"))
+					r, err := s.Publish(t.Context(), Admit(durable(a, "x")))
 					if err != nil {
 						t.Error(err)
 						return
@@ -66,7 +66,7 @@ func testPublish(t *testing.T, open Open) {
 		for i := range 50 {
 			ps = append(ps, durable(a, fmt.Sprint(i)), durable(b, fmt.Sprint(i)))
 		}
-		receipts, errs := s.PublishAll(t.Context(), ps)
+		receipts, errs := s.PublishAll(t.Context(), AdmitAll(ps...))
 		for i := range ps {
 			check(t, errs[i])
 			if receipts[i].Position.Offset != uint64(i/2+1) || receipts[i].ID != ps[i].Message.ID {
@@ -86,7 +86,7 @@ func testPublish(t *testing.T, open Open) {
 		a, b := address(t), address(t)
 		bad := durable(a, "x")
 		bad.RequireChannel = true
-		receipts, errs := s.PublishAll(t.Context(), []bus.Publication{bad, durable(b, "y")})
+		receipts, errs := s.PublishAll(t.Context(), AdmitAll(bad, durable(b, "y")))
 		if !errors.Is(errs[0], bus.ErrChannelNotFound) || errs[1] != nil || receipts[1].Position.Offset != 1 {
 			t.Errorf("got %v, %+v", errs, receipts)
 		}
@@ -94,7 +94,7 @@ func testPublish(t *testing.T, open Open) {
 	t.Run("a channel that must exist", func(t *testing.T) {
 		a := address(t)
 		p := bus.Publication{Message: message(a, "x"), RequireChannel: true}
-		if _, err := s.Publish(t.Context(), p); !errors.Is(err, bus.ErrChannelNotFound) {
+		if _, err := s.Publish(t.Context(), Admit(p)); !errors.Is(err, bus.ErrChannelNotFound) {
 			t.Errorf("error is %v", err)
 		}
 		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
@@ -127,7 +127,7 @@ func testPublish(t *testing.T, open Open) {
 	t.Run("an ended context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := s.Publish(ctx, durable(address(t), "x")); err == nil {
+		if _, err := s.Publish(ctx, Admit(durable(address(t), "x"))); err == nil {
 			t.Error("published")
 		}
 	})
@@ -149,7 +149,7 @@ func testIdempotency(t *testing.T, open Open) {
 				t.Errorf("again %+v, first %+v", again, first)
 			}
 			p.Digest = "other"
-			if _, err := s.Publish(t.Context(), p); !errors.Is(err, bus.ErrIdempotencyMismatch) {
+			if _, err := s.Publish(t.Context(), Admit(p)); !errors.Is(err, bus.ErrIdempotencyMismatch) {
 				t.Errorf("error is %v", err)
 			}
 			publish(t, s, bus.Publication{Message: message(a, "last"), Retention: r})
@@ -168,7 +168,7 @@ func testIdempotency(t *testing.T, open Open) {
 			wg.Go(func() {
 				p := durable(a, "x")
 				p.IdempotencyKey, p.Digest, p.Window = "k", "d", time.Minute
-				r, err := s.Publish(t.Context(), p)
+				r, err := s.Publish(t.Context(), Admit(p))
 				if err != nil || r.Position.Offset != 1 {
 					t.Errorf("got %+v, %v", r, err)
 				}
@@ -240,7 +240,7 @@ func testFeed(t *testing.T, open Open) {
 			wg.Go(func() {
 				a := address(t)
 				l.subscribe(a)
-				if _, err := s.Publish(t.Context(), bus.Publication{Message: message(a, a.String())}); err != nil {
+				if _, err := s.Publish(t.Context(), Admit(bus.Publication{Message: message(a, a.String())})); err != nil {
 					t.Error(err)
 				}
 			})

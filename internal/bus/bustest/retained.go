@@ -113,7 +113,7 @@ func markedPlaces(t *testing.T, s bus.Store) {
 				return
 			default:
 			}
-			if _, err := s.Publish(t.Context(), retained(a, fmt.Sprint(i), time.Minute)); err != nil {
+			if _, err := s.Publish(t.Context(), Admit(retained(a, fmt.Sprint(i), time.Minute))); err != nil {
 				t.Error(err)
 				return
 			}

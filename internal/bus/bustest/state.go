@@ -24,7 +24,7 @@ func testStates(t *testing.T, open Open) {
 			t.Errorf("an unused address has %+v", at)
 		}
 		for i := range uint64(3) {
-			next, err := s.SetState(t.Context(), change(a, i, fmt.Sprint("v", i+1)))
+			next, err := s.SetState(t.Context(), AdmitState(change(a, i, fmt.Sprint("v", i+1))))
 			check(t, err)
 			if next.Revision != i+1 {
 				t.Errorf("revision is %d", next.Revision)
@@ -34,7 +34,7 @@ func testStates(t *testing.T, open Open) {
 			}
 		}
 		for _, wrong := range []uint64{0, 2, 4} {
-			if _, err := s.SetState(t.Context(), change(a, wrong, "no")); !errors.Is(err, bus.ErrRevisionMismatch) {
+			if _, err := s.SetState(t.Context(), AdmitState(change(a, wrong, "no"))); !errors.Is(err, bus.ErrRevisionMismatch) {
 				t.Errorf("from revision %d: %v", wrong, err)
 			}
 		}
@@ -43,9 +43,9 @@ func testStates(t *testing.T, open Open) {
 		if at.Revision != 3 || string(at.Value) != "v3" || at.Updated.IsZero() {
 			t.Errorf("state is %+v", at)
 		}
-		check(t, s.DeleteState(t.Context(), a))
-		check(t, s.DeleteState(t.Context(), a))
-		if next, err := s.SetState(t.Context(), change(a, 0, "again")); err != nil || next.Revision != 1 {
+		check(t, s.DeleteState(t.Context(), AdmitDeletion(a)))
+		check(t, s.DeleteState(t.Context(), AdmitDeletion(a)))
+		if next, err := s.SetState(t.Context(), AdmitState(change(a, 0, "again"))); err != nil || next.Revision != 1 {
 			t.Errorf("after a delete: %+v, %v", next, err)
 		}
 		if m := l.next(); text(m) != "again" {
@@ -56,7 +56,7 @@ func testStates(t *testing.T, open Open) {
 		a := address(t)
 		c := change(a, 0, "x")
 		c.TTL = 20 * time.Millisecond
-		_, err := s.SetState(t.Context(), c)
+		_, err := s.SetState(t.Context(), AdmitState(c))
 		check(t, err)
 		eventually(t, "it is forgotten", func() bool {
 			at, err := s.State(t.Context(), a)
@@ -74,7 +74,7 @@ func testStates(t *testing.T, open Open) {
 				for done := 0; done < each; {
 					at, err := s.State(t.Context(), a)
 					if err == nil {
-						_, err = s.SetState(t.Context(), change(a, at.Revision, fmt.Sprint(at.Revision+1)))
+						_, err = s.SetState(t.Context(), AdmitState(change(a, at.Revision, fmt.Sprint(at.Revision+1))))
 					}
 					switch {
 					case err == nil:
