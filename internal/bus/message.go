@@ -146,4 +146,7 @@ const (
 	GapEpoch      GapReason = "epoch_changed"
 	GapSlow       GapReason = "slow_consumer"
 	GapStoreReset GapReason = "store_reset"
+	// GapTailUnknown says that the store cannot prove that the end of an epoch survived: between From and To something that
+	// was acknowledged may be missing, or nothing.
+	GapTailUnknown GapReason = "tail_unknown"
 )
