@@ -59,7 +59,7 @@ func Run(ctx context.Context, cfg Config, options Options) (err error) {
 		h.devKey, h.devAPIKey = rpc.NewAPIKey("dev", rpc.ScopeAll)
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	if h.store, err = openStore(cfg, tel); err != nil {
+	if h.store, err = openStore(ctx, cfg, tel); err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
 	// The services and what they need outlive the listeners of clients.

@@ -75,6 +75,8 @@ type Redis struct {
 	CAFile string `koanf:"ca_file" kind:"file" doc:"The CA of a rediss server; the system's when empty."`
 	Prefix string `koanf:"prefix" kind:"name" doc:"The first part of every key and channel in Redis."`
 
+	AllowEviction bool `koanf:"allow_eviction" doc:"Accepts a Redis whose maxmemory-policy is not noeviction, which may throw messages away without a word. Otherwise it is refused at the start, and readiness is red when it appears later."`
+
 	Bridges []Bridge `koanf:"bridges" doc:"Channels of Redis that other programs use, each with channel, to, direction (in or both), format (raw or json), data and from; see docs/dialects.md. The same on every process." example:"[{channel: app:notifications, to: broadcast}]"`
 }
 

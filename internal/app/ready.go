@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 )
@@ -23,7 +25,7 @@ func (h *house) checks(ctx context.Context) []telemetry.Check {
 		return nil
 	}}}
 	if h.store != nil {
-		checks = append(checks, telemetry.Check{Name: "store", Run: h.store.Ping})
+		checks = append(checks, telemetry.Check{Name: "store", Run: func(ctx context.Context) error { return reasoned(h.store.Ping(ctx)) }})
 	}
 	if h.cfg.Runs(RoleEdge) {
 		checks = append(checks, telemetry.Check{Name: "edge", Run: func(context.Context) error { return h.edge.Ready() }})
@@ -37,6 +39,14 @@ func (h *house) checks(ctx context.Context) []telemetry.Check {
 		}
 	}
 	return checks
+}
+
+// reasoned puts the reason of a refusal behind its sentence, as /readyz?verbose shows it.
+func reasoned(err error) error {
+	if e, ok := errors.AsType[*bus.Error](err); ok {
+		return fmt.Errorf("%w (%s)", err, e.Reason)
+	}
+	return err
 }
 
 // healthy asks a service elsewhere how it is.

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -85,4 +86,55 @@ func TestReady_saysThatRedisRefusesWrites(t *testing.T) {
 	if err := publish("channels/demo"); err != nil {
 		t.Errorf("publish: %v", err)
 	}
+}
+
+// While durable publishes are refused for lack of memory, readiness is red and says which setting it is.
+func TestReady_saysThatRedisIsFull(t *testing.T) {
+	server := redistest.Start(t)
+	h := apptest.Start(t, apptest.Redis(server.URL()))
+	limit := func(bytes string) {
+		t.Helper()
+		if out, err := server.CLI("config", "set", "maxmemory", bytes); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	publish := func() error {
+		_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/demo", Data: []byte(`"x"`)})
+		return err
+	}
+	if err := publish(); err != nil {
+		t.Fatal(err)
+	}
+	readiness(t, h, http.StatusOK, "")
+	limit("1")
+	readiness(t, h, http.StatusServiceUnavailable, "store: Redis uses as much memory as its maxmemory allows; nothing was done (STORAGE_FULL)")
+	if err := publish(); err == nil || !errors.Is(rpc.FromError(err), bus.ErrStorageFull) {
+		t.Errorf("publish: %v", err)
+	}
+	limit("0")
+	readiness(t, h, http.StatusOK, "")
+}
+
+// A Redis that may throw messages away is refused at the start; one that begins to is told by readiness.
+func TestRun_refusesARedisThatEvicts(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
+	cfg := app.Default()
+	cfg.Dev, cfg.Redis.URL = true, app.Secret(server.URL())
+	cfg.HTTP.Listen, cfg.GRPC.Listen, cfg.Internal.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	err := app.Run(t.Context(), cfg, app.Options{Log: io.Discard, Started: func(app.Running) { t.Error("it started") }})
+	var problems app.Problems
+	if !errors.As(err, &problems) || !strings.Contains(err.Error(), "maxmemory-policy is allkeys-lru") {
+		t.Errorf("run: %v", err)
+	}
+	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *app.Config) { c.Redis.AllowEviction = true }))
+	readiness(t, h, http.StatusOK, "")
+	if out, err := server.CLI("config", "set", "maxmemory-policy", "noeviction"); err != nil {
+		t.Fatal(out, err)
+	}
+	h = apptest.Start(t, apptest.Redis(server.URL()))
+	readiness(t, h, http.StatusOK, "")
+	if out, err := server.CLI("config", "set", "maxmemory-policy", "volatile-ttl"); err != nil {
+		t.Fatal(out, err)
+	}
+	readiness(t, h, http.StatusServiceUnavailable, "store: Redis may throw messages away: its maxmemory-policy is volatile-ttl")
 }

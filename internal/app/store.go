@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -10,8 +12,8 @@ import (
 )
 
 // openStore opens the store of the configuration; nil for a gateway alone, which has none. A Redis that is away
-// is no error: the process says that it is not ready.
-func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
+// is no error: the process says that it is not ready. One that may throw messages away is.
+func openStore(ctx context.Context, cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 	switch cfg.storeName() {
 	case "none":
 		return nil, nil
@@ -20,7 +22,7 @@ func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 	}
 	c := redis.Config{
 		URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: cfg.namespaces().MostReplicas(), Fsync: cfg.namespaces().AnyFsynced(),
-		Events: cfg.events(),
+		Events: cfg.events(), AllowEviction: cfg.Redis.AllowEviction,
 	}
 	if cfg.Redis.CAFile != "" {
 		pem, err := readFile(cfg.Redis.CAFile)
@@ -39,6 +41,9 @@ func openStore(cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
 	store, err := redis.Open(c, tel.Log)
 	if err != nil {
 		return nil, err // not a nil *Store in a bus.Store that is not nil
+	}
+	if err := store.CheckEviction(ctx); err != nil {
+		return nil, errors.Join(Problems{{Where: "redis.url", Text: err.Error()}}, store.Close())
 	}
 	return store, nil
 }

@@ -36,6 +36,8 @@ type Config struct {
 	Replicas int
 	// Fsync makes a server that cannot give FSYNCED, or cannot be asked whether it does, count as not ready.
 	Fsync bool
+	// AllowEviction lets a server evict. Without it, one with a maxmemory-policy other than noeviction counts as not ready.
+	AllowEviction bool
 	// Events is how the log of events is kept; without it nothing is told.
 	Events bus.Retention
 	// Bridges are raw Redis channels of older programs.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -66,6 +65,8 @@ type Store struct {
 	log     *slog.Logger
 	pipes   *pipes
 	strict  chan struct{} // who waits for replicas or the disk holds a place in it
+
+	unasked sync.Once // the warning of a server that does not say whether it evicts
 
 	syncs struct { // how the servers sync, as it was found out
 		sync.Mutex
@@ -131,53 +132,15 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Ping asks every master.
-func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	if s.cluster != nil {
-		return unavailable(s.cluster.ForEachMaster(ctx, s.ping))
-	}
-	client, _ := s.client.(*redis.Client)
-	return unavailable(s.ping(ctx, client))
-}
-
-// writable is a script that writes nothing and that a server runs only where it takes writes: not on a replica, not while its
-// disk fails, and not while it has fewer replicas than its min-replicas-to-write.
-const writable = "#!lua flags=allow-oom\nreturn 1"
-
-// ping asks one master whether it takes writes, and whether it can give the durability that channels ask for.
-func (s *Store) ping(ctx context.Context, c *redis.Client) error {
-	if err := c.Eval(ctx, writable, nil).Err(); err != nil {
-		return err
-	}
-	if s.cfg.Fsync {
-		if _, err := s.fsyncs(ctx); err != nil {
-			return err
-		}
-	}
-	if s.cfg.Replicas == 0 {
-		return nil
-	}
-	info, err := c.Info(ctx, "replication").Result()
-	if err != nil {
-		return err
-	}
-	if n := strings.Count(info, "state=online"); n < s.cfg.Replicas {
-		return bus.ErrStoreUnavailable.With("Redis has fewer replicas in step than channels ask for", map[string]string{
-			"replicas": strconv.Itoa(n), "wanted": strconv.Itoa(s.cfg.Replicas),
-		})
-	}
-	return nil
-}
-
 // failure gives an error of Redis its reason. The detail is for the log, never for a caller.
 func failure(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case redis.HasErrorPrefix(err, "OOM"), redis.HasErrorPrefix(err, "MISCONF"):
-		return bus.ErrStorageFull.Wrap(err)
+	case redis.HasErrorPrefix(err, "OOM"):
+		return bus.ErrStorageFull.With("Redis uses as much memory as its maxmemory allows; nothing was done", map[string]string{"setting": "maxmemory"}).Wrap(err)
+	case redis.HasErrorPrefix(err, "MISCONF"):
+		return bus.ErrStorageFull.With("Redis cannot write to its disk and refuses writes; nothing was done", map[string]string{"setting": "dir"}).Wrap(err)
 	case redis.HasErrorPrefix(err, "NOREPLICAS"):
 		return bus.ErrReplicasMissing.Wrap(err)
 	}
