@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,13 +61,19 @@ func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Positio
 }
 
 func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position, q bus.PendingQuery) (bus.PendingPage, bool, error) {
-	deliver := ""
+	c := call{inboxReadScript, []string{s.keys.stream(to), s.keys.meta(to)}, []any{
+		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, time.Now().UnixMilli(), "", s.keys.delivery(to, ""), bus.MaxDevices,
+		strconv.FormatUint(q.Until, 10),
+	}}
+	read := c
 	if q.Deliver {
-		deliver = "1"
+		c.script, c.args = inboxGiveScript, slices.Clone(c.args)
+		c.args[5] = "1"
 	}
-	cmd, err := s.run(ctx, inboxReadScript, []string{s.keys.stream(to), s.keys.meta(to)},
-		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, time.Now().UnixMilli(), deliver, s.keys.delivery(to, ""), bus.MaxDevices,
-		strconv.FormatUint(q.Until, 10))
+	cmd, err := s.run(ctx, c.script, c.keys, c.args...)
+	if q.Deliver && refusesWrites(err) { // then nothing is counted
+		cmd, err = s.run(ctx, read.script, read.keys, read.args...)
+	}
 	if err != nil {
 		return bus.PendingPage{}, false, unavailable(err)
 	}

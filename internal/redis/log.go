@@ -25,38 +25,62 @@ func (s *Store) read(ctx context.Context, to bus.Address, r bus.Retention, verb 
 	if r.Inbox {
 		return s.readInbox(ctx, to, from, limit)
 	}
+	page, gap, err := s.readOnce(ctx, to, r, verb, from, limit)
+	if err == nil && page.Top.Epoch == "" {
+		// The log is made by a call of its own, so that reading goes on where nothing can be written.
+		if _, err = s.begin(ctx, to); err == nil {
+			page, gap, err = s.readOnce(ctx, to, r, verb, from, limit)
+		}
+	}
+	if err != nil {
+		return bus.Page{}, err
+	}
+	if gap {
+		return page, bus.ErrGap.With("", map[string]string{"address": to.String()})
+	}
+	return page, nil
+}
+
+// readOnce reads a page. The epoch of its top is empty where there is no log yet.
+func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, verb string, from bus.Position, limit int) (page bus.Page, gap bool, err error) {
 	now := time.Now()
 	age := r.Age
 	if age <= 0 {
 		age = s.cfg.MetaTTL
 	}
 	cmd, err := s.run(ctx, readScript, []string{s.keys.stream(to), s.keys.meta(to)},
-		verb, from.Epoch, strconv.FormatUint(from.Offset, 10), limit, age.Milliseconds(), now.UnixMilli(), newEpoch(), s.cfg.MetaTTL.Milliseconds())
+		verb, from.Epoch, strconv.FormatUint(from.Offset, 10), limit, age.Milliseconds(), now.UnixMilli())
 	if err != nil {
-		return bus.Page{}, unavailable(err)
+		return page, false, unavailable(err)
 	}
 	answer, err := cmd.Slice()
 	if err != nil || len(answer) != 4 {
-		return bus.Page{}, bus.ErrStoreUnavailable.Wrap(err)
+		return page, false, bus.ErrStoreUnavailable.Wrap(err)
 	}
-	gap, _ := answer[0].(int64)
+	lost, _ := answer[0].(int64)
 	epoch, _ := answer[1].(string)
-	top, _ := answer[2].(string)
 	entries, _ := answer[3].([]any)
-	offset, err := strconv.ParseUint(top, 10, 64)
-	if err != nil {
-		return bus.Page{}, bus.ErrStoreUnavailable.Wrap(err)
-	}
-	page := bus.Page{Top: bus.Position{Epoch: epoch, Offset: offset}}
+	page.Top = bus.Position{Epoch: epoch, Offset: uintOf(answer[2])}
 	page.Next = page.Top
 	if verb == "latest" && from.Offset > 0 {
-		page.Next.Offset = min(offset, from.Offset-1)
+		page.Next.Offset = min(page.Top.Offset, from.Offset-1)
 	}
 	s.fill(&page, to, entries, limit, now)
-	if gap == 1 {
-		return page, bus.ErrGap.With("", map[string]string{"address": to.String()})
+	return page, lost == 1, nil
+}
+
+// begin makes the log of an address that has none, and returns its newest position.
+func (s *Store) begin(ctx context.Context, to bus.Address) (bus.Position, error) {
+	c := s.beginCall(to)
+	cmd, err := s.run(ctx, c.script, c.keys, c.args...)
+	if err != nil {
+		return bus.Position{}, unavailable(err)
 	}
-	return page, nil
+	return readTop(cmd)
+}
+
+func (s *Store) beginCall(to bus.Address) call {
+	return call{beginScript, []string{s.keys.stream(to), s.keys.meta(to)}, []any{newEpoch(), s.cfg.MetaTTL.Milliseconds()}}
 }
 
 // fill puts stream entries into a page. An entry that cannot be read counts as looked at.
@@ -119,7 +143,7 @@ func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Positi
 			continue
 		}
 		places = append(places, i)
-		calls = append(calls, call{topScript, []string{s.keys.meta(a), s.keys.stream(a)}, []any{newEpoch(), s.cfg.MetaTTL.Milliseconds()}})
+		calls = append(calls, call{script: topScript, keys: []string{s.keys.meta(a)}})
 	}
 	if len(inboxes) > 0 {
 		if err := s.inboxTops(ctx, addresses, inboxes, tops); err != nil {
@@ -138,7 +162,31 @@ func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Positi
 			return nil, err
 		}
 	}
-	return tops, nil
+	return tops, s.beginAll(ctx, addresses, places, tops)
+}
+
+// beginAll makes the logs of the addresses at the places that have no position yet.
+func (s *Store) beginAll(ctx context.Context, addresses []bus.Address, places []int, tops []bus.Position) error {
+	var calls []call
+	var begun []int
+	for _, i := range places {
+		if tops[i].Epoch == "" {
+			calls, begun = append(calls, s.beginCall(addresses[i])), append(begun, i)
+		}
+	}
+	if len(calls) == 0 {
+		return nil
+	}
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return unavailable(err)
+	}
+	for j, cmd := range cmds {
+		if tops[begun[j]], err = readTop(cmd); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readTop(cmd *redis.Cmd) (bus.Position, error) {

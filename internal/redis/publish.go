@@ -192,8 +192,12 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 	} else if second != "" {
 		record, last, kept = p.Message.Data, second, "1"
 	}
+	script := publishScript
+	if length == 0 && digest == "" && p.Retain <= 0 {
+		script = pushScript
+	}
 	return call{
-		script: publishScript,
+		script: script,
 		keys: []string{
 			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(to, p.IdempotencyKey), last,
 		},

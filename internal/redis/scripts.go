@@ -3,6 +3,7 @@ package redis
 import (
 	"embed"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -21,14 +22,42 @@ func source(name string) string {
 	return string(b)
 }
 
-func script(name string) *redis.Script { return register(source(name)) }
+// script returns a script that begins with preludes, whose functions it calls.
+func script(name string, preludes ...string) *redis.Script {
+	flags, body := shebang(source(name))
+	return register(flags + strings.Join(preludes, "") + body)
+}
+
+// shebang takes the first line off a script, which says what a server may refuse it for: "#!lua" when it is full,
+// "#!lua flags=allow-oom" not then, and "#!lua flags=no-writes" never. Redis reads it only where the text begins.
+func shebang(text string) (line, body string) {
+	if !strings.HasPrefix(text, "#!") {
+		return "", text
+	}
+	line, body, _ = strings.Cut(text, "\n")
+	return line + "\n", body
+}
+
+// counting returns a script that reads without writing, as one that may also count what was read.
+func counting(name string) *redis.Script {
+	_, body := shebang(source(name))
+	return register("#!lua flags=allow-oom\n" + body)
+}
+
+// pushing returns a script as one that is only called where it writes nothing. Without a first line Redis runs it when it is
+// full, and also when its disk fails.
+func pushing(name string) *redis.Script {
+	_, body := shebang(source(name))
+	return register(source("epoch") + body)
+}
 
 // appending returns a script that can call current(), which says under which epoch to append.
-func appending(name string) *redis.Script { return register(source("epoch") + source(name)) }
+func appending(name string) *redis.Script { return script(name, source("epoch")) }
 
 // publishing returns a script that can call publish().
 func publishing(name string) *redis.Script {
-	return register(source("epoch") + "local function publish()\n" + source("publish") + "end\n" + source(name))
+	_, publish := shebang(source("publish"))
+	return script(name, source("epoch"), "local function publish()\n", publish, "end\n")
 }
 
 func register(text string) *redis.Script {

@@ -85,7 +85,8 @@ func (s *Store) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
 		return out, s.do(ctx, redis.NewIntCmd(ctx, "zrem", key, member))
 	}
 	out.Next = next
-	return out, s.do(ctx, redis.NewIntCmd(ctx, "zadd", key, next.UnixMilli(), member))
+	_, err = s.run(ctx, dueAgainScript, []string{key}, member, next.UnixMilli())
+	return out, unavailable(err)
 }
 
 func (s *Store) settle(ctx context.Context, to bus.Address, id string, why bus.EndReason) (string, time.Time, error) {

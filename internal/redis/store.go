@@ -20,8 +20,10 @@ import (
 // The verbs.
 var (
 	publishScript       = appending("publish")
-	readScript          = script("read")
+	pushScript          = pushing("publish")
+	readScript          = script("read", source("young"))
 	topScript           = script("top")
+	beginScript         = appending("begin")
 	deleteChannelScript = script("delete_channel")
 	beatScript          = script("beat")
 	nodesScript         = script("nodes")
@@ -30,11 +32,13 @@ var (
 	revokeScript        = script("revoke")
 	inboxPublishScript  = appending("inbox_publish")
 	inboxReadScript     = script("inbox_read")
+	inboxGiveScript     = counting("inbox_read")
 	inboxAckScript      = script("inbox_ack")
 	inboxSentScript     = script("inbox_sent")
 	inboxDeniedScript   = script("inbox_denied")
 	inboxSettleScript   = script("inbox_settle")
 	dueScript           = script("due")
+	dueAgainScript      = script("due_again")
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
 	rosterJoinScript    = script("roster_join")
@@ -44,7 +48,9 @@ var (
 	rosterTouchScript   = script("roster_touch")
 	silentNodesScript   = script("silent_nodes")
 	forgetNodeScript    = script("forget_node")
-	valueScript         = script("value")
+	valueScript         = script("value", source("values"))
+	valueReadScript     = script("value_read", source("values"))
+	valueFreeScript     = script("value_free", source("values"))
 	aliveScript         = script("alive")
 	deadRunsScript      = script("dead_runs")
 	takeRunScript       = script("take_run")
@@ -145,6 +151,11 @@ func failure(err error) error {
 		return bus.ErrReplicasMissing.Wrap(err)
 	}
 	return bus.ErrStoreUnavailable.Wrap(err)
+}
+
+// refusesWrites says whether a server did not run a script because it takes no writes now.
+func refusesWrites(err error) bool {
+	return redis.HasErrorPrefix(err, "OOM") || redis.HasErrorPrefix(err, "MISCONF") || redis.HasErrorPrefix(err, "NOREPLICAS")
 }
 
 // moved says whether Redis refused a command because another node has its slot: it was not carried out.

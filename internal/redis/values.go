@@ -9,11 +9,8 @@ import (
 
 // Command carries out one command on the values of an owner.
 func (s *Store) Command(ctx context.Context, c bus.ValueCommand) (bus.ValueResult, error) {
-	args := []any{c.Verb, c.Value, c.TTL.Milliseconds(), c.Limit, c.Keep.Milliseconds()}
-	for _, k := range c.Keys {
-		args = append(args, k)
-	}
-	cmd, err := s.run(ctx, valueScript, []string{s.keys.values(c.Owner)}, args...)
+	call := s.valueCall(&c)
+	cmd, err := s.run(ctx, call.script, call.keys, call.args...)
 	if err != nil {
 		return bus.ValueResult{}, unavailable(err)
 	}
@@ -36,4 +33,22 @@ func (s *Store) Command(ctx context.Context, c bus.ValueCommand) (bus.ValueResul
 		return bus.ValueResult{}, bus.ErrStoreUnavailable.Wrap(err)
 	}
 	return bus.ValueResult{Number: n}, nil
+}
+
+// valueCall is the call of a command: a full server refuses only those that may make a key.
+func (s *Store) valueCall(c *bus.ValueCommand) call {
+	v := call{script: valueScript, keys: []string{s.keys.values(c.Owner)}, args: []any{c.Verb}}
+	switch c.Verb {
+	case bus.ValueGet, bus.ValueTTL:
+		v.script = valueReadScript
+	case bus.ValueDel, bus.ValueExpire:
+		v.script = valueFreeScript
+		v.args = append(v.args, c.TTL.Milliseconds(), c.Keep.Milliseconds())
+	default:
+		v.args = append(v.args, c.Value, c.TTL.Milliseconds(), c.Limit, c.Keep.Milliseconds())
+	}
+	for _, k := range c.Keys {
+		v.args = append(v.args, k)
+	}
+	return v
 }

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Notes that a process is alive.
 -- KEYS: 1 sorted set of processes by the time they were heard of
 -- ARGV: 1 process, 2 lifetime in ms

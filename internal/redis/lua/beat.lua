@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Notes that a node is alive, and forgets nodes that have not been for long. The first one after a time in which nobody was
 -- heard of, because the store was away, gives the others time to be; and those that have died, time to be reaped.
 -- KEYS: 1 hash of nodes, 2 sorted set of nodes by the time they were heard of, 3 until when nobody is taken for dead

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Notes how far a reader has come, for the process that holds its place.
 -- KEYS: 1 hash of the place
 -- ARGV: 1 owner, 2 for how many ms it goes on to hold it, 3 lifetime in ms, 4 epoch, 5 offset

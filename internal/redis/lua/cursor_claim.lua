@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Lends a reader's place to one process.
 -- KEYS: 1 hash of the place
 -- ARGV: 1 owner, 2 for how many ms, 3 lifetime in ms

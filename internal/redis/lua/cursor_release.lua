@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Ends the claim of a process on a reader's place.
 -- KEYS: 1 hash of the place
 -- ARGV: 1 owner

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Moves the processes that were not heard of lately to the dead ones, and returns some of these, each with the time in ms
 -- at which it was heard of last.
 -- KEYS: 1 sorted set of processes by the time they were heard of, 2 the same of dead ones

@@ -1,9 +1,10 @@
+#!lua flags=allow-oom
 -- Removes a channel and what it has kept, and announces it; the next use of its address makes a new epoch.
 -- KEYS: 1 channel record, 2 stream, 3 meta hash, 4 pub/sub channel, 5 retained message
 -- ARGV: 1 PUBLISH or SPUBLISH, 2 envelope of the announcement
 if redis.call('DEL', KEYS[1]) == 0 then
   return 0
 end
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[5])
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[5])
 redis.call(ARGV[1], KEYS[4], '\n' .. ARGV[2])
 return 1

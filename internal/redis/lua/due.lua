@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Lends out members of a sorted set whose time has come.
 -- KEYS: 1 sorted set
 -- ARGV: 1 now in ms, 2 limit, 3 until when they are lent, in ms

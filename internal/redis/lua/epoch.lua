@@ -9,7 +9,7 @@ local function current(proposed)
   local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p')
   if not meta[1] then
     -- A stream without its meta hash belongs to a life that nobody can resume.
-    redis.call('DEL', KEYS[1])
+    redis.call('UNLINK', KEYS[1])
     redis.call('HSET', KEYS[2], 'e', proposed, 'r', life)
     return proposed
   end

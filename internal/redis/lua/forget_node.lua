@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Forgets a node that has not been heard of since.
 -- KEYS: 1 hash of nodes, 2 sorted set of nodes by the time they were heard of
 -- ARGV: 1 name, 2 when it was last heard of, in ms

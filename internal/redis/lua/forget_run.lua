@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Forgets a dead process that has not died again since.
 -- KEYS: 1 sorted set of dead processes by the time they were heard of
 -- ARGV: 1 process, 2 when it was heard of, in ms

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Acknowledges messages of one inbox for one device.
 -- KEYS: 1 stream, 2 pub/sub channel, 3 collapse hash
 -- ARGV: 1 device, 2 now in ms, 3 PUBLISH or SPUBLISH, 4 prefix of the delivery hashes, 5 for how many ms a delivery is

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Notes that devices may not have messages of one inbox.
 -- KEYS: 1 pub/sub channel
 -- ARGV: 1 now in ms, 2 PUBLISH or SPUBLISH, 3 prefix of the delivery hashes, 4 most devices that are told apart, then

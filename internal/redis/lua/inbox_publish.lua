@@ -1,3 +1,4 @@
+#!lua
 -- Publishes one message that asks for an ack, in one step: idempotency, room in the inbox, the next offset, the
 -- inbox entry, the record of the delivery, and the push.
 -- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 idempotency hash, 5 delivery hash, 6 top, 7 collapse hash

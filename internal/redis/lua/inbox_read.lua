@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- Reads a part of an inbox; what has ended is left out. A server that refuses writes is read all the same, and counts nothing.
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 now in ms, 6 "1" to count

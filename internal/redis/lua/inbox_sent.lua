@@ -1,3 +1,4 @@
+#!lua
 -- Notes that messages of one inbox were written to devices.
 -- KEYS: 1 pub/sub channel
 -- ARGV: 1 now in ms, 2 PUBLISH or SPUBLISH, 3 prefix of the delivery hashes, 4 most devices that are told apart, then

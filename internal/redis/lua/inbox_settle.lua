@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Looks at one message whose time may have come: notes that it is stored, or removes it.
 -- KEYS: 1 stream, 2 delivery hash, 3 pub/sub channel, 4 collapse hash
 -- ARGV: 1 id, 2 now in ms, 3 PUBLISH or SPUBLISH, 4 envelope of the hint to who watches it, 5 for how many ms a delivery

@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- Returns the nodes that were heard of lately, as JSON.
 -- KEYS: 1 hash of nodes, 2 sorted set of nodes by the time they were heard of
 -- ARGV: 1 how long a node counts as alive, in ms

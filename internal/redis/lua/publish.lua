@@ -1,3 +1,4 @@
+#!lua
 -- Publishes one message in one step: idempotency, existence of the channel, the next
 -- offset, the log, and the push.
 -- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 channel record, 5 idempotency hash, 6 retained message

@@ -1,38 +1,17 @@
--- Reads a part of a log, after dropping what is too old. A server that refuses writes is read all the same.
+#!lua flags=no-writes
+-- Reads a part of a log; what is too old is left out. A server that refuses writes is read all the same.
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 "since" or "latest", 2 epoch of the position or "", 3 offset (since: after it; latest: before it, 0 for
---       the newest), 4 limit, 5 age in ms, 6 now in ms, 7 proposed epoch, 8 lifetime of the meta hash in ms
--- Returns gap, epoch, top, then entries of the stream: one more than limit when there are more.
--- Bounds: the meta hash by expiry.
+--       the newest), 4 limit, 5 age in ms, 6 now in ms
+-- Returns gap, epoch, top, then entries of the stream: one more than limit when there are more. The epoch of a log that
+-- has none is empty, and so is the log.
+-- Bounds: writes nothing, reads limit + 1 entries and those of a binary search.
 local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
 local epoch, top = meta[1], tonumber(meta[2] or '0')
 if not epoch then
-  redis.call('DEL', KEYS[1])
-  epoch = ARGV[7]
-  local info = redis.pcall('INFO', 'replication')
-  redis.call('HSET', KEYS[2], 'e', epoch, 'r', type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or '')
+  return {ARGV[2] ~= '' and 1 or 0, '', '0', {}}
 end
-redis.pcall('PEXPIRE', KEYS[2], ARGV[8])
-local first = top + 1
-local old = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-while #old > 0 do
-  local last = old[#old][1]
-  local o, ms = string.match(last, '^(%d+)-(%d+)$')
-  if tonumber(ARGV[6]) - tonumber(ms) <= tonumber(ARGV[5]) then
-    -- The last one of the chunk is young: the first young one is in it.
-    for _, entry in ipairs(old) do
-      o, ms = string.match(entry[1], '^(%d+)-(%d+)$')
-      if tonumber(ARGV[6]) - tonumber(ms) <= tonumber(ARGV[5]) then
-        break
-      end
-    end
-    first = tonumber(o)
-    redis.pcall('XTRIM', KEYS[1], 'MINID', '=', o)
-    break
-  end
-  redis.pcall('XTRIM', KEYS[1], 'MINID', '=', string.format('%.0f', tonumber(o) + 1))
-  old = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 128)
-end
+local first = young(top, tonumber(ARGV[6]) - tonumber(ARGV[5]))
 local gap, entries = 0, nil
 local limit = tonumber(ARGV[4]) + 1
 local at = tonumber(ARGV[3])

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Remembers since when a subject's tokens are refused; a later time wins, and so does a later end.
 -- KEYS: 1 revocation
 -- ARGV: 1 time in ms, 2 lifetime in ms

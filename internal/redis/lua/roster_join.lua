@@ -1,3 +1,4 @@
+#!lua
 -- Adds a member, and announces a client that was not there.
 -- KEYS: 1 members, 2 their order, 3 connections of each client, 4 lost members by the end of their grace, 5 members of
 --       the node, 6 pub/sub channel, 7 events that are not in their log yet

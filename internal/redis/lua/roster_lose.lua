@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Notes that the connection of a member broke.
 -- KEYS: 1 members, 2 lost members by the end of their grace
 -- ARGV: 1 connection, 2 how many ms ago, 3 grace in ms, 4 lifetime in ms

@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- Returns how many members there are, and a page of them by connection.
 -- KEYS: 1 members, 2 their order
 -- ARGV: 1 connection after which the page begins, or "", 2 limit

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Removes one member, or those whose grace is over, or those of a node, and announces the clients that have no other
 -- connection.
 -- KEYS: 1 members, 2 their order, 3 connections of each client, 4 lost members by the end of their grace, 5 pub/sub channel,

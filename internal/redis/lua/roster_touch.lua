@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Keeps the keys of a roster from expiring. Returns whether the last of them exists.
 -- KEYS: the keys
 -- ARGV: 1 lifetime in ms

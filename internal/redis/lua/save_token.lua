@@ -1,3 +1,4 @@
+#!lua
 -- Keeps a token's value unless there is one.
 -- KEYS: 1 token hash
 -- ARGV: 1 value, 2 lifetime in ms

@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- Returns nodes that were not heard of lately, each with the time in ms at which it was. Of the nodes that are named,
 -- also those that are not known, with 0. None when nobody was heard of lately: then the store was away, and not they.
 -- KEYS: 1 sorted set of nodes by the time they were heard of, 2 until when nobody is taken for dead

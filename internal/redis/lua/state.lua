@@ -1,3 +1,4 @@
+#!lua
 -- Writes the next revision of a state, and publishes the message that tells of it in the same step.
 -- The script continues with that of publish, whose keys and arguments come first.
 -- KEYS: 7 state hash

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes the connections of a dead process away from it, and returns some of them: ids and JSON by turns. A process that
 -- lives after all finds that they are gone.
 -- KEYS: 1 hash of its connections, 2 the same, taken away

@@ -1,3 +1,4 @@
+#!lua
 -- Returns a token's value and how often it had been used before, and counts this use.
 -- KEYS: 1 token hash
 local value = redis.call('HGET', KEYS[1], 'v')

@@ -1,3 +1,4 @@
+#!lua
 -- Marks a delivery as watched.
 -- KEYS: 1 delivery hash
 -- Bounds: makes no key.
