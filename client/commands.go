@@ -37,7 +37,7 @@ func (s *session) do(ctx context.Context, f *edgev1.ClientFrame, then func(*edge
 			return nil, s.lost()
 		}
 		if e := answer.GetError(); e != nil {
-			return nil, refusal(e)
+			return nil, refused(e)
 		}
 		return answer, nil
 	case <-ctx.Done():

@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	errorsv1 "github.com/trunkline/trunkline/gen/go/trunkline/errors/v1"
+	"github.com/trunkline/trunkline/internal/refusal"
 )
 
 // Error is a refusal of the server.
@@ -47,7 +48,7 @@ var (
 	ErrClosed = errors.New("the client has ended")
 )
 
-func refusal(p *errorsv1.Error) *Error {
+func refused(p *errorsv1.Error) *Error {
 	return &Error{
 		Reason: p.GetReason(), Message: p.GetMessage(), Metadata: p.GetMetadata(), RetryAfter: p.GetRetryDelay().AsDuration(),
 	}
@@ -68,14 +69,14 @@ func permanent(err error) bool {
 	switch {
 	case errors.As(err, new(*tokenError)):
 		return e.RetryAfter == 0
-	case e.RetryAfter > 0, e.Close == 4402, e.Close == 4408, e.Close == 4429:
-		return false // an expired token is replaced by the next one
-	case e.Close >= 4400 && e.Close <= 4499, e.Close == websocket.CloseMessageTooBig, e.Close == websocket.CloseProtocolError:
-		return true
-	case e.HTTP >= 400 && e.HTTP < 500 && e.HTTP != http.StatusTooManyRequests:
+	case e.RetryAfter > 0:
+		return false
+	case refusal.Known(e.Reason) && (e.Close != 0 || e.HTTP == refusal.Of(e.Reason).HTTP):
+		return refusal.Of(e.Reason).Retry == refusal.Stop // an expired token is replaced by the next one
+	case e.Close == websocket.CloseMessageTooBig, e.Close == websocket.CloseProtocolError:
 		return true
 	}
-	return false
+	return e.Close != 0 && refusal.OfClose(e.Close) == refusal.Stop || e.HTTP >= 400 && e.HTTP < 500 && e.HTTP != http.StatusTooManyRequests
 }
 
 func retryAfter(err error) time.Duration {

@@ -52,7 +52,7 @@ func (s *session) restored(wanted []*edgev1.Subscribe, results []*edgev1.Subscri
 			return
 		}
 		if e := r.GetError(); e != nil {
-			s.refused(wanted[i], refusal(e))
+			s.refused(wanted[i], refused(e))
 			continue
 		}
 		c.mu.Lock()
@@ -84,7 +84,7 @@ func (s *session) refused(want *edgev1.Subscribe, e *Error) {
 	}
 	s.post(&edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: again}}, func(f *edgev1.ServerFrame) {
 		if e := f.GetError(); e != nil {
-			s.refused(again, refusal(e))
+			s.refused(again, refused(e))
 			return
 		}
 		gap := &publishv1.Gap{Address: address, From: want.GetAfter(), To: f.GetSubscribed().GetPosition(), Reason: "history_denied"}

@@ -153,7 +153,7 @@ func (s *session) receive() (*edgev1.ServerFrame, error) {
 			return nil, &Error{Reason: "PROTOCOL_ERROR", Message: err.Error(), Close: websocket.CloseProtocolError}
 		}
 		if e := f.GetError(); e != nil && (f.GetId() == 0 || s.client.pendingNone(s, f.GetId())) {
-			last = refusal(e) // a close frame follows
+			last = refused(e) // a close frame follows
 			continue
 		}
 		return f, nil

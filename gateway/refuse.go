@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	rpccode "google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/trunkline/trunkline/internal/payload"
+	table "github.com/trunkline/trunkline/internal/refusal"
 )
 
 const domain = "trunkline"
@@ -81,20 +80,7 @@ func mediaType(message, contentType string) *refusal {
 		map[string]string{"contentType": contentType})
 }
 
-func codeName(c codes.Code) string { return rpccode.Code(c).String() } //nolint:gosec // codes are below 17
-
-// bare is what a status of gRPC itself means, one without details. Its own text speaks of connections
-// and is not for callers.
-var bare = map[codes.Code]struct{ reason, message string }{
-	codes.Unavailable:       {"UNAVAILABLE", "the service does not answer"},
-	codes.DeadlineExceeded:  {"DEADLINE_EXCEEDED", "the call did not end in time; repeat it with the same idempotency key"},
-	codes.Canceled:          {"CANCELLED", "the caller gave up"},
-	codes.Unimplemented:     {"METHOD_UNKNOWN", "there is no such method"},
-	codes.ResourceExhausted: {"MESSAGE_TOO_LARGE", "the message is too large"},
-	codes.Unauthenticated:   {"TOKEN_INVALID", "token is not valid"},
-	codes.PermissionDenied:  {"PERMISSION_DENIED", "these credentials do not allow this"},
-	codes.InvalidArgument:   {"FIELD_INVALID", "the request has wrong fields"},
-}
+func codeName(c codes.Code) string { return table.Code(c).String() }
 
 // refusalOf reads any error as a refusal.
 func refusalOf(err error) *refusal {
@@ -114,12 +100,13 @@ func refusalOf(err error) *refusal {
 }
 
 func fromStatus(s *status.Status) *refusal {
-	e := &refusal{http: runtime.HTTPStatusFromCode(s.Code()), status: codeName(s.Code()), message: s.Message()}
+	e := &refusal{status: codeName(s.Code()), message: s.Message()}
 	known := false
 	for _, d := range s.Details() {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:
 			known = known || d.GetDomain() == domain
+			e.http = table.Of(d.GetReason()).HTTP
 			e.details = append(e.details, d)
 		case *errdetails.RetryInfo:
 			e.retry = d.GetRetryDelay().AsDuration()
@@ -131,11 +118,9 @@ func fromStatus(s *status.Status) *refusal {
 	if known {
 		return e
 	}
-	b, ok := bare[s.Code()]
-	if !ok {
-		return refuse(http.StatusInternalServerError, codes.Internal, "INTERNAL", "something went wrong on our side; quote the request id", nil)
-	}
-	return refuse(e.http, s.Code(), b.reason, b.message, nil)
+	// The text of a status that gRPC itself made speaks of connections, and is not for callers.
+	row := table.Bare(table.Code(s.Code()))
+	return refuse(row.HTTP, codes.Code(row.Code), row.Reason, row.Sentence, nil)
 }
 
 // body returns the JSON form, with the request id among the details.

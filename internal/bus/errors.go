@@ -73,10 +73,21 @@ func (e *Error) Detail() string {
 	return e.Message + ": " + e.cause.Error()
 }
 
-func refusal(reason, message string) *Error { return &Error{Reason: reason, Message: message} }
+// known is every refusal by its reason. It is filled while the package is initialized and never changes then.
+var known = map[string]*Error{}
+
+func refusal(reason, message string) *Error {
+	e := &Error{Reason: reason, Message: message}
+	if known[reason] == nil {
+		known[reason] = e
+	}
+	return e
+}
 
 func passing(reason, message string) *Error {
-	return &Error{Reason: reason, Message: message, RetryAfter: time.Second}
+	e := refusal(reason, message)
+	e.RetryAfter = time.Second
+	return e
 }
 
 // The refusals. Compare with errors.Is; add facts with With, Wrap and Retry.
@@ -128,7 +139,7 @@ var (
 	ErrProtocol         = refusal("PROTOCOL_ERROR", "the frame breaks the protocol")
 	ErrAlreadyConnected = refusal("ALREADY_CONNECTED", "connect came twice on one connection")
 	ErrNotConnected     = refusal("NOT_CONNECTED", "the first command must be connect")
-	ErrConnectTimeout   = refusal("CONNECT_TIMEOUT", "no connect command came in time")
+	ErrConnectTimeout   = passing("CONNECT_TIMEOUT", "no connect command came in time")
 	ErrIdleTimeout      = passing("IDLE_TIMEOUT", "the client answered no ping in time")
 	ErrDeadlineExceeded = passing("DEADLINE_EXCEEDED", "the call did not end in time; repeat it with the same idempotency key")
 	ErrMethodDisabled   = refusal("METHOD_DISABLED", "this is switched off here")
@@ -145,6 +156,14 @@ var (
 	ErrTokenExists   = refusal("INTERNAL", "token exists")
 	ErrTokenNotFound = refusal("TOKEN_INVALID", "token is not valid")
 )
+
+// Known returns the refusal of a reason with its usual sentence; ErrInternal for a reason that is none of ours.
+func Known(reason string) *Error {
+	if e, ok := known[reason]; ok {
+		return e
+	}
+	return ErrInternal
+}
 
 // Invalid collects wrong fields, so that a caller hears of all of them at once. The zero value is ready to use.
 type Invalid struct{ fields []FieldViolation }

@@ -13,76 +13,15 @@ import (
 
 	errorsv1 "github.com/trunkline/trunkline/gen/go/trunkline/errors/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/refusal"
 )
 
 // Domain is the domain of every ErrorInfo that Trunkline sends.
 const Domain = "trunkline"
 
-// reasonCodes gives every reason of the catalogue its canonical code (google.rpc.Code).
-var reasonCodes = map[string]codes.Code{
-	"TOKEN_MISSING":            codes.Unauthenticated,
-	"TOKEN_INVALID":            codes.Unauthenticated,
-	"TOKEN_EXPIRED":            codes.Unauthenticated,
-	"TOKEN_REVOKED":            codes.Unauthenticated,
-	"REFRESH_TOKEN_REUSED":     codes.Unauthenticated,
-	"API_KEY_INVALID":          codes.Unauthenticated,
-	"ORIGIN_REFUSED":           codes.PermissionDenied,
-	"PERMISSION_DENIED":        codes.PermissionDenied,
-	"CHANNEL_SUBSCRIBE_DENIED": codes.PermissionDenied,
-	"CHANNEL_PUBLISH_DENIED":   codes.PermissionDenied,
-	"CHANNEL_HISTORY_DENIED":   codes.PermissionDenied,
-	"CHANNEL_PRESENCE_DENIED":  codes.PermissionDenied,
-	"TICKET_INVALID":           codes.Unauthenticated,
-	"ADDRESS_INVALID":          codes.InvalidArgument,
-	"FIELD_INVALID":            codes.InvalidArgument,
-	"UNKNOWN_FIELD":            codes.InvalidArgument,
-	"INVALID_JSON":             codes.InvalidArgument,
-	"MESSAGE_TOO_LARGE":        codes.InvalidArgument,
-	"UNSUPPORTED_MEDIA_TYPE":   codes.InvalidArgument,
-	"POSITION_EXPIRED":         codes.OutOfRange,
-	"IDEMPOTENCY_MISMATCH":     codes.Aborted,
-	"CHANNEL_NOT_FOUND":        codes.NotFound,
-	"CHANNEL_EXISTS":           codes.AlreadyExists,
-	"REVISION_MISMATCH":        codes.Aborted,
-	"MESSAGE_NOT_FOUND":        codes.NotFound,
-	"RATE_LIMITED":             codes.ResourceExhausted,
-	"CONNECTION_LIMIT":         codes.ResourceExhausted,
-	"SUBSCRIPTION_LIMIT":       codes.ResourceExhausted,
-	"SLOW_CONSUMER":            codes.ResourceExhausted,
-	"SERVER_DRAINING":          codes.Unavailable,
-	"STORE_UNAVAILABLE":        codes.Unavailable,
-	"AUTH_UNAVAILABLE":         codes.Unavailable,
-	"STORAGE_FULL":             codes.ResourceExhausted,
-	"REPLICAS_MISSING":         codes.Unavailable,
-	"UNAVAILABLE":              codes.Unavailable,
-	"SERVER_OVERLOADED":        codes.Unavailable,
-	"DURABILITY_NOT_REACHED":   codes.Unavailable,
-	"DURABILITY_UNAVAILABLE":   codes.FailedPrecondition,
-	"AUTHORIZER_UNAVAILABLE":   codes.Unavailable,
-	"CHANNEL_LIMIT":            codes.ResourceExhausted,
-	"VALUE_LIMIT":              codes.ResourceExhausted,
-	"VALUE_NOT_A_NUMBER":       codes.FailedPrecondition,
-	"COMMAND_REFUSED":          codes.PermissionDenied,
-	"INBOX_FULL":               codes.ResourceExhausted,
-	"PROTOCOL_ERROR":           codes.InvalidArgument,
-	"ALREADY_CONNECTED":        codes.FailedPrecondition,
-	"NOT_CONNECTED":            codes.Unauthenticated,
-	"CONNECT_TIMEOUT":          codes.DeadlineExceeded,
-	"IDLE_TIMEOUT":             codes.DeadlineExceeded,
-	"DEADLINE_EXCEEDED":        codes.DeadlineExceeded,
-	"METHOD_DISABLED":          codes.Unimplemented,
-	"METHOD_UNKNOWN":           codes.Unimplemented,
-	"EVENTS_DISABLED":          codes.FailedPrecondition,
-	"CANCELLED":                codes.Canceled,
-	"INTERNAL":                 codes.Internal,
-}
-
 // Code returns the canonical code of a reason; Internal for one that is not in the catalogue.
 func Code(reason string) codes.Code {
-	if c, ok := reasonCodes[reason]; ok {
-		return c
-	}
-	return codes.Internal
+	return codes.Code(refusal.Of(reason).Code)
 }
 
 // refusalOf returns the *bus.Error that err stands for. Anything that nobody gave a reason becomes
@@ -138,25 +77,8 @@ func FromError(err error) *bus.Error {
 	return refusalOf(err)
 }
 
-// bareCodes stands for statuses that grpc itself makes, without details.
-var bareCodes = map[codes.Code]*bus.Error{
-	codes.Unavailable:       bus.ErrUnavailable,
-	codes.DeadlineExceeded:  bus.ErrDeadlineExceeded,
-	codes.Canceled:          bus.ErrCancelled,
-	codes.Unimplemented:     bus.ErrMethodUnknown,
-	codes.ResourceExhausted: bus.ErrMessageTooLarge,
-	codes.Unauthenticated:   bus.ErrTokenInvalid,
-	codes.PermissionDenied:  bus.ErrPermissionDenied,
-	codes.InvalidArgument:   bus.ErrFieldInvalid,
-}
-
 func fromStatus(s *status.Status) *bus.Error {
-	var e *bus.Error
-	if bare, ok := bareCodes[s.Code()]; ok {
-		e = bare.Wrap(s.Err())
-	} else {
-		e = bus.ErrInternal.Wrap(s.Err())
-	}
+	e := bus.Known(refusal.Bare(refusal.Code(s.Code())).Reason).Wrap(s.Err())
 	known := false
 	for _, d := range s.Details() {
 		switch d := d.(type) {

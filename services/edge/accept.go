@@ -14,10 +14,10 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
-	"google.golang.org/grpc/codes"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
@@ -192,7 +192,7 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	if identity == nil {
 		var err error
 		identity, err = e.tokens.validate(ctx, hello.Token)
-		if err != nil && hello.Guest != nil && rpc.Code(rpc.FromError(err).Reason) == codes.Unauthenticated {
+		if err != nil && hello.Guest != nil && refusal.Of(rpc.FromError(err).Reason).Code == refusal.Unauthenticated {
 			identity, err = hello.Guest, nil
 		}
 		if err != nil {
@@ -276,49 +276,26 @@ func checkUpgrade(w http.ResponseWriter, r *http.Request) int {
 
 // refuseHandshake answers with the error body that REST has.
 func (e *Edge) refuseHandshake(w http.ResponseWriter, err error) {
-	refusal := rpc.FromError(err)
-	e.metrics.refuse(refusal)
+	why := rpc.FromError(err)
+	e.metrics.refuse(why)
 	detail := map[string]any{
 		"@type":  "type.googleapis.com/google.rpc.ErrorInfo",
-		"reason": refusal.Reason, "domain": rpc.Domain, "metadata": refusal.Metadata,
+		"reason": why.Reason, "domain": rpc.Domain, "metadata": why.Metadata,
 	}
-	code := handshakeStatus(refusal)
+	row := refusal.Of(why.Reason)
 	body := map[string]any{"error": map[string]any{
-		"code": code, "status": codeNames[rpc.Code(refusal.Reason)], "message": refusal.Message, "details": []any{detail},
+		"code": row.HTTP, "status": row.Code.String(), "message": why.Message, "details": []any{detail},
 	}}
-	if refusal.RetryAfter > 0 {
-		seconds := (refusal.RetryAfter + time.Second - 1) / time.Second // rounded up
+	if why.RetryAfter > 0 {
+		seconds := (why.RetryAfter + time.Second - 1) / time.Second // rounded up
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
-	if code == http.StatusUnauthorized {
+	if row.HTTP == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
+	w.WriteHeader(row.HTTP)
 	_ = json.NewEncoder(w).Encode(body) // the client may be gone
-}
-
-// codeNames are the names of google.rpc.Code for what a handshake is refused with.
-var codeNames = map[codes.Code]string{
-	codes.Unauthenticated: "UNAUTHENTICATED", codes.PermissionDenied: "PERMISSION_DENIED",
-	codes.ResourceExhausted: "RESOURCE_EXHAUSTED", codes.Unavailable: "UNAVAILABLE",
-	codes.InvalidArgument: "INVALID_ARGUMENT", codes.DeadlineExceeded: "DEADLINE_EXCEEDED", codes.Internal: "INTERNAL",
-}
-
-func handshakeStatus(e *bus.Error) int {
-	switch rpc.Code(e.Reason) {
-	case codes.Unauthenticated:
-		return http.StatusUnauthorized
-	case codes.PermissionDenied:
-		return http.StatusForbidden
-	case codes.ResourceExhausted:
-		return http.StatusTooManyRequests
-	case codes.Unavailable, codes.DeadlineExceeded:
-		return http.StatusServiceUnavailable
-	case codes.InvalidArgument:
-		return http.StatusBadRequest
-	}
-	return http.StatusInternalServerError
 }
 
 // headerHas says whether a comma-separated header has the token, in any case.

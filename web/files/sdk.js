@@ -10,6 +10,11 @@ const MAX_WAIT = 20000;
 const TIMEOUT = 10000;
 const BUFFER = 1024;
 
+// What to do after a close code: from the table of refusals, written by make gen.
+// refusals:begin
+const AFTER_CLOSE = { 1003: "stop", 1013: "again", 4400: "stop", 4401: "stop", 4402: "renew", 4403: "stop", 4408: "again", 4413: "stop", 4429: "again", 4500: "again", 4503: "again", 4504: "again", 4508: "again" };
+// refusals:end
+
 /** An error with the reason of the catalogue, such as CHANNEL_PUBLISH_DENIED. */
 export class TrunklineError extends Error {
   constructor(e) {
@@ -292,12 +297,12 @@ class Client {
     for (const call of this.#calls.values()) if (!call.command.publish) call.reject(new Error("the connection ended"));
   }
 
-  // 4400 to 4499 means: do not come back unchanged. A new token is a change; being too fast passes.
+  // A new token is a change: what ended for the old one may be tried once more.
   #closed(code, reason) {
     this.#drop();
-    const token = code === 4401 || code === 4402;
+    const token = code === 4401 || AFTER_CLOSE[code] === "renew";
     const fresh = token && typeof this.#options.token === "function" && !this.#renewed;
-    if (code >= 4400 && code < 4500 && code !== 4429 && !fresh) {
+    if ((AFTER_CLOSE[code] ?? "again") !== "again" && !fresh) {
       this.#end(reason ?? new Error(`closed with ${code}`));
       return;
     }

@@ -8,6 +8,7 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/refusal"
 )
 
 // Opcode is the type of a WebSocket message (RFC 6455, section 11.8).
@@ -78,8 +79,8 @@ type Hello struct {
 var ErrWrongOpcode = bus.ErrUnsupportedMediaType.With(
 	"trunkline.v1.json speaks text frames and trunkline.v1.proto binary ones", map[string]string{"close": "1003"})
 
-// CloseCode returns the close code of a refusal. Codes 4400 to 4499 mean "do not come back
-// unchanged", 4500 to 4599 "come back"; the others are those of RFC 6455, section 7.4.1.
+// CloseCode returns the close code of a refusal: that of its row in the table of refusals, or one of RFC 6455, section 7.4.1,
+// where the frame itself was at fault.
 func CloseCode(e *bus.Error) int {
 	switch e.Metadata["close"] {
 	case "1003":
@@ -87,38 +88,11 @@ func CloseCode(e *bus.Error) int {
 	case "1007":
 		return 1007
 	}
-	if code, ok := closeCodes[e.Reason]; ok {
-		return code
+	if row := refusal.Of(e.Reason); refusal.Known(e.Reason) && row.Close != 0 {
+		return row.Close
 	}
 	if e.RetryAfter > 0 {
 		return 4503
 	}
 	return 4400
-}
-
-// closeCodes is the table of docs/errors.md.
-var closeCodes = map[string]int{
-	bus.ErrTokenMissing.Reason:      4401,
-	bus.ErrTokenInvalid.Reason:      4401,
-	bus.ErrTokenExpired.Reason:      4402,
-	bus.ErrTicketInvalid.Reason:     4402,
-	bus.ErrTokenRevoked.Reason:      4401,
-	bus.ErrNotConnected.Reason:      4401,
-	bus.ErrOriginRefused.Reason:     4403,
-	bus.ErrPermissionDenied.Reason:  4403,
-	bus.ErrConnectTimeout.Reason:    4408,
-	bus.ErrMessageTooLarge.Reason:   4413,
-	bus.ErrSubscriptionLimit.Reason: 4413,
-	bus.ErrRateLimited.Reason:       4429,
-	bus.ErrConnectionLimit.Reason:   4429,
-	bus.ErrInternal.Reason:          4500,
-	bus.ErrDraining.Reason:          4503,
-	bus.ErrStoreUnavailable.Reason:  4503,
-	bus.ErrReplicasMissing.Reason:   4503,
-	bus.ErrAuthUnavailable.Reason:   4503,
-	bus.ErrAuthorizerAway.Reason:    4503,
-	bus.ErrUnavailable.Reason:       4503,
-	bus.ErrOverloaded.Reason:        1013,
-	bus.ErrIdleTimeout.Reason:       4504,
-	bus.ErrSlowConsumer.Reason:      4508,
 }

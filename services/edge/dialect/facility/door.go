@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/services/edge/dialect"
+	table "github.com/trunkline/trunkline/internal/refusal"
 )
 
 type flawKey struct{}
@@ -98,17 +98,10 @@ func (f *Facility) Turn(w http.ResponseWriter, e *bus.Error) {
 
 // statusOf returns the status of a refusal that is not of the handshake itself: 403 for everybody who may not connect.
 func statusOf(e *bus.Error) int {
-	switch code := dialect.CloseCode(e); {
-	case code == 4401 || code == 4402 || code == 4403:
-		return http.StatusForbidden
-	case code == 4429:
-		return http.StatusTooManyRequests
-	case code == 1013 || code > 4500:
-		return http.StatusServiceUnavailable
-	case code == 4500:
-		return http.StatusInternalServerError
+	if code := table.Of(e.Reason).HTTP; code != http.StatusUnauthorized {
+		return code
 	}
-	return http.StatusBadRequest
+	return http.StatusForbidden
 }
 
 // subprotocol returns the first that the client offers: browsers refuse a list for an answer.

@@ -15,6 +15,7 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	table "github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -112,17 +113,9 @@ func (*Rooms) Turn(w http.ResponseWriter, e *bus.Error) {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second // rounded up
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
-	code := http.StatusBadRequest
-	switch close := dialect.CloseCode(e); {
-	case close == 4401 || close == 4402:
-		code = http.StatusUnauthorized
+	code := table.Of(e.Reason).HTTP
+	if code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-	case close == 4403:
-		code = http.StatusForbidden
-	case close == 4429:
-		code = http.StatusTooManyRequests
-	case close == 1013 || close >= 4500:
-		code = http.StatusServiceUnavailable
 	}
 	answer(w, code, e.Reason+": "+e.Message)
 }
