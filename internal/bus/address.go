@@ -45,7 +45,7 @@ var EventLog = Address{name: "system/events"}
 var PushClients = Address{name: "system/pushclients"}
 
 // NewAddress returns the address of the given kind and id, without a topic.
-// It returns an *Error with ReasonAddressInvalid when the id is not a name.
+// It returns an *Error with ErrAddressInvalid when the id is not a name.
 func NewAddress(kind Kind, id string) (Address, error) {
 	if kind == KindBroadcast && id == "" {
 		return Broadcast, nil
@@ -54,7 +54,7 @@ func NewAddress(kind Kind, id string) (Address, error) {
 }
 
 // ParseAddress reads an address as a caller wrote it.
-// It returns an *Error with ReasonAddressInvalid that says what is wrong and where.
+// It returns an *Error with ErrAddressInvalid that says what is wrong and where.
 func ParseAddress(s string) (Address, error) {
 	base, topic, hasTopic := strings.Cut(s, topicsInfix)
 	if hasTopic {

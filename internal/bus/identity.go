@@ -37,7 +37,7 @@ func (a Action) String() string {
 // Matching is linear in the address.
 type Pattern struct{ text string }
 
-// ParsePattern reads a pattern. It returns an *Error with ReasonAddressInvalid.
+// ParsePattern reads a pattern. It returns an *Error with ErrAddressInvalid.
 func ParsePattern(s string) (Pattern, error) {
 	prefix, star := strings.CutSuffix(s, "*")
 	if !star {

@@ -19,7 +19,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
-// The tests named TestFault are about what the original did wrong; docs/dialects.md lists it.
+// The tests whose names begin with Fault are about what the original did wrong; docs/dialects.md lists it.
 
 // soon lets messages count as stored quickly.
 var soon = with(func(r *app.Rooms) { r.AckTimeout = 100 * time.Millisecond })
