@@ -230,6 +230,14 @@ type Channels interface {
 	DeleteChannel(ctx context.Context, a Address) error
 }
 
+// Clock tells the time by which everything shared is judged: ages, expiry, deadlines and windows.
+type Clock interface {
+	// Now returns the store's own time. Processes whose clocks differ agree about it, within the time of a round trip; no other
+	// clock may decide about what the store keeps. It may wait for the store once, for as long as a call does, and never fails:
+	// until the store has answered, it is the time of the process.
+	Now() time.Time
+}
+
 // Pinger is asked whether the store answers.
 type Pinger interface {
 	// Ping returns nil when every shard of the store answers and takes writes. Otherwise it returns why not: ErrStoreUnavailable,
@@ -254,6 +262,7 @@ type Store interface {
 	Inboxes
 	States
 	Values
+	Clock
 	Pinger
 	// Close ends the store after every Run of its feeds has returned.
 	Close() error

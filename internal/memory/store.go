@@ -76,6 +76,9 @@ func New(cfg Config) *Store {
 // Close does nothing: there is nothing to keep.
 func (s *Store) Close() error { return nil }
 
+// Now returns the store's time.
+func (s *Store) Now() time.Time { return s.now() }
+
 // Ping returns nil: the store is where the caller is.
 func (s *Store) Ping(ctx context.Context) error { return ctx.Err() }
 

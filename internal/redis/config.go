@@ -30,6 +30,8 @@ type Config struct {
 	Prefix string
 	// Timeout is for every call; 2 s by default.
 	Timeout time.Duration
+	// Now is the clock of this process, with which the servers' time is estimated; time.Now by default.
+	Now func() time.Time
 	// MetaTTL is how long the epoch of an address outlives its last use; 30 days by default.
 	MetaTTL time.Duration
 	// Replicas is how many replicas each master must have in step to count as ready; 0 for none.

@@ -70,6 +70,7 @@ type Store struct {
 	cfg     Config
 	log     *slog.Logger
 	pipes   *pipes
+	clock   *clock
 	strict  chan struct{} // who waits for replicas or the disk holds a place in it
 
 	unasked sync.Once // the warning of a server that does not say whether it evicts
@@ -111,6 +112,9 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 2 * time.Second
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.MetaTTL <= 0 {
 		cfg.MetaTTL = 30 * 24 * time.Hour
 	}
@@ -125,6 +129,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 		s.cfg.Names = nil
 	}
 	s.pipes = newPipes(s)
+	s.clock = &clock{local: cfg.Now, ask: func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }, timeout: cfg.Timeout}
 	s.strict = make(chan struct{}, strictFlights)
 	return s, nil
 }
@@ -132,6 +137,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 // Close ends the store after the calls that are under way.
 func (s *Store) Close() error {
 	s.pipes.wait()
+	s.clock.close()
 	if err := s.client.Close(); err != nil {
 		return fmt.Errorf("close redis: %w", err)
 	}
