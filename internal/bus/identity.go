@@ -177,6 +177,10 @@ const (
 	SubjectAll     = "all"
 )
 
+// Whole says whether revoking the subject ends all of its tokens, whenever they were issued: one token, or the family of
+// one sign-in, has no later token that could be meant to live. Tokens of every other subject are judged by when they were issued.
+func (s Subject) Whole() bool { return s.Kind == SubjectToken || s.Kind == SubjectFamily }
+
 // maxSubjects is how many subjects an identity has at most.
 const maxSubjects = 6
 
@@ -198,11 +202,11 @@ func (id *Identity) subjects(dst []Subject) []Subject {
 }
 
 // Revoked says whether the identity's token was revoked. before returns the time of a subject's revocation, zero when there
-// is none: a token that is not younger is refused.
+// is none: a token that is not younger is refused, and every token of a subject that is revoked as a whole.
 func (id *Identity) Revoked(before func(Subject) time.Time) bool {
 	var buf [maxSubjects]Subject
 	for _, s := range id.subjects(buf[:0]) {
-		if at := before(s); !at.IsZero() && !id.Issued.After(at) {
+		if at := before(s); !at.IsZero() && (s.Whole() || !id.Issued.After(at)) {
 			return true
 		}
 	}

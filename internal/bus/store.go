@@ -165,41 +165,6 @@ type Nodes interface {
 	Nodes(ctx context.Context) ([]Node, error)
 }
 
-// Tokens keeps opaque tokens: refresh tokens and those of older systems. Ids are
-// digests made by the caller; a token itself never reaches the store.
-type Tokens interface {
-	// SaveToken keeps a value for ttl. Returns ErrTokenExists when the id is there.
-	SaveToken(ctx context.Context, id string, value []byte, ttl time.Duration) error
-	// Token returns the value, or ErrTokenNotFound.
-	Token(ctx context.Context, id string) ([]byte, error)
-	// UseToken returns the value and whether it had been used before, and marks it used, atomically.
-	UseToken(ctx context.Context, id string) (value []byte, used bool, err error)
-	// DropToken forgets a token; one that is not there is no error.
-	DropToken(ctx context.Context, id string) error
-}
-
-// Subject is something that can be revoked: kind is token, client, session, user, family or all.
-type Subject struct {
-	Kind string
-	ID   string
-}
-
-// Revocations keeps since when tokens are refused.
-type Revocations interface {
-	// Revoke refuses tokens of the subject issued before the time, remembers it for ttl, and announces
-	// it on the address Revoked as a message whose data is the JSON of a Revocation. A later time wins.
-	Revoke(ctx context.Context, s Subject, before time.Time, ttl time.Duration) error
-	// RevokedBefore returns the time of each subject by index, zero where there is none, in one round trip.
-	RevokedBefore(ctx context.Context, subjects []Subject) ([]time.Time, error)
-}
-
-// Revocation is the announcement of a Revoke.
-type Revocation struct {
-	Kind   string    `json:"kind"`
-	ID     string    `json:"id"`
-	Before time.Time `json:"before"`
-}
-
 // Channel is a created channel.
 type Channel struct {
 	Address Address
@@ -257,6 +222,7 @@ type Store interface {
 	Cursors
 	Nodes
 	Tokens
+	Families
 	Revocations
 	Channels
 	Inboxes

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +18,8 @@ type meta struct {
 	mu       sync.Mutex
 	channels map[bus.Address]bus.Channel
 	nodes    map[string]livingNode
-	tokens   map[string]*token
+	tokens   map[string]token
+	families map[string]*family
 	revoked  map[bus.Subject]revocation
 }
 
@@ -29,18 +29,11 @@ type livingNode struct {
 	gone  bool // or never beat
 }
 
-type token struct {
-	value []byte
-	used  bool
-	until time.Time
-}
-
-type revocation struct{ before, until time.Time }
-
 func (m *meta) init() {
 	m.channels = make(map[bus.Address]bus.Channel)
 	m.nodes = make(map[string]livingNode)
-	m.tokens = make(map[string]*token)
+	m.tokens = make(map[string]token)
+	m.families = make(map[string]*family)
 	m.revoked = make(map[bus.Subject]revocation)
 }
 
@@ -199,103 +192,4 @@ func (m *meta) forgetNodes(dead map[string]time.Time) {
 			delete(m.nodes, name)
 		}
 	}
-}
-
-// SaveToken keeps a token.
-func (s *Store) SaveToken(_ context.Context, id string, value []byte, ttl time.Duration) error {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	now := s.now()
-	seen := 0
-	for name, t := range s.meta.tokens { // a few at a time, so that the cost of forgetting is spread
-		if now.After(t.until) {
-			delete(s.meta.tokens, name)
-		}
-		if seen++; seen >= 4 {
-			break
-		}
-	}
-	if t, ok := s.meta.tokens[id]; ok && !now.After(t.until) {
-		return bus.ErrTokenExists
-	}
-	s.meta.tokens[id] = &token{value: value, until: now.Add(ttl)}
-	return nil
-}
-
-// Token returns a token's value.
-func (s *Store) Token(_ context.Context, id string) ([]byte, error) {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	t, ok := s.meta.tokens[id]
-	if !ok || s.now().After(t.until) {
-		return nil, bus.ErrTokenNotFound
-	}
-	return t.value, nil
-}
-
-// UseToken returns a token's value and marks it used.
-func (s *Store) UseToken(_ context.Context, id string) ([]byte, bool, error) {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	t, ok := s.meta.tokens[id]
-	if !ok || s.now().After(t.until) {
-		return nil, false, bus.ErrTokenNotFound
-	}
-	used := t.used
-	t.used = true
-	return t.value, used, nil
-}
-
-// DropToken forgets a token.
-func (s *Store) DropToken(_ context.Context, id string) error {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	delete(s.meta.tokens, id)
-	return nil
-}
-
-// Revoke keeps a revocation and announces it.
-func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
-	s.meta.mu.Lock()
-	now := s.now()
-	for name, r := range s.meta.revoked {
-		if now.After(r.until) {
-			delete(s.meta.revoked, name)
-		}
-	}
-	until := now.Add(ttl)
-	if old, ok := s.meta.revoked[subject]; ok {
-		before, until = later(before, old.before), later(until, old.until)
-	}
-	s.meta.revoked[subject] = revocation{before: before, until: until}
-	s.meta.mu.Unlock()
-	data, err := json.Marshal(bus.Revocation{Kind: subject.Kind, ID: subject.ID, Before: before})
-	if err != nil {
-		return bus.ErrInternal.Wrap(err)
-	}
-	_, err = s.publish(&bus.Publication{Message: bus.Message{
-		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON, Published: now,
-	}})
-	return err
-}
-
-// RevokedBefore returns the times of the revocations.
-func (s *Store) RevokedBefore(_ context.Context, subjects []bus.Subject) ([]time.Time, error) {
-	s.meta.mu.Lock()
-	defer s.meta.mu.Unlock()
-	now := s.now()
-	times := make([]time.Time, len(subjects))
-	for i, subject := range subjects {
-		if r, ok := s.meta.revoked[subject]; ok && !now.After(r.until) {
-			times[i] = r.before
-		}
-	}
-	return times, nil
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

@@ -97,8 +97,13 @@ func (k keys) deadOpened(run string) string { return k.prefix + "{connections:" 
 // cursor is a hash of a reader's position (e, n), who holds it (o) and until when, in ms (u).
 func (k keys) cursor(name string) string { return k.prefix + "{cursor:" + name + "}" }
 
-// token is a hash of an opaque token's value (v) and uses (u).
+// token is a hash of an opaque token's value (v).
 func (k keys) token(id string) string { return k.prefix + "{token:" + id + "}" }
+
+// family is a hash of a family's value (v), and the digests of its newest refresh token (n) and of the one before (b).
+// familyAnswer is the sealed answer to the exchange of the one for the other.
+func (k keys) family(id string) string       { return k.prefix + "{family:" + id + "}" }
+func (k keys) familyAnswer(id string) string { return k.prefix + "{family:" + id + "}:a" }
 
 // values is a hash of the values of an owner. The owner is a digest of its name: the name may have a brace.
 func (k keys) values(owner string) string {

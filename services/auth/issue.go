@@ -2,14 +2,7 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -36,6 +29,8 @@ type subject struct {
 	TTL     time.Duration `json:"ttl"`
 	Family  string        `json:"family,omitempty"`
 	Issued  time.Time     `json:"issued,omitzero"`
+	// Seal proves that a refresh token was made for this family. It is no credential: only the newest token refreshes.
+	Seal []byte `json:"seal,omitempty"`
 }
 
 // IssueToken makes a token for a client.
@@ -45,11 +40,16 @@ func (s *Server) IssueToken(ctx context.Context, req *authv1.IssueTokenRequest) 
 		return nil, err
 	}
 	if req.GetRefreshable() {
-		sub.Family = uuid.NewString()
+		sub.Family, sub.Seal = uuid.NewString(), newSeal()
 	}
-	p, err := s.issue(ctx, sub)
+	p, err := s.issue(sub)
 	if err != nil {
 		return nil, err
+	}
+	if sub.Family != "" {
+		if err := s.beginFamily(ctx, p, sub); err != nil {
+			return nil, err
+		}
 	}
 	return &authv1.IssueTokenResponse{
 		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
@@ -121,14 +121,16 @@ func checkGrant(bad *bus.Invalid, field string, g *authv1.Grant) grant {
 // pair is a token and its refresh token.
 type pair struct {
 	token, id      string
+	issued         time.Time
 	expires        time.Time
 	refresh        string
 	refreshExpires time.Time
 }
 
-func (s *Server) issue(ctx context.Context, sub subject) (pair, error) {
+// issue signs a token, and makes a refresh token for a subject that has a family.
+func (s *Server) issue(sub subject) (pair, error) {
 	now := s.cfg.Now()
-	p := pair{id: uuid.NewString(), expires: now.Add(sub.TTL).Truncate(time.Second)}
+	p := pair{id: uuid.NewString(), issued: now, expires: now.Add(sub.TTL).Truncate(time.Second)}
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: s.cfg.Issuer, Audience: jwt.ClaimStrings{s.cfg.Audience}, Subject: sub.User, ID: p.id,
@@ -147,85 +149,8 @@ func (s *Server) issue(ctx context.Context, sub subject) (pair, error) {
 	}
 	s.remember(p.token, &c, signer)
 	if sub.Family != "" {
-		err = s.issueRefresh(ctx, &p, sub, now)
+		p.refresh, err = newRefreshToken(sub)
+		p.refreshExpires = now.Add(s.cfg.RefreshTTL)
 	}
 	return p, err
-}
-
-// refreshPrefix tells a refresh token from a token.
-const refreshPrefix = "tlr_"
-
-func (s *Server) issueRefresh(ctx context.Context, p *pair, sub subject, now time.Time) error {
-	var secret [32]byte
-	_, _ = rand.Read(secret[:]) // never fails (crypto/rand)
-	p.refresh = refreshPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
-	p.refreshExpires = now.Add(s.cfg.RefreshTTL)
-	sub.Issued = now
-	value, err := json.Marshal(sub)
-	if err != nil {
-		return fmt.Errorf("encode a refresh token: %w", err)
-	}
-	return s.store.SaveToken(ctx, digest(p.refresh), value, s.cfg.RefreshTTL)
-}
-
-func digest(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
-
-// RefreshToken exchanges a refresh token for a new pair.
-func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenRequest) (*authv1.RefreshTokenResponse, error) {
-	if req.GetRefreshToken() == "" {
-		return nil, bus.ErrTokenMissing.With("refresh_token is empty", nil)
-	}
-	if !isRefresh(req.GetRefreshToken()) {
-		return nil, bus.ErrTokenInvalid
-	}
-	value, used, err := s.store.UseToken(ctx, digest(req.GetRefreshToken()))
-	if err != nil {
-		return nil, err
-	}
-	var sub subject
-	if err := json.Unmarshal(value, &sub); err != nil || sub.Family == "" {
-		return nil, bus.ErrTokenInvalid
-	}
-	if used {
-		if err := s.revokeFamily(ctx, sub.Family); err != nil {
-			return nil, err
-		}
-		return nil, bus.ErrRefreshTokenReused
-	}
-	if err := s.refreshable(ctx, sub); err != nil {
-		return nil, err
-	}
-	p, err := s.issue(ctx, sub)
-	if err != nil {
-		return nil, err
-	}
-	return &authv1.RefreshTokenResponse{
-		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
-		RefreshToken: p.refresh, RefreshExpireTime: stamp(p.refreshExpires),
-	}, nil
-}
-
-// isRefresh says whether a token is written as our refresh tokens are: nothing else reaches the store.
-func isRefresh(token string) bool {
-	return strings.HasPrefix(token, refreshPrefix) && len(token) == len(refreshPrefix)+base64.RawURLEncoding.EncodedLen(32)
-}
-
-// revokeFamily ends every token that descends from one refresh token, for ever: the time lies in the
-// future, so that a pair which is just being made by the other user of the refresh token ends too.
-func (s *Server) revokeFamily(ctx context.Context, family string) error {
-	ttl := s.revocationTTL()
-	return s.store.Revoke(ctx, bus.Subject{Kind: bus.SubjectFamily, ID: family}, s.cfg.Now().Add(ttl), ttl)
-}
-
-// refreshable says whether the refresh token's owner was revoked since it was issued.
-func (s *Server) refreshable(ctx context.Context, sub subject) error {
-	who := &bus.Identity{Client: sub.Client, User: sub.User, Session: sub.Session, Family: sub.Family, Issued: sub.Issued}
-	errs := s.revoked(ctx, []*bus.Identity{who})
-	if errors.Is(errs[0], bus.ErrTokenRevoked) {
-		return bus.ErrTokenRevoked
-	}
-	return errs[0]
 }

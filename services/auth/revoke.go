@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -60,13 +59,9 @@ func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest
 
 // revokeRefresh ends a refresh token and every token that descends from the same one.
 func (s *Server) revokeRefresh(ctx context.Context, token string) (*authv1.RevokeTokenResponse, error) {
-	value, err := s.store.Token(ctx, digest(token))
+	sub, err := s.familyOf(ctx, token)
 	if err != nil {
 		return nil, err
-	}
-	var sub subject
-	if err := json.Unmarshal(value, &sub); err != nil || sub.Family == "" {
-		return nil, bus.ErrTokenInvalid
 	}
 	if err := s.revokeFamily(ctx, sub.Family); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ import (
 // Store is what the service needs of a store.
 type Store interface {
 	bus.Tokens
+	bus.Families
 	bus.Revocations
 }
 

@@ -51,18 +51,39 @@ func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error
 	if err := r.server.authorize(ctx, r.caller, bus.Subscribe, a); err != nil {
 		return err
 	}
-	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue, watches: req.GetPresence(), mark: uuid.NewString()}
+	p, err := r.enter(ctx, a, req.GetPresence())
+	if err != nil {
+		return err
+	}
+	if err := r.begin(ctx, p, req); err != nil {
+		// Whatever failed: the address is left, so that nothing comes of it with a hole before it, and a repeat is not refused.
+		r.stop(a)
+		return err
+	}
+	return nil
+}
+
+// enter attaches to an address and learns the position; after an error nothing is left of it.
+func (r *reader) enter(ctx context.Context, a bus.Address, watches bool) (*place, error) {
+	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue, watches: watches, mark: uuid.NewString()}
 	r.server.streams.attach(f)
 	positions, err := r.server.tail.Acquire(ctx, a)
 	if err != nil {
 		r.server.streams.detach(f)
-		return err
+		return nil, err
 	}
 	p := &place{follower: f, at: positions[0]}
 	r.places[a] = p
+	return p, nil
+}
+
+// begin answers a subscribe and replays what it asks for.
+func (r *reader) begin(ctx context.Context, p *place, req *publishv1.ConsumeRequest) error {
+	a := p.follower.address
 	after := positionOf(req.GetAfter())
 	replay := (req.GetAfter() != nil || req.GetFromBeginning()) && r.server.tail.Retention(a).Durable()
 	answer := &publishv1.Subscribed{Address: a.String(), Position: positionProto(p.at)}
+	var err error
 	if replay {
 		if answer.Recovered, err = r.server.tail.Recovers(ctx, a, p.at, after); err != nil {
 			return err

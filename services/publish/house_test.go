@@ -48,6 +48,12 @@ const secret = "an-internal-key-for-tests-of-publish"
 
 func start(tb testing.TB, cfg publish.Config) *house {
 	tb.Helper()
+	return startOn(tb, cfg, func(s *memory.Store) publish.Store { return s })
+}
+
+// startOn starts the services over what wrap makes of the store.
+func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish.Store) *house {
+	tb.Helper()
 	store := memory.New(memory.Config{})
 	cfg.Namespaces = bus.Namespaces{
 		Default:    bus.DefaultNamespace(),
@@ -58,7 +64,7 @@ func start(tb testing.TB, cfg publish.Config) *house {
 	check(tb, err)
 	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
 	check(tb, err)
-	ps, err := publish.New(store, cfg)
+	ps, err := publish.New(wrap(store), cfg)
 	check(tb, err)
 	pipe := rpc.NewPipe()
 	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})

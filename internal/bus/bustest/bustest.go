@@ -38,6 +38,7 @@ func Run(t *testing.T, open Open) {
 		{"events", testEvents},
 		{"cursors", testCursors},
 		{"tokens", testTokens},
+		{"families", testFamilies},
 		{"revocations", testRevocations},
 		{"channels", testChannels},
 		{"values", testValues},

@@ -29,29 +29,6 @@ func testTokens(t *testing.T, open Open) {
 	if _, err := s.Token(t.Context(), uuid.NewString()); !errors.Is(err, bus.ErrTokenNotFound) {
 		t.Errorf("error is %v", err)
 	}
-	if _, _, err := s.UseToken(t.Context(), uuid.NewString()); !errors.Is(err, bus.ErrTokenNotFound) {
-		t.Errorf("error is %v", err)
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	unused := 0
-	for range 10 {
-		wg.Go(func() {
-			v, used, err := s.UseToken(t.Context(), id)
-			if err != nil || string(v) != "value" {
-				t.Errorf("got %s, %v", v, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if !used {
-				unused++
-			}
-		})
-	}
-	wg.Wait()
-	if unused != 1 {
-		t.Errorf("%d callers were the first", unused)
-	}
 	check(t, s.DropToken(t.Context(), id))
 	check(t, s.DropToken(t.Context(), id))
 	if _, err := s.Token(t.Context(), id); !errors.Is(err, bus.ErrTokenNotFound) {
@@ -64,6 +41,67 @@ func testTokens(t *testing.T, open Open) {
 		_, err := s.Token(t.Context(), brief)
 		return errors.Is(err, bus.ErrTokenNotFound)
 	})
+}
+
+func testFamilies(t *testing.T, open Open) {
+	s := open(t)
+	family := uuid.NewString()
+	exchange := func(old, next, answer string, window time.Duration) (bus.Exchanged, error) {
+		return s.Exchange(t.Context(), family, bus.Exchange{
+			Old: old, New: next, Value: []byte("value of " + next), TTL: time.Minute, Answer: []byte(answer), Window: window,
+		})
+	}
+	if _, err := exchange("a", "b", "ab", time.Minute); !errors.Is(err, bus.ErrTokenNotFound) {
+		t.Errorf("before it begins: %v", err)
+	}
+	if _, err := s.Family(t.Context(), family); !errors.Is(err, bus.ErrTokenNotFound) {
+		t.Errorf("error is %v", err)
+	}
+	check(t, s.SaveFamily(t.Context(), family, "a", []byte("value of a"), time.Minute))
+	if err := s.SaveFamily(t.Context(), family, "x", []byte("x"), time.Minute); !errors.Is(err, bus.ErrTokenExists) {
+		t.Errorf("error is %v", err)
+	}
+	var wg sync.WaitGroup
+	answers := make(chan string, 10)
+	for i := range cap(answers) { // all of them try the exchange at once, each with a successor of its own
+		wg.Go(func() {
+			mine := fmt.Sprintf("b%d", i)
+			x, err := exchange("a", mine, "to "+mine, time.Minute)
+			if x.Outcome == bus.ExchangeDone {
+				x.Answer = []byte("to " + mine)
+			} else if err != nil || x.Outcome != bus.ExchangeRepeated {
+				t.Errorf("outcome %v, %v", x.Outcome, err)
+			}
+			answers <- string(x.Answer)
+		})
+	}
+	wg.Wait()
+	first := <-answers
+	for range cap(answers) - 1 {
+		if other := <-answers; other != first {
+			t.Errorf("answers are %q and %q", first, other)
+		}
+	}
+	newest := strings.TrimPrefix(first, "to ")
+	v, err := s.Family(t.Context(), family)
+	check(t, err)
+	if string(v) != "value of "+newest {
+		t.Errorf("value is %s", v)
+	}
+	outcome := func(old, next string, window time.Duration, want bus.ExchangeOutcome) {
+		t.Helper()
+		if x, err := exchange(old, next, "later", window); err != nil || x.Outcome != want {
+			t.Errorf("%s for %s: %v, %v; want %v", next, old, x.Outcome, err, want)
+		}
+	}
+	outcome("unknown", "x", time.Minute, bus.ExchangeStale)
+	outcome(newest, "c", 50*time.Millisecond, bus.ExchangeDone)
+	outcome("a", "x", time.Minute, bus.ExchangeStale) // its successor was used
+	eventually(t, "the answer is forgotten", func() bool {
+		x, err := exchange(newest, "x", "x", time.Minute)
+		return err == nil && x.Outcome == bus.ExchangeStale
+	})
+	outcome("c", "d", time.Minute, bus.ExchangeDone)
 }
 
 func testRevocations(t *testing.T, open Open) {

@@ -43,7 +43,8 @@ type AuthServiceClient interface {
 	// BatchValidateTokens validates up to 1000 tokens, each on its own.
 	// REST: POST /v1/tokens:batchValidate.
 	BatchValidateTokens(ctx context.Context, in *BatchValidateTokensRequest, opts ...grpc.CallOption) (*BatchValidateTokensResponse, error)
-	// RefreshToken exchanges a refresh token for a new pair; the old one is used up.
+	// RefreshToken exchanges a refresh token for a new pair; the old one is used up. A repeat within 30 s returns the same pair, as long as the
+	// new refresh token was not used: the first answer may have been lost. Any later use revokes the family (REFRESH_TOKEN_REUSED).
 	// Using it again revokes every token that descends from it.
 	// REST: POST /v1/tokens:refresh. Needs no other credentials.
 	RefreshToken(ctx context.Context, in *RefreshTokenRequest, opts ...grpc.CallOption) (*RefreshTokenResponse, error)
@@ -139,7 +140,8 @@ type AuthServiceServer interface {
 	// BatchValidateTokens validates up to 1000 tokens, each on its own.
 	// REST: POST /v1/tokens:batchValidate.
 	BatchValidateTokens(context.Context, *BatchValidateTokensRequest) (*BatchValidateTokensResponse, error)
-	// RefreshToken exchanges a refresh token for a new pair; the old one is used up.
+	// RefreshToken exchanges a refresh token for a new pair; the old one is used up. A repeat within 30 s returns the same pair, as long as the
+	// new refresh token was not used: the first answer may have been lost. Any later use revokes the family (REFRESH_TOKEN_REUSED).
 	// Using it again revokes every token that descends from it.
 	// REST: POST /v1/tokens:refresh. Needs no other credentials.
 	RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error)

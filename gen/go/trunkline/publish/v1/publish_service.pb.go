@@ -1554,7 +1554,8 @@ type SubscribeResponse_Gap struct {
 }
 
 type SubscribeResponse_Error struct {
-	// The command was refused; the stream goes on.
+	// The command was refused, and the stream goes on. A subscribe that is refused leaves nothing behind, also when subscribed
+	// and messages came before the error: nothing more comes of the address, and the command may be sent again.
 	Error *v1.Error `protobuf:"bytes,6,opt,name=error,proto3,oneof"`
 }
 

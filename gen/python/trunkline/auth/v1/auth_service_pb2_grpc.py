@@ -78,7 +78,8 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RefreshToken(self, request, context):
-        """RefreshToken exchanges a refresh token for a new pair; the old one is used up.
+        """RefreshToken exchanges a refresh token for a new pair; the old one is used up. A repeat within 30 s returns the same pair, as long as the
+        new refresh token was not used: the first answer may have been lost. Any later use revokes the family (REFRESH_TOKEN_REUSED).
         Using it again revokes every token that descends from it.
         REST: POST /v1/tokens:refresh. Needs no other credentials.
         """

@@ -710,7 +710,8 @@ export declare const AuthService: GenService<{
     output: typeof BatchValidateTokensResponseSchema;
   },
   /**
-   * RefreshToken exchanges a refresh token for a new pair; the old one is used up.
+   * RefreshToken exchanges a refresh token for a new pair; the old one is used up. A repeat within 30 s returns the same pair, as long as the
+   * new refresh token was not used: the first answer may have been lost. Any later use revokes the family (REFRESH_TOKEN_REUSED).
    * Using it again revokes every token that descends from it.
    * REST: POST /v1/tokens:refresh. Needs no other credentials.
    *

@@ -751,7 +751,8 @@ export declare type SubscribeResponse = Message<"trunkline.publish.v1.SubscribeR
     case: "gap";
   } | {
     /**
-     * The command was refused; the stream goes on.
+     * The command was refused, and the stream goes on. A subscribe that is refused leaves nothing behind, also when subscribed
+     * and messages came before the error: nothing more comes of the address, and the command may be sent again.
      *
      * @generated from field: trunkline.errors.v1.Error error = 6;
      */

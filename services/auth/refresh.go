@@ -1,0 +1,220 @@
+package auth
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// A refresh token is a prefix and, in base64, the id of its family, a secret, and a tag that binds the two with the seal
+// of the family. The tag tells an old token of the family, whose use is an alarm, from text that somebody made up.
+const (
+	refreshPrefix = "tlr_"
+	familyBytes   = 16
+	secretBytes   = 32
+	tagBytes      = 16
+	refreshBytes  = familyBytes + secretBytes + tagBytes
+)
+
+// refreshRepeat is how long a refresh token that was used returns the same answer: the first one may have been lost on its way.
+const refreshRepeat = 30 * time.Second
+
+func newSeal() []byte {
+	seal := make([]byte, sha256.Size)
+	_, _ = rand.Read(seal) // never fails (crypto/rand)
+	return seal
+}
+
+func newRefreshToken(sub subject) (string, error) {
+	family, err := uuid.Parse(sub.Family)
+	if err != nil {
+		return "", fmt.Errorf("make a refresh token: %w", err)
+	}
+	raw := make([]byte, familyBytes+secretBytes, refreshBytes)
+	copy(raw, family[:])
+	_, _ = rand.Read(raw[familyBytes:]) // never fails (crypto/rand)
+	return refreshPrefix + base64.RawURLEncoding.EncodeToString(append(raw, sub.tag(raw)...)), nil
+}
+
+// tag is the end of a refresh token, made of what is before it.
+func (sub *subject) tag(raw []byte) []byte {
+	mac := hmac.New(sha256.New, sub.Seal)
+	mac.Write(raw)
+	return mac.Sum(nil)[:tagBytes]
+}
+
+func digest(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// isRefresh says whether a token is written as our refresh tokens are: nothing else reaches the store.
+func isRefresh(token string) bool {
+	return strings.HasPrefix(token, refreshPrefix) && len(token) == len(refreshPrefix)+base64.RawURLEncoding.EncodedLen(refreshBytes)
+}
+
+// familyOf returns whose a refresh token is, the newest one or an older one.
+func (s *Server) familyOf(ctx context.Context, token string) (subject, error) {
+	var sub subject
+	if !isRefresh(token) {
+		return sub, bus.ErrTokenInvalid
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token[len(refreshPrefix):])
+	if err != nil {
+		return sub, bus.ErrTokenInvalid
+	}
+	value, err := s.store.Family(ctx, uuid.UUID(raw[:familyBytes]).String())
+	if err != nil {
+		return sub, err
+	}
+	body := raw[:familyBytes+secretBytes]
+	if err := json.Unmarshal(value, &sub); err != nil || sub.Family == "" || !hmac.Equal(sub.tag(body), raw[len(body):]) {
+		return sub, bus.ErrTokenInvalid
+	}
+	return sub, nil
+}
+
+func (s *Server) beginFamily(ctx context.Context, p pair, sub subject) error {
+	value, err := sub.value(p)
+	if err != nil {
+		return err
+	}
+	return s.store.SaveFamily(ctx, sub.Family, digest(p.refresh), value, s.cfg.RefreshTTL)
+}
+
+// value is what the store keeps of a family whose newest pair this is.
+func (sub subject) value(p pair) ([]byte, error) {
+	sub.Issued = p.issued
+	value, err := json.Marshal(sub)
+	if err != nil {
+		return nil, fmt.Errorf("encode a family: %w", err)
+	}
+	return value, nil
+}
+
+// RefreshToken exchanges a refresh token for a new pair.
+func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenRequest) (*authv1.RefreshTokenResponse, error) {
+	token := req.GetRefreshToken()
+	if token == "" {
+		return nil, bus.ErrTokenMissing.With("refresh_token is empty", nil)
+	}
+	sub, err := s.familyOf(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.refreshable(ctx, sub); err != nil {
+		return nil, err
+	}
+	return s.exchange(ctx, token, sub)
+}
+
+// exchange makes a new pair the newest of the family. It is one step of the store: who is told to try again after it failed
+// half-way, or lost the answer, tries with the same token and gets the same pair.
+func (s *Server) exchange(ctx context.Context, token string, sub subject) (*authv1.RefreshTokenResponse, error) {
+	p, err := s.issue(sub)
+	if err != nil {
+		return nil, err
+	}
+	resp := &authv1.RefreshTokenResponse{
+		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
+		RefreshToken: p.refresh, RefreshExpireTime: stamp(p.refreshExpires),
+	}
+	value, err := sub.value(p)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := seal(token, resp)
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.store.Exchange(ctx, sub.Family, bus.Exchange{
+		Old: digest(token), New: digest(p.refresh), Value: value, TTL: s.cfg.RefreshTTL, Answer: answer, Window: refreshRepeat,
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch done.Outcome {
+	case bus.ExchangeDone:
+		return resp, nil
+	case bus.ExchangeRepeated:
+		return unseal(token, done.Answer)
+	}
+	if err := s.revokeFamily(ctx, sub.Family); err != nil {
+		return nil, err
+	}
+	return nil, bus.ErrRefreshTokenReused
+}
+
+// sealer encrypts under a key that only the holder of a refresh token can make: the store has but the token's digest.
+func sealer(token string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, []byte(token), nil, "trunkline refresh answer", 32)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("make a cipher: %w", err)
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+func seal(token string, resp *authv1.RefreshTokenResponse) ([]byte, error) {
+	plain, err := proto.Marshal(resp)
+	if err != nil {
+		return nil, fmt.Errorf("encode an answer: %w", err)
+	}
+	aead, err := sealer(token)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, plain, nil), nil
+}
+
+func unseal(token string, answer []byte) (*authv1.RefreshTokenResponse, error) {
+	aead, err := sealer(token)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.Open(nil, nil, answer, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open a remembered answer: %w", err)
+	}
+	resp := new(authv1.RefreshTokenResponse)
+	if err := proto.Unmarshal(plain, resp); err != nil {
+		return nil, fmt.Errorf("decode a remembered answer: %w", err)
+	}
+	return resp, nil
+}
+
+// revokeFamily ends every token that descends from one sign-in, also a pair that is just being made.
+func (s *Server) revokeFamily(ctx context.Context, family string) error {
+	return s.store.Revoke(ctx, bus.Subject{Kind: bus.SubjectFamily, ID: family}, s.cfg.Now(), s.revocationTTL())
+}
+
+// refreshable says whether the refresh token's owner was revoked since it was issued.
+func (s *Server) refreshable(ctx context.Context, sub subject) error {
+	who := &bus.Identity{Client: sub.Client, User: sub.User, Session: sub.Session, Family: sub.Family, Issued: sub.Issued}
+	errs := s.revoked(ctx, []*bus.Identity{who})
+	if errors.Is(errs[0], bus.ErrTokenRevoked) {
+		return bus.ErrTokenRevoked
+	}
+	return errs[0]
+}
