@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/knadh/koanf/v2"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -72,17 +71,14 @@ func (p Problems) Error() string {
 // Load reads all sources and checks the result. It returns Problems, all of them at once, or a configuration
 // that can be run.
 func Load(src Sources) (*Loaded, error) {
-	l := &loading{k: koanf.New("."), origins: map[string]string{}}
+	l := &loading{values: layer{}, origins: map[string]string{}}
 	l.defaults()
 	for _, path := range src.Files {
 		l.file(path)
 	}
 	l.environment(src.Env)
 	l.flags(src.Flags)
-	var cfg Config
-	if err := l.k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: exactly(&cfg)}); err != nil {
-		return nil, fmt.Errorf("assemble the configuration: %w", err)
-	}
+	cfg := l.config()
 	if cfg.Dev {
 		cfg.keepToLoopback(l.origins)
 	}
@@ -96,41 +92,29 @@ func Load(src Sources) (*Loaded, error) {
 }
 
 type loading struct {
-	k        *koanf.Koanf
+	values   layer
 	origins  map[string]string
 	problems Problems
 }
 
-// layer is one source; a later layer wins.
+// layer is the values of one source by key, each of the type of its field; a later layer wins.
 type layer map[string]any
 
-// ReadBytes is not supported.
-func (l layer) ReadBytes() ([]byte, error) { return nil, errors.ErrUnsupported }
-
-// Read returns the values as a tree.
-func (l layer) Read() (map[string]any, error) {
-	tree := map[string]any{}
-	for key, v := range l {
-		parts := strings.Split(key, ".")
-		at := tree
-		for _, p := range parts[:len(parts)-1] {
-			next, ok := at[p].(map[string]any)
-			if !ok {
-				next = map[string]any{}
-				at[p] = next
-			}
-			at = next
-		}
-		at[parts[len(parts)-1]] = v
-	}
-	return tree, nil
+func (l *loading) add(values layer, origin map[string]string) {
+	maps.Copy(l.values, values)
+	maps.Copy(l.origins, origin)
 }
 
-func (l *loading) add(values layer, origin map[string]string) {
-	if err := l.k.Load(values, nil); err != nil {
-		l.problems = append(l.problems, Problem{Text: err.Error()})
+// config assembles the values.
+func (l *loading) config() Config {
+	var cfg Config
+	tree := reflect.ValueOf(&cfg).Elem()
+	for _, s := range settings() {
+		if v := reflect.ValueOf(l.values[s.key]); v.IsValid() {
+			tree.FieldByIndex(s.index).Set(v)
+		}
 	}
-	maps.Copy(l.origins, origin)
+	return cfg
 }
 
 func (l *loading) defaults() {
