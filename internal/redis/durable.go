@@ -50,6 +50,7 @@ type strictly struct {
 	ps       []bus.Publication
 	calls    []call
 	receipts []bus.Receipt
+	cmds     []*redis.Cmd
 	errs     []error
 	demand   *demand
 	how      fsync
@@ -58,7 +59,11 @@ type strictly struct {
 // publishStrictly carries out publications and waits until replicas or the disk have them. A WAIT is about the writes of its
 // own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys.
 func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) []error {
-	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, errs: make([]error, len(ps)), demand: d}
+	return s.strictly(ctx, ps, calls, receipts, d).errs
+}
+
+func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) *strictly {
+	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, cmds: make([]*redis.Cmd, len(ps)), errs: make([]error, len(ps)), demand: d}
 	var unavailable error
 	if d.fsync {
 		b.how, unavailable = s.fsyncs(ctx)
@@ -78,7 +83,7 @@ func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls
 		defer func() { <-s.strict }()
 	case <-ctx.Done():
 		b.fail(todo, bus.ErrStoreUnavailable.Wrap(ctx.Err()))
-		return b.errs
+		return b
 	}
 	for try := 0; len(todo) > 0; try++ {
 		todo = b.run(ctx, todo)
@@ -90,7 +95,7 @@ func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls
 		<-wait.Done()
 		cancel()
 	}
-	return b.errs
+	return b
 }
 
 func (b *strictly) fail(list []int, err error) {
@@ -176,6 +181,7 @@ func (b *strictly) publishOn(ctx context.Context, client *redis.Client, list []i
 	}
 	replicas, synced := said.read()
 	for _, i := range list {
+		b.cmds[i] = cmds[i]
 		b.errs[i] = readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
 		if b.errs[i] == nil {
 			b.errs[i] = reached(&b.ps[i], &b.receipts[i], replicas, synced)

@@ -42,6 +42,7 @@ var (
 	dueAgainScript      = script("due_again")
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
+	deleteStateScript   = script("delete_state")
 	rosterJoinScript    = script("roster_join")
 	rosterLoseScript    = script("roster_lose")
 	rosterRemoveScript  = script("roster_remove")

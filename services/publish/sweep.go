@@ -86,11 +86,7 @@ func (s *Server) tellSettled(ctx context.Context, due bus.Due) error {
 		return nil
 	}
 	e.ID = bus.EventID(string(e.Kind), e.Address, e.Message)
-	in, err := bus.Door{}.Admit(ctx, bus.System{}, e.Publication(keep))
-	if err != nil {
-		return err
-	}
-	_, err = s.store.Publish(ctx, in)
+	_, err = s.store.Publish(ctx, s.door.Tell(e))
 	return err
 }
 
