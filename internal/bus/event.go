@@ -65,7 +65,7 @@ func (e Event) Publication(keep Retention) Publication {
 		data = []byte("{}") // texts and numbers always encode
 	}
 	return Publication{
-		Message:   Message{ID: e.ID, To: EventLog, Data: data, ContentType: JSON, Published: time.Now()},
+		Message:   Message{ID: e.ID, To: EventLog, Data: data, ContentType: JSON},
 		Retention: keep, IdempotencyKey: e.ID, Digest: "event", Window: eventWindow,
 	}
 }

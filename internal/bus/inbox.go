@@ -22,8 +22,6 @@ type AckTerms struct {
 	Scope AckScope
 	// Deadline is until when an ack keeps the message from counting as stored, and Expires until when it is kept.
 	Deadline, Expires time.Time
-	// Timeout and Keep are how long that is after the publish time; a Door takes 0 for what is configured.
-	Timeout, Keep time.Duration
 	// CollapseKey, if set, makes the message take the place of an older one with the same key.
 	CollapseKey string
 	// MaxDeliveries is after how many deliveries without an ack the message goes to DeadLetter; 0 for never.

@@ -82,6 +82,7 @@ type Message struct {
 	ExcludeClient     string
 	ExcludeConnection string
 
+	// Published is when the store published it, by the store's clock.
 	Published time.Time
 	// Expires is zero for a message that never expires.
 	Expires time.Time

@@ -11,6 +11,9 @@ import (
 // in the same atomic step.
 type Publication struct {
 	Message Message
+	// TTL is after how long the message is not worth delivering any more; 0 for never. The store sets the times of Message, by
+	// its own clock, and ignores what is there.
+	TTL time.Duration
 	// Retention is how the address is kept; live when zero.
 	Retention Retention
 	// RequireChannel refuses with ErrChannelNotFound unless the channel was created.
@@ -28,14 +31,9 @@ type Publication struct {
 	// Ack, if set, puts the message into the inbox of its address instead of a log. Returns ErrInboxFull.
 	Ack *AckTerms
 	// Retain keeps the message as the last one of its address for so long, in the same step; 0 leaves what is kept. Not
-	// together with Ack. A Door takes AsConfigured for what the namespace says.
+	// together with Ack.
 	Retain time.Duration
-	// TTL is how long the message is worth delivering; 0 for ever.
-	TTL time.Duration
 }
-
-// AsConfigured is the Retain of a publication that does not say.
-const AsConfigured time.Duration = -1
 
 // Receipt says what became of a publication.
 type Receipt struct {
@@ -44,7 +42,8 @@ type Receipt struct {
 	Duplicate  bool
 	Durability Durability
 	Replicas   int // that have said that they have it; 0 unless that was asked for
-	Published  time.Time
+	// Published is when, by the store's clock. Within a log it never falls.
+	Published time.Time
 }
 
 // Publisher stores and fans out messages.
@@ -244,7 +243,7 @@ type Store interface {
 type Bridge interface {
 	// PublishRecord sends a raw record to a channel of the store that the store was configured to bridge;
 	// every feed that follows the address that the record maps to delivers it.
-	PublishRecord(ctx context.Context, channel string, record AdmittedRecord) error
+	PublishRecord(ctx context.Context, channel string, record []byte) error
 }
 
 // NameRule gives addresses a second name, under which older programs know them: a pub/sub channel on which the data of

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"sort"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -39,7 +40,6 @@ func (r *retained) at(now time.Time) *bus.Message {
 type answer struct {
 	digest  string
 	receipt bus.Receipt
-	state   *bus.State // of a change of the state; nil otherwise
 	until   time.Time
 }
 
@@ -64,6 +64,13 @@ func (c *cell) append(m *bus.Message, keep bus.Retention) {
 	c.top++
 	m.Position = c.position(c.top)
 	c.keep = keep
+	if n := len(c.log); n > 0 && m.Published.Before(c.log[n-1].Published) {
+		ttl := time.Duration(0)
+		if !m.Expires.IsZero() {
+			ttl = m.Expires.Sub(m.Published)
+		}
+		stamp(m, c.log[n-1].Published, ttl) // times never fall within a log
+	}
 	c.log = append(c.log, m)
 	if over := len(c.log) - keep.Length; over > 0 {
 		clear(c.log[:over])
@@ -71,14 +78,19 @@ func (c *cell) append(m *bus.Message, keep bus.Retention) {
 	}
 }
 
-// age drops what is older than the retention.
+// age drops what is older than its publishers keep it.
 func (c *cell) age(now time.Time) {
-	n := 0
-	for n < len(c.log) && c.keep.Age > 0 && now.Sub(c.log[n].Published) > c.keep.Age {
-		c.log[n] = nil
-		n++
-	}
+	n := c.young(now, c.keep.Age)
+	clear(c.log[:n])
 	c.log = c.log[n:]
+}
+
+// young is the index of the first message that is not older than an age, which readers do not see; 0 means any age.
+func (c *cell) young(now time.Time, age time.Duration) int {
+	if age <= 0 {
+		return 0
+	}
+	return sort.Search(len(c.log), func(i int) bool { return now.Sub(c.log[i].Published) <= age })
 }
 
 // repeat returns the first answer for a key; false when there is none.

@@ -20,18 +20,16 @@ func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, afte
 	if r.Inbox {
 		return c.sinceInbox(to, after, limit, now)
 	}
-	if r.Durable() {
-		c.keep = r
-	}
-	c.age(now)
+	young := c.young(now, r.Age)
+	first := c.first() + uint64(young) //nolint:gosec // an index is not negative
 	if after.IsZero() {
-		return c.page(0, limit, now), nil
+		return c.page(young, limit, now), nil
 	}
 	if after.Epoch == c.epoch && after.Offset > c.top {
 		return c.page(len(c.log), limit, now), bus.ErrGap.With("", map[string]string{"address": to.String()})
 	}
-	if after.Epoch != c.epoch || after.Offset+1 < c.first() {
-		return c.page(0, limit, now), bus.ErrGap.With("", map[string]string{"address": to.String()})
+	if after.Epoch != c.epoch || after.Offset+1 < first {
+		return c.page(young, limit, now), bus.ErrGap.With("", map[string]string{"address": to.String()})
 	}
 	return c.page(int(after.Offset+1-c.first()), limit, now), nil //nolint:gosec // at most the length of the log
 }
@@ -47,23 +45,20 @@ func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, bef
 	now := s.now()
 	c := part.cell(to)
 	c.used = now
-	if r.Durable() {
-		c.keep = r
-	}
-	c.age(now)
+	first := c.first() + uint64(c.young(now, r.Age)) //nolint:gosec // an index is not negative
 	offset := c.top
 	if before > 0 && before <= c.top {
 		offset = before - 1
 	}
 	p := bus.Page{Top: c.position(c.top), Next: c.position(offset)}
-	for looked := 0; offset >= c.first() && offset > 0 && looked < limit; offset-- {
+	for looked := 0; offset >= first && offset > 0 && looked < limit; offset-- {
 		looked++
 		if m := c.log[offset-c.first()]; !m.Expired(now) {
 			p.Messages = append(p.Messages, m)
 		}
 		p.Next = c.position(offset)
 	}
-	p.More = offset >= c.first() && offset > 0
+	p.More = offset >= first && offset > 0
 	return p, nil
 }
 

@@ -27,13 +27,17 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Admitted) ([]bus.Receip
 }
 
 func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
+	if p.Durability > bus.Accepted {
+		return bus.Receipt{}, bus.ErrNotDurable.With("the memory store keeps one copy, and no file; use Redis", map[string]string{"setting": "redis.url"})
+	}
 	to := p.Message.To
 	now := s.now()
+	stamp(&p.Message, now, p.TTL)
 	part := s.part(to)
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	if err := s.takes(p); err != nil {
-		return bus.Receipt{}, err
+	if p.RequireChannel && !s.meta.hasChannel(to.WithoutTopic()) {
+		return bus.Receipt{}, bus.ErrChannelNotFound.With("", map[string]string{"address": to.String()})
 	}
 	c := part.cells[to]
 	if c == nil {
@@ -48,20 +52,6 @@ func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
 		s.due.set(bus.Due{To: to, ID: p.Message.ID}, p.Ack.Deadline)
 	}
 	return r, err
-}
-
-// takes says why the store cannot take a publication; nil when it can.
-func (s *Store) takes(p *bus.Publication) error {
-	to := p.Message.To
-	switch {
-	case to.IsZero():
-		return bus.ErrInternal // no door has let it in
-	case p.Durability > bus.Accepted:
-		return bus.ErrNotDurable.With("the memory store keeps one copy, and no file; use Redis", map[string]string{"setting": "redis.url"})
-	case p.RequireChannel && !s.meta.hasChannel(to.WithoutTopic()):
-		return bus.ErrChannelNotFound.With("", map[string]string{"address": to.String()})
-	}
-	return nil
 }
 
 func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt, error) {
@@ -82,7 +72,7 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 	} else if p.Retention.Durable() {
 		c.age(now)
 		c.append(&m, p.Retention)
-		r.Position = m.Position
+		r.Position, r.Published = m.Position, m.Published
 		r.Durability = bus.Accepted
 	}
 	if p.IdempotencyKey != "" {
@@ -95,6 +85,14 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 		f.put(&m)
 	}
 	return r, nil
+}
+
+// stamp gives a message its times.
+func stamp(m *bus.Message, now time.Time, ttl time.Duration) {
+	m.Published, m.Expires = now.Truncate(time.Millisecond), time.Time{}
+	if ttl > 0 {
+		m.Expires = m.Published.Add(ttl)
+	}
 }
 
 func liveReceipt(p *bus.Publication) bus.Receipt {

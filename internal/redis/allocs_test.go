@@ -14,7 +14,7 @@ func usual() (m bus.Message, push string) {
 		ID: "018f4e6e-7b7a-7c3e-9d2a-000000000000", To: bus.Broadcast, Data: []byte(strings.Repeat("x", 128)), ContentType: bus.Text,
 		From: bus.Sender{Client: "018f4e6e-7b7a-7c3e-9d2a-000000000001", User: "018f4e6e-7b7a-7c3e-9d2a-000000000002"}, Published: time.UnixMilli(1_700_000_000_123),
 	}
-	return m, "abcdefghijklm 12345\n" + string(encode(&m))
+	return m, "abcdefghijklm 12345 1700000000123\n" + string(encode(&m))
 }
 
 // An envelope is one piece of memory. A pushed message is the message, its bytes, and each of its texts.
@@ -41,7 +41,7 @@ func BenchmarkEnvelope(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			var got bus.Message
-			if err := decode(envelope, &got); err != nil {
+			if err := decode(envelope, 0, &got); err != nil {
 				b.Fatal(err)
 			}
 		}

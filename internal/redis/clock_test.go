@@ -2,9 +2,12 @@ package redis_test
 
 import (
 	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
@@ -48,4 +51,178 @@ func TestClock_withoutAServerIsThatOfTheProcess(t *testing.T) {
 	first := ahead.Now()
 	server.Restart()
 	until(t, "the server has been asked again", func() bool { return first.Sub(ahead.Now()) > skew/2 })
+}
+
+// history is how a log is kept by default.
+var history = bus.Retention{Length: 1000, Age: 10 * time.Minute}
+
+func sent(t *testing.T, s *redis.Store, a bus.Address, n int) (last bus.Receipt) {
+	t.Helper()
+	p := publication(a)
+	p.Retention = history
+	for range n {
+		var err error
+		last, err = s.Publish(t.Context(), bustest.Admit(p))
+		check(t, err)
+	}
+	return last
+}
+
+// A process whose clock is wrong takes nothing from the others, whether it publishes or reads, and sees everything itself.
+func TestClock_wrongOneLosesNothing(t *testing.T) {
+	url := redistest.Start(t).URL()
+	right, ahead, behind := skewed(t, url)
+	stores := map[string]*redis.Store{"right": right, "ahead": ahead, "behind": behind}
+	everybody := func(t *testing.T, a bus.Address, want int) {
+		t.Helper()
+		for range 2 { // also after the others have read
+			for name, s := range stores {
+				since, err := s.Since(t.Context(), a, history, bus.Position{}, 1000)
+				check(t, err)
+				latest, err := s.Latest(t.Context(), a, history, 0, 1000)
+				check(t, err)
+				if len(since.Messages) != want || len(latest.Messages) != want {
+					t.Errorf("the process whose clock is %s reads %d and %d of %d", name, len(since.Messages), len(latest.Messages), want)
+				}
+			}
+		}
+	}
+	t.Run("a publisher ahead", func(t *testing.T) {
+		a := address(t, "channels/ahead")
+		sent(t, right, a, 100)
+		sent(t, ahead, a, 28+64)
+		everybody(t, a, 192)
+	})
+	t.Run("publishers behind and ahead by turns", func(t *testing.T) {
+		a := address(t, "channels/turns")
+		sent(t, behind, a, 1)
+		sent(t, right, a, 40)
+		sent(t, ahead, a, 40)
+		sent(t, behind, a, 60)
+		everybody(t, a, 141)
+	})
+	t.Run("what ends, ends at one moment", func(t *testing.T) {
+		a := address(t, "channels/ends")
+		r, _ := follow(t, ahead, a)
+		for name, s := range stores {
+			for _, keep := range []bus.Retention{history, {}} {
+				p := publication(a)
+				p.Retention, p.TTL = keep, time.Minute
+				receipt, err := s.Publish(t.Context(), bustest.Admit(p))
+				check(t, err)
+				m := <-r.messages
+				if m.Expired(ahead.Now()) || !m.Published.Equal(receipt.Published) || !m.Expires.Equal(receipt.Published.Add(time.Minute)) {
+					t.Errorf("%s: published at %s, ends at %s, receipt %s", name, m.Published, m.Expires, receipt.Published)
+				}
+			}
+		}
+		everybody(t, a, 3)
+	})
+	t.Run("the window of a key", func(t *testing.T) {
+		a := address(t, "channels/window")
+		p := publication(a)
+		p.Retention, p.IdempotencyKey, p.Digest, p.Window = history, "k", "d", time.Minute
+		first, err := behind.Publish(t.Context(), bustest.Admit(p))
+		check(t, err)
+		for name, s := range stores {
+			r, err := s.Publish(t.Context(), bustest.Admit(p))
+			check(t, err)
+			if !r.Duplicate || r.Position != first.Position || !r.Published.Equal(first.Published) {
+				t.Errorf("%s: %+v, first %+v", name, r, first)
+			}
+		}
+	})
+	t.Run("a place", func(t *testing.T) {
+		_, held, err := behind.Claim(t.Context(), "place", "behind", time.Minute)
+		check(t, err)
+		_, taken, err := ahead.Claim(t.Context(), "place", "ahead", time.Minute)
+		check(t, err)
+		if !held || taken {
+			t.Errorf("held %t, taken by another %t", held, taken)
+		}
+	})
+	t.Run("members", func(t *testing.T) {
+		a := address(t, "channels/members")
+		for name, s := range stores {
+			check(t, s.Beat(t.Context(), bus.Node{Name: name}))
+			m := member(name)
+			m.Node = name
+			check(t, s.Join(t.Context(), a, m))
+		}
+		for _, s := range stores {
+			_, err := s.Reap(t.Context(), bus.NodeTTL)
+			check(t, err)
+		}
+		page, err := right.Members(t.Context(), a, "", 10)
+		check(t, err)
+		if len(page.Members) != 3 {
+			t.Errorf("members are %+v", page.Members)
+		}
+	})
+}
+
+// old puts n entries of an hour ago into a log.
+const old = `local t = redis.call('TIME')
+for i = 1, tonumber(ARGV[1]) do redis.call('XADD', KEYS[1], i .. '-' .. string.format('%.0f', (t[1] - 3600) * 1000), 'm', ARGV[2]) end
+redis.call('HSET', KEYS[2], 'o', ARGV[1])`
+
+// A log of which very much is too old is read at once and emptied in steps: no call does much.
+func TestLog_emptiesInSteps(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	a := address(t, "channels/aged")
+	check(t, func() error { _, err := s.Tops(t.Context(), []bus.Address{a}); return err }())
+	const n = 100_032 // the next publish but 31 looks at the age
+	out, err := server.CLI("eval", old, "2", "tl:{channels/aged}:s", "tl:{channels/aged}:m", strconv.Itoa(n), "x")
+	if err != nil || strings.Contains(out, "ERR") {
+		t.Fatal(out, err)
+	}
+	kept := func() int {
+		out, err := server.CLI("xlen", "tl:{channels/aged}:s")
+		check(t, err)
+		length, err := strconv.Atoi(strings.TrimSpace(out))
+		check(t, err)
+		return length
+	}
+	ranges := func() int {
+		out, err := server.CLI("info", "commandstats")
+		check(t, err)
+		_, rest, _ := strings.Cut(out, "cmdstat_xrange:calls=")
+		calls, _, _ := strings.Cut(rest, ",")
+		count, _ := strconv.Atoi(calls)
+		return count
+	}
+	long := bus.Retention{Length: 1_000_000, Age: time.Minute}
+	page, err := s.Since(t.Context(), a, long, bus.Position{}, 10)
+	if err != nil || len(page.Messages) != 0 || page.Next.Offset != n {
+		t.Fatalf("page is %+v, %v", page, err)
+	}
+	if looks := ranges(); looks > 30 {
+		t.Errorf("reading looked %d times", looks)
+	}
+	if kept() != n {
+		t.Errorf("a reader has deleted: %d are left", kept())
+	}
+	p := publication(a)
+	for _, p.Retention = range []bus.Retention{long, {Length: 10, Age: time.Minute}} { // too old, then too long
+		before := kept()
+		for i := 0; before > p.Retention.Length && i < 10_000; i++ {
+			_, err := s.Publish(t.Context(), bustest.Admit(p))
+			check(t, err)
+			after := kept()
+			if before-after > 2048 {
+				t.Fatalf("one publish has removed %d entries", before-after)
+			}
+			if before = after; p.Retention.Length == long.Length && before < n/2 {
+				break
+			}
+		}
+	}
+	if kept() > 10 {
+		t.Errorf("%d entries are left", kept())
+	}
+	page, err = s.Since(t.Context(), a, long, bus.Position{}, 100)
+	if err != nil || len(page.Messages) != 10 {
+		t.Errorf("%d messages are read, %v", len(page.Messages), err)
+	}
 }

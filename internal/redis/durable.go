@@ -50,7 +50,6 @@ type strictly struct {
 	ps       []bus.Publication
 	calls    []call
 	receipts []bus.Receipt
-	cmds     []*redis.Cmd
 	errs     []error
 	demand   *demand
 	how      fsync
@@ -59,11 +58,7 @@ type strictly struct {
 // publishStrictly carries out publications and waits until replicas or the disk have them. A WAIT is about the writes of its
 // own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys.
 func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) []error {
-	return s.strictly(ctx, ps, calls, receipts, d).errs
-}
-
-func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) *strictly {
-	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, cmds: make([]*redis.Cmd, len(ps)), errs: make([]error, len(ps)), demand: d}
+	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, errs: make([]error, len(ps)), demand: d}
 	var unavailable error
 	if d.fsync {
 		b.how, unavailable = s.fsyncs(ctx)
@@ -83,7 +78,7 @@ func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call
 		defer func() { <-s.strict }()
 	case <-ctx.Done():
 		b.fail(todo, bus.ErrStoreUnavailable.Wrap(ctx.Err()))
-		return b
+		return b.errs
 	}
 	for try := 0; len(todo) > 0; try++ {
 		todo = b.run(ctx, todo)
@@ -95,7 +90,7 @@ func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call
 		<-wait.Done()
 		cancel()
 	}
-	return b
+	return b.errs
 }
 
 func (b *strictly) fail(list []int, err error) {
@@ -181,7 +176,6 @@ func (b *strictly) publishOn(ctx context.Context, client *redis.Client, list []i
 	}
 	replicas, synced := said.read()
 	for _, i := range list {
-		b.cmds[i] = cmds[i]
 		b.errs[i] = readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
 		if b.errs[i] == nil {
 			b.errs[i] = reached(&b.ps[i], &b.receipts[i], replicas, synced)

@@ -20,7 +20,7 @@ const (
 	envelopeData
 	envelopeContentType
 	envelopePublishTime
-	envelopeExpireTime
+	envelopeTTL
 	envelopeFromClient
 	envelopeFromUser
 	envelopeRecipients
@@ -47,7 +47,7 @@ func appendEnvelope(before []byte, m *bus.Message) []byte {
 	}
 	b = appendNumber(b, envelopeContentType, uint64(m.ContentType))
 	b = appendNumber(b, envelopePublishTime, millis(m.Published))
-	b = appendNumber(b, envelopeExpireTime, millis(m.Expires))
+	b = appendNumber(b, envelopeTTL, ttl(m))
 	b = appendText(b, envelopeFromClient, m.From.Client)
 	b = appendText(b, envelopeFromUser, m.From.User)
 	for _, r := range m.Recipients {
@@ -72,6 +72,14 @@ func appendEnvelope(before []byte, m *bus.Message) []byte {
 		b = protowire.AppendBytes(b, entry)
 	}
 	return b
+}
+
+// ttl is how long after its publish time a message ends, in ms; 0 for never.
+func ttl(m *bus.Message) uint64 {
+	if m.Expires.IsZero() {
+		return 0
+	}
+	return uint64(max(m.Expires.Sub(m.Published).Milliseconds(), 1)) //nolint:gosec // positive
 }
 
 func millis(t time.Time) uint64 {
@@ -105,8 +113,10 @@ func appendNumber(b []byte, field protowire.Number, n uint64) []byte {
 // errEnvelope is something in the store that is no envelope.
 var errEnvelope = errors.New("not an envelope")
 
-// decode reads an envelope. The message shares b's bytes. Fields of a later version are skipped.
-func decode(b []byte, m *bus.Message) error {
+// decode reads an envelope that was published at the time, in ms; 0 for that in the envelope. The message shares b's bytes. Fields of
+// a later version are skipped.
+func decode(b []byte, at uint64, m *bus.Message) error {
+	var ttl uint64
 	for len(b) > 0 {
 		field, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -125,6 +135,9 @@ func decode(b []byte, m *bus.Message) error {
 			if n < 0 {
 				return errEnvelope
 			}
+			if field == envelopeTTL {
+				ttl = v
+			}
 			setNumber(m, field, v)
 			b = b[n:]
 		default:
@@ -138,8 +151,17 @@ func decode(b []byte, m *bus.Message) error {
 	if m.ID == "" || m.ContentType < bus.JSON || m.ContentType > bus.Binary {
 		return errEnvelope
 	}
+	if at != 0 {
+		m.Published = fromMillis(at)
+	}
+	if ttl != 0 && ttl <= maxTTL {
+		m.Expires = m.Published.Add(time.Duration(ttl) * time.Millisecond)
+	}
 	return nil
 }
+
+// maxTTL is the longest time that a duration holds, in ms. What ends later never ends.
+const maxTTL = math.MaxInt64 / uint64(time.Millisecond)
 
 func setBytes(m *bus.Message, field protowire.Number, v []byte) bool {
 	switch field {
@@ -197,8 +219,6 @@ func setNumber(m *bus.Message, field protowire.Number, v uint64) {
 		}
 	case envelopePublishTime:
 		m.Published = fromMillis(v)
-	case envelopeExpireTime:
-		m.Expires = fromMillis(v)
 	case envelopeKind:
 		if v <= math.MaxUint8 {
 			m.Kind = bus.MessageKind(v)
@@ -210,7 +230,7 @@ func setNumber(m *bus.Message, field protowire.Number, v uint64) {
 	}
 }
 
-// decodePush reads what a pub/sub channel carries: a line with the position, and an envelope. repeated is set when the same
+// decodePush reads what a pub/sub channel carries: a line with the position and the publish time, and an envelope. repeated is set when the same
 // message comes on the channel of the address's second name next.
 func decodePush(to bus.Address, payload string) (m *bus.Message, repeated bool, err error) {
 	payload, repeated = strings.CutPrefix(payload, "!")
@@ -224,26 +244,34 @@ func decodePushed(to bus.Address, payload string) (*bus.Message, error) {
 		return nil, errEnvelope
 	}
 	m := &bus.Message{To: to}
+	var at uint64
 	if line != "" {
-		epoch, offset, ok := strings.Cut(line, " ")
+		epoch, rest, ok1 := strings.Cut(line, " ")
+		offset, ms, timed := strings.Cut(rest, " ")
 		n, err := strconv.ParseUint(offset, 10, 64)
-		if !ok || err != nil {
+		if !ok1 || err != nil {
 			return nil, errEnvelope
+		}
+		if timed {
+			if at, err = strconv.ParseUint(ms, 10, 63); err != nil {
+				return nil, errEnvelope
+			}
 		}
 		if epoch != "" {
 			m.Position = bus.Position{Epoch: epoch, Offset: n}
 		}
 	}
-	return m, decode([]byte(rest), m)
+	return m, decode([]byte(rest), at, m)
 }
 
 // decodeEntry reads an entry of a stream.
 func decodeEntry(to bus.Address, epoch, id string, envelope string) (*bus.Message, error) {
-	offset, _, ok := strings.Cut(id, "-")
-	n, err := strconv.ParseUint(offset, 10, 64)
-	if !ok || err != nil {
+	offset, ms, ok := strings.Cut(id, "-")
+	n, err1 := strconv.ParseUint(offset, 10, 64)
+	at, err2 := strconv.ParseUint(ms, 10, 63)
+	if !ok || err1 != nil || err2 != nil {
 		return nil, errEnvelope
 	}
 	m := &bus.Message{To: to, Position: bus.Position{Epoch: epoch, Offset: n}}
-	return m, decode([]byte(envelope), m)
+	return m, decode([]byte(envelope), at, m)
 }

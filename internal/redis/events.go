@@ -75,7 +75,7 @@ func (s *Store) tellOrNote(ctx context.Context, list []untold) error {
 	s.log.Warn("events could not be told, a reaper tries again", slog.String("error", err.Error()))
 	cmds := make([]redis.Cmder, 0, len(list)+1)
 	for _, u := range list {
-		cmds = append(cmds, s.noteLook(ctx, u.to, time.Now()))
+		cmds = append(cmds, s.noteLook(ctx, u.to, s.Now()))
 	}
 	return s.do(ctx, append(cmds, expire(ctx, s.keys.rosterDue(), s.indexTTL()))...)
 }

@@ -43,18 +43,17 @@ func (s *Store) read(ctx context.Context, to bus.Address, r bus.Retention, verb 
 
 // readOnce reads a page. The epoch of its top is empty where there is no log yet.
 func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, verb string, from bus.Position, limit int) (page bus.Page, gap bool, err error) {
-	now := time.Now()
 	age := r.Age
 	if age <= 0 {
 		age = s.cfg.MetaTTL
 	}
 	cmd, err := s.run(ctx, readScript, []string{s.keys.stream(to), s.keys.meta(to)},
-		verb, from.Epoch, strconv.FormatUint(from.Offset, 10), limit, age.Milliseconds(), now.UnixMilli())
+		verb, from.Epoch, strconv.FormatUint(from.Offset, 10), min(limit, maxPage), age.Milliseconds())
 	if err != nil {
 		return page, false, unavailable(err)
 	}
 	answer, err := cmd.Slice()
-	if err != nil || len(answer) != 4 {
+	if err != nil || len(answer) != 5 {
 		return page, false, bus.ErrStoreUnavailable.Wrap(err)
 	}
 	lost, _ := answer[0].(int64)
@@ -65,7 +64,8 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 	if verb == "latest" && from.Offset > 0 {
 		page.Next.Offset = min(page.Top.Offset, from.Offset-1)
 	}
-	s.fill(&page, to, entries, limit, now)
+	now := time.UnixMilli(int64(uintOf(answer[4]))) //nolint:gosec // a time of Redis
+	s.fill(&page, to, entries, min(limit, maxPage), now)
 	return page, lost == 1, nil
 }
 
@@ -82,6 +82,9 @@ func (s *Store) begin(ctx context.Context, to bus.Address) (bus.Position, error)
 func (s *Store) beginCall(to bus.Address) call {
 	return call{beginScript, []string{s.keys.stream(to), s.keys.meta(to)}, []any{newEpoch(), s.cfg.MetaTTL.Milliseconds()}}
 }
+
+// maxPage bounds what one script reads.
+const maxPage = 2000
 
 // fill puts stream entries into a page. An entry that cannot be read counts as looked at.
 func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, now time.Time) {

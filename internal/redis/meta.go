@@ -160,7 +160,7 @@ func (s *Store) ListChannels(ctx context.Context, after string, limit int) (bus.
 
 // DeleteChannel removes a channel and what it has kept, and announces it.
 func (s *Store) DeleteChannel(ctx context.Context, a bus.Address) error {
-	said := encode(&bus.Message{ID: uuid.NewString(), ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: time.Now()})
+	said := encode(&bus.Message{ID: uuid.NewString(), ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: s.Now()})
 	keys := []string{s.keys.channel(a), s.keys.stream(a), s.keys.meta(a), s.keys.push(a), s.keys.last(a)}
 	cmd, err := s.run(ctx, deleteChannelScript, keys, s.publishVerb(), said)
 	if err != nil {

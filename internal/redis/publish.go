@@ -33,25 +33,12 @@ func (s *Store) publishVerb() any {
 
 // Publish carries out one publication.
 func (s *Store) Publish(ctx context.Context, in bus.Admitted) (bus.Receipt, error) {
-	p := in.Publication()
-	if p.Message.To.IsZero() {
-		return bus.Receipt{}, bus.ErrInternal // no door has let it in
-	}
-	return s.publish(ctx, p)
+	return s.publish(ctx, in.Publication())
 }
 
 // PublishAll carries out publications in one pipeline.
 func (s *Store) PublishAll(ctx context.Context, in []bus.Admitted) ([]bus.Receipt, []error) {
-	ps, errs := bus.Publications(in), make([]error, len(in))
-	for _, p := range ps {
-		if p.Message.To.IsZero() { // no door has let it in
-			for i := range errs {
-				errs[i] = bus.ErrInternal
-			}
-			return make([]bus.Receipt, len(in)), errs
-		}
-	}
-	return s.publishAll(ctx, ps)
+	return s.publishAll(ctx, bus.Publications(in))
 }
 
 // publish is Publish, also for what the store itself tells.
@@ -60,12 +47,22 @@ func (s *Store) publish(ctx context.Context, p bus.Publication) (bus.Receipt, er
 		receipts, errs := s.publishAll(ctx, []bus.Publication{p})
 		return receipts[0], errs[0]
 	}
+	s.stamp(&p, s.Now())
 	cmd := s.pushCmd(ctx, &p)
 	err := s.pipes.doOne(ctx, cmd)
 	if err == nil {
 		err = failure(cmd.Err())
 	}
 	return pushed(&p), err
+}
+
+// stamp gives a publication its time. A script gives it that of the server it runs on instead.
+func (s *Store) stamp(p *bus.Publication, now time.Time) {
+	m := &p.Message
+	m.Published, m.Expires = now.Truncate(time.Millisecond), time.Time{}
+	if p.TTL > 0 {
+		m.Expires = m.Published.Add(p.TTL)
+	}
 }
 
 // pushCmd returns the command of a simple publication.
@@ -94,8 +91,10 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	calls := make([]call, len(ps))
 	scripted := false
 	var due []redis.Cmder // notes when messages have to be looked at; before the publishes, and harmless without them
+	now := s.Now()
 	for i := range ps {
 		p := &ps[i]
+		s.stamp(p, now)
 		receipts[i] = pushed(p)
 		// What comes after a script goes by the script too: a server that does not know it yet refuses both, and
 		// both are sent again in their order.
@@ -215,7 +214,7 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(to, p.IdempotencyKey), last,
 		},
 		args: []any{
-			encode(&p.Message), length, age, p.Message.Published.UnixMilli(), newEpoch(), require, digest,
+			encode(&p.Message), length, age, newEpoch(), require, digest,
 			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
 			p.Retain.Milliseconds(), second, record, kept,
 		},
@@ -238,15 +237,11 @@ func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
 		return bus.ErrInboxFull.With("", map[string]string{"address": p.Message.To.String(), "limit": strconv.Itoa(p.Ack.Limit)})
 	case "mismatch":
 		return bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
-	case "revision":
-		return bus.ErrRevisionMismatch.With("", map[string]string{"address": p.Message.To.String(), "revision": at(answer, 1)})
-	case "state": // has no position
-		return nil
 	case "again":
 		r.Duplicate = true
-		if ms, err := strconv.ParseInt(at(answer, 3), 10, 64); err == nil {
-			r.Published = time.UnixMilli(ms)
-		}
+	}
+	if ms, err := strconv.ParseInt(at(answer, 3), 10, 64); err == nil {
+		r.Published = time.UnixMilli(ms)
 	}
 	if epoch := at(answer, 1); epoch != "" {
 		offset, err := strconv.ParseUint(at(answer, 2), 10, 64)
@@ -267,10 +262,10 @@ func at(list []string, i int) string {
 }
 
 // PublishRecord sends a raw record to a bridged channel.
-func (s *Store) PublishRecord(ctx context.Context, channel string, in bus.AdmittedRecord) error {
+func (s *Store) PublishRecord(ctx context.Context, channel string, record []byte) error {
 	for _, b := range s.cfg.Bridges {
 		if b.Channel == channel {
-			cmd := redis.NewIntCmd(ctx, "publish", channel, in.Record())
+			cmd := redis.NewIntCmd(ctx, "publish", channel, record)
 			if err := s.pipes.do(ctx, []redis.Cmder{cmd}); err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, 
 	if len(list) == 0 {
 		return nil, nil, nil
 	}
-	envelope := presenceEnvelope()
+	envelope := s.presenceEnvelope()
 	calls := make([]call, len(list))
 	for i, r := range list {
 		calls[i] = call{
@@ -81,7 +81,7 @@ func textsOf(list []any) []string {
 
 // Reap removes members whose grace is over, and those of dead nodes. When nothing is due it is one round trip.
 func (s *Store) Reap(ctx context.Context, silent time.Duration) (bool, error) {
-	now := time.Now()
+	now := s.Now()
 	calls := []call{
 		{dueScript, []string{s.keys.rosterDue()}, []any{now.UnixMilli(), reapAddresses, now.Add(reapLease).UnixMilli()}},
 		{silentNodesScript, []string{s.keys.heard(), s.keys.truce()}, []any{silent.Milliseconds(), reapNodes}},
@@ -146,7 +146,7 @@ func (s *Store) reapLost(ctx context.Context, entries []string) (bool, error) {
 	var cmds []redis.Cmder
 	for i, next := range answers {
 		if next >= 0 {
-			cmds = append(cmds, s.noteLook(ctx, list[i].to, time.Now().Add(time.Duration(next)*time.Millisecond)))
+			cmds = append(cmds, s.noteLook(ctx, list[i].to, s.Now().Add(time.Duration(next)*time.Millisecond)))
 		}
 		more = more || next == 0
 	}

@@ -85,7 +85,7 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 	if err != nil {
 		return bus.Last{}, bus.ErrInternal.Wrap(err)
 	}
-	if m.Expired(time.Now()) {
+	if m.Expired(f.store.Now()) {
 		m = nil
 	}
 	return bus.Last{Message: m}, nil

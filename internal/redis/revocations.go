@@ -27,7 +27,7 @@ func (s *Store) Revoke(ctx context.Context, subject bus.Subject, before time.Tim
 		return bus.ErrInternal.Wrap(err)
 	}
 	_, err = s.publish(ctx, bus.Publication{Message: bus.Message{
-		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON, Published: time.Now(),
+		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON,
 	}})
 	return err
 }

@@ -42,13 +42,13 @@ func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
 		return bus.ErrInternal.Wrap(err)
 	}
 	index := s.keys.nodeIndex(m.Node)
-	now := time.Now().UnixMilli()
+	now := s.Now().UnixMilli()
 	if err := s.do(ctx, redis.NewIntCmd(ctx, "zadd", index, now, to.String()), expire(ctx, index, s.indexTTL())); err != nil {
 		return err
 	}
 	names := append(s.rosterKeys(to), s.keys.rosterNode(to, m.Node), s.keys.push(to), s.keys.rosterUntold(to))
 	cmd, err := s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, s.rosterTTL().Milliseconds(),
-		s.publishVerb(), uuid.NewString(), presenceEnvelope(), m.Joined.UnixMilli(), s.eventID(to))
+		s.publishVerb(), uuid.NewString(), s.presenceEnvelope(), m.Joined.UnixMilli(), s.eventID(to))
 	if err != nil {
 		return unavailable(err)
 	}
@@ -69,8 +69,8 @@ func (s *Store) rosterKeys(to bus.Address) []string {
 }
 
 // presenceEnvelope is what the envelopes of events have in common; a script adds the id and the data.
-func presenceEnvelope() []byte {
-	return encode(&bus.Message{ContentType: bus.JSON, Kind: bus.MessagePresence, Published: time.Now()})
+func (s *Store) presenceEnvelope() []byte {
+	return encode(&bus.Message{ContentType: bus.JSON, Kind: bus.MessagePresence, Published: s.Now()})
 }
 
 // Leave removes a member.
@@ -84,11 +84,11 @@ func (s *Store) Leave(ctx context.Context, to bus.Address, connection string) er
 
 // Lose notes that the connection of a member broke.
 func (s *Store) Lose(ctx context.Context, to bus.Address, connection string, at time.Time, grace time.Duration) error {
-	if err := s.do(ctx, s.noteLook(ctx, to, at.Add(grace)), expire(ctx, s.keys.rosterDue(), s.indexTTL())); err != nil {
-		return err
-	}
 	// Redis measures from its own clock, so that the clocks of the nodes may differ.
 	ago := max(time.Since(at), 0)
+	if err := s.do(ctx, s.noteLook(ctx, to, s.Now().Add(grace-ago)), expire(ctx, s.keys.rosterDue(), s.indexTTL())); err != nil {
+		return err
+	}
 	_, err := s.run(ctx, rosterLoseScript, []string{s.keys.roster(to), s.keys.rosterLost(to)},
 		connection, ago.Milliseconds(), grace.Milliseconds(), s.rosterTTL().Milliseconds())
 	return unavailable(err)
@@ -175,10 +175,10 @@ func (s *Store) left(ctx context.Context, to bus.Address, members []bus.Member) 
 	var dead []removal
 	for name, heard := range silent {
 		if heard == 0 {
-			if time.Since(oldest[name]) < bus.NodeTTL {
+			if s.Now().Sub(oldest[name]) < bus.NodeTTL {
 				continue
 			}
-			heard = time.Now().UnixMilli()
+			heard = s.Now().UnixMilli()
 		}
 		dead = append(dead, removal{to: to, mode: "node", what: name, heard: heard})
 	}
@@ -198,7 +198,7 @@ func (s *Store) Listed(ctx context.Context, to bus.Address, client string) (bool
 func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address) ([]bus.Address, error) {
 	var missing []bus.Address
 	index := s.keys.nodeIndex(node)
-	now := time.Now()
+	now := s.Now()
 	for chunk := range slices.Chunk(addresses, maxPipeline) {
 		note := []any{"zadd", index}
 		calls := make([]call, len(chunk))

@@ -48,7 +48,7 @@ func counting(name string) *redis.Script {
 // full, and also when its disk fails.
 func pushing(name string) *redis.Script {
 	_, body := shebang(source(name))
-	return register(source("epoch") + body)
+	return register(source("epoch") + source("young") + body)
 }
 
 // appending returns a script that can call current(), which says under which epoch to append.
@@ -57,7 +57,7 @@ func appending(name string) *redis.Script { return script(name, source("epoch"))
 // publishing returns a script that can call publish().
 func publishing(name string) *redis.Script {
 	_, publish := shebang(source("publish"))
-	return script(name, source("epoch"), "local function publish()\n", publish, "end\n")
+	return script(name, source("epoch"), source("young"), "local function publish()\n", publish, "end\n")
 }
 
 func register(text string) *redis.Script {

@@ -19,7 +19,7 @@ import (
 
 // The verbs.
 var (
-	publishScript       = appending("publish")
+	publishScript       = script("publish", source("epoch"), source("young"))
 	pushScript          = pushing("publish")
 	readScript          = script("read", source("young"))
 	topScript           = script("top")
@@ -42,7 +42,6 @@ var (
 	dueAgainScript      = script("due_again")
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
-	deleteStateScript   = script("delete_state")
 	rosterJoinScript    = script("roster_join")
 	rosterLoseScript    = script("roster_lose")
 	rosterRemoveScript  = script("roster_remove")

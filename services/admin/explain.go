@@ -141,7 +141,7 @@ func (s *Server) explainChannel(ctx context.Context, e explanation, req *adminv1
 		e.add("kept", adminv1.Effect_EFFECT_UNKNOWN, "it is not among the newest %d messages that the address keeps", explainLimit)
 	} else {
 		e.pass("kept", "it is at offset %d", m.Position.Offset)
-		if m.Expired(time.Now()) {
+		if m.Expired(s.store.Now()) {
 			e.stop("expired", "it ended at %s", m.Expires.UTC().Format(time.RFC3339Nano))
 		}
 		switch {

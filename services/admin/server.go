@@ -25,6 +25,7 @@ type Store interface {
 	bus.Log
 	bus.Roster
 	bus.Inboxes
+	bus.Clock
 }
 
 // New returns a server.

@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -46,7 +45,7 @@ func (s *session) admit(sub *subscription) {
 	for held := s.shard.takeHeld(sub); held != nil; held = s.shard.takeHeld(sub) {
 		list := make([]*bus.Message, len(held))
 		for i, p := range held {
-			if p.asksForAck() && !p.m.Expired(time.Now()) {
+			if p.asksForAck() && !p.m.Expired(s.shard.owner.store.Now()) {
 				list[i] = p.m
 			}
 		}

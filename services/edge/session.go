@@ -81,7 +81,7 @@ func (s *session) replyError(id uint32, err error) {
 
 // join returns the frames of the parcels that this session may have.
 func (s *session) join(due []*parcel) []byte {
-	now := time.Now()
+	now := s.shard.owner.store.Now()
 	client := s.clientID()
 	var out []byte
 	for _, p := range due {
@@ -94,7 +94,7 @@ func (s *session) join(due []*parcel) []byte {
 
 // mayHave says whether this session may have all of the parcels.
 func (s *session) mayHave(due []*parcel) bool {
-	now := time.Now()
+	now := s.shard.owner.store.Now()
 	client := s.clientID()
 	return !slices.ContainsFunc(due, func(p *parcel) bool { return p.withheld(client, s.id, now) })
 }

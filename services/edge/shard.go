@@ -118,7 +118,7 @@ func (sh *shard) round(list []*parcel) {
 // flush writes the due parcels of a group to its subscribers: the same bytes to each that may
 // have all of them, in pieces of at most mergeLimit.
 func (sh *shard) flush(g *group) {
-	due, plain := g.due, !special(g.due, time.Now())
+	due, plain := g.due, !special(g.due, sh.owner.store.Now())
 	if !plain {
 		if i := slices.IndexFunc(due, (*parcel).deletes); i >= 0 {
 			defer sh.endAll(g) // what follows is of another channel of the name, which nobody here has asked for

@@ -83,7 +83,7 @@ func (s *session) follow(ctx context.Context, who *bus.Identity, subs []*subscri
 		return nil, err
 	}
 	s.subs = append(s.subs, subs...)
-	s.shard.list(who, subs, time.Now())
+	s.shard.list(who, subs, s.shard.owner.store.Now())
 	return positions, nil
 }
 

@@ -110,7 +110,7 @@ func (w *sender) readOn(ctx context.Context) error {
 	next, err := w.server.tail.Replay(ctx, bus.EventLog, w.at, func(g bus.Gap) {
 		e := bus.Event{Kind: bus.EventGap, Millis: time.Now().UnixMilli(), Reason: string(g.Reason), ID: bus.EventID(
 			"gap", g.From.Epoch, strconv.FormatUint(g.From.Offset, 10), g.To.Epoch, strconv.FormatUint(g.To.Offset, 10))}
-		if missed = w.deliver(ctx, e.ID, bodyOf(e, g.To, g.From), time.Now()); missed == nil {
+		if missed = w.deliver(ctx, e.ID, bodyOf(e, g.To, g.From), w.server.store.Now()); missed == nil {
 			w.at = g.To
 		}
 	}, func(m *bus.Message) error {
@@ -194,7 +194,7 @@ func (w *sender) deliver(ctx context.Context, id string, body []byte, published 
 		if w.failures == 0 {
 			log.Warn("a webhook does not take an event, trying on", slog.String("webhook", w.Name), slog.String("event", id), slog.String("error", err.Error()))
 		}
-		rest := w.GiveUpAfter - time.Since(published)
+		rest := w.GiveUpAfter - w.server.store.Now().Sub(published)
 		pause(ctx, min(w.backoff(err), max(rest, w.server.cfg.RetryMin)))
 		w.failures++
 		if rest > 0 {

@@ -24,6 +24,7 @@ type Store interface {
 	bus.Log
 	bus.Reaper
 	bus.Cursors
+	bus.Clock
 }
 
 // Config tunes the service. The zero value of a field means its default.

@@ -229,7 +229,7 @@ func (r *reader) send(m *bus.Message) error {
 		client = r.caller.Identity.Client
 	}
 	// A back end sees every message; a client those that are for it.
-	if client != "" && !m.For(client, "") || m.Expired(time.Now()) {
+	if client != "" && !m.For(client, "") || m.Expired(r.server.store.Now()) {
 		return nil
 	}
 	switch m.Kind {

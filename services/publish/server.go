@@ -24,6 +24,7 @@ type Store interface {
 	bus.Channels
 	bus.Inboxes
 	bus.States
+	bus.Clock
 }
 
 // Config tunes the services. The zero value of a field means its default.
@@ -57,7 +58,6 @@ type Server struct {
 	publishv1.UnimplementedInboxServiceServer
 	publishv1.UnimplementedStateServiceServer
 	store   Store
-	door    *bus.Door
 	inbox   bus.Inbox
 	settled Settled
 	log     *slog.Logger
@@ -90,9 +90,6 @@ func New(store Store, cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		door: bus.NewDoor(bus.DoorConfig{
-			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
-		}),
 		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), settled: cfg.Settled, log: cfg.Log,
 	}
 	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces})

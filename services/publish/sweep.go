@@ -86,7 +86,11 @@ func (s *Server) tellSettled(ctx context.Context, due bus.Due) error {
 		return nil
 	}
 	e.ID = bus.EventID(string(e.Kind), e.Address, e.Message)
-	_, err = s.store.Publish(ctx, s.door.Tell(e))
+	in, err := bus.Door{}.Admit(ctx, bus.System{}, e.Publication(keep))
+	if err != nil {
+		return err
+	}
+	_, err = s.store.Publish(ctx, in)
 	return err
 }
 

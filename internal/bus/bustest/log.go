@@ -128,16 +128,80 @@ func testLog(t *testing.T, open Open) {
 	})
 	t.Run("expired messages are left out and counted", func(t *testing.T) {
 		a := address(t)
-		p := durable(a, "expired")
-		p.Message.Expires = p.Message.Published.Add(-time.Second)
+		brief := durable(a, "expired")
+		brief.TTL = 20 * time.Millisecond
 		publish(t, s, durable(a, "1"))
-		publish(t, s, p)
+		publish(t, s, brief)
 		publish(t, s, durable(a, "3"))
-		publish(t, s, p)
+		last := publish(t, s, brief)
+		eventually(t, "the last one has expired", func() bool { return s.Now().After(last.Published.Add(brief.TTL)) })
 		page, err := s.Since(t.Context(), a, keep, bus.Position{}, 10)
 		check(t, err)
 		if texts(page.Messages) != "[1 3]" || page.Next.Offset != 4 {
 			t.Errorf("%s, next %+v", texts(page.Messages), page.Next)
+		}
+	})
+	t.Run("the store sets the times, whatever the caller says", func(t *testing.T) {
+		a := address(t)
+		l := listen(t, s, a)
+		for name, r := range map[string]bus.Retention{"live": {}, "durable": keep} {
+			for _, off := range []time.Duration{-11 * time.Minute, 0, 11 * time.Minute} {
+				p := bus.Publication{Message: message(a, "x"), Retention: r, TTL: time.Minute}
+				p.Message.Published = time.Now().Add(off)
+				p.Message.Expires = p.Message.Published.Add(time.Second)
+				before := s.Now().Add(-time.Second)
+				receipt := publish(t, s, p)
+				m := l.next()
+				if receipt.Published.Before(before) || receipt.Published.After(s.Now().Add(time.Second)) {
+					t.Errorf("%s, off by %s: published at %s", name, off, receipt.Published)
+				}
+				if !m.Published.Equal(receipt.Published) || !m.Expires.Equal(receipt.Published.Add(time.Minute)) {
+					t.Errorf("%s: the message was published at %s and ends at %s, the receipt says %s", name, m.Published, m.Expires, receipt.Published)
+				}
+			}
+		}
+		page, err := s.Since(t.Context(), a, keep, bus.Position{}, 10)
+		check(t, err)
+		if len(page.Messages) != 3 {
+			t.Fatalf("%d messages were kept", len(page.Messages))
+		}
+		for i, m := range page.Messages {
+			if !m.Expires.Equal(m.Published.Add(time.Minute)) || i > 0 && m.Published.Before(page.Messages[i-1].Published) {
+				t.Errorf("kept message %d was published at %s and ends at %s", i, m.Published, m.Expires)
+			}
+		}
+	})
+	t.Run("a reader that keeps less deletes nothing", func(t *testing.T) {
+		a, epoch := filled(t, 3, keep)
+		brief := bus.Retention{Length: 10, Age: time.Millisecond}
+		eventually(t, "the messages are too old for one reader", func() bool {
+			page, err := s.Since(t.Context(), a, brief, bus.Position{}, 10)
+			check(t, err)
+			return len(page.Messages) == 0
+		})
+		if page, err := s.Latest(t.Context(), a, brief, 0, 10); err != nil || len(page.Messages) != 0 {
+			t.Errorf("latest: %s, %v", texts(page.Messages), err)
+		}
+		page, err := s.Since(t.Context(), a, keep, bus.Position{Epoch: epoch, Offset: 1}, 10)
+		if err != nil || texts(page.Messages) != "[2 3]" {
+			t.Errorf("another reader has %s, %v", texts(page.Messages), err)
+		}
+	})
+	t.Run("publishing removes what is too old", func(t *testing.T) {
+		brief := bus.Retention{Length: 1000, Age: 50 * time.Millisecond}
+		a, _ := filled(t, 3, brief)
+		old := s.Now()
+		eventually(t, "they are too old", func() bool { return s.Now().Sub(old) > brief.Age })
+		var first bus.Position
+		for range 128 {
+			if r := publish(t, s, bus.Publication{Message: message(a, "x"), Retention: brief}); first.IsZero() {
+				first = r.Position
+			}
+		}
+		page, err := s.Since(t.Context(), a, bus.Retention{Length: 1000, Age: time.Hour}, bus.Position{}, 10)
+		check(t, err)
+		if len(page.Messages) == 0 || page.Messages[0].Position.Offset < first.Offset {
+			t.Errorf("the oldest is %+v, the first young one %+v", page.Messages, first)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package bustest
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -160,7 +161,7 @@ func (m *machine) publish(rt *rapid.T) {
 		p.Retention = bus.Retention{}
 	}
 	if rapid.IntRange(0, 3).Draw(rt, "expired") == 0 {
-		p.Message.Expires = p.Message.Published.Add(-time.Second)
+		p.TTL = time.Millisecond
 	}
 	if rapid.IntRange(0, 2).Draw(rt, "key") == 0 {
 		p.IdempotencyKey, p.Window = fmt.Sprint("k", rapid.IntRange(0, 3).Draw(rt, "which")), time.Hour
@@ -197,6 +198,11 @@ func (m *machine) send(rt *rapid.T, p bus.Publication) {
 		r, err := s.Publish(context.Background(), Admit(p))
 		if err != nil {
 			return reason(err)
+		}
+		if p.TTL > 0 { // nobody reads it before it has ended
+			for !s.Now().After(r.Published.Add(10 * p.TTL)) {
+				runtime.Gosched()
+			}
 		}
 		at[i] = r.Position
 		if !r.Duplicate {

@@ -1,20 +1,23 @@
--- Begins every script that appends. current(proposed) returns the epoch under which the next entry goes: that of the meta
--- hash, or the proposed one where there is none yet or the log forks.
+-- Begins every script that appends. current(proposed) returns the epoch under which the next entry goes, which is that of the
+-- meta hash, or the proposed one where there is none yet or the log forks; then the newest offset, and its time in ms.
 -- KEYS: 1 stream, 2 meta hash
 -- Bounds: the past epochs by number; the caller sets the expiry of the meta hash.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local function current(proposed)
   -- The replication id is another after every failover and restart. Empty where INFO is not permitted.
   local info = redis.pcall('INFO', 'replication')
   local life = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
-  local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p')
+  local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p', 't')
+  local top, time = tonumber(meta[3] or '0'), tonumber(meta[5] or '0')
   if not meta[1] then
     -- A stream without its meta hash belongs to a life that nobody can resume.
     redis.call('UNLINK', KEYS[1])
     redis.call('HSET', KEYS[2], 'e', proposed, 'r', life)
-    return proposed
+    return proposed, 0, 0
   end
   if life == '' or life == meta[2] then
-    return meta[1]
+    return meta[1], top, time
   end
   -- The log forks here: its former master may have had more. What is here is of the old epoch; what follows is not.
   local past = meta[1] .. ':' .. (meta[3] or '0')
@@ -27,5 +30,5 @@ local function current(proposed)
     n = n + 1
   end
   redis.call('HSET', KEYS[2], 'e', proposed, 'r', life, 'p', past)
-  return proposed
+  return proposed, top, time
 end

@@ -2,16 +2,19 @@
 -- Reads a part of a log; what is too old is left out. A server that refuses writes is read all the same.
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 "since" or "latest", 2 epoch of the position or "", 3 offset (since: after it; latest: before it, 0 for
---       the newest), 4 limit, 5 age in ms, 6 now in ms
--- Returns gap, epoch, top, then entries of the stream: one more than limit when there are more. The epoch of a log that
--- has none is empty, and so is the log.
+--       the newest), 4 limit, 5 age in ms
+-- Returns gap, epoch, top, then entries of the stream: one more than limit when there are more, and the time in
+-- ms. The epoch of a log that has none is empty, and so is the log.
 -- Bounds: writes nothing, reads limit + 1 entries and those of a binary search.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local time = string.format('%.0f', now)
 local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
 local epoch, top = meta[1], tonumber(meta[2] or '0')
 if not epoch then
-  return {ARGV[2] ~= '' and 1 or 0, '', '0', {}}
+  return {ARGV[2] ~= '' and 1 or 0, '', '0', {}, time}
 end
-local first = young(top, tonumber(ARGV[6]) - tonumber(ARGV[5]))
+local first = young(top, now - ARGV[5])
 local gap, entries = 0, nil
 local limit = tonumber(ARGV[4]) + 1
 local at = tonumber(ARGV[3])
@@ -37,4 +40,4 @@ else
   local from = at > 0 and '(' .. ARGV[3] .. '-0' or '+'
   entries = redis.call('XREVRANGE', KEYS[1], from, string.format('%.0f', first), 'COUNT', limit)
 end
-return {gap, epoch, string.format('%.0f', top), entries}
+return {gap, epoch, string.format('%.0f', top), entries, time}

@@ -34,10 +34,11 @@ type Envelope struct {
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// The content type, as trunkline.publish.v1.ContentType.
 	ContentType uint32 `protobuf:"varint,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
-	// Publish time, in milliseconds since the Unix epoch.
+	// Publish time, in milliseconds since the Unix epoch. Where a script published the message, the time of Redis stands outside
+	// with the position, and counts instead.
 	PublishTimeMs int64 `protobuf:"varint,4,opt,name=publish_time_ms,json=publishTimeMs,proto3" json:"publish_time_ms,omitempty"`
-	// Expire time, in milliseconds since the Unix epoch; 0 for never.
-	ExpireTimeMs int64 `protobuf:"varint,5,opt,name=expire_time_ms,json=expireTimeMs,proto3" json:"expire_time_ms,omitempty"`
+	// How long after its publish time the message ends, in milliseconds; 0 for never.
+	TtlMs int64 `protobuf:"varint,5,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
 	// The client of the sender.
 	FromClient string `protobuf:"bytes,6,opt,name=from_client,json=fromClient,proto3" json:"from_client,omitempty"`
 	// The user of the sender.
@@ -116,9 +117,9 @@ func (x *Envelope) GetPublishTimeMs() int64 {
 	return 0
 }
 
-func (x *Envelope) GetExpireTimeMs() int64 {
+func (x *Envelope) GetTtlMs() int64 {
 	if x != nil {
-		return x.ExpireTimeMs
+		return x.TtlMs
 	}
 	return 0
 }
@@ -183,13 +184,13 @@ var File_trunkline_wire_v1_envelope_proto protoreflect.FileDescriptor
 
 const file_trunkline_wire_v1_envelope_proto_rawDesc = "" +
 	"\n" +
-	" trunkline/wire/v1/envelope.proto\x12\x11trunkline.wire.v1\"\x90\x04\n" +
+	" trunkline/wire/v1/envelope.proto\x12\x11trunkline.wire.v1\"\x81\x04\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12!\n" +
 	"\fcontent_type\x18\x03 \x01(\rR\vcontentType\x12&\n" +
-	"\x0fpublish_time_ms\x18\x04 \x01(\x03R\rpublishTimeMs\x12$\n" +
-	"\x0eexpire_time_ms\x18\x05 \x01(\x03R\fexpireTimeMs\x12\x1f\n" +
+	"\x0fpublish_time_ms\x18\x04 \x01(\x03R\rpublishTimeMs\x12\x15\n" +
+	"\x06ttl_ms\x18\x05 \x01(\x03R\x05ttlMs\x12\x1f\n" +
 	"\vfrom_client\x18\x06 \x01(\tR\n" +
 	"fromClient\x12\x1b\n" +
 	"\tfrom_user\x18\a \x01(\tR\bfromUser\x12\x1e\n" +

@@ -13,7 +13,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/wire/v1/envelope.proto\x12\x11trunkline.wire.v1\"\x90\x04\n\x08\x45nvelope\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12!\n\x0c\x63ontent_type\x18\x03 \x01(\rR\x0b\x63ontentType\x12&\n\x0fpublish_time_ms\x18\x04 \x01(\x03R\rpublishTimeMs\x12$\n\x0e\x65xpire_time_ms\x18\x05 \x01(\x03R\x0c\x65xpireTimeMs\x12\x1f\n\x0b\x66rom_client\x18\x06 \x01(\tR\nfromClient\x12\x1b\n\tfrom_user\x18\x07 \x01(\tR\x08\x66romUser\x12\x1e\n\nrecipients\x18\x08 \x03(\tR\nrecipients\x12%\n\x0e\x65xclude_client\x18\t \x01(\tR\rexcludeClient\x12-\n\x12\x65xclude_connection\x18\n \x01(\tR\x11\x65xcludeConnection\x12K\n\nattributes\x18\x0b \x03(\x0b\x32+.trunkline.wire.v1.Envelope.AttributesEntryR\nattributes\x12\x12\n\x04kind\x18\x0c \x01(\rR\x04kind\x12\x1b\n\tack_scope\x18\r \x01(\rR\x08\x61\x63kScope\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\xcc\x01\n\x15\x63om.trunkline.wire.v1B\rEnvelopeProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/wire/v1;wirev1\xa2\x02\x03TWX\xaa\x02\x11Trunkline.Wire.V1\xca\x02\x11Trunkline\\Wire\\V1\xe2\x02\x1dTrunkline\\Wire\\V1\\GPBMetadata\xea\x02\x13Trunkline::Wire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/wire/v1/envelope.proto\x12\x11trunkline.wire.v1\"\x81\x04\n\x08\x45nvelope\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12!\n\x0c\x63ontent_type\x18\x03 \x01(\rR\x0b\x63ontentType\x12&\n\x0fpublish_time_ms\x18\x04 \x01(\x03R\rpublishTimeMs\x12\x15\n\x06ttl_ms\x18\x05 \x01(\x03R\x05ttlMs\x12\x1f\n\x0b\x66rom_client\x18\x06 \x01(\tR\nfromClient\x12\x1b\n\tfrom_user\x18\x07 \x01(\tR\x08\x66romUser\x12\x1e\n\nrecipients\x18\x08 \x03(\tR\nrecipients\x12%\n\x0e\x65xclude_client\x18\t \x01(\tR\rexcludeClient\x12-\n\x12\x65xclude_connection\x18\n \x01(\tR\x11\x65xcludeConnection\x12K\n\nattributes\x18\x0b \x03(\x0b\x32+.trunkline.wire.v1.Envelope.AttributesEntryR\nattributes\x12\x12\n\x04kind\x18\x0c \x01(\rR\x04kind\x12\x1b\n\tack_scope\x18\r \x01(\rR\x08\x61\x63kScope\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\xcc\x01\n\x15\x63om.trunkline.wire.v1B\rEnvelopeProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/wire/v1;wirev1\xa2\x02\x03TWX\xaa\x02\x11Trunkline.Wire.V1\xca\x02\x11Trunkline\\Wire\\V1\xe2\x02\x1dTrunkline\\Wire\\V1\\GPBMetadata\xea\x02\x13Trunkline::Wire::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.wire.v1.envelope_pb2', globals())
@@ -24,7 +24,7 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _ENVELOPE_ATTRIBUTESENTRY._options = None
   _ENVELOPE_ATTRIBUTESENTRY._serialized_options = b'8\001'
   _ENVELOPE._serialized_start=56
-  _ENVELOPE._serialized_end=584
-  _ENVELOPE_ATTRIBUTESENTRY._serialized_start=523
-  _ENVELOPE_ATTRIBUTESENTRY._serialized_end=584
+  _ENVELOPE._serialized_end=569
+  _ENVELOPE_ATTRIBUTESENTRY._serialized_start=508
+  _ENVELOPE_ATTRIBUTESENTRY._serialized_end=569
 # @@protoc_insertion_point(module_scope)

@@ -42,18 +42,19 @@ export declare type Envelope = Message<"trunkline.wire.v1.Envelope"> & {
   contentType: number;
 
   /**
-   * Publish time, in milliseconds since the Unix epoch.
+   * Publish time, in milliseconds since the Unix epoch. Where a script published the message, the time of Redis stands outside
+   * with the position, and counts instead.
    *
    * @generated from field: int64 publish_time_ms = 4;
    */
   publishTimeMs: bigint;
 
   /**
-   * Expire time, in milliseconds since the Unix epoch; 0 for never.
+   * How long after its publish time the message ends, in milliseconds; 0 for never.
    *
-   * @generated from field: int64 expire_time_ms = 5;
+   * @generated from field: int64 ttl_ms = 5;
    */
-  expireTimeMs: bigint;
+  ttlMs: bigint;
 
   /**
    * The client of the sender.
