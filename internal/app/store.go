@@ -22,7 +22,7 @@ func openStore(ctx context.Context, cfg Config, tel *telemetry.Telemetry) (bus.S
 	}
 	c := redis.Config{
 		URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: cfg.namespaces().MostReplicas(), Fsync: cfg.namespaces().AnyFsynced(),
-		Events: cfg.events(), AllowEviction: cfg.Redis.AllowEviction,
+		Events: cfg.events(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
 	}
 	if cfg.Redis.CAFile != "" {
 		pem, err := readFile(cfg.Redis.CAFile)

@@ -58,7 +58,8 @@ type Publisher interface {
 }
 
 // Receiver is told what arrives on a Feed. Calls for one address come one at a time and in
-// order; a Receiver must not block, for it holds up every other address of the connection.
+// order, and calls for different addresses may come at the same time. A Receiver must not block, for it holds up
+// every other address of the connection.
 type Receiver interface {
 	// Deliver hands over one message, which the receiver must not change.
 	Deliver(m *Message)

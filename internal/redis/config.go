@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
@@ -47,6 +48,8 @@ type Config struct {
 	// Names gives addresses second names, shared with older programs. It has no effect in a Cluster: those programs
 	// know of none.
 	Names *bus.NameRule
+	// Metrics takes the store's metrics; none are registered without it.
+	Metrics prometheus.Registerer
 }
 
 // secretless returns an error about the URL that does not repeat it: it may hold a password.

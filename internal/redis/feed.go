@@ -3,10 +3,10 @@ package redis
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,32 +17,64 @@ import (
 
 // feed is one set of subscriptions, spread over a few connections: two of a single server, chosen by the
 // address's hash; in a Cluster one to each master, chosen by the address's slot.
+//
+// A delivery takes the lock of its link, for the look at one channel, and that of its subscription. Nothing that goes through
+// all subscriptions holds either.
 type feed struct {
-	store *Store
+	store    *Store
+	receiver bus.Receiver // set by Run before there is a link
 
-	mu    sync.Mutex
-	subs  map[bus.Address]*subscription
-	links map[string]*link
-	begin func(*link) // starts a link; nil until Run
-
-	deliver  sync.Mutex // the receiver gets one call at a time
-	receiver bus.Receiver
+	mu      sync.Mutex // never held while Redis, the state of the cluster or the receiver is asked
+	subs    map[bus.Address]*subscription
+	slots   map[uint16]*slot // in a Cluster
+	links   map[string]*link
+	bridge  *link       // listens to bridged channels; the first that asks
+	begin   func(*link) // starts a link; nil until Run
+	waiting map[*subscription]time.Time
+	deaf    map[*subscription]time.Time
+	wake    chan struct{} // something waits
 }
 
 // subscription is one address of a feed.
 type subscription struct {
 	address bus.Address
-	link    *link
+	channel string
+	second  string // the channel of its second name; empty when it has none
+	slot    uint16
 	ready   chan struct{} // closed at the first confirmation
 	once    sync.Once
 	left    chan struct{} // closed by Unsubscribe
+
+	home atomic.Pointer[link]
+	ever atomic.Bool // it was open once: what does not come from then on is missed
+	on   atomic.Bool // it is open at its home
+
+	// turn is held while the receiver is called, so that an address that moves is never told of by two links at once.
+	turn sync.Mutex
+
+	// Guarded by the feed's lock.
+	open  bool      // it was confirmed last, and not ended or refused
+	since time.Time // when it was confirmed
+	tries int       // to place it anew, since it was open for a while
+	hint  string    // the node that it was said to live at
 }
 
 var _ bus.Feed = (*feed)(nil)
 
 // NewFeed returns a feed without subscriptions.
 func (s *Store) NewFeed() bus.Feed {
-	return &feed{store: s, subs: make(map[bus.Address]*subscription), links: make(map[string]*link)}
+	return &feed{
+		store: s, subs: make(map[bus.Address]*subscription), slots: make(map[uint16]*slot), links: make(map[string]*link),
+		waiting: make(map[*subscription]time.Time), deaf: make(map[*subscription]time.Time), wake: make(chan struct{}, 1),
+	}
+}
+
+// channels returns the pub/sub channels of a subscription.
+func (s *subscription) channels() []string {
+	if s.second == "" {
+		return []string{s.channel}
+	}
+	return []string{s.channel, s.second}
 }
 
 // links of a single server.
@@ -50,20 +82,14 @@ const singleLinks = 2
 
 // Subscribe asks for addresses and waits until Redis has confirmed all of them.
 func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
-	wait := make([]*subscription, len(addresses))
-	f.mu.Lock()
-	for i, a := range addresses {
-		sub := f.subs[a]
-		if sub == nil {
-			sub = &subscription{address: a, ready: make(chan struct{}), left: make(chan struct{})}
-			f.subs[a] = sub
-			if f.begin != nil {
-				f.place(ctx, sub)
-			}
+	wait := make([]*subscription, 0, len(addresses))
+	for _, a := range addresses {
+		sub, placed := f.enter(a)
+		if !placed {
+			f.place(ctx, sub)
 		}
-		wait[i] = sub
+		wait = append(wait, sub)
 	}
-	f.mu.Unlock()
 	for _, sub := range wait {
 		select {
 		case <-sub.ready:
@@ -76,66 +102,49 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 	return nil
 }
 
-// place gives a subscription to the link that it belongs to. The caller holds the lock.
-func (f *feed) place(ctx context.Context, sub *subscription) {
-	name, client := f.target(ctx, sub.address)
-	if client == nil {
-		return // the cluster is not known yet; the next check places it
+// enter returns the subscription of an address; placed is false when it is new and a link has to be found for it now.
+func (f *feed) enter(a bus.Address) (sub *subscription, placed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if sub := f.subs[a]; sub != nil {
+		return sub, true
 	}
-	l := f.link(name, client)
-	sub.link = l
-	l.ask(true, f.channels(sub.address)...)
-}
-
-// channels returns the pub/sub channels of an address: its own, and that of its second name.
-func (f *feed) channels(a bus.Address) []string {
-	own := f.store.keys.push(a)
-	if name := f.store.secondName(a); name != "" {
-		return []string{own, name}
+	sub = &subscription{
+		address: a, channel: f.store.keys.push(a), second: f.store.secondName(a),
+		ready: make(chan struct{}), left: make(chan struct{}),
 	}
-	return []string{own}
-}
-
-// target names the link of an address.
-func (f *feed) target(ctx context.Context, a bus.Address) (string, *redis.Client) {
-	if f.store.cluster == nil {
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(a.String())) // a hash never fails
-		client, _ := f.store.client.(*redis.Client)
-		return fmt.Sprintf("%d", h.Sum32()%singleLinks), client
+	f.subs[a] = sub
+	if f.store.cluster != nil {
+		f.slotOf(sub).members[sub] = struct{}{}
 	}
-	client, err := f.store.cluster.MasterForKey(ctx, f.store.keys.push(a))
-	if err != nil {
-		return "", nil
-	}
-	return client.Options().Addr, client
-}
-
-// link returns the link of that name, starting it when it is new. The caller holds the lock.
-func (f *feed) link(name string, client *redis.Client) *link {
-	l := f.links[name]
-	if l == nil {
-		l = newLink(f, name, client)
-		f.links[name] = l
-		f.begin(l)
-	}
-	return l
+	return sub, f.begin == nil
 }
 
 // Unsubscribe leaves addresses.
 func (f *feed) Unsubscribe(addresses ...bus.Address) {
+	for _, a := range addresses {
+		f.unsubscribe(a)
+	}
+}
+
+func (f *feed) unsubscribe(a bus.Address) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, a := range addresses {
-		sub := f.subs[a]
-		if sub == nil {
-			continue
+	sub := f.subs[a]
+	if sub == nil {
+		return
+	}
+	delete(f.subs, a)
+	delete(f.waiting, sub)
+	delete(f.deaf, sub)
+	if s := f.slots[sub.slot]; s != nil {
+		if delete(s.members, sub); len(s.members) == 0 {
+			delete(f.slots, sub.slot)
 		}
-		delete(f.subs, a)
-		close(sub.left)
-		if sub.link != nil {
-			sub.link.ask(false, f.channels(a)...)
-		}
+	}
+	close(sub.left)
+	if l := sub.home.Load(); l != nil {
+		l.leave(sub)
 	}
 }
 
@@ -148,82 +157,50 @@ func (f *feed) Run(ctx context.Context, r bus.Receiver) error {
 	if f.store.cluster == nil {
 		client, _ := f.store.client.(*redis.Client)
 		for i := range singleLinks {
-			f.link(fmt.Sprintf("%d", i), client)
+			f.link(fmt.Sprint(i), client)
 		}
 	}
+	subs := make([]*subscription, 0, len(f.subs))
 	for _, sub := range f.subs {
+		subs = append(subs, sub)
+	}
+	f.mu.Unlock()
+	for _, sub := range subs {
 		f.place(ctx, sub)
 	}
-	f.mu.Unlock()
 	if f.store.cluster != nil {
 		g.Go(func() error { return f.followSlots(ctx) })
-	} else {
-		g.Go(func() error { <-ctx.Done(); return nil })
 	}
+	g.Go(func() error { return f.placeLoop(ctx) })
+	g.Go(func() error {
+		<-ctx.Done()
+		f.mu.Lock()
+		f.begin = nil // before the group is waited for: nobody adds to it from now on
+		f.mu.Unlock()
+		return nil
+	})
 	err := g.Wait()
-	f.mu.Lock()
-	f.begin = nil
-	f.links = make(map[string]*link)
-	f.mu.Unlock()
+	f.rest()
 	return err
 }
 
-// slotCheck is how often the places of addresses in a Cluster are compared with its slots.
-const slotCheck = time.Second
-
-// followSlots moves subscriptions whose slot has moved, and keeps a link to every master.
-func (f *feed) followSlots(ctx context.Context) error {
-	ticker := time.NewTicker(slotCheck)
-	defer ticker.Stop()
-	for {
-		f.checkSlots(ctx)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			f.store.cluster.ReloadState(ctx)
-		}
-	}
-}
-
-func (f *feed) checkSlots(ctx context.Context) {
-	var mu sync.Mutex
-	masters := make(map[string]*redis.Client)
-	err := f.store.cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		masters[c.Options().Addr] = c
-		return nil
-	})
-	if err != nil || ctx.Err() != nil {
-		return
-	}
+// rest forgets the links, so that Run begins with new ones.
+func (f *feed) rest() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for name, client := range masters {
-		f.link(name, client)
-	}
+	f.links, f.bridge = make(map[string]*link), nil
+	clear(f.waiting)
+	clear(f.deaf)
 	for _, sub := range f.subs {
-		name, client := f.target(ctx, sub.address)
-		if client == nil || sub.link != nil && sub.link.name == name {
-			continue
-		}
-		if sub.link != nil {
-			sub.link.ask(false, f.store.keys.push(sub.address))
-		}
-		l := f.link(name, client)
-		sub.link = l
-		l.askMoved(f.store.keys.push(sub.address))
+		sub.home.Store(nil)
+		sub.on.Store(false)
 	}
-	for name, l := range f.links {
-		if masters[name] == nil {
-			l.retire()
-			delete(f.links, name)
-		}
+	for _, s := range f.slots {
+		s.home, s.mixed = "", false
 	}
 }
 
-// Ready returns nil when every link has heard itself lately.
+// Ready returns nil when every link has heard itself lately, and nothing that was followed stays without a subscription.
 func (f *feed) Ready() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,61 +212,83 @@ func (f *feed) Ready() error {
 			return err
 		}
 	}
+	for sub, since := range f.deaf {
+		if time.Since(since) > probeWithin {
+			return bus.ErrStoreUnavailable.With("addresses that are followed cannot be subscribed",
+				map[string]string{"address": sub.address.String(), "addresses": fmt.Sprint(len(f.deaf))})
+		}
+	}
 	return nil
 }
 
-// sub returns the subscription of a pub/sub channel, nil when nobody follows it on the link, and whether the channel is that
-// of a second name.
-func (f *feed) sub(channel string) (sub *subscription, second bool) {
-	a, ok := f.store.keys.address(channel)
-	if !ok && f.store.cfg.Names != nil {
-		a, second = f.store.cfg.Names.Address(channel)
-		ok = second
-	}
-	if !ok {
-		return nil, false
-	}
+// confirmed notes that a subscription is open.
+func (f *feed) confirmed(sub *subscription) {
+	sub.once.Do(func() { close(sub.ready) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.subs[a], second
+	sub.open, sub.since = true, time.Now()
+	delete(f.deaf, sub)
 }
 
-func (f *feed) take(m *bus.Message) {
-	f.deliver.Lock()
-	defer f.deliver.Unlock()
-	f.receiver.Deliver(m)
-}
-
-func (f *feed) interrupted(addresses []bus.Address) {
-	if len(addresses) == 0 {
-		return
+// take hands on a message that came by a link. What comes by a link that is not the subscription's home any more is of the
+// time before it moved, and counts as missed.
+func (f *feed) take(sub *subscription, by *link, m *bus.Message) {
+	sub.turn.Lock()
+	defer sub.turn.Unlock()
+	if sub.home.Load() == by {
+		f.receiver.Deliver(m)
 	}
-	f.deliver.Lock()
-	defer f.deliver.Unlock()
+}
+
+// interrupted tells of subscriptions that are open again. Before that it waits for the deliveries that began at their former
+// homes.
+func (f *feed) interrupted(subs []*subscription) {
+	addresses := make([]bus.Address, len(subs))
+	for i, sub := range subs {
+		addresses[i] = sub.address
+		sub.turn.Lock()
+		sub.turn.Unlock() //nolint:staticcheck // nothing is done under it
+	}
 	f.receiver.Interrupted(addresses)
 }
 
+// bridges says whether a link is the one that listens to bridged channels.
+func (f *feed) bridges(l *link) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bridge == nil && len(f.store.cfg.Bridges) > 0 {
+		f.bridge = l
+	}
+	return f.bridge == l
+}
+
 // bridged hands on a record of a bridged channel when its address is followed.
-func (f *feed) bridged(rule bus.BridgeRule, record string) {
-	m, ok := rule.Map([]byte(record))
+func (f *feed) bridged(rule bus.BridgeRule, record []byte) {
+	m, ok := rule.Map(record)
 	if !ok {
 		f.store.log.Debug("a bridged record is for nobody", slog.String("channel", rule.Channel), slog.Int("bytes", len(record)))
 		return
 	}
 	f.mu.Lock()
-	_, followed := f.subs[m.To]
+	sub := f.subs[m.To]
 	f.mu.Unlock()
-	if followed {
-		f.take(m)
+	if sub != nil {
+		sub.turn.Lock()
+		defer sub.turn.Unlock()
+		f.receiver.Deliver(m)
 	}
 }
 
 // pause waits between tries: full jitter up to 2 s.
 func pause(ctx context.Context, try int) {
-	timer := time.NewTimer(rand.N(min(50*time.Millisecond<<min(try, 6), 2*time.Second))) //nolint:gosec // jitter, not a secret
+	timer := time.NewTimer(backoff(try))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+func backoff(try int) time.Duration {
+	return rand.N(min(50*time.Millisecond<<min(try, 6), 2*time.Second)) //nolint:gosec // jitter, not a secret
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
-	"strings"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -118,13 +117,5 @@ func (k keys) revoked(s bus.Subject) string { return k.prefix + "{revoked}:" + s
 // probe is the pub/sub channel on which one connection hears itself.
 func (k keys) probe(id string) string { return k.prefix + "{probe:" + id + "}" }
 
-// address reads the address out of a pub/sub channel's name.
-func (k keys) address(push string) (bus.Address, bool) {
-	s, ok := strings.CutPrefix(push, k.prefix+"{")
-	s, ok2 := strings.CutSuffix(s, "}:p")
-	if !ok || !ok2 {
-		return bus.Address{}, false
-	}
-	a, err := bus.StoredAddress(s)
-	return a, err == nil
-}
+// life is the pub/sub channel that feeds keep subscribed for as long as the server is in the life of that replication id.
+func (k keys) life(id string) string { return k.prefix + "life:" + id }

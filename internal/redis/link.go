@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,34 +14,80 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/resp"
 )
 
 // link is one subscription connection: a loop that reads it, a loop that asks for channels, and a probe
-// that goes out as a publish and has to come back. It is made anew whenever it breaks or is silent.
+// that goes out as a publish and has to come back. It is made anew whenever it breaks, is silent, or says something
+// that was not asked for and is no push.
+//
+// A channel of a link is wanted, then asked for, then open: the server has confirmed it. It stops being open when the
+// connection ends, or when the server ends the subscription.
 type link struct {
 	feed   *feed
 	name   string
 	client *redis.Client
 	probe  string // a channel of its own
 	wake   chan struct{}
-	echo   atomic.Int64 // when the probe came back last, in Unix ms; 0 while it has not on this connection
+	echoed chan struct{} // the probe's channel is open: there is no need to wait for the next round
+	echo   atomic.Int64  // when the probe came back last, in Unix ms; 0 while it has not on this connection
+	heard  atomic.Int64  // when the server answered last on this connection
 
-	// repeat is the second name on which the message read last comes again: the publish script sends on both channels in one
-	// step, so nothing else comes between. The read loop's own.
-	repeat string
+	mu        sync.Mutex // held for one channel at a time while messages may come
+	wanted    map[string]*want
+	connected bool
+	lifeless  bool      // the server may not be asked about its life
+	todo      []request // to be written on this connection
+	asked     []request // written and not answered, in their order
+	marks     int
+	end       context.CancelFunc // set by run
 
-	mu      sync.Mutex
-	wanted  map[string]bool // channels
-	lapsed  map[string]bool // channels whose messages may have been missed
-	pending map[string]int  // how many confirmations of a channel are still to come on this connection
-	changes []request
-	end     context.CancelFunc // set by run
+	missing int // looks in a row that did not find the node in the cluster; guarded by the feed's lock
 }
 
-// request is one wish to subscribe or unsubscribe.
-type request struct {
+// want is one channel of a link.
+type want struct {
 	channel string
-	on      bool
+	use     use
+	sub     *subscription  // of an address's channels
+	rule    bus.BridgeRule // of a bridged channel
+
+	// Guarded by the link's lock.
+	sent    bool // the server may have the subscription
+	refused bool // it has answered with an error
+	open    bool // it has confirmed it
+	lapsed  bool // messages may have been missed; told at the confirmation
+}
+
+// use says what a channel is for.
+type use uint8
+
+const (
+	ofAddress use = iota
+	ofSecondName
+	ofBridge
+	ofProbe
+	ofLife
+)
+
+// verb is what a connection is asked.
+type verb string
+
+const (
+	subscribe    verb = "subscribe"
+	unsubscribe  verb = "unsubscribe"
+	ssubscribe   verb = "ssubscribe"
+	sunsubscribe verb = "sunsubscribe"
+	info         verb = "info"
+	mark         verb = "mark" // leaves a channel that nobody has: its answer comes after those of what was left before
+)
+
+// request is one thing that a connection is asked. Channels may share a command.
+type request struct {
+	verb    verb
+	channel string
+	want    *want
+	last    bool // of its command
 }
 
 // chunk is how many channels one command names.
@@ -53,37 +96,62 @@ const chunk = 500
 func newLink(f *feed, name string, client *redis.Client) *link {
 	return &link{
 		feed: f, name: name, client: client,
-		probe:   f.store.keys.probe(uuid.NewString()),
-		wake:    make(chan struct{}, 1),
-		wanted:  make(map[string]bool),
-		lapsed:  make(map[string]bool),
-		pending: make(map[string]int),
+		probe:  f.store.keys.probe(uuid.NewString()),
+		wake:   make(chan struct{}, 1),
+		echoed: make(chan struct{}, 1),
+		wanted: make(map[string]*want),
 	}
 }
 
-// ask notes that channels are wanted, or are not any more.
-func (l *link) ask(on bool, channels ...string) {
+// follow asks for the channels of a subscription. What was missed before is told when they are open.
+func (l *link) follow(sub *subscription) {
 	l.mu.Lock()
-	for _, channel := range channels {
-		if on {
-			l.wanted[channel] = true
-			l.pending[channel]++
-		} else {
-			delete(l.wanted, channel)
-			delete(l.lapsed, channel)
-		}
-		l.changes = append(l.changes, request{channel, on})
+	l.want(&want{channel: sub.channel, use: ofAddress, sub: sub, lapsed: sub.ever.Load()})
+	if sub.second != "" { // the second name is asked for last
+		l.want(&want{channel: sub.second, use: ofSecondName, sub: sub, lapsed: sub.ever.Load()})
 	}
 	l.mu.Unlock()
 	l.signal()
 }
 
-// askMoved is ask for a channel that comes from another link: messages may have been missed.
-func (l *link) askMoved(channel string) {
+// leave ends what follow began.
+func (l *link) leave(sub *subscription) {
 	l.mu.Lock()
-	l.lapsed[channel] = true
+	for _, channel := range sub.channels() {
+		if w := l.wanted[channel]; w != nil {
+			delete(l.wanted, channel)
+			l.ask(request{verb: l.sharded(w, unsubscribe), channel: channel, want: w})
+		}
+	}
+	sub.on.Store(false)
 	l.mu.Unlock()
-	l.ask(true, channel)
+	l.signal()
+}
+
+// want asks for a channel. The caller holds the lock.
+func (l *link) want(w *want) {
+	l.wanted[w.channel] = w
+	l.ask(request{verb: l.sharded(w, subscribe), channel: w.channel, want: w})
+}
+
+// ask notes what to write. Without a connection there is nothing to note: the next one begins with all that is wanted. The caller
+// holds the lock.
+func (l *link) ask(r request) {
+	if l.connected {
+		l.todo = append(l.todo, r)
+	}
+}
+
+// sharded returns the verb by which a channel is asked for. In a Cluster the channels of addresses live where their slots
+// do. The others may be of any node's slot, so they are plain channels, which every node has.
+func (l *link) sharded(w *want, v verb) verb {
+	switch {
+	case l.feed.store.cluster == nil || w.use > ofSecondName:
+		return v
+	case v == subscribe:
+		return ssubscribe
+	}
+	return sunsubscribe
 }
 
 func (l *link) signal() {
@@ -93,13 +161,20 @@ func (l *link) signal() {
 	}
 }
 
-// retire ends a link whose node has left the cluster.
-func (l *link) retire() {
+// retire ends a link whose node has left the cluster, and returns what it followed.
+func (l *link) retire() []*subscription {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.end != nil {
 		l.end()
 	}
+	var subs []*subscription
+	for _, w := range l.wanted {
+		if w.use == ofAddress {
+			subs = append(subs, w.sub)
+		}
+	}
+	return subs
 }
 
 // ready says whether the probe came back lately.
@@ -136,241 +211,84 @@ func (l *link) run(ctx context.Context) error {
 
 // session is the life of one connection.
 func (l *link) session(ctx context.Context) error {
-	ps := l.client.Subscribe(ctx)
-	g, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, func() { _ = ps.Close() }) // ends a waiting read
-	defer stop()
-	defer func() { _ = ps.Close() }()
-	l.mu.Lock()
-	l.changes = l.changes[:0]
-	clear(l.pending)
-	var seconds []request // second names are asked for last
-	for channel := range l.wanted {
-		l.pending[channel] = 1
-		if _, own := l.feed.store.keys.address(channel); own {
-			l.changes = append(l.changes, request{channel, true})
-		} else {
-			seconds = append(seconds, request{channel, true})
-		}
-	}
-	l.changes = append(l.changes, seconds...)
-	l.mu.Unlock()
-	l.signal()
-	if err := l.subscribe(ctx, ps, l.probe); err != nil {
+	conn, push, err := l.dial(ctx)
+	if err != nil {
 		return err
 	}
-	if l.bridging() {
-		if err := ps.Subscribe(ctx, l.bridges()...); err != nil {
-			return fmt.Errorf("subscribe to bridges: %w", err)
+	g, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends a waiting read
+	defer stop()
+	defer func() { _ = conn.Close() }()
+	l.begin()
+	defer l.lose()
+	h := &hearing{link: l, conn: conn, push: push}
+	g.Go(h.run)
+	g.Go(func() error { return l.askLoop(ctx, conn) })
+	g.Go(func() error { return l.probeLoop(ctx, push == resp.Push) })
+	return g.Wait()
+}
+
+// begin asks for everything that is wanted. Second names come after the addresses' own, and the probe comes last: when it is
+// heard, so is everything before it.
+func (l *link) begin() {
+	l.heard.Store(time.Now().UnixMilli())
+	bridging := l.feed.bridges(l)
+	l.mu.Lock()
+	l.connected, l.lifeless, l.todo, l.asked = true, false, nil, nil
+	var own, second []*want
+	for channel, w := range l.wanted {
+		switch w.use {
+		case ofAddress:
+			own = append(own, w)
+		case ofSecondName:
+			second = append(second, w)
+		case ofBridge, ofProbe, ofLife:
+			delete(l.wanted, channel)
 		}
 	}
-	g.Go(func() error { return l.readLoop(ctx, ps) })
-	g.Go(func() error { return l.askLoop(ctx, ps) })
-	g.Go(func() error { return l.probeLoop(ctx) })
-	err := g.Wait()
+	for _, w := range append(own, second...) {
+		l.want(w)
+	}
+	if bridging {
+		l.wantBridges()
+	}
+	l.want(&want{channel: l.probe, use: ofProbe})
+	l.mu.Unlock()
+	l.signal()
+}
+
+// followBridges asks for the bridged channels on a connection that has begun.
+func (l *link) followBridges() {
 	l.mu.Lock()
-	for channel := range l.wanted {
-		l.lapsed[channel] = true
+	if l.connected {
+		l.wantBridges()
 	}
 	l.mu.Unlock()
-	return err
+	l.signal()
 }
 
-// bridging says whether this link is the feed's one that listens to bridged channels.
-func (l *link) bridging() bool {
-	if len(l.feed.store.cfg.Bridges) == 0 {
-		return false
-	}
-	if l.feed.store.cluster == nil {
-		return l.name == "0"
-	}
-	l.feed.mu.Lock()
-	defer l.feed.mu.Unlock()
-	for name := range l.feed.links {
-		if name < l.name {
-			return false
-		}
-	}
-	return true
-}
-
-func (l *link) bridges() []string {
-	var names []string
-	for _, b := range l.feed.store.cfg.Bridges {
-		names = append(names, b.Channel)
-	}
-	return names
-}
-
-func (l *link) sharded() bool { return l.feed.store.cluster != nil }
-
-// eachSlot calls f with the channels that may stand in one command: in a Cluster a command's channels have to
-// be of one slot, so each goes alone.
-func (l *link) eachSlot(channels []string, f func(channels ...string) error) error {
-	if !l.sharded() {
-		return f(channels...)
-	}
-	for _, c := range channels {
-		if err := f(c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *link) subscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
-	err := l.eachSlot(channels, func(channels ...string) error {
-		// The probe's slot may be another node's, so it goes by a plain channel, which every node hears.
-		if l.sharded() && channels[0] != l.probe {
-			return ps.SSubscribe(ctx, channels...)
-		}
-		return ps.Subscribe(ctx, channels...)
-	})
-	if err != nil {
-		return fmt.Errorf("subscribe: %w", err)
-	}
-	return nil
-}
-
-func (l *link) unsubscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
-	err := l.eachSlot(channels, func(channels ...string) error {
-		if l.sharded() {
-			return ps.SUnsubscribe(ctx, channels...)
-		}
-		return ps.Unsubscribe(ctx, channels...)
-	})
-	if err != nil {
-		return fmt.Errorf("unsubscribe: %w", err)
-	}
-	return nil
-}
-
-// askLoop sends wishes in order, as many in one command as are of one kind. What comes while a command
-// is written goes with the next one.
-func (l *link) askLoop(ctx context.Context, ps *redis.PubSub) error {
-	for {
-		runtime.Gosched() // who is about to ask joins
-		l.mu.Lock()
-		changes := l.changes
-		l.changes = nil
-		l.mu.Unlock()
-		for len(changes) > 0 {
-			n := 1
-			for n < len(changes) && n < chunk && changes[n].on == changes[0].on {
-				n++
-			}
-			names := make([]string, n)
-			for i, c := range changes[:n] {
-				names[i] = c.channel
-			}
-			send := l.unsubscribe
-			if changes[0].on {
-				send = l.subscribe
-			}
-			if err := send(ctx, ps, names...); err != nil {
-				return err
-			}
-			changes = changes[n:]
-		}
-		select {
-		case <-l.wake:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// readLoop reads the connection. It tells of an interruption before it hands on the first message after it.
-func (l *link) readLoop(ctx context.Context, ps *redis.PubSub) error {
-	var lapsed []bus.Address
-	l.repeat = ""
-	for {
-		got, err := ps.ReceiveTimeout(ctx, 200*time.Millisecond)
-		if err != nil {
-			l.feed.interrupted(lapsed)
-			lapsed = nil
-			var slow net.Error
-			if errors.As(err, &slow) && slow.Timeout() && ctx.Err() == nil {
-				continue // quiet; the probe knows whether it is too quiet
-			}
-			return fmt.Errorf("read: %w", err)
-		}
-		switch got := got.(type) {
-		case *redis.Subscription:
-			if !strings.HasSuffix(got.Kind, "unsubscribe") {
-				if a, ok := l.confirmed(got.Channel); ok {
-					lapsed = append(lapsed, a)
-				}
-			}
-		case *redis.Message:
-			l.feed.interrupted(lapsed)
-			lapsed = nil
-			l.received(got)
-		}
-	}
-}
-
-// confirmed notes that a channel is subscribed; true when messages of it may have been missed before. One that
-// was left and asked for again is subscribed when its last wish is confirmed: the answers come in order.
-func (l *link) confirmed(channel string) (bus.Address, bool) {
-	sub, second := l.feed.sub(channel)
-	l.mu.Lock()
-	if l.pending[channel] > 1 {
-		l.pending[channel]--
-		l.mu.Unlock()
-		return bus.Address{}, false
-	}
-	delete(l.pending, channel)
-	if sub == nil {
-		l.mu.Unlock()
-		return bus.Address{}, false
-	}
-	missed := l.lapsed[channel]
-	delete(l.lapsed, channel)
-	l.mu.Unlock()
-	if second || l.feed.store.secondName(sub.address) == "" { // the second name is asked for last
-		sub.once.Do(func() { close(sub.ready) })
-	}
-	return sub.address, missed
-}
-
-func (l *link) received(got *redis.Message) {
-	skip := l.repeat
-	l.repeat = ""
-	if got.Channel == l.probe {
-		if got.Payload != "" {
-			l.feed.marked(got.Payload)
-			return
-		}
-		l.echo.Store(time.Now().UnixMilli())
-		return
-	}
+// wantBridges asks for the bridged channels. The caller holds the lock.
+func (l *link) wantBridges() {
 	for _, rule := range l.feed.store.cfg.Bridges {
-		if got.Channel == rule.Channel {
-			l.feed.bridged(rule, got.Payload)
-			return
-		}
+		l.want(&want{channel: rule.Channel, use: ofBridge, rule: rule})
 	}
-	sub, second := l.feed.sub(got.Channel)
-	if sub == nil {
-		return
-	}
-	if second {
-		if got.Channel == skip {
-			return
-		}
-		if m, ok := l.feed.store.recorded(sub.address, got.Payload); ok {
-			l.feed.take(m)
-		}
-		return
-	}
-	m, repeated, err := decodePush(sub.address, got.Payload)
-	if repeated {
-		l.repeat = l.feed.store.secondName(sub.address)
-	}
-	if err != nil {
-		l.feed.store.log.Warn("a pushed message cannot be read", slog.String("address", sub.address.String()), slog.Int("bytes", len(got.Payload)))
-		return
-	}
-	l.feed.take(m)
 }
+
+// lose notes that the connection has ended.
+func (l *link) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connected = false
+	for _, w := range l.wanted {
+		w.sent, w.open = false, false
+		if w.sub != nil {
+			if w.sub.on.Swap(false) {
+				l.feed.store.interruptions.lost.Inc()
+			}
+			w.lapsed = w.lapsed || w.sub.ever.Load()
+		}
+	}
+}
+
+// errRefused is an answer that a link cannot live with.
+var errRefused = errors.New("the server refused")

@@ -17,34 +17,40 @@ const (
 // errSilent is a connection whose probe does not come back.
 var errSilent = errors.New("the probe did not come back")
 
-// probeLoop publishes the probe by the way that every message takes, and ends the connection when it stays away.
-func (l *link) probeLoop(ctx context.Context) error {
+// probeLoop publishes the probe by the way that every message takes, and ends the connection when it stays away. It also asks
+// the server about its life where the connection can.
+func (l *link) probeLoop(ctx context.Context, inquires bool) error {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
-	start := time.Now()
+	if inquires {
+		l.inquire()
+	}
 	for {
-		cmd := redis.NewIntCmd(ctx, "publish", l.probe, "")
-		if l.sharded() {
-			// On the link's own node: what is proved is this connection.
-			call, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
-			_ = l.client.Process(call, cmd) // an answer that stays away is noticed below
-			cancel()
-		} else {
-			call, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
-			_ = l.feed.store.pipes.do(call, []redis.Cmder{cmd})
-			cancel()
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-l.echoed: // its channel has just been opened
 		case <-ticker.C:
+			if time.Since(time.UnixMilli(l.heard.Load())) > probeWithin {
+				return errSilent
+			}
+			if inquires {
+				l.inquire()
+			}
+			l.again()
 		}
-		heard := start
-		if at := l.echo.Load(); at != 0 {
-			heard = time.UnixMilli(at)
-		}
-		if time.Since(heard) > probeWithin {
-			return errSilent
-		}
+		l.sendProbe(ctx)
 	}
+}
+
+// sendProbe does not look at the answer: one that stays away is noticed on the connection.
+func (l *link) sendProbe(ctx context.Context) {
+	call, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
+	defer cancel()
+	cmd := redis.NewIntCmd(call, "publish", l.probe, "")
+	if l.feed.store.cluster != nil {
+		_ = l.client.Process(call, cmd) // on the link's own node: what is proved is this connection
+		return
+	}
+	_ = l.feed.store.pipes.do(call, []redis.Cmder{cmd})
 }

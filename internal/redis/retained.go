@@ -40,10 +40,17 @@ func (s *Store) recorded(to bus.Address, record string) (*bus.Message, bool) {
 }
 
 // marked hands a mark on: "<mark> <address>".
-func (f *feed) marked(text string) {
+func (f *feed) marked(by *link, text string) {
 	mark, name, _ := strings.Cut(text, " ")
-	if a, err := bus.StoredAddress(name); err == nil {
-		f.take(&bus.Message{ID: mark, To: a, Kind: bus.MessageMark})
+	a, err := bus.StoredAddress(name)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	sub := f.subs[a]
+	f.mu.Unlock()
+	if sub != nil {
+		f.take(sub, by, &bus.Message{ID: mark, To: a, Kind: bus.MessageMark})
 	}
 }
 
@@ -54,7 +61,7 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 	sub := f.subs[a]
 	var l *link
 	if sub != nil {
-		l = sub.link
+		l = sub.home.Load()
 	}
 	f.mu.Unlock()
 	if l == nil {

@@ -74,6 +74,8 @@ type Store struct {
 	clock   *clock
 	strict  chan struct{} // who waits for replicas or the disk holds a place in it
 
+	interruptions interruptions // of subscriptions
+
 	unasked sync.Once // the warning of a server that does not say whether it evicts
 
 	syncs struct { // how the servers sync, as it was found out
@@ -129,6 +131,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if s.cluster != nil {
 		s.cfg.Names = nil
 	}
+	s.interruptions = newInterruptions(cfg.Metrics)
 	s.pipes = newPipes(s)
 	s.clock = &clock{local: cfg.Now, ask: func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }, timeout: cfg.Timeout}
 	s.strict = make(chan struct{}, strictFlights)

@@ -1,0 +1,86 @@
+package redis
+
+import (
+	"context"
+	"runtime"
+	"strconv"
+
+	"github.com/trunkline/trunkline/internal/redis/resp"
+)
+
+// askLoop sends requests in order, as many in one command as are of one kind. What comes while a command
+// is written goes with the next one.
+func (l *link) askLoop(ctx context.Context, conn *resp.Conn) error {
+	for {
+		runtime.Gosched() // who is about to ask joins
+		for l.write(conn) {
+		}
+		if err := conn.Flush(); err != nil {
+			return err
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// write sends a run of requests of one kind; false when there are none.
+func (l *link) write(conn *resp.Conn) bool {
+	l.mu.Lock()
+	n := 0
+	for n < len(l.todo) && n < chunk && l.todo[n].verb == l.todo[0].verb {
+		n++
+	}
+	run := l.todo[:n:n]
+	if l.todo = l.todo[n:]; len(l.todo) == 0 {
+		l.todo = nil
+	}
+	commands := l.commands(run)
+	l.mu.Unlock()
+	for _, c := range commands {
+		conn.Command(c...)
+	}
+	return n > 0
+}
+
+// commands notes what will be answered, in order, and returns what to send. The caller holds the lock.
+//
+// What is left is not waited for. The server may end a subscription just before it is left, and then both are answered, or the
+// second with an error: nobody could tell whose the error is. A mark behind what was left sets that apart from what comes after.
+func (l *link) commands(run []request) [][]string {
+	var commands [][]string
+	leaving := false
+	for i, r := range run {
+		switch r.verb {
+		case info:
+			l.asked = append(l.asked, r)
+			commands = append(commands, []string{string(info), "replication"})
+			continue
+		case subscribe, ssubscribe:
+			r.want.sent = true
+			r.last = r.verb == ssubscribe || i == len(run)-1
+			l.asked = append(l.asked, r)
+		case unsubscribe, sunsubscribe, mark:
+			if !r.want.sent { // it was never asked for, or the server has ended it
+				continue
+			}
+			leaving = true
+		}
+		// In a Cluster the channels of a command have to be of one slot, so each goes alone.
+		alone := r.verb == ssubscribe || r.verb == sunsubscribe
+		if alone || len(commands) == 0 {
+			commands = append(commands, []string{string(r.verb)})
+		}
+		last := len(commands) - 1
+		commands[last] = append(commands[last], r.channel)
+	}
+	if leaving {
+		l.marks++
+		name := l.probe + ":" + strconv.Itoa(l.marks)
+		l.asked = append(l.asked, request{verb: mark, channel: name})
+		commands = append(commands, []string{string(unsubscribe), name})
+	}
+	return commands
+}

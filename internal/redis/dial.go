@@ -1,0 +1,95 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/redis/resp"
+)
+
+// dial makes a connection with the client's own way of dialling, which is to the master of the moment behind Sentinel, and
+// with its user. It speaks RESP 3, which sets what the server says unasked apart from answers, or RESP 2 where the server knows
+// nothing else; push is the kind of the former. The number of the database does not matter: channels belong to none.
+func (l *link) dial(ctx context.Context) (conn *resp.Conn, push resp.Kind, err error) {
+	o := l.client.Options()
+	ctx, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
+	defer cancel()
+	raw, err := o.Dialer(ctx, o.Network, o.Addr)
+	if err != nil {
+		return nil, 0, fmt.Errorf("connect: %w", err)
+	}
+	conn = resp.New(raw, probeWithin)
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends a waiting read
+	push, err = greet(conn, o)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, 0, err
+	}
+	return conn, push, nil
+}
+
+// greet agrees on the protocol and signs in.
+func greet(conn *resp.Conn, o *redis.Options) (push resp.Kind, err error) {
+	user := o.Username
+	if user == "" {
+		user = "default"
+	}
+	hello := []string{"HELLO", "3"}
+	if o.Password != "" {
+		hello = append(hello, "AUTH", user, o.Password)
+	}
+	if o.ClientName != "" {
+		hello = append(hello, "SETNAME", o.ClientName)
+	}
+	answer, err := ask(conn, hello...)
+	if err != nil {
+		return 0, err
+	}
+	text := string(answer.Text)
+	switch {
+	case answer.Kind == resp.Map:
+		return resp.Push, nil
+	case answer.Kind != resp.Error:
+		return 0, fmt.Errorf("%w: to HELLO", errUnexpected)
+	case strings.HasPrefix(text, "NOPROTO"), strings.HasPrefix(text, "ERR unknown command"):
+		return resp.Array, signIn(conn, o) // the text is not repeated: it may hold the password
+	}
+	return 0, fmt.Errorf("%w: %s", errRefused, text)
+}
+
+// signIn is for a server that does not know HELLO.
+func signIn(conn *resp.Conn, o *redis.Options) error {
+	if o.Password == "" {
+		return nil
+	}
+	auth := []string{"AUTH", o.Password}
+	if o.Username != "" {
+		auth = []string{"AUTH", o.Username, o.Password}
+	}
+	answer, err := ask(conn, auth...)
+	if err != nil {
+		return err
+	}
+	if answer.Kind != resp.Simple {
+		return fmt.Errorf("%w: %s", errRefused, answer.Text)
+	}
+	return nil
+}
+
+func ask(conn *resp.Conn, command ...string) (resp.Value, error) {
+	conn.Command(command...)
+	if err := conn.Flush(); err != nil {
+		return resp.Value{}, fmt.Errorf("greet: %w", err)
+	}
+	answer, err := conn.Read()
+	if err != nil {
+		return resp.Value{}, fmt.Errorf("greet: %w", err)
+	}
+	return answer, nil
+}

@@ -1,0 +1,56 @@
+package redis
+
+import (
+	"errors"
+	"strings"
+)
+
+// life is the life of the server of one connection: the time between two changes of its replication id, which changes at every
+// restart and every promotion. While the channel that is named for it has a subscriber, scripts know without INFO that the
+// server is still in that life, because the connection ends with it.
+//
+//	id      subscribed  state
+//	empty   no          not asked, or the server is no master
+//	set     no          asked for; INFO comes again behind the confirmation
+//	set     yes         INFO is asked each second; the connection ends when it says something else
+type life struct{ id string }
+
+// errLife is a server that is not in the life any more whose channel the connection keeps.
+var errLife = errors.New("the server has begun another life")
+
+// informed takes the answer to INFO.
+func (h *hearing) informed(text string) error {
+	id := ""
+	if field(text, "role") == "master" {
+		id = field(text, "master_replid")
+	}
+	switch {
+	case h.life.id == id:
+		return nil
+	case h.life.id != "":
+		return errLife
+	}
+	h.life.id = id
+	h.link.mu.Lock()
+	h.link.want(&want{channel: h.link.feed.store.keys.life(id), use: ofLife})
+	h.link.mu.Unlock()
+	h.link.signal()
+	return nil
+}
+
+// spare ends the questions about the life: the server does not permit them. Scripts then ask INFO themselves.
+func (l *link) spare() {
+	l.mu.Lock()
+	l.lifeless = true
+	l.mu.Unlock()
+}
+
+// field reads one line of INFO.
+func field(text, name string) string {
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,23 @@
+package redis
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// interruptions counts the subscriptions whose messages may have been missed, by cause.
+type interruptions struct {
+	lost    prometheus.Counter // the connection ended
+	ended   prometheus.Counter // the server ended the subscription
+	refused prometheus.Counter // the server answered with an error; it is asked again
+}
+
+func newInterruptions(reg prometheus.Registerer) interruptions {
+	all := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "trunkline_store_subscriptions_interrupted_total",
+		Help: "Subscriptions in Redis that were lost or refused and are asked for again, by cause.",
+	}, []string{"cause"})
+	if reg != nil {
+		reg.MustRegister(all)
+	}
+	return interruptions{
+		lost: all.WithLabelValues("connection"), ended: all.WithLabelValues("ended"), refused: all.WithLabelValues("refused"),
+	}
+}

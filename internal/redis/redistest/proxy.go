@@ -1,0 +1,144 @@
+package redistest
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/redis/resp"
+)
+
+// Proxy stands between clients and a server, and may hold up what the server sends in the middle of a value.
+type Proxy struct {
+	tb     testing.TB
+	listen net.Listener
+	server string
+	ctx    context.Context
+	cut    func(resp.Value) int
+	pause  time.Duration
+	group  sync.WaitGroup
+}
+
+// NewProxy starts a proxy in front of a server. Before it passes a value on, it asks cut, which may be called concurrently, where
+// to cut it: the byte at that place of the value is sent by itself, with a pause before it and one after it. Below zero the value
+// goes as it is. The proxy ends with the test.
+func NewProxy(tb testing.TB, server string, pause time.Duration, cut func(resp.Value) int) *Proxy {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &Proxy{tb: tb, listen: l, server: server, ctx: ctx, cut: cut, pause: pause}
+	p.group.Go(p.accept)
+	tb.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		p.group.Wait()
+	})
+	return p
+}
+
+// Addr returns host:port.
+func (p *Proxy) Addr() string { return p.listen.Addr().String() }
+
+// URL returns the URL for a store.
+func (p *Proxy) URL() string { return "redis://" + p.Addr() + "/0" }
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listen.Accept()
+		if err != nil {
+			return
+		}
+		server, err := (&net.Dialer{}).DialContext(p.ctx, "tcp", p.server)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		over := context.AfterFunc(p.ctx, func() { _, _ = client.Close(), server.Close() })
+		p.group.Go(func() {
+			p.forward(client, server)
+			_, _, _ = over(), client.Close(), server.Close()
+		})
+		p.group.Go(func() {
+			p.answer(client, resp.New(server, time.Minute))
+			_, _, _ = over(), client.Close(), server.Close()
+		})
+	}
+}
+
+func (p *Proxy) forward(client, server net.Conn) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(b)
+		if err != nil {
+			return
+		}
+		if _, err := server.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// answer passes on what the server says.
+func (p *Proxy) answer(client net.Conn, server *resp.Conn) {
+	for {
+		v, err := server.Read()
+		if err != nil {
+			return
+		}
+		b := Encode(nil, v)
+		pieces := [][]byte{b}
+		if at := p.cut(v); at >= 0 {
+			pieces = [][]byte{b[:at], b[at : at+1], b[at+1:]}
+		}
+		for i, piece := range pieces {
+			if i > 0 && !p.wait() {
+				return
+			}
+			if _, err := client.Write(piece); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (p *Proxy) wait() bool {
+	timer := time.NewTimer(p.pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.ctx.Done():
+		return false
+	}
+}
+
+// Encode appends a value as it is on the wire.
+func Encode(b []byte, v resp.Value) []byte {
+	b = append(b, byte(v.Kind))
+	switch {
+	case v.Absent:
+		b = append(b, "-1"...)
+	case v.Kind == resp.Simple, v.Kind == resp.Error:
+		b = append(b, v.Text...)
+	case v.Kind == resp.Integer:
+		b = strconv.AppendInt(b, v.Number, 10)
+	case v.Kind == resp.Bulk, v.Kind == resp.Verbatim:
+		b = append(strconv.AppendInt(b, int64(len(v.Text)), 10), "\r\n"...)
+		b = append(b, v.Text...)
+	case v.Kind == resp.Map:
+		b = strconv.AppendInt(b, int64(len(v.Items)/2), 10)
+	case v.Kind != resp.Null:
+		b = strconv.AppendInt(b, int64(len(v.Items)), 10)
+	}
+	b = append(b, "\r\n"...)
+	for _, item := range v.Items {
+		b = Encode(b, item)
+	}
+	return b
+}

@@ -1,0 +1,167 @@
+package redis
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// slot is the subscriptions of one slot of a Cluster, which live at one node.
+type slot struct {
+	channel string // of one that has the slot
+	members map[*subscription]struct{}
+	home    string // the link that all had when they were compared last
+	mixed   bool   // some have another one since
+	looks   int    // in a row that found some at another place than the cluster says
+}
+
+// slotCheck is how often the places of slots are compared with what the Cluster says.
+const slotCheck = time.Second
+
+// patience is how many looks in a row have to say that a node is gone, or that a slot is somewhere else than where its
+// subscriptions are open, before that is believed. The nodes themselves tell it at once; what one look says may be old.
+const patience = 4
+
+// followSlots is the net below what the nodes tell: it moves subscriptions whose slot has moved, and keeps a link to every master.
+func (f *feed) followSlots(ctx context.Context) error {
+	ticker := time.NewTicker(slotCheck)
+	defer ticker.Stop()
+	for {
+		f.checkSlots(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			f.store.cluster.ReloadState(ctx)
+		}
+	}
+}
+
+func (f *feed) checkSlots(ctx context.Context) {
+	var mu sync.Mutex
+	masters := make(map[string]*redis.Client)
+	err := f.store.cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		masters[c.Options().Addr] = c
+		return nil
+	})
+	if err != nil || ctx.Err() != nil || len(masters) == 0 {
+		return
+	}
+	f.keepLinks(masters)
+	for number, channel := range f.usedSlots() {
+		if client, err := f.store.cluster.MasterForKey(ctx, channel); err == nil {
+			f.settle(number, client)
+		}
+	}
+}
+
+// keepLinks has a link for each master, and ends those of nodes that are none any more.
+func (f *feed) keepLinks(masters map[string]*redis.Client) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.begin == nil {
+		return
+	}
+	for name, client := range masters {
+		f.link(name, client).missing = 0
+	}
+	for name, l := range f.links {
+		if masters[name] != nil {
+			continue
+		}
+		if l.missing++; l.missing < patience && l.ready() == nil {
+			continue
+		}
+		delete(f.links, name)
+		if f.bridge == l {
+			f.bridge = nil
+		}
+		for _, sub := range l.retire() {
+			if sub.home.Load() == l {
+				sub.home.Store(nil)
+				f.later(sub)
+			}
+		}
+	}
+	if f.bridge == nil && len(f.store.cfg.Bridges) > 0 {
+		for _, f.bridge = range f.links {
+			f.bridge.followBridges()
+			break
+		}
+	}
+}
+
+// usedSlots returns a channel of each slot that has subscriptions.
+func (f *feed) usedSlots() map[uint16]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	used := make(map[uint16]string, len(f.slots))
+	for number, s := range f.slots {
+		used[number] = s.channel
+	}
+	return used
+}
+
+// settle moves the subscriptions of a slot to the node that the cluster names, as far as they are not open elsewhere.
+func (f *feed) settle(number uint16, client *redis.Client) {
+	name := client.Options().Addr
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.slots[number]
+	if s == nil || f.begin == nil || s.home == name && !s.mixed {
+		return
+	}
+	s.looks++
+	open := false
+	for sub := range s.members {
+		home := sub.home.Load()
+		switch {
+		case home != nil && home.name == name:
+		case home != nil && sub.on.Load() && s.looks < patience:
+			open = true
+		default:
+			f.move(sub, f.link(name, client))
+		}
+	}
+	s.home, s.mixed = name, open
+	if !open {
+		s.looks = 0
+	}
+}
+
+// slotOf returns the slot of a subscription. The caller holds the lock.
+func (f *feed) slotOf(sub *subscription) *slot {
+	sub.slot = slotNumber(sub.channel)
+	s := f.slots[sub.slot]
+	if s == nil {
+		s = &slot{channel: sub.channel, members: make(map[*subscription]struct{})}
+		f.slots[sub.slot] = s
+	}
+	return s
+}
+
+// slotNumber is the slot of a name: the CRC16 of what stands in its braces.
+func slotNumber(name string) uint16 {
+	if _, rest, ok := strings.Cut(name, "{"); ok {
+		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+			name = tag
+		}
+	}
+	var crc uint16
+	for i := range len(name) {
+		crc ^= uint16(name[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc % 16384
+}
