@@ -177,7 +177,8 @@ func (c Config) cluster(rest string, secure *tls.Config) (redis.UniversalClient,
 	return redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: a.hosts, Username: a.user, Password: a.password, TLSConfig: secure,
 		// go-redis would also repeat commands after a lost connection; redirections are followed by us.
-		Protocol: respVersion, MaxRedirects: -1, MaxRetries: -1, ContextTimeoutEnabled: true,
+		// A server that refuses connections is tried again by us, too, for which only its own callers wait.
+		Protocol: respVersion, MaxRedirects: -1, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, PoolTimeout: c.Timeout,
 		MaintNotificationsConfig: plain(),
 	}), nil

@@ -3,10 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,8 +37,8 @@ func strictest(ps []bus.Publication) *demand {
 	return d
 }
 
-// strictFlights is how many pipelines wait for replicas or the disk at once: they hold a connection each, and the pool has
-// to have others for those who do not wait.
+// strictFlights is how many pipelines to one master wait for replicas or the disk at once: they hold a connection each, and
+// its pool has to have others for those who do not wait.
 const strictFlights = 8
 
 // strictly is one batch of publications on its way.
@@ -52,45 +49,30 @@ type strictly struct {
 	receipts []bus.Receipt
 	errs     []error
 	demand   *demand
-	how      fsync
 }
 
 // publishStrictly carries out publications and waits until replicas or the disk have them. A WAIT is about the writes of its
-// own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys.
+// own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys. What goes to
+// one master does not wait for another.
 func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) []error {
 	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, errs: make([]error, len(ps)), demand: d}
-	var unavailable error
-	if d.fsync {
-		b.how, unavailable = s.fsyncs(ctx)
-	}
-	var todo []int
+	todo := make([]int, len(ps))
 	for i := range ps {
+		todo[i] = i
 		if calls[i].script == nil {
 			calls[i] = s.publishCall(&ps[i], false)
 		}
-		if b.errs[i] = unavailable; ps[i].Durability != bus.Fsynced || unavailable == nil {
-			b.errs[i] = nil
-			todo = append(todo, i)
-		}
 	}
-	select {
-	case s.strict <- struct{}{}:
-		defer func() { <-s.strict }()
-	case <-ctx.Done():
-		b.fail(todo, bus.ErrStoreUnavailable.Wrap(ctx.Err()))
-		return b.errs
-	}
-	for try := 0; len(todo) > 0; try++ {
+	for try := 0; ; try++ {
 		todo = b.run(ctx, todo)
 		if len(todo) == 0 || try == maxMoves {
-			break
+			return b.errs
 		}
 		s.cluster.ReloadState(ctx) // the slots are being moved
-		wait, cancel := context.WithTimeout(ctx, time.Duration(try+1)*20*time.Millisecond)
-		<-wait.Done()
-		cancel()
+		if rest(ctx, try) != nil {
+			return b.errs
+		}
 	}
-	return b.errs
 }
 
 func (b *strictly) fail(list []int, err error) {
@@ -107,9 +89,9 @@ func (b *strictly) run(ctx context.Context, todo []int) []int {
 		return nil
 	}
 	var g errgroup.Group
-	for client, list := range groups {
+	for to, list := range groups {
 		g.Go(func() error {
-			b.publishOn(ctx, client, list)
+			b.publishTo(ctx, to, list)
 			return nil
 		})
 	}
@@ -126,32 +108,67 @@ func (b *strictly) run(ctx context.Context, todo []int) []int {
 	return again
 }
 
-// byMaster groups calls by the server that has their keys.
-func (s *Store) byMaster(ctx context.Context, calls []call, list []int) (map[*redis.Client][]int, error) {
-	groups := make(map[*redis.Client][]int)
+// byMaster groups calls by the master that has their keys.
+func (s *Store) byMaster(ctx context.Context, calls []call, list []int) (map[*pipe][]int, error) {
+	groups := make(map[*pipe][]int)
 	for _, i := range list {
-		client, ok := s.client.(*redis.Client)
-		if !ok {
-			var err error
-			if client, err = s.cluster.MasterForKey(ctx, calls[i].keys[0]); err != nil {
-				return nil, bus.ErrStoreUnavailable.Wrap(err)
-			}
+		to, err := s.pipes.ofKey(ctx, calls[i].keys[0])
+		if err != nil {
+			return nil, err
 		}
-		groups[client] = append(groups[client], i)
+		groups[to] = append(groups[to], i)
 	}
 	return groups, nil
 }
 
-// publishOn publishes a batch on one connection.
-func (b *strictly) publishOn(ctx context.Context, client *redis.Client, list []int) {
+// publishTo publishes at one master, in turn with the others who wait for its replicas or its disk.
+func (b *strictly) publishTo(ctx context.Context, to *pipe, list []int) {
+	select {
+	case to.strict <- struct{}{}:
+		defer func() { <-to.strict }()
+	case <-ctx.Done():
+		b.fail(list, bus.ErrStoreUnavailable.Wrap(ctx.Err()))
+		return
+	}
+	if to.isSilent() {
+		b.fail(list, bus.ErrStoreUnavailable.Wrap(errSilentMaster))
+		return
+	}
+	how := fsyncNone
+	if b.demand.fsync {
+		var err error
+		if how, err = to.fsyncs(ctx, b.store.log); err != nil {
+			if list = b.without(list, err); len(list) == 0 {
+				return
+			}
+		}
+	}
 	if err := b.store.noteDue(ctx, list, b.ps); err != nil {
 		b.fail(list, err)
 		return
 	}
+	b.publishOn(ctx, to, list, how)
+}
+
+// without refuses what asks for the disk, and returns the rest.
+func (b *strictly) without(list []int, err error) []int {
+	var rest []int
+	for _, i := range list {
+		if b.ps[i].Durability == bus.Fsynced {
+			b.errs[i] = err
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+// publishOn publishes a batch on one connection.
+func (b *strictly) publishOn(ctx context.Context, to *pipe, list []int, how fsync) {
 	cmds := make(map[int]*redis.Cmd, len(list))
 	var said *proof
 	for again, todo := false, list; len(todo) > 0; again = true {
-		pipe := client.Pipeline()
+		pipe := to.client.Pipeline()
 		for _, i := range todo {
 			cmds[i] = b.store.publishCmd(ctx, b.calls, i)
 			if again {
@@ -159,10 +176,13 @@ func (b *strictly) publishOn(ctx context.Context, client *redis.Client, list []i
 			}
 			_ = pipe.Process(ctx, cmds[i])
 		}
-		said = b.prove(ctx, pipe)
+		said = b.prove(ctx, pipe, how)
 		call, cancel := context.WithTimeout(ctx, b.store.cfg.Timeout)
-		_, _ = pipe.Exec(call) // each command has its own error
+		_, err := pipe.Exec(call) // each command has its own error
 		cancel()
+		if timedOut(err) && ctx.Err() == nil {
+			to.running.Go(to.suspect)
+		}
 		var unknown []int
 		for _, i := range todo {
 			if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
@@ -191,13 +211,13 @@ type proof struct {
 }
 
 // prove asks for it at the end of a pipeline.
-func (b *strictly) prove(ctx context.Context, pipe redis.Pipeliner) *proof {
+func (b *strictly) prove(ctx context.Context, pipe redis.Pipeliner, how fsync) *proof {
 	p := new(proof)
 	if b.demand.replicas > 0 {
 		p.wait = redis.NewIntCmd(ctx, "wait", b.demand.replicas, replicaWait.Milliseconds())
 		_ = pipe.Process(ctx, p.wait)
 	}
-	switch b.how {
+	switch how {
 	case fsyncWait:
 		p.local = redis.NewIntSliceCmd(ctx, "waitaof", 1, 0, replicaWait.Milliseconds())
 		_ = pipe.Process(ctx, p.local)
@@ -259,114 +279,4 @@ func reached(p *bus.Publication, r *bus.Receipt, replicas int, synced bool) erro
 		r.Durability = bus.Replicated
 	}
 	return nil
-}
-
-// fsync is how a server lets us know that a write is on its disk.
-type fsync int
-
-const (
-	fsyncNone   fsync = iota
-	fsyncAlways       // appendfsync always: it answers after the sync
-	fsyncWait         // WAITAOF (Redis 7.2 and later)
-)
-
-// fsyncKnown is how long what was found out is believed.
-const fsyncKnown = 10 * time.Second
-
-// fsyncs says how the masters sync; ErrNotDurable when one of them does not.
-func (s *Store) fsyncs(ctx context.Context) (fsync, error) {
-	s.syncs.Lock()
-	defer s.syncs.Unlock()
-	if time.Since(s.syncs.at) < fsyncKnown {
-		return s.syncs.how, s.syncs.err
-	}
-	how, err := s.askSyncs(ctx)
-	if err == nil || errors.Is(err, bus.ErrNotDurable) {
-		if err != nil && s.syncs.err == nil {
-			s.log.Warn("FSYNCED is refused", slog.String("error", err.Error()))
-		}
-		s.syncs.how, s.syncs.err, s.syncs.at = how, err, time.Now()
-	}
-	return how, err
-}
-
-func (s *Store) askSyncs(ctx context.Context) (fsync, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	if s.cluster == nil {
-		client, _ := s.client.(*redis.Client)
-		return syncOf(ctx, client)
-	}
-	found := fsyncAlways
-	var all sync.Mutex
-	err := s.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-		how, err := syncOf(ctx, c)
-		all.Lock()
-		defer all.Unlock()
-		if how == fsyncWait {
-			found = fsyncWait
-		}
-		return err
-	})
-	if err != nil {
-		return fsyncNone, unavailable(err)
-	}
-	return found, nil
-}
-
-func syncOf(ctx context.Context, c *redis.Client) (fsync, error) {
-	conf, err := c.ConfigGet(ctx, "append*").Result()
-	if forbidden(err) {
-		return unasked(ctx, c)
-	}
-	if err != nil {
-		return fsyncNone, bus.ErrStoreUnavailable.Wrap(err)
-	}
-	if conf["appendonly"] != "yes" {
-		return fsyncNone, bus.ErrNotDurable.With("FSYNCED needs a Redis with appendonly yes", map[string]string{"setting": "appendonly"})
-	}
-	if conf["appendfsync"] == "always" {
-		return fsyncAlways, nil
-	}
-	info, err := c.Info(ctx, "server").Result()
-	if err != nil {
-		return fsyncNone, bus.ErrStoreUnavailable.Wrap(err)
-	}
-	if hasWaitAOF(info) {
-		return fsyncWait, nil
-	}
-	return fsyncNone, bus.ErrNotDurable.With("FSYNCED needs a Redis with appendfsync always, or Redis 7.2 for WAITAOF", map[string]string{"setting": "appendfsync"})
-}
-
-// forbidden says whether a server does not let us run a command.
-func forbidden(err error) bool {
-	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command")
-}
-
-// unasked says how a server syncs that may not be asked for its configuration: WAITAOF, where there is one, does not need it.
-func unasked(ctx context.Context, c *redis.Client) (fsync, error) {
-	unproved := func(message, setting string) error {
-		return bus.ErrNotDurable.With("FSYNCED cannot be proved: "+message, map[string]string{"setting": setting})
-	}
-	_, err := c.Do(ctx, "waitaof", 1, 0, 1).Result()
-	switch {
-	case err == nil:
-		return fsyncWait, nil
-	case forbidden(err):
-		return fsyncNone, unproved("the user of Redis may run neither CONFIG GET nor WAITAOF; allow it +config|get", "acl")
-	case redis.HasErrorPrefix(err, "WAITAOF cannot be used"):
-		return fsyncNone, unproved("it needs a Redis with appendonly yes", "appendonly")
-	}
-	return fsyncNone, bus.ErrStoreUnavailable.Wrap(err)
-}
-
-// hasWaitAOF reads the version out of INFO server.
-func hasWaitAOF(info string) bool {
-	_, rest, _ := strings.Cut(info, "redis_version:")
-	version, _, _ := strings.Cut(rest, "\r")
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, _ := strconv.Atoi(major)
-	b, _ := strconv.Atoi(minor)
-	return a > 7 || a == 7 && b >= 2
 }

@@ -52,6 +52,10 @@ const writable = "#!lua\nreturn 1"
 
 // ping asks one master whether it takes writes and keeps them, and whether it can give the durability that channels ask for.
 func (s *Store) ping(ctx context.Context, c *redis.Client) error {
+	to := s.pipes.ofClient(c)
+	if to.isSilent() {
+		return errSilentMaster
+	}
 	if err := c.Eval(ctx, writable, nil).Err(); err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func (s *Store) ping(ctx context.Context, c *redis.Client) error {
 		return err
 	}
 	if s.cfg.Fsync {
-		if _, err := s.fsyncs(ctx); err != nil {
+		if _, err := to.fsyncs(ctx, s.log); err != nil {
 			return err
 		}
 	}

@@ -12,20 +12,26 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// pipes sends the commands of all callers in pipelines. A command that comes while a pipeline is under
+// pipe sends the commands of all callers to one master, in pipelines. A command that comes while a pipeline is under
 // way goes with the next one, unless that pipeline takes long or many wait: batches grow with the load, which is what saves
-// work, and a single command waits for nobody.
-type pipes struct {
-	store   *Store
-	running sync.WaitGroup
+// work, and a single command waits for nobody. Each master has a pipe of its own, so that nobody waits for another's.
+type pipe struct {
+	client  *redis.Client
+	timeout time.Duration
+	reload  func() // learns again which master has which slot; nil where there is one master
+	running *sync.WaitGroup
+	stop    <-chan struct{} // closed when the store is
+	strict  chan struct{}   // who waits for replicas or the disk holds a place in it
+	syncs   syncs
 
 	mu      sync.Mutex
 	waiting []*batch
 	flights int
 	started time.Time // when the last one was
+	silence silence
 }
 
-// batch is the commands of one caller; they stay together and in order.
+// batch is the commands of one caller for one master; they stay together and in order.
 type batch struct {
 	cmds  []redis.Cmder
 	one   [1]redis.Cmder
@@ -36,43 +42,33 @@ type batch struct {
 var batches = sync.Pool{New: func() any { return &batch{done: make(chan struct{}, 1)} }}
 
 const (
-	// maxFlights is how many pipelines are under way at once. There is a second one when the last has taken
+	// maxFlights is how many pipelines to one master are under way at once. There is a second one when the last has taken
 	// longer than slowFlight, or fullFlight callers wait.
 	maxFlights = 4
 	slowFlight = 4 * time.Millisecond
 	fullFlight = 128
 	// maxPipeline is how many commands go into one, about.
 	maxPipeline = 512
-	// maxMoves is how often a command follows a slot.
-	maxMoves = 4
+	// maxWaiting is how many batches wait for one master; beyond it callers are refused at once.
+	maxWaiting = 1 << 16
 )
 
-func newPipes(s *Store) *pipes { return &pipes{store: s} }
+// errQueued is the error of a command that was not sent.
+var errQueued = errors.New("not sent: the commands before it have taken too long")
 
-func (p *pipes) wait() { p.running.Wait() }
-
-// do carries out commands and returns when all have an answer or an error. When ctx ends before,
-// the outcome is unknown and the commands must not be read.
-func (p *pipes) do(ctx context.Context, cmds []redis.Cmder) error {
-	b := batches.Get().(*batch) //nolint:forcetypeassert // the pool has nothing else
-	b.cmds = cmds
-	return p.enter(ctx, b)
-}
-
-// doOne is do for a single command.
-func (p *pipes) doOne(ctx context.Context, cmd redis.Cmder) error {
-	b := batches.Get().(*batch) //nolint:forcetypeassert // the pool has nothing else
-	b.one[0] = cmd
-	b.cmds = b.one[:]
-	return p.enter(ctx, b)
-}
-
-func (p *pipes) enter(ctx context.Context, b *batch) error {
-	if err := ctx.Err(); err != nil {
-		return bus.ErrStoreUnavailable.Wrap(err)
-	}
+// enter puts a batch in line. It returns false when nothing is sent now; its commands have an error then.
+func (p *pipe) enter(b *batch) bool {
 	b.since = time.Now()
 	p.mu.Lock()
+	if p.silence == silent || len(p.waiting) >= maxWaiting {
+		err := errQueued
+		if p.silence == silent {
+			err = errSilentMaster
+		}
+		p.mu.Unlock()
+		refuse(b, err)
+		return false
+	}
 	p.waiting = append(p.waiting, b)
 	if p.flights == 0 || p.flights < maxFlights && p.another(b.since) {
 		p.flights++
@@ -80,6 +76,11 @@ func (p *pipes) enter(ctx context.Context, b *batch) error {
 		p.running.Go(p.fly)
 	}
 	p.mu.Unlock()
+	return true
+}
+
+// wait returns when a batch has its answers. When ctx ends before, the outcome is unknown and the commands must not be read.
+func (p *pipe) wait(ctx context.Context, b *batch) error {
 	if deadline, ok := ctx.Deadline(); ok && deadline.Sub(b.since) > p.patience() {
 		<-b.done // which comes before the deadline, so that there is no need for a timer
 	} else {
@@ -89,23 +90,25 @@ func (p *pipes) enter(ctx context.Context, b *batch) error {
 			return bus.ErrStoreUnavailable.Wrap(ctx.Err())
 		}
 	}
-	b.cmds, b.one[0] = nil, nil
-	batches.Put(b)
+	b.free()
 	return nil
 }
 
-// patience is how long a batch takes at the most: one that has waited longer than a pipeline may take is not sent, and nothing is
-// sent again to another node once a pipeline has taken that long.
-func (p *pipes) patience() time.Duration { return 3 * p.store.cfg.Timeout }
+func (b *batch) free() {
+	b.cmds, b.one[0] = nil, nil
+	batches.Put(b)
+}
 
-// another says whether another pipeline is worth while. In a Cluster it always is: one that waits for a node that has died holds up the
-// other nodes' commands. The caller holds the lock.
-func (p *pipes) another(now time.Time) bool {
-	return p.store.cluster != nil || len(p.waiting) >= fullFlight || now.Sub(p.started) > slowFlight
+// patience is how long a batch takes at the most: one that has waited longer than a pipeline may take is not sent.
+func (p *pipe) patience() time.Duration { return 3 * p.timeout }
+
+// another says whether another pipeline is worth while. The caller holds the lock.
+func (p *pipe) another(now time.Time) bool {
+	return len(p.waiting) >= fullFlight || now.Sub(p.started) > slowFlight
 }
 
 // fly sends pipelines until nobody waits.
-func (p *pipes) fly() {
+func (p *pipe) fly() {
 	var cmds []redis.Cmder
 	for {
 		runtime.Gosched() // who is about to publish joins
@@ -115,7 +118,7 @@ func (p *pipes) fly() {
 			size += len(p.waiting[n].cmds)
 			n++
 		}
-		if n == 0 {
+		if n == 0 || p.silence != heard { // who asks whether it answers goes on when it does
 			p.flights--
 			p.mu.Unlock()
 			return
@@ -126,72 +129,45 @@ func (p *pipes) fly() {
 		p.waiting = p.waiting[n:]
 		p.mu.Unlock()
 		cmds = p.timely(cmds[:0], batches, now)
-		if len(cmds) > 0 {
-			p.send(cmds, now)
-		}
+		late := len(cmds) > 0 && p.exec(cmds)
 		for _, b := range batches {
 			b.done <- struct{}{}
 		}
 		clear(batches) // they are used again
+		if late {
+			p.suspect()
+		}
 	}
 }
 
 // timely returns the commands of the batches that have not waited for too long. The others are refused.
-func (p *pipes) timely(cmds []redis.Cmder, batches []*batch, now time.Time) []redis.Cmder {
+func (p *pipe) timely(cmds []redis.Cmder, batches []*batch, now time.Time) []redis.Cmder {
 	for _, b := range batches {
-		if now.Sub(b.since) <= p.store.cfg.Timeout {
+		if now.Sub(b.since) <= p.timeout {
 			cmds = append(cmds, b.cmds...)
 			continue
 		}
-		for _, c := range b.cmds {
-			c.SetErr(errQueued)
-		}
+		refuse(b, errQueued)
 	}
 	return cmds
 }
 
-// errQueued is the error of a command that was not sent.
-var errQueued = errors.New("not sent: the commands before it have taken too long")
-
-func (p *pipes) send(cmds []redis.Cmder, start time.Time) {
-	for try := 0; ; try++ {
-		p.exec(cmds)
-		if cmds = p.moved(cmds); len(cmds) == 0 || try == maxMoves || time.Since(start) > p.store.cfg.Timeout {
-			return
-		}
-		// The slots are being moved: go-redis learns where to.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(try+1)*20*time.Millisecond)
-		p.store.cluster.ReloadState(ctx)
-		<-ctx.Done()
-		cancel()
-		for _, c := range cmds {
-			c.SetErr(nil)
-		}
+func refuse(b *batch, err error) {
+	for _, c := range b.cmds {
+		c.SetErr(err)
 	}
 }
 
-func (p *pipes) exec(cmds []redis.Cmder) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.store.cfg.Timeout)
+// exec sends one pipeline, and says whether the server did not answer in time.
+func (p *pipe) exec(cmds []redis.Cmder) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
-	pipe := p.store.client.Pipeline()
+	pipe := p.client.Pipeline()
 	for _, c := range cmds {
 		if err := pipe.Process(ctx, c); err != nil {
 			c.SetErr(err)
 		}
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
-}
-
-// moved returns the commands that were refused because their slot is elsewhere.
-func (p *pipes) moved(cmds []redis.Cmder) []redis.Cmder {
-	if p.store.cluster == nil {
-		return nil
-	}
-	var again []redis.Cmder
-	for _, c := range cmds {
-		if moved(c.Err()) || refusedBefore(c.Err()) {
-			again = append(again, c)
-		}
-	}
-	return again
+	_, err := pipe.Exec(ctx) // each command has its own error
+	return timedOut(err)
 }

@@ -10,7 +10,7 @@ import (
 
 // What has waited for too long is refused and not sent; the rest keeps its order.
 func TestPipes_timely(t *testing.T) {
-	p := newPipes(&Store{cfg: Config{Timeout: time.Second}})
+	p := &pipe{timeout: time.Second}
 	now := time.Now()
 	cmd := func() redis.Cmder { return redis.NewCmd(t.Context(), "PING") }
 	late, first, second := cmd(), cmd(), cmd()

@@ -72,18 +72,11 @@ type Store struct {
 	log     *slog.Logger
 	pipes   *pipes
 	clock   *clock
-	strict  chan struct{} // who waits for replicas or the disk holds a place in it
 
 	interruptions interruptions // of subscriptions
 
 	unasked sync.Once // the warning of a server that does not say whether it evicts
 
-	syncs struct { // how the servers sync, as it was found out
-		sync.Mutex
-		how fsync
-		err error
-		at  time.Time
-	}
 }
 
 var (
@@ -134,7 +127,6 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	s.interruptions = newInterruptions(cfg.Metrics)
 	s.pipes = newPipes(s)
 	s.clock = &clock{local: cfg.Now, ask: func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }, timeout: cfg.Timeout}
-	s.strict = make(chan struct{}, strictFlights)
 	return s, nil
 }
 

@@ -5,10 +5,12 @@ package redistest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,8 +25,9 @@ type Server struct {
 	port string
 	args []string
 
-	mu  sync.Mutex
-	cmd *exec.Cmd
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended <-chan struct{} // closed when cmd has ended
 }
 
 // binary returns the path of redis-server. Without it a test is skipped here and fails in CI.
@@ -41,29 +44,43 @@ func binary(tb testing.TB) string {
 	return ""
 }
 
+// freePort returns a port that nobody uses, and neither the one 10000 above it, which is the cluster bus's. Both are below those that the
+// kernel gives to outgoing connections: one of them would take a port between its choice and its use.
 func freePort(tb testing.TB) string {
 	tb.Helper()
-	for {
-		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		_ = l.Close()
-		if len(port) < 5 || port < "55000" { // the cluster bus is at port + 10000
-			return port
+	for range 1000 {
+		port := 10_000 + rand.IntN(11_000)
+		if free(tb, port) && free(tb, port+10_000) {
+			return strconv.Itoa(port)
 		}
 	}
+	tb.Fatal("no port is free")
+	return ""
+}
+
+func free(tb testing.TB, port int) bool {
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
 }
 
 // Start starts a single server with further arguments, such as "--appendonly", "yes".
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, dir: dir(tb), port: freePort(tb), args: args}
 	binary(tb)
-	s.start()
+	s := &Server{tb: tb, dir: dir(tb), args: args}
 	tb.Cleanup(s.Kill9)
-	return s
+	for range 10 {
+		s.port = freePort(tb)
+		if s.start() {
+			return s
+		}
+	}
+	tb.Fatal("redis-server ends at its start")
+	return nil
 }
 
 // dir is a short temporary folder.
@@ -77,7 +94,8 @@ func dir(tb testing.TB) string {
 	return d
 }
 
-func (s *Server) start() {
+// start starts the process; false when it ended by itself, because another program has taken its port.
+func (s *Server) start() bool {
 	s.tb.Helper()
 	args := append([]string{
 		"--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
@@ -88,13 +106,32 @@ func (s *Server) start() {
 	if err := cmd.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
-	s.mu.Lock()
-	s.cmd = cmd
-	s.mu.Unlock()
+	ended := s.own(cmd)
+	answers := false
 	until(s.tb, "redis-server answers", func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+		}
 		out, err := s.CLI("ping")
-		return err == nil && (strings.Contains(out, "PONG") || strings.Contains(out, "NOAUTH"))
+		answers = err == nil && (strings.Contains(out, "PONG") || strings.Contains(out, "NOAUTH"))
+		return answers
 	})
+	return answers
+}
+
+// own waits for the process in the background and returns what is closed when it has ended.
+func (s *Server) own(cmd *exec.Cmd) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cmd, s.ended = cmd, ended
+	return ended
 }
 
 // Addr returns host:port.
@@ -127,12 +164,15 @@ func (s *Server) Kill9() {
 		return
 	}
 	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	<-s.ended
 	s.cmd = nil
 }
 
 // Restart starts a killed server again on the same port with the same data.
-func (s *Server) Restart() { s.start() }
+func (s *Server) Restart() {
+	s.tb.Helper()
+	until(s.tb, "redis-server has its port again", s.start)
+}
 
 // until waits for what offers no event.
 func until(tb testing.TB, what string, ok func() bool) {
@@ -249,7 +289,7 @@ func (s *Server) startSentinel(conf string) {
 	if err := cmd.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
-	s.cmd = cmd
+	s.own(cmd)
 	until(s.tb, "the sentinel answers", func() bool {
 		out, err := s.CLI("ping")
 		return err == nil && strings.Contains(out, "PONG")
