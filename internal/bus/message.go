@@ -40,6 +40,10 @@ type Position struct {
 // IsZero says whether p is no position at all.
 func (p Position) IsZero() bool { return p.Epoch == "" && p.Offset == 0 }
 
+// IsStart says whether p is where an address begins that nothing was published to yet. The first message there has the offset 1
+// and an epoch of its own.
+func (p Position) IsStart() bool { return p.IsZero() }
+
 // Sender is who published a message.
 type Sender struct {
 	Client string

@@ -63,8 +63,8 @@ type Publisher interface {
 type Receiver interface {
 	// Deliver hands over one message, which the receiver must not change.
 	Deliver(m *Message)
-	// Interrupted says that messages of these addresses may have been missed; nil means of all.
-	// It comes before the next Deliver of such an address.
+	// Interrupted says that messages of these addresses may have been missed; nil means of all. What may have been missed was
+	// published before anything that is delivered later: a Deliver of the next position thus proves that nothing was.
 	Interrupted(addresses []Address)
 }
 
@@ -133,8 +133,9 @@ type Log interface {
 	Since(ctx context.Context, to Address, r Retention, after Position, limit int) (Page, error)
 	// Latest returns at most limit messages before the given offset, newest first; 0 means from the newest.
 	Latest(ctx context.Context, to Address, r Retention, before uint64, limit int) (Page, error)
-	// Tops returns the newest position of each address, by index.
-	Tops(ctx context.Context, addresses []Address) ([]Position, error)
+	// Tops returns the newest position of each address, by index. Errors are by index too, and nil when there is none: an
+	// address that cannot be asked about holds up no other.
+	Tops(ctx context.Context, addresses []Address) ([]Position, []error)
 }
 
 // NodeTTL is how long a node that is not heard of counts as alive.
@@ -275,4 +276,23 @@ type BridgeRule struct {
 	// Map returns the message of a record, or false when the record is not for anybody. It is called by
 	// every feed for every record, so it must be quick and must not panic on any input.
 	Map func(record []byte) (*Message, bool)
+}
+
+// AllFailed returns the errors of n items that failed for one reason.
+func AllFailed(n int, err error) []error {
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// FirstError returns the first error of several items; nil when there is none.
+func FirstError(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -125,15 +125,15 @@ func (f *feed) Run(ctx context.Context, r bus.Receiver) error {
 			f.lost = make(map[bus.Address]bool)
 		}
 		f.mu.Unlock()
-		if len(lost) > 0 {
+		for _, m := range queue {
+			r.Deliver(m)
+		}
+		if len(lost) > 0 { // when the queue was full, so after all of it
 			addresses := make([]bus.Address, 0, len(lost))
 			for a := range lost {
 				addresses = append(addresses, a)
 			}
 			r.Interrupted(addresses)
-		}
-		for _, m := range queue {
-			r.Deliver(m)
 		}
 		clear(queue)
 		spare = queue

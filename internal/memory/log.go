@@ -63,9 +63,9 @@ func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, bef
 }
 
 // Tops returns the newest positions.
-func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, error) {
+func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, []error) {
 	if err := ctx.Err(); err != nil {
-		return nil, bus.ErrStoreUnavailable.Wrap(err)
+		return make([]bus.Position, len(addresses)), bus.AllFailed(len(addresses), bus.ErrStoreUnavailable.Wrap(err))
 	}
 	now := s.now()
 	tops := make([]bus.Position, len(addresses))

@@ -171,7 +171,7 @@ func TestLog_emptiesInSteps(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL())
 	a := address(t, "channels/aged")
-	check(t, func() error { _, err := s.Tops(t.Context(), []bus.Address{a}); return err }())
+	check(t, func() error { _, errs := s.Tops(t.Context(), []bus.Address{a}); return bus.FirstError(errs) }())
 	const n = 100_032 // the next publish but 31 looks at the age
 	out, err := server.CLI("eval", old, "2", "tl:{channels/aged}:s", "tl:{channels/aged}:m", strconv.Itoa(n), "x")
 	if err != nil || strings.Contains(out, "ERR") {

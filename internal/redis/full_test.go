@@ -121,7 +121,10 @@ func TestFullServer_refusesWhatGrowsAndNothingElse(t *testing.T) {
 			_, err := s.SetState(ctx, bustest.AdmitState(bus.StateChange{Publication: bus.Publication{Message: publication(unused("channels")).Message}, Value: []byte("{}"), TTL: time.Minute}))
 			return err
 		},
-		"position of a new name": func() error { _, err := s.Tops(ctx, []bus.Address{unused("channels")}); return err },
+		"position of a new name": func() error {
+			_, errs := s.Tops(ctx, []bus.Address{unused("channels")})
+			return bus.FirstError(errs)
+		},
 		"history of a new name": func() error {
 			_, err := s.Since(ctx, unused("channels"), durable.Retention, bus.Position{}, 10)
 			return err
@@ -155,7 +158,7 @@ func TestFullServer_refusesWhatGrowsAndNothingElse(t *testing.T) {
 		{"gone", func() error { return s.Gone(ctx, "n") }},
 		{"delete a state", func() error { return s.DeleteState(ctx, bustest.AdmitDeletion(known)) }},
 		{"read", func() error { _, err := s.Since(ctx, known, durable.Retention, bus.Position{}, 10); return err }},
-		{"position", func() error { _, err := s.Tops(ctx, []bus.Address{known}); return err }},
+		{"position", func() error { _, errs := s.Tops(ctx, []bus.Address{known}); return bus.FirstError(errs) }},
 		{"retained", func() error { _, err := feed.Retained(ctx, known, "m"); return err }},
 		{"live publish", func() error { return publish(bus.Publication{Message: durable.Message}) }},
 		{"live publish to a channel that must exist", func() error {

@@ -295,39 +295,3 @@ func (s *Store) InboxStats(ctx context.Context, to bus.Address) (bus.InboxStats,
 	}
 	return stats, nil
 }
-
-// inboxTops reads the newest positions of inboxes: many in one command, but in a Cluster one by one.
-func (s *Store) inboxTops(ctx context.Context, addresses []bus.Address, places []int, tops []bus.Position) error {
-	read := func(i int, v any) {
-		text, _ := v.(string)
-		if epoch, offset, ok := strings.Cut(text, " "); ok {
-			tops[i] = bus.Position{Epoch: epoch, Offset: uintOf(offset)}
-		}
-	}
-	if s.cluster == nil {
-		args := make([]any, 1, len(places)+1)
-		args[0] = "mget"
-		for _, i := range places {
-			args = append(args, s.keys.top(addresses[i]))
-		}
-		cmd := redis.NewSliceCmd(ctx, args...)
-		if err := s.do(ctx, cmd); err != nil {
-			return err
-		}
-		for j, v := range cmd.Val() {
-			read(places[j], v)
-		}
-		return nil
-	}
-	cmds := make([]redis.Cmder, len(places))
-	for j, i := range places {
-		cmds[j] = redis.NewStringCmd(ctx, "get", s.keys.top(addresses[i]))
-	}
-	if err := s.do(ctx, cmds...); err != nil {
-		return err
-	}
-	for j, i := range places {
-		read(i, cmds[j].(*redis.StringCmd).Val())
-	}
-	return nil
-}

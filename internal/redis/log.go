@@ -134,64 +134,6 @@ func unavailable(err error) error {
 	return failure(err)
 }
 
-// Tops returns the newest positions, in one pipeline.
-func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, error) {
-	tops := make([]bus.Position, len(addresses))
-	var calls []call
-	var places []int
-	var inboxes []int
-	for i, a := range addresses {
-		if a.HasInbox() {
-			inboxes = append(inboxes, i)
-			continue
-		}
-		places = append(places, i)
-		calls = append(calls, call{script: topScript, keys: []string{s.keys.meta(a)}})
-	}
-	if len(inboxes) > 0 {
-		if err := s.inboxTops(ctx, addresses, inboxes, tops); err != nil {
-			return nil, err
-		}
-	}
-	if len(calls) == 0 {
-		return tops, nil
-	}
-	cmds, err := s.runAll(ctx, calls)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	for i, cmd := range cmds {
-		if tops[places[i]], err = readTop(cmd); err != nil {
-			return nil, err
-		}
-	}
-	return tops, s.beginAll(ctx, addresses, places, tops)
-}
-
-// beginAll makes the logs of the addresses at the places that have no position yet.
-func (s *Store) beginAll(ctx context.Context, addresses []bus.Address, places []int, tops []bus.Position) error {
-	var calls []call
-	var begun []int
-	for _, i := range places {
-		if tops[i].Epoch == "" {
-			calls, begun = append(calls, s.beginCall(addresses[i])), append(begun, i)
-		}
-	}
-	if len(calls) == 0 {
-		return nil
-	}
-	cmds, err := s.runAll(ctx, calls)
-	if err != nil {
-		return unavailable(err)
-	}
-	for j, cmd := range cmds {
-		if tops[begun[j]], err = readTop(cmd); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func readTop(cmd *redis.Cmd) (bus.Position, error) {
 	answer, err := cmd.StringSlice()
 	if err != nil {

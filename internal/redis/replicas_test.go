@@ -139,8 +139,8 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 
 func top(t *testing.T, s *redis.Store, a bus.Address) bus.Position {
 	t.Helper()
-	tops, err := s.Tops(t.Context(), []bus.Address{a})
-	check(t, err)
+	tops, errs := s.Tops(t.Context(), []bus.Address{a})
+	check(t, bus.FirstError(errs))
 	return tops[0]
 }
 

@@ -3,107 +3,82 @@ package tail
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// jobs is the queue of topics that wait for a healer. A topic is in it at most once.
-type jobs struct {
-	mu    sync.Mutex
-	queue []*topic
-	wake  chan struct{}
-}
-
-func newJobs() *jobs { return &jobs{wake: make(chan struct{}, 1)} }
-
-func (j *jobs) push(tp *topic) {
-	j.mu.Lock()
-	j.queue = append(j.queue, tp)
-	j.mu.Unlock()
-	j.signal()
-}
-
-func (j *jobs) signal() {
-	select {
-	case j.wake <- struct{}{}:
-	default:
+// heal reads the log from the topic's position to its end.
+func (t *Tail) heal(ctx context.Context, topics []*topic) {
+	for _, tp := range topics {
+		t.readOn(ctx, tp)
 	}
 }
 
-// pop waits for a topic; nil when ctx has ended.
-func (j *jobs) pop(ctx context.Context) *topic {
+func (t *Tail) readOn(ctx context.Context, tp *topic) {
 	for {
-		j.mu.Lock()
-		if len(j.queue) > 0 {
-			tp := j.queue[0]
-			j.queue = j.queue[1:]
-			more := len(j.queue) > 0
-			j.mu.Unlock()
-			if more {
-				j.signal()
-			}
-			return tp
-		}
-		j.mu.Unlock()
-		select {
-		case <-j.wake:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (t *Tail) healLoop(ctx context.Context) error {
-	for {
-		tp := t.jobs.pop(ctx)
-		if tp == nil {
-			return nil
-		}
-		t.heal(ctx, tp)
-	}
-}
-
-// heal reads the log from the topic's position to its top, as often as the store needs to answer.
-func (t *Tail) heal(ctx context.Context, tp *topic) {
-	for try := 0; ctx.Err() == nil; try++ {
-		from, ok := tp.startRead()
+		l, ok := tp.startLook()
 		if !ok {
 			return
 		}
-		if err := t.readOn(ctx, tp, from); err != nil {
-			if try == 0 {
-				t.cfg.Log.Warn("cannot read the log to heal an address, trying on", slog.String("error", err.Error()))
-			}
-			pause(ctx, try)
-			continue
+		call, cancel := context.WithTimeout(ctx, readTime)
+		p, err := t.readPage(call, place{tp.address, l.from})
+		cancel()
+		w := tp.read(l, p, err)
+		if w.failed {
+			t.cfg.Log.Warn("cannot read the log to heal an address, trying on",
+				slog.String("address", tp.address.String()), slog.String("error", err.Error()))
 		}
-		if tp.endRead(t.sink) {
-			t.jobs.push(tp)
+		if w.kind != nextPage {
+			t.queue(tp, w)
+			return
 		}
-		return
 	}
 }
 
-func (t *Tail) readOn(ctx context.Context, tp *topic, from bus.Position) error {
-	for more := true; more; {
-		p, err := t.readPage(ctx, place{tp.address, from})
+// locate compares topics that are in doubt with the tops of their logs.
+func (t *Tail) locate(ctx context.Context, topics []*topic) {
+	call, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	var failed error
+	n := 0
+	t.ask(call, topics, (*topic).startLook, func(tp *topic, l look, top bus.Position, err error) {
 		if err != nil {
-			return err
+			failed = err
+			n++
 		}
-		if p.Gap != nil {
-			t.sink.Gap(*p.Gap)
-			tp.healed(p.Gap.To)
-		}
-		for _, m := range p.Messages {
-			t.sink.Deliver(m)
-		}
-		tp.healed(p.Next)
-		from, more = p.Next, p.More
+		t.queue(tp, tp.located(l, top, err))
+	})
+	if failed != nil {
+		t.cfg.Log.Warn("cannot ask where logs end, trying on", slog.Int("addresses", n), slog.String("error", failed.Error()))
 	}
-	return nil
+}
+
+// ask asks for the tops of topics that begin says so of, some in a call, and hands the answers on one by one.
+func (t *Tail) ask(ctx context.Context, topics []*topic, begin func(*topic) (look, bool), answer func(*topic, look, bus.Position, error)) {
+	for len(topics) > 0 {
+		n := min(len(topics), topBatch)
+		looks := make([]look, 0, n)
+		asked := make([]*topic, 0, n)
+		addresses := make([]bus.Address, 0, n)
+		for _, tp := range topics[:n] {
+			if l, ok := begin(tp); ok {
+				looks, asked, addresses = append(looks, l), append(asked, tp), append(addresses, tp.address)
+			}
+		}
+		topics = topics[n:]
+		if len(asked) == 0 {
+			continue
+		}
+		tops, errs := t.log.Tops(ctx, addresses)
+		for i, tp := range asked {
+			if errs != nil && errs[i] != nil {
+				answer(tp, looks[i], bus.Position{}, errs[i])
+			} else {
+				answer(tp, looks[i], tops[i], nil)
+			}
+		}
+	}
 }
 
 // gapBefore describes what is missing between from and the page that the log answered with.
@@ -122,62 +97,56 @@ func gapBefore(a bus.Address, from bus.Position, p bus.Page) bus.Gap {
 	return g
 }
 
-// pause waits between tries: full jitter up to 2 s.
-func pause(ctx context.Context, try int) {
-	limit := min(50*time.Millisecond<<min(try, 6), 2*time.Second)
-	timer := time.NewTimer(rand.N(limit)) //nolint:gosec // jitter, not a secret
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// checkChunk is how many positions one check asks for.
-const checkChunk = 512
-
+// checkLoop is the slow round: in each interval a part of the quiet addresses is compared with the log.
 func (t *Tail) checkLoop(ctx context.Context) error {
 	ticker := time.NewTicker(t.cfg.CheckInterval)
 	defer ticker.Stop()
+	var quiet []*topic
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			t.check(ctx)
+			t.check(ctx, quiet)
+			quiet = t.nextPart(quiet[:0])
 		}
 	}
 }
 
-// check compares the positions of quiet addresses with the tops of their logs.
-func (t *Tail) check(ctx context.Context) {
-	var quiet []*topic
-	t.mu.RLock()
-	for _, tp := range t.topics {
-		if tp.checkable() {
-			quiet = append(quiet, tp)
+// nextPart notes some topics of which nothing may come until the next round.
+func (t *Tail) nextPart(part []*topic) []*topic {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for range min(len(t.ring), (len(t.ring)+t.cfg.CheckParts-1)/t.cfg.CheckParts) {
+		if t.at++; t.at >= len(t.ring) {
+			t.at = 0
+		}
+		if tp := t.ring[t.at]; tp.wait() {
+			part = append(part, tp)
 		}
 	}
-	t.mu.RUnlock()
-	for len(quiet) > 0 && ctx.Err() == nil {
-		n := min(len(quiet), checkChunk)
-		t.checkSome(ctx, quiet[:n])
-		quiet = quiet[n:]
-	}
+	return part
 }
 
-func (t *Tail) checkSome(ctx context.Context, topics []*topic) {
-	addresses := make([]bus.Address, len(topics))
-	for i, tp := range topics {
-		addresses[i] = tp.address
-	}
-	tops, err := t.log.Tops(ctx, addresses)
-	if err != nil {
-		return // the next round asks again
-	}
-	for i, tp := range topics {
-		if tp.lags(tops[i]) {
-			t.suspect(tp)
+func (t *Tail) check(ctx context.Context, topics []*topic) {
+	for len(topics) > 0 && ctx.Err() == nil {
+		n := min(len(topics), topBatch)
+		var still []*topic
+		var addresses []bus.Address
+		for _, tp := range topics[:n] {
+			if tp.still() {
+				still, addresses = append(still, tp), append(addresses, tp.address)
+			}
+		}
+		topics = topics[n:]
+		if len(still) == 0 {
+			continue
+		}
+		tops, errs := t.log.Tops(ctx, addresses)
+		for i, tp := range still {
+			if errs == nil || errs[i] == nil { // otherwise the next round asks again
+				t.queue(tp, tp.compare(tops[i]))
+			}
 		}
 	}
 }

@@ -164,15 +164,16 @@ func (t *Tail) readPage(ctx context.Context, at place) (*Shared, error) {
 	return shared, nil
 }
 
-// Recovers says whether a position that a subscriber gave belongs to the log of the address and is not in its future.
-// at is what Acquire returned: it may lag behind what the subscriber has already read from the log, and then the log is asked.
+// Recovers says whether everything after a position that a subscriber gave can be replayed, also over a restart or a failover
+// that has kept the log. at is what Acquire returned: what is in the same epoch and not beyond it needs no question, and a gap
+// tells when it is not kept any more.
 func (t *Tail) Recovers(ctx context.Context, a bus.Address, at, after bus.Position) (bool, error) {
 	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
 		return true, nil
 	}
-	tops, err := t.log.Tops(ctx, []bus.Address{a})
-	if err != nil {
-		return false, err
+	_, err := t.log.Since(ctx, a, t.Retention(a), after, 1)
+	if errors.Is(err, bus.ErrGap) {
+		return false, nil
 	}
-	return after.Epoch == tops[0].Epoch && after.Offset <= tops[0].Offset, nil
+	return err == nil, err
 }

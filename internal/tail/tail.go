@@ -43,27 +43,35 @@ type Store interface {
 type Config struct {
 	// Namespaces says which addresses keep a log.
 	Namespaces bus.Namespaces
-	// CheckInterval is how often the positions of quiet durable addresses are compared with
-	// the log; 3 s by default, so that a silent subscription is healed within 5 s.
+	// CheckInterval is how often a part of the quiet durable addresses is compared with the log; 1 s by default. It is the net
+	// below the net: whatever a feed can lose it tells by Interrupted.
 	CheckInterval time.Duration
+	// CheckParts is how many parts there are; 1000 by default.
+	CheckParts int
 	// HealPage is how many messages one read of the log asks for; 256 by default.
 	HealPage int
-	// HoldLimit is how many messages of one address are held while it heals; 1024 by default.
-	// What is beyond is read from the log instead.
-	HoldLimit int
+	// HoldBytes and HoldTotal are how much is held while addresses heal, for one address and for all of them; 1 MiB and
+	// 64 MiB by default. What is beyond is read from the log instead.
+	HoldBytes, HoldTotal int64
 	// Log hears of heals that take more than one try; discarded by default.
 	Log *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
 	if c.CheckInterval <= 0 {
-		c.CheckInterval = 3 * time.Second
+		c.CheckInterval = time.Second
+	}
+	if c.CheckParts <= 0 {
+		c.CheckParts = 1000
 	}
 	if c.HealPage <= 0 {
 		c.HealPage = 256
 	}
-	if c.HoldLimit <= 0 {
-		c.HoldLimit = 1024
+	if c.HoldBytes <= 0 {
+		c.HoldBytes = 1 << 20
+	}
+	if c.HoldTotal <= 0 {
+		c.HoldTotal = 64 << 20
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -80,36 +88,43 @@ type Tail struct {
 
 	mu     sync.RWMutex
 	topics map[bus.Address]*topic
+	ring   []*topic // the durable ones, for the slow round
+	at     int      // where the slow round is
 
-	jobs  *jobs
-	reads reads
+	lanes   lanes
+	healing healing
+	hold    *budget
+	reads   reads
 }
 
 var _ bus.Receiver = (*Tail)(nil)
 
 // New returns a Tail that hands everything to sink.
 func New(store Store, sink Sink, cfg Config) *Tail {
+	cfg = cfg.withDefaults()
 	return &Tail{
-		feed:   store.NewFeed(),
-		log:    store,
-		sink:   sink,
-		cfg:    cfg.withDefaults(),
-		topics: make(map[bus.Address]*topic),
-		jobs:   newJobs(),
-		reads:  reads{at: make(map[place]*turn)},
+		feed:    store.NewFeed(),
+		log:     store,
+		sink:    sink,
+		cfg:     cfg,
+		topics:  make(map[bus.Address]*topic),
+		lanes:   newLanes(),
+		healing: healing{since: make(map[*topic]time.Time)},
+		hold:    &budget{each: cfg.HoldBytes, total: cfg.HoldTotal},
+		reads:   reads{at: make(map[place]*turn)},
 	}
 }
-
-// healers is how many addresses heal at the same time.
-const healers = 8
 
 // Run reads the feed, heals and checks until ctx ends, and then returns nil.
 func (t *Tail) Run(ctx context.Context) error {
 	defer t.reads.wait()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.feed.Run(ctx, t) })
-	for range healers {
-		g.Go(func() error { return t.healLoop(ctx) })
+	for _, l := range []*lane{t.lanes.reads, t.lanes.rereads} {
+		g.Go(func() error { l.serve(ctx, t.heal); return nil })
+	}
+	for _, l := range []*lane{t.lanes.tops, t.lanes.retops} {
+		g.Go(func() error { l.serve(ctx, t.locate); return nil })
 	}
 	g.Go(func() error { return t.checkLoop(ctx) })
 	return g.Wait()
@@ -131,9 +146,7 @@ func (t *Tail) Acquire(ctx context.Context, addresses ...bus.Address) ([]bus.Pos
 	for i, a := range addresses {
 		tp, ok := t.topics[a]
 		if !ok {
-			tp = &topic{address: a, durable: t.Retention(a).Durable()}
-			tp.healing = tp.durable // until the first position is known
-			t.topics[a] = tp
+			tp = t.enter(a)
 		}
 		tp.refs++
 		if !tp.live.Load() {
@@ -149,9 +162,33 @@ func (t *Tail) Acquire(ctx context.Context, addresses ...bus.Address) ([]bus.Pos
 	}
 	positions := make([]bus.Position, len(topics))
 	for i, tp := range topics {
-		positions[i] = tp.position()
+		positions[i], _ = tp.position()
 	}
 	return positions, nil
+}
+
+// enter adds an address. The caller holds the lock.
+func (t *Tail) enter(a bus.Address) *topic {
+	tp := &topic{address: a, durable: t.Retention(a).Durable(), owner: t}
+	t.topics[a] = tp
+	if tp.durable {
+		tp.place = len(t.ring)
+		t.ring = append(t.ring, tp)
+	}
+	return tp
+}
+
+// remove takes an address out. The caller holds the lock.
+func (t *Tail) remove(tp *topic) {
+	tp.close()
+	delete(t.topics, tp.address)
+	if tp.durable {
+		last := len(t.ring) - 1
+		t.ring[tp.place] = t.ring[last]
+		t.ring[tp.place].place = tp.place
+		t.ring[last] = nil
+		t.ring = t.ring[:last]
+	}
 }
 
 // open subscribes upstream and learns the first positions. Two callers may open the
@@ -165,27 +202,19 @@ func (t *Tail) open(ctx context.Context, topics []*topic, fresh []bus.Address) e
 	var unknown []*topic
 	for _, tp := range topics {
 		tp.live.Store(true)
-		if tp.durable && !tp.known() {
+		if _, known := tp.position(); tp.durable && !known {
 			unknown = append(unknown, tp)
 		}
 	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	addresses := make([]bus.Address, len(unknown))
-	for i, tp := range unknown {
-		addresses[i] = tp.address
-	}
-	tops, err := t.log.Tops(ctx, addresses)
-	if err != nil {
-		return err
-	}
-	for i, tp := range unknown {
-		if tp.begin(tops[i], t.sink) {
-			t.jobs.push(tp)
+	var failed error
+	t.ask(ctx, unknown, (*topic).firstLook, func(tp *topic, l look, top bus.Position, err error) {
+		if err != nil {
+			failed = err
+			return
 		}
-	}
-	return nil
+		t.queue(tp, tp.begin(l, top))
+	})
+	return failed
 }
 
 // Release ends one Acquire of each address. The last one unsubscribes upstream.
@@ -199,8 +228,7 @@ func (t *Tail) Release(addresses ...bus.Address) {
 			continue
 		}
 		if tp.refs--; tp.refs == 0 {
-			tp.close()
-			delete(t.topics, a)
+			t.remove(tp)
 			gone = append(gone, a)
 		}
 	}
@@ -235,9 +263,7 @@ func (t *Tail) Deliver(m *bus.Message) {
 	if tp == nil {
 		return
 	}
-	if tp.take(m, t.sink, t.cfg.HoldLimit) {
-		t.jobs.push(tp)
-	}
+	t.queue(tp, tp.take(m))
 }
 
 // Interrupted notes that messages of the addresses may have been missed.
@@ -245,23 +271,25 @@ func (t *Tail) Interrupted(addresses []bus.Address) {
 	if s, ok := t.sink.(Interrupter); ok {
 		s.Interrupted(addresses)
 	}
+	var doubtful []*topic
+	doubt := func(tp *topic) {
+		if w := tp.suspect(); w.kind == askTop {
+			doubtful = append(doubtful, tp)
+		} else {
+			t.queue(tp, w)
+		}
+	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if addresses == nil {
 		for _, tp := range t.topics {
-			t.suspect(tp)
+			doubt(tp)
 		}
-		return
 	}
 	for _, a := range addresses {
 		if tp := t.topics[a]; tp != nil {
-			t.suspect(tp)
+			doubt(tp)
 		}
 	}
-}
-
-func (t *Tail) suspect(tp *topic) {
-	if tp.suspect() {
-		t.jobs.push(tp)
-	}
+	t.lanes.tops.push(0, doubtful...) // together, so that they are asked about together
 }

@@ -186,7 +186,7 @@ func TestTail_healsWhenInterrupted(t *testing.T) {
 }
 
 func TestTail_findsASilentSubscription(t *testing.T) {
-	f := start(t, tail.Config{CheckInterval: 20 * time.Millisecond}, 100)
+	f := start(t, tail.Config{CheckInterval: 20 * time.Millisecond, CheckParts: 1}, 100)
 	f.acquire(t)
 	f.store.lose(t, 3, func() { f.publish(t, 3) })
 	f.in(t, 1, 3)
@@ -272,7 +272,7 @@ func TestTail_followsOnceAndLeavesAtTheLast(t *testing.T) {
 
 // Everything at once: pushes get lost, followers come and go, and the sequence stays whole.
 func TestTail_staysWholeUnderFire(t *testing.T) {
-	f := start(t, tail.Config{CheckInterval: 5 * time.Millisecond, HealPage: 7, HoldLimit: 5}, 100_000)
+	f := start(t, tail.Config{CheckInterval: 5 * time.Millisecond, CheckParts: 1, HealPage: 7, HoldBytes: 1500}, 100_000)
 	f.acquire(t)
 	const messages = 3000
 	var wg sync.WaitGroup

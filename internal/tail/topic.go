@@ -3,188 +3,273 @@ package tail
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// topic is one followed address. While it heals, pushed messages are held, and only the
-// healer hands messages to the sink; otherwise only the feed does.
+// topic is one followed address. Its states, by flags:
+//
+//	started doubt lags | state    | a push that follows pos      | any other push          | leaves by
+//	  no     -     -   | new      | held                         | held                    | the first top (begin)
+//	  yes    no    no  | settled  | handed on                    | held, then lagging      | a push that jumps, Interrupted
+//	  yes    yes   no  | doubtful | handed on, then settled      | held, then lagging      | a top, asked for in bulk (located)
+//	  yes    any   yes | lagging  | handed on, then what is held | held, or dropped (cut)  | a read of the log to its end (page)
+//
+// "Follows" is a proof: the next offset of the same epoch came on the feed after whatever raised the doubt, so nothing is
+// missing before it. The start of an address (bus.Position.IsStart) has no epoch of its own to compare, so there a push proves
+// nothing while anything is in doubt.
+//
+// What is held can always be got rid of. A look, which is a read of the log or of its top, covers everything that was pushed
+// before it began: the store appends before it pushes. So when a look has come to the end of the log, what was held before the
+// look began is either part of what was handed on, or it belongs to an epoch or an end that the store has lost: it never
+// matches, and is dropped. What came during the look is compared again, and if it still does not follow there is one more look,
+// after a pause. The cases: pushes held before the first top; a channel deleted, or a store emptied, while an address heals; a
+// fork into a new epoch; a log that has lost its end (it ends before pos, or before what is held); a push of a new epoch that
+// the look did not see yet; a push of an epoch that was left (dropped at once).
+//
+// Messages without a position keep their place among those that are held: they are handed on when everything before them was.
 type topic struct {
 	address bus.Address
 	durable bool
-	refs    int // guarded by Tail.mu
+	owner   *Tail
 	live    atomic.Bool
+	refs    int // guarded by Tail.mu
+	place   int // in Tail.ring, guarded by Tail.mu
 
 	mu      sync.Mutex
 	started bool         // pos is known
 	pos     bus.Position // of the last message handed on
-	quiet   bool         // nothing came since the last check
-	healing bool
-	queued  bool // a healer has it, or is going to
-	missed  bool // held more than the limit; the log has the rest
-	held    []*bus.Message
+	left    bus.Position // where pos was when it went to another epoch
+	doubt   bool         // something may be missing
+	lags    bool         // something is missing
+	doubts  uint64       // how often there was doubt
+	looks   uint64       // how many looks have begun
+	cut     bool         // more came than may be held; the log has it
+	cutAt   uint64       // looks when that was
+	busy    bool         // a worker has it, or is going to
+	tries   int          // looks without success, one after the other
+	quiet   bool         // nothing came since the slow round noted it
 	closed  bool
+	since   time.Time // when it was settled last; zero while it is
+	held    held
 }
 
-func (tp *topic) position() bus.Position {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	return tp.pos
+// look is one question to the store: how many there have been with it, and what was known when it was asked.
+type look struct {
+	number uint64
+	doubts uint64
+	from   bus.Position
 }
 
-func (tp *topic) known() bool {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	return tp.started
+// work is what a topic needs next.
+type work struct {
+	kind   kind
+	pause  time.Duration
+	failed bool // the last try did not succeed
 }
 
-// begin sets the first position and hands on what was held after it. It returns true when a healer is needed.
-func (tp *topic) begin(top bus.Position, sink Sink) bool {
+type kind uint8
+
+const (
+	nothing  kind = iota
+	askTop        // compare the top of the log with pos
+	readLog       // read the log from pos
+	nextPage      // read on at once; only a reader is told so
+)
+
+func (tp *topic) settled() bool { return tp.started && !tp.doubt && !tp.lags }
+
+// position returns pos, and whether it is known.
+func (tp *topic) position() (bus.Position, bool) {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
-	if tp.started {
-		return false
+	return tp.pos, tp.started
+}
+
+// take hands a pushed message on when it is the next one, and holds it otherwise.
+func (tp *topic) take(m *bus.Message) work {
+	if !tp.durable {
+		tp.owner.sink.Deliver(m)
+		return work{}
 	}
-	tp.started = true
-	tp.pos = top
-	return tp.settle(sink)
-}
-
-// take hands a pushed message on when it is the next one. It returns true when a healer is needed.
-func (tp *topic) take(m *bus.Message, sink Sink, limit int) bool {
-	if !tp.durable || m.Position.IsZero() {
-		sink.Deliver(m)
-		return false
-	}
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
+	switch {
+	case tp.closed:
+		return work{}
+	case m.Position.IsZero():
+		tp.takeLive(m)
+		return tp.next()
+	case !tp.started:
+		tp.hold(m)
+		return work{}
+	}
 	tp.quiet = false
-	if !tp.healing && tp.follows(m) {
-		tp.pos = m.Position
-		sink.Deliver(m)
-		return false
+	switch {
+	case tp.past(m.Position):
+		return work{}
+	case !tp.follows(m.Position):
+		tp.hold(m)
+		tp.lags = true
+		return tp.next()
+	case tp.settled():
+		tp.hand(m)
+		return work{}
 	}
-	if tp.healing {
-		tp.hold(m, limit)
-		return false
-	}
-	if m.Position.Epoch == tp.pos.Epoch && m.Position.Offset <= tp.pos.Offset {
-		return false // a repeat
-	}
-	tp.hold(m, limit)
-	return tp.ask()
+	tp.handOn(tp.held.before()) // what came before it
+	tp.hand(m)
+	tp.doubt, tp.lags = false, false
+	tp.drain()
+	return tp.next()
 }
 
-func (tp *topic) follows(m *bus.Message) bool {
-	if tp.pos.IsZero() { // an inbox that nothing had entered yet
-		return m.Position.Offset == 1
-	}
-	return m.Position.Epoch == tp.pos.Epoch && m.Position.Offset == tp.pos.Offset+1
-}
-
-func (tp *topic) hold(m *bus.Message, limit int) {
-	if len(tp.held) >= limit {
-		tp.missed = true
+// takeLive hands on a message without a position when nothing is before it.
+func (tp *topic) takeLive(m *bus.Message) {
+	if tp.settled() {
+		tp.owner.sink.Deliver(m)
 		return
 	}
-	tp.held = append(tp.held, m)
-}
-
-// suspect asks for a healer because something may have been missed.
-func (tp *topic) suspect() bool {
-	if !tp.durable {
-		return false
+	if tp.held.add(m, tp.looks, tp.owner.hold) {
+		return
 	}
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	tp.missed = true
-	return tp.started && tp.ask()
-}
-
-// ask marks the topic as healing; it returns true when it has to be queued.
-func (tp *topic) ask() bool {
-	tp.healing = true
-	if tp.queued || tp.closed {
-		return false
+	tp.cutHeld()
+	if !tp.held.add(m, tp.looks, tp.owner.hold) { // no log has it, so it is not dropped: it goes ahead of what is missing
+		tp.handOn(tp.held.all())
+		tp.owner.sink.Deliver(m)
 	}
-	tp.queued = true
-	return true
 }
 
-// settle hands on what is held and continues pos, and ends healing when nothing is missing. It
-// returns true when the log has to be read again and nobody is about to.
-func (tp *topic) settle(sink Sink) bool {
-	for i, m := range tp.held {
+// hold keeps a message until what is before it was handed on. What is too much is read from the log instead.
+func (tp *topic) hold(m *bus.Message) {
+	if tp.cut && tp.cutAt == tp.looks {
+		return // no look has begun since
+	}
+	if !tp.held.add(m, tp.looks, tp.owner.hold) {
+		tp.cutHeld()
+	}
+}
+
+// cutHeld drops what the log has.
+func (tp *topic) cutHeld() {
+	tp.held.drop(func(item) bool { return true })
+	tp.cut, tp.cutAt = true, tp.looks
+	tp.lags = tp.started
+}
+
+// hand hands on the next message.
+func (tp *topic) hand(m *bus.Message) {
+	tp.pos = m.Position
+	tp.owner.sink.Deliver(m)
+}
+
+func (tp *topic) handOn(messages []*bus.Message) {
+	for _, m := range messages {
+		tp.owner.sink.Deliver(m)
+	}
+}
+
+// past says whether a position was handed on before, or belongs to an epoch that was left.
+func (tp *topic) past(p bus.Position) bool {
+	if p.Epoch == tp.pos.Epoch {
+		return p.Offset <= tp.pos.Offset
+	}
+	return !tp.left.IsStart() && p.Epoch == tp.left.Epoch
+}
+
+// follows says whether a message at the position is the next one for certain.
+func (tp *topic) follows(p bus.Position) bool {
+	if tp.pos.IsStart() {
+		return !tp.doubt && !tp.lags && p.Offset == 1
+	}
+	return p.Epoch == tp.pos.Epoch && p.Offset == tp.pos.Offset+1
+}
+
+// drain hands on what is held and follows. Afterwards the topic lags when something is missing before the rest.
+func (tp *topic) drain() {
+	for {
+		h, ok := tp.held.first()
+		if !ok {
+			break
+		}
 		switch {
-		case tp.follows(m):
-			tp.pos = m.Position
-			sink.Deliver(m)
-		case m.Position.Epoch == tp.pos.Epoch && m.Position.Offset <= tp.pos.Offset:
+		case tp.past(h.m.Position):
+			tp.handOn(tp.held.before())
+			tp.held.shift()
+		case tp.follows(h.m.Position):
+			tp.handOn(tp.held.before())
+			tp.hand(tp.held.shift())
 		default:
-			tp.held = tp.held[i:]
-			return tp.ask()
+			tp.lags = true
+			return
 		}
 	}
-	tp.held = nil
-	if tp.missed {
-		return tp.ask()
+	if tp.lags = tp.cut; !tp.lags && !tp.doubt {
+		tp.handOn(tp.held.all())
 	}
-	tp.healing = false
-	return false
 }
 
-// healed moves pos after a page of the log was handed on.
-func (tp *topic) healed(next bus.Position) {
-	tp.mu.Lock()
-	tp.pos = next
-	tp.mu.Unlock()
-}
-
-// startRead says from where a healer has to read; false when there is nothing to do.
-func (tp *topic) startRead() (bus.Position, bool) {
+// suspect notes that something may have been missed.
+func (tp *topic) suspect() work {
+	if !tp.durable {
+		return work{}
+	}
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
-	if tp.closed {
-		tp.queued = false
-		return bus.Position{}, false
-	}
-	tp.missed = false
-	return tp.pos, true
+	tp.doubt = true
+	tp.doubts++
+	return tp.next()
 }
 
-// endRead ends one read to the top of the log; it returns true when another one is needed.
-func (tp *topic) endRead(sink Sink) bool {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	tp.queued = false
-	if tp.closed {
-		return false
+// next says what the topic needs, unless somebody is about to see to it.
+func (tp *topic) next() work {
+	tp.note()
+	if tp.busy || tp.closed || !tp.started || tp.settled() {
+		return work{}
 	}
-	return tp.settle(sink)
+	tp.busy = true
+	return tp.wanted()
+}
+
+func (tp *topic) wanted() work {
+	if tp.lags {
+		return work{kind: readLog}
+	}
+	return work{kind: askTop}
+}
+
+// after ends what a worker has done and says what is needed next.
+func (tp *topic) after(failed, moved bool) work {
+	tp.note()
+	if tp.closed || tp.settled() {
+		tp.busy, tp.tries = false, 0
+		return work{}
+	}
+	w := tp.wanted()
+	if w.failed = failed; moved {
+		tp.tries = 0
+	}
+	w.pause = backoff(tp.tries)
+	tp.tries++
+	return w
+}
+
+// note keeps the list of those that heal.
+func (tp *topic) note() {
+	heals := !tp.closed && tp.started && !tp.settled()
+	if heals == !tp.since.IsZero() {
+		return
+	}
+	if tp.since = (time.Time{}); heals {
+		tp.since = time.Now()
+	}
+	tp.owner.healing.set(tp, tp.since)
 }
 
 func (tp *topic) close() {
 	tp.mu.Lock()
+	defer tp.mu.Unlock()
 	tp.closed = true
-	tp.held = nil
-	tp.mu.Unlock()
-}
-
-// checkable says whether the top of the log has to be compared: nothing came for a whole interval.
-func (tp *topic) checkable() bool {
-	if !tp.durable {
-		return false
-	}
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	was := tp.quiet
-	tp.quiet = true
-	return was && tp.started && !tp.healing
-}
-
-// lags says whether top is not where the topic is.
-func (tp *topic) lags(top bus.Position) bool {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	return tp.quiet && !tp.healing && top != tp.pos
+	tp.held.all()
+	tp.note()
 }

@@ -79,7 +79,7 @@ type slowTops struct {
 	address      bus.Address
 }
 
-func (s *slowTops) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, error) {
+func (s *slowTops) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, []error) {
 	for _, a := range addresses {
 		if a == s.address {
 			s.asked <- struct{}{}

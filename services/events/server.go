@@ -198,9 +198,6 @@ func (r *readers) join() (<-chan struct{}, func()) {
 func (s *Server) top(ctx context.Context) (bus.Position, error) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	tops, err := s.store.Tops(call, []bus.Address{bus.EventLog})
-	if err != nil {
-		return bus.Position{}, err
-	}
-	return tops[0], nil
+	tops, errs := s.store.Tops(call, []bus.Address{bus.EventLog})
+	return tops[0], bus.FirstError(errs)
 }

@@ -19,9 +19,9 @@ type flaky struct {
 	since atomic.Int64 // how many reads go well before the one that fails; negative for all of them
 }
 
-func (f *flaky) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, error) {
+func (f *flaky) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, []error) {
 	if f.tops.CompareAndSwap(true, false) {
-		return nil, bus.ErrStoreUnavailable
+		return make([]bus.Position, len(addresses)), bus.AllFailed(len(addresses), bus.ErrStoreUnavailable)
 	}
 	return f.Store.Tops(ctx, addresses)
 }
@@ -52,8 +52,8 @@ func TestSubscribe_failedHalfWayLeavesNothingBehind(t *testing.T) {
 			for i := range messages {
 				h.pub("channels/long:x", fmt.Sprint(i))
 			}
-			top, err := h.store.Tops(t.Context(), []bus.Address{address(t, "channels/long:x")})
-			check(t, err)
+			top, errs := h.store.Tops(t.Context(), []bus.Address{address(t, "channels/long:x")})
+			check(t, bus.FirstError(errs))
 			st, err := h.publish.Subscribe(t.Context())
 			check(t, err)
 			next := func() *publishv1.SubscribeResponse {

@@ -21,8 +21,8 @@ type ledger struct {
 
 func newLedger(tb testing.TB, s bus.Store) *ledger {
 	tb.Helper()
-	tops, err := s.Tops(tb.Context(), []bus.Address{bus.EventLog})
-	check(tb, err)
+	tops, errs := s.Tops(tb.Context(), []bus.Address{bus.EventLog})
+	check(tb, bus.FirstError(errs))
 	return &ledger{tb, s, tops[0]}
 }
 

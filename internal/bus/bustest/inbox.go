@@ -141,8 +141,8 @@ func testInbox(t *testing.T, open Open) {
 		if !page.More || page.Next.Offset != 4 {
 			t.Errorf("next is %+v, more %t", page.Next, page.More)
 		}
-		tops, err := s.Tops(t.Context(), []bus.Address{b.to, address(t)})
-		check(t, err)
+		tops, errs := s.Tops(t.Context(), []bus.Address{b.to, address(t)})
+		check(t, bus.FirstError(errs))
 		if tops[0] != page.Top || tops[0].Offset != 5 || tops[1].Epoch == "" {
 			t.Errorf("tops are %+v", tops)
 		}

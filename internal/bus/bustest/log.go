@@ -22,8 +22,8 @@ func testLog(t *testing.T, open Open) {
 	}
 	t.Run("an address never used has a position", func(t *testing.T) {
 		a := address(t)
-		tops, err := s.Tops(t.Context(), []bus.Address{a})
-		check(t, err)
+		tops, errs := s.Tops(t.Context(), []bus.Address{a})
+		check(t, bus.FirstError(errs))
 		if tops[0].Epoch == "" || tops[0].Offset != 0 {
 			t.Fatalf("top is %+v", tops[0])
 		}
