@@ -100,7 +100,7 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 		h.publish, err = publish.New(h.store, publish.Config{
 			Namespaces: cfg.namespaces(), MaxMessage: int(cfg.Publish.MaxMessage), IdempotencyWindow: cfg.Publish.IdempotencyWindow,
 			MaxChannels: cfg.Channels.Created,
-			Authorizer:  h.authorizer(), Log: h.tel.Log,
+			Authorizer:  h.authorizer(), Log: h.tel.Log, Registry: h.tel.Registry,
 		})
 		if err != nil {
 			return fmt.Errorf("build the publish service: %w", err)

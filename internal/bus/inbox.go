@@ -8,6 +8,10 @@ import (
 )
 
 // AckScope says whose ack is enough. The numbers are those of trunkline.publish.v1.AckScope.
+//
+// The first ack ends a message of the scope AnyDevice and removes it. One of the scope EachDevice ends when every device
+// that was given it until then has acknowledged it. It is kept on, for devices that come later, until its time is over or
+// the inbox needs the room; what happens to it on those changes nothing any more.
 type AckScope uint8
 
 // The scopes. The zero AckScope is that of a message that asks for no ack.
@@ -16,18 +20,20 @@ const (
 	EachDevice AckScope = 2
 )
 
-// AckTerms is what a publication that asks for an ack wants. Times are absolute, so that both
-// stores and every process mean the same moment.
+// AckTerms is what a publication that asks for an ack wants. Times are lengths that count from when the store takes the
+// message, by the clock of the store: those of the callers need not agree.
 type AckTerms struct {
 	Scope AckScope
-	// Deadline is until when an ack keeps the message from counting as stored, and Expires until when it is kept.
-	Deadline, Expires time.Time
+	// Timeout is for how long an ack keeps the message from counting as stored, and Keep for how long it is kept.
+	Timeout, Keep time.Duration
 	// CollapseKey, if set, makes the message take the place of an older one with the same key.
 	CollapseKey string
-	// MaxDeliveries is after how many deliveries without an ack the message goes to DeadLetter; 0 for never.
+	// MaxDeliveries is after how many deliveries without an ack the message goes to DeadLetter; 0 for never. With the scope
+	// EachDevice each device has a count of its own.
 	MaxDeliveries int
 	DeadLetter    Address
-	// Limit is how many messages may wait in the inbox; one more is refused with ErrInboxFull.
+	// Limit is how many messages may wait in the inbox; one more is refused with ErrInboxFull. What everybody acknowledged
+	// does not wait: as many again are kept for devices that come later.
 	Limit int
 }
 
@@ -68,8 +74,8 @@ const (
 // given the message.
 func (s DeliveryState) Final() bool { return s == StateAcked || s == StateExpired }
 
-// MaxDevices is how many devices that were given one message are told apart, and how many that were denied it; the
-// counters go on beyond.
+// MaxDevices is how many devices that were given one message are told apart, and how many that were denied it. A message
+// of the scope EachDevice is not given to further ones: what they acknowledge could not be remembered.
 const MaxDevices = 100
 
 // ReceiptAge is how long a delivery is remembered after its end.
@@ -93,12 +99,12 @@ type Delivery struct {
 	Published     time.Time
 	Deadline      time.Time
 	Expires       time.Time
-	Ended         time.Time // zero while it waits
+	Ended         time.Time // zero while it waits; see AckScope
 	Reason        EndReason // empty unless it ended without an ack
 	Deliveries    int
 	Devices       []Device // ordered by client
-	SentCount     int
-	AckedCount    int
+	SentCount     int      // at most MaxDevices
+	AckedCount    int      // of those, and at least 1 when it ended with an ack
 	DeniedCount   int
 	DeniedWhy     string // about the device that was denied it last
 	MaxDeliveries int
@@ -118,8 +124,6 @@ func (d *Delivery) State(now time.Time) DeliveryState {
 		return StateExpired
 	case !d.Ended.IsZero():
 		return StateAcked
-	case d.Scope == EachDevice && d.SentCount > 0 && d.AckedCount >= d.SentCount:
-		return StateAcked
 	case !now.Before(d.Expires):
 		return StateExpired
 	case !now.Before(d.Deadline):
@@ -133,6 +137,33 @@ func (d *Delivery) State(now time.Time) DeliveryState {
 	return StatePending
 }
 
+// Judge says what settling the message does at a time; stored says whether that was noted before.
+func (d *Delivery) Judge(at time.Time, stored bool) Verdict {
+	v := Verdict{Due: Due{To: d.To, ID: d.ID}, At: at, Deadline: d.Deadline, Expires: d.Expires}
+	switch {
+	case d.Reason != "":
+		v.Ended, v.Reason = d.Ended, d.Reason
+	case !d.Ended.IsZero():
+	case !at.Before(d.Expires):
+		v.Changed = StateExpired
+	case at.Before(d.Deadline):
+		v.Next = earlier(d.Deadline, d.Expires)
+	default:
+		v.Next = d.Expires
+		if !stored {
+			v.Changed = StateStored
+		}
+	}
+	return v
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // DeviceState returns the state of one device at a time.
 func (d *Delivery) DeviceState(v Device, now time.Time) DeliveryState {
 	if !v.Acked.IsZero() {
@@ -143,6 +174,9 @@ func (d *Delivery) DeviceState(v Device, now time.Time) DeliveryState {
 	}
 	if s := d.State(now); s == StateExpired || s == StateAcked && d.Scope == AnyDevice {
 		return s
+	}
+	if !now.Before(d.Expires) {
+		return StateExpired
 	}
 	if !now.Before(d.Deadline) {
 		return StateStored
@@ -156,6 +190,8 @@ type Ack struct {
 	ID string
 	// Device is the client id that acknowledges, and Connection the one of its connections that needs no dismissal.
 	Device, Connection string
+	// Again says of a message that was written to the device, not acknowledged by it, that it was a redelivery: each counts.
+	Again bool
 }
 
 // Denial says that a device may not have a message.
@@ -198,7 +234,8 @@ type PendingPage struct {
 
 // PendingQuery says which part of an inbox is wanted.
 type PendingQuery struct {
-	// Device leaves out what this device has acknowledged or was denied; empty for a look at everything.
+	// Device leaves out what this device has acknowledged, was denied or may not be given; empty for a look at everything
+	// that waits.
 	Device string
 	// After is the offset after which the page begins, and Epoch the epoch of the Top of the page that it comes from; empty
 	// for the first page. Where the inbox has lost its end since, the page begins at the end of what was left.
@@ -207,20 +244,43 @@ type PendingQuery struct {
 	// Until leaves out what is beyond this offset; 0 for nothing.
 	Until uint64
 	Limit int
-	// Deliver counts a delivery to the device for each message, and says which are dead.
+	// Deliver says which messages are dead to the device. Deliveries count when MarkSent hears of them.
 	Deliver bool
 }
 
 // InboxStats says how full an inbox is.
 type InboxStats struct {
-	Count  int
-	Oldest time.Time // zero when it is empty
+	Count  int       // of what waits
+	Oldest time.Time // of what is kept; zero when nothing is
 }
 
 // Due is a message whose deadline or end may have come.
 type Due struct {
 	To Address
 	ID string
+}
+
+// DueStats says how much there is to settle.
+type DueStats struct {
+	// Count is of the messages that are to be looked at, now or later, and Late for how long the one that is most overdue
+	// has been.
+	Count int
+	Late  time.Duration
+}
+
+// Verdict is what Settle would do to a message at a time.
+type Verdict struct {
+	Due
+	// At is the time, by the clock of the store that has the message.
+	At time.Time
+	// Changed and Next are those of the Settlement.
+	Changed DeliveryState
+	Next    time.Time
+	// Deadline and Expires are those of the message; zero when it is not known.
+	Deadline, Expires time.Time
+	// Ended and Reason are those of a message that has left its inbox without an ack since the last look.
+	Ended  time.Time
+	Reason EndReason
 }
 
 // Settlement is what Settle found.
@@ -233,17 +293,18 @@ type Settlement struct {
 }
 
 // Inboxes keeps messages that wait for an ack. A Publication with Ack enters the inbox in the same step in which it is
-// published, gets the next position of its address, and stays until an ack or its end. The log that
+// published, gets the next position of its address, and stays until an ack or its end. A Publication whose message id waits in the
+// inbox already is a repeat of it, as with an idempotency key. The log that
 // Since reads of such an address is its inbox: what was acknowledged is not in it, and that is no gap. A failover may change
 // the epoch of an inbox like that of a log; what waits keeps the position under which it was published.
 type Inboxes interface {
 	// Pending returns a page of an inbox, oldest first.
 	Pending(ctx context.Context, to Address, q PendingQuery) (PendingPage, error)
 	// Ack acknowledges messages, and says by index what became of each: nil, ErrMessageNotFound or ErrStoreUnavailable.
-	// Acknowledging twice is the same as once. The first ack of a message of scope AnyDevice removes it and
-	// publishes a dismissal.
+	// Acknowledging twice is the same as once, and what has ended stays as it ended. The first ack of a message of scope
+	// AnyDevice removes it and publishes a dismissal. An ack that was answered is never followed by a delivery to the device.
 	Ack(ctx context.Context, acks []Ack) []error
-	// MarkSent notes that messages were written to a device.
+	// MarkSent notes that messages were written to a device. Notes of a first delivery may be repeated.
 	MarkSent(ctx context.Context, sent []Ack) error
 	// MarkDenied notes that devices may not have messages. The first denial of a device counts, and is final: Pending leaves the
 	// message out for the device, MarkSent does not note it, and Ack changes nothing unless the device had been given the
@@ -252,13 +313,26 @@ type Inboxes interface {
 	// Delivery returns what is known of a message, or ErrMessageNotFound. watch asks for hints: a message of
 	// kind MessageReceipt on the address whenever it changes.
 	Delivery(ctx context.Context, to Address, id string, watch bool) (Delivery, error)
-	// DueDeliveries returns at most limit messages whose time may have come, and lends them to the caller for some
-	// seconds: who does not Settle them in time leaves them to others.
-	DueDeliveries(ctx context.Context, limit int) ([]Due, error)
-	// Settle notes that a message is stored, or removes it when it has ended.
-	Settle(ctx context.Context, d Due) (Settlement, error)
 	// Discard removes a message for a reason. Returns ErrMessageNotFound when it does not wait.
 	Discard(ctx context.Context, to Address, id string, why EndReason) error
 	// InboxStats says how full an inbox is.
 	InboxStats(ctx context.Context, to Address) (InboxStats, error)
+	Dues
+}
+
+// Dues notes when messages that wait for an ack have to be looked at. A message leaves it with the ack that ends it, or
+// with the look after another end.
+type Dues interface {
+	// DueDeliveries returns at most limit messages whose time may have come, and lends them to the caller for some
+	// seconds: what is not settled in time is left to others.
+	DueDeliveries(ctx context.Context, limit int) ([]Due, error)
+	// Judge says by index what Settle would do to messages now, and changes nothing. What is told of a verdict before it is
+	// carried out is told again by somebody else when the teller dies in between, and is never forgotten.
+	Judge(ctx context.Context, due []Due) ([]Verdict, []error)
+	// SettleAll carries out verdicts, by index, as of the time of each: what has come later is left for the next look.
+	SettleAll(ctx context.Context, list []Verdict) ([]Settlement, []error)
+	// Settle judges one message and carries that out: it notes that the message is stored, or removes it when it has ended.
+	Settle(ctx context.Context, d Due) (Settlement, error)
+	// DueStats says how much there is to settle.
+	DueStats(ctx context.Context) (DueStats, error)
 }

@@ -13,6 +13,7 @@ import (
 // part's lock guards it.
 type inbox struct {
 	waiting    []*waiting // by offset
+	acked      int        // of those that wait: what everybody acknowledged, kept for devices that come later
 	deliveries map[string]*waiting
 	collapse   map[string]string // from keys to ids
 }
@@ -20,39 +21,39 @@ type inbox struct {
 // waiting is one message that asks or asked for an ack.
 type waiting struct {
 	message  *bus.Message
-	delivery bus.Delivery // devices in the order in which they came
-	key      string       // its collapse key
-	stored   bool         // Settle has said so
+	delivery bus.Delivery   // devices in the order in which they came
+	times    map[string]int // how often devices were given it
+	key      string         // its collapse key
+	stored   bool           // Settle has said so
 	watched  bool
 	forget   time.Time // when it is not known any more; set with its end
 }
 
-// enter puts a message into the inbox.
-func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) error {
+// enter puts a message into the inbox. It returns the message with its id that waits already, if there is one.
+func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *waiting, err error) {
 	if c.inbox == nil {
 		c.inbox = &inbox{deliveries: make(map[string]*waiting), collapse: make(map[string]string)}
 	}
 	in, ack := c.inbox, p.Ack
 	in.forget(now)
+	if old := in.deliveries[m.ID]; old != nil {
+		if old.waits() && now.Before(old.delivery.Expires) {
+			return old, nil
+		}
+		in.drop(old)
+	}
 	if ack.CollapseKey != "" {
-		if old := in.deliveries[in.collapse[ack.CollapseKey]]; old != nil && old.delivery.Ended.IsZero() {
+		if old := in.deliveries[in.collapse[ack.CollapseKey]]; old != nil {
 			in.end(old, now, bus.EndCollapsed)
 		}
 	}
-	if len(in.waiting) >= ack.Limit {
-		for _, w := range slices.Clone(in.waiting) {
-			if !now.Before(w.delivery.Expires) {
-				in.end(w, now, bus.EndTTL)
-			}
-		}
-		if len(in.waiting) >= ack.Limit {
-			return bus.ErrInboxFull.With("", map[string]string{"address": m.To.String(), "limit": strconv.Itoa(ack.Limit)})
-		}
+	if !in.room(ack.Limit, now) {
+		return nil, bus.ErrInboxFull.With("", map[string]string{"address": m.To.String(), "limit": strconv.Itoa(ack.Limit)})
 	}
 	c.top++
 	m.Position = c.position(c.top)
-	w := &waiting{message: m, key: ack.CollapseKey, delivery: bus.Delivery{
-		To: m.To, ID: m.ID, Scope: ack.Scope, Published: m.Published, Deadline: ack.Deadline, Expires: ack.Expires,
+	w := &waiting{message: m, key: ack.CollapseKey, times: make(map[string]int), delivery: bus.Delivery{
+		To: m.To, ID: m.ID, Scope: ack.Scope, Published: m.Published, Deadline: m.Published.Add(ack.Timeout), Expires: m.Published.Add(ack.Keep),
 		MaxDeliveries: ack.MaxDeliveries, DeadLetter: ack.DeadLetter,
 	}}
 	in.waiting = append(in.waiting, w)
@@ -60,17 +61,73 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) error {
 	if w.key != "" {
 		in.collapse[w.key] = m.ID
 	}
-	return nil
+	return nil, nil
 }
 
-// end takes a message out of the inbox; an empty reason means that it was acknowledged.
-func (in *inbox) end(w *waiting, now time.Time, why bus.EndReason) {
+// room makes room for one message, if it can: what everybody acknowledged leaves with its end, or when as many are kept as
+// may wait; what waits leaves with its end.
+func (in *inbox) room(limit int, now time.Time) bool {
+	if in.acked > 0 {
+		in.expire(now, false)
+	}
+	for in.acked >= limit {
+		var first *waiting
+		for _, w := range in.waiting {
+			if !w.waits() && (first == nil || w.delivery.Expires.Before(first.delivery.Expires)) {
+				first = w
+			}
+		}
+		in.drop(first)
+	}
+	if len(in.waiting)-in.acked >= limit {
+		in.expire(now, true)
+	}
+	return len(in.waiting)-in.acked < limit
+}
+
+// expire takes out what waits, or what everybody acknowledged, and whose time is over.
+func (in *inbox) expire(now time.Time, waits bool) {
+	for _, w := range slices.Clone(in.waiting) {
+		if w.waits() == waits && !now.Before(w.delivery.Expires) {
+			in.end(w, now, bus.EndTTL)
+		}
+	}
+}
+
+// waits says whether the message has not ended.
+func (w *waiting) waits() bool { return w.delivery.Ended.IsZero() }
+
+// drop takes a message out of the inbox.
+func (in *inbox) drop(w *waiting) {
+	n := len(in.waiting)
 	in.waiting = slices.DeleteFunc(in.waiting, func(other *waiting) bool { return other == w })
+	if len(in.waiting) < n && !w.waits() {
+		in.acked--
+	}
+}
+
+// end takes a message out of the inbox, and notes why unless it has ended before.
+func (in *inbox) end(w *waiting, now time.Time, why bus.EndReason) {
+	in.drop(w)
+	if !w.waits() {
+		return
+	}
 	w.delivery.Ended, w.delivery.Reason = now, why
 	w.forget = now.Add(bus.ReceiptAge)
 	if in.collapse[w.key] == w.delivery.ID {
 		delete(in.collapse, w.key)
 	}
+}
+
+// finish ends a message that was acknowledged. One that each device has to acknowledge is kept for those that come later.
+func (in *inbox) finish(w *waiting, now time.Time) {
+	if w.delivery.Scope == bus.AnyDevice {
+		in.end(w, now, "")
+		return
+	}
+	w.delivery.Ended = now
+	w.forget = w.delivery.Expires.Add(bus.ReceiptAge)
+	in.acked++
 }
 
 // forget drops what has ended long ago: a few with each call.
@@ -103,15 +160,13 @@ func (w *waiting) device(client string) *bus.Device {
 	return nil
 }
 
-// meet notes that a device was given the message; false when it was before.
+// meet notes that a device was given the message; false when that was known, or it is one too many to be told apart.
 func (w *waiting) meet(client string, now time.Time) bool {
-	if w.device(client) != nil {
+	if w.device(client) != nil || w.delivery.SentCount >= bus.MaxDevices {
 		return false
 	}
 	w.delivery.SentCount++
-	if w.delivery.SentCount <= bus.MaxDevices {
-		w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: client, Sent: now})
-	}
+	w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: client, Sent: now})
 	return true
 }
 
@@ -180,24 +235,34 @@ func (s *Store) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery)
 	return page, nil
 }
 
-// hand returns the message as a device is given it; false when it is not for it any more.
+// hand returns the message as a device is given it; false when it is not for it.
 func (w *waiting) hand(q bus.PendingQuery, now time.Time) (bus.Waiting, bool) {
-	if !now.Before(w.delivery.Expires) {
-		return bus.Waiting{}, false
-	}
-	if v := w.device(q.Device); q.Device != "" && v != nil && (!v.Acked.IsZero() || !v.Denied.IsZero()) {
-		return bus.Waiting{}, false
-	}
-	dead := false
-	if q.Deliver {
-		if dead = w.delivery.MaxDeliveries > 0 && w.delivery.Deliveries >= w.delivery.MaxDeliveries; !dead {
-			w.delivery.Deliveries++
-			w.meet(q.Device, now)
-		}
-	}
 	d := w.delivery
 	d.Devices = nil
-	return bus.Waiting{Message: w.message, Deliveries: d.Deliveries, Dead: dead, Delivery: d}, true
+	out := bus.Waiting{Message: w.message, Deliveries: d.Deliveries, Delivery: d}
+	if !now.Before(d.Expires) {
+		return out, false
+	}
+	if q.Device == "" {
+		return out, w.waits()
+	}
+	v, each := w.device(q.Device), d.Scope == bus.EachDevice
+	if v != nil && (!v.Acked.IsZero() || !v.Denied.IsZero()) {
+		return out, false
+	}
+	if v == nil && each && d.SentCount >= bus.MaxDevices {
+		return out, false // its ack could not be remembered
+	}
+	times := d.Deliveries
+	if each {
+		times = w.times[q.Device]
+	}
+	dead := d.MaxDeliveries > 0 && times >= d.MaxDeliveries
+	if dead && !w.waits() {
+		return out, false // what has ended has no dead letters
+	}
+	out.Dead = q.Deliver && dead
+	return out, true
 }
 
 // sinceInbox is Since of an address whose log is its inbox. The caller holds the lock.
@@ -231,85 +296,6 @@ func (c *cell) sinceInbox(to bus.Address, after bus.Position, limit int, now tim
 	return page, nil
 }
 
-func notFound(to bus.Address, id string) error {
-	return bus.ErrMessageNotFound.With("", map[string]string{"address": to.String(), "id": id})
-}
-
-// Ack acknowledges messages.
-func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
-	errs := make([]error, len(acks))
-	for i, a := range acks {
-		if err := ctx.Err(); err != nil {
-			errs[i] = bus.ErrStoreUnavailable.Wrap(err)
-			continue
-		}
-		s.with(a.To, func(c *cell, in *inbox, now time.Time) {
-			w := in.deliveries[a.ID]
-			if w == nil {
-				errs[i] = notFound(a.To, a.ID)
-				return
-			}
-			if w.delivery.Ended.IsZero() && w.ack(a.Device, now) {
-				c.acked(in, w, a, now)
-			}
-		})
-	}
-	return errs
-}
-
-// ack notes the ack of a device; false when it had acknowledged before.
-func (w *waiting) ack(device string, now time.Time) bool {
-	v := w.device(device)
-	if v != nil && (!v.Acked.IsZero() || v.Sent.IsZero()) {
-		return false
-	}
-	if v != nil && !v.Denied.IsZero() { // it had been given it before
-		v.Denied, v.Why = time.Time{}, ""
-		w.delivery.DeniedCount--
-	}
-	w.meet(device, now)
-	w.delivery.AckedCount++
-	if v := w.device(device); v != nil {
-		v.Acked = now
-	}
-	return true
-}
-
-func (c *cell) acked(in *inbox, w *waiting, a bus.Ack, now time.Time) {
-	if w.delivery.Scope == bus.AnyDevice {
-		in.end(w, now, "")
-		c.tell(a.To, bus.MessageDismissal, a.ID, a.Connection, now)
-	}
-	c.changed(w, now)
-}
-
-// changed tells who watches a delivery.
-func (c *cell) changed(w *waiting, now time.Time) {
-	if w.watched {
-		c.tell(w.delivery.To, bus.MessageReceipt, w.delivery.ID, "", now)
-	}
-}
-
-// MarkSent notes that messages were written to a device.
-func (s *Store) MarkSent(ctx context.Context, sent []bus.Ack) error {
-	if err := ctx.Err(); err != nil {
-		return bus.ErrStoreUnavailable.Wrap(err)
-	}
-	for _, a := range sent {
-		s.with(a.To, func(c *cell, in *inbox, now time.Time) {
-			w := in.deliveries[a.ID]
-			if w == nil || !w.meet(a.Device, now) {
-				return
-			}
-			if w.delivery.Deliveries == 0 {
-				w.delivery.Deliveries = 1
-			}
-			c.changed(w, now)
-		})
-	}
-	return nil
-}
-
 // Delivery returns what is known of a message.
 func (s *Store) Delivery(ctx context.Context, to bus.Address, id string, watch bool) (bus.Delivery, error) {
 	if err := ctx.Err(); err != nil {
@@ -334,8 +320,8 @@ func (s *Store) InboxStats(ctx context.Context, to bus.Address) (bus.InboxStats,
 	}
 	var stats bus.InboxStats
 	s.with(to, func(_ *cell, in *inbox, _ time.Time) {
-		stats.Count = len(in.waiting)
-		if stats.Count > 0 {
+		stats.Count = len(in.waiting) - in.acked
+		if len(in.waiting) > 0 {
 			stats.Oldest = in.waiting[0].message.Published
 		}
 	})

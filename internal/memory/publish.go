@@ -49,7 +49,7 @@ func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
 	}
 	r, err := c.publish(p, now, s.cfg.Keys)
 	if err == nil && p.Ack != nil && !r.Duplicate {
-		s.due.set(bus.Due{To: to, ID: p.Message.ID}, p.Ack.Deadline)
+		s.due.set(bus.Due{To: to, ID: p.Message.ID}, r.Published.Add(min(p.Ack.Timeout, p.Ack.Keep)))
 	}
 	return r, err
 }
@@ -64,11 +64,16 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 	m := p.Message
 	r := liveReceipt(p)
 	if p.Ack != nil {
-		if err := c.enter(p, &m, now); err != nil {
+		there, err := c.enter(p, &m, now)
+		if err != nil {
 			return bus.Receipt{}, err
 		}
 		r.Position = m.Position
 		r.Durability = bus.Accepted
+		if there != nil {
+			r.Position, r.Published, r.Duplicate = there.message.Position, there.delivery.Published, true
+			return r, nil
+		}
 	} else if p.Retention.Durable() {
 		c.age(now)
 		c.append(&m, p.Retention)

@@ -250,16 +250,16 @@ const replicaWait = time.Second
 
 // noteDue notes when messages that ask for an ack have to be looked at, before they are published.
 func (s *Store) noteDue(ctx context.Context, list []int, ps []bus.Publication) error {
-	var cmds []redis.Cmder
+	var calls []call
 	for _, i := range list {
 		if ps[i].Ack != nil {
-			cmds = append(cmds, s.dueCmds(ctx, &ps[i])...)
+			calls = append(calls, s.dueCall(&ps[i]))
 		}
 	}
-	if len(cmds) == 0 {
+	if len(calls) == 0 {
 		return nil
 	}
-	return s.do(ctx, cmds...)
+	return s.note(ctx, calls)
 }
 
 // reached says whether a publication got what it asked for, and notes it.

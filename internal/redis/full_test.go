@@ -30,9 +30,9 @@ const (
 
 var classes = map[string]string{
 	"alive": frees, "beat": frees, "begin": grows, "cursor_advance": frees, "cursor_claim": frees, "cursor_release": frees,
-	"dead_runs": frees, "delete_channel": frees, "due": frees, "due_again": frees, "epoch": prelude, "forget_node": frees, "forget_run": frees,
-	"inbox_ack": frees, "inbox_denied": frees, "inbox_publish": grows, "inbox_read": reads, "inbox_sent": grows,
-	"inbox_settle": frees, "nodes": reads, "publish": grows, "read": reads, "retained": speaks, "revoke": frees,
+	"dead_runs": frees, "delete_channel": frees, "device": prelude, "due": frees, "due_add": grows, "due_move": frees, "due_stats": reads, "epoch": prelude, "forget_node": frees, "forget_run": frees,
+	"inbox_ack": frees, "inbox_denied": frees, "inbox_publish": grows, "inbox_judge": reads,
+	"inbox_read": reads, "inbox_sent": frees, "inbox_settle": frees, "nodes": reads, "publish": grows, "read": reads, "retained": speaks, "revoke": frees,
 	"roster_join": grows, "roster_lose": frees, "roster_page": reads, "roster_remove": frees, "roster_touch": frees,
 	"save_token": grows, "silent_nodes": reads, "state": grows, "take_run": frees, "top": reads, "use_token": grows,
 	"value": grows, "value_free": frees, "value_read": reads, "values": prelude, "watch": grows, "young": prelude,
@@ -71,8 +71,7 @@ func asks(to bus.Address) bus.Publication {
 	p := publication(to)
 	p.Message.ID = uuid.NewString()
 	p.Retention = bus.Retention{}
-	now := time.Now()
-	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Deadline: now.Add(time.Minute), Expires: now.Add(time.Hour), Limit: 100}
+	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Timeout: time.Minute, Keep: time.Hour, Limit: 1000}
 	return p
 }
 
@@ -146,6 +145,12 @@ func TestFullServer_refusesWhatGrowsAndNothingElse(t *testing.T) {
 		{"revoke", func() error { return s.Revoke(ctx, bus.Subject{Kind: "user", ID: "mallory"}, time.Now(), time.Hour) }},
 		{"ack", func() error {
 			return errors.Join(s.Ack(ctx, []bus.Ack{{To: inbox, ID: waiting.Message.ID, Device: "d"}})...)
+		}},
+		{"note of a delivery", func() error {
+			return s.MarkSent(ctx, []bus.Ack{{To: inbox, ID: discarded.Message.ID, Device: "d", Again: true}})
+		}},
+		{"note of a denial", func() error {
+			return s.MarkDenied(ctx, []bus.Denial{{To: inbox, ID: discarded.Message.ID, Device: "other", Why: "no"}})
 		}},
 		{"settle", func() error { _, err := s.Settle(ctx, bus.Due{To: inbox, ID: discarded.Message.ID}); return err }},
 		{"deliver", func() error {

@@ -28,25 +28,25 @@ func (s *Store) inboxCall(p *bus.Publication) call {
 		script: inboxPublishScript,
 		keys: []string{
 			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.idempotency(to, p.IdempotencyKey),
-			s.keys.delivery(to, p.Message.ID), s.keys.top(to), s.keys.collapse(to),
+			s.keys.delivery(to, p.Message.ID), s.keys.top(to), s.keys.collapse(to), s.keys.acked(to),
 		},
 		args: []any{
-			encode(&p.Message), p.Message.ID, ack.Limit, p.Message.Published.UnixMilli(), newEpoch(), digest,
-			max(p.Window.Milliseconds(), 1), s.publishVerb(), s.cfg.MetaTTL.Milliseconds(), int(ack.Scope), ack.Deadline.UnixMilli(),
-			ack.Expires.UnixMilli(), ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(),
+			encode(&p.Message), p.Message.ID, ack.Limit, newEpoch(), digest, max(p.Window.Milliseconds(), 1), s.publishVerb(),
+			s.cfg.MetaTTL.Milliseconds(), int(ack.Scope), ack.Timeout.Milliseconds(), ack.Keep.Milliseconds(),
+			ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(),
 		},
 	}
 }
 
 // Pending returns a page of an inbox.
 func (s *Store) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery) (bus.PendingPage, error) {
-	page, _, err := s.pending(ctx, to, bus.Position{Epoch: q.Epoch, Offset: q.After}, q)
+	page, _, err := s.pending(ctx, to, bus.Position{Epoch: q.Epoch, Offset: q.After}, q, "")
 	return page, err
 }
 
 // readInbox is Since of an address whose log is its inbox.
 func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Position, limit int) (bus.Page, error) {
-	p, gap, err := s.pending(ctx, to, after, bus.PendingQuery{After: after.Offset, Limit: limit})
+	p, gap, err := s.pending(ctx, to, after, bus.PendingQuery{After: after.Offset, Limit: limit}, "1")
 	if err != nil {
 		return bus.Page{}, err
 	}
@@ -60,20 +60,11 @@ func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Positio
 	return page, nil
 }
 
-func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position, q bus.PendingQuery) (bus.PendingPage, bool, error) {
-	c := call{inboxReadScript, []string{s.keys.stream(to), s.keys.meta(to)}, []any{
-		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, time.Now().UnixMilli(), "", s.keys.delivery(to, ""), bus.MaxDevices,
-		strconv.FormatUint(q.Until, 10),
-	}}
-	read := c
-	if q.Deliver {
-		c.script, c.args = inboxGiveScript, slices.Clone(c.args)
-		c.args[5] = "1"
-	}
-	cmd, err := s.run(ctx, c.script, c.keys, c.args...)
-	if q.Deliver && refusesWrites(err) { // then nothing is counted
-		cmd, err = s.run(ctx, read.script, read.keys, read.args...)
-	}
+// pending reads a page; all is "1" for what any device is given, without asking about one.
+func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position, q bus.PendingQuery, all string) (bus.PendingPage, bool, error) {
+	cmd, err := s.run(ctx, inboxReadScript, []string{s.keys.stream(to), s.keys.meta(to)},
+		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, s.keys.delivery(to, ""), bus.MaxDevices,
+		strconv.FormatUint(q.Until, 10), all)
 	if err != nil {
 		return bus.PendingPage{}, false, unavailable(err)
 	}
@@ -104,8 +95,8 @@ func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position,
 		}
 		fields, _ := parts[2].([]any)
 		dead, _ := parts[3].(int64)
-		d := deliveryOf(to, m.ID, pairs(fields, "s", "p", "a", "x", "d", "n", "k", "mx", "dl", "dn", "dw"))
-		page.Messages = append(page.Messages, bus.Waiting{Message: m, Deliveries: d.Deliveries, Dead: dead == 1, Delivery: d})
+		d := deliveryOf(to, m.ID, pairs(fields, "s", "p", "a", "x", "d", "n", "k", "mx", "dl", "dn", "dw", "en"))
+		page.Messages = append(page.Messages, bus.Waiting{Message: m, Deliveries: d.Deliveries, Dead: q.Deliver && dead == 1, Delivery: d})
 	}
 	return page, gap == 1, nil
 }
@@ -164,28 +155,20 @@ func inboxOf(acks []bus.Ack) map[bus.Address][]int {
 	return by
 }
 
-// Ack acknowledges messages: one script for each inbox and device, all in one pipeline.
+// Ack acknowledges messages: one script for each inbox and device, all in one pipeline. What has ended then leaves the times to
+// look at messages, in another one, because these are of other slots; to lose that costs one look.
 func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
 	errs := make([]error, len(acks))
-	now := time.Now().UnixMilli()
 	var calls []call
 	var places [][]int
 	for to, all := range inboxOf(acks) {
 		for _, list := range byDevice(acks, all) {
-			first := acks[list[0]]
-			c := call{
-				script: inboxAckScript,
-				keys:   []string{s.keys.stream(to), s.keys.push(to), s.keys.collapse(to)},
-				args:   []any{first.Device, now, s.publishVerb(), s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(), bus.MaxDevices},
-			}
-			for _, i := range list {
-				c.args = append(c.args, acks[i].ID, hint(bus.MessageDismissal, acks[i].ID, acks[i].Connection), hint(bus.MessageReceipt, acks[i].ID, ""))
-			}
-			calls = append(calls, c)
+			calls = append(calls, s.ackCall(to, acks, list))
 			places = append(places, list)
 		}
 	}
 	cmds, err := s.runAll(ctx, calls)
+	var over []bus.Due
 	for j, list := range places {
 		var known []int64
 		failed := err
@@ -198,10 +181,26 @@ func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
 				errs[i] = unavailable(failed)
 			case k >= len(known) || known[k] == 0:
 				errs[i] = notFound(acks[i].To, acks[i].ID)
+			case known[k] == 2:
+				over = append(over, bus.Due{To: acks[i].To, ID: acks[i].ID})
 			}
 		}
 	}
+	s.undue(ctx, over)
 	return errs
+}
+
+// ackCall acknowledges messages of one inbox for one device.
+func (s *Store) ackCall(to bus.Address, acks []bus.Ack, list []int) call {
+	c := call{
+		script: inboxAckScript,
+		keys:   []string{s.keys.stream(to), s.keys.push(to), s.keys.collapse(to), s.keys.acked(to)},
+		args:   []any{acks[list[0]].Device, s.publishVerb(), s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(), bus.MaxDevices},
+	}
+	for _, i := range list {
+		c.args = append(c.args, acks[i].ID, hint(bus.MessageDismissal, acks[i].ID, acks[i].Connection), hint(bus.MessageReceipt, acks[i].ID, ""))
+	}
+	return c
 }
 
 // ackChunk is how many messages one script acknowledges.
@@ -228,19 +227,29 @@ func notFound(to bus.Address, id string) error {
 
 // MarkSent notes that messages were written to a device.
 func (s *Store) MarkSent(ctx context.Context, sent []bus.Ack) error {
-	now := time.Now().UnixMilli()
 	var calls []call
 	for to, list := range inboxOf(sent) {
-		c := call{
-			script: inboxSentScript,
-			keys:   []string{s.keys.push(to)},
-			args:   []any{now, s.publishVerb(), s.keys.delivery(to, ""), bus.MaxDevices},
+		for part := range slices.Chunk(list, ackChunk) {
+			c := call{
+				script: inboxSentScript,
+				keys:   []string{s.keys.push(to)},
+				args:   []any{s.publishVerb(), s.keys.delivery(to, ""), bus.MaxDevices},
+			}
+			for _, i := range part {
+				again := ""
+				if sent[i].Again {
+					again = "1"
+				}
+				c.args = append(c.args, sent[i].ID, sent[i].Device, again, hint(bus.MessageReceipt, sent[i].ID, ""))
+			}
+			calls = append(calls, c)
 		}
-		for _, i := range list {
-			c.args = append(c.args, sent[i].ID, sent[i].Device, hint(bus.MessageReceipt, sent[i].ID, ""))
-		}
-		calls = append(calls, c)
 	}
+	return s.note(ctx, calls)
+}
+
+// note carries out scripts that answer nothing of use.
+func (s *Store) note(ctx context.Context, calls []call) error {
 	cmds, err := s.runAll(ctx, calls)
 	if err != nil {
 		return unavailable(err)
@@ -271,7 +280,7 @@ func (s *Store) Delivery(ctx context.Context, to bus.Address, id string, watch b
 		}
 	}
 	d.Sort()
-	if watch && h["w"] == "" && !d.State(time.Now()).Final() {
+	if watch && h["w"] == "" && !d.State(s.Now()).Final() {
 		// Only a hash that is there is marked: one that has just ended must not come back without a bound.
 		if _, err := s.run(ctx, watchScript, []string{key}); err != nil {
 			return d, unavailable(err)
@@ -284,11 +293,12 @@ func (s *Store) Delivery(ctx context.Context, to bus.Address, id string, watch b
 // InboxStats says how full an inbox is.
 func (s *Store) InboxStats(ctx context.Context, to bus.Address) (bus.InboxStats, error) {
 	n := redis.NewIntCmd(ctx, "xlen", s.keys.stream(to))
+	acked := redis.NewIntCmd(ctx, "zcard", s.keys.acked(to))
 	first := redis.NewXMessageSliceCmd(ctx, "xrange", s.keys.stream(to), "-", "+", "count", 1)
-	if err := s.do(ctx, n, first); err != nil {
+	if err := s.do(ctx, n, acked, first); err != nil {
 		return bus.InboxStats{}, err
 	}
-	stats := bus.InboxStats{Count: int(n.Val())}
+	stats := bus.InboxStats{Count: max(int(n.Val()-acked.Val()), 0)}
 	if len(first.Val()) > 0 {
 		_, ms, _ := strings.Cut(first.Val()[0].ID, "-")
 		stats.Oldest = timeOf(ms)

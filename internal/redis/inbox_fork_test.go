@@ -17,7 +17,7 @@ import (
 func mail(to bus.Address, text string) bus.Publication {
 	p := publication(to)
 	p.Retention, p.Message.ID, p.Message.Data, p.Message.Ack = bus.Retention{}, text, []byte(text), bus.AnyDevice
-	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Deadline: time.Now().Add(time.Hour), Expires: time.Now().Add(2 * time.Hour), Limit: 1000}
+	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Timeout: time.Hour, Keep: 2 * time.Hour, Limit: 1000}
 	p.IdempotencyKey, p.Digest, p.Window = text, "d", time.Minute
 	return p
 }

@@ -43,6 +43,9 @@ func (k keys) delivery(a bus.Address, id string) string { return k.of(a, "k:"+id
 // collapse is a hash from collapse keys to message ids.
 func (k keys) collapse(a bus.Address) string { return k.of(a, "x") }
 
+// acked is a sorted set of the entries of an inbox that everybody who was given them has acknowledged, by their end in ms.
+func (k keys) acked(a bus.Address) string { return k.of(a, "a") }
+
 // due is one of the sorted sets of messages by the time at which they have to be looked at.
 func (k keys) due(n int) string { return k.prefix + "{due:" + strconv.Itoa(n) + "}" }
 

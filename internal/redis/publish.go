@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -90,7 +89,7 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	cmds := make([]redis.Cmder, len(ps))
 	calls := make([]call, len(ps))
 	scripted := false
-	var due []redis.Cmder // notes when messages have to be looked at; before the publishes, and harmless without them
+	var due []call // notes when messages have to be looked at; before the publishes, and harmless without them
 	now := s.Now()
 	for i := range ps {
 		p := &ps[i]
@@ -105,7 +104,7 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 		scripted = true
 		if p.Ack != nil {
 			calls[i] = s.inboxCall(p)
-			due = append(due, s.dueCmds(ctx, p)...)
+			due = append(due, s.dueCall(p))
 		} else {
 			calls[i] = s.publishCall(p, false)
 		}
@@ -114,17 +113,17 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	if strict := strictest(ps); strict != nil {
 		return receipts, s.publishStrictly(ctx, ps, calls, receipts, strict)
 	}
-	if err := s.pipes.do(ctx, append(due, cmds...)); err != nil {
+	noted := make([]redis.Cmder, len(due), len(due)+len(cmds))
+	for i := range due {
+		noted[i] = due[i].cmd(ctx, "evalsha", due[i].script.Hash())
+	}
+	if err := s.pipes.do(ctx, append(noted, cmds...)); err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
 		return receipts, errs
 	}
-	for _, cmd := range due {
-		if err := cmd.Err(); err != nil {
-			s.log.Warn("the time of a message could not be noted", slog.String("error", err.Error()))
-		}
-	}
+	s.checkDue(ctx, due, noted)
 	if err := s.sendTexts(ctx, calls, cmds); err != nil {
 		for i := range errs {
 			errs[i] = err

@@ -38,12 +38,6 @@ func shebang(text string) (line, body string) {
 	return line + "\n", body
 }
 
-// counting returns a script that reads without writing, as one that may also count what was read.
-func counting(name string) *redis.Script {
-	_, body := shebang(source(name))
-	return register("#!lua flags=allow-oom\n" + body)
-}
-
 // pushing returns a script as one that is only called where it writes nothing. Without a first line Redis runs it when it is
 // full, and also when its disk fails.
 func pushing(name string) *redis.Script {

@@ -1,8 +1,14 @@
 package redis
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,9 +20,10 @@ import (
 // dueSets is over how many sorted sets the times of messages are spread.
 const dueSets = 16
 
-func (s *Store) dueKey(a bus.Address) string {
+// dueKey spreads the messages of one address too: an inbox that was filled at once comes due at once.
+func (s *Store) dueKey(member string) string {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(a.String())) // a hash never fails
+	_, _ = h.Write([]byte(member)) // a hash never fails
 	return s.keys.due(int(h.Sum32() % dueSets))
 }
 
@@ -26,23 +33,83 @@ func dueMember(to bus.Address, id string) string { return to.String() + "\n" + i
 // dueLife is how long a sorted set outlives its last change: longer than any message is kept.
 const dueLife = 40 * 24 * time.Hour
 
-func (s *Store) dueCmds(ctx context.Context, p *bus.Publication) []redis.Cmder {
-	key := s.dueKey(p.Message.To)
-	return []redis.Cmder{
-		redis.NewIntCmd(ctx, "zadd", key, p.Ack.Deadline.UnixMilli(), dueMember(p.Message.To, p.Message.ID)),
-		expire(ctx, key, dueLife),
+// dueCall notes when a message that asks for an ack has to be looked at.
+func (s *Store) dueCall(p *bus.Publication) call {
+	first, member := min(p.Ack.Timeout, p.Ack.Keep), dueMember(p.Message.To, p.Message.ID)
+	return call{
+		script: dueAddScript,
+		keys:   []string{s.dueKey(member)},
+		args:   []any{member, max(first.Milliseconds(), 0), dueLife.Milliseconds()},
+	}
+}
+
+// checkDue sends again what a server did not know the script of, and says what could not be noted.
+func (s *Store) checkDue(ctx context.Context, calls []call, noted []redis.Cmder) {
+	var unknown []call
+	for i, cmd := range noted {
+		err := cmd.Err()
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			unknown = append(unknown, calls[i])
+		} else if err != nil {
+			s.log.Warn("the time of a message could not be noted", slog.String("error", err.Error()))
+		}
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	if err := s.note(ctx, unknown); err != nil {
+		s.log.Warn("the times of messages could not be noted", slog.String("error", err.Error()))
+	}
+}
+
+// undue takes messages that have ended out of the times to look at them. It says nothing when it fails: the look that
+// remains finds that there is nothing to do.
+func (s *Store) undue(ctx context.Context, over []bus.Due) {
+	by := make(map[string][]any)
+	for _, d := range over {
+		member := dueMember(d.To, d.ID)
+		by[s.dueKey(member)] = append(by[s.dueKey(member)], member)
+	}
+	if len(by) == 0 {
+		return
+	}
+	cmds := make([]redis.Cmder, 0, len(by))
+	for key, members := range by {
+		cmds = append(cmds, redis.NewIntCmd(ctx, append([]any{"zrem", key}, members...)...))
+	}
+	_ = s.do(ctx, cmds...)
+}
+
+// redue notes when to look again at messages: scores and members, by sorted set.
+func (s *Store) redue(ctx context.Context, by map[string][]any) {
+	var calls []call
+	for key, args := range by {
+		for part := range slices.Chunk(args, 2*ackChunk) {
+			calls = append(calls, call{dueMoveScript, []string{key}, part})
+		}
+	}
+	if len(calls) == 0 {
+		return
+	}
+	if err := s.note(ctx, calls); err != nil {
+		s.log.Debug("times to look at messages could not be noted; they are looked at once more", slog.String("error", err.Error()))
 	}
 }
 
 // lent is for how long DueDeliveries lends a message.
 const lent = 10 * time.Second
 
-// DueDeliveries lends out messages whose time may have come.
+// DueDeliveries lends out messages whose time may have come, about as many of each sorted set.
 func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error) {
-	now := time.Now()
-	calls := make([]call, dueSets)
-	for i := range calls {
-		calls[i] = call{dueScript, []string{s.keys.due(i)}, []any{now.UnixMilli(), limit, now.Add(lent).UnixMilli()}}
+	first := rand.IntN(dueSets) //nolint:gosec // turns need no secret
+	var calls []call
+	var sets []int
+	for i := range dueSets {
+		if share := (limit + i) / dueSets; share > 0 {
+			n := (first + i) % dueSets
+			sets = append(sets, n)
+			calls = append(calls, call{dueScript, []string{s.keys.due(n)}, []any{share, lent.Milliseconds()}})
+		}
 	}
 	cmds, err := s.runAll(ctx, calls)
 	if err != nil {
@@ -58,7 +125,7 @@ func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error)
 			name, id, _ := strings.Cut(m, "\n")
 			to, err := bus.ParseAddress(name)
 			if err != nil {
-				_ = s.do(ctx, redis.NewIntCmd(ctx, "zrem", s.keys.due(i), m)) // not ours; it would come back for ever
+				_ = s.do(ctx, redis.NewIntCmd(ctx, "zrem", s.keys.due(sets[i]), m)) // not ours; it would come back for ever
 				continue
 			}
 			due = append(due, bus.Due{To: to, ID: id})
@@ -67,51 +134,144 @@ func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error)
 	return due, nil
 }
 
-// Settle looks at one message, and notes when to look again.
-func (s *Store) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
-	what, next, err := s.settle(ctx, d.To, d.ID, "")
-	if err != nil {
-		return bus.Settlement{}, err
+// DueStats says how much there is to settle.
+func (s *Store) DueStats(ctx context.Context) (bus.DueStats, error) {
+	calls := make([]call, dueSets)
+	for i := range calls {
+		calls[i] = call{script: dueStatsScript, keys: []string{s.keys.due(i)}}
 	}
-	var out bus.Settlement
-	switch what {
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return bus.DueStats{}, unavailable(err)
+	}
+	var stats bus.DueStats
+	for _, cmd := range cmds {
+		said, err := cmd.Int64Slice()
+		if err != nil || len(said) != 2 {
+			return stats, unavailable(cmp.Or(err, errAnswer))
+		}
+		stats.Count += int(said[0])
+		stats.Late = max(stats.Late, time.Duration(said[1])*time.Millisecond)
+	}
+	return stats, nil
+}
+
+// errAnswer is the error of an answer that is not what a script returns.
+var errAnswer = errors.New("not what the script answers")
+
+// Judge says what Settle would do to messages now.
+func (s *Store) Judge(ctx context.Context, due []bus.Due) ([]bus.Verdict, []error) {
+	out, errs := make([]bus.Verdict, len(due)), make([]error, len(due))
+	calls := make([]call, len(due))
+	for i, d := range due {
+		calls[i] = call{script: inboxJudgeScript, keys: []string{s.keys.delivery(d.To, d.ID)}}
+	}
+	cmds, err := s.runAll(ctx, calls)
+	for i, d := range due {
+		if err != nil {
+			errs[i] = unavailable(err)
+			continue
+		}
+		out[i], errs[i] = readVerdict(cmds[i], d)
+	}
+	return out, errs
+}
+
+func readVerdict(cmd *redis.Cmd, d bus.Due) (bus.Verdict, error) {
+	answer, err := cmd.Slice()
+	if err != nil || len(answer) != 2 {
+		return bus.Verdict{}, unavailable(cmp.Or(err, errAnswer))
+	}
+	now, _ := answer[0].(string)
+	values, _ := answer[1].([]any)
+	h := pairs(values, "e", "a", "x", "en", "r", "so")
+	if h["e"] == "" {
+		return bus.Verdict{Due: d, At: timeOf(now)}, nil
+	}
+	known := deliveryOf(d.To, d.ID, h)
+	return known.Judge(timeOf(now), h["so"] != ""), nil
+}
+
+// SettleAll carries out verdicts, and notes when to look again.
+func (s *Store) SettleAll(ctx context.Context, list []bus.Verdict) ([]bus.Settlement, []error) {
+	out, errs := make([]bus.Settlement, len(list)), make([]error, len(list))
+	calls := make([]call, len(list))
+	for i, v := range list {
+		at := ""
+		if !v.At.IsZero() {
+			at = strconv.FormatInt(v.At.UnixMilli(), 10)
+		}
+		calls[i] = s.settleCall(v.Due, "", at)
+	}
+	cmds, err := s.runAll(ctx, calls)
+	var over []bus.Due
+	again := make(map[string][]any)
+	for i, v := range list {
+		if err != nil {
+			errs[i] = unavailable(err)
+			continue
+		}
+		if out[i], errs[i] = readSettlement(cmds[i]); errs[i] != nil {
+			continue
+		}
+		if out[i].Next.IsZero() {
+			over = append(over, v.Due)
+			continue
+		}
+		member := dueMember(v.To, v.ID)
+		key := s.dueKey(member)
+		again[key] = append(again[key], out[i].Next.UnixMilli(), member)
+	}
+	s.undue(ctx, over)
+	s.redue(ctx, again)
+	return out, errs
+}
+
+// Settle judges one message and carries that out.
+func (s *Store) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
+	out, errs := s.SettleAll(ctx, []bus.Verdict{{Due: d}})
+	return out[0], errs[0]
+}
+
+func (s *Store) settleCall(d bus.Due, why bus.EndReason, at string) call {
+	return call{
+		script: inboxSettleScript,
+		keys:   []string{s.keys.stream(d.To), s.keys.delivery(d.To, d.ID), s.keys.push(d.To), s.keys.collapse(d.To), s.keys.acked(d.To)},
+		args:   []any{d.ID, s.publishVerb(), hint(bus.MessageReceipt, d.ID, ""), bus.ReceiptAge.Milliseconds(), string(why), at},
+	}
+}
+
+func readSettlement(cmd *redis.Cmd) (bus.Settlement, error) {
+	answer, err := cmd.StringSlice()
+	if err != nil || len(answer) != 2 {
+		return bus.Settlement{}, unavailable(cmp.Or(err, errAnswer))
+	}
+	out := bus.Settlement{Next: timeOf(answer[1])}
+	switch answer[0] {
 	case "stored":
 		out.Changed = bus.StateStored
 	case "expired":
 		out.Changed = bus.StateExpired
 	}
-	key, member := s.dueKey(d.To), dueMember(d.To, d.ID)
-	if next.IsZero() {
-		return out, s.do(ctx, redis.NewIntCmd(ctx, "zrem", key, member))
-	}
-	out.Next = next
-	_, err = s.run(ctx, dueAgainScript, []string{key}, member, next.UnixMilli())
-	return out, unavailable(err)
-}
-
-func (s *Store) settle(ctx context.Context, to bus.Address, id string, why bus.EndReason) (string, time.Time, error) {
-	cmd, err := s.run(ctx, inboxSettleScript, []string{s.keys.stream(to), s.keys.delivery(to, id), s.keys.push(to), s.keys.collapse(to)},
-		id, time.Now().UnixMilli(), s.publishVerb(), hint(bus.MessageReceipt, id, ""), bus.ReceiptAge.Milliseconds(), string(why))
-	if err != nil {
-		return "", time.Time{}, unavailable(err)
-	}
-	answer, err := cmd.Slice()
-	if err != nil || len(answer) != 2 {
-		return "", time.Time{}, bus.ErrStoreUnavailable.Wrap(err)
-	}
-	what, _ := answer[0].(string)
-	text, _ := answer[1].(string)
-	return what, timeOf(text), nil
+	return out, nil
 }
 
 // Discard removes a message for a reason.
 func (s *Store) Discard(ctx context.Context, to bus.Address, id string, why bus.EndReason) error {
-	what, _, err := s.settle(ctx, to, id, why)
+	d := bus.Due{To: to, ID: id}
+	c := s.settleCall(d, why, "")
+	cmd, err := s.run(ctx, c.script, c.keys, c.args...)
+	if err != nil {
+		return unavailable(err)
+	}
+	out, err := readSettlement(cmd)
 	if err != nil {
 		return err
 	}
-	if what != "expired" {
+	if out.Changed != bus.StateExpired {
 		return notFound(to, id)
 	}
+	member := dueMember(to, id)
+	s.redue(ctx, map[string][]any{s.dueKey(member): {0, member}}) // its end is told at the next look
 	return nil
 }

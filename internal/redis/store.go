@@ -32,14 +32,16 @@ var (
 	exchangeScript      = script("exchange")
 	revokeScript        = script("revoke")
 	inboxPublishScript  = appending("inbox_publish")
-	inboxReadScript     = script("inbox_read")
-	inboxGiveScript     = counting("inbox_read")
-	inboxAckScript      = script("inbox_ack")
-	inboxSentScript     = script("inbox_sent")
-	inboxDeniedScript   = script("inbox_denied")
-	inboxSettleScript   = script("inbox_settle")
-	dueScript           = script("due")
-	dueAgainScript      = script("due_again")
+	inboxReadScript     = script("inbox_read", source("device"))
+	inboxAckScript      = script("inbox_ack", source("device"))
+	inboxSentScript     = script("inbox_sent", source("device"))
+	inboxDeniedScript   = script("inbox_denied", source("device"))
+	inboxSettleScript   = script("inbox_settle", source("device"))
+	inboxJudgeScript    = script("inbox_judge", source("device"))
+	dueScript           = script("due", source("device"))
+	dueAddScript        = script("due_add", source("device"))
+	dueMoveScript       = script("due_move")
+	dueStatsScript      = script("due_stats", source("device"))
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
 	rosterJoinScript    = script("roster_join")
@@ -153,11 +155,6 @@ func failure(err error) error {
 		return bus.ErrReplicasMissing.Wrap(err)
 	}
 	return bus.ErrStoreUnavailable.Wrap(err)
-}
-
-// refusesWrites says whether a server did not run a script because it takes no writes now.
-func refusesWrites(err error) bool {
-	return redis.HasErrorPrefix(err, "OOM") || redis.HasErrorPrefix(err, "MISCONF") || redis.HasErrorPrefix(err, "NOREPLICAS")
 }
 
 // moved says whether Redis refused a command because another node has its slot: it was not carried out.

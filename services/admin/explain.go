@@ -74,7 +74,7 @@ func (s *Server) explainInbox(e explanation, d *bus.Delivery, req *adminv1.Expla
 		e.stop("own_address", "%s is not the address of client %q or user %q", a, req.GetClient(), req.GetUser())
 		return
 	}
-	now := time.Now()
+	now := s.store.Now()
 	state := d.State(now)
 	e.pass("inbox", "it entered the inbox at %s", d.Published.UTC().Format(time.RFC3339Nano))
 	var mine *bus.Device
@@ -86,9 +86,11 @@ func (s *Server) explainInbox(e explanation, d *bus.Delivery, req *adminv1.Expla
 	switch {
 	case mine == nil && state == bus.StateExpired:
 		e.stop("expired", "it left the inbox (%s) before this device was given it", orTTL(d.Reason))
-	case mine == nil && state == bus.StateAcked:
+	case mine == nil && state == bus.StateAcked && d.Scope == bus.AnyDevice:
 		e.stop("acked", "another device acknowledged it at %s, which is enough for all of them", d.Ended.UTC().Format(time.RFC3339Nano))
-	case mine == nil && max(d.SentCount, d.DeniedCount) > bus.MaxDevices:
+	case mine == nil && d.Scope == bus.EachDevice && d.SentCount >= bus.MaxDevices:
+		e.stop("devices", "%d devices were given it, and no more are", d.SentCount)
+	case mine == nil && max(d.SentCount, d.DeniedCount) >= bus.MaxDevices:
 		e.add("sent", adminv1.Effect_EFFECT_UNKNOWN, "%d devices were given it and %d denied it; the first %d are told apart", d.SentCount, d.DeniedCount, bus.MaxDevices)
 	case mine == nil:
 		e.add("sent", adminv1.Effect_EFFECT_UNKNOWN, "this device has not been given it; it is delivered at its next connect, until %s", d.Expires.UTC().Format(time.RFC3339))
@@ -116,7 +118,7 @@ func (s *Server) explainAck(e explanation, d *bus.Delivery, mine *bus.Device, no
 	switch {
 	case !mine.Acked.IsZero():
 		e.pass("acked", "this device acknowledged it at %s", mine.Acked.UTC().Format(time.RFC3339Nano))
-	case d.State(now) == bus.StateAcked:
+	case d.State(now) == bus.StateAcked && d.Scope == bus.AnyDevice:
 		e.pass("acked", "another device acknowledged it; this one was told to dismiss it")
 	case d.State(now) == bus.StateExpired:
 		e.stop("expired", "nobody acknowledged it, and it left the inbox (%s)", orTTL(d.Reason))

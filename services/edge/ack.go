@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -17,18 +19,22 @@ type acks struct {
 	store   bus.Inboxes
 	timeout time.Duration
 	failed  func(error)
+	unnoted prometheus.Counter // notes that were dropped
 	running sync.WaitGroup
 
 	mu      sync.Mutex
 	sent    []bus.Ack
 	waiting []*acking
+	ids     int            // of waiting
+	of      map[string]int // ids by connection
 	busy    bool
 }
 
-// acking is one ack command.
+// acking is one ack command of a connection.
 type acking struct {
-	acks []bus.Ack
-	done func([]error)
+	connection string
+	acks       []bus.Ack
+	done       func([]error)
 }
 
 const (
@@ -37,30 +43,63 @@ const (
 	// sentLimit is how many notes of what was written may wait. More are dropped: a receipt then says less
 	// than is true, and never more.
 	sentLimit = 1 << 16
+	// ackLimit is how many messages may wait to be acknowledged, and ackLimitOf of one connection. More are refused.
+	ackLimit   = 1 << 17
+	ackLimitOf = 1 << 14
 )
 
-// wrote notes that a message was written to a device.
-func (a *acks) wrote(note bus.Ack) {
+// errAcksWait refuses an ack.
+var errAcksWait = bus.ErrStoreUnavailable.With("too many acks wait for the store", nil)
+
+// wrote notes that messages were written to a device.
+func (a *acks) wrote(notes []bus.Ack) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.sent) < sentLimit {
-		a.sent = append(a.sent, note)
-	}
+	room := max(min(len(notes), sentLimit-len(a.sent)), 0)
+	a.sent = append(a.sent, notes[:room]...)
+	a.unnoted.Add(float64(len(notes) - room))
 	a.start()
 }
 
-// ack acknowledges messages and calls done with what became of each.
-func (a *acks) ack(list []bus.Ack, done func([]error)) {
+// ack acknowledges messages for a connection and calls done with what became of each. It returns an error, and does nothing,
+// when as many wait already as may.
+func (a *acks) ack(connection string, list []bus.Ack, done func([]error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.waiting = append(a.waiting, &acking{list, done})
+	n := len(list)
+	if n > 0 && (a.ids+n > ackLimit || a.of[connection]+n > ackLimitOf) {
+		return errAcksWait
+	}
+	a.waiting = append(a.waiting, &acking{connection, list, done})
+	a.ids += n
+	a.of[connection] += n
 	a.start()
+	return nil
+}
+
+// taken counts commands as waiting no more. The caller holds the lock.
+func (a *acks) taken(commands []*acking) {
+	for _, c := range commands {
+		a.ids -= len(c.acks)
+		if a.of[c.connection] -= len(c.acks); a.of[c.connection] <= 0 {
+			delete(a.of, c.connection)
+		}
+	}
+}
+
+// lengths says how many acks and how many notes wait.
+func (a *acks) lengths() (ids, sent int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ids, len(a.sent)
 }
 
 // flush waits until the store has what was acknowledged before.
 func (a *acks) flush(ctx context.Context) error {
 	done := make(chan struct{})
-	a.ack(nil, func([]error) { close(done) }) // calls come one after the other
+	if err := a.ack("", nil, func([]error) { close(done) }); err != nil { // calls come one after the other
+		return err
+	}
 	select {
 	case <-done:
 		return nil
@@ -90,6 +129,7 @@ func (a *acks) send() {
 		}
 		commands := a.waiting[:n]
 		a.waiting = a.waiting[n:]
+		a.taken(commands)
 		if len(sent)+n == 0 {
 			a.sent, a.waiting, a.busy = nil, nil, false
 			a.mu.Unlock()
@@ -103,15 +143,11 @@ func (a *acks) send() {
 func (a *acks) call(sent []bus.Ack, commands []*acking, size int) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
 	defer cancel()
-	var both sync.WaitGroup
-	if len(sent) > 0 {
-		both.Go(func() {
-			if err := a.store.MarkSent(ctx, sent); err != nil {
-				a.failed(err)
-			}
-		})
+	if len(sent) > 0 { // before the acks: a device that was given a message is to be known when the others have acknowledged it
+		if err := a.store.MarkSent(ctx, sent); err != nil {
+			a.failed(err)
+		}
 	}
-	defer both.Wait()
 	if len(commands) == 0 {
 		return
 	}
@@ -144,7 +180,7 @@ func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRe
 	for i, message := range req.GetIds() {
 		list[i] = bus.Ack{To: a, ID: message, Device: who.Client, Connection: s.id}
 	}
-	s.owner.acks.ack(list, func(errs []error) {
+	return s.owner.acks.ack(s.id, list, func(errs []error) {
 		if id == 0 {
 			return
 		}
@@ -156,19 +192,20 @@ func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRe
 		}
 		s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Acked{Acked: rpc.AckAnswer(list, errs)}})
 	})
-	return nil
 }
 
-// noteSent notes which of the parcels that were written to the session ask for an ack.
+// noteSent notes which of the parcels that were handed to the session's connection ask for an ack.
 func (s *session) noteSent(sub *subscription, due []*parcel) {
 	if !sub.owned {
 		return
 	}
+	var notes []bus.Ack
 	for _, p := range due {
 		if p.m != nil && p.m.Ack != 0 {
-			s.owner.acks.wrote(bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.clientID()})
+			notes = append(notes, bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.clientID()})
 		}
 	}
+	s.written(notes)
 }
 
 // redeliverPage is how many messages of an inbox are read at once: what a reconnect costs does not
@@ -202,27 +239,27 @@ func (s *session) redeliver(sub *subscription, at bus.Position) {
 // hand writes messages of an inbox, and moves those that nobody acknowledged too often to their dead letters.
 func (s *session) hand(ctx context.Context, list []bus.Waiting) error {
 	var out []byte
-	for _, w := range list {
+	var notes []bus.Ack
+	for i, w := range list {
 		if w.Dead {
 			if err := s.owner.bury(ctx, w); err != nil {
 				return err
 			}
-			continue
+		} else {
+			m := *w.Message
+			m.Redelivered = true
+			out = append(out, s.messageFrame(&m)...)
+			notes = append(notes, bus.Ack{To: m.To, ID: m.ID, Device: s.clientID(), Again: true})
 		}
-		m := *w.Message
-		m.Redelivered = true
-		out = append(out, s.messageFrame(&m)...)
-		if len(out) >= replayPiece {
+		if len(out) > 0 && (len(out) >= replayPiece || i == len(list)-1) {
 			if err := s.sendPaced(ctx, out); err != nil {
 				return err
 			}
-			out = nil
+			s.written(notes)
+			out, notes = nil, nil
 		}
 	}
-	if len(out) == 0 {
-		return nil
-	}
-	return s.sendPaced(ctx, out)
+	return nil
 }
 
 // deadLetterWindow is how long a repeat of bury is recognised.

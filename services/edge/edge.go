@@ -112,13 +112,14 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.hub = newHub(e)
 	e.readers = newReaders()
 	e.store = store
-	e.acks = &acks{store: store, timeout: cfg.CallTimeout, failed: func(err error) {
+	e.acks = &acks{store: store, timeout: cfg.CallTimeout, unnoted: e.metrics.unnoted, of: make(map[string]int), failed: func(err error) {
 		log.Warn("receipts could not be brought up to date", "error", err.Error())
 	}}
 	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
 	e.revocations = newRevocations(e)
 	e.roster = newRoster(store, e.hub, cfg, log)
 	e.events = newEvents(store, cfg, log, e.metrics.untold)
+	e.registerQueues(reg)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})
 	return e, nil

@@ -111,6 +111,13 @@ func (e *events) disconnected(id, reason string, lost time.Time) {
 	signal(e.wake)
 }
 
+// length is how many wait to be told.
+func (e *events) length() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.queue)
+}
+
 // serve writes until ctx ends, and then what is left within a bound.
 func (e *events) serve(ctx context.Context) {
 	if !e.keep.Durable() {

@@ -19,6 +19,7 @@ type metrics struct {
 	resumed     prometheus.Counter
 	renewed     prometheus.Counter
 	untold      prometheus.Counter
+	unnoted     prometheus.Counter
 	validations prometheus.Histogram
 }
 
@@ -57,13 +58,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		untold: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_events_dropped_total", Help: "Connections that no event was told of, because too many waited.",
 		}),
+		unnoted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_sent_notes_dropped_total", Help: "Deliveries that the store was not told of, because too many notes waited for it.",
+		}),
 		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.renewed, m.untold, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.renewed, m.untold, m.unnoted, m.validations)
 	}
 	return m
 }

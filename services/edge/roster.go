@@ -40,12 +40,6 @@ type rosterStore interface {
 // rosterLanes is how many changes are under way at once.
 const rosterLanes = 8
 
-type lane struct {
-	mu    sync.Mutex
-	queue []change
-	wake  chan struct{}
-}
-
 type change struct {
 	address    bus.Address
 	member     bus.Member // joins when set
@@ -96,11 +90,30 @@ func (r *roster) count(a bus.Address, n int) {
 }
 
 func (r *roster) push(c change) {
-	l := &r.lanes[maphash.String(r.seed, c.connection)%rosterLanes]
-	l.mu.Lock()
-	l.queue = append(l.queue, c)
-	l.mu.Unlock()
+	l := r.lane(c.connection)
+	l.put(c)
 	signal(l.wake)
+}
+
+func (r *roster) lane(connection string) *lane {
+	return &r.lanes[maphash.String(r.seed, connection)%rosterLanes]
+}
+
+// admits returns an error when so many changes wait for the store that the connection cannot be listed in the address.
+func (r *roster) admits(a bus.Address, connection string) error {
+	if r.listed(a) && r.lane(connection).length() >= laneLimit {
+		return bus.ErrStoreUnavailable.With("too many changes of rosters wait for the store", nil)
+	}
+	return nil
+}
+
+// length is how many changes wait.
+func (r *roster) length() int {
+	n := 0
+	for i := range r.lanes {
+		n += r.lanes[i].length()
+	}
+	return n
 }
 
 // run applies changes and keeps the rosters from being forgotten, until ctx ends; then it
@@ -131,21 +144,13 @@ func (r *roster) serve(ctx context.Context, l *lane) {
 
 // apply applies what waits in a lane. What the store does not take stays in front.
 func (r *roster) apply(ctx context.Context, l *lane) {
-	l.mu.Lock()
-	queue := l.queue
-	l.queue = nil
-	l.mu.Unlock()
-	for i, c := range queue {
-		err := r.change(ctx, c)
-		if err == nil {
-			continue
+	for c, ok := l.take(); ok; c, ok = l.take() {
+		if err := r.change(ctx, c); err != nil {
+			r.log.Warn("cannot change a roster; it is tried again", "address", c.address.String(), "error", err.Error())
+			l.back(c)
+			r.later(ctx, l)
+			return
 		}
-		r.log.Warn("cannot change a roster; it is tried again", "address", c.address.String(), "error", err.Error())
-		l.mu.Lock()
-		l.queue = append(queue[i:len(queue):len(queue)], l.queue...)
-		l.mu.Unlock()
-		r.later(ctx, l)
-		return
 	}
 }
 

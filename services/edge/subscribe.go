@@ -45,6 +45,9 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 	if err := who.Check(bus.Subscribe, a); err != nil {
 		return nil, err
 	}
+	if err := s.owner.roster.admits(a, s.id); err != nil {
+		return nil, err
+	}
 	if c.GetPresence() {
 		if err := who.Check(bus.Presence, a); err != nil {
 			return nil, err

@@ -163,11 +163,15 @@ func (t talker) Ack(to bus.Address, id string) {
 	if !who.Owns(to) {
 		device = to.ID()
 	}
-	t.s.owner.acks.ack([]bus.Ack{{To: to, ID: id, Device: device, Connection: t.s.id}}, func(errs []error) {
+	err := t.s.owner.acks.ack(t.s.id, []bus.Ack{{To: to, ID: id, Device: device, Connection: t.s.id}}, func(errs []error) {
 		if e := rpc.FromError(errs[0]); e != nil && e.RetryAfter > 0 {
 			t.s.replyError(0, e)
 		}
 	})
+	if err != nil {
+		t.s.owner.metrics.refuse(rpc.FromError(err))
+		t.s.replyError(0, err)
+	}
 }
 
 func (t talker) Become(ctx context.Context, who *bus.Identity) error {

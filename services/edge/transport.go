@@ -24,14 +24,17 @@ type transport struct {
 	session *session
 	in      *intake // of the worker that reads; nil when there is none
 
-	mu       sync.Mutex
-	backlog  [][]byte
-	bytes    int
-	draining bool
-	finished bool // a close frame is the last thing in the backlog, or was written
-	broken   bool
-	drained  func()        // called once, when the backlog has been read
-	room     chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
+	mu        sync.Mutex
+	backlog   [][]byte
+	bytes     int
+	draining  bool
+	finished  bool // a close frame is the last thing in the backlog, or was written
+	broken    bool
+	drained   func()        // called once, when the backlog has been read
+	queued    uint64        // bytes ever put into the backlog
+	cleared   uint64        // and written from it
+	unwritten []unwritten   // messages in it
+	room      chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
 }
 
 // errBroken says that the connection takes no more bytes.
@@ -164,6 +167,7 @@ func (t *transport) put(p []byte, a *attempt, limit int) error {
 	}
 	t.backlog = append(t.backlog, p)
 	t.bytes += len(p)
+	t.queued += uint64(len(p))
 	if !t.draining {
 		t.draining = true
 		t.owner.writers.Go(t.drain)
@@ -226,7 +230,7 @@ func (t *transport) finish(closeFrame []byte) {
 	for _, p := range t.backlog {
 		t.bytes -= len(p)
 	}
-	t.backlog = nil
+	t.backlog, t.unwritten = nil, nil
 	t.bytes = 0
 	t.makeRoom()
 	if err := t.put(closeFrame, nil, t.owner.cfg.QueueBytes); err != nil {
@@ -244,7 +248,7 @@ const closeWait = 3 * time.Second
 // fail breaks the connection; the reader finds out and cleans up. The caller holds the lock.
 func (t *transport) fail() {
 	t.broken = true
-	t.backlog = nil
+	t.backlog, t.unwritten = nil, nil
 	t.makeRoom()
 	_ = t.SetReadDeadline(time.Unix(1, 0))
 	t.session.kick()
@@ -272,7 +276,9 @@ func (t *transport) drain() {
 			t.bytes = max(0, t.bytes-size)
 			t.makeRoom()
 			t.tellDrained()
+			notes := t.flushed(size)
 			t.mu.Unlock()
+			t.report(notes)
 			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {

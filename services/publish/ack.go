@@ -16,7 +16,7 @@ const (
 	maxDeliveries = 1000
 )
 
-// checkAck reads the ack policy. The times count from the publish time, which is set later.
+// checkAck reads the ack policy, but for its times.
 func (s *Server) checkAck(bad *bus.Invalid, to bus.Address, req *publishv1.PublishRequest) *bus.AckTerms {
 	policy := req.GetAck()
 	if policy == nil {
@@ -86,12 +86,12 @@ func (s *Server) schedule(p *bus.Publication, req *publishv1.PublishRequest) {
 		}
 		return standard
 	}
-	policy, now := req.GetAck(), s.store.Now()
+	policy := req.GetAck()
 	p.Message.Ack = p.Ack.Scope
-	p.Ack.Deadline = now.Add(pick(policy.GetTimeout(), policy.GetTimeout() != nil, s.inbox.AckTimeout))
-	p.Ack.Expires = now.Add(pick(policy.GetKeep(), policy.GetKeep() != nil, s.inbox.Keep))
-	if ends := now.Add(p.TTL); p.TTL > 0 && ends.Before(p.Ack.Expires) {
-		p.Ack.Expires = ends
+	p.Ack.Timeout = pick(policy.GetTimeout(), policy.GetTimeout() != nil, s.inbox.AckTimeout)
+	p.Ack.Keep = pick(policy.GetKeep(), policy.GetKeep() != nil, s.inbox.Keep)
+	if p.TTL > 0 {
+		p.Ack.Keep = min(p.Ack.Keep, p.TTL)
 	}
 	p.Retention = bus.Retention{}
 }

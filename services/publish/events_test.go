@@ -24,19 +24,29 @@ type shaky struct {
 	settled map[bus.Due]int
 }
 
-func (s *shaky) Publish(ctx context.Context, p bus.Admitted) (bus.Receipt, error) {
-	if p.Publication().Message.To == bus.EventLog && s.refuse > 0 {
+func (s *shaky) PublishAll(ctx context.Context, ps []bus.Admitted) ([]bus.Receipt, []error) {
+	if ps[0].Publication().Message.To == bus.EventLog && s.refuse > 0 {
 		s.refuse--
-		return bus.Receipt{}, bus.ErrStoreUnavailable
+		errs := make([]error, len(ps))
+		for i := range errs {
+			errs[i] = bus.ErrStoreUnavailable
+		}
+		return make([]bus.Receipt, len(ps)), errs
 	}
-	return s.Store.Publish(ctx, p)
+	return s.Store.PublishAll(ctx, ps)
 }
 
-func (s *shaky) Settle(ctx context.Context, d bus.Due) (bus.Settlement, error) {
-	if s.settled[d]++; s.settled[d]%2 == 1 {
-		return bus.Settlement{}, bus.ErrStoreUnavailable
+func (s *shaky) SettleAll(ctx context.Context, list []bus.Verdict) ([]bus.Settlement, []error) {
+	out, errs := make([]bus.Settlement, len(list)), make([]error, len(list))
+	for i, v := range list {
+		if s.settled[v.Due]++; s.settled[v.Due]%2 == 1 {
+			errs[i] = bus.ErrStoreUnavailable
+			continue
+		}
+		some, err := s.Store.SettleAll(ctx, list[i:i+1])
+		out[i], errs[i] = some[0], err[0]
 	}
-	return s.Store.Settle(ctx, d)
+	return out, errs
 }
 
 // Each message that was stored or has expired is told once, whatever fails in between.

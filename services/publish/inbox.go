@@ -2,8 +2,6 @@ package publish
 
 import (
 	"context"
-	"time"
-
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -36,7 +34,7 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := s.store.Now()
 	resp := &publishv1.ListInboxResponse{}
 	for _, w := range page.Messages {
 		resp.Entries = append(resp.Entries, &publishv1.InboxEntry{

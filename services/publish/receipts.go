@@ -39,7 +39,7 @@ func (s *Server) GetReceipt(ctx context.Context, req *publishv1.GetReceiptReques
 	if err != nil {
 		return nil, err
 	}
-	return &publishv1.GetReceiptResponse{Receipt: receiptProto(&d, time.Now())}, nil
+	return &publishv1.GetReceiptResponse{Receipt: receiptProto(&d, s.store.Now())}, nil
 }
 
 func receiptProto(d *bus.Delivery, now time.Time) *publishv1.Receipt {
@@ -96,7 +96,7 @@ func (s *Server) WatchReceipts(req *publishv1.WatchReceiptsRequest, stream grpc.
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := s.store.Now()
 		if next := receiptProto(&d, now); !proto.Equal(next, last) {
 			last = next
 			if err := stream.Send(&publishv1.WatchReceiptsResponse{Receipt: next}); err != nil {

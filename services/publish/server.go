@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -49,6 +50,8 @@ type Config struct {
 	Settled Settled
 	// Log hears of what has to be tried again; discarded by default.
 	Log *slog.Logger
+	// Registry gets the metrics; nil for nobody.
+	Registry prometheus.Registerer
 }
 
 // Server is the services. Streams need Run; everything may be used concurrently.
@@ -60,6 +63,7 @@ type Server struct {
 	store   Store
 	inbox   bus.Inbox
 	settled Settled
+	metrics *metrics
 	log     *slog.Logger
 	cfg     Config
 	tail    *tail.Tail
@@ -91,6 +95,7 @@ func New(store Store, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), settled: cfg.Settled, log: cfg.Log,
+		metrics: newMetrics(cfg.Registry),
 	}
 	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces})
 	return s, nil

@@ -1,11 +1,11 @@
 package publish
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -13,8 +13,11 @@ import (
 const (
 	// sweepEvery is how often messages are looked for whose time has come.
 	sweepEvery = 250 * time.Millisecond
-	// sweepLimit is how many are taken at once.
-	sweepLimit = 256
+	// sweepBatch is how many are settled together, and sweepFlights how many batches are under way at once.
+	sweepBatch   = 256
+	sweepFlights = 4
+	// measureEvery is how often the backlog is measured.
+	measureEvery = time.Second
 )
 
 // sweep settles messages whose deadline or end has come: every publish service does, and the store lends
@@ -22,76 +25,131 @@ const (
 func (s *Server) sweep(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
+	measured := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		for s.sweepSome(ctx) == sweepLimit {
-			if ctx.Err() != nil {
-				return nil
+		if time.Since(measured) >= measureEvery {
+			measured = time.Now()
+			s.measure(ctx)
+		}
+		s.sweepAll(ctx)
+	}
+}
+
+// sweepAll settles what is due, several batches at once, until nothing is or a second has passed.
+func (s *Server) sweepAll(ctx context.Context) {
+	var g errgroup.Group
+	g.SetLimit(sweepFlights)
+	for began := time.Now(); ctx.Err() == nil && time.Since(began) < measureEvery; {
+		due, err := s.store.DueDeliveries(ctx, sweepBatch)
+		if err != nil || len(due) == 0 {
+			break // when the store is away, readiness tells
+		}
+		g.Go(func() error {
+			s.settle(ctx, due)
+			return nil
+		})
+	}
+	_ = g.Wait() // what could not be settled is lent again later
+}
+
+// settle judges messages, tells what comes of them, and carries it out. It tells first, because carrying out says only once
+// what it did: who dies in between leaves the message to somebody who tells the same event again, and that counts as one.
+func (s *Server) settle(ctx context.Context, due []bus.Due) {
+	verdicts, errs := s.store.Judge(ctx, due)
+	judged := verdicts[:0]
+	for i, v := range verdicts {
+		if errs[i] == nil {
+			judged = append(judged, v)
+		}
+	}
+	told := s.tell(ctx, judged)
+	settled, settleErrs := s.store.SettleAll(ctx, told)
+	for i, out := range settled {
+		if settleErrs[i] == nil && out.Changed != 0 && s.settled != nil {
+			s.settled(ctx, told[i].Due, out.Changed)
+		}
+	}
+	if err := firstOf(errs, settleErrs); err != nil && ctx.Err() == nil {
+		s.log.Warn("messages could not be settled, they are tried again", slog.Int("messages", len(due)), slog.String("error", err.Error()))
+	}
+}
+
+// firstOf returns the first error of the lists.
+func firstOf(lists ...[]error) error {
+	for _, list := range lists {
+		for _, err := range list {
+			if err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
-// sweepSome returns how many messages it looked at.
-func (s *Server) sweepSome(ctx context.Context) int {
-	due, err := s.store.DueDeliveries(ctx, sweepLimit)
-	if err != nil {
-		return 0 // the store is away, which readiness tells
-	}
-	for _, d := range due {
-		if err := s.tellSettled(ctx, d); err != nil {
-			s.log.Warn("an event could not be written, it is tried again", slog.String("to", d.To.String()), slog.String("error", err.Error()))
-			continue // and settled after that
-		}
-		out, err := s.store.Settle(ctx, d)
-		if err != nil {
-			s.log.Warn("a message could not be settled, it is tried again", slog.String("to", d.To.String()), slog.String("error", err.Error()))
-			continue
-		}
-		if out.Changed != 0 && s.settled != nil {
-			s.settled(ctx, d, out.Changed)
-		}
-	}
-	return min(len(due), sweepLimit)
-}
-
-// tellSettled writes the event of a message that was stored or has expired. It does so before Settle, which says so only
-// once: who dies in between leaves the message to somebody who writes the same event again, and that counts as one.
-func (s *Server) tellSettled(ctx context.Context, due bus.Due) error {
+// tell writes the events of what comes of messages, and returns the verdicts that may be carried out.
+func (s *Server) tell(ctx context.Context, verdicts []bus.Verdict) []bus.Verdict {
 	keep := s.cfg.Namespaces.Events
 	if !keep.Durable() {
-		return nil
+		return verdicts
 	}
-	d, err := s.store.Delivery(ctx, due.To, due.ID, false)
-	if errors.Is(err, bus.ErrMessageNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	e := bus.Event{Address: due.To.String(), Message: due.ID}
-	switch d.State(time.Now()) {
-	case bus.StateStored, bus.StateDenied: // kept in either case
-		e.Kind, e.Millis = bus.EventStored, d.Deadline.UnixMilli()
-	case bus.StateExpired:
-		e.Kind, e.Millis, e.Reason = bus.EventExpired, d.Expires.UnixMilli(), cmp.Or(string(d.Reason), string(bus.EndTTL))
-		if !d.Ended.IsZero() {
-			e.Millis = d.Ended.UnixMilli()
+	var events []bus.Admitted
+	var of []int // the verdict of each event
+	failed := make(map[int]bool)
+	for i, v := range verdicts {
+		if v.Changed == 0 && v.Reason == "" {
+			continue
 		}
-	default:
-		return nil
+		in, err := bus.Door{}.Admit(ctx, bus.System{}, settledEvent(v).Publication(keep))
+		if err != nil {
+			failed[i] = true
+			continue
+		}
+		events, of = append(events, in), append(of, i)
+	}
+	if len(events) > 0 {
+		_, errs := s.store.PublishAll(ctx, events)
+		for j, err := range errs {
+			failed[of[j]] = err != nil
+		}
+		if err := firstOf(errs); err != nil {
+			s.log.Warn("events could not be written, they are tried again", slog.String("error", err.Error()))
+		}
+	}
+	out := make([]bus.Verdict, 0, len(verdicts))
+	for i, v := range verdicts {
+		if !failed[i] {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// settledEvent is the event of a message that is stored, expires, or has left its inbox for another reason.
+func settledEvent(v bus.Verdict) bus.Event {
+	e := bus.Event{Kind: bus.EventStored, Address: v.To.String(), Message: v.ID, Millis: v.Deadline.UnixMilli()}
+	switch {
+	case v.Reason != "":
+		e.Kind, e.Millis, e.Reason = bus.EventExpired, v.Ended.UnixMilli(), string(v.Reason)
+	case v.Changed == bus.StateExpired:
+		e.Kind, e.Millis, e.Reason = bus.EventExpired, v.Expires.UnixMilli(), string(bus.EndTTL)
 	}
 	e.ID = bus.EventID(string(e.Kind), e.Address, e.Message)
-	in, err := bus.Door{}.Admit(ctx, bus.System{}, e.Publication(keep))
+	return e
+}
+
+// measure notes how much there is to settle.
+func (s *Server) measure(ctx context.Context) {
+	stats, err := s.store.DueStats(ctx)
 	if err != nil {
-		return err
+		return
 	}
-	_, err = s.store.Publish(ctx, in)
-	return err
+	s.metrics.due.Set(float64(stats.Count))
+	s.metrics.late.Set(stats.Late.Seconds())
 }
 
 // Settled is told of each message that was stored or has expired; see Config.Settled.

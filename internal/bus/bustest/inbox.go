@@ -32,7 +32,7 @@ var inboxLog = bus.Retention{Length: 1000, Age: time.Hour, Inbox: true}
 func (b *mailbox) mail(text string) bus.Publication {
 	p := bus.Publication{Message: message(b.to, text)}
 	p.Message.Ack = bus.AnyDevice
-	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Deadline: time.Now().Add(time.Minute), Expires: time.Now().Add(time.Hour), Limit: 1000}
+	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Timeout: time.Minute, Keep: time.Hour, Limit: 1000}
 	return p
 }
 
@@ -63,7 +63,7 @@ func (b *mailbox) acked(device string, ids ...string) {
 	}
 }
 
-// waiting returns the texts that a device would be given.
+// waiting returns the texts that a device would be given, and notes that it was when they are to be delivered.
 func (b *mailbox) waiting(device string, deliver bool) string {
 	b.Helper()
 	var all []*bus.Message
@@ -73,11 +73,22 @@ func (b *mailbox) waiting(device string, deliver bool) string {
 		check(b, err)
 		for _, w := range page.Messages {
 			all = append(all, w.Message)
+			if deliver && !w.Dead {
+				b.given(device, w.ID)
+			}
 		}
 		if !page.More {
 			return texts(all)
 		}
 		after = page.Next
+	}
+}
+
+// given notes that messages were delivered again to a device.
+func (b *mailbox) given(device string, ids ...string) {
+	b.Helper()
+	for _, id := range ids {
+		check(b, b.s.MarkSent(b.Context(), []bus.Ack{{To: b.to, ID: id, Device: device, Again: true}}))
 	}
 }
 
@@ -234,6 +245,10 @@ func testInbox(t *testing.T, open Open) {
 			t.Errorf("delivery is %+v", d)
 		}
 	})
+	t.Run("each device", func(t *testing.T) { testEachDevice(t, s) })
+	t.Run("ids", func(t *testing.T) { testIDs(t, s) })
+	t.Run("dues", func(t *testing.T) { testDues(t, s) })
+	t.Run("deliveries count when they are written", func(t *testing.T) { testDeliveriesAreWritten(t, s) })
 	t.Run("receipts", func(t *testing.T) { testReceipts(t, s) })
 	t.Run("denials", func(t *testing.T) { testDenied(t, s) })
 	t.Run("limits", func(t *testing.T) { testInboxLimits(t, s) })
@@ -271,7 +286,7 @@ func testReceipts(t *testing.T, s bus.Store) {
 	p.TTL = time.Hour
 	id := b.send(p)
 	d := b.delivery(id)
-	if d.State(time.Now()) != bus.StatePending || d.Scope != bus.AnyDevice || d.Published.IsZero() || len(d.Devices) != 0 {
+	if d.State(time.Now()) != bus.StatePending || d.Scope != bus.AnyDevice || d.Expires.Sub(d.Published) != time.Hour || d.Deadline.Sub(d.Published) != time.Minute || len(d.Devices) != 0 {
 		t.Errorf("delivery is %+v", d)
 	}
 	if d.State(d.Deadline.Add(-time.Millisecond)) != bus.StatePending || d.State(d.Deadline) != bus.StateStored || d.State(d.Expires) != bus.StateExpired {
@@ -307,79 +322,4 @@ func testReceipts(t *testing.T, s bus.Store) {
 	if d.State(time.Now()) != bus.StateAcked || d.AckedCount != 1 || d.Ended.IsZero() || d.Devices[0].Acked.IsZero() || !d.Devices[1].Acked.IsZero() {
 		t.Errorf("delivery is %+v", d)
 	}
-}
-
-func testInboxLimits(t *testing.T, s bus.Store) {
-	t.Run("a full inbox refuses", func(t *testing.T) {
-		b := newMailbox(t, s)
-		limited := func(text string) bus.Publication { p := b.mail(text); p.Ack.Limit = 3; return p }
-		first := b.send(limited("1"))
-		b.send(limited("2"))
-		b.send(limited("3"))
-		if _, err := s.Publish(t.Context(), Admit(limited("4"))); !errors.Is(err, bus.ErrInboxFull) {
-			t.Fatalf("got %v", err)
-		}
-		b.is("nothing is lost", b.waiting("", false), "[1 2 3]")
-		b.acked("phone", first)
-		b.send(limited("5"))
-		b.is("there is room again", b.waiting("", false), "[2 3 5]")
-	})
-	t.Run("what has ended makes room", func(t *testing.T) {
-		b := newMailbox(t, s)
-		p := b.mail("old")
-		p.Ack.Limit, p.Ack.Expires, p.Ack.Deadline = 1, time.Now().Add(20*time.Millisecond), time.Now().Add(10*time.Millisecond)
-		id := b.send(p)
-		eventually(t, "it ends", func() bool { return b.waiting("phone", true) == "[]" })
-		next := b.mail("new")
-		next.Ack.Limit = 1
-		b.send(next)
-		if b.state(id) != bus.StateExpired {
-			t.Error("not expired")
-		}
-		b.is("inbox", b.waiting("phone", false), "[new]")
-	})
-	t.Run("a collapse key keeps the newest", func(t *testing.T) {
-		b := newMailbox(t, s)
-		keyed := func(text string) bus.Publication { p := b.mail(text); p.Ack.CollapseKey = "score"; return p }
-		old := b.send(keyed("1:0"))
-		b.send(b.mail("other"))
-		newer := b.send(keyed("2:0"))
-		b.is("inbox", b.waiting("", false), "[other 2:0]")
-		if d := b.delivery(old); d.Reason != bus.EndCollapsed || d.State(time.Now()) != bus.StateExpired {
-			t.Errorf("delivery is %+v", d)
-		}
-		b.acked("phone", newer)
-		b.send(keyed("3:0"))
-		b.is("after an ack", b.waiting("", false), "[other 3:0]")
-	})
-	t.Run("a message dies after its deliveries", func(t *testing.T) {
-		b := newMailbox(t, s)
-		p := b.mail("x")
-		p.Ack.MaxDeliveries, p.Ack.DeadLetter = 2, address(t)
-		id := b.send(p)
-		for i := range 3 {
-			page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Device: "phone", Limit: 10, Deliver: true})
-			check(t, err)
-			if len(page.Messages) != 1 || page.Messages[0].Dead != (i == 2) || page.Messages[0].Delivery.DeadLetter != p.Ack.DeadLetter {
-				t.Errorf("delivery %d: %+v", i, page.Messages)
-			}
-		}
-		check(t, s.Discard(t.Context(), b.to, id, bus.EndDeadLetter))
-		b.is("inbox", b.waiting("phone", true), "[]")
-		if d := b.delivery(id); d.Reason != bus.EndDeadLetter {
-			t.Errorf("delivery is %+v", d)
-		}
-	})
-	t.Run("an idempotency key enters once", func(t *testing.T) {
-		b := newMailbox(t, s)
-		p := b.mail("x")
-		p.IdempotencyKey, p.Digest, p.Window = p.Message.ID, "d", time.Minute
-		first := publish(t, s, p)
-		again := publish(t, s, p)
-		if !again.Duplicate || again.Position != first.Position {
-			t.Errorf("got %+v after %+v", again, first)
-		}
-		b.is("inbox", b.waiting("", false), "[x]")
-	})
-	t.Run("settling", func(t *testing.T) { testSettle(t, s) })
 }

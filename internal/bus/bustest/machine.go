@@ -173,8 +173,7 @@ func (m *machine) publish(rt *rapid.T) {
 
 func (m *machine) mail(rt *rapid.T) {
 	p := bus.Publication{Message: m.next(rapid.SampledFrom(m.users).Draw(rt, "to"))}
-	now := p.Message.Published
-	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Deadline: now.Add(time.Hour), Expires: now.Add(2 * time.Hour), Limit: 6}
+	p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Timeout: time.Hour, Keep: 2 * time.Hour, Limit: 6}
 	if rapid.Bool().Draw(rt, "each device") {
 		p.Ack.Scope = bus.EachDevice
 	}
@@ -184,7 +183,7 @@ func (m *machine) mail(rt *rapid.T) {
 	case 1:
 		p.Ack.MaxDeliveries, p.Ack.DeadLetter = 1, m.channels[0]
 	case 2: // it ends before anybody can have it
-		p.Ack.Deadline, p.Ack.Expires = now.Add(-time.Second), now.Add(-time.Second)
+		p.Ack.Timeout, p.Ack.Keep = 0, 0
 	}
 	p.Message.Ack = p.Ack.Scope
 	m.sent[p.Message.To] = append(m.sent[p.Message.To], p.Message.ID)
@@ -253,7 +252,7 @@ func (m *machine) dismissals(rt *rapid.T, acks []bus.Ack) int {
 	for _, a := range acks {
 		d, err := m.stores[0].Delivery(context.Background(), a.To, a.ID, false)
 		never := slices.ContainsFunc(d.Devices, func(v bus.Device) bool { return v.Client == a.Device && !v.Denied.IsZero() && v.Sent.IsZero() })
-		if err == nil && !seen[a.ID] && d.Scope == bus.AnyDevice && d.Ended.IsZero() && !never {
+		if err == nil && !seen[a.ID] && d.Scope == bus.AnyDevice && d.Ended.IsZero() && d.Expires.After(time.Now()) && !never {
 			n++
 		}
 		seen[a.ID] = true
@@ -268,14 +267,25 @@ func (m *machine) pending(rt *rapid.T) {
 		After: rapid.Uint64Range(0, 5).Draw(rt, "after"),
 	}
 	q.Deliver = q.Device != "" && rapid.Bool().Draw(rt, "deliver")
+	var given []bus.Ack
 	m.both(rt, "pending", func(_ int, s bus.Store) string {
 		p, err := s.Pending(context.Background(), to, q)
 		out := fmt.Sprint(reason(err), p.Next, p.More, p.Top.Offset)
 		for _, w := range p.Messages {
-			out += fmt.Sprintf(" %s/%d/%d/%t/%d", w.ID, w.Position.Offset, w.Deliveries, w.Dead, w.Delivery.SentCount)
+			out += fmt.Sprintf(" %s/%d/%d/%t/%d/%t", w.ID, w.Position.Offset, w.Deliveries, w.Dead, w.Delivery.SentCount, w.Delivery.Ended.IsZero())
+			if q.Deliver && !w.Dead {
+				given = append(given, bus.Ack{To: to, ID: w.ID, Device: q.Device, Again: true})
+			}
 		}
 		return out
 	})
+	if rapid.Bool().Draw(rt, "live") && q.Deliver {
+		for i := range given {
+			given[i].Again = false
+		}
+	}
+	given = given[:len(given)/2] // what the first store said, and what the second
+	m.both(rt, "sent", func(_ int, s bus.Store) string { return reason(s.MarkSent(context.Background(), given)) })
 }
 
 func (m *machine) resume(rt *rapid.T) {
@@ -347,11 +357,17 @@ func (m *machine) delivery(rt *rapid.T) {
 	now := time.Now()
 	m.both(rt, "delivery", func(_ int, s bus.Store) string {
 		out := ""
+		d, err := s.Delivery(context.Background(), to, id, false)
 		if settle {
 			o, err := s.Settle(context.Background(), bus.Due{To: to, ID: id})
-			out = fmt.Sprint(reason(err), o.Changed, o.Next.UnixMilli(), " ")
+			next := o.Next.Sub(d.Published) // each store has a clock of its own
+			if o.Next.IsZero() {
+				next = 0
+			}
+			out = fmt.Sprint(reason(err), o.Changed, next, " ")
+			d, err = s.Delivery(context.Background(), to, id, false)
+			out += reason(err)
 		}
-		d, err := s.Delivery(context.Background(), to, id, false)
 		out += fmt.Sprint(reason(err), d.State(now), d.Scope, d.Deliveries, d.SentCount, d.AckedCount, d.Reason, d.MaxDeliveries, d.DeadLetter)
 		out += fmt.Sprint(" ", d.State(d.Deadline), d.DeniedCount, d.DeniedWhy)
 		for _, v := range d.Devices {

@@ -10,7 +10,7 @@ import (
 func testSettle(t *testing.T, s bus.Store) {
 	b := newMailbox(t, s)
 	p := b.mail("x")
-	p.Ack.Deadline, p.Ack.Expires = time.Now().Add(30*time.Millisecond), time.Now().Add(300*time.Millisecond)
+	p.Ack.Timeout, p.Ack.Keep = 30*time.Millisecond, 300*time.Millisecond
 	id := b.send(p)
 	acked := b.send(b.mail("acked"))
 	b.acked("phone", acked)
@@ -39,7 +39,7 @@ func testSettle(t *testing.T, s bus.Store) {
 		t.Error("it was lent twice")
 	}
 	out := settle(id)
-	if out.Changed != bus.StateStored || out.Next.UnixMilli() != p.Ack.Expires.UnixMilli() {
+	if out.Changed != bus.StateStored || out.Next.UnixMilli() != b.delivery(id).Expires.UnixMilli() {
 		t.Errorf("after its deadline: %+v", out)
 	}
 	if out := settle(id); out.Changed != 0 {

@@ -1,16 +1,18 @@
 #!lua
 -- Publishes one message that asks for an ack, in one step: idempotency, room in the inbox, the next offset, the
 -- inbox entry, the record of the delivery, and the push.
--- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 idempotency hash, 5 delivery hash, 6 top, 7 collapse hash
--- ARGV: 1 envelope, 2 message id, 3 most entries of the inbox, 4 publish time in ms, 5 proposed epoch, 6 digest or "",
---       7 window of the digest in ms, 8 PUBLISH or SPUBLISH, 9 lifetime of the meta hash in ms, 10 scope, 11 deadline
---       in ms, 12 end in ms, 13 collapse key or "", 14 most deliveries, 15 dead letter address or "", 16 prefix of the
---       delivery hashes, 17 for how many ms a delivery is remembered after its end
+-- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 idempotency hash, 5 delivery hash, 6 top, 7 collapse hash,
+--       8 acknowledged by all
+-- ARGV: 1 envelope, 2 message id, 3 most entries that wait, 4 proposed epoch, 5 digest or "", 6 window of the digest in ms,
+--       7 PUBLISH or SPUBLISH, 8 lifetime of the meta hash in ms, 9 scope, 10 timeout in ms, 11 for how many ms it is kept,
+--       12 collapse key or "", 13 most deliveries, 14 dead letter address or "", 15 prefix of the delivery hashes, 16 for how
+--       many ms a delivery is remembered after its end
+-- Returns "mismatch", "full", or "again" or "ok" with the epoch, the offset and the time of publishing in ms.
 -- Bounds: the stream by length and expiry, all other keys by expiry.
-if ARGV[6] ~= '' then
+if ARGV[5] ~= '' then
   local seen = redis.call('HMGET', KEYS[4], 'd', 'e', 'o', 't')
   if seen[1] then
-    if seen[1] ~= ARGV[6] then
+    if seen[1] ~= ARGV[5] then
       return {'mismatch'}
     end
     -- A write, so that a WAIT after this one covers the first.
@@ -18,56 +20,85 @@ if ARGV[6] ~= '' then
     return {'again', seen[2], seen[3], seen[4]}
   end
 end
-local now, ends = tonumber(ARGV[4]), tonumber(ARGV[12])
+local now = string.format('%.0f', now)
+local limit, left = tonumber(ARGV[3]), math.max(tonumber(ARGV[11]), 1)
 
--- Removes an entry of the inbox and notes why.
-local function finish(id, entry, why)
+-- drop takes an entry out of the stream.
+local function drop(entry)
   redis.call('XDEL', KEYS[1], entry)
-  redis.call('HSET', ARGV[16] .. id, 'r', why, 'en', ARGV[4])
-  redis.call('PEXPIRE', ARGV[16] .. id, ARGV[17])
+  redis.call('ZREM', KEYS[8], entry)
 end
 
-if ARGV[13] ~= '' then
-  local old = redis.call('HGET', KEYS[7], ARGV[13])
-  if old then
-    local entry = redis.call('HGET', ARGV[16] .. old, 'e')
-    if entry then
-      finish(old, entry, 'collapsed')
-    end
+-- finish takes out the entry of a message, and notes why unless it has ended before.
+local function finish(id, entry, why)
+  drop(entry)
+  local d = redis.call('HMGET', ARGV[15] .. id, 'e', 'en')
+  if d[1] and not d[2] then
+    redis.call('HSET', ARGV[15] .. id, 'r', why, 'en', now)
+    redis.call('PEXPIRE', ARGV[15] .. id, ARGV[16])
   end
 end
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then
+
+-- A message that is there is itself again: a second entry would have no record of its own.
+local old = redis.call('HMGET', KEYS[5], 'e', 'en', 'p', 'x')
+local there = old[1] and redis.call('XRANGE', KEYS[1], old[1], old[1])[1]
+if there and not old[2] and tonumber(old[4]) > tonumber(now) then
+  redis.call('HSET', KEYS[5], 'p', old[3])
+  return {'again', there[2][6], string.match(old[1], '^%d+'), old[3]}
+elseif there then
+  drop(old[1])
+end
+
+if ARGV[12] ~= '' then
+  local id = redis.call('HGET', KEYS[7], ARGV[12])
+  local entry = id and redis.call('HGET', ARGV[15] .. id, 'e')
+  if entry then
+    finish(id, entry, 'collapsed')
+  end
+end
+
+-- What everybody acknowledged leaves with its end, or when as many are kept as may wait.
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, 16)) do
+  drop(entry)
+end
+local acked = redis.call('ZCARD', KEYS[8])
+if acked >= limit then
+  for _, entry in ipairs(redis.call('ZRANGE', KEYS[8], 0, math.min(acked - limit, 15))) do
+    drop(entry)
+    acked = acked - 1
+  end
+end
+if redis.call('XLEN', KEYS[1]) - acked >= limit then
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 64)) do
     local id = entry[2][4]
-    local x = redis.call('HGET', ARGV[16] .. id, 'x')
-    if not x or tonumber(x) <= now then
+    local d = redis.call('HMGET', ARGV[15] .. id, 'x', 'en')
+    if not d[2] and tonumber(d[1] or '0') <= tonumber(now) then
       finish(id, entry[1], 'ttl')
     end
   end
-  if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then
+  if redis.call('XLEN', KEYS[1]) - acked >= limit then
     return {'full'}
   end
 end
 
-local epoch = current(ARGV[5])
+local epoch = current(ARGV[4])
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'o', 1))
-local entry = offset .. '-' .. ARGV[4]
+local entry = offset .. '-' .. now
 redis.call('XADD', KEYS[1], entry, 'm', ARGV[1], 'i', ARGV[2], 'e', epoch)
-local left = math.max(ends - now, 1)
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), left))
-redis.call('PEXPIRE', KEYS[2], math.max(tonumber(ARGV[9]), left))
-redis.call('SET', KEYS[6], epoch .. ' ' .. offset, 'PX', math.max(tonumber(ARGV[9]), left))
+redis.call('PEXPIRE', KEYS[2], math.max(tonumber(ARGV[8]), left))
+redis.call('SET', KEYS[6], epoch .. ' ' .. offset, 'PX', math.max(tonumber(ARGV[8]), left))
 redis.call('DEL', KEYS[5])
-redis.call('HSET', KEYS[5], 'e', entry, 's', ARGV[10], 'p', ARGV[4], 'a', ARGV[11], 'x', ARGV[12], 'mx', ARGV[14],
-  'dl', ARGV[15], 'ck', ARGV[13])
-redis.call('PEXPIRE', KEYS[5], left + tonumber(ARGV[17]))
-if ARGV[13] ~= '' then
-  redis.call('HSET', KEYS[7], ARGV[13], ARGV[2])
+redis.call('HSET', KEYS[5], 'e', entry, 's', ARGV[9], 'p', now, 'a', string.format('%.0f', now + ARGV[10]),
+  'x', string.format('%.0f', now + ARGV[11]), 'mx', ARGV[13], 'dl', ARGV[14], 'ck', ARGV[12])
+redis.call('PEXPIRE', KEYS[5], left + tonumber(ARGV[16]))
+if ARGV[12] ~= '' then
+  redis.call('HSET', KEYS[7], ARGV[12], ARGV[2])
   redis.call('PEXPIRE', KEYS[7], math.max(redis.call('PTTL', KEYS[7]), left))
 end
-if ARGV[6] ~= '' then
-  redis.call('HSET', KEYS[4], 'd', ARGV[6], 'e', epoch, 'o', offset, 't', ARGV[4])
-  redis.call('PEXPIRE', KEYS[4], ARGV[7])
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[4], 'd', ARGV[5], 'e', epoch, 'o', offset, 't', now)
+  redis.call('PEXPIRE', KEYS[4], ARGV[6])
 end
-redis.call(ARGV[8], KEYS[3], epoch .. ' ' .. offset .. '\n' .. ARGV[1])
-return {'ok', epoch, offset}
+redis.call(ARGV[7], KEYS[3], epoch .. ' ' .. offset .. ' ' .. now .. '\n' .. ARGV[1])
+return {'ok', epoch, offset, now}

@@ -1,11 +1,11 @@
 #!lua flags=no-writes
--- Reads a part of an inbox; what has ended is left out. A server that refuses writes is read all the same, and counts nothing.
+-- Reads a part of an inbox; what has ended is left out.
 -- KEYS: 1 stream, 2 meta hash
--- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 now in ms, 6 "1" to count
---       deliveries, 7 prefix of the delivery hashes, 8 most devices that are told apart, 9 not beyond this offset, 0 for no end
+-- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 prefix of the delivery hashes, 6 most
+--       devices that are told apart, 7 not beyond this offset, 0 for no end, 8 "1" without a device for what any device is given
 -- Returns gap, epoch, top, last offset looked at, "1" when there is more, then entries: stream id, envelope, delivery
--- as a flat list, "1" when it is dead, epoch in which it was published.
--- Bounds: makes no key.
+-- as a flat list, "1" when it is dead to the device, epoch in which it was published.
+-- Bounds: writes nothing, reads limit + 1 entries.
 local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
 local epoch, top = meta[1] or '', tonumber(meta[2] or '0')
 local after = tonumber(ARGV[2])
@@ -28,33 +28,42 @@ if ARGV[1] ~= '' then
     gap, after = 1, fork
   end
 end
-local limit, now = tonumber(ARGV[3]), tonumber(ARGV[5])
+local limit, now = tonumber(ARGV[3]), tonumber(clock())
+
+-- given says whether a message is given to who asks, and whether it is dead to it. d: x, s, r, en, mx, d, n, field of the device.
+local function given(d)
+  if not d[1] or tonumber(d[1]) <= now or d[3] then
+    return false
+  end
+  if ARGV[4] == '' then
+    return not d[4] or ARGV[8] == '1'
+  end
+  local v = known(d[8])
+  if v and (v.acked ~= '0' or v.denied ~= '0') then
+    return false
+  end
+  local each = d[2] == '2'
+  if each and not v and tonumber(d[7] or '0') >= tonumber(ARGV[6]) then
+    return false -- its ack could not be remembered
+  end
+  local times = each and (v and v.times or '0') or d[6] or '0'
+  local dead = d[5] ~= '0' and tonumber(times) >= tonumber(d[5])
+  return not (dead and d[4]), dead -- what has ended has no dead letters
+end
+
 local out, last, more = {}, after, 0
-local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), ARGV[9] == '0' and '+' or ARGV[9], 'COUNT', limit + 1)
+local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), ARGV[7] == '0' and '+' or ARGV[7], 'COUNT', limit + 1)
 if #entries > limit then
   more = 1
   entries[#entries] = nil
 end
 for _, entry in ipairs(entries) do
-  local id, key = entry[2][4], ARGV[7] .. entry[2][4]
+  local key = ARGV[5] .. entry[2][4]
   last = tonumber(string.match(entry[1], '^(%d+)'))
-  local d = redis.call('HMGET', key, 'x', 's', 'c:' .. ARGV[4], 'd', 'mx')
-  if d[1] and tonumber(d[1]) > now and not (ARGV[4] ~= '' and d[3] and not string.match(d[3], ' 0$')) then
-    local dead = 0
-    if ARGV[6] == '1' then
-      if tonumber(d[5]) > 0 and tonumber(d[4] or '0') >= tonumber(d[5]) then
-        dead = 1
-      else
-        local counted = redis.pcall('HINCRBY', key, 'd', 1)
-        if not d[3] and type(counted) == 'number' then
-          local n = redis.call('HINCRBY', key, 'n', 1)
-          if n <= tonumber(ARGV[8]) then
-            redis.call('HSET', key, 'c:' .. ARGV[4], ARGV[5] .. ' 0')
-          end
-        end
-      end
-    end
-    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl', 'dn', 'dw'), dead, entry[2][6] or epoch}
+  local yes, dead = given(redis.call('HMGET', key, 'x', 's', 'r', 'en', 'mx', 'd', 'n', 'c:' .. ARGV[4]))
+  if yes then
+    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl', 'dn', 'dw', 'en'),
+      dead and 1 or 0, entry[2][6] or epoch}
   end
 end
 if more == 0 then

@@ -151,7 +151,8 @@ const (
 	AckScope_ACK_SCOPE_UNSPECIFIED AckScope = 0
 	// The first ack of any connection of the recipient counts for all.
 	AckScope_ACK_SCOPE_ANY_DEVICE AckScope = 1
-	// Every device acks for itself.
+	// Every device (client id) acks for itself. The message is ACKED, for good, when every device that was given it until
+	// then has acknowledged it. It is kept on for devices that connect later; the first 100 devices are given it.
 	AckScope_ACK_SCOPE_EACH_DEVICE AckScope = 2
 )
 
@@ -603,7 +604,8 @@ type AckPolicy struct {
 	// Optional. A newer message with the same key takes the place of an unacknowledged older one. 1 to 128
 	// visible ASCII characters.
 	CollapseKey string `protobuf:"bytes,4,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
-	// Optional. After so many deliveries without an ack the message leaves the inbox for dead_letter; 0 for no limit.
+	// Optional. After so many deliveries without an ack the message leaves the inbox for dead_letter; 0 for no limit. With
+	// ACK_SCOPE_EACH_DEVICE each device has a count of its own.
 	MaxDeliveries uint32 `protobuf:"varint,5,opt,name=max_deliveries,json=maxDeliveries,proto3" json:"max_deliveries,omitempty"`
 	// Optional. The channel that gets what was delivered max_deliveries times. Required with max_deliveries.
 	DeadLetter    string `protobuf:"bytes,6,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
@@ -764,7 +766,7 @@ type Receipt struct {
 	Deliveries uint32 `protobuf:"varint,10,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
 	// Output only. The devices (client ids) that were given it or denied it, ordered by client; the first 100 of each.
 	Recipients []*RecipientReceipt `protobuf:"bytes,11,rep,name=recipients,proto3" json:"recipients,omitempty"`
-	// Output only. How many devices were given it.
+	// Output only. How many devices were given it; at most 100 are counted.
 	SentCount uint32 `protobuf:"varint,12,opt,name=sent_count,json=sentCount,proto3" json:"sent_count,omitempty"`
 	// Output only. How many devices acknowledged it.
 	AckedCount uint32 `protobuf:"varint,13,opt,name=acked_count,json=ackedCount,proto3" json:"acked_count,omitempty"`

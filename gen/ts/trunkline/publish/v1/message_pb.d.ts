@@ -237,7 +237,8 @@ export declare type AckPolicy = Message$1<"trunkline.publish.v1.AckPolicy"> & {
   collapseKey: string;
 
   /**
-   * Optional. After so many deliveries without an ack the message leaves the inbox for dead_letter; 0 for no limit.
+   * Optional. After so many deliveries without an ack the message leaves the inbox for dead_letter; 0 for no limit. With
+   * ACK_SCOPE_EACH_DEVICE each device has a count of its own.
    *
    * @generated from field: uint32 max_deliveries = 5;
    */
@@ -369,7 +370,7 @@ export declare type Receipt = Message$1<"trunkline.publish.v1.Receipt"> & {
   recipients: RecipientReceipt[];
 
   /**
-   * Output only. How many devices were given it.
+   * Output only. How many devices were given it; at most 100 are counted.
    *
    * @generated from field: uint32 sent_count = 12;
    */
@@ -561,7 +562,8 @@ export enum AckScope {
   ANY_DEVICE = 1,
 
   /**
-   * Every device acks for itself.
+   * Every device (client id) acks for itself. The message is ACKED, for good, when every device that was given it until
+   * then has acknowledged it. It is kept on for devices that connect later; the first 100 devices are given it.
    *
    * @generated from enum value: ACK_SCOPE_EACH_DEVICE = 2;
    */
