@@ -40,6 +40,7 @@ func (r *retained) at(now time.Time) *bus.Message {
 type answer struct {
 	digest  string
 	receipt bus.Receipt
+	state   *bus.State // of a change of the state; nil otherwise
 	until   time.Time
 }
 

@@ -44,6 +44,7 @@ var (
 	dueStatsScript      = script("due_stats", source("device"))
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
+	deleteStateScript   = script("delete_state")
 	rosterJoinScript    = script("roster_join")
 	rosterLoseScript    = script("roster_lose")
 	rosterRemoveScript  = script("roster_remove")

@@ -53,6 +53,9 @@ func (c *Caller) Has(scope string) bool {
 	return c.Identity == nil && (slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, ScopeAll))
 }
 
+// Who returns whose token it is; nil for a back end.
+func (c *Caller) Who() *bus.Identity { return c.Identity }
+
 // Trusted says whether the caller is a back end: it may speak for others.
 func (c *Caller) Trusted() bool { return c.Identity == nil }
 
