@@ -67,9 +67,17 @@ func (t *Tail) ReplayPages(ctx context.Context, a bus.Address, after bus.Positio
 		}
 		after = p.Next
 		if !p.More {
-			return after, nil
+			return p.end(), nil
 		}
 	}
+}
+
+// end is where a page that is the last one ends: the same place under the newest epoch, which forks may have begun there.
+func (p *Shared) end() bus.Position {
+	if p.Top.Epoch != "" && p.Top.Offset == p.Next.Offset {
+		return p.Top
+	}
+	return p.Next
 }
 
 // place is where a read begins.

@@ -214,24 +214,30 @@ const redeliverPage = 64
 
 // redeliver hands over what waits in the inbox of an address, oldest first, and then lets messages through.
 func (s *session) redeliver(sub *subscription, at bus.Position) {
-	if at.IsZero() && s.shard.flip(sub, at) { // nothing ever asked for an ack here
+	if at.IsZero() && s.shard.begin(sub) { // nothing ever asked for an ack here
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
 	defer cancel()
+	if err := s.redeliverAll(ctx, sub); err != nil {
+		s.refuse(rpc.FromError(err))
+	}
+}
+
+func (s *session) redeliverAll(ctx context.Context, sub *subscription) error {
 	var after bus.Position
 	for {
+		s.shard.reading(sub)
 		page, err := s.pending(ctx, sub, after)
 		if err == nil {
 			err = s.hand(ctx, page.Messages)
 		}
 		if err != nil {
-			s.refuse(rpc.FromError(err))
-			return
+			return err
 		}
 		after = bus.Position{Epoch: page.Top.Epoch, Offset: page.Next}
 		if !page.More && s.shard.flip(sub, page.Top) {
-			return
+			return nil
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (s *session) granted(sub *subscription) bool {
 // question holds parcels until it is known which of them may be written. The caller holds the shard's lock.
 func (sh *shard) question(sub *subscription, due []*parcel) {
 	sub.holding = true
-	sub.hold(due, sh.owner.cfg.HoldLimit)
+	sh.hold(sub, due)
 	sh.owner.writers.Go(func() { sub.session.admit(sub) })
 }
 
@@ -77,11 +77,14 @@ func (sh *shard) takeHeld(sub *subscription) []*parcel {
 		return nil
 	}
 	held := sub.held
-	sub.held = nil
 	if sub.catching {
-		sub.skipSeen(&held)
-		sub.catching = !placed(held)
+		var sure bool
+		if held, sure = sub.sift(held); !sure {
+			sh.reread(sub, nil)
+			return nil
+		}
 	}
+	sh.letGo(sub)
 	if len(held) == 0 {
 		sub.holding = false
 		return nil

@@ -28,6 +28,9 @@ type Config struct {
 	QueueBytes int
 	// HoldLimit is how many messages of an address are held while a subscription replays; 1024 by default.
 	HoldLimit int
+	// HoldBytes bounds the same in bytes; 1 MiB by default. HoldTotal bounds it for all subscriptions of the edge; 64 MiB by
+	// default. What is beyond is read from the log.
+	HoldBytes, HoldTotal int
 	// ConnectTimeout is how long a client has to send connect; 10 s by default, in whole seconds.
 	ConnectTimeout time.Duration
 	// PingInterval is how often a client is pinged; 25 s by default, in whole seconds. A client that
@@ -76,6 +79,8 @@ func (c Config) withDefaults() Config {
 	}
 	num(&c.QueueBytes, 1<<20)
 	num(&c.HoldLimit, 1024)
+	num(&c.HoldBytes, 1<<20)
+	num(&c.HoldTotal, 64<<20)
 	num(&c.CommandBurst, 200)
 	num(&c.Subscriptions, 128)
 	num(&c.ConnectsInProgress, 4096)

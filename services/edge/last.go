@@ -35,6 +35,19 @@ func (sh *shard) holds(sub *subscription, last bus.Last) bool {
 	return slices.ContainsFunc(sub.held, func(p *parcel) bool { return last.Is(p.m) })
 }
 
+// comes says whether a message of the log comes to a subscription that holds. Of another epoch that cannot be said: then the
+// message is left out when it comes.
+func (sh *shard) comes(sub *subscription, p bus.Position) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at := sub.line.At()
+	if p.Epoch != at.Epoch {
+		sub.line.Given(p)
+		return false
+	}
+	return p.Offset > at.Offset
+}
+
 // readLasts reads what the addresses of the requests retain, for those that ask for it. They are followed and holding.
 func (s *session) readLasts(ctx context.Context, requests []*request) error {
 	var g errgroup.Group
@@ -60,7 +73,7 @@ func (s *session) readLast(ctx context.Context, req *request) (*bus.Message, err
 	m := *last.Message
 	m.Redelivered = true
 	if !m.Position.IsZero() { // of a log: it comes if it is after the place where the subscription begins
-		if m.Position.Epoch == req.at.Epoch && m.Position.Offset > req.at.Offset {
+		if s.shard.comes(req.sub, m.Position) {
 			return nil, nil
 		}
 		return &m, nil

@@ -150,5 +150,5 @@ func (s *session) letIn(sub *subscription, at bus.Position) {
 		s.redeliver(sub, at)
 		return
 	}
-	s.shard.flip(sub, at)
+	s.start(&request{sub: sub}, at)
 }

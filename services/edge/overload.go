@@ -15,8 +15,7 @@ import (
 
 // lag is what a subscription that is behind still has to be given.
 type lag struct {
-	from    bus.Position // catching up: after which the log is read
-	queue   []*parcel    // otherwise: what is kept, oldest first; nil where a newer one took the place
+	queue   []*parcel // what is kept, oldest first; nil where a newer one took the place, and where the log has it
 	keys    map[string]int
 	bytes   int
 	skipped bus.Gap // what was dropped
@@ -51,12 +50,22 @@ func (sh *shard) fallBehind(sub *subscription, due []*parcel) {
 		if !ok {
 			return // nothing that the log could give again
 		}
-		sub.lag = &lag{from: from}
-		sub.holding, sub.missed, sub.held = true, true, nil
+		for _, p := range due {
+			sub.line.Show(p.position())
+		}
+		sub.line.Rest(from)
+		sub.lag = &lag{}
+		sub.holding, sub.missed = true, true
 	default:
 		sub.lag = &lag{keys: make(map[string]int)}
 		sub.pile(due, sh.owner.cfg.QueueBytes/4, sh.owner.cfg.Namespaces.For(sub.address).ConflateKey)
 	}
+	sh.wait(sub)
+}
+
+// wait puts a subscription among those that catch up when the client has read its backlog. The caller holds the lock.
+func (sh *shard) wait(sub *subscription) {
+	s := sub.session
 	s.behind = append(s.behind, sub)
 	if !s.catching {
 		s.catching = true
@@ -208,20 +217,17 @@ func (s *session) catchUpOn(ctx context.Context, sub *subscription) error {
 		}
 		return nil
 	}
-	after := sub.lag.from
-	for {
-		next, err := s.replay(ctx, sub, after)
-		if errors.Is(err, errLeft) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if s.shard.flip(sub, next) {
-			return nil
-		}
-		after = next
+	if sub.owned {
+		return s.redeliverAll(ctx, sub)
 	}
+	return s.replayAll(ctx, sub, s.shard.at(sub))
+}
+
+// at is up to where the client of a subscription that holds has had everything.
+func (sh *shard) at(sub *subscription) bus.Position {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sub.line.At()
 }
 
 // errLeft ends the replay of a subscription that has ended.

@@ -27,6 +27,8 @@ type shard struct {
 	touched  []*group
 	merged   [][]byte // by dialect, of the group being flushed
 	attempt  *attempt
+	rounds   uint64 // that have ended
+	held     int    // bytes that subscriptions hold
 }
 
 // group is the subscribers of one address in one shard.
@@ -74,7 +76,19 @@ func (sh *shard) run(ctx context.Context) error {
 			spare = sh.turn(spare)
 		case now := <-ticker.C:
 			sh.sweep(now)
+			sh.rest()
 		}
+	}
+}
+
+// rest counts rounds in which nothing came: this goroutine is between two of them.
+func (sh *shard) rest() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.inbox.Lock()
+	defer sh.inbox.Unlock()
+	if len(sh.inbox.list) == 0 {
+		sh.rounds += 2
 	}
 }
 
@@ -113,6 +127,7 @@ func (sh *shard) round(list []*parcel) {
 	}
 	sh.touched = sh.touched[:0]
 	sh.owner.metrics.sent.Add(float64(sent))
+	sh.rounds++
 }
 
 // flush writes the due parcels of a group to its subscribers: the same bytes to each that may
@@ -166,7 +181,7 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 		due = sub.wanted(due)
 	}
 	if sub.holding {
-		sub.hold(due, sh.owner.cfg.HoldLimit)
+		sh.hold(sub, due)
 		return
 	}
 	if sub.lag != nil {
@@ -174,7 +189,12 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 		return
 	}
 	if sub.catching {
-		sub.skipSeen(&due)
+		fresh, sure := sh.fresh(sub, due)
+		if !sure {
+			sh.reread(sub, due)
+			return
+		}
+		due = fresh
 	}
 	if len(due) == 0 {
 		return
@@ -196,7 +216,6 @@ func (sh *shard) give(sub *subscription, due []*parcel, plain bool) {
 		}
 		out = sh.merged[slot]
 	}
-	sub.catching = sub.catching && !placed(due)
 	if len(out) > 0 && sh.pass(sub, out, due) && !plain {
 		sub.session.noteSent(sub, due)
 	}
@@ -280,6 +299,7 @@ func (sh *shard) detach(subs []*subscription) []*subscription {
 // drop removes one subscription. The caller holds the lock.
 func (sh *shard) drop(sub *subscription) {
 	sub.gone = true
+	sh.letGo(sub)
 	sh.hub.watch(sub, -1)
 	g := sh.groups[sub.address]
 	last := len(g.subs) - 1

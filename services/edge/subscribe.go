@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -85,6 +86,7 @@ func (s *session) follow(ctx context.Context, who *bus.Identity, subs []*subscri
 		s.shard.detach(subs)
 		return nil, err
 	}
+	s.shard.place(subs, positions)
 	s.subs = append(s.subs, subs...)
 	s.shard.list(who, subs, s.shard.owner.store.Now())
 	return positions, nil
@@ -111,30 +113,37 @@ func (r *request) answer(at bus.Position) *publishv1.Subscribed {
 	return p
 }
 
-// start replays what was asked for and lets messages through. More may arrive during the replay than is
-// held; the log has it, and is read again.
+// start replays what was asked for and lets messages through.
 func (s *session) start(req *request, at bus.Position) {
 	if req.sub.owned {
 		s.redeliver(req.sub, at)
 		return
 	}
-	after := req.after
-	if !req.replay {
-		if s.shard.flip(req.sub, at) {
-			return
-		}
-		after = at
+	if !req.replay && s.shard.begin(req.sub) {
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
 	defer cancel()
+	after := at
+	if req.replay {
+		after = req.after
+	}
+	if err := s.replayAll(ctx, req.sub, after); err != nil {
+		s.refuse(rpc.FromError(err))
+	}
+}
+
+// replayAll writes what the log has after a position, and lets messages through. More may arrive meanwhile than is held, or of
+// an epoch whose place is not known; the log has it, and is read again.
+func (s *session) replayAll(ctx context.Context, sub *subscription, after bus.Position) error {
 	for {
-		next, err := s.replay(ctx, req.sub, after)
-		if err != nil {
-			s.refuse(rpc.FromError(err))
-			return
+		s.shard.reading(sub)
+		next, err := s.replay(ctx, sub, after)
+		if errors.Is(err, errLeft) {
+			return nil
 		}
-		if s.shard.flip(req.sub, next) {
-			return
+		if err != nil || s.shard.flip(sub, next) {
+			return err
 		}
 		after = next
 	}

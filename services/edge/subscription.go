@@ -21,11 +21,13 @@ type subscription struct {
 	holding bool
 	missed  bool // more arrived than is held
 	held    []*parcel
+	weight  int // of what is held, in bytes
 
-	// catching is set until the first message after the flip: what was already on its way
-	// through the shard may be part of the replay, and is skipped up to seen.
+	// line says what the client has had. It is asked until what arrives is in step with it: what was already on its way
+	// through the shard may be part of the replay, or of an epoch before.
+	line     bus.Line
 	catching bool
-	seen     bus.Position
+	settles  uint64 // after so many rounds of the shard, nothing arrives that is older than the subscription
 
 	mark   string        // where what is retained was read
 	marked chan struct{} // closed when the mark has come; nil unless somebody waits for it
@@ -41,37 +43,76 @@ func newSubscription(s *session, who *bus.Identity, a bus.Address) *subscription
 	return &subscription{session: s, address: a, owned: owned, asks: owned && bus.AsksDeliver(s.owner.cfg.Authorizer)}
 }
 
-func (s *subscription) hold(due []*parcel, limit int) {
+// hold keeps parcels back, up to a number and a size. The caller holds the lock.
+func (sh *shard) hold(sub *subscription, due []*parcel) {
 	for _, p := range due {
 		if p.mark() {
-			s.reach(p.m.ID)
+			sub.reach(p.m.ID)
 			continue
 		}
-		if s.ended {
+		if sub.ended {
 			continue
 		}
-		if s.missed || len(s.held) >= limit {
-			s.missed = true
+		sub.line.Show(p.position())
+		size := sizeOf(p)
+		if sub.missed || !sh.roomFor(sub, size) {
+			sub.missed = true
 			continue
 		}
-		s.held = append(s.held, p)
+		sub.held = append(sub.held, p)
+		sub.weight += size
+		sh.held += size
 	}
 }
 
-// skipSeen drops the parcels that the replay contained. They come first, but for parcels without a position, which
-// may stand between them.
-func (s *subscription) skipSeen(due *[]*parcel) {
-	for len(*due) > 0 && s.replayed((*due)[0]) {
-		*due = (*due)[1:]
-	}
-	if slices.ContainsFunc(*due, s.replayed) {
-		*due = slices.DeleteFunc(slices.Clone(*due), s.replayed)
-	}
+// roomFor says whether one more parcel may be held. What is beyond is read from the log.
+func (sh *shard) roomFor(sub *subscription, size int) bool {
+	cfg := &sh.owner.cfg
+	return len(sub.held) < cfg.HoldLimit && (len(sub.held) == 0 || sub.weight+size <= cfg.HoldBytes && sh.held+size <= cfg.HoldTotal/len(sh.hub.shards))
 }
 
-func (s *subscription) replayed(p *parcel) bool {
-	at := p.position()
-	return !at.IsZero() && at.Epoch == s.seen.Epoch && at.Offset <= s.seen.Offset
+// letGo empties what is held, and returns it. The caller holds the lock.
+func (sh *shard) letGo(sub *subscription) []*parcel {
+	held := sub.held
+	sh.held -= sub.weight
+	sub.held, sub.weight = nil, 0
+	return held
+}
+
+// fresh is sift for a subscription that does not hold. The caller holds the lock.
+func (sh *shard) fresh(sub *subscription, due []*parcel) ([]*parcel, bool) {
+	if sh.rounds >= sub.settles {
+		sub.line.Settle()
+	}
+	return sub.sift(due)
+}
+
+// sift leaves out what the client has had, and returns the same list when that is nothing. It returns false when it cannot be
+// told before the log has been read; nothing has changed then. The caller holds the shard's lock.
+func (s *subscription) sift(due []*parcel) ([]*parcel, bool) {
+	line, next, same := s.line, due, true
+	for i, p := range due {
+		standing := line.Take(p.span())
+		switch {
+		case standing == bus.Doubtful:
+			return nil, false
+		case standing == bus.Had && same:
+			next, same = slices.Clone(due[:i]), false
+		case standing == bus.Next && !same:
+			next = append(next, p)
+		}
+	}
+	s.line = line
+	s.catching = !line.InStep()
+	return next, true
+}
+
+// span is what a parcel covers: a gap from one position to another, or a message, which has no from.
+func (p *parcel) span() (from, to bus.Position) {
+	if p.m != nil {
+		return bus.Position{}, p.m.Position
+	}
+	return p.gap.From, p.gap.To
 }
 
 // position is where a parcel stands in the log; zero for one that does not.
@@ -82,35 +123,62 @@ func (p *parcel) position() bus.Position {
 	return p.gap.To
 }
 
-// placed says whether one of the parcels has a position.
-func placed(due []*parcel) bool {
-	return slices.ContainsFunc(due, func(p *parcel) bool { return !p.position().IsZero() })
+// reading notes that a read of the log begins, for a subscription that holds.
+func (sh *shard) reading(sub *subscription) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sub.line.Reading()
 }
 
-// flip ends holding: what is held and comes after the position is written, and from then on the
-// session gets messages as they arrive. It returns false when more was missed than is held
-// and the log has to be read again from the position.
-func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
+// begin ends the holding of a subscription that follows from where the stream is. It returns false when the log has to be read
+// from there first.
+func (sh *shard) begin(sub *subscription) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sub.gone || sh.release(sub)
+}
+
+// place says where the stream was when a subscription began to hold. What it brought before is through the shard within two
+// rounds: one may be under way, and one is being collected.
+func (sh *shard) place(subs []*subscription, at []bus.Position) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i, sub := range subs {
+		sub.line.Start(at[i])
+		sub.settles = sh.rounds + 2
+	}
+}
+
+// flip ends holding after the log was read up to a position: what is held and comes after it is written, and from then on the
+// session gets messages as they arrive. It returns false when more was missed than is held, or it is not known what
+// comes after it, and the log has to be read again from there.
+func (sh *shard) flip(sub *subscription, read bus.Position) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sub.gone {
 		return true
 	}
-	if sub.missed && !seen.IsZero() {
+	sub.line.Read(read)
+	return sh.release(sub)
+}
+
+// release lets a subscription have what is held. The caller holds the lock.
+func (sh *shard) release(sub *subscription) bool {
+	if sub.missed && !sub.line.At().IsZero() {
 		sub.missed = false
-		sub.held = nil
+		sh.letGo(sub)
 		return false
 	}
-	held := sub.held
-	sub.held = nil
-	sub.seen = seen
-	sub.skipSeen(&held)
+	held, sure := sub.sift(sub.held)
+	if !sure {
+		return false
+	}
+	sh.letGo(sub)
 	if sub.missed { // of a live address: there is no log to read them from
-		held = append(held, sh.owner.gapParcel(bus.Gap{Address: sub.address, Reason: bus.GapSlow}))
+		held = append(slices.Clip(held), sh.owner.gapParcel(bus.Gap{Address: sub.address, Reason: bus.GapSlow}))
 		sub.missed = false
 	}
 	sub.holding, sub.lag = false, nil
-	sub.catching = !seen.IsZero()
 	if sub.owned && sub.doubtful(held) {
 		sh.question(sub, held)
 		return true
@@ -124,4 +192,13 @@ func (sh *shard) flip(sub *subscription, seen bus.Position) bool {
 		sh.end(sub)
 	}
 	return true
+}
+
+// reread stops writing to a subscription, and has its log read from where its client is. What is due waits. The caller holds the
+// lock.
+func (sh *shard) reread(sub *subscription, due []*parcel) {
+	sub.lag = &lag{}
+	sub.holding = true
+	sh.hold(sub, due)
+	sh.wait(sub)
 }

@@ -35,7 +35,7 @@ type reader struct {
 // place is where a stream is in an address.
 type place struct {
 	follower *follower
-	at       bus.Position // of what was sent last
+	line     bus.Line // what was sent
 }
 
 func (s *Server) newReader(ctx context.Context, caller *rpc.Caller, out output) *reader {
@@ -72,7 +72,11 @@ func (r *reader) enter(ctx context.Context, a bus.Address, watches bool) (*place
 		r.server.streams.detach(f)
 		return nil, err
 	}
-	p := &place{follower: f, at: positions[0]}
+	p := &place{follower: f}
+	p.line.Start(positions[0])
+	if f.empty() { // what comes now is newer
+		p.line.Settle()
+	}
 	r.places[a] = p
 	return p, nil
 }
@@ -82,10 +86,11 @@ func (r *reader) begin(ctx context.Context, p *place, req *publishv1.ConsumeRequ
 	a := p.follower.address
 	after := positionOf(req.GetAfter())
 	replay := (req.GetAfter() != nil || req.GetFromBeginning()) && r.server.tail.Retention(a).Durable()
-	answer := &publishv1.Subscribed{Address: a.String(), Position: positionProto(p.at)}
+	at := p.line.At()
+	answer := &publishv1.Subscribed{Address: a.String(), Position: positionProto(at)}
 	var err error
 	if replay {
-		if answer.Recovered, err = r.server.tail.Recovers(ctx, a, p.at, after); err != nil {
+		if answer.Recovered, err = r.server.tail.Recovers(ctx, a, at, after); err != nil {
 			return err
 		}
 		answer.Position = positionProto(after)
@@ -120,7 +125,10 @@ func (r *reader) last(ctx context.Context, p *place) (*bus.Message, error) {
 	m := *last.Message
 	m.Redelivered = true
 	if !m.Position.IsZero() {
-		if m.Position.Epoch == p.at.Epoch && m.Position.Offset > p.at.Offset {
+		at := p.line.At()
+		if m.Position.Epoch != at.Epoch {
+			p.line.Given(m.Position) // where it stands nobody can say: it is left out when it comes
+		} else if m.Position.Offset > at.Offset {
 			return nil, nil
 		}
 		return &m, nil
@@ -206,6 +214,7 @@ func (r *reader) stopAll() {
 
 // replay sends what the log has after a position. It goes at the pace of the stream's reader.
 func (r *reader) replay(ctx context.Context, p *place, after bus.Position) error {
+	p.line.Reading()
 	next, err := r.server.tail.Replay(ctx, p.follower.address, after, func(g bus.Gap) {
 		_ = r.out.gap(gapProto(g)) // the stream's error shows with the next message
 	}, func(m *bus.Message) error {
@@ -219,7 +228,7 @@ func (r *reader) replay(ctx context.Context, p *place, after bus.Position) error
 	if err != nil {
 		return err
 	}
-	p.at = next
+	p.line.Read(next)
 	return nil
 }
 
@@ -284,12 +293,10 @@ func (r *reader) flush(ctx context.Context) (bool, error) {
 
 func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) error {
 	for _, i := range queue {
-		at := i.position()
-		if !at.IsZero() {
-			if at.Epoch == p.at.Epoch && at.Offset <= p.at.Offset {
-				continue // part of the replay
-			}
-			p.at = at
+		if next, err := r.next(ctx, p, i); err != nil {
+			return err
+		} else if !next {
+			continue
 		}
 		var err error
 		if i.m != nil {
@@ -305,13 +312,28 @@ func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) 
 		return nil
 	}
 	if r.server.tail.Retention(p.follower.address).Durable() {
-		if err := r.replay(ctx, p, p.at); err != nil || !p.follower.watches {
+		if err := r.replay(ctx, p, p.line.At()); err != nil || !p.follower.watches {
 			return err
 		}
 		// No message is missing, but who came and went may be.
-		return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, From: p.at, To: p.at, Reason: bus.GapSlow}))
+		return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, From: p.line.At(), To: p.line.At(), Reason: bus.GapSlow}))
 	}
 	return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, Reason: bus.GapSlow}))
+}
+
+// next says whether an item is to be sent: it was not part of a replay. Where nobody can say, the log is read once more.
+func (r *reader) next(ctx context.Context, p *place, i item) (bool, error) {
+	for {
+		switch p.line.Take(i.span()) {
+		case bus.Next:
+			return true, nil
+		case bus.Had:
+			return false, nil
+		}
+		if err := r.replay(ctx, p, p.line.At()); err != nil {
+			return false, err
+		}
+	}
 }
 
 func gapProto(g bus.Gap) *publishv1.Gap {

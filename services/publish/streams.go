@@ -55,12 +55,12 @@ type item struct {
 	gap *bus.Gap
 }
 
-// position is where the follower is after the item.
-func (i item) position() bus.Position {
+// span is what an item covers: a gap from one position to another, or a message, which has no from.
+func (i item) span() (from, to bus.Position) {
 	if i.m != nil {
-		return i.m.Position
+		return bus.Position{}, i.m.Position
 	}
-	return i.gap.To
+	return i.gap.From, i.gap.To
 }
 
 // follower is one address of one stream: a bounded queue between the tail and the stream. When it is full, what comes
@@ -121,6 +121,13 @@ func (f *follower) caughtUp(last bus.Last) (done, waits bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.marked, slices.ContainsFunc(f.queue, func(i item) bool { return last.Is(i.m) })
+}
+
+// empty says whether nothing has come yet.
+func (f *follower) empty() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.queue) == 0 && !f.missed
 }
 
 // take returns what waits, and whether there was more.
