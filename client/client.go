@@ -75,7 +75,8 @@ type Client struct {
 	ended      error         // why Run returned
 	ticket     string        // of the last session, empty when it gave none
 	ticketEnds time.Time
-	seen       *recent
+	seen       *recent          // of messages without a position
+	kept       map[string]*kept // of those with one, by address
 	acks       *acks
 }
 
@@ -101,7 +102,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, url: address, coding: binaryCoding{},
-		subs: map[string]*subscription{}, opened: make(chan struct{}), seen: newRecent(), acks: newAcks(),
+		subs: map[string]*subscription{}, opened: make(chan struct{}), seen: newRecent(), kept: map[string]*kept{}, acks: newAcks(),
 	}
 	if cfg.JSON {
 		c.coding = jsonCoding{}

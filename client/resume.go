@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"sort"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
@@ -11,13 +12,31 @@ import (
 type subscription struct {
 	address  string
 	last     *publishv1.Position // nil for a live address
+	past     []string            // the epochs before that of last, oldest first: the log has forked, and does not return to them
 	presence bool                // who comes and goes is told
 }
 
+// moved notes how far the subscription has come, or where the server says that it goes on.
 func (s *subscription) moved(p *publishv1.Position) {
-	if p.GetEpoch() != "" {
-		s.last = p
+	if p.GetEpoch() == "" {
+		return
 	}
+	if s.last.GetEpoch() != "" && s.last.GetEpoch() != p.GetEpoch() {
+		s.past = append(s.past, s.last.GetEpoch())
+		if i := slices.Index(s.past, p.GetEpoch()); i >= 0 { // a gap leads back to before a fork
+			s.past = s.past[:i]
+		}
+		s.past = s.past[max(len(s.past)-epochsRead, 0):]
+	}
+	s.last = p
+}
+
+// passed says whether the subscription has come so far already.
+func (s *subscription) passed(p *publishv1.Position) bool {
+	if s.last.GetEpoch() == p.GetEpoch() {
+		return p.GetOffset() <= s.last.GetOffset()
+	}
+	return slices.Contains(s.past, p.GetEpoch())
 }
 
 func (c *Client) add(s *subscription) {
@@ -30,6 +49,7 @@ func (c *Client) forget(address string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.subs, address)
+	delete(c.kept, address)
 }
 
 // wanted returns the subscriptions of the next session, each from where it stands.
@@ -111,16 +131,16 @@ func (c *Client) advance(m *publishv1.Message) bool {
 	p := m.GetPosition()
 	s := c.subs[m.GetTo()]
 	if s == nil && m.GetAckRequired() && p.GetEpoch() != "" {
-		return c.acks.first(m)
+		return c.acks.first(m) && !c.repeated(m)
 	}
 	if s == nil || p.GetEpoch() == "" {
-		return c.seen.first(m.GetId())
+		return c.seen.first(m.GetTo() + "\n" + m.GetId())
 	}
-	if s.last.GetEpoch() == p.GetEpoch() && p.GetOffset() <= s.last.GetOffset() {
+	if s.passed(p) {
 		return false
 	}
-	s.last = p
-	return true
+	s.moved(p)
+	return !c.repeated(m)
 }
 
 // jump notes that a gap was told.
@@ -130,33 +150,4 @@ func (c *Client) jump(g *publishv1.Gap) {
 	if s := c.subs[g.GetAddress()]; s != nil {
 		s.moved(g.GetTo())
 	}
-}
-
-// recentLimit is how many ids of messages without a position are remembered.
-const recentLimit = 1024
-
-// recent remembers ids, the newest ones.
-type recent struct {
-	ids  map[string]struct{}
-	ring []string
-	at   int
-}
-
-func newRecent() *recent {
-	return &recent{ids: make(map[string]struct{}), ring: make([]string, recentLimit)}
-}
-
-// first says whether the id was not seen lately.
-func (r *recent) first(id string) bool {
-	if id == "" {
-		return true
-	}
-	if _, ok := r.ids[id]; ok {
-		return false
-	}
-	delete(r.ids, r.ring[r.at])
-	r.ring[r.at] = id
-	r.at = (r.at + 1) % len(r.ring)
-	r.ids[id] = struct{}{}
-	return true
 }

@@ -18,11 +18,15 @@ type Publication struct {
 	Retention Retention
 	// RequireChannel refuses with ErrChannelNotFound unless the channel was created.
 	RequireChannel bool
-	// IdempotencyKey, if set, makes a repeat with the same Digest within Window return the first
-	// answer and send nothing, and a repeat with another Digest fail with ErrIdempotencyMismatch.
+	// IdempotencyKey, if set, makes a repeat of the same Publisher to the same address with the same Digest within Window return the
+	// first answer, with the id of the first message, and send nothing. A repeat with another Digest fails with
+	// ErrIdempotencyMismatch. Keys of other publishers are others. A key ends with the log that it was used for: when the channel
+	// is deleted, or everything is lost.
 	IdempotencyKey string
-	Digest         string
-	Window         time.Duration
+	// Publisher names who the key belongs to.
+	Publisher string
+	Digest    string
+	Window    time.Duration
 	// Durability is the least that counts as OK; Live for whatever the address gives. With Replicated, Replicas says
 	// how many. Returns ErrNotReached when it was published and that is not known, and ErrNotDurable when the store cannot
 	// give it, and then nothing was published.
@@ -31,15 +35,13 @@ type Publication struct {
 	// Ack, if set, puts the message into the inbox of its address instead of a log. Returns ErrInboxFull.
 	Ack *AckTerms
 	// Retain keeps the message as the last one of its address for so long, in the same step; 0 leaves what is kept. Not
-	// together with Ack. A Door takes AsConfigured for what the namespace says.
+	// together with Ack.
 	Retain time.Duration
 }
 
-// AsConfigured is the Retain of a publication that does not say.
-const AsConfigured time.Duration = -1
-
 // Receipt says what became of a publication.
 type Receipt struct {
+	// ID is that of the message; of the first one, when this is a repeat.
 	ID         string
 	Position   Position
 	Duplicate  bool
@@ -248,7 +250,7 @@ type Store interface {
 type Bridge interface {
 	// PublishRecord sends a raw record to a channel of the store that the store was configured to bridge;
 	// every feed that follows the address that the record maps to delivers it.
-	PublishRecord(ctx context.Context, channel string, record AdmittedRecord) error
+	PublishRecord(ctx context.Context, channel string, record []byte) error
 }
 
 // NameRule gives addresses a second name, under which older programs know them: a pub/sub channel on which the data of

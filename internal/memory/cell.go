@@ -15,10 +15,10 @@ type cell struct {
 	keep   bus.Retention  // of the last publish
 	used   time.Time
 	feeds  []*feed
-	keys   map[string]answer
-	oldest []string // the keys in the order they were used
-	state  *kept    // nil when there is none
-	inbox  *inbox   // nil until a message asks for an ack
+	keys   map[key]answer
+	oldest []key  // the keys in the order they were used
+	state  *kept  // nil when there is none
+	inbox  *inbox // nil until a message asks for an ack
 	last   retained
 }
 
@@ -36,11 +36,15 @@ func (r *retained) at(now time.Time) *bus.Message {
 	return r.m
 }
 
+// key is an idempotency key and whose it is.
+type key struct{ publisher, key string }
+
+func keyOf(p *bus.Publication) key { return key{p.Publisher, p.IdempotencyKey} }
+
 // answer is what an idempotency key stands for.
 type answer struct {
 	digest  string
 	receipt bus.Receipt
-	state   *bus.State // of a change of the state; nil otherwise
 	until   time.Time
 }
 
@@ -96,7 +100,7 @@ func (c *cell) young(now time.Time, age time.Duration) int {
 
 // repeat returns the first answer for a key; false when there is none.
 func (c *cell) repeat(p *bus.Publication, now time.Time) (bus.Receipt, bool, error) {
-	a, ok := c.keys[p.IdempotencyKey]
+	a, ok := c.keys[keyOf(p)]
 	if !ok || now.After(a.until) {
 		return bus.Receipt{}, false, nil
 	}
@@ -111,11 +115,11 @@ func (c *cell) repeat(p *bus.Publication, now time.Time) (bus.Receipt, bool, err
 // remember keeps the answer for a key.
 func (c *cell) remember(p *bus.Publication, r bus.Receipt, now time.Time, limit int) {
 	if c.keys == nil {
-		c.keys = make(map[string]answer)
+		c.keys = make(map[key]answer)
 	}
 	c.forget(now, limit-1)
-	c.keys[p.IdempotencyKey] = answer{digest: p.Digest, receipt: r, until: now.Add(p.Window)}
-	c.oldest = append(c.oldest, p.IdempotencyKey)
+	c.keys[keyOf(p)] = answer{digest: p.Digest, receipt: r, until: now.Add(p.Window)}
+	c.oldest = append(c.oldest, keyOf(p))
 }
 
 // forget drops keys whose time is over, and the oldest beyond limit; limit 0 means any number may stay.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // clock estimates the time of the servers: what is shared has to mean the same moment in every process, and their clocks may be wrong.
@@ -82,6 +84,18 @@ func (c *clock) close() {
 	c.closed = true
 	c.mu.Unlock()
 	c.asking.Wait()
+}
+
+// askTime asks a master for its time; in a Cluster always the same one, while it is there.
+func (s *Store) askTime(ctx context.Context) (time.Time, error) {
+	if client, ok := s.client.(*redis.Client); ok {
+		return client.Time(ctx).Result()
+	}
+	client, err := s.cluster.MasterForKey(ctx, s.keys.channels())
+	if err != nil {
+		return time.Time{}, err
+	}
+	return client.Time(ctx).Result()
 }
 
 // Now returns the time of the servers, as it is estimated from their answers.

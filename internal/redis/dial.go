@@ -21,17 +21,17 @@ func (l *link) dial(ctx context.Context) (conn *resp.Conn, push resp.Kind, err e
 	if err != nil {
 		return nil, 0, fmt.Errorf("connect: %w", err)
 	}
-	conn = resp.New(raw, probeWithin)
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends a waiting read
-	push, err = greet(conn, o)
+	opened := resp.New(raw, probeWithin)
+	stop := context.AfterFunc(ctx, func() { _ = opened.Close() }) // ends a waiting read
+	push, err = greet(opened, o)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		_ = conn.Close()
+		_ = opened.Close()
 		return nil, 0, err
 	}
-	return conn, push, nil
+	return opened, push, nil
 }
 
 // greet agrees on the protocol and signs in.

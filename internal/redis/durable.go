@@ -47,7 +47,6 @@ type strictly struct {
 	ps       []bus.Publication
 	calls    []call
 	receipts []bus.Receipt
-	cmds     []*redis.Cmd
 	errs     []error
 	demand   *demand
 }
@@ -56,11 +55,7 @@ type strictly struct {
 // own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys. What goes to
 // one master does not wait for another.
 func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) []error {
-	return s.strictly(ctx, ps, calls, receipts, d).errs
-}
-
-func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) *strictly {
-	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, cmds: make([]*redis.Cmd, len(ps)), errs: make([]error, len(ps)), demand: d}
+	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, errs: make([]error, len(ps)), demand: d}
 	todo := make([]int, len(ps))
 	for i := range ps {
 		todo[i] = i
@@ -71,11 +66,11 @@ func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call
 	for try := 0; ; try++ {
 		todo = b.run(ctx, todo)
 		if len(todo) == 0 || try == maxMoves {
-			return b
+			return b.errs
 		}
 		s.cluster.ReloadState(ctx) // the slots are being moved
 		if rest(ctx, try) != nil {
-			return b
+			return b.errs
 		}
 	}
 }
@@ -201,7 +196,6 @@ func (b *strictly) publishOn(ctx context.Context, to *pipe, list []int, how fsyn
 	}
 	replicas, synced := said.read()
 	for _, i := range list {
-		b.cmds[i] = cmds[i]
 		b.errs[i] = readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
 		if b.errs[i] == nil {
 			b.errs[i] = reached(&b.ps[i], &b.receipts[i], replicas, synced)

@@ -27,7 +27,7 @@ func (s *Store) inboxCall(p *bus.Publication) call {
 	return call{
 		script: inboxPublishScript,
 		keys: []string{
-			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.idempotency(to, p.IdempotencyKey),
+			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.idempotency(p),
 			s.keys.delivery(to, p.Message.ID), s.keys.top(to), s.keys.collapse(to), s.keys.acked(to),
 		},
 		args: []any{

@@ -31,8 +31,18 @@ func (k keys) push(a bus.Address) string { return k.of(a, "p") }
 // channel is the record of a created channel, as JSON.
 func (k keys) channel(a bus.Address) string { return k.of(a.WithoutTopic(), "c") }
 
-// idempotency is a hash of the digest (d) and the first answer (e, o, t).
-func (k keys) idempotency(a bus.Address, key string) string { return k.of(a, "i:"+key) }
+// idempotency is a hash of the digest (d) and the first answer (i, e, o, t); of a live message also the era of the channel (g). It is
+// named by a digest of the publisher and its key.
+func (k keys) idempotency(p *bus.Publication) string {
+	if p.IdempotencyKey == "" {
+		return k.of(p.Message.To, "i")
+	}
+	sum := sha256.Sum256([]byte(p.Publisher + "\n" + p.IdempotencyKey))
+	return k.of(p.Message.To, "i:"+hex.EncodeToString(sum[:16]))
+}
+
+// era is another after the channel was deleted: keys that were used before are void then. It outlives them.
+func (k keys) era(a bus.Address) string { return k.of(a, "g") }
 
 // top is the newest position of an inbox: "<epoch> <offset>", in a string so that many are read at once.
 func (k keys) top(a bus.Address) string { return k.of(a, "t") }

@@ -158,11 +158,14 @@ func (s *Store) ListChannels(ctx context.Context, after string, limit int) (bus.
 	return page, nil
 }
 
+// deletedLife is longer than any key is remembered.
+const deletedLife = 48 * time.Hour
+
 // DeleteChannel removes a channel and what it has kept, and announces it.
 func (s *Store) DeleteChannel(ctx context.Context, a bus.Address) error {
 	said := encode(&bus.Message{ID: uuid.NewString(), ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: s.Now()})
-	keys := []string{s.keys.channel(a), s.keys.stream(a), s.keys.meta(a), s.keys.push(a), s.keys.last(a)}
-	cmd, err := s.run(ctx, deleteChannelScript, keys, s.publishVerb(), said)
+	keys := []string{s.keys.channel(a), s.keys.stream(a), s.keys.meta(a), s.keys.push(a), s.keys.last(a), s.keys.era(a)}
+	cmd, err := s.run(ctx, deleteChannelScript, keys, s.publishVerb(), said, newEpoch(), deletedLife.Milliseconds())
 	if err != nil {
 		return unavailable(err)
 	}

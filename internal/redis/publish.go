@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -32,25 +33,12 @@ func (s *Store) publishVerb() any {
 
 // Publish carries out one publication.
 func (s *Store) Publish(ctx context.Context, in bus.Admitted) (bus.Receipt, error) {
-	p := in.Publication()
-	if p.Message.To.IsZero() {
-		return bus.Receipt{}, bus.ErrInternal // no door has let it in
-	}
-	return s.publish(ctx, p)
+	return s.publish(ctx, in.Publication())
 }
 
 // PublishAll carries out publications in one pipeline.
 func (s *Store) PublishAll(ctx context.Context, in []bus.Admitted) ([]bus.Receipt, []error) {
-	ps, errs := bus.Publications(in), make([]error, len(in))
-	for _, p := range ps {
-		if p.Message.To.IsZero() { // no door has let it in
-			for i := range errs {
-				errs[i] = bus.ErrInternal
-			}
-			return make([]bus.Receipt, len(in)), errs
-		}
-	}
-	return s.publishAll(ctx, ps)
+	return s.publishAll(ctx, bus.Publications(in))
 }
 
 // publish is Publish, also for what the store itself tells.
@@ -223,12 +211,12 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 	return call{
 		script: script,
 		keys: []string{
-			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(to, p.IdempotencyKey), last,
+			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(p), last, s.keys.era(to),
 		},
 		args: []any{
 			encode(&p.Message), length, age, newEpoch(), require, digest,
 			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
-			p.Retain.Milliseconds(), second, record, kept,
+			p.Retain.Milliseconds(), second, record, kept, p.Message.ID,
 		},
 	}
 }
@@ -249,12 +237,9 @@ func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
 		return bus.ErrInboxFull.With("", map[string]string{"address": p.Message.To.String(), "limit": strconv.Itoa(p.Ack.Limit)})
 	case "mismatch":
 		return bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
-	case "revision":
-		return bus.ErrRevisionMismatch.With("", map[string]string{"address": p.Message.To.String(), "revision": at(answer, 1)})
-	case "state": // has no position
-		return nil
 	case "again":
 		r.Duplicate = true
+		r.ID = cmp.Or(at(answer, 4), r.ID)
 	}
 	if ms, err := strconv.ParseInt(at(answer, 3), 10, 64); err == nil {
 		r.Published = time.UnixMilli(ms)
@@ -278,10 +263,10 @@ func at(list []string, i int) string {
 }
 
 // PublishRecord sends a raw record to a bridged channel.
-func (s *Store) PublishRecord(ctx context.Context, channel string, in bus.AdmittedRecord) error {
+func (s *Store) PublishRecord(ctx context.Context, channel string, record []byte) error {
 	for _, b := range s.cfg.Bridges {
 		if b.Channel == channel {
-			cmd := redis.NewIntCmd(ctx, "publish", channel, in.Record())
+			cmd := redis.NewIntCmd(ctx, "publish", channel, record)
 			if err := s.pipes.do(ctx, []redis.Cmder{cmd}); err != nil {
 				return err
 			}

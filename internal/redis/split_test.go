@@ -59,24 +59,19 @@ type cuts struct {
 	places map[string][]int
 }
 
-// channelOf is the channel of a message; empty for anything else.
-func channelOf(v resp.Value) string {
+func (c *cuts) next(v resp.Value) int {
 	if len(v.Items) != 3 || string(v.Items[0].Text) != "message" {
-		return ""
+		return -1
 	}
-	return string(v.Items[1].Text)
-}
-
-func (c *cuts) pass(v resp.Value, wire []byte) [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name := channelOf(v)
+	name := string(v.Items[1].Text)
 	places := c.places[name]
 	if len(places) == 0 {
-		return [][]byte{wire}
+		return -1
 	}
 	c.places[name] = places[1:]
-	return redistest.Cut(wire, places[0])
+	return places[0]
 }
 
 // The network stops for a while in front of a byte of a pushed message, and again behind it; each byte has its turn. Nothing is
@@ -107,7 +102,7 @@ func splitEverywhere(t *testing.T, victim bus.Address, data []byte, kind bus.Con
 	const feeds = 48
 	server := redistest.Start(t)
 	at := &cuts{places: map[string][]int{}}
-	proxy := redistest.NewProxy(t, server.Addr(), 250*time.Millisecond, at.pass)
+	proxy := redistest.NewProxy(t, server.Addr(), 250*time.Millisecond, at.next)
 	direct := open(t, server.URL())
 	s, log := counting(t, redis.Config{URL: proxy.URL()})
 	var lanes []*lane

@@ -44,7 +44,6 @@ var (
 	dueStatsScript      = script("due_stats", source("device"))
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
-	deleteStateScript   = script("delete_state")
 	rosterJoinScript    = script("roster_join")
 	rosterLoseScript    = script("roster_lose")
 	rosterRemoveScript  = script("roster_remove")
@@ -129,7 +128,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	}
 	s.interruptions = newInterruptions(cfg.Metrics)
 	s.pipes = newPipes(s)
-	s.clock = &clock{local: cfg.Now, ask: func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }, timeout: cfg.Timeout}
+	s.clock = &clock{local: cfg.Now, ask: s.askTime, timeout: cfg.Timeout}
 	return s, nil
 }
 

@@ -53,8 +53,13 @@ func (c *Caller) Has(scope string) bool {
 	return c.Identity == nil && (slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, ScopeAll))
 }
 
-// Who returns whose token it is; nil for a back end.
-func (c *Caller) Who() *bus.Identity { return c.Identity }
+// Publisher names whose idempotency keys the caller uses: those of a token's client, or of the API key.
+func (c *Caller) Publisher() string {
+	if c.Identity != nil {
+		return "client\n" + c.Identity.User + "\n" + c.Identity.Client
+	}
+	return "key\n" + c.Name
+}
 
 // Trusted says whether the caller is a back end: it may speak for others.
 func (c *Caller) Trusted() bool { return c.Identity == nil }

@@ -13,11 +13,14 @@ import (
 // Publish sends one message.
 func (s *Server) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
 	caller := rpc.CallerFrom(ctx)
-	want, err := s.describe(caller, req)
+	p, err := s.publication(caller, req)
 	if err != nil {
 		return nil, err
 	}
-	in, err := s.door.Admit(ctx, caller, want.Publication, want.Wrong...)
+	if err := s.authorize(ctx, caller, bus.Publish, p.Message.To); err != nil {
+		return nil, err
+	}
+	in, err := bus.Door{}.Admit(ctx, caller, p)
 	if err != nil {
 		return nil, err
 	}
@@ -93,35 +96,32 @@ func (s *Server) BatchPublish(ctx context.Context, req *publishv1.BatchPublishRe
 	return resp, nil
 }
 
-// publishAll sends what the door lets in, in one step, and returns a result for each request.
+// publishAll sends what is well-formed in one step and returns a result for each request.
 func (s *Server) publishAll(ctx context.Context, caller *rpc.Caller, reqs []*publishv1.PublishRequest) []*publishv1.PublishResult {
 	results := make([]*publishv1.PublishResult, len(reqs))
-	wanted := make([]bus.Request, 0, len(reqs))
-	places := make([]int, 0, len(reqs)) // of what is wanted, and then of what was let in
+	good := make([]bus.Admitted, 0, len(reqs))
+	places := make([]int, 0, len(reqs))
 	for i, req := range reqs {
-		want, err := s.describe(caller, req)
+		p, err := s.publication(caller, req)
+		if err == nil {
+			err = s.authorize(ctx, caller, bus.Publish, p.Message.To)
+		}
+		var in bus.Admitted
+		if err == nil {
+			in, err = bus.Door{}.Admit(ctx, caller, p)
+		}
 		if err != nil {
 			results[i] = refused(err)
 			continue
 		}
-		wanted = append(wanted, want)
+		good = append(good, in)
 		places = append(places, i)
 	}
-	in, errs := s.door.AdmitAll(ctx, caller, wanted)
-	good := 0
-	for j, i := range places {
-		if errs[j] != nil {
-			results[i] = refused(errs[j])
-			continue
-		}
-		in[good], places[good] = in[j], i
-		good++
-	}
-	if good == 0 {
+	if len(good) == 0 {
 		return results
 	}
-	receipts, errs := s.store.PublishAll(ctx, in[:good])
-	for j, i := range places[:good] {
+	receipts, errs := s.store.PublishAll(ctx, good)
+	for j, i := range places {
 		if errs[j] != nil {
 			results[i] = refused(errs[j])
 			continue

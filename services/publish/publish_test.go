@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
@@ -91,7 +92,7 @@ func TestPublish_answers(t *testing.T) {
 		check(t, err)
 		again, err := h.publish.Publish(t.Context(), req)
 		check(t, err)
-		if first.GetDuplicate() || !again.GetDuplicate() || again.GetId() != "k" || again.GetPosition().GetOffset() != first.GetPosition().GetOffset() {
+		if first.GetDuplicate() || !again.GetDuplicate() || again.GetId() != first.GetId() || uuid.MustParse(first.GetId()).Version() != 7 || again.GetPosition().GetOffset() != first.GetPosition().GetOffset() {
 			t.Errorf("first %v, again %v", first, again)
 		}
 		req.Attributes["a"] = "c"

@@ -96,10 +96,8 @@ type bridge struct {
 	err     error
 }
 
-var _ bus.Bridge = (*bridge)(nil)
-
-func (b *bridge) PublishRecord(_ context.Context, channel string, in bus.AdmittedRecord) error {
-	b.channel, b.record = channel, string(in.Record())
+func (b *bridge) PublishRecord(_ context.Context, channel string, record []byte) error {
+	b.channel, b.record = channel, string(record)
 	return b.err
 }
 

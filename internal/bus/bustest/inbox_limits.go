@@ -72,6 +72,24 @@ func testInboxLimits(t *testing.T, s bus.Store) {
 			t.Errorf("delivery is %+v", d)
 		}
 	})
+	t.Run("an idempotency key that is used again later is another message", func(t *testing.T) {
+		b := newMailbox(t, s)
+		var sent []bus.Receipt
+		for range 2 {
+			p := b.mail("x")
+			p.IdempotencyKey, p.Digest, p.Window = "daily", "d", 50*time.Millisecond
+			r := publish(t, s, p)
+			sent = append(sent, r)
+			eventually(t, "the window has ended", func() bool { return s.Now().After(r.Published.Add(2 * p.Window)) })
+		}
+		if sent[0].ID == sent[1].ID || sent[1].Duplicate {
+			t.Fatalf("receipts are %+v", sent)
+		}
+		b.is("both wait", b.waiting("phone", true), "[x x]")
+		b.acked("phone", sent[0].ID, sent[1].ID)
+		b.is("nothing waits for another device", b.waiting("desk", true), "[]")
+		b.is("nor for this one", b.waiting("phone", true), "[]")
+	})
 	t.Run("an idempotency key enters once", func(t *testing.T) {
 		b := newMailbox(t, s)
 		p := b.mail("x")

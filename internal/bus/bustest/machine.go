@@ -166,7 +166,6 @@ func (m *machine) publish(rt *rapid.T) {
 	if rapid.IntRange(0, 2).Draw(rt, "key") == 0 {
 		p.IdempotencyKey, p.Window = fmt.Sprint("k", rapid.IntRange(0, 3).Draw(rt, "which")), time.Hour
 		p.Digest = fmt.Sprint(rapid.IntRange(0, 1).Draw(rt, "digest"))
-		p.Message.ID = p.IdempotencyKey
 	}
 	m.send(rt, p)
 }

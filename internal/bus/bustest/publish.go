@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
@@ -141,8 +143,8 @@ func testIdempotency(t *testing.T, open Open) {
 			a := address(t)
 			l := listen(t, s, a)
 			p := bus.Publication{Message: message(a, "x"), Retention: r, IdempotencyKey: "k", Digest: "d", Window: time.Minute}
-			p.Message.ID = "k"
 			first := publish(t, s, p)
+			p.Message.ID = uuid.NewString()
 			again := publish(t, s, p)
 			if !again.Duplicate || again.ID != first.ID || again.Position != first.Position || !again.Published.Equal(first.Published) || again.Durability != first.Durability {
 				t.Errorf("again %+v, first %+v", again, first)
@@ -157,6 +159,56 @@ func testIdempotency(t *testing.T, open Open) {
 			}
 		})
 	}
+	t.Run("keys are their publisher's, and an address's", func(t *testing.T) {
+		a, b := address(t), address(t)
+		p := func(to bus.Address, publisher, digest string) bus.Publication {
+			return bus.Publication{
+				Message: message(to, publisher), Retention: keep, Publisher: publisher, IdempotencyKey: "1", Digest: digest, Window: time.Minute,
+			}
+		}
+		first := publish(t, s, p(a, "ada", "d"))
+		for _, other := range []bus.Publication{p(a, "bob", "d"), p(a, "eve", "another"), p(b, "ada", "d"), p(b, "bob", "another")} {
+			if r := publish(t, s, other); r.Duplicate || r.ID != other.Message.ID {
+				t.Errorf("%s to %s: %+v", other.Publisher, other.Message.To, r)
+			}
+		}
+		if r := publish(t, s, p(a, "ada", "d")); !r.Duplicate || r.ID != first.ID {
+			t.Errorf("again %+v, first %+v", r, first)
+		}
+	})
+	t.Run("a key ends with its channel", func(t *testing.T) {
+		for name, r := range map[string]bus.Retention{"live": {}, "durable": keep} {
+			a := address(t)
+			channel := bus.Channel{Address: a, Created: time.Now()}
+			check(t, s.CreateChannel(t.Context(), channel, 0))
+			p := bus.Publication{Message: message(a, "x"), Retention: r, RequireChannel: true, IdempotencyKey: "k", Digest: "d", Window: time.Minute}
+			publish(t, s, p)
+			check(t, s.DeleteChannel(t.Context(), a))
+			check(t, s.CreateChannel(t.Context(), channel, 0))
+			p.Message.ID = uuid.NewString()
+			l := listen(t, s, a)
+			again := publish(t, s, p)
+			if again.Duplicate || again.ID != p.Message.ID {
+				t.Errorf("%s: in the new channel: %+v", name, again)
+			}
+			if m := l.next(); m.ID != p.Message.ID {
+				t.Errorf("%s: %+v came", name, m)
+			}
+			if r := publish(t, s, p); !r.Duplicate || r.Position != again.Position {
+				t.Errorf("%s: repeated in the new channel: %+v, first %+v", name, r, again)
+			}
+		}
+	})
+	t.Run("a window ends", func(t *testing.T) {
+		a := address(t)
+		p := bus.Publication{Message: message(a, "x"), Retention: keep, IdempotencyKey: "k", Digest: "d", Window: 50 * time.Millisecond}
+		first := publish(t, s, p)
+		eventually(t, "the window has ended", func() bool { return s.Now().After(first.Published.Add(2 * p.Window)) })
+		p.Message.ID, p.Digest = uuid.NewString(), "another"
+		if r := publish(t, s, p); r.Duplicate || r.ID != p.Message.ID || r.Position.Offset != 2 {
+			t.Errorf("after it: %+v", r)
+		}
+	})
 	t.Run("concurrent callers with one key", func(t *testing.T) {
 		a := address(t)
 		const callers = 16

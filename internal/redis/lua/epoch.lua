@@ -4,6 +4,21 @@
 -- Bounds: the past epochs by number; the caller sets the expiry of the meta hash.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+
+-- reaches(epoch, offset) says whether the log has come to a position under that epoch, and has kept its end since.
+local function reaches(epoch, offset)
+  local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
+  if meta[1] == epoch then
+    return tonumber(offset) <= tonumber(meta[2] or '0')
+  end
+  for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+    if past == epoch then
+      return tonumber(offset) <= tonumber(o)
+    end
+  end
+  return false
+end
+
 local function current(proposed)
   -- The replication id is another after every failover and restart. Empty where INFO is not permitted.
   local info = redis.pcall('INFO', 'replication')

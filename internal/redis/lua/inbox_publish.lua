@@ -7,17 +7,18 @@
 --       7 PUBLISH or SPUBLISH, 8 lifetime of the meta hash in ms, 9 scope, 10 timeout in ms, 11 for how many ms it is kept,
 --       12 collapse key or "", 13 most deliveries, 14 dead letter address or "", 15 prefix of the delivery hashes, 16 for how
 --       many ms a delivery is remembered after its end
--- Returns "mismatch", "full", or "again" or "ok" with the epoch, the offset and the time of publishing in ms.
+-- Returns "mismatch", "full", or "again" or "ok" with the epoch, the offset and the time of publishing in ms;
+-- with "again" also the id of the first.
 -- Bounds: the stream by length and expiry, all other keys by expiry.
 if ARGV[5] ~= '' then
-  local seen = redis.call('HMGET', KEYS[4], 'd', 'e', 'o', 't')
-  if seen[1] then
+  local seen = redis.call('HMGET', KEYS[4], 'd', 'e', 'o', 't', 'i')
+  if seen[1] and reaches(seen[2], seen[3]) then
     if seen[1] ~= ARGV[5] then
       return {'mismatch'}
     end
     -- A write, so that a WAIT after this one covers the first.
     redis.call('HSET', KEYS[4], 'd', seen[1])
-    return {'again', seen[2], seen[3], seen[4]}
+    return {'again', seen[2], seen[3], seen[4], seen[5]}
   end
 end
 local now = string.format('%.0f', now)
@@ -97,7 +98,7 @@ if ARGV[12] ~= '' then
   redis.call('PEXPIRE', KEYS[7], math.max(redis.call('PTTL', KEYS[7]), left))
 end
 if ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[4], 'd', ARGV[5], 'e', epoch, 'o', offset, 't', now)
+  redis.call('HSET', KEYS[4], 'd', ARGV[5], 'e', epoch, 'o', offset, 't', now, 'i', ARGV[2])
   redis.call('PEXPIRE', KEYS[4], ARGV[6])
 end
 redis.call(ARGV[7], KEYS[3], epoch .. ' ' .. offset .. ' ' .. now .. '\n' .. ARGV[1])

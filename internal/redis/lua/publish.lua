@@ -1,26 +1,30 @@
 #!lua
 -- Publishes one message in one step: idempotency, existence of the channel, the next
 -- offset, the log, and the push. Its time is that of this server.
--- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 channel record, 5 idempotency hash, 6 retained message
+-- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 channel record, 5 idempotency hash, 6 retained message,
+--       7 era of the channel
 -- ARGV: 1 envelope, 2 length of the log (0 for live), 3 age of the log in ms, 4 proposed epoch, 5 "1" when the
 --       channel must exist, 6 digest or "", 7 window of the digest in ms, 8 PUBLISH or SPUBLISH, 9 lifetime of the
 --       meta hash in ms, 10 lifetime of the retained message in ms (0 leaves it), 11 second name or "": the channel on
---       which 12, the record, is sent right behind the push, 13 "1" when KEYS[6] is that name too, and keeps the record
--- Returns "ok", epoch, offset and time in ms; "again" and those of the first; "missing" or "mismatch".
+--       which 12, the record, is sent right behind the push, 13 "1" when KEYS[6] is that name too, and keeps the record,
+--       14 message id
+-- Returns "ok", epoch, offset and time in ms; "again", those of the first and its id; "missing" or "mismatch".
 -- Bounds: the stream by length and age, the meta hash, the idempotency hash and the retained message by expiry. What is
 -- too much or too old is removed in steps.
 if ARGV[5] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return {'missing'}
 end
+local era = ''
 if ARGV[6] ~= '' then
-  local seen = redis.call('HMGET', KEYS[5], 'd', 'e', 'o', 't')
-  if seen[1] then
+  era = redis.call('GET', KEYS[7]) or ''
+  local seen = redis.call('HMGET', KEYS[5], 'd', 'e', 'o', 't', 'i', 'g')
+  if seen[1] and seen[6] == era and (seen[2] == '' or reaches(seen[2], seen[3])) then
     if seen[1] ~= ARGV[6] then
       return {'mismatch'}
     end
     -- A write, so that a WAIT after this one covers the first.
     redis.call('HSET', KEYS[5], 'd', seen[1])
-    return {'again', seen[2], seen[3], seen[4]}
+    return {'again', seen[2], seen[3], seen[4], seen[5]}
   end
 end
 local step = 2048
@@ -47,7 +51,7 @@ if length > 0 then
 end
 time = string.format('%.0f', time)
 if ARGV[6] ~= '' then
-  redis.call('HSET', KEYS[5], 'd', ARGV[6], 'e', epoch, 'o', offset, 't', time)
+  redis.call('HSET', KEYS[5], 'd', ARGV[6], 'e', epoch, 'o', offset, 't', time, 'i', ARGV[14], 'g', era)
   redis.call('PEXPIRE', KEYS[5], ARGV[7])
 end
 local push = epoch .. ' ' .. offset .. ' ' .. time .. '\n' .. ARGV[1]

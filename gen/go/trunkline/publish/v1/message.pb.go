@@ -383,7 +383,7 @@ func (x *Sender) GetUser() string {
 // Message is what a subscriber receives.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output only. The id: a UUIDv7 made by the publish service, or the idempotency key.
+	// Output only. The id: a UUIDv7 made by the publish service.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. The address it was sent to.
 	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`

@@ -243,8 +243,9 @@ type PublishRequest struct {
 	Attributes map[string]string `protobuf:"bytes,6,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Optional. Time to live: not delivered or replayed later than this. From 1 ms to 30 days.
 	Ttl *durationpb.Duration `protobuf:"bytes,7,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// Optional. 1 to 128 visible ASCII characters. The same key and body within 10 minutes give the
-	// first answer again and send nothing; the same key with another body is refused.
+	// Optional. 1 to 128 visible ASCII characters. The same key and body of the same publisher to the same
+	// address within 10 minutes give the first answer again, with its id, and send nothing; the same key with another body is
+	// refused. A publisher is a client, or an API key: the keys of others are others. It is not the id of the message.
 	IdempotencyKey string `protobuf:"bytes,8,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// Optional. Who sends it. Only API keys may name somebody; a token's sender is its own.
 	From *Sender `protobuf:"bytes,9,opt,name=from,proto3" json:"from,omitempty"`
@@ -394,7 +395,7 @@ func (x *PublishRequest) GetRetain() *durationpb.Duration {
 // PublishResponse says what became of a message.
 type PublishResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output only. The id of the message.
+	// Output only. The id of the message; that of the first one when it is a duplicate.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. Where it is in the log; unset for a live message.
 	Position *Position `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`

@@ -74,7 +74,7 @@ export declare const SenderSchema: GenMessage<Sender>;
  */
 export declare type Message = Message$1<"trunkline.publish.v1.Message"> & {
   /**
-   * Output only. The id: a UUIDv7 made by the publish service, or the idempotency key.
+   * Output only. The id: a UUIDv7 made by the publish service.
    *
    * @generated from field: string id = 1;
    */

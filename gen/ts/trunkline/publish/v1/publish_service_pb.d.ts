@@ -165,8 +165,9 @@ export declare type PublishRequest = Message<"trunkline.publish.v1.PublishReques
   ttl?: Duration | undefined;
 
   /**
-   * Optional. 1 to 128 visible ASCII characters. The same key and body within 10 minutes give the
-   * first answer again and send nothing; the same key with another body is refused.
+   * Optional. 1 to 128 visible ASCII characters. The same key and body of the same publisher to the same
+   * address within 10 minutes give the first answer again, with its id, and send nothing; the same key with another body is
+   * refused. A publisher is a client, or an API key: the keys of others are others. It is not the id of the message.
    *
    * @generated from field: string idempotency_key = 8;
    */
@@ -229,7 +230,7 @@ export declare const PublishRequestSchema: GenMessage<PublishRequest>;
  */
 export declare type PublishResponse = Message<"trunkline.publish.v1.PublishResponse"> & {
   /**
-   * Output only. The id of the message.
+   * Output only. The id of the message; that of the first one when it is a duplicate.
    *
    * @generated from field: string id = 1;
    */
