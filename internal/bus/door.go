@@ -1,8 +1,14 @@
 package bus
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
 
-// Admitted is a publication that a Door has let in: what a store takes. The zero Admitted publishes nothing.
+// Admitted is a publication that a Door has let in: what a store takes. Nothing but a Door makes one, so that no way to
+// a store goes past it. The zero Admitted is refused by every store.
 type Admitted struct{ p *Publication }
 
 // Publication returns what was let in.
@@ -33,35 +39,278 @@ func (a AdmittedState) Change() StateChange {
 	return *a.c
 }
 
-// Caller is for whom something is published.
+// AdmittedRecord is a record for a bridged channel that a Door has let in.
+type AdmittedRecord struct{ record []byte }
+
+// Record returns what was let in.
+func (a AdmittedRecord) Record() []byte { return a.record }
+
+// Caller is for whom something is published. It decides by what it was given: a token, a key, or the token of a channel.
 type Caller interface {
 	// Check returns nil when the caller may do the action on the address, and otherwise the refusal.
 	Check(action Action, a Address) error
+	// Who returns whose token it is; nil for a back end.
+	Who() *Identity
 }
 
-// System is Trunkline itself, for what it tells of its own accord.
-type System struct{}
+// Who returns the identity itself: it is its own caller.
+func (id *Identity) Who() *Identity { return id }
 
-// Check returns nil: who has this caller decides for nobody else.
-func (System) Check(Action, Address) error { return nil }
+// Holder is who has the token of one channel, or speaks for one kind of address. It may publish there and nowhere else.
+type Holder struct {
+	// Channel is the channel; zero for all addresses of Kind.
+	Channel Address
+	Kind    Kind
+}
 
-// Door decides what may be published. It may be used concurrently.
-type Door struct{}
+// Check returns nil for a publish to what is held.
+func (h Holder) Check(action Action, a Address) error {
+	held := a.WithoutTopic() == h.Channel
+	if h.Channel.IsZero() {
+		held = h.Kind != "" && a.Kind() == h.Kind
+	}
+	if action == Publish && held {
+		return nil
+	}
+	return Denied(action, a)
+}
 
-// Admit returns the publication as a store takes it, or why the caller may not publish it.
-func (d Door) Admit(_ context.Context, who Caller, p Publication) (Admitted, error) {
-	if err := who.Check(Publish, p.Message.To); err != nil {
+// Who returns nil: no token of a client is behind it.
+func (Holder) Who() *Identity { return nil }
+
+// DoorConfig is what a Door decides by. The zero value of a field means its default.
+type DoorConfig struct {
+	Namespaces Namespaces
+	// MaxMessage is the largest payload, in bytes, where a namespace does not allow more; 64 KiB by default.
+	MaxMessage int
+	// Window is how long an idempotency key is remembered; 10 minutes by default.
+	Window time.Duration
+	// Authorizer is asked about what the grants of a token allow; nil for nobody. Back ends are not asked about.
+	Authorizer Authorizer
+	// Channel looks up the channel of dead letters where channels have to be created first. It returns
+	// ErrChannelNotFound; nil refuses such dead letters.
+	Channel func(ctx context.Context, a Address) (Channel, error)
+}
+
+// Door decides what may be published, and how it is kept. It is the only way to a store: for every address that is going
+// to be written, it checks the grant, then the form and the limits, then asks the authorizer, all for the caller; and it
+// sets what the namespace says. It may be used concurrently.
+type Door struct {
+	cfg   DoorConfig
+	inbox Inbox
+}
+
+// NewDoor returns a door.
+func NewDoor(cfg DoorConfig) *Door {
+	if cfg.MaxMessage <= 0 {
+		cfg.MaxMessage = 64 << 10
+	}
+	if cfg.Window <= 0 {
+		cfg.Window = 10 * time.Minute
+	}
+	return &Door{cfg: cfg, inbox: cfg.Namespaces.Inbox.WithDefaults()}
+}
+
+// Limit is the largest payload that an address takes, in bytes.
+func (d *Door) Limit(a Address) int {
+	return max(d.cfg.MaxMessage, d.cfg.Namespaces.For(a).MaxMessage)
+}
+
+// May returns nil when the caller may write to every one of the addresses: by its grants, and then, if it is a client, by
+// the authorizer. It is for those who hand a request on to a service that takes their word for who the caller is.
+func (d *Door) May(ctx context.Context, who Caller, targets ...Address) error {
+	if err := granted(who, targets); err != nil {
+		return err
+	}
+	return d.ask(ctx, who, targets)
+}
+
+// granted checks addresses against what the caller was given. The addresses of Trunkline itself are nobody's.
+func granted(who Caller, targets []Address) error {
+	for _, a := range targets {
+		if a.Kind() == KindSystem {
+			return Denied(Publish, a)
+		}
+		if err := who.Check(Publish, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Door) ask(ctx context.Context, who Caller, targets []Address) error {
+	id := who.Who()
+	if id == nil {
+		return nil
+	}
+	for _, a := range targets {
+		if err := Authorize(ctx, d.cfg.Authorizer, Question{Identity: id, Action: Publish, Address: a}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Admit returns the publication as a store takes it, or why the caller may not publish it. A refusal for its form names all
+// bad fields, those in wrong too, which is what the caller of Admit has found.
+func (d *Door) Admit(ctx context.Context, who Caller, p Publication, wrong ...FieldViolation) (Admitted, error) {
+	if err := d.prepare(who, &p, wrong); err != nil {
+		return Admitted{}, err
+	}
+	if err := d.ask(ctx, who, p.targets()); err != nil {
+		return Admitted{}, err
+	}
+	if err := d.checkDeadLetters(ctx, &p); err != nil {
 		return Admitted{}, err
 	}
 	return Admitted{&p}, nil
 }
 
-// AdmitState returns the change as a store takes it, or why the caller may not make it.
-func (d Door) AdmitState(ctx context.Context, who Caller, c StateChange) (AdmittedState, error) {
-	in, err := d.Admit(ctx, who, c.Publication)
-	if err != nil {
+// prepare checks what can be checked without asking anybody, and sets how the publication is kept.
+func (d *Door) prepare(who Caller, p *Publication, wrong []FieldViolation) error {
+	if err := granted(who, p.targets()); err != nil {
+		return err
+	}
+	return d.check(who, p, wrong)
+}
+
+// targets returns every address that the publication is going to write to, now or later.
+func (p *Publication) targets() []Address {
+	var list []Address
+	if !p.Message.To.IsZero() {
+		list = append(list, p.Message.To)
+	}
+	if p.Ack != nil && !p.Ack.DeadLetter.IsZero() {
+		list = append(list, p.Ack.DeadLetter)
+	}
+	return list
+}
+
+// checkDeadLetters refuses dead letters for a channel that was not created where that is asked for: the store checks the
+// channel of the message itself in its own step.
+func (d *Door) checkDeadLetters(ctx context.Context, p *Publication) error {
+	if p.Ack == nil || p.Ack.DeadLetter.IsZero() || !d.cfg.Namespaces.For(p.Ack.DeadLetter).Explicit {
+		return nil
+	}
+	a := p.Ack.DeadLetter.WithoutTopic()
+	if d.cfg.Channel == nil {
+		return ErrChannelNotFound.With("", map[string]string{"address": a.String()})
+	}
+	_, err := d.cfg.Channel(ctx, a)
+	return err
+}
+
+// Request is one publication of several, and what is known to be wrong with it.
+type Request struct {
+	Publication Publication
+	Wrong       []FieldViolation
+}
+
+// questionsAtOnce is how many publications of a batch are asked about at the same time.
+const questionsAtOnce = 16
+
+// AdmitAll is Admit for several, by index. The authorizer is asked about some of them at a time.
+func (d *Door) AdmitAll(ctx context.Context, who Caller, list []Request) ([]Admitted, []error) {
+	in, errs := make([]Admitted, len(list)), make([]error, len(list))
+	if who.Who() == nil || d.cfg.Authorizer == nil {
+		for i, r := range list {
+			in[i], errs[i] = d.Admit(ctx, who, r.Publication, r.Wrong...)
+		}
+		return in, errs
+	}
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(questionsAtOnce, len(list)) {
+		wg.Go(func() {
+			for i := range next {
+				in[i], errs[i] = d.Admit(ctx, who, list[i].Publication, list[i].Wrong...)
+			}
+		})
+	}
+	for i := range list {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return in, errs
+}
+
+// Entry is the leave of one caller to write to one address. Nothing but a Door makes one.
+type Entry struct {
+	who Caller
+	to  Address
+}
+
+// Enter returns the leave to write to an address: for what reads before it writes, and must not read for who may not write.
+func (d *Door) Enter(ctx context.Context, who Caller, to Address) (Entry, error) {
+	if err := d.May(ctx, who, to); err != nil {
+		return Entry{}, err
+	}
+	return Entry{who: who, to: to}, nil
+}
+
+// AdmitState returns the change of a state as a store takes it, or what is wrong with it: the message that tells of it is
+// checked like any other. A removal is a change whose message says no more than the address.
+func (d *Door) AdmitState(e Entry, c StateChange) (AdmittedState, error) {
+	if e.who == nil || e.to != c.Message.To {
+		return AdmittedState{}, Denied(Publish, c.Message.To)
+	}
+	if err := d.prepare(e.who, &c.Publication, nil); err != nil {
 		return AdmittedState{}, err
 	}
-	c.Publication = in.Publication()
+	if n := len(c.Value); n > d.cfg.MaxMessage {
+		return AdmittedState{}, tooLarge(fmt.Sprintf("the state would have %d bytes", n), n, d.cfg.MaxMessage)
+	}
 	return AdmittedState{&c}, nil
 }
+
+// AdmitRecord lets a record in that a bridge sends on as it is. m is the message that it stands for here; nil when it is
+// for nobody that we know.
+func (d *Door) AdmitRecord(ctx context.Context, who Caller, m *Message, record []byte) (AdmittedRecord, error) {
+	if m != nil {
+		if _, err := d.Admit(ctx, who, Publication{Message: *m}); err != nil {
+			return AdmittedRecord{}, err
+		}
+	}
+	return AdmittedRecord{record}, nil
+}
+
+// Tell returns an event as it is written to the log of events, which is Trunkline's own.
+func (d *Door) Tell(e Event) Admitted {
+	p := e.Publication(d.cfg.Namespaces.Events)
+	return Admitted{&p}
+}
+
+// buriedWindow is how long a repeat of a burial is recognised.
+const buriedWindow = time.Hour
+
+// DeadLetterOf is the attribute of a dead letter that names the address it was for.
+const DeadLetterOf = "trunkline-dead-letter-of"
+
+// Buried returns a message that nobody acknowledged as it goes to its dead letters. Its sender was admitted there
+// when the message was sent: a store keeps the address of dead letters from nothing but an Admitted. Whoever is interrupted,
+// or does it at the same time, publishes it once.
+func (d *Door) Buried(w Waiting) Admitted {
+	m := *w.Message
+	attributes := map[string]string{DeadLetterOf: m.To.String()}
+	for k, v := range m.Attributes {
+		attributes[k] = v
+	}
+	from := m.To
+	m.Attributes, m.To, m.Ack, m.Position, m.Expires = attributes, w.Delivery.DeadLetter, 0, Position{}, time.Time{}
+	p := Publication{
+		Message: m, Retain: AsConfigured, IdempotencyKey: "dead:" + from.String() + ":" + m.ID, Digest: m.ID, Window: buriedWindow,
+	}
+	d.settle(&p)
+	return Admitted{&p}
+}
+
+// AdmitInTest lets a publication in as it is. It is for tests of stores, and for nothing else: a test of this package looks
+// for every use.
+func AdmitInTest(p Publication) Admitted { return Admitted{&p} }
+
+// AdmitStateInTest lets the change of a state in as it is, likewise.
+func AdmitStateInTest(c StateChange) AdmittedState { return AdmittedState{&c} }
+
+// AdmitRecordInTest lets a record in as it is, likewise.
+func AdmitRecordInTest(record []byte) AdmittedRecord { return AdmittedRecord{record} }

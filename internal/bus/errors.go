@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -179,6 +180,13 @@ func (v *Invalid) Check(field string, err error) {
 		v.Add(field, "%s", err.Error())
 	}
 }
+
+func (v *Invalid) has(field string) bool {
+	return slices.ContainsFunc(v.fields, func(f FieldViolation) bool { return f.Field == field })
+}
+
+// Fields returns what was noted.
+func (v *Invalid) Fields() []FieldViolation { return v.fields }
 
 // Address parses s and notes the field when it is no address.
 func (v *Invalid) Address(field, s string) Address {

@@ -24,7 +24,8 @@ const (
 // message, by the clock of the store: those of the callers need not agree.
 type AckTerms struct {
 	Scope AckScope
-	// Timeout is for how long an ack keeps the message from counting as stored, and Keep for how long it is kept.
+	// Timeout is for how long an ack keeps the message from counting as stored, and Keep for how long it is kept. A Door takes 0
+	// for what is configured.
 	Timeout, Keep time.Duration
 	// CollapseKey, if set, makes the message take the place of an older one with the same key.
 	CollapseKey string

@@ -35,9 +35,12 @@ type Publication struct {
 	// Ack, if set, puts the message into the inbox of its address instead of a log. Returns ErrInboxFull.
 	Ack *AckTerms
 	// Retain keeps the message as the last one of its address for so long, in the same step; 0 leaves what is kept. Not
-	// together with Ack.
+	// together with Ack. A Door takes AsConfigured for what the namespace says.
 	Retain time.Duration
 }
+
+// AsConfigured is the Retain of a publication that does not say.
+const AsConfigured time.Duration = -1
 
 // Receipt says what became of a publication.
 type Receipt struct {
@@ -250,7 +253,7 @@ type Store interface {
 type Bridge interface {
 	// PublishRecord sends a raw record to a channel of the store that the store was configured to bridge;
 	// every feed that follows the address that the record maps to delivers it.
-	PublishRecord(ctx context.Context, channel string, record []byte) error
+	PublishRecord(ctx context.Context, channel string, record AdmittedRecord) error
 }
 
 // NameRule gives addresses a second name, under which older programs know them: a pub/sub channel on which the data of

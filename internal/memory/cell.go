@@ -45,6 +45,7 @@ func keyOf(p *bus.Publication) key { return key{p.Publisher, p.IdempotencyKey} }
 type answer struct {
 	digest  string
 	receipt bus.Receipt
+	state   *bus.State // of a change of the state; nil otherwise
 	until   time.Time
 }
 

@@ -27,17 +27,14 @@ func (s *Store) PublishAll(ctx context.Context, ps []bus.Admitted) ([]bus.Receip
 }
 
 func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
-	if p.Durability > bus.Accepted {
-		return bus.Receipt{}, bus.ErrNotDurable.With("the memory store keeps one copy, and no file; use Redis", map[string]string{"setting": "redis.url"})
-	}
 	to := p.Message.To
 	now := s.now()
 	stamp(&p.Message, now, p.TTL)
 	part := s.part(to)
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	if p.RequireChannel && !s.meta.hasChannel(to.WithoutTopic()) {
-		return bus.Receipt{}, bus.ErrChannelNotFound.With("", map[string]string{"address": to.String()})
+	if err := s.takes(p); err != nil {
+		return bus.Receipt{}, err
 	}
 	c := part.cells[to]
 	if c == nil {
@@ -52,6 +49,20 @@ func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
 		s.due.set(bus.Due{To: to, ID: p.Message.ID}, r.Published.Add(min(p.Ack.Timeout, p.Ack.Keep)))
 	}
 	return r, err
+}
+
+// takes says why the store cannot take a publication; nil when it can.
+func (s *Store) takes(p *bus.Publication) error {
+	to := p.Message.To
+	switch {
+	case to.IsZero():
+		return bus.ErrInternal // no door has let it in
+	case p.Durability > bus.Accepted:
+		return bus.ErrNotDurable.With("the memory store keeps one copy, and no file; use Redis", map[string]string{"setting": "redis.url"})
+	case p.RequireChannel && !s.meta.hasChannel(to.WithoutTopic()):
+		return bus.ErrChannelNotFound.With("", map[string]string{"address": to.String()})
+	}
+	return nil
 }
 
 func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt, error) {

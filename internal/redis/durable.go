@@ -47,6 +47,7 @@ type strictly struct {
 	ps       []bus.Publication
 	calls    []call
 	receipts []bus.Receipt
+	cmds     []*redis.Cmd
 	errs     []error
 	demand   *demand
 }
@@ -55,7 +56,11 @@ type strictly struct {
 // own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys. What goes to
 // one master does not wait for another.
 func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) []error {
-	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, errs: make([]error, len(ps)), demand: d}
+	return s.strictly(ctx, ps, calls, receipts, d).errs
+}
+
+func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *demand) *strictly {
+	b := &strictly{store: s, ps: ps, calls: calls, receipts: receipts, cmds: make([]*redis.Cmd, len(ps)), errs: make([]error, len(ps)), demand: d}
 	todo := make([]int, len(ps))
 	for i := range ps {
 		todo[i] = i
@@ -66,11 +71,11 @@ func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls
 	for try := 0; ; try++ {
 		todo = b.run(ctx, todo)
 		if len(todo) == 0 || try == maxMoves {
-			return b.errs
+			return b
 		}
 		s.cluster.ReloadState(ctx) // the slots are being moved
 		if rest(ctx, try) != nil {
-			return b.errs
+			return b
 		}
 	}
 }
@@ -196,6 +201,7 @@ func (b *strictly) publishOn(ctx context.Context, to *pipe, list []int, how fsyn
 	}
 	replicas, synced := said.read()
 	for _, i := range list {
+		b.cmds[i] = cmds[i]
 		b.errs[i] = readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
 		if b.errs[i] == nil {
 			b.errs[i] = reached(&b.ps[i], &b.receipts[i], replicas, synced)

@@ -142,7 +142,7 @@ func TestFeed_bridgesRecords(t *testing.T) {
 	t.Cleanup(func() { check(t, s.Close()) })
 	r, _ := follow(t, s, address(t, "clients/one"))
 	for _, record := range []string{"", "../x", "two", "one"} {
-		check(t, s.PublishRecord(t.Context(), "article", []byte(record)))
+		check(t, s.PublishRecord(t.Context(), "article", bus.AdmitRecordInTest([]byte(record))))
 	}
 	if m := <-r.messages; m.To.ID() != "one" {
 		t.Errorf("got %+v", m)
@@ -150,7 +150,7 @@ func TestFeed_bridgesRecords(t *testing.T) {
 	if len(r.messages) > 0 {
 		t.Errorf("%d more came", len(r.messages))
 	}
-	if err := s.PublishRecord(t.Context(), "other", nil); !errors.Is(err, bus.ErrMethodDisabled) {
+	if err := s.PublishRecord(t.Context(), "other", bus.AdmittedRecord{}); !errors.Is(err, bus.ErrMethodDisabled) {
 		t.Errorf("a channel that is not bridged: %v", err)
 	}
 }

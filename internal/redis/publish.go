@@ -33,12 +33,25 @@ func (s *Store) publishVerb() any {
 
 // Publish carries out one publication.
 func (s *Store) Publish(ctx context.Context, in bus.Admitted) (bus.Receipt, error) {
-	return s.publish(ctx, in.Publication())
+	p := in.Publication()
+	if p.Message.To.IsZero() {
+		return bus.Receipt{}, bus.ErrInternal // no door has let it in
+	}
+	return s.publish(ctx, p)
 }
 
 // PublishAll carries out publications in one pipeline.
 func (s *Store) PublishAll(ctx context.Context, in []bus.Admitted) ([]bus.Receipt, []error) {
-	return s.publishAll(ctx, bus.Publications(in))
+	ps, errs := bus.Publications(in), make([]error, len(in))
+	for _, p := range ps {
+		if p.Message.To.IsZero() { // no door has let it in
+			for i := range errs {
+				errs[i] = bus.ErrInternal
+			}
+			return make([]bus.Receipt, len(in)), errs
+		}
+	}
+	return s.publishAll(ctx, ps)
 }
 
 // publish is Publish, also for what the store itself tells.
@@ -237,6 +250,10 @@ func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
 		return bus.ErrInboxFull.With("", map[string]string{"address": p.Message.To.String(), "limit": strconv.Itoa(p.Ack.Limit)})
 	case "mismatch":
 		return bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
+	case "revision":
+		return bus.ErrRevisionMismatch.With("", map[string]string{"address": p.Message.To.String(), "revision": at(answer, 1)})
+	case "state": // has no position
+		return nil
 	case "again":
 		r.Duplicate = true
 		r.ID = cmp.Or(at(answer, 4), r.ID)
@@ -263,10 +280,10 @@ func at(list []string, i int) string {
 }
 
 // PublishRecord sends a raw record to a bridged channel.
-func (s *Store) PublishRecord(ctx context.Context, channel string, record []byte) error {
+func (s *Store) PublishRecord(ctx context.Context, channel string, in bus.AdmittedRecord) error {
 	for _, b := range s.cfg.Bridges {
 		if b.Channel == channel {
-			cmd := redis.NewIntCmd(ctx, "publish", channel, record)
+			cmd := redis.NewIntCmd(ctx, "publish", channel, in.Record())
 			if err := s.pipes.do(ctx, []redis.Cmder{cmd}); err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ func shebang(text string) (line, body string) {
 // full, and also when its disk fails.
 func pushing(name string) *redis.Script {
 	_, body := shebang(source(name))
-	return register(source("epoch") + source("young") + body)
+	return register(source("epoch") + source("young") + source("era") + body)
 }
 
 // appending returns a script that can call current(), which says under which epoch to append.
@@ -51,7 +51,7 @@ func appending(name string) *redis.Script { return script(name, source("epoch"))
 // publishing returns a script that can call publish().
 func publishing(name string) *redis.Script {
 	_, publish := shebang(source("publish"))
-	return script(name, source("epoch"), source("young"), "local function publish()\n", publish, "end\n")
+	return script(name, source("epoch"), source("young"), source("era"), "local function publish()\n", publish, "end\n")
 }
 
 func register(text string) *redis.Script {

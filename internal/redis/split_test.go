@@ -59,19 +59,24 @@ type cuts struct {
 	places map[string][]int
 }
 
-func (c *cuts) next(v resp.Value) int {
+// channelOf is the channel of a message; empty for anything else.
+func channelOf(v resp.Value) string {
 	if len(v.Items) != 3 || string(v.Items[0].Text) != "message" {
-		return -1
+		return ""
 	}
+	return string(v.Items[1].Text)
+}
+
+func (c *cuts) pass(v resp.Value, wire []byte) [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name := string(v.Items[1].Text)
+	name := channelOf(v)
 	places := c.places[name]
 	if len(places) == 0 {
-		return -1
+		return [][]byte{wire}
 	}
 	c.places[name] = places[1:]
-	return places[0]
+	return redistest.Cut(wire, places[0])
 }
 
 // The network stops for a while in front of a byte of a pushed message, and again behind it; each byte has its turn. Nothing is
@@ -102,7 +107,7 @@ func splitEverywhere(t *testing.T, victim bus.Address, data []byte, kind bus.Con
 	const feeds = 48
 	server := redistest.Start(t)
 	at := &cuts{places: map[string][]int{}}
-	proxy := redistest.NewProxy(t, server.Addr(), 250*time.Millisecond, at.next)
+	proxy := redistest.NewProxy(t, server.Addr(), 250*time.Millisecond, at.pass)
 	direct := open(t, server.URL())
 	s, log := counting(t, redis.Config{URL: proxy.URL()})
 	var lanes []*lane

@@ -29,30 +29,51 @@ func (s *Store) State(ctx context.Context, a bus.Address) (bus.State, error) {
 // SetState writes the next revision of a state and publishes its message.
 func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, error) {
 	c := in.Change()
+	if c.Message.To.IsZero() {
+		return bus.State{}, bus.ErrInternal
+	}
 	s.stamp(&c.Publication, s.Now())
 	call := s.publishCall(&c.Publication, true) // older programs know of no states
 	call.script = stateScript
 	call.keys = append(call.keys, s.keys.state(c.Message.To))
 	call.args = append(call.args, strconv.FormatUint(c.Revision, 10), c.Value, c.TTL.Milliseconds())
-	cmd, err := s.run(ctx, call.script, call.keys, call.args...)
+	cmd, err := s.change(ctx, &c.Publication, call)
 	if err != nil {
-		return bus.State{}, unavailable(err)
-	}
-	answer, err := cmd.StringSlice()
-	if err != nil {
-		return bus.State{}, failure(err)
-	}
-	if at(answer, 0) == "revision" {
-		return bus.State{}, bus.ErrRevisionMismatch.With("", map[string]string{"address": c.Message.To.String(), "revision": at(answer, 1)})
-	}
-	var r bus.Receipt
-	if err := readReceipt(cmd, &c.Publication, &r); err != nil {
 		return bus.State{}, err
 	}
-	return bus.State{Value: c.Value, Revision: c.Revision + 1, Updated: r.Published}, nil
+	answer, err := cmd.StringSlice()
+	if err != nil || at(answer, 0) != "state" {
+		return bus.State{Value: c.Value, Revision: c.Revision + 1, Updated: timeOf(at(answer, 3))}, err
+	}
+	revision, err := strconv.ParseUint(at(answer, 1), 10, 64) // a repeat has the first answer
+	return bus.State{Value: []byte(at(answer, 2)), Revision: revision, Updated: timeOf(at(answer, 3))}, err
 }
 
 // DeleteState removes the state of an address.
 func (s *Store) DeleteState(ctx context.Context, in bus.AdmittedState) error {
-	return s.do(ctx, redis.NewIntCmd(ctx, "del", s.keys.state(in.Change().Message.To)))
+	p := in.Change().Publication
+	if p.Message.To.IsZero() {
+		return bus.ErrInternal
+	}
+	require := ""
+	if p.RequireChannel {
+		require = "1"
+	}
+	keys := []string{s.keys.state(p.Message.To), s.keys.channel(p.Message.To)}
+	_, err := s.change(ctx, &p, call{deleteStateScript, keys, []any{require}})
+	return err
+}
+
+// change runs a script that changes a state, and waits for as many copies of that as the publication asks for.
+func (s *Store) change(ctx context.Context, p *bus.Publication, c call) (*redis.Cmd, error) {
+	ps, receipts := []bus.Publication{*p}, make([]bus.Receipt, 1)
+	if strict := strictest(ps); strict != nil {
+		b := s.strictly(ctx, ps, []call{c}, receipts, strict)
+		return b.cmds[0], b.errs[0]
+	}
+	cmd, err := s.run(ctx, c.script, c.keys, c.args...)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return cmd, readReceipt(cmd, p, &receipts[0])
 }

@@ -19,7 +19,7 @@ import (
 
 // The verbs.
 var (
-	publishScript       = script("publish", source("epoch"), source("young"))
+	publishScript       = script("publish", source("epoch"), source("young"), source("era"))
 	pushScript          = pushing("publish")
 	readScript          = script("read", source("young"))
 	topScript           = script("top")
@@ -44,6 +44,7 @@ var (
 	dueStatsScript      = script("due_stats", source("device"))
 	watchScript         = script("watch")
 	stateScript         = publishing("state")
+	deleteStateScript   = script("delete_state")
 	rosterJoinScript    = script("roster_join")
 	rosterLoseScript    = script("roster_lose")
 	rosterRemoveScript  = script("roster_remove")

@@ -79,10 +79,7 @@ func follow(tb testing.TB, s *redis.Store, a bus.Address) (*receiver, bus.Feed) 
 	tb.Helper()
 	r := &receiver{messages: make(chan *bus.Message, 1<<16), interrupted: make(chan struct{}, 1)}
 	f := s.NewFeed()
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { _ = f.Run(ctx, r) })
-	tb.Cleanup(func() { cancel(); done.Wait() })
+	run(tb, f, r)
 	sub, stop := context.WithTimeout(tb.Context(), 10*time.Second)
 	defer stop()
 	if err := f.Subscribe(sub, a); err != nil {
@@ -90,6 +87,15 @@ func follow(tb testing.TB, s *redis.Store, a bus.Address) (*receiver, bus.Feed) 
 	}
 	until(tb, "the feed is ready", func() bool { return f.Ready() == nil })
 	return r, f
+}
+
+// run runs a feed until the test ends.
+func run(tb testing.TB, f bus.Feed, r bus.Receiver) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = f.Run(ctx, r) })
+	tb.Cleanup(func() { cancel(); done.Wait() })
 }
 
 func until(tb testing.TB, what string, ok func() bool) {

@@ -61,6 +61,9 @@ func (c *Caller) Publisher() string {
 	return "key\n" + c.Name
 }
 
+// Who returns whose token it is; nil for a back end.
+func (c *Caller) Who() *bus.Identity { return c.Identity }
+
 // Trusted says whether the caller is a back end: it may speak for others.
 func (c *Caller) Trusted() bool { return c.Identity == nil }
 

@@ -268,31 +268,17 @@ func (s *session) hand(ctx context.Context, list []bus.Waiting) error {
 	return nil
 }
 
-// deadLetterWindow is how long a repeat of bury is recognised.
-const deadLetterWindow = time.Hour
-
 // bury publishes a message to its dead letters and removes it. Whoever is interrupted in between, or does it at the
-// same time, publishes it once: the id is the idempotency key.
+// same time, publishes it once. Where the dead letters cannot be written any more, because their channel was deleted since,
+// the message ends all the same: it would hold up the inbox for ever.
 func (e *Edge) bury(ctx context.Context, w bus.Waiting) error {
-	m := *w.Message
-	attributes := map[string]string{"trunkline-dead-letter-of": m.To.String()}
-	for k, v := range m.Attributes {
-		attributes[k] = v
+	if _, err := e.store.Publish(ctx, e.writer.door.Buried(w)); err != nil {
+		if rpc.FromError(err).RetryAfter > 0 {
+			return err
+		}
+		e.log.Warn("a dead letter has no place to go and is dropped", "message", w.ID, "to", w.Delivery.DeadLetter.String(), "error", err.Error())
 	}
-	m.Attributes = attributes
-	from := m.To
-	m.To, m.Ack, m.Position, m.Expires = w.Delivery.DeadLetter, 0, bus.Position{}, time.Time{}
-	in, err := bus.Door{}.Admit(ctx, bus.System{}, bus.Publication{
-		Message: m, Retention: e.cfg.Namespaces.For(m.To).Retention,
-		IdempotencyKey: "dead:" + from.String() + ":" + m.ID, Digest: m.ID, Window: deadLetterWindow,
-	})
-	if err != nil {
-		return err
-	}
-	if _, err := e.store.Publish(ctx, in); err != nil {
-		return err
-	}
-	if err := e.store.Discard(ctx, from, m.ID, bus.EndDeadLetter); err != nil && rpc.FromError(err).RetryAfter > 0 {
+	if err := e.store.Discard(ctx, w.To, w.ID, bus.EndDeadLetter); err != nil && rpc.FromError(err).RetryAfter > 0 {
 		return err
 	}
 	return nil

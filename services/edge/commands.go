@@ -125,36 +125,12 @@ func expirySecond(t time.Time) int64 {
 }
 
 func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.PublishRequest) error {
-	resp, err := s.publishAs(ctx, who, req)
+	resp, err := s.owner.writer.send(ctx, who, s.id, req)
 	if err != nil {
 		return err
 	}
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Published{Published: resp}})
 	return nil
-}
-
-// publishAs publishes what the identity may publish.
-func (s *session) publishAs(ctx context.Context, who *bus.Identity, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
-	to, err := bus.ParseAddress(req.GetTo())
-	if err != nil {
-		return nil, err
-	}
-	if err := who.Check(bus.Publish, to); err != nil {
-		return nil, err
-	}
-	if err := s.authorize(ctx, who, bus.Publish, to); err != nil {
-		return nil, err
-	}
-	req.From = &publishv1.Sender{Client: who.Client, User: who.User}
-	req.ExcludeConnection = ""
-	if req.GetExcludeSender() {
-		req.ExcludeConnection = s.id
-	}
-	resp, err := s.owner.publish.Publish(ctx, req)
-	if err != nil {
-		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
-	}
-	return resp, nil
 }
 
 func (s *session) history(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.ListMessagesRequest) error {

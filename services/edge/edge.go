@@ -61,9 +61,8 @@ type Edge struct {
 	tokens      *validator
 	admission   *admission
 	tickets     *sealer // nil without tickets
-	publish     publishv1.PublishServiceClient
+	writer      *writer
 	channels    publishv1.ChannelServiceClient
-	states      publishv1.StateServiceClient
 	upgrader    websocket.Upgrader
 	readers     *readers
 
@@ -97,9 +96,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		slots:     dialects,
 		origins:   origins,
 		limits:    newLimits(cfg.Connections, cfg.ConnectionsPerIP),
-		publish:   publishv1.NewPublishServiceClient(conns.Publish),
 		channels:  publishv1.NewChannelServiceClient(conns.Publish),
-		states:    publishv1.NewStateServiceClient(conns.Publish),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 5 * time.Second,
 			// Small: an idle connection keeps its read buffer. Frames are read through it into pooled buffers.
@@ -108,6 +105,10 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 			WriteBufferPool: &sync.Pool{},
 			CheckOrigin:     func(*http.Request) bool { return true }, // checked before, with the reason told
 		},
+	}
+	e.writer = &writer{
+		door:    bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer}),
+		publish: publishv1.NewPublishServiceClient(conns.Publish), states: publishv1.NewStateServiceClient(conns.Publish),
 	}
 	e.hub = newHub(e)
 	e.readers = newReaders()
@@ -118,7 +119,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
 	e.revocations = newRevocations(e)
 	e.roster = newRoster(store, e.hub, cfg, log)
-	e.events = newEvents(store, cfg, log, e.metrics.untold)
+	e.events = newEvents(store, e.writer.door, cfg, log, e.metrics.untold)
 	e.registerQueues(reg)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})

@@ -19,6 +19,7 @@ import (
 // a gap. All methods may be called concurrently.
 type events struct {
 	store   eventStore
+	door    *bus.Door
 	keep    bus.Retention // nothing is told while it is zero
 	node    string
 	run     string
@@ -65,9 +66,9 @@ const (
 	eventFlush = 5 * time.Second
 )
 
-func newEvents(store eventStore, cfg Config, log *slog.Logger, dropped prometheus.Counter) *events {
+func newEvents(store eventStore, door *bus.Door, cfg Config, log *slog.Logger, dropped prometheus.Counter) *events {
 	return &events{
-		store: store, keep: cfg.Namespaces.Events, node: cfg.Node, run: cfg.Run, timeout: cfg.CallTimeout,
+		store: store, door: door, keep: cfg.Namespaces.Events, node: cfg.Node, run: cfg.Run, timeout: cfg.CallTimeout,
 		limit: eventLimit, log: log, dropped: dropped, wake: make(chan struct{}, 1), open: make(map[string]*bus.Connection),
 	}
 }
@@ -188,35 +189,28 @@ func (e *events) send(ctx context.Context, list []news) error {
 	defer cancel()
 	var opened []bus.Connection
 	var ended []string
-	ps := make([]bus.Publication, 0, len(list)+1)
+	told := make([]bus.Admitted, 0, len(list)+1)
 	for _, n := range list {
 		if n.ended.IsZero() {
 			opened = append(opened, n.Connection)
-			ps = append(ps, n.Connected().Publication(e.keep))
+			told = append(told, e.door.Tell(n.Connected()))
 		} else {
 			ended = append(ended, n.ID)
-			ps = append(ps, n.Disconnected(n.ended, n.reason).Publication(e.keep))
+			told = append(told, e.door.Tell(n.Disconnected(n.ended, n.reason)))
 		}
 	}
 	if e.skipped > 0 {
-		ps = append(ps, bus.Event{
+		told = append(told, e.door.Tell(bus.Event{
 			ID: bus.EventID("gap", e.run, strconv.Itoa(e.gaps)), Kind: bus.EventGap, Millis: time.Now().UnixMilli(),
 			Node: e.node, Missing: e.skipped, Reason: "overflow",
-		}.Publication(e.keep))
+		}))
 	}
 	if len(opened) > 0 {
 		if err := e.store.Opened(ctx, e.run, opened); err != nil {
 			return err
 		}
 	}
-	in := make([]bus.Admitted, len(ps))
-	for i, p := range ps {
-		var err error
-		if in[i], err = (bus.Door{}).Admit(ctx, bus.System{}, p); err != nil {
-			return err
-		}
-	}
-	if _, errs := e.store.PublishAll(ctx, in); errors.Join(errs...) != nil {
+	if _, errs := e.store.PublishAll(ctx, told); errors.Join(errs...) != nil {
 		return errors.Join(errs...)
 	}
 	if len(ended) > 0 {

@@ -121,37 +121,15 @@ func (t talker) Listed(ctx context.Context, a bus.Address, client string) (bool,
 }
 
 func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
-	return t.s.publishAs(ctx, t.s.identity.Load(), req)
+	return t.s.owner.writer.send(ctx, t.Identity(), t.s.id, req)
 }
 
 func (t talker) State(ctx context.Context, a bus.Address) (*publishv1.State, error) {
-	if err := t.Identity().Check(bus.History, a); err != nil {
-		return nil, err
-	}
-	resp, err := t.s.owner.states.GetState(ctx, &publishv1.GetStateRequest{Address: a.String()})
-	if err != nil {
-		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
-	}
-	return resp.GetState(), nil
+	return t.s.owner.writer.state(ctx, t.Identity(), a)
 }
 
 func (t talker) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.State, error) {
-	who := t.Identity()
-	a, err := bus.ParseAddress(req.GetAddress())
-	if err != nil {
-		return nil, err
-	}
-	if err := who.Check(bus.Publish, a); err != nil {
-		return nil, err
-	}
-	if err := t.s.authorize(ctx, who, bus.Publish, a); err != nil {
-		return nil, err
-	}
-	resp, err := t.s.owner.states.UpdateState(ctx, req)
-	if err != nil {
-		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
-	}
-	return resp.GetState(), nil
+	return t.s.owner.writer.updateState(ctx, t.Identity(), req)
 }
 
 func (t talker) Ack(to bus.Address, id string) {

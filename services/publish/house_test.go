@@ -57,7 +57,7 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 	store := memory.New(memory.Config{})
 	cfg.Namespaces = bus.Namespaces{
 		Default:    bus.DefaultNamespace(),
-		Named:      map[string]bus.Namespace{"live": {}, "made": {Explicit: true}, "last": {Retain: time.Minute}, "long": {Retention: bus.Retention{Length: 100_000, Age: time.Hour}}},
+		Named:      map[string]bus.Namespace{"live": {}, "made": {Explicit: true}, "strict": {Durability: bus.Replicated, Retention: bus.Retention{Length: 10, Age: time.Hour}}, "last": {Retain: time.Minute}, "long": {Retention: bus.Retention{Length: 100_000, Age: time.Hour}}},
 		Facilities: bus.Namespace{Retain: time.Minute, MaxMessage: 100 << 10},
 	}
 	key, err := auth.NewKey("k")

@@ -13,14 +13,11 @@ import (
 // Publish sends one message.
 func (s *Server) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
 	caller := rpc.CallerFrom(ctx)
-	p, err := s.publication(caller, req)
+	want, err := s.describe(caller, req)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.authorize(ctx, caller, bus.Publish, p.Message.To); err != nil {
-		return nil, err
-	}
-	in, err := bus.Door{}.Admit(ctx, caller, p)
+	in, err := s.door.Admit(ctx, caller, want.Publication, want.Wrong...)
 	if err != nil {
 		return nil, err
 	}
@@ -96,32 +93,35 @@ func (s *Server) BatchPublish(ctx context.Context, req *publishv1.BatchPublishRe
 	return resp, nil
 }
 
-// publishAll sends what is well-formed in one step and returns a result for each request.
+// publishAll sends what the door lets in, in one step, and returns a result for each request.
 func (s *Server) publishAll(ctx context.Context, caller *rpc.Caller, reqs []*publishv1.PublishRequest) []*publishv1.PublishResult {
 	results := make([]*publishv1.PublishResult, len(reqs))
-	good := make([]bus.Admitted, 0, len(reqs))
-	places := make([]int, 0, len(reqs))
+	wanted := make([]bus.Request, 0, len(reqs))
+	places := make([]int, 0, len(reqs)) // of what is wanted, and then of what was let in
 	for i, req := range reqs {
-		p, err := s.publication(caller, req)
-		if err == nil {
-			err = s.authorize(ctx, caller, bus.Publish, p.Message.To)
-		}
-		var in bus.Admitted
-		if err == nil {
-			in, err = bus.Door{}.Admit(ctx, caller, p)
-		}
+		want, err := s.describe(caller, req)
 		if err != nil {
 			results[i] = refused(err)
 			continue
 		}
-		good = append(good, in)
+		wanted = append(wanted, want)
 		places = append(places, i)
 	}
-	if len(good) == 0 {
+	in, errs := s.door.AdmitAll(ctx, caller, wanted)
+	good := 0
+	for j, i := range places {
+		if errs[j] != nil {
+			results[i] = refused(errs[j])
+			continue
+		}
+		in[good], places[good] = in[j], i
+		good++
+	}
+	if good == 0 {
 		return results
 	}
-	receipts, errs := s.store.PublishAll(ctx, good)
-	for j, i := range places {
+	receipts, errs := s.store.PublishAll(ctx, in[:good])
+	for j, i := range places[:good] {
 		if errs[j] != nil {
 			results[i] = refused(errs[j])
 			continue

@@ -61,6 +61,7 @@ type Server struct {
 	publishv1.UnimplementedInboxServiceServer
 	publishv1.UnimplementedStateServiceServer
 	store   Store
+	door    *bus.Door
 	inbox   bus.Inbox
 	settled Settled
 	metrics *metrics
@@ -94,6 +95,9 @@ func New(store Store, cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
+		door: bus.NewDoor(bus.DoorConfig{
+			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
+		}),
 		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), settled: cfg.Settled, log: cfg.Log,
 		metrics: newMetrics(cfg.Registry),
 	}

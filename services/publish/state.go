@@ -59,18 +59,18 @@ func stateProto(a bus.Address, at bus.State) *publishv1.State {
 
 // UpdateState changes the state of an address by a merge patch.
 func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.UpdateStateResponse, error) {
-	caller := rpc.CallerFrom(ctx)
 	var bad bus.Invalid
 	a := bad.Address("address", req.GetAddress())
 	s.checkPatch(&bad, req)
 	if err := bad.Err(); err != nil {
 		return nil, tooLarge(err, len(req.GetData()), s.cfg.MaxMessage)
 	}
-	if err := caller.Check(bus.Publish, a); err != nil {
+	leave, err := s.door.Enter(ctx, rpc.CallerFrom(ctx), a)
+	if err != nil {
 		return nil, err
 	}
 	for try := 0; ; try++ {
-		next, err := s.merge(ctx, caller, a, req)
+		next, err := s.merge(ctx, leave, a, req)
 		if errors.Is(err, bus.ErrRevisionMismatch) && req.Revision == nil && try < stateTries {
 			continue // somebody else was faster
 		}
@@ -81,7 +81,7 @@ func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequ
 	}
 }
 
-func (s *Server) merge(ctx context.Context, caller *rpc.Caller, a bus.Address, req *publishv1.UpdateStateRequest) (bus.State, error) {
+func (s *Server) merge(ctx context.Context, leave bus.Entry, a bus.Address, req *publishv1.UpdateStateRequest) (bus.State, error) {
 	at, err := s.store.State(ctx, a)
 	if err != nil {
 		return at, err
@@ -97,27 +97,16 @@ func (s *Server) merge(ctx context.Context, caller *rpc.Caller, a bus.Address, r
 	if err != nil {
 		return at, bus.ErrFieldInvalid.With("data: is not a merge patch for the state", nil)
 	}
-	if len(merged) > s.cfg.MaxMessage {
-		return at, bus.ErrMessageTooLarge.With("the state would have "+strconv.Itoa(len(merged))+" bytes", map[string]string{
-			"limit": strconv.Itoa(s.cfg.MaxMessage), "size": strconv.Itoa(len(merged)),
-		})
-	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return at, err
 	}
-	ns := s.cfg.Namespaces.For(a)
-	change := bus.StateChange{Revision: at.Revision, Value: merged, TTL: stateTTL, Publication: bus.Publication{
-		Retention: ns.Retention, RequireChannel: ns.Explicit,
+	in, err := s.door.AdmitState(leave, bus.StateChange{Revision: at.Revision, Value: merged, TTL: stateTTL, Publication: bus.Publication{
 		Message: bus.Message{
 			ID: id.String(), To: a, Data: req.GetData(), ContentType: bus.JSON,
 			Attributes: map[string]string{stateAttribute: strconv.FormatUint(at.Revision+1, 10)},
 		},
-	}}
-	if who := caller.Identity; who != nil {
-		change.Message.From = bus.Sender{Client: who.Client, User: who.User}
-	}
-	in, err := bus.Door{}.AdmitState(ctx, caller, change)
+	}})
 	if err != nil {
 		return at, err
 	}
@@ -137,6 +126,17 @@ func (s *Server) checkPatch(bad *bus.Invalid, req *publishv1.UpdateStateRequest)
 	case depth(data) > maxDepth:
 		bad.Add("data", "nests deeper than %d", maxDepth)
 	}
+}
+
+// tooLarge gives a refusal for nothing but the size its own reason.
+func tooLarge(err error, size, limit int) error {
+	e := rpc.FromError(err)
+	if size <= limit || len(e.Fields) != 1 {
+		return err
+	}
+	large := bus.ErrMessageTooLarge.With(e.Message, map[string]string{"limit": strconv.Itoa(limit), "size": strconv.Itoa(size)})
+	large.Fields = e.Fields
+	return large
 }
 
 // depth says how deep valid JSON nests.
@@ -165,7 +165,11 @@ func (s *Server) DeleteState(ctx context.Context, req *publishv1.DeleteStateRequ
 	if err != nil {
 		return nil, err
 	}
-	in, err := bus.Door{}.AdmitState(ctx, rpc.CallerFrom(ctx), bus.StateChange{Publication: bus.Publication{Message: bus.Message{To: a}}})
+	leave, err := s.door.Enter(ctx, rpc.CallerFrom(ctx), a)
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.door.AdmitState(leave, bus.StateChange{Publication: bus.Publication{Message: bus.Message{To: a, ContentType: bus.JSON}}})
 	if err != nil {
 		return nil, err
 	}

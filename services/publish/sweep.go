@@ -93,8 +93,7 @@ func firstOf(lists ...[]error) error {
 
 // tell writes the events of what comes of messages, and returns the verdicts that may be carried out.
 func (s *Server) tell(ctx context.Context, verdicts []bus.Verdict) []bus.Verdict {
-	keep := s.cfg.Namespaces.Events
-	if !keep.Durable() {
+	if !s.cfg.Namespaces.Events.Durable() {
 		return verdicts
 	}
 	var events []bus.Admitted
@@ -104,12 +103,7 @@ func (s *Server) tell(ctx context.Context, verdicts []bus.Verdict) []bus.Verdict
 		if v.Changed == 0 && v.Reason == "" {
 			continue
 		}
-		in, err := bus.Door{}.Admit(ctx, bus.System{}, settledEvent(v).Publication(keep))
-		if err != nil {
-			failed[i] = true
-			continue
-		}
-		events, of = append(events, in), append(of, i)
+		events, of = append(events, s.door.Tell(settledEvent(v))), append(of, i)
 	}
 	if len(events) > 0 {
 		_, errs := s.store.PublishAll(ctx, events)

@@ -48,6 +48,7 @@ type Config struct {
 type Server struct {
 	legacyv1.UnimplementedPushServerServiceServer
 	store Store
+	door  *bus.Door
 	cfg   Config
 }
 
@@ -59,7 +60,7 @@ func New(store Store, cfg Config) *Server {
 	if cfg.MaxChannels <= 0 {
 		cfg.MaxChannels = 100_000
 	}
-	return &Server{store: store, cfg: cfg}
+	return &Server{store: store, door: bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage}), cfg: cfg}
 }
 
 // Register adds the service to a gRPC server.
@@ -146,34 +147,30 @@ func (s *Server) PushMessage(ctx context.Context, req *legacyv1.PushMessageReque
 	if err != nil {
 		return nil, err
 	}
-	var in []bus.Admitted
-	for _, p := range s.publications(c.Address, req.GetMessage(), to) {
-		one, err := bus.Door{}.Admit(ctx, bus.System{}, p) // the channel's token was checked
-		if err != nil {
-			return nil, err
-		}
-		in = append(in, one)
+	in, errs := s.door.AdmitAll(ctx, bus.Holder{Channel: c.Address}, requests(c.Address, req.GetMessage(), to))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
-	_, errs := s.store.PublishAll(ctx, in)
+	_, errs = s.store.PublishAll(ctx, in)
 	if err := errors.Join(errs...); err != nil {
 		return nil, absent(err, req.GetChannel())
 	}
 	return &legacyv1.PushMessageResponse{}, nil
 }
 
-// publications returns the message, once for each chunk of its recipients.
-func (s *Server) publications(to bus.Address, text string, recipients []string) []bus.Publication {
+// requests returns the message, once for each chunk of its recipients.
+func requests(to bus.Address, text string, recipients []string) []bus.Request {
 	chunks := slices.Collect(slices.Chunk(recipients, maxRecipients))
 	if len(chunks) == 0 {
 		chunks = [][]string{nil} // everybody
 	}
-	all := make([]bus.Publication, len(chunks))
+	all := make([]bus.Request, len(chunks))
 	for i, chunk := range chunks {
-		all[i] = bus.Publication{
+		all[i].Publication = bus.Publication{
 			Message: bus.Message{
 				ID: uuid.Must(uuid.NewV7()).String(), To: to, Data: []byte(text), ContentType: bus.Text, Recipients: chunk,
 			},
-			Retention: s.cfg.Namespaces.For(to).Retention, RequireChannel: true,
+			RequireChannel: true,
 		}
 	}
 	return all

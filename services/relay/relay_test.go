@@ -96,8 +96,10 @@ type bridge struct {
 	err     error
 }
 
-func (b *bridge) PublishRecord(_ context.Context, channel string, record []byte) error {
-	b.channel, b.record = channel, string(record)
+var _ bus.Bridge = (*bridge)(nil)
+
+func (b *bridge) PublishRecord(_ context.Context, channel string, in bus.AdmittedRecord) error {
+	b.channel, b.record = channel, string(in.Record())
 	return b.err
 }
 

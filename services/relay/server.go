@@ -45,8 +45,12 @@ type Config struct {
 type Server struct {
 	legacyv1.UnimplementedRelayServiceServer
 	store Store
+	door  *bus.Door
 	cfg   Config
 }
+
+// anyClient is what the caller of PublishArticle may do, once it was let in: records are for clients.
+var anyClient = bus.Holder{Kind: bus.KindClients}
 
 // New returns a server.
 func New(store Store, cfg Config) *Server {
@@ -56,7 +60,7 @@ func New(store Store, cfg Config) *Server {
 	if cfg.MaxRecord <= 0 {
 		cfg.MaxRecord = 100 << 10
 	}
-	return &Server{store: store, cfg: cfg}
+	return &Server{store: store, door: bus.NewDoor(bus.DoorConfig{MaxMessage: cfg.MaxRecord}), cfg: cfg}
 }
 
 // Register adds the service to a gRPC server.
@@ -106,17 +110,21 @@ func (s *Server) PublishArticle(ctx context.Context, req *legacyv1.PublishArticl
 	if !json.Valid(req.GetRecord()) {
 		return nil, bus.ErrInvalidJSON.With("the record is not JSON", nil)
 	}
-	if b, ok := s.store.(bus.Bridge); ok {
-		if err := b.PublishRecord(ctx, Article, req.GetRecord()); err != nil {
+	m, ok := Map(req.GetRecord())
+	if b, bridged := s.store.(bus.Bridge); bridged {
+		in, err := s.door.AdmitRecord(ctx, anyClient, m, req.GetRecord())
+		if err != nil {
+			return nil, err
+		}
+		if err := b.PublishRecord(ctx, Article, in); err != nil {
 			return nil, err
 		}
 		return &legacyv1.PublishArticleResponse{Status: true}, nil
 	}
-	m, ok := Map(req.GetRecord())
 	if !ok { // for nobody: taken, as the older system does
 		return &legacyv1.PublishArticleResponse{Status: true}, nil
 	}
-	in, err := bus.Door{}.Admit(ctx, bus.System{}, bus.Publication{Message: *m}) // the caller was checked
+	in, err := s.door.Admit(ctx, anyClient, bus.Publication{Message: *m})
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,75 @@ func testStates(t *testing.T, open Open) {
 			return at.Revision == 0
 		})
 	})
+	t.Run("a repeat has the first answer", func(t *testing.T) {
+		a := address(t)
+		l := listen(t, s, a)
+		c := change(a, 0, "first")
+		c.IdempotencyKey, c.Digest, c.Window = "key", "digest", time.Minute
+		first, err := s.SetState(t.Context(), AdmitState(c))
+		check(t, err)
+		_, err = s.SetState(t.Context(), AdmitState(change(a, 1, "second")))
+		check(t, err)
+		for _, revision := range []uint64{0, 1, 2} {
+			c.Revision, c.Value = revision, []byte("other")
+			again, err := s.SetState(t.Context(), AdmitState(c))
+			check(t, err)
+			if again.Revision != 1 || string(again.Value) != "first" || again.Updated.UnixMilli() != first.Updated.UnixMilli() {
+				t.Errorf("from revision %d: %+v, first it was %+v", revision, again, first)
+			}
+		}
+		c.Digest = "another"
+		if _, err := s.SetState(t.Context(), AdmitState(c)); !errors.Is(err, bus.ErrIdempotencyMismatch) {
+			t.Errorf("another change with the key: %v", err)
+		}
+		p := durable(a, "message")
+		p.IdempotencyKey, p.Digest, p.Window = "of a message", "digest", time.Minute
+		publish(t, s, p)
+		c.IdempotencyKey, c.Digest, c.Revision = "of a message", "digest", 2
+		if _, err := s.SetState(t.Context(), AdmitState(c)); !errors.Is(err, bus.ErrIdempotencyMismatch) {
+			t.Errorf("a change with the key of a message: %v", err)
+		}
+		for _, want := range []string{"first", "second", "message"} {
+			if m := l.next(); text(m) != want {
+				t.Errorf("got %q, want %q", text(m), want)
+			}
+		}
+	})
+	t.Run("a channel that was not created", func(t *testing.T) {
+		a := address(t)
+		c := change(a, 0, "x")
+		c.RequireChannel = true
+		if _, err := s.SetState(t.Context(), AdmitState(c)); !errors.Is(err, bus.ErrChannelNotFound) {
+			t.Errorf("a change: %v", err)
+		}
+		_, err := s.SetState(t.Context(), AdmitState(change(a, 0, "before")))
+		check(t, err)
+		if err := s.DeleteState(t.Context(), AdmitState(c)); !errors.Is(err, bus.ErrChannelNotFound) {
+			t.Errorf("a removal: %v", err)
+		}
+		if at, err := s.State(t.Context(), a); err != nil || string(at.Value) != "before" {
+			t.Errorf("state is %+v, %v", at, err)
+		}
+		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
+		check(t, s.DeleteState(t.Context(), AdmitState(c)))
+		if at, err := s.State(t.Context(), a); err != nil || at.Revision != 0 {
+			t.Errorf("state is %+v, %v", at, err)
+		}
+	})
+	t.Run("what no door has let in", func(t *testing.T) {
+		if _, err := s.SetState(t.Context(), bus.AdmittedState{}); !errors.Is(err, bus.ErrInternal) {
+			t.Errorf("a change: %v", err)
+		}
+		if err := s.DeleteState(t.Context(), bus.AdmittedState{}); !errors.Is(err, bus.ErrInternal) {
+			t.Errorf("a removal: %v", err)
+		}
+		if _, err := s.Publish(t.Context(), bus.Admitted{}); !errors.Is(err, bus.ErrInternal) {
+			t.Errorf("a message: %v", err)
+		}
+		if _, errs := s.PublishAll(t.Context(), make([]bus.Admitted, 2)); !errors.Is(errs[0], bus.ErrInternal) || !errors.Is(errs[1], bus.ErrInternal) {
+			t.Errorf("messages: %v", errs)
+		}
+	})
 	t.Run("one of many wins each revision", func(t *testing.T) {
 		a := address(t)
 		l := listen(t, s, a)

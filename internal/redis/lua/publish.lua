@@ -14,11 +14,9 @@
 if ARGV[5] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return {'missing'}
 end
-local era = ''
 if ARGV[6] ~= '' then
-  era = redis.call('GET', KEYS[7]) or ''
   local seen = redis.call('HMGET', KEYS[5], 'd', 'e', 'o', 't', 'i', 'g')
-  if seen[1] and seen[6] == era and (seen[2] == '' or reaches(seen[2], seen[3])) then
+  if seen[1] and holds(seen[2], seen[3], seen[6]) then
     if seen[1] ~= ARGV[6] then
       return {'mismatch'}
     end
@@ -51,7 +49,7 @@ if length > 0 then
 end
 time = string.format('%.0f', time)
 if ARGV[6] ~= '' then
-  redis.call('HSET', KEYS[5], 'd', ARGV[6], 'e', epoch, 'o', offset, 't', time, 'i', ARGV[14], 'g', era)
+  redis.call('HSET', KEYS[5], 'd', ARGV[6], 'e', epoch, 'o', offset, 't', time, 'i', ARGV[14], 'g', era())
   redis.call('PEXPIRE', KEYS[5], ARGV[7])
 end
 local push = epoch .. ' ' .. offset .. ' ' .. time .. '\n' .. ARGV[1]

@@ -11,28 +11,34 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/resp"
 )
 
-// Proxy stands between clients and a server, and may hold up what the server sends in the middle of a value.
+// Proxy stands between clients and a server, and may hold up what the server sends in the middle of a value, or add to it.
 type Proxy struct {
-	tb     testing.TB
 	listen net.Listener
 	server string
 	ctx    context.Context
-	cut    func(resp.Value) int
+	pass   Pass
 	pause  time.Duration
 	group  sync.WaitGroup
 }
 
-// NewProxy starts a proxy in front of a server. Before it passes a value on, it asks cut, which may be called concurrently, where
-// to cut it: the byte at that place of the value is sent by itself, with a pause before it and one after it. Below zero the value
-// goes as it is. The proxy ends with the test.
-func NewProxy(tb testing.TB, server string, pause time.Duration, cut func(resp.Value) int) *Proxy {
+// Pass is asked before a value that the server has sent is passed on. It is given the value and its bytes, and returns what to
+// send, in pieces, with a pause between each two. It may be called concurrently.
+type Pass func(v resp.Value, wire []byte) [][]byte
+
+// Cut returns the pieces of a value whose byte at a place is sent by itself.
+func Cut(wire []byte, place int) [][]byte {
+	return [][]byte{wire[:place], wire[place : place+1], wire[place+1:]}
+}
+
+// NewProxy starts a proxy in front of a server. It ends with the test.
+func NewProxy(tb testing.TB, server string, pause time.Duration, pass Pass) *Proxy {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Proxy{tb: tb, listen: l, server: server, ctx: ctx, cut: cut, pause: pause}
+	p := &Proxy{listen: l, server: server, ctx: ctx, pass: pass, pause: pause}
 	p.group.Go(p.accept)
 	tb.Cleanup(func() {
 		cancel()
@@ -91,12 +97,7 @@ func (p *Proxy) answer(client net.Conn, server *resp.Conn) {
 		if err != nil {
 			return
 		}
-		b := Encode(nil, v)
-		pieces := [][]byte{b}
-		if at := p.cut(v); at >= 0 {
-			pieces = [][]byte{b[:at], b[at : at+1], b[at+1:]}
-		}
-		for i, piece := range pieces {
+		for i, piece := range p.pass(v, Encode(nil, v)) {
 			if i > 0 && !p.wait() {
 				return
 			}
