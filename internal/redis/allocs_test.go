@@ -9,12 +9,12 @@ import (
 )
 
 // usual is a durable message of 128 bytes from a user's client, and what Redis pushes of it.
-func usual() (m bus.Message, push string) {
+func usual() (m bus.Message, push []byte) {
 	m = bus.Message{
 		ID: "018f4e6e-7b7a-7c3e-9d2a-000000000000", To: bus.Broadcast, Data: []byte(strings.Repeat("x", 128)), ContentType: bus.Text,
 		From: bus.Sender{Client: "018f4e6e-7b7a-7c3e-9d2a-000000000001", User: "018f4e6e-7b7a-7c3e-9d2a-000000000002"}, Published: time.UnixMilli(1_700_000_000_123),
 	}
-	return m, "abcdefghijklm 12345 1700000000123\n" + string(encode(&m))
+	return m, append([]byte("abcdefghijklm 12345 1700000000123\n"), encode(&m)...)
 }
 
 // An envelope is one piece of memory. A pushed message is the message, its bytes, and each of its texts.

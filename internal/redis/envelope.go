@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"slices"
@@ -231,18 +232,19 @@ func setNumber(m *bus.Message, field protowire.Number, v uint64) {
 }
 
 // decodePush reads what a pub/sub channel carries: a line with the position and the publish time, and an envelope. repeated is set when the same
-// message comes on the channel of the address's second name next.
-func decodePush(to bus.Address, payload string) (m *bus.Message, repeated bool, err error) {
-	payload, repeated = strings.CutPrefix(payload, "!")
+// message comes on the channel of the address's second name next. The message shares the payload's bytes.
+func decodePush(to bus.Address, payload []byte) (m *bus.Message, repeated bool, err error) {
+	payload, repeated = bytes.CutPrefix(payload, []byte("!"))
 	m, err = decodePushed(to, payload)
 	return m, repeated, err
 }
 
-func decodePushed(to bus.Address, payload string) (*bus.Message, error) {
-	line, rest, ok := strings.Cut(payload, "\n")
+func decodePushed(to bus.Address, payload []byte) (*bus.Message, error) {
+	head, envelope, ok := bytes.Cut(payload, []byte("\n"))
 	if !ok {
 		return nil, errEnvelope
 	}
+	line := string(head)
 	m := &bus.Message{To: to}
 	var at uint64
 	if line != "" {
@@ -261,7 +263,7 @@ func decodePushed(to bus.Address, payload string) (*bus.Message, error) {
 			m.Position = bus.Position{Epoch: epoch, Offset: n}
 		}
 	}
-	return m, decode([]byte(rest), at, m)
+	return m, decode(envelope, at, m)
 }
 
 // decodeEntry reads an entry of a stream.

@@ -52,7 +52,7 @@ func TestEnvelope_takesTheTimeOfTheServer(t *testing.T) {
 	m := full()
 	envelope := string(encode(&m))
 	at := m.Published.Add(11 * time.Minute)
-	pushed, _, err := decodePush(bus.Broadcast, "e 1 "+strconv.FormatInt(at.UnixMilli(), 10)+"\n"+envelope)
+	pushed, _, err := decodePush(bus.Broadcast, []byte("e 1 "+strconv.FormatInt(at.UnixMilli(), 10)+"\n"+envelope))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add("e 1 1700000000001\n" + string(encode(&m)))
 	f.Add("\n" + string(encode(&m)))
 	f.Fuzz(func(t *testing.T, payload string) {
-		got, _, err := decodePush(bus.Broadcast, payload)
+		got, _, err := decodePush(bus.Broadcast, []byte(payload))
 		if err == nil && (got.ID == "" || got.To != bus.Broadcast) {
 			t.Errorf("accepted %q as %+v", payload, got)
 		}

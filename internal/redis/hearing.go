@@ -223,7 +223,7 @@ func (h *hearing) echoed(payload string) {
 
 // ours hands on a message of ours.
 func (h *hearing) ours(sub *subscription, payload []byte) {
-	m, repeated, err := decodePush(sub.address, string(payload))
+	m, repeated, err := decodePush(sub.address, payload)
 	if repeated {
 		h.repeat = sub.second
 	}

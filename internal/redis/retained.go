@@ -88,7 +88,7 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 	if second != "" {
 		return bus.Last{Message: bare(a, text), Bare: true}, nil
 	}
-	m, _, err := decodePush(a, text)
+	m, _, err := decodePush(a, []byte(text))
 	if err != nil {
 		return bus.Last{}, bus.ErrInternal.Wrap(err)
 	}

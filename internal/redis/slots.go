@@ -29,8 +29,8 @@ const patience = 4
 func (f *feed) followSlots(ctx context.Context) error {
 	ticker := time.NewTicker(slotCheck)
 	defer ticker.Stop()
-	for {
-		f.checkSlots(ctx)
+	for look := uint16(0); ; look++ {
+		f.checkSlots(ctx, look)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -40,7 +40,7 @@ func (f *feed) followSlots(ctx context.Context) error {
 	}
 }
 
-func (f *feed) checkSlots(ctx context.Context) {
+func (f *feed) checkSlots(ctx context.Context, look uint16) {
 	var mu sync.Mutex
 	masters := make(map[string]*redis.Client)
 	err := f.store.cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
@@ -53,7 +53,7 @@ func (f *feed) checkSlots(ctx context.Context) {
 		return
 	}
 	f.keepLinks(masters)
-	for number, channel := range f.usedSlots() {
+	for number, channel := range f.slotsToCheck(look) {
 		if client, err := f.store.cluster.MasterForKey(ctx, channel); err == nil {
 			f.settle(number, client)
 		}
@@ -96,15 +96,24 @@ func (f *feed) keepLinks(masters map[string]*redis.Client) {
 	}
 }
 
-// usedSlots returns a channel of each slot that has subscriptions.
-func (f *feed) usedSlots() map[uint16]string {
+// slotTurns is how many looks it takes to compare the slots of nodes that are well.
+const slotTurns = 8
+
+// slotsToCheck returns a channel of each slot that has its turn, or whose subscriptions may be at the wrong place.
+func (f *feed) slotsToCheck(look uint16) map[uint16]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	used := make(map[uint16]string, len(f.slots))
-	for number, s := range f.slots {
-		used[number] = s.channel
+	well := make(map[string]bool, len(f.links))
+	for name, l := range f.links {
+		well[name] = l.ready() == nil
 	}
-	return used
+	check := make(map[uint16]string, len(f.slots)/slotTurns)
+	for number, s := range f.slots {
+		if s.mixed || !well[s.home] || number%slotTurns == look%slotTurns {
+			check[number] = s.channel
+		}
+	}
+	return check
 }
 
 // settle moves the subscriptions of a slot to the node that the cluster names, as far as they are not open elsewhere.

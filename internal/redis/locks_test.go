@@ -1,0 +1,185 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+)
+
+// gate is a receiver that holds up one address.
+type gate struct {
+	hold    bus.Address
+	held    chan struct{} // closed when a message of it has come
+	release chan struct{}
+	came    chan *bus.Message
+}
+
+func newGate(hold bus.Address) *gate {
+	return &gate{hold: hold, held: make(chan struct{}), release: make(chan struct{}), came: make(chan *bus.Message, 1<<16)}
+}
+
+func (g *gate) Deliver(m *bus.Message) {
+	if m.To == g.hold {
+		close(g.held)
+		<-g.release
+	}
+	g.came <- m
+}
+
+func (g *gate) Interrupted([]bus.Address) {}
+
+// opened is a store with a feed that runs until the test ends.
+func opened(tb testing.TB, url string, r bus.Receiver) (*Store, *feed) {
+	tb.Helper()
+	s, err := Open(Config{URL: url}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f, _ := s.NewFeed().(*feed)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = f.Run(ctx, r) })
+	tb.Cleanup(func() { cancel(); done.Wait(); _ = s.Close() })
+	return s, f
+}
+
+func named(tb testing.TB, format string, args ...any) bus.Address {
+	tb.Helper()
+	a, err := bus.ParseAddress(fmt.Sprintf(format, args...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
+}
+
+// send publishes a live message past the store.
+func send(tb testing.TB, c *goredis.Client, a bus.Address) {
+	tb.Helper()
+	name := keys{"tl:"}.push(a)
+	if err := c.Publish(tb.Context(), name, "\n"+string(encode(&bus.Message{ID: "x", ContentType: bus.JSON}))).Err(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (g *gate) expect(tb testing.TB, a bus.Address) {
+	tb.Helper()
+	select {
+	case m := <-g.came:
+		if m.To != a {
+			tb.Fatalf("got a message to %s", m.To)
+		}
+	case <-time.After(10 * time.Second):
+		tb.Fatal("a delivery waits for somebody else")
+	}
+}
+
+func follows(tb testing.TB, f *feed, all ...bus.Address) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 60*time.Second)
+	defer cancel()
+	if err := f.Subscribe(ctx, all...); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// A receiver that is busy with an address of one connection holds up none of another connection, and a delivery waits neither
+// for the lock that subscribes and looks at the cluster take, nor for that of another connection.
+func TestFeed_deliversPastTheLocksOfOthers(t *testing.T) {
+	server := redistest.Start(t)
+	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer func() { _ = c.Close() }()
+	g := newGate(named(t, "channels/busy"))
+	_, f := opened(t, server.URL(), g)
+	follows(t, f, g.hold)
+	busy := f.subs[g.hold].home.Load()
+	other := g.hold
+	for i := 0; other == g.hold; i++ { // the first of another connection
+		a := named(t, "channels/other:%d", i)
+		if follows(t, f, a); f.subs[a].home.Load() != busy {
+			other = a
+		}
+	}
+	send(t, c, g.hold)
+	<-g.held
+	f.mu.Lock()
+	busy.mu.Lock()
+	send(t, c, other)
+	g.expect(t, other)
+	busy.mu.Unlock()
+	f.mu.Unlock()
+	close(g.release)
+	g.expect(t, g.hold)
+}
+
+// The address that a busy receiver is told of keeps its order and its one call at a time while it moves to another connection.
+func TestFeed_movesAnAddressWithoutTwoCallsAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer func() { _ = c.Close() }()
+	a := named(t, "channels/moves")
+	r := &serial{tb: t, next: make(chan struct{}, 1<<16)}
+	_, f := opened(t, server.URL(), r)
+	follows(t, f, a)
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	senders.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				send(t, c, a)
+			}
+		}
+	})
+	for i := range 200 {
+		f.mu.Lock()
+		f.move(f.subs[a], f.links[fmt.Sprint(i%singleLinks)])
+		f.mu.Unlock()
+		for range 3 {
+			<-r.next
+		}
+	}
+	close(stop)
+	senders.Wait()
+}
+
+// serial is a receiver that notices two calls at once: it writes without a lock, which the race detector sees.
+type serial struct {
+	tb    testing.TB
+	calls int
+	next  chan struct{}
+}
+
+func (s *serial) Deliver(*bus.Message) {
+	s.calls++
+	select {
+	case s.next <- struct{}{}:
+	default:
+	}
+}
+
+func (s *serial) Interrupted([]bus.Address) { s.calls++ }
+
+func BenchmarkFeed_checkSlots(b *testing.B) {
+	g := newGate(bus.Address{})
+	_, f := opened(b, redistest.StartCluster(b).URL(), g)
+	all := make([]bus.Address, 0, 50_000)
+	for i := range cap(all) {
+		all = append(all, named(b, "channels/bench:%d", i))
+	}
+	follows(b, f, all...)
+	b.ReportAllocs()
+	for look := uint16(0); b.Loop(); look++ {
+		f.checkSlots(b.Context(), look)
+	}
+	b.ReportMetric(float64(len(f.slots)), "slots")
+}
