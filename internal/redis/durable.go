@@ -68,16 +68,50 @@ func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call
 			calls[i] = s.publishCall(&ps[i], false)
 		}
 	}
-	for try := 0; ; try++ {
-		todo = b.run(ctx, todo)
-		if len(todo) == 0 || try == maxMoves {
+	ways := make(map[string]way)
+	for start, try := time.Now(), 0; ; try++ {
+		todo = b.run(ctx, todo, ways)
+		if len(todo) == 0 || !s.pipes.worthATry(b.causes(todo), try, start) {
 			return b
 		}
 		s.cluster.ReloadState(ctx) // the slots are being moved
-		if rest(ctx, try) != nil {
+		if err := b.redirect(ctx, todo, ways); err != nil || (try > 0 || len(ways) == 0) && rest(ctx, try) != nil {
 			return b
 		}
 	}
+}
+
+// causes returns what Redis said.
+func (b *strictly) causes(list []int) []error {
+	causes := make([]error, len(list))
+	for j, i := range list {
+		causes[j] = errors.Unwrap(b.errs[i])
+	}
+	return causes
+}
+
+// redirect finds out where publications go that were refused because their slot is elsewhere, by address.
+func (b *strictly) redirect(ctx context.Context, todo []int, ways map[string]way) error {
+	clear(ways)
+	causes := b.causes(todo)
+	for j, i := range todo {
+		name := b.calls[i].keys[0]
+		if _, ok := ways[tagOf(name)]; ok || !moved(causes[j]) {
+			continue
+		}
+		from, err := b.store.pipes.ofKey(ctx, name)
+		if err != nil {
+			return err
+		}
+		w, err := b.store.pipes.way(ctx, from, name, causes[j:j+1])
+		if err != nil {
+			return err
+		}
+		if w.to != nil {
+			ways[tagOf(name)] = w
+		}
+	}
+	return nil
 }
 
 func (b *strictly) fail(list []int, err error) {
@@ -87,8 +121,8 @@ func (b *strictly) fail(list []int, err error) {
 }
 
 // run publishes what is left, and returns what was certainly not carried out because its slot is elsewhere.
-func (b *strictly) run(ctx context.Context, todo []int) []int {
-	groups, err := b.store.byMaster(ctx, b.calls, todo)
+func (b *strictly) run(ctx context.Context, todo []int, ways map[string]way) []int {
+	groups, err := b.byMaster(ctx, todo, ways)
 	if err != nil {
 		b.fail(todo, err)
 		return nil
@@ -113,21 +147,26 @@ func (b *strictly) run(ctx context.Context, todo []int) []int {
 	return again
 }
 
-// byMaster groups calls by the master that has their keys.
-func (s *Store) byMaster(ctx context.Context, calls []call, list []int) (map[*pipe][]int, error) {
-	groups := make(map[*pipe][]int)
+// byMaster groups publications by the master that has their keys, or that an answer has named.
+func (b *strictly) byMaster(ctx context.Context, list []int, ways map[string]way) (map[way][]int, error) {
+	groups := make(map[way][]int)
 	for _, i := range list {
-		to, err := s.pipes.ofKey(ctx, calls[i].keys[0])
-		if err != nil {
-			return nil, err
+		name := b.calls[i].keys[0]
+		w, ok := ways[tagOf(name)]
+		if !ok {
+			var err error
+			if w.to, err = b.store.pipes.ofKey(ctx, name); err != nil {
+				return nil, err
+			}
 		}
-		groups[to] = append(groups[to], i)
+		groups[w] = append(groups[w], i)
 	}
 	return groups, nil
 }
 
 // publishTo publishes at one master, in turn with the others who wait for its replicas or its disk.
-func (b *strictly) publishTo(ctx context.Context, to *pipe, list []int) {
+func (b *strictly) publishTo(ctx context.Context, w way, list []int) {
+	to := w.to
 	select {
 	case to.strict <- struct{}{}:
 		defer func() { <-to.strict }()
@@ -152,7 +191,7 @@ func (b *strictly) publishTo(ctx context.Context, to *pipe, list []int) {
 		b.fail(list, err)
 		return
 	}
-	b.publishOn(ctx, to, list, how)
+	b.publishOn(ctx, w, list, how)
 }
 
 // without refuses what asks for the disk, and returns the rest.
@@ -169,25 +208,17 @@ func (b *strictly) without(list []int, err error) []int {
 }
 
 // publishOn publishes a batch on one connection.
-func (b *strictly) publishOn(ctx context.Context, to *pipe, list []int, how fsync) {
+func (b *strictly) publishOn(ctx context.Context, w way, list []int, how fsync) {
 	cmds := make(map[int]*redis.Cmd, len(list))
 	var said *proof
 	for again, todo := false, list; len(todo) > 0; again = true {
-		pipe := to.client.Pipeline()
 		for _, i := range todo {
 			cmds[i] = b.store.publishCmd(ctx, b.calls, i)
 			if again {
-				cmds[i] = b.calls[i].cmd(ctx, "eval", texts[b.calls[i].script.Hash()])
+				cmds[i] = b.store.command(ctx, &b.calls[i], "eval", texts[b.calls[i].script.Hash()])
 			}
-			_ = pipe.Process(ctx, cmds[i])
 		}
-		said = b.prove(ctx, pipe, how)
-		call, cancel := context.WithTimeout(ctx, b.store.cfg.Timeout)
-		_, err := pipe.Exec(call) // each command has its own error
-		cancel()
-		if timedOut(err) && ctx.Err() == nil {
-			to.running.Go(to.suspect)
-		}
+		said = b.send(ctx, w, todo, cmds, how)
 		var unknown []int
 		for _, i := range todo {
 			if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
@@ -207,6 +238,35 @@ func (b *strictly) publishOn(ctx context.Context, to *pipe, list []int, how fsyn
 			b.errs[i] = reached(&b.ps[i], &b.receipts[i], replicas, synced)
 		}
 	}
+}
+
+// send sends one pipeline, and what follows from it.
+func (b *strictly) send(ctx context.Context, w way, todo []int, cmds map[int]*redis.Cmd, how fsync) *proof {
+	pipe := w.to.client.Pipeline()
+	var list []asked
+	for _, i := range todo {
+		sent := redis.Cmder(cmds[i])
+		if w.asking {
+			a := askingFor(ctx, cmds[i])
+			list = append(list, a)
+			sent = a.sent
+			_ = pipe.Process(ctx, redis.NewStatusCmd(ctx, "asking"))
+		}
+		_ = pipe.Process(ctx, sent)
+	}
+	said := b.prove(ctx, pipe, how)
+	call, cancel := context.WithTimeout(ctx, b.store.cfg.Timeout)
+	_, err := pipe.Exec(call) // each command has its own error
+	cancel()
+	if timedOut(err) && ctx.Err() == nil {
+		w.to.running.Go(w.to.suspect)
+	}
+	var pushes []redis.Cmder
+	for _, a := range list {
+		pushes = append(pushes, a.answer(ctx)...)
+	}
+	_ = b.store.pipes.pushAt(ctx, w.from, pushes) // a push that is lost is found by the next offset
+	return said
 }
 
 // proof is what a server says of the writes before it on the same connection.

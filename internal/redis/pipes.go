@@ -18,21 +18,19 @@ type pipes struct {
 	running sync.WaitGroup
 	stop    chan struct{}
 
-	mu sync.RWMutex
-	of map[string]*pipe // by address
+	moves moves
+
+	mu    sync.RWMutex
+	of    map[string]*pipe // by address, of the masters that go-redis knows
+	named map[string]*pipe // by address, of those that other masters have named
 }
 
-const (
-	// maxMoves is how often a command follows a slot, or tries a server again that refuses connections.
-	maxMoves = 4
-	// movePause grows with every try.
-	movePause = 20 * time.Millisecond
-	// idlePipe is after how long a pipe that nobody uses may be forgotten.
-	idlePipe = time.Minute
-)
+// idlePipe is after how long a pipe that nobody uses may be forgotten.
+const idlePipe = time.Minute
 
 func newPipes(s *Store) *pipes {
-	p := &pipes{store: s, stop: make(chan struct{}), of: make(map[string]*pipe)}
+	p := &pipes{store: s, stop: make(chan struct{}), of: make(map[string]*pipe), named: make(map[string]*pipe)}
+	p.moves.of = make(map[string]*move)
 	if client, ok := s.client.(*redis.Client); ok {
 		p.single = p.newPipe(client)
 	}
@@ -51,6 +49,11 @@ func (p *pipes) newPipe(client *redis.Client) *pipe {
 func (p *pipes) wait() {
 	close(p.stop)
 	p.running.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range p.named {
+		_ = one.client.Close() // nothing is under way
+	}
 }
 
 // do carries out commands and returns when all have an answer or an error. When ctx ends before,
@@ -95,51 +98,6 @@ func pass(ctx context.Context, to *pipe, cmds []redis.Cmder) error {
 		return nil
 	}
 	return to.wait(ctx, b)
-}
-
-// follow carries out commands in a Cluster. What was certainly not done because its slot is elsewhere, or because no connection could be
-// made, is tried again: by the caller, so that nobody else waits for it.
-func (p *pipes) follow(ctx context.Context, cmds []redis.Cmder) error {
-	start := time.Now()
-	for try := 0; ; try++ {
-		if err := p.spread(ctx, cmds); err != nil {
-			return err
-		}
-		cmds = undone(cmds)
-		if len(cmds) == 0 || try == maxMoves || time.Since(start) > p.store.cfg.Timeout {
-			return nil
-		}
-		p.store.cluster.ReloadState(ctx)
-		if err := rest(ctx, try); err != nil {
-			return err
-		}
-		for _, c := range cmds {
-			c.SetErr(nil)
-		}
-	}
-}
-
-// rest waits before another try.
-func rest(ctx context.Context, try int) error {
-	wait := time.NewTimer(time.Duration(try+1) * movePause)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
-		return bus.ErrStoreUnavailable.Wrap(ctx.Err())
-	}
-}
-
-// undone returns the commands that were refused because their slot is elsewhere or their master takes no connections.
-func undone(cmds []redis.Cmder) []redis.Cmder {
-	var again []redis.Cmder
-	for _, c := range cmds {
-		if moved(c.Err()) || refusedBefore(c.Err()) {
-			again = append(again, c)
-		}
-	}
-	return again
 }
 
 // spread gives each command to the pipe of its master, and waits for all of them. Commands of one address stay in order.
@@ -251,15 +209,49 @@ func (p *pipes) ofClient(client *redis.Client) *pipe {
 	if one = p.of[addr]; one != nil && one.client == client {
 		return one
 	}
-	now := time.Now()
-	for name, old := range p.of {
-		if old.idle(now) {
-			delete(p.of, name)
-		}
-	}
+	forgetIdle(p.of)
 	one = p.newPipe(client)
 	p.of[addr] = one
 	return one
+}
+
+func forgetIdle(pipes map[string]*pipe) (forgotten []*pipe) {
+	now := time.Now()
+	for addr, one := range pipes {
+		if one.idle(now) {
+			delete(pipes, addr)
+			forgotten = append(forgotten, one)
+		}
+	}
+	return forgotten
+}
+
+// ofAddr returns the pipe of a master that another one has named: go-redis may not know it yet.
+func (p *pipes) ofAddr(addr string) *pipe {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one := p.of[addr]; one != nil {
+		return one
+	}
+	one := p.named[addr]
+	if one == nil {
+		for _, old := range forgetIdle(p.named) {
+			_ = old.client.Close() // nobody uses it
+		}
+		one = p.newPipe(redis.NewClient(p.nodeOptions(addr)))
+		p.named[addr] = one
+	}
+	return one
+}
+
+// nodeOptions are those of the Cluster's for one of its masters.
+func (p *pipes) nodeOptions(addr string) *redis.Options {
+	o := p.store.cluster.Options()
+	return &redis.Options{
+		Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig, Protocol: o.Protocol, MaxRetries: o.MaxRetries,
+		DialerRetries: o.DialerRetries, ContextTimeoutEnabled: o.ContextTimeoutEnabled, DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout,
+		WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout, MaintNotificationsConfig: plain(),
+	}
 }
 
 // idle says whether nobody has used a pipe for a while.

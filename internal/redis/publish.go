@@ -129,7 +129,7 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	}
 	noted := make([]redis.Cmder, len(due), len(due)+len(cmds))
 	for i := range due {
-		noted[i] = due[i].cmd(ctx, "evalsha", due[i].script.Hash())
+		noted[i] = s.command(ctx, &due[i], "evalsha", due[i].script.Hash())
 	}
 	if err := s.pipes.do(ctx, append(noted, cmds...)); err != nil {
 		for i := range errs {
@@ -160,9 +160,9 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 func (s *Store) publishCmd(ctx context.Context, calls []call, i int) *redis.Cmd {
 	c := &calls[i]
 	if len(calls) > 1 && s.firstOfItsScript(calls[:i], c) {
-		return c.cmd(ctx, "eval", texts[c.script.Hash()])
+		return s.command(ctx, c, "eval", texts[c.script.Hash()])
 	}
-	return c.cmd(ctx, "evalsha", c.script.Hash())
+	return s.command(ctx, c, "evalsha", c.script.Hash())
 }
 
 func (s *Store) firstOfItsScript(before []call, c *call) bool {
@@ -186,7 +186,7 @@ func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder)
 		if err != nil {
 			return err
 		}
-		cmds[i] = calls[i].cmd(ctx, "eval", text)
+		cmds[i] = s.command(ctx, &calls[i], "eval", text)
 		again = append(again, cmds[i])
 	}
 	if len(again) == 0 {

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -67,3 +68,14 @@ func sourceOf(sc *redis.Script) (string, error) {
 	}
 	return "", fmt.Errorf("no script has the hash %s", sc.Hash())
 }
+
+// countsKeys says whether a script goes through all of its keys, whatever they are.
+func countsKeys(sc *redis.Script) bool { return counters()[sc.Hash()] }
+
+var counters = sync.OnceValue(func() map[string]bool {
+	found := make(map[string]bool)
+	for hash, text := range texts {
+		found[hash] = strings.Contains(text, "#KEYS") || strings.Contains(text, "(KEYS)")
+	}
+	return found
+})

@@ -185,11 +185,23 @@ type call struct {
 	args   []any
 }
 
-func (c call) cmd(ctx context.Context, verb, first string) *redis.Cmd {
-	args := make([]any, 0, 3+len(c.keys)+len(c.args))
-	args = append(args, verb, first, len(c.keys))
+// command returns the command of a call, with the script's hash or its text.
+func (s *Store) command(ctx context.Context, c *call, verb, first string) *redis.Cmd {
+	never := ""
+	if s.cluster != nil && len(c.keys) > 0 && !countsKeys(c.script) {
+		never = s.keys.never(c.keys[0])
+	}
+	n := len(c.keys)
+	if never != "" {
+		n++
+	}
+	args := make([]any, 0, 3+n+len(c.args))
+	args = append(args, verb, first, n)
 	for _, k := range c.keys {
 		args = append(args, k)
+	}
+	if never != "" {
+		args = append(args, never)
 	}
 	args = append(args, c.args...)
 	cmd := redis.NewCmd(ctx, args...)
@@ -205,7 +217,7 @@ func (s *Store) runAll(ctx context.Context, calls []call) ([]*redis.Cmd, error) 
 	cmds := make([]*redis.Cmd, len(calls))
 	todo := make([]redis.Cmder, len(calls))
 	for i, c := range calls {
-		cmds[i] = c.cmd(ctx, "evalsha", c.script.Hash())
+		cmds[i] = s.command(ctx, &c, "evalsha", c.script.Hash())
 		todo[i] = cmds[i]
 	}
 	if err := s.pipes.do(ctx, todo); err != nil {
@@ -220,7 +232,7 @@ func (s *Store) runAll(ctx context.Context, calls []call) ([]*redis.Cmd, error) 
 			if err != nil {
 				return nil, err
 			}
-			cmds[i] = calls[i].cmd(ctx, "eval", text) //nolint:gosec // a command for each call
+			cmds[i] = s.command(ctx, &calls[i], "eval", text) //nolint:gosec // a command for each call
 			again = append(again, cmds[i])
 			places = append(places, i)
 		}
