@@ -233,9 +233,30 @@ func (b *strictly) publishOn(ctx context.Context, w way, list []int, how fsync) 
 	replicas, synced := said.read()
 	for _, i := range list {
 		b.cmds[i] = cmds[i]
-		b.errs[i] = readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
+		b.errs[i] = b.store.readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
 		if b.errs[i] == nil {
 			b.errs[i] = reached(&b.ps[i], &b.receipts[i], replicas, synced)
+		}
+	}
+	b.show(ctx, list, replicas, synced)
+}
+
+// show makes visible what is as durable as it asked to be; the others are given up. Only what is visible is OK.
+func (b *strictly) show(ctx context.Context, list []int, replicas int, synced bool) {
+	var all []*showing
+	places := map[*showing]int{}
+	for _, i := range list {
+		p := &b.ps[i]
+		if demandOf(p) == "" || p.Ack != nil || b.receipts[i].Position.IsZero() || b.errs[i] != nil && !errors.Is(b.errs[i], bus.ErrNotReached) {
+			continue
+		}
+		w := &showing{to: p.Message.To, at: b.receipts[i].Position, replicas: replicas, synced: synced, givenUp: b.errs[i] != nil}
+		all, places[w] = append(all, w), i
+	}
+	b.store.show(ctx, all)
+	for w, i := range places {
+		if w.err != nil && b.errs[i] == nil {
+			b.errs[i] = bus.ErrNotReached.Wrap(w.err)
 		}
 	}
 }

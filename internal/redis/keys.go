@@ -22,7 +22,8 @@ func (k keys) of(a bus.Address, suffix string) string {
 func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 
 // meta is a hash of the epoch (e), the newest offset (o), the replication id of the server that made the epoch (r), and
-// the epochs before with the offsets up to which they are the same log (p).
+// the epochs before with the offsets up to which they are the same log (p). While entries are hidden also the newest offset that
+// is visible (v) and the newest one that was given up (g); and the offsets of entries that were withdrawn unseen (w).
 func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 
 // push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message; behind

@@ -146,7 +146,7 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	}
 	for i, cmd := range cmds {
 		if script, ok := cmd.(*redis.Cmd); ok {
-			errs[i] = readReceipt(script, &ps[i], &receipts[i]) //nolint:gosec // a command for each publication
+			errs[i] = s.readReceipt(script, &ps[i], &receipts[i]) //nolint:gosec // a command for each publication
 		} else {
 			errs[i] = failure(cmd.Err())
 		}
@@ -229,13 +229,13 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 		args: []any{
 			encode(&p.Message), length, age, newEpoch(), require, digest,
 			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
-			p.Retain.Milliseconds(), second, record, kept, p.Message.ID,
+			p.Retain.Milliseconds(), second, record, kept, p.Message.ID, demandOf(p),
 		},
 	}
 }
 
 // readReceipt reads what the publish script answered.
-func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
+func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
 	answer, err := cmd.StringSlice()
 	if err != nil {
 		return failure(err)
@@ -252,8 +252,9 @@ func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
 		return bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
 	case "revision":
 		return bus.ErrRevisionMismatch.With("", map[string]string{"address": p.Message.To.String(), "revision": at(answer, 1)})
-	case "state": // has no position
-		return nil
+	case "state": // the first answer, and where its message is
+		r.Duplicate = true
+		return readPosition(at(answer, 4), at(answer, 5), r)
 	case "again":
 		r.Duplicate = true
 		r.ID = cmp.Or(at(answer, 4), r.ID)
@@ -261,14 +262,23 @@ func readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) error {
 	if ms, err := strconv.ParseInt(at(answer, 3), 10, 64); err == nil {
 		r.Published = time.UnixMilli(ms)
 	}
-	if epoch := at(answer, 1); epoch != "" {
-		offset, err := strconv.ParseUint(at(answer, 2), 10, 64)
-		if err != nil {
-			return bus.ErrStoreUnavailable.Wrap(err)
-		}
-		r.Position = bus.Position{Epoch: epoch, Offset: offset}
-		r.Durability = bus.Accepted
+	if answer[0] == "ok" && at(answer, 4) == "1" {
+		s.heldUp.add(p.Message.To)
 	}
+	return readPosition(at(answer, 1), at(answer, 2), r)
+}
+
+// readPosition notes where a publication went; nowhere for a live one.
+func readPosition(epoch, offset string, r *bus.Receipt) error {
+	if epoch == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(offset, 10, 64)
+	if err != nil {
+		return bus.ErrStoreUnavailable.Wrap(err)
+	}
+	r.Position = bus.Position{Epoch: epoch, Offset: n}
+	r.Durability = bus.Accepted
 	return nil
 }
 

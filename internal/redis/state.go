@@ -75,5 +75,5 @@ func (s *Store) change(ctx context.Context, p *bus.Publication, c call) (*redis.
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return cmd, readReceipt(cmd, p, &receipts[0])
+	return cmd, s.readReceipt(cmd, p, &receipts[0])
 }

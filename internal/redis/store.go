@@ -25,6 +25,7 @@ var (
 	topScript           = script("top")
 	beginScript         = appending("begin")
 	deleteChannelScript = script("delete_channel")
+	showScript          = script("show")
 	beatScript          = script("beat")
 	nodesScript         = script("nodes")
 	saveTokenScript     = script("save_token")
@@ -75,6 +76,7 @@ type Store struct {
 	log     *slog.Logger
 	pipes   *pipes
 	clock   *clock
+	heldUp  *heldUp
 
 	interruptions interruptions // of subscriptions
 
@@ -129,12 +131,14 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	}
 	s.interruptions = newInterruptions(cfg.Metrics)
 	s.pipes = newPipes(s)
+	s.heldUp = newHeldUp(s)
 	s.clock = &clock{local: cfg.Now, ask: s.askTime, timeout: cfg.Timeout}
 	return s, nil
 }
 
 // Close ends the store after the calls that are under way.
 func (s *Store) Close() error {
+	s.heldUp.close()
 	s.pipes.wait()
 	s.clock.close()
 	if err := s.client.Close(); err != nil {

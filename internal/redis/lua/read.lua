@@ -9,19 +9,26 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local time = string.format('%.0f', now)
-local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
-local epoch, top = meta[1], tonumber(meta[2] or '0')
+local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p', 'v', 'w')
+local epoch, last = meta[1], tonumber(meta[2] or '0')
+local top = tonumber(meta[4] or last) -- what is behind it is hidden
 if not epoch then
   return {ARGV[2] ~= '' and 1 or 0, '', '0', {}, time}
 end
-local first = young(top, now - ARGV[5])
+local first = young(last, now - ARGV[5])
+-- What was withdrawn before the oldest entry was never there, and is not missing.
+for from, to in string.gmatch(meta[5] or '', '(%d+)-(%d+)') do
+  if tonumber(to) == first - 1 then
+    first = tonumber(from)
+  end
+end
 local gap, entries = 0, nil
 local limit = tonumber(ARGV[4]) + 1
 local at = tonumber(ARGV[3])
 if ARGV[1] == 'since' then
   local fork = nil -- up to where the log is that of the position
   if ARGV[2] == epoch or ARGV[2] == '' then
-    fork = top
+    fork = last
   else
     for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
       if past == ARGV[2] then
@@ -35,9 +42,9 @@ if ARGV[1] == 'since' then
   elseif ARGV[2] ~= '' and at > fork then
     gap, at = 1, fork
   end
-  entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', math.max(at + 1, first)), '+', 'COUNT', limit)
+  entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', math.max(at + 1, first)), string.format('%.0f', top), 'COUNT', limit)
 else
-  local from = at > 0 and '(' .. ARGV[3] .. '-0' or '+'
+  local from = at > 0 and at <= top and '(' .. ARGV[3] .. '-0' or string.format('%.0f', top)
   entries = redis.call('XREVRANGE', KEYS[1], from, string.format('%.0f', first), 'COUNT', limit)
 end
 return {gap, epoch, string.format('%.0f', top), entries, time}

@@ -3,7 +3,7 @@
 -- The script continues with that of publish, whose keys and arguments come first. A repeat of a change is asked about
 -- before its revision: the change itself has raised that.
 -- KEYS: 8 state hash
--- ARGV: 15 revision that the change was made from, 16 value, 17 lifetime in ms
+-- ARGV: 16 revision that the change was made from, 17 value, 18 lifetime in ms
 -- Bounds: the state hash by expiry; the first answer is kept with its idempotency key, and as long.
 if ARGV[6] ~= '' then
   local seen = redis.call('HMGET', KEYS[5], 'd', 'sr', 'sv', 'st', 'e', 'o', 'g')
@@ -13,20 +13,20 @@ if ARGV[6] ~= '' then
     end
     -- A write, so that a WAIT after this one covers the first.
     redis.call('HSET', KEYS[5], 'd', seen[1])
-    return {'state', seen[2], seen[3], seen[4]}
+    return {'state', seen[2], seen[3], seen[4], seen[5], seen[6]}
   end
 end
 local at = redis.call('HGET', KEYS[8], 'r') or '0'
-if at ~= ARGV[15] then
+if at ~= ARGV[16] then
   return {'revision', at}
 end
 local out = publish()
 if out[1] == 'ok' then
   local next = string.format('%.0f', tonumber(at) + 1)
-  redis.call('HSET', KEYS[8], 'v', ARGV[16], 'r', next, 't', out[4])
-  redis.call('PEXPIRE', KEYS[8], ARGV[17])
+  redis.call('HSET', KEYS[8], 'v', ARGV[17], 'r', next, 't', out[4])
+  redis.call('PEXPIRE', KEYS[8], ARGV[18])
   if ARGV[6] ~= '' then
-    redis.call('HSET', KEYS[5], 'sr', next, 'sv', ARGV[16], 'st', out[4])
+    redis.call('HSET', KEYS[5], 'sr', next, 'sv', ARGV[17], 'st', out[4])
   end
 end
 return out
