@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,5 +125,39 @@ func TestFeed_asksAgainForWhatTheServerEnded(t *testing.T) {
 	}
 	if lines := log.lines.Load(); lines > 0 {
 		t.Errorf("%d warnings", lines)
+	}
+}
+
+// A connection that has become deaf without ending is noticed by its probe, readiness says so, and another one takes over. So is
+// one whose message never ends.
+func TestFeed_leavesAConnectionThatIsSilent(t *testing.T) {
+	for name, silence := range map[string]func(wire []byte) [][]byte{
+		"nothing comes":          func([]byte) [][]byte { return nil },
+		"a message does not end": func(wire []byte) [][]byte { return [][]byte{wire[:len(wire)-1]} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			var silent atomic.Bool
+			proxy := redistest.NewProxy(t, server.Addr(), 0, func(v resp.Value, wire []byte) [][]byte {
+				if v.Kind == resp.Push && silent.Load() {
+					return silence(wire)
+				}
+				return [][]byte{wire}
+			})
+			s := open(t, proxy.URL())
+			a := address(t, "channels/silent")
+			r, f := follow(t, s, a)
+			silent.Store(true)
+			until(t, "readiness is red", func() bool { return f.Ready() != nil })
+			silent.Store(false)
+			select {
+			case <-r.interrupted:
+			case <-time.After(20 * time.Second):
+				t.Fatal("no interruption is told")
+			}
+			arrives(t, s, r, a)
+			until(t, "the feed is ready", func() bool { return f.Ready() == nil })
+		})
 	}
 }

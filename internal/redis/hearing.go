@@ -165,7 +165,7 @@ func (h *hearing) refused(text string) error {
 		case r.verb == mark:
 			return nil // of something that was left
 		case r.verb == info || r.want.use == ofLife:
-			h.link.spare()
+			h.uninformed(text)
 		case r.want.use == ofProbe:
 			return fmt.Errorf("%w: the probe's channel: %s", errRefused, text)
 		case r.want.use == ofBridge:

@@ -38,11 +38,19 @@ func (h *hearing) informed(text string) error {
 	return nil
 }
 
-// spare ends the questions about the life: the server does not permit them. Scripts then ask INFO themselves.
-func (l *link) spare() {
+// uninformed gives the life up: what cannot be asked is not kept. Where it is not permitted it is not asked again.
+func (h *hearing) uninformed(text string) {
+	l := h.link
 	l.mu.Lock()
-	l.lifeless = true
+	l.lifeless = strings.HasPrefix(text, "NOPERM")
+	channel := l.feed.store.keys.life(h.life.id)
+	if w := l.wanted[channel]; w != nil {
+		delete(l.wanted, channel)
+		l.ask(request{verb: unsubscribe, channel: channel, want: w})
+	}
 	l.mu.Unlock()
+	h.life.id = ""
+	l.signal()
 }
 
 // field reads one line of INFO.

@@ -90,6 +90,20 @@ func TestLife_isKeptWhileTheServerIsInIt(t *testing.T) {
 		sentinel.Master.Kill9()
 		keepsOnly(t, sentinel.Replica, 2)
 	})
+	t.Run("until it may not be asked any more", func(t *testing.T) {
+		server := redistest.Start(t)
+		s, log := counting(t, redis.Config{URL: server.URL()})
+		a := address(t, "channels/life")
+		r, _ := follow(t, s, a)
+		keepsOnly(t, server, 2)
+		_, err := server.CLI("acl", "setuser", "default", "-info")
+		check(t, err)
+		until(t, "nobody keeps the life", func() bool { return len(lives(t, server)) == 0 })
+		arrives(t, s, r, a)
+		if lines := log.lines.Load(); lines > 0 {
+			t.Errorf("%d warnings", lines)
+		}
+	})
 	t.Run("without the right to ask", func(t *testing.T) {
 		server := redistest.Start(t)
 		_, err := server.CLI("acl", "setuser", "default", "-info")
