@@ -147,6 +147,19 @@ func (q *Queue) Put(p []byte) {
 	q.sent += len(p)
 }
 
+// Note hands over that a message was put last, and waits until the store knows everything that counts as written.
+func (q *Queue) Note(a bus.Ack) {
+	q.t.written([]bus.Ack{a})
+	q.Noted()
+}
+
+// Noted waits until the store knows everything that counts as written.
+func (q *Queue) Noted() {
+	if err := q.t.owner.acks.flush(q.tb.Context()); err != nil {
+		q.tb.Fatal(err)
+	}
+}
+
 // Drop forgets the backlog, but for what its writer is at.
 func (q *Queue) Drop() {
 	q.t.mu.Lock()
@@ -167,6 +180,12 @@ func (q *Queue) Drain() {
 		}
 		q.sent -= n
 	}
+	q.t.owner.writers.Wait()
+}
+
+// Hangup closes the other end, and waits for the writer of the backlog to end.
+func (q *Queue) Hangup() {
+	_ = q.peer.Close()
 	q.t.owner.writers.Wait()
 }
 

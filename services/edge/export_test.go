@@ -44,3 +44,15 @@ func (e *Edge) LimitEvents(n int) {
 	defer e.events.mu.Unlock()
 	e.events.limit = n
 }
+
+// Waiting returns how many acks, notes of what was written and changes of rosters wait for the store.
+func (e *Edge) Waiting() (acks, sent, rosters int) {
+	acks, sent = e.acks.lengths()
+	return acks, sent, e.roster.length()
+}
+
+// The bounds of what waits.
+const (
+	AckLimitOf = ackLimitOf
+	LaneLimit  = laneLimit
+)

@@ -1,0 +1,122 @@
+package edge_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/dialect/native"
+)
+
+// gated is a store that lets calls through one by one: each takes a value from its gate, and goes on when that is closed.
+type gated struct {
+	bus.Store
+	pending, ack, join chan struct{}
+}
+
+// gate returns a gate, and what opens it, which has to happen before the house is stopped.
+func gate() (closed chan struct{}, open func()) {
+	closed = make(chan struct{})
+	open = sync.OnceFunc(func() { close(closed) })
+	return closed, open
+}
+
+func (g *gated) Pending(ctx context.Context, to bus.Address, q bus.PendingQuery) (bus.PendingPage, error) {
+	if g.pending != nil {
+		<-g.pending
+	}
+	return g.Store.Pending(ctx, to, q)
+}
+
+func (g *gated) Ack(ctx context.Context, acks []bus.Ack) []error {
+	if g.ack != nil {
+		<-g.ack
+	}
+	return g.Store.Ack(ctx, acks)
+}
+
+func (g *gated) Join(ctx context.Context, a bus.Address, m bus.Member) error {
+	if g.join != nil {
+		<-g.join
+	}
+	return g.Store.Join(ctx, a, m)
+}
+
+// A client that has gone by the time its inbox is written uses up no delivery, and the next one is given everything.
+func TestDeliveries_ofAClientThatDiesInItsHandshake(t *testing.T) {
+	redisStore, err := redis.Open(redis.Config{URL: redistest.Start(t).URL()}, slog.New(slog.DiscardHandler))
+	check(t, err)
+	t.Cleanup(func() { check(t, redisStore.Close()) })
+	for name, under := range map[string]bus.Store{"memory": memory.New(memory.Config{}), "redis": redisStore} {
+		t.Run(name, func(t *testing.T) {
+			pending, goOn := gate()
+			first := startOn(t, &gated{Store: under, pending: pending}, edge.Config{})
+			t.Cleanup(goOn)
+			resp, err := first.publish.Publish(t.Context(), &publishv1.PublishRequest{
+				To: "users/ada", Data: []byte(`"once"`), Ack: &publishv1.AckPolicy{MaxDeliveries: 1, DeadLetter: "channels/dead"},
+			})
+			check(t, err)
+			for range 3 {
+				check(t, first.device("phone").ws.UnderlyingConn().Close())
+			}
+			goOn()
+			first.stop() // waits for the sessions, and for what they have noted
+			second := startOn(t, under, edge.Config{})
+			second.receipt(resp.GetId(), "PENDING")
+			if m := second.device("phone").message(); m["data"] != "once" || m["redelivered"] != true {
+				t.Errorf("got %v", m)
+			}
+			second.receipt(resp.GetId(), "SENT, phone SENT")
+			c := second.device("phone") // it is dead now
+			c.settled()
+			second.receipt(resp.GetId(), "EXPIRED (dead_letter), phone EXPIRED")
+		})
+	}
+}
+
+// What is still in the queue of a client that does not read was not delivered.
+func TestDeliveries_countWhenTheyAreWritten(t *testing.T) {
+	store := memory.New(memory.Config{})
+	e, err := edge.New(store, edge.Conns{}, []dialect.Dialect{native.JSON{}}, edge.Config{Node: "test"}, slog.New(slog.DiscardHandler), nil)
+	check(t, err)
+	ada, err := bus.ParseAddress("users/ada")
+	check(t, err)
+	sent := func(id string) int {
+		d, err := store.Delivery(t.Context(), ada, id, false)
+		check(t, err)
+		return d.SentCount
+	}
+	for _, id := range []string{"read", "lost"} {
+		_, err := store.Publish(t.Context(), bustest.Admit(bus.Publication{
+			Message: bus.Message{ID: id, To: ada, ContentType: bus.Text, Ack: bus.AnyDevice},
+			Ack:     &bus.AckTerms{Scope: bus.AnyDevice, Timeout: time.Minute, Keep: time.Hour, Limit: 10},
+		}))
+		check(t, err)
+		q := edge.NewQueue(t, e)
+		q.Fill()
+		q.Put(make([]byte, 256))
+		q.Note(bus.Ack{To: ada, ID: id, Device: "phone", Again: true})
+		if n := sent(id); n != 0 {
+			t.Errorf("%s: given to %d devices while it was in the queue", id, n)
+		}
+		if id == "lost" {
+			q.Hangup()
+		} else {
+			q.Drain()
+		}
+		q.Noted()
+		if n, want := sent(id), map[string]int{"read": 1}[id]; n != want {
+			t.Errorf("%s: given to %d devices, want %d", id, n, want)
+		}
+	}
+}
