@@ -247,7 +247,7 @@ func (b *strictly) show(ctx context.Context, list []int, replicas int, synced bo
 	places := map[*showing]int{}
 	for _, i := range list {
 		p := &b.ps[i]
-		if demandOf(p) == "" || p.Ack != nil || b.receipts[i].Position.IsZero() || b.errs[i] != nil && !errors.Is(b.errs[i], bus.ErrNotReached) {
+		if demandOf(p) == "" || b.receipts[i].Position.IsZero() || b.errs[i] != nil && !errors.Is(b.errs[i], bus.ErrNotReached) {
 			continue
 		}
 		w := &showing{to: p.Message.To, at: b.receipts[i].Position, replicas: replicas, synced: synced, givenUp: b.errs[i] != nil}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
@@ -170,6 +171,50 @@ func TestReplicated_repeatAfterAFailoverIsDeliveredOnce(t *testing.T) {
 	}
 	if len(f.messages) != 3 || seen["two"] != 1 {
 		t.Errorf("delivered were %v", seen)
+	}
+}
+
+// A message that waits for an ack is shown to nobody either before its replica has it, and it can be acknowledged then.
+func TestReplicated_waitsUnseenInAnInbox(t *testing.T) {
+	master, replica := pair(t)
+	s := open(t, master.URL())
+	a := address(t, "users/hidden")
+	f := trail(t, s, a)
+	ears, mouths := echoes(t, s)
+	letter := func(id string) bus.Publication {
+		p := mail(a, id)
+		p.IdempotencyKey, p.Digest, p.Window = id, "d", time.Minute
+		p.Durability, p.Replicas = bus.Replicated, 1
+		return p
+	}
+	waiting := func() []bus.Waiting {
+		page, err := s.Pending(t.Context(), a, bus.PendingQuery{Device: "phone", Limit: 100, Deliver: true})
+		check(t, err)
+		return page.Messages
+	}
+	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	if _, err := s.Publish(t.Context(), bustest.Admit(letter("one"))); !errors.Is(err, bus.ErrNotReached) {
+		t.Fatalf("without the replica: %v", err)
+	}
+	echoed(t, s, ears, mouths)
+	tops, errs := s.Tops(t.Context(), []bus.Address{a})
+	check(t, errors.Join(errs...))
+	if n := len(waiting()); n != 0 || f.arrived.Load() != 0 || tops[0].Offset != 0 {
+		t.Errorf("%d messages wait, %d were delivered, the top is %+v", n, f.arrived.Load(), tops[0])
+	}
+	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	r, err := s.Publish(t.Context(), bustest.Admit(letter("one")))
+	if err != nil || !r.Duplicate || r.Durability != bus.Replicated {
+		t.Fatalf("the repeat: %+v, %v", r, err)
+	}
+	until(t, "it is delivered", func() bool { return f.arrived.Load() == 1 })
+	got := waiting()
+	if len(got) != 1 || got[0].Position != r.Position {
+		t.Fatalf("waiting are %+v, the receipt says %+v", got, r)
+	}
+	check(t, errors.Join(s.Ack(t.Context(), []bus.Ack{{To: a, ID: got[0].ID, Device: "phone"}})...))
+	if n := len(waiting()); n != 0 {
+		t.Errorf("%d messages wait after the ack", n)
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *Store) inboxCall(p *bus.Publication) call {
 		args: []any{
 			encode(&p.Message), p.Message.ID, ack.Limit, newEpoch(), digest, max(p.Window.Milliseconds(), 1), s.publishVerb(),
 			s.cfg.MetaTTL.Milliseconds(), int(ack.Scope), ack.Timeout.Milliseconds(), ack.Keep.Milliseconds(),
-			ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(),
+			ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(), demandOf(p),
 		},
 	}
 }

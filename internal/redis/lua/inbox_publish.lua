@@ -6,9 +6,10 @@
 -- ARGV: 1 envelope, 2 message id, 3 most entries that wait, 4 proposed epoch, 5 digest or "", 6 window of the digest in ms,
 --       7 PUBLISH or SPUBLISH, 8 lifetime of the meta hash in ms, 9 scope, 10 timeout in ms, 11 for how many ms it is kept,
 --       12 collapse key or "", 13 most deliveries, 14 dead letter address or "", 15 prefix of the delivery hashes, 16 for how
---       many ms a delivery is remembered after its end
--- Returns "mismatch", "full", or "again" or "ok" with the epoch, the offset and the time of publishing in ms;
--- with "again" also the id of the first.
+--       many ms a delivery is remembered after its end, 17 how many replicas have to have it before it is shown, "f" for
+--       the disk, "" to show it at once
+-- Returns "mismatch", "full", or "again" or "ok" with the epoch, the offset and the time of publishing in ms; with "again"
+-- also the id of the first, and with "ok" "1" when it waits behind what is hidden.
 -- Bounds: the stream by length and expiry, all other keys by expiry.
 if ARGV[5] ~= '' then
   local seen = redis.call('HMGET', KEYS[4], 'd', 'e', 'o', 't', 'i')
@@ -85,10 +86,32 @@ end
 local epoch = current(ARGV[4])
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'o', 1))
 local entry = offset .. '-' .. now
-redis.call('XADD', KEYS[1], entry, 'm', ARGV[1], 'i', ARGV[2], 'e', epoch)
+local visible = redis.call('HGET', KEYS[2], 'v')
+local hidden = visible or ARGV[17] ~= ''
+local life = math.max(tonumber(ARGV[8]), left)
+local push = epoch .. ' ' .. offset .. ' ' .. now .. '\n'
+local fields = {'m', ARGV[1], 'i', ARGV[2], 'e', epoch}
+if hidden then
+  -- Everything that show.lua needs later.
+  for _, value in ipairs({'h', push, 'q', KEYS[5], 't', KEYS[6], 'x', string.format('%.0f', life)}) do
+    fields[#fields + 1] = value
+  end
+  if ARGV[17] ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'd', ARGV[17]
+  end
+  if ARGV[5] ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'k', KEYS[4]
+  end
+  if not visible then
+    redis.call('HSET', KEYS[2], 'v', string.format('%.0f', offset - 1))
+  end
+end
+redis.call('XADD', KEYS[1], entry, unpack(fields))
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), left))
-redis.call('PEXPIRE', KEYS[2], math.max(tonumber(ARGV[8]), left))
-redis.call('SET', KEYS[6], epoch .. ' ' .. offset, 'PX', math.max(tonumber(ARGV[8]), left))
+redis.call('PEXPIRE', KEYS[2], life)
+if not hidden then
+  redis.call('SET', KEYS[6], epoch .. ' ' .. offset, 'PX', life)
+end
 redis.call('DEL', KEYS[5])
 redis.call('HSET', KEYS[5], 'e', entry, 's', ARGV[9], 'p', now, 'a', string.format('%.0f', now + ARGV[10]),
   'x', string.format('%.0f', now + ARGV[11]), 'mx', ARGV[13], 'dl', ARGV[14], 'ck', ARGV[12])
@@ -101,5 +124,8 @@ if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[4], 'd', ARGV[5], 'e', epoch, 'o', offset, 't', now, 'i', ARGV[2])
   redis.call('PEXPIRE', KEYS[4], ARGV[6])
 end
-redis.call(ARGV[7], KEYS[3], epoch .. ' ' .. offset .. ' ' .. now .. '\n' .. ARGV[1])
+if hidden then
+  return {'ok', epoch, offset, now, ARGV[17] == '' and '1' or ''}
+end
+redis.call(ARGV[7], KEYS[3], push .. ARGV[1])
 return {'ok', epoch, offset, now}

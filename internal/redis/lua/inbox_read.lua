@@ -6,14 +6,15 @@
 -- Returns gap, epoch, top, last offset looked at, "1" when there is more, then entries: stream id, envelope, delivery
 -- as a flat list, "1" when it is dead to the device, epoch in which it was published.
 -- Bounds: writes nothing, reads limit + 1 entries.
-local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
-local epoch, top = meta[1] or '', tonumber(meta[2] or '0')
+local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p', 'v')
+local epoch, newest = meta[1] or '', tonumber(meta[2] or '0')
+local top = tonumber(meta[4] or newest) -- what is behind it is hidden
 local after = tonumber(ARGV[2])
 local gap = 0
 if ARGV[1] ~= '' then
   local fork = nil -- up to where the inbox is that of the position
   if ARGV[1] == epoch then
-    fork = top
+    fork = newest
   else
     for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
       if past == ARGV[1] then
@@ -52,7 +53,8 @@ local function given(d)
 end
 
 local out, last, more = {}, after, 0
-local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), ARGV[7] == '0' and '+' or ARGV[7], 'COUNT', limit + 1)
+local entries = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), 
+  string.format('%.0f', ARGV[7] == '0' and top or math.min(top, tonumber(ARGV[7]))), 'COUNT', limit + 1)
 if #entries > limit then
   more = 1
   entries[#entries] = nil

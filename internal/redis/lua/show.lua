@@ -84,6 +84,9 @@ for _, entry in ipairs(entries) do
     if f.l then
       redis.call('SET', f.n, f.r and f.b or push, 'PX', f.l)
     end
+    if f.t then
+      redis.call('SET', f.t, string.match(f.h, '^%S+ %d+'), 'PX', f.x)
+    end
     redis.call(ARGV[6], KEYS[3], f.s and '!' .. push or push)
     if f.s then
       redis.call('PUBLISH', f.s, f.b)
@@ -93,6 +96,9 @@ for _, entry in ipairs(entries) do
     withdraw(n)
     if f.k then
       redis.call('DEL', f.k)
+    end
+    if f.q then -- nobody was given it
+      redis.call('DEL', f.q)
     end
   else
     stopped = true
