@@ -20,11 +20,12 @@ func (p *program) state() *cobra.Command {
 		},
 	})
 	var revision int64
+	var key string
 	merge := &cobra.Command{
 		Use: "merge ADDRESS PATCH", Short: "Change the object by a JSON merge patch (RFC 7396)", Args: cobra.ExactArgs(2),
 		Example: `  trunkline state merge game '{"score":{"home":2}}'` + "\n" + `  trunkline state merge game '{"pause":null}' --revision 7`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := &publishv1.UpdateStateRequest{Address: address(args[0]), Data: []byte(args[1])}
+			req := &publishv1.UpdateStateRequest{Address: address(args[0]), Data: []byte(args[1]), IdempotencyKey: key}
 			if revision >= 0 {
 				at := uint64(revision)
 				req.Revision = &at
@@ -36,6 +37,7 @@ func (p *program) state() *cobra.Command {
 		},
 	}
 	merge.Flags().Int64Var(&revision, "revision", -1, "only if the object is at this revision; -1 for any")
+	merge.Flags().StringVar(&key, "key", "", "idempotency key: a repeat with the same key and patch changes nothing more")
 	cmd.AddCommand(merge)
 	return cmd
 }

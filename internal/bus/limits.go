@@ -15,7 +15,6 @@ const (
 	maxAttributes     = 32
 	maxAttributeKey   = 64
 	maxAttributeValue = 1024
-	maxKey            = 128
 	maxTTL            = 30 * 24 * time.Hour
 	minAckTimeout     = 100 * time.Millisecond
 	maxAckTimeout     = time.Hour
@@ -23,6 +22,9 @@ const (
 	maxKeep           = 30 * 24 * time.Hour
 	maxDeliveries     = 1000
 )
+
+// MaxKey is how long an idempotency key may be, and a collapse key.
+const MaxKey = 128
 
 // check reports everything that is wrong with the form of a publication, and sets what follows from the caller and the
 // configuration.
@@ -122,8 +124,8 @@ func checkOptions(bad *Invalid, p *Publication) {
 		}
 	}
 	within(bad, "ttl", p.TTL, time.Millisecond, maxTTL)
-	if key := p.IdempotencyKey; key != "" && (len(key) > maxKey || !visible(key)) {
-		bad.Add("idempotency_key", "must be 1 to %d visible ASCII characters", maxKey)
+	if key := p.IdempotencyKey; key != "" && (len(key) > MaxKey || !visible(key)) {
+		bad.Add("idempotency_key", "must be 1 to %d visible ASCII characters", MaxKey)
 	}
 }
 
@@ -200,8 +202,8 @@ func (d *Door) checkAck(bad *Invalid, p *Publication) *AckTerms {
 	}
 	within(bad, "ack.timeout", terms.Timeout, minAckTimeout, maxAckTimeout)
 	within(bad, "ack.keep", terms.Keep, minKeep, maxKeep)
-	if key := terms.CollapseKey; key != "" && (len(key) > maxKey || !visible(key)) {
-		bad.Add("ack.collapse_key", "must be 1 to %d visible ASCII characters", maxKey)
+	if key := terms.CollapseKey; key != "" && (len(key) > MaxKey || !visible(key)) {
+		bad.Add("ack.collapse_key", "must be 1 to %d visible ASCII characters", MaxKey)
 	}
 	checkDeadLetterTerms(bad, &terms)
 	terms.Limit = d.inbox.Limit

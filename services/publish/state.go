@@ -3,6 +3,9 @@ package publish
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -69,8 +72,9 @@ func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequ
 	if err != nil {
 		return nil, err
 	}
+	c := &change{UpdateStateRequest: req, to: a, leave: leave}
 	for try := 0; ; try++ {
-		next, err := s.merge(ctx, leave, a, req)
+		next, err := s.merge(ctx, c)
 		if errors.Is(err, bus.ErrRevisionMismatch) && req.Revision == nil && try < stateTries {
 			continue // somebody else was faster
 		}
@@ -81,36 +85,82 @@ func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequ
 	}
 }
 
-func (s *Server) merge(ctx context.Context, leave bus.Entry, a bus.Address, req *publishv1.UpdateStateRequest) (bus.State, error) {
-	at, err := s.store.State(ctx, a)
+// change is one request to change a state.
+type change struct {
+	*publishv1.UpdateStateRequest
+	to    bus.Address
+	leave bus.Entry
+}
+
+// merge makes the change from the state that is there now.
+func (s *Server) merge(ctx context.Context, c *change) (bus.State, error) {
+	at, err := s.store.State(ctx, c.to)
 	if err != nil {
 		return at, err
 	}
-	if req.Revision != nil && req.GetRevision() != at.Revision {
-		return at, bus.ErrRevisionMismatch.With("", map[string]string{"address": a.String(), "revision": strconv.FormatUint(at.Revision, 10)})
+	merged, err := c.apply(at)
+	if err == nil {
+		at, err = s.write(ctx, c, at.Revision, merged)
+	}
+	if err == nil || c.GetIdempotencyKey() == "" || !errors.Is(err, bus.ErrRevisionMismatch) && !errors.Is(err, bus.ErrMessageTooLarge) {
+		return at, err
+	}
+	// The change may have been made already: then it is what is in the way of its repeat, and has the first answer.
+	if first, again := s.write(ctx, c, bus.NoRevision, nil); !errors.Is(again, bus.ErrRevisionMismatch) {
+		return first, again
+	}
+	return at, err
+}
+
+// apply returns the state after the change.
+func (c *change) apply(at bus.State) ([]byte, error) {
+	if c.Revision != nil && c.GetRevision() != at.Revision {
+		return nil, bus.ErrRevisionMismatch.With("", map[string]string{"address": c.to.String(), "revision": strconv.FormatUint(at.Revision, 10)})
 	}
 	value := at.Value
 	if at.Revision == 0 {
 		value = []byte("{}")
 	}
-	merged, err := jsonpatch.MergePatch(value, req.GetData())
+	merged, err := jsonpatch.MergePatch(value, c.GetData())
 	if err != nil {
-		return at, bus.ErrFieldInvalid.With("data: is not a merge patch for the state", nil)
+		return nil, bus.ErrFieldInvalid.With("data: is not a merge patch for the state", nil)
 	}
+	return merged, nil
+}
+
+// write asks the store to make a revision the next one.
+func (s *Server) write(ctx context.Context, c *change, from uint64, value []byte) (bus.State, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return at, err
+		return bus.State{}, err
 	}
-	in, err := s.door.AdmitState(leave, bus.StateChange{Revision: at.Revision, Value: merged, TTL: stateTTL, Publication: bus.Publication{
+	p := bus.Publication{
 		Message: bus.Message{
-			ID: id.String(), To: a, Data: req.GetData(), ContentType: bus.JSON,
-			Attributes: map[string]string{stateAttribute: strconv.FormatUint(at.Revision+1, 10)},
+			ID: id.String(), To: c.to, Data: c.GetData(), ContentType: bus.JSON,
+			Attributes: map[string]string{stateAttribute: strconv.FormatUint(from+1, 10)},
 		},
-	}})
+		IdempotencyKey: c.GetIdempotencyKey(),
+	}
+	if p.IdempotencyKey != "" {
+		p.Digest = c.digest()
+	}
+	in, err := s.door.AdmitState(c.leave, bus.StateChange{Revision: from, Value: value, TTL: stateTTL, Publication: p})
 	if err != nil {
-		return at, err
+		return bus.State{}, err
 	}
 	return s.store.SetState(ctx, in)
+}
+
+// digest is the SHA-256 of what makes the change what it is. No message has the same.
+func (c *change) digest() string {
+	h := sha256.New()
+	part(h, []byte("state"))
+	part(h, []byte(c.to.String()))
+	part(h, c.GetData())
+	if c.Revision != nil {
+		_ = binary.Write(h, binary.BigEndian, c.GetRevision()) // a hash never fails
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // checkPatch notes what is wrong with a merge patch.

@@ -1,18 +1,21 @@
 package publish_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -89,5 +92,67 @@ func TestState_checksRevisionsAndInput(t *testing.T) {
 	resp, err := h.states.GetState(t.Context(), &publishv1.GetStateRequest{Address: to})
 	if err != nil || resp.GetState().GetRevision() != 0 || string(resp.GetState().GetData()) != "{}" {
 		t.Errorf("after a delete: %v, %v", resp, err)
+	}
+}
+
+// deaf is a store that makes a change of a state and loses the answer, as often as it is told to.
+type deaf struct {
+	*memory.Store
+	lose atomic.Int32
+}
+
+func (d *deaf) SetState(ctx context.Context, c bus.AdmittedState) (bus.State, error) {
+	at, err := d.Store.SetState(ctx, c)
+	if err == nil && d.lose.Add(-1) >= 0 {
+		return bus.State{}, bus.ErrStoreUnavailable
+	}
+	return at, err
+}
+
+// A change whose answer was lost is repeated with its key: it has the first answer, and nothing changes or is told again.
+func TestState_isChangedOnceForEachKey(t *testing.T) {
+	store := &deaf{}
+	h := startOn(t, publish.Config{MaxMessage: 100}, func(s *memory.Store) publish.Store { store.Store = s; return store })
+	zero := uint64(0)
+	first := &publishv1.UpdateStateRequest{Address: "channels/game", Data: []byte(`{"a":1}`), Revision: &zero, IdempotencyKey: "k1"}
+	store.lose.Store(1)
+	_, err := h.states.UpdateState(t.Context(), first)
+	refused(t, err, bus.ErrStoreUnavailable)
+	second := &publishv1.UpdateStateRequest{
+		Address: "channels/game", Data: []byte(`{"b":"` + strings.Repeat("x", 80) + `"}`), IdempotencyKey: "k2",
+	}
+	store.lose.Store(1)
+	_, err = h.states.UpdateState(t.Context(), second)
+	refused(t, err, bus.ErrStoreUnavailable)
+	for range 2 {
+		one, err := h.states.UpdateState(t.Context(), first)
+		if err != nil || one.GetState().GetRevision() != 1 || string(one.GetState().GetData()) != `{"a":1}` {
+			t.Errorf("the first again: %v, %v", one, err)
+		}
+		two, err := h.states.UpdateState(t.Context(), second)
+		if err != nil || two.GetState().GetRevision() != 2 {
+			t.Errorf("the second again: %v, %v", two, err)
+		}
+	}
+	// Somebody makes it so large that the change would not fit any more; it has been made.
+	_, err = h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: "channels/game", Data: []byte(`{"a":null,"b":null}`)})
+	check(t, err)
+	_, err = h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: "channels/game", Data: []byte(`{"c":"` + strings.Repeat("x", 80) + `"}`)})
+	check(t, err)
+	if two, err := h.states.UpdateState(t.Context(), second); err != nil || two.GetState().GetRevision() != 2 {
+		t.Errorf("the second at last: %v, %v", two, err)
+	}
+	first.Data = []byte(`{"a":2}`)
+	_, err = h.states.UpdateState(t.Context(), first)
+	refused(t, err, bus.ErrIdempotencyMismatch)
+	first.IdempotencyKey = "k3"
+	_, err = h.states.UpdateState(t.Context(), first)
+	refused(t, err, bus.ErrRevisionMismatch)
+	first.IdempotencyKey = "no good"
+	_, err = h.states.UpdateState(t.Context(), first)
+	refused(t, err, bus.ErrFieldInvalid)
+	page, err := h.channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/game"})
+	if err != nil || len(page.GetMessages()) != 4 {
+		t.Errorf("%d changes were told, %v", len(page.GetMessages()), err)
 	}
 }

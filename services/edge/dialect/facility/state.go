@@ -14,11 +14,13 @@ import (
 const stateAttribute = "trunkline-state"
 
 // stateFrame is a frame about the object of an audience, which sockets speak whose query names state:
-// {"trunkline-state":{}} reads it, with a merge patch in merge it is changed, at the revision if there is one.
+// {"trunkline-state":{}} reads it, with a merge patch in merge it is changed, at the revision if there is one, and once for
+// each idempotency key.
 type stateFrame struct {
 	State *struct {
 		Merge    json.RawMessage `json:"merge"`
 		Revision *uint64         `json:"revision"`
+		Key      string          `json:"idempotencyKey"`
 	} `json:"trunkline-state"`
 }
 
@@ -69,7 +71,9 @@ func (t *talk) askState(ctx context.Context, data []byte) (*publishv1.State, err
 	if len(t.to) == 0 {
 		return nil, bus.ErrPublishDenied.With("the socket publishes to no audience", nil)
 	}
-	return t.conn.UpdateState(ctx, &publishv1.UpdateStateRequest{Address: t.to[0].String(), Data: f.State.Merge, Revision: f.State.Revision})
+	return t.conn.UpdateState(ctx, &publishv1.UpdateStateRequest{
+		Address: t.to[0].String(), Data: f.State.Merge, Revision: f.State.Revision, IdempotencyKey: f.State.Key,
+	})
 }
 
 // stateChange appends what a change is to a socket that speaks of states; nil to others, which know of none.

@@ -607,7 +607,8 @@ type AckPolicy struct {
 	// Optional. After so many deliveries without an ack the message leaves the inbox for dead_letter; 0 for no limit. With
 	// ACK_SCOPE_EACH_DEVICE each device has a count of its own.
 	MaxDeliveries uint32 `protobuf:"varint,5,opt,name=max_deliveries,json=maxDeliveries,proto3" json:"max_deliveries,omitempty"`
-	// Optional. The channel that gets what was delivered max_deliveries times. Required with max_deliveries.
+	// Optional. The channel that gets what was delivered max_deliveries times. Required with max_deliveries. The sender has to be
+	// allowed to publish there: that is checked when the message is sent.
 	DeadLetter    string `protobuf:"bytes,6,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -206,9 +206,12 @@ type UpdateStateRequest struct {
 	// Optional. CONTENT_TYPE_JSON.
 	ContentType ContentType `protobuf:"varint,3,opt,name=content_type,json=contentType,proto3,enum=trunkline.publish.v1.ContentType" json:"content_type,omitempty"`
 	// Optional. Refused with REVISION_MISMATCH unless the object is at this revision; unset for any.
-	Revision      *uint64 `protobuf:"varint,4,opt,name=revision,proto3,oneof" json:"revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Revision *uint64 `protobuf:"varint,4,opt,name=revision,proto3,oneof" json:"revision,omitempty"`
+	// Optional. 1 to 128 visible ASCII characters. The same key and change within 10 minutes give the first answer again, whatever
+	// the revision is by then; the same key with another change is refused with IDEMPOTENCY_MISMATCH. Keys are each caller's own.
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UpdateStateRequest) Reset() {
@@ -267,6 +270,13 @@ func (x *UpdateStateRequest) GetRevision() uint64 {
 		return *x.Revision
 	}
 	return 0
+}
+
+func (x *UpdateStateRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
 }
 
 // UpdateStateResponse is the object after the change.
@@ -413,12 +423,13 @@ const file_trunkline_publish_v1_state_service_proto_rawDesc = "" +
 	"\x0fGetStateRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"E\n" +
 	"\x10GetStateResponse\x121\n" +
-	"\x05state\x18\x01 \x01(\v2\x1b.trunkline.publish.v1.StateR\x05state\"\xb6\x01\n" +
+	"\x05state\x18\x01 \x01(\v2\x1b.trunkline.publish.v1.StateR\x05state\"\xdf\x01\n" +
 	"\x12UpdateStateRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12D\n" +
 	"\fcontent_type\x18\x03 \x01(\x0e2!.trunkline.publish.v1.ContentTypeR\vcontentType\x12\x1f\n" +
-	"\brevision\x18\x04 \x01(\x04H\x00R\brevision\x88\x01\x01B\v\n" +
+	"\brevision\x18\x04 \x01(\x04H\x00R\brevision\x88\x01\x01\x12'\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKeyB\v\n" +
 	"\t_revision\"H\n" +
 	"\x13UpdateStateResponse\x121\n" +
 	"\x05state\x18\x01 \x01(\v2\x1b.trunkline.publish.v1.StateR\x05state\".\n" +

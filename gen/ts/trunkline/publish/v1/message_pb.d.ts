@@ -245,7 +245,8 @@ export declare type AckPolicy = Message$1<"trunkline.publish.v1.AckPolicy"> & {
   maxDeliveries: number;
 
   /**
-   * Optional. The channel that gets what was delivered max_deliveries times. Required with max_deliveries.
+   * Optional. The channel that gets what was delivered max_deliveries times. Required with max_deliveries. The sender has to be
+   * allowed to publish there: that is checked when the message is sent.
    *
    * @generated from field: string dead_letter = 6;
    */

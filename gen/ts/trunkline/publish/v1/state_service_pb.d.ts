@@ -133,6 +133,14 @@ export declare type UpdateStateRequest = Message<"trunkline.publish.v1.UpdateSta
    * @generated from field: optional uint64 revision = 4;
    */
   revision?: bigint | undefined;
+
+  /**
+   * Optional. 1 to 128 visible ASCII characters. The same key and change within 10 minutes give the first answer again, whatever
+   * the revision is by then; the same key with another change is refused with IDEMPOTENCY_MISMATCH. Keys are each caller's own.
+   *
+   * @generated from field: string idempotency_key = 5;
+   */
+  idempotencyKey: string;
 };
 
 /**
