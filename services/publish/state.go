@@ -68,11 +68,12 @@ func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequ
 	if err := bad.Err(); err != nil {
 		return nil, tooLarge(err, len(req.GetData()), s.cfg.MaxMessage)
 	}
-	leave, err := s.door.Enter(ctx, rpc.CallerFrom(ctx), a)
+	caller := rpc.CallerFrom(ctx)
+	leave, err := s.door.Enter(ctx, caller, a)
 	if err != nil {
 		return nil, err
 	}
-	c := &change{UpdateStateRequest: req, to: a, leave: leave}
+	c := &change{UpdateStateRequest: req, caller: caller, to: a, leave: leave}
 	for try := 0; ; try++ {
 		next, err := s.merge(ctx, c)
 		if errors.Is(err, bus.ErrRevisionMismatch) && req.Revision == nil && try < stateTries {
@@ -88,8 +89,9 @@ func (s *Server) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequ
 // change is one request to change a state.
 type change struct {
 	*publishv1.UpdateStateRequest
-	to    bus.Address
-	leave bus.Entry
+	caller *rpc.Caller
+	to     bus.Address
+	leave  bus.Entry
 }
 
 // merge makes the change from the state that is there now.
@@ -142,7 +144,7 @@ func (s *Server) write(ctx context.Context, c *change, from uint64, value []byte
 		IdempotencyKey: c.GetIdempotencyKey(),
 	}
 	if p.IdempotencyKey != "" {
-		p.Digest = c.digest()
+		p.Digest, p.Publisher = c.digest(), c.caller.Publisher()
 	}
 	in, err := s.door.AdmitState(c.leave, bus.StateChange{Revision: from, Value: value, TTL: stateTTL, Publication: p})
 	if err != nil {

@@ -1,0 +1,259 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/rpc"
+)
+
+// writeHouse is a running system with an authorizer.
+type writeHouse struct {
+	*apptest.House
+	t       *testing.T
+	me      string // the user of the test
+	states  publishv1.StateServiceClient
+	inboxes publishv1.InboxServiceClient
+}
+
+// in is the house in a test of a test, whose user is me.
+func (h *writeHouse) in(t *testing.T, me string) *writeHouse {
+	inner := *h
+	inner.t, inner.me = t, me
+	return &inner
+}
+
+// careful refuses to publish to what says so.
+type careful struct {
+	hooksv1.UnimplementedAuthorizerServiceServer
+}
+
+func (careful) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishRequest) (*hooksv1.AuthorizePublishResponse, error) {
+	return &hooksv1.AuthorizePublishResponse{Decision: &hooksv1.Decision{Allowed: !strings.Contains(r.GetAddress(), "refused")}}, nil
+}
+
+func startWrites(t *testing.T) *writeHouse {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	check(t, err)
+	srv := grpc.NewServer()
+	hooksv1.RegisterAuthorizerServiceServer(srv, careful{})
+	var g errgroup.Group
+	g.Go(func() error { return srv.Serve(l) })
+	t.Cleanup(func() {
+		srv.Stop()
+		check(t, g.Wait())
+	})
+	h := &writeHouse{t: t, House: apptest.Start(t, apptest.With(func(c *app.Config) {
+		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail, c.Hooks.Authorizer.On = l.Addr().String(), "closed", []string{"publish"}
+		explicit := true
+		c.Channels.Namespaces = map[string]app.ChannelRule{"made": {Explicit: &explicit}}
+		c.Legacy.Dialects = []string{"facility", "relay", "pushserver"}
+		c.Legacy.Commands.Allow = []string{"SET"}
+	}))}
+	conn := apptest.Dial(t, h.GRPC, h.AdminKey)
+	h.states, h.inboxes = publishv1.NewStateServiceClient(conn), publishv1.NewInboxServiceClient(conn)
+	return h
+}
+
+// kept is what an address and the inbox of the user have.
+func (h *writeHouse) kept(t *testing.T, to string) string {
+	t.Helper()
+	history, err := h.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: to})
+	check(t, err)
+	state, err := h.states.GetState(t.Context(), &publishv1.GetStateRequest{Address: to})
+	check(t, err)
+	inbox, err := h.inboxes.GetInboxStats(t.Context(), &publishv1.GetInboxStatsRequest{Address: "users/" + h.me})
+	check(t, err)
+	return fmt.Sprintf("%d messages, revision %d, %d in the inbox, last %q", len(history.GetMessages()), state.GetState().GetRevision(), inbox.GetCount(), h.last(to))
+}
+
+// last is the message of a live address that is retained.
+func (h *writeHouse) last(to string) string {
+	if strings.HasPrefix(to, "channels/") {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
+	defer cancel()
+	stream, err := h.Publish.Consume(ctx, &publishv1.ConsumeRequest{Address: to, FromLast: true})
+	check(h.t, err)
+	var last string
+	for {
+		resp, err := stream.Recv()
+		check(h.t, err)
+		if resp.GetSubscribed() != nil {
+			_, err := h.Publish.Publish(ctx, &publishv1.PublishRequest{To: to, Data: []byte(`"mark"`), Retain: durationpb.New(0)})
+			check(h.t, err)
+		}
+		switch m := resp.GetMessage(); {
+		case string(m.GetData()) == `"mark"`:
+			return last
+		case m != nil:
+			last = string(m.GetData())
+		}
+	}
+}
+
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return rpc.FromError(err).Reason
+}
+
+func (h *writeHouse) service(token string) publishv1.PublishServiceClient {
+	return publishv1.NewPublishServiceClient(apptest.Dial(h.t, h.GRPC, token))
+}
+
+func (h *writeHouse) publish(token string, req *publishv1.PublishRequest) string {
+	_, err := h.service(token).Publish(h.t.Context(), req)
+	return reason(err)
+}
+
+func (h *writeHouse) batch(token string, req *publishv1.PublishRequest) string {
+	resp, err := h.service(token).BatchPublish(h.t.Context(), &publishv1.BatchPublishRequest{Requests: []*publishv1.PublishRequest{req}})
+	check(h.t, err)
+	return resp.GetResults()[0].GetError().GetReason()
+}
+
+func (h *writeHouse) stream(token string, req *publishv1.PublishRequest) string {
+	ctx, cancel := context.WithCancel(h.t.Context())
+	defer cancel()
+	stream, err := h.service(token).PublishStream(ctx)
+	check(h.t, err)
+	check(h.t, stream.Send(&publishv1.PublishStreamRequest{Sequence: 1, Publish: req}))
+	for {
+		resp, err := stream.Recv()
+		check(h.t, err)
+		for _, r := range resp.GetResults() {
+			return r.GetResult().GetError().GetReason()
+		}
+	}
+}
+
+func (h *writeHouse) updateState(token, to string) string {
+	s := publishv1.NewStateServiceClient(apptest.Dial(h.t, h.GRPC, token))
+	_, err := s.UpdateState(h.t.Context(), &publishv1.UpdateStateRequest{Address: to, Data: []byte(`{"forged":1}`)})
+	return reason(err)
+}
+
+func (h *writeHouse) deleteState(token, to string) string {
+	s := publishv1.NewStateServiceClient(apptest.Dial(h.t, h.GRPC, token))
+	_, err := s.DeleteState(h.t.Context(), &publishv1.DeleteStateRequest{Address: to})
+	return reason(err)
+}
+
+func (h *writeHouse) rest(token, path, body string) string {
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.HTTP+"/v1/"+path, strings.NewReader(body))
+	check(h.t, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	check(h.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	check(h.t, err)
+	if resp.StatusCode == http.StatusOK {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(answer), `"reason":`)
+	return strings.SplitN(rest, `"`, 3)[1]
+}
+
+func (h *writeHouse) socket(url string, protocols ...string) *websocket.Conn {
+	d := websocket.Dialer{Subprotocols: protocols}
+	ws, _, err := d.DialContext(h.t.Context(), url, nil) //nolint:bodyclose // it is the connection
+	check(h.t, err)
+	h.t.Cleanup(func() { _ = ws.Close() })
+	check(h.t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	return ws
+}
+
+// frame publishes over a socket of our own protocol.
+func (h *writeHouse) frame(token string, req *publishv1.PublishRequest) string {
+	ws := h.socket("ws"+strings.TrimPrefix(h.Edges[0], "http")+"/v1/ws?token="+token, "trunkline.v1.json")
+	command := map[string]any{"to": req.GetTo(), "data": json.RawMessage(req.GetData())}
+	if ack := req.GetAck(); ack != nil {
+		command["ack"] = map[string]any{"maxDeliveries": ack.GetMaxDeliveries(), "deadLetter": ack.GetDeadLetter()}
+	}
+	check(h.t, ws.WriteJSON(map[string]any{"id": 7, "publish": command}))
+	for {
+		var f struct {
+			ID    int `json:"id"`
+			Error struct {
+				Reason string `json:"reason"`
+			} `json:"error"`
+		}
+		check(h.t, ws.ReadJSON(&f))
+		if f.ID == 7 {
+			return f.Error.Reason
+		}
+	}
+}
+
+// facility sends a frame on a socket of the older facility protocol, and reads what was answered to it before a state is.
+func (h *writeHouse) facility(token, to, frame string) string {
+	topic := to[strings.LastIndex(to, "/")+1:]
+	ws := h.socket("ws://" + h.Legacy["facility.listen"] + "/ws/" + topic + "?publish-broadcast&subscribe-broadcast&state&token=" + token)
+	check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
+	check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(`{"trunkline-state":{}}`)))
+	var answered string
+	for {
+		_, b, err := ws.ReadMessage()
+		check(h.t, err)
+		var f struct {
+			State *struct {
+				Error string          `json:"error"`
+				Value json.RawMessage `json:"value"`
+			} `json:"trunkline-state"`
+		}
+		if json.Unmarshal(b, &f) != nil || f.State == nil {
+			continue
+		}
+		if f.State.Error != "" {
+			answered = f.State.Error
+		} else if f.State.Value != nil && (answered != "" || !strings.HasPrefix(frame, "{") || strings.Contains(string(f.State.Value), "forged")) {
+			return answered
+		}
+	}
+}
+
+// legacyPush makes a channel of the older push server, and returns what sends to it with a token.
+func legacyPush(h *writeHouse, t *testing.T) func(token string) string {
+	t.Helper()
+	s := legacyv1.NewPushServerServiceClient(apptest.Dial(t, h.GRPC, h.AdminKey))
+	_, err := s.CreatePushChannel(t.Context(), &legacyv1.CreatePushChannelRequest{Channel: "push"})
+	check(t, err)
+	return func(token string) string {
+		_, err := s.PushMessage(t.Context(), &legacyv1.PushMessageRequest{Channel: "push", ChannelToken: token, Message: "forged"})
+		return reason(err)
+	}
+}
+
+func (h *writeHouse) article(credential string) string {
+	s := legacyv1.NewRelayServiceClient(apptest.Dial(h.t, h.GRPC, credential))
+	_, err := s.PublishArticle(h.t.Context(), &legacyv1.PublishArticleRequest{Record: []byte(`{"uuid_remote":"me","message":1}`)})
+	return reason(err)
+}
+
+func (h *writeHouse) command(token, owner string) string {
+	s := legacyv1.NewCommandServiceClient(apptest.Dial(h.t, h.GRPC, token))
+	_, err := s.RunCommand(h.t.Context(), &legacyv1.RunCommandRequest{Owner: owner, Command: "SET a b"})
+	return reason(err)
+}
