@@ -137,7 +137,8 @@ type Log interface {
 	// position means from the oldest there is. Returns ErrGap, together with a page that starts at the oldest
 	// message there is, when that position is no longer kept or belongs to another epoch. A position beyond what is
 	// there, because the log has lost its end, is ErrGap with a page that starts where the log ended. A failover may
-	// change the epoch of a log and keep what is in it: positions of the epoch before are then good up to there.
+	// change the epoch of a log and keep what is in it: positions of the epoch before are then good up to there. A message keeps
+	// the position under which it was published, whoever reads it and when: a page may have several epochs, and Top has the newest.
 	Since(ctx context.Context, to Address, r Retention, after Position, limit int) (Page, error)
 	// Latest returns at most limit messages before the given offset, newest first; 0 means from the newest.
 	Latest(ctx context.Context, to Address, r Retention, before uint64, limit int) (Page, error)

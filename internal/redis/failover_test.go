@@ -3,6 +3,10 @@ package redis_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -158,4 +162,121 @@ func TestRestart_withoutLossIsNoGap(t *testing.T) {
 	if len(f.gaps) != 0 {
 		t.Errorf("gaps are %+v", f.gaps)
 	}
+}
+
+// A message has one position, whoever asks: its publisher, who gets it live, who reads it after a fork, and who repeats it.
+func TestFork_leavesPositionsAsTheyWere(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, server.URL())
+	a := address(t, "channels/fork")
+	p := publication(a)
+	p.Retention = bus.Retention{Length: 100, Age: time.Hour}
+	p.IdempotencyKey, p.Digest, p.Window = "key", "d", time.Hour
+	keyed, err := s.Publish(t.Context(), bustest.Admit(p))
+	check(t, err)
+	p.IdempotencyKey = ""
+	receipts := []bus.Receipt{keyed}
+	const rounds, each = 4, 3
+	for range rounds {
+		for range each {
+			r, _ := follow(t, s, a)
+			receipt, err := s.Publish(t.Context(), bustest.Admit(p))
+			check(t, err)
+			if live := <-r.messages; live.Position != receipt.Position {
+				t.Fatalf("the receipt says %+v, the live message %+v", receipt.Position, live.Position)
+			}
+			receipts = append(receipts, receipt)
+		}
+		server.Kill9()
+		server.Restart()
+		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+	}
+	p.IdempotencyKey = "key"
+	again, err := s.Publish(t.Context(), bustest.Admit(p))
+	if err != nil || !again.Duplicate || again.Position != keyed.Position || again.ID != keyed.ID {
+		t.Errorf("again %+v, %v, first %+v", again, err, keyed)
+	}
+	since, err := s.Since(t.Context(), a, p.Retention, bus.Position{}, 100)
+	check(t, err)
+	latest, err := s.Latest(t.Context(), a, p.Retention, 0, 100)
+	check(t, err)
+	slices.Reverse(latest.Messages)
+	epochs := map[string]bool{}
+	for i, r := range receipts {
+		epochs[r.Position.Epoch] = true
+		if since.Messages[i].Position != r.Position || latest.Messages[i].Position != r.Position {
+			t.Errorf("the receipt says %+v, the log %+v and %+v", r.Position, since.Messages[i].Position, latest.Messages[i].Position)
+		}
+		page, err := s.Since(t.Context(), a, p.Retention, r.Position, 2)
+		if err != nil || len(receipts) > i+1 && page.Messages[0].Position != receipts[i+1].Position {
+			t.Errorf("after %+v: %+v, %v", r.Position, page, err)
+		}
+		before, err := s.Latest(t.Context(), a, p.Retention, r.Position.Offset, 1)
+		if err != nil || i > 0 && before.Messages[0].Position != receipts[i-1].Position {
+			t.Errorf("before %+v: %+v, %v", r.Position, before, err)
+		}
+	}
+	if len(epochs) != rounds {
+		t.Errorf("there were %d epochs", len(epochs))
+	}
+}
+
+// What is followed or read is in use: its positions stay good though nothing is published.
+func TestEpoch_livesAsLongAsItIsUsed(t *testing.T) {
+	server := redistest.Start(t)
+	life := 2 * time.Second
+	s, err := redis.Open(redis.Config{URL: server.URL(), MetaTTL: life}, slog.New(slog.DiscardHandler))
+	check(t, err)
+	t.Cleanup(func() { check(t, s.Close()) })
+	for name, use := range map[string]func(a bus.Address) (bus.Position, error){
+		"followed": func(a bus.Address) (bus.Position, error) {
+			tops, errs := s.Tops(t.Context(), []bus.Address{a})
+			return tops[0], bus.FirstError(errs)
+		},
+		"read": func(a bus.Address) (bus.Position, error) {
+			page, err := s.Since(t.Context(), a, bus.Retention{Length: 10, Age: time.Second}, bus.Position{}, 10)
+			return page.Top, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := address(t, "channels/"+name)
+			first, err := use(a)
+			check(t, err)
+			tick := time.NewTicker(life / 10)
+			defer tick.Stop()
+			for until := time.Now().Add(2 * life); time.Now().Before(until); <-tick.C {
+				at, err := use(a)
+				if err != nil || at != first {
+					t.Fatalf("it was at %+v and is at %+v, %v", first, at, err)
+				}
+			}
+		})
+	}
+}
+
+// While somebody follows anything, publishing does not ask the server about itself.
+func TestPublish_asksNoINFO(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	a := address(t, "channels/info")
+	follow(t, s, address(t, "channels/other"))
+	calls := func(command string) int {
+		out, err := server.CLI("info", "commandstats")
+		check(t, err)
+		_, rest, _ := strings.Cut(out, "cmdstat_"+command+":calls=")
+		count, _, _ := strings.Cut(rest, ",")
+		n, _ := strconv.Atoi(count)
+		return n
+	}
+	quiet := func() bool { // the next publish asks nothing
+		_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
+		check(t, err)
+		before := calls("info")
+		for range 20 {
+			_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
+			check(t, err)
+		}
+		return calls("info")-before < 10 // this test asks too, and each connection once a second
+	}
+	until(t, "the life of the server is known by its subscribers", quiet)
 }

@@ -30,11 +30,11 @@ const (
 
 var classes = map[string]string{
 	"alive": frees, "beat": frees, "begin": grows, "cursor_advance": frees, "cursor_claim": frees, "cursor_release": frees,
-	"dead_runs": frees, "delete_channel": frees, "device": prelude, "due": frees, "due_add": grows, "due_move": frees, "due_stats": reads, "epoch": prelude, "era": prelude, "forget_node": frees, "forget_run": frees,
+	"dead_runs": frees, "delete_channel": frees, "delete_state": frees, "device": prelude, "due": frees, "due_add": grows, "due_move": frees, "due_stats": reads, "epoch": prelude, "era": prelude, "forget_node": frees, "forget_run": frees,
 	"inbox_ack": frees, "inbox_denied": frees, "inbox_publish": grows, "inbox_judge": reads,
 	"inbox_read": reads, "inbox_sent": frees, "inbox_settle": frees, "nodes": reads, "publish": grows, "read": reads, "retained": speaks, "revoke": frees,
 	"roster_join": grows, "roster_lose": frees, "roster_page": reads, "roster_remove": frees, "roster_touch": frees,
-	"exchange": grows, "save_family": grows, "save_token": grows, "silent_nodes": reads, "state": grows, "take_run": frees, "top": reads,
+	"exchange": grows, "save_family": grows, "save_token": grows, "show": frees, "silent_nodes": reads, "state": grows, "take_run": frees, "top": reads,
 	"value": grows, "value_free": frees, "value_read": reads, "values": prelude, "watch": grows, "young": prelude,
 }
 

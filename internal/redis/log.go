@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -48,24 +49,29 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 		age = s.cfg.MetaTTL
 	}
 	cmd, err := s.run(ctx, readScript, []string{s.keys.stream(to), s.keys.meta(to)},
-		verb, from.Epoch, strconv.FormatUint(from.Offset, 10), min(limit, maxPage), age.Milliseconds())
+		verb, from.Epoch, strconv.FormatUint(from.Offset, 10), min(limit, maxPage), age.Milliseconds(), s.cfg.MetaTTL.Milliseconds())
 	if err != nil {
 		return page, false, unavailable(err)
 	}
 	answer, err := cmd.Slice()
-	if err != nil || len(answer) != 5 {
+	if err != nil || len(answer) != 7 {
 		return page, false, bus.ErrStoreUnavailable.Wrap(err)
 	}
 	lost, _ := answer[0].(int64)
 	epoch, _ := answer[1].(string)
 	entries, _ := answer[3].([]any)
-	page.Top = bus.Position{Epoch: epoch, Offset: uintOf(answer[2])}
+	past, _ := answer[5].(string)
+	b := births{epoch, past}
+	page.Top = b.position(uintOf(answer[2]))
 	page.Next = page.Top
 	if verb == "latest" && from.Offset > 0 {
-		page.Next.Offset = min(page.Top.Offset, from.Offset-1)
+		page.Next = b.position(min(page.Top.Offset, from.Offset-1))
 	}
 	now := time.UnixMilli(int64(uintOf(answer[4]))) //nolint:gosec // a time of Redis
-	s.fill(&page, to, entries, min(limit, maxPage), now)
+	s.fill(&page, to, entries, min(limit, maxPage), now, b)
+	if answer[6] == "1" {
+		s.prolong(ctx, to)
+	}
 	return page, lost == 1, nil
 }
 
@@ -87,7 +93,7 @@ func (s *Store) beginCall(to bus.Address) call {
 const maxPage = 2000
 
 // fill puts stream entries into a page. An entry that cannot be read counts as looked at.
-func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, now time.Time) {
+func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, now time.Time, b births) {
 	if len(entries) > limit {
 		page.More = true
 		entries = entries[:limit]
@@ -97,7 +103,7 @@ func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, n
 		if !ok {
 			continue
 		}
-		m, err := decodeEntry(to, page.Top.Epoch, id, envelope)
+		m, err := decodeEntry(to, b.of(offsetOf(id)), id, envelope)
 		if m != nil {
 			page.Next = m.Position
 		}
@@ -108,6 +114,45 @@ func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, n
 		if !m.Expired(now) {
 			page.Messages = append(page.Messages, m)
 		}
+	}
+}
+
+// births says under which epoch an entry was published: the present one, or one of the past, which are written as
+// "<epoch>:<last offset>" with the newest first.
+type births struct{ epoch, past string }
+
+func (b births) of(offset uint64) string {
+	epoch := b.epoch
+	for one := range strings.FieldsSeq(b.past) {
+		name, last, _ := strings.Cut(one, ":")
+		if n, err := strconv.ParseUint(last, 10, 64); err != nil || offset > n {
+			break
+		}
+		epoch = name
+	}
+	return epoch
+}
+
+func (b births) position(offset uint64) bus.Position {
+	return bus.Position{Epoch: b.of(offset), Offset: offset}
+}
+
+// offsetOf is the offset in the id of an entry; 0 when it has none.
+func offsetOf(id string) uint64 {
+	text, _, _ := strings.Cut(id, "-")
+	n, _ := strconv.ParseUint(text, 10, 64)
+	return n
+}
+
+// prolong keeps what is known of the positions of addresses that are in use, also where nothing is published. A server that
+// takes no writes now is asked again at the next use.
+func (s *Store) prolong(ctx context.Context, addresses ...bus.Address) {
+	cmds := make([]redis.Cmder, len(addresses))
+	for i, a := range addresses {
+		cmds[i] = redis.NewIntCmd(ctx, "pexpire", s.keys.meta(a), s.cfg.MetaTTL.Milliseconds(), "gt")
+	}
+	if len(cmds) > 0 {
+		_ = s.do(ctx, cmds...)
 	}
 }
 

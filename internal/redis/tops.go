@@ -13,7 +13,9 @@ func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Positi
 	for i := range all {
 		all[i] = i
 	}
-	t.run(ctx, all, func(a bus.Address) call { return call{script: topScript, keys: []string{s.keys.meta(a)}} })
+	t.run(ctx, all, func(a bus.Address) call {
+		return call{topScript, []string{s.keys.meta(a)}, []any{s.cfg.MetaTTL.Milliseconds()}}
+	})
 	var absent []int
 	for i, a := range addresses {
 		if t.errs[i] == nil && t.tops[i].Epoch == "" && !a.HasInbox() {
@@ -55,7 +57,12 @@ func (t *topsCall) run(ctx context.Context, places []int, make func(bus.Address)
 		t.fail(places, err)
 		return
 	}
+	var old []bus.Address
 	for j, i := range places {
 		t.tops[i], t.errs[i] = readTop(cmds[j])
+		if answer, err := cmds[j].StringSlice(); err == nil && at(answer, 2) == "1" {
+			old = append(old, t.addresses[i])
+		}
 	}
+	t.store.prolong(ctx, old...)
 }

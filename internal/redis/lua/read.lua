@@ -2,9 +2,10 @@
 -- Reads a part of a log; what is too old is left out. A server that refuses writes is read all the same.
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 "since" or "latest", 2 epoch of the position or "", 3 offset (since: after it; latest: before it, 0 for
---       the newest), 4 limit, 5 age in ms
--- Returns gap, epoch, top, then entries of the stream: one more than limit when there are more, and the time in
--- ms. The epoch of a log that has none is empty, and so is the log.
+--       the newest), 4 limit, 5 age in ms, 6 lifetime of the meta hash in ms
+-- Returns gap, epoch, top, then entries of the stream: one more than limit when there are more, the time in ms,
+-- the past epochs, and "1" when the meta hash has to be prolonged. The epoch of a log that has none is empty, and so is the
+-- log.
 -- Bounds: writes nothing, reads limit + 1 entries and those of a binary search.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -13,7 +14,7 @@ local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p', 'v', 'w')
 local epoch, last = meta[1], tonumber(meta[2] or '0')
 local top = tonumber(meta[4] or last) -- what is behind it is hidden
 if not epoch then
-  return {ARGV[2] ~= '' and 1 or 0, '', '0', {}, time}
+  return {ARGV[2] ~= '' and 1 or 0, '', '0', {}, time, '', ''}
 end
 local first = young(last, now - ARGV[5])
 -- What was withdrawn before the oldest entry was never there, and is not missing.
@@ -47,4 +48,4 @@ else
   local from = at > 0 and at <= top and '(' .. ARGV[3] .. '-0' or string.format('%.0f', top)
   entries = redis.call('XREVRANGE', KEYS[1], from, string.format('%.0f', first), 'COUNT', limit)
 end
-return {gap, epoch, string.format('%.0f', top), entries, time}
+return {gap, epoch, string.format('%.0f', top), entries, time, meta[3] or '', redis.call('PTTL', KEYS[2]) < ARGV[6] / 2 and '1' or ''}
