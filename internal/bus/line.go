@@ -135,20 +135,10 @@ func (l *Line) Take(from, to Position) Standing {
 	return Next
 }
 
-// Accept says whether a message at to is new for a reader that has one source, which is in order but may begin again before the place
-// where it stopped. It moves the reader when it is.
-func (l *Line) Accept(to Position) bool {
-	own := to.Epoch == l.at.Epoch
-	switch {
-	case to.IsZero():
-		return true
-	case own && l.covers(Position{}, to), !own && l.older(to.Epoch):
-		return false
-	case !own:
-		l.pass(l.at.Epoch)
-	}
-	l.at = to
-	return true
+// Passed says whether a reader of one source, which is in order but may begin again before the place where it stopped, has come so
+// far already.
+func (l *Line) Passed(to Position) bool {
+	return l.covers(Position{}, to) || l.older(to.Epoch)
 }
 
 // Jump puts the reader where its source says that it goes on.

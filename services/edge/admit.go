@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -99,6 +100,7 @@ func (sh *shard) writeHeld(sub *subscription, allowed []*parcel) {
 	if sub.gone {
 		return
 	}
+	sh.clock = time.Now().UnixMilli()
 	if out := sub.session.join(allowed); len(out) > 0 && sh.pass(sub, out, allowed) {
 		sub.session.noteSent(sub, allowed)
 	}

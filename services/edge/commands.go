@@ -116,14 +116,6 @@ func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
 	return s.owner.tokens.validate(ctx, c.GetToken())
 }
 
-// expirySecond is the first whole second at which the token counts as expired.
-func expirySecond(t time.Time) int64 {
-	if t.Nanosecond() > 0 {
-		return t.Unix() + 1
-	}
-	return t.Unix()
-}
-
 func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.PublishRequest) error {
 	resp, err := s.owner.writer.send(ctx, who, s.id, req)
 	if err != nil {
@@ -179,7 +171,7 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 		return nil
 	}
 	s.identity.Store(who)
-	s.expires.Store(expirySecond(who.Expires))
+	s.expires.Store(who.Expires.UnixMilli())
 	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
 		return nil
 	}

@@ -66,6 +66,8 @@ type Edge struct {
 	upgrader    websocket.Upgrader
 	readers     *readers
 
+	closeWait time.Duration // closeWait, but in tests
+
 	next     atomic.Uint64 // spreads connections over the shards
 	accept   sync.RWMutex  // held for reading by a handshake that counts itself in sessions
 	open     bool          // guarded by accept
@@ -89,6 +91,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}
 	e := &Edge{
 		cfg:       cfg,
+		closeWait: closeWait,
 		tickets:   tickets,
 		admission: newAdmission(cfg.ConnectsInProgress),
 		log:       log,

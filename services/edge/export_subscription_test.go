@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -86,7 +87,7 @@ func (f *Following) Quiet() bool {
 // Refused says why the session was ended; empty when it was not.
 func (f *Following) Refused() string {
 	if e := f.s.refused.Load(); e != nil {
-		return e.Error()
+		return e.Reason
 	}
 	return ""
 }
@@ -132,3 +133,61 @@ func (f *Following) Read() *edgev1.ServerFrame {
 
 // Wrote waits for the writers of backlogs and for those who catch up.
 func (e *Edge) Wrote() { e.writers.Wait() }
+
+// Expire lets the token end.
+func (f *Following) Expire(at time.Time) { f.s.expires.Store(at.UnixMilli()) }
+
+// Hold makes the subscription hold again, and Begin lets go of what it holds.
+func (f *Following) Hold() {
+	f.s.shard.mu.Lock()
+	defer f.s.shard.mu.Unlock()
+	f.sub.holding = true
+}
+
+// Begin lets go of what is held.
+func (f *Following) Begin() { f.s.shard.begin(f.sub) }
+
+// Paced writes as a replay does.
+func (f *Following) Paced(p []byte) { _ = f.s.sendPaced(f.tb.Context(), p) }
+
+// Fill writes messages until no more may wait, and returns how many were written and how many of them wait.
+func (f *Following) Fill() (all, waiting int) {
+	p := messageFrame(f.s.owner.slots[f.s.slot], &bus.Message{ID: "1", To: f.sub.address, Data: make([]byte, 32<<10)})
+	for f.s.sendMessages(p, f.s.shard.attempt) == nil {
+		all++
+	}
+	f.s.transport.mu.Lock()
+	defer f.s.transport.mu.Unlock()
+	return all, len(f.s.backlog)
+}
+
+// Count reads until the error that ends the session, and returns how many messages came before.
+func (f *Following) Count() (n int) {
+	for frame := f.Read(); frame != nil && frame.GetError() == nil; frame = f.Read() {
+		n++
+	}
+	return n
+}
+
+// CloseWait changes how long a client that reads has to answer a close frame.
+func (e *Edge) CloseWait(d time.Duration) { e.closeWait = d }
+
+// Backlogs is how many connections have a backlog, Refused how many were told to end.
+func (e *Edge) Backlogs() (n int) {
+	e.hub.sessions(func(s *session) {
+		if !s.idle() {
+			n++
+		}
+	})
+	return n
+}
+
+// Refused is how many open connections were told to end.
+func (e *Edge) Refused() (n int) {
+	e.hub.sessions(func(s *session) {
+		if s.refused.Load() != nil {
+			n++
+		}
+	})
+	return n
+}

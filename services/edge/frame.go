@@ -72,3 +72,28 @@ func closeFrame(code int, text string) []byte {
 
 // pingFrame is the same for everybody.
 var pingFrame = controlFrame(opPing, nil)
+
+// frameLength is how long the frame is that p begins with, of those that a server sends; all of p when it is none, as the answer
+// of a handshake.
+func frameLength(p []byte) int {
+	if len(p) < 2 || p[0] < finBit {
+		return len(p)
+	}
+	switch {
+	case p[1] == 127 && len(p) >= headerRoom:
+		return headerRoom + int(binary.BigEndian.Uint64(p[2:])) //nolint:gosec // as seal wrote it
+	case p[1] == 126 && len(p) >= 4:
+		return 4 + int(binary.BigEndian.Uint16(p[2:]))
+	}
+	return 2 + int(p[1])
+}
+
+// frameRest is how much of whole frames is missing after the first n bytes to the end of a frame. The first of them has
+// begun before, and ends after begun bytes; 0 when it has not.
+func frameRest(p []byte, begun, n int) int {
+	end := begun
+	for end < n {
+		end += frameLength(p[end:])
+	}
+	return end - n
+}

@@ -104,7 +104,7 @@ func (s *session) begin(id uint32, o *opening) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
 	defer cancel()
 	s.identity.Store(o.who)
-	s.expires.Store(expirySecond(o.who.Expires))
+	s.expires.Store(o.who.Expires.UnixMilli())
 	if e.revocations.opened(ctx, s, o.who, o.asked); s.refused.Load() != nil {
 		return
 	}

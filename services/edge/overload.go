@@ -28,6 +28,10 @@ const lagLimit = 1024
 // pass writes the joined frames of parcels to a subscriber. It returns false when they were not written.
 func (sh *shard) pass(sub *subscription, out []byte, due []*parcel) bool {
 	s := sub.session
+	if s.lapsedAt(sh.clock) {
+		s.refuse(bus.ErrTokenExpired)
+		return false
+	}
 	err := s.sendMessages(out, sh.attempt)
 	if errors.Is(err, errSlow) {
 		sh.fallBehind(sub, due)

@@ -96,7 +96,7 @@ func (s *session) lost(err error) time.Time {
 func (s *session) hasten(e *bus.Error) {
 	switch e.Reason {
 	case bus.ErrTokenRevoked.Reason, bus.ErrTokenExpired.Reason, bus.ErrIdleTimeout.Reason:
-		_ = s.SetReadDeadline(time.Now().Add(sentAwayWait))
+		_ = s.SetReadDeadline(time.Now().Add(sentAwayWait)) // the last frames are waited for after that
 	}
 }
 

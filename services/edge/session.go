@@ -40,7 +40,7 @@ type session struct {
 	talk       dialect.Conversation // nil unless the dialect is stateful
 
 	identity atomic.Pointer[bus.Identity]
-	expires  atomic.Int64 // Unix seconds; 0 until connected
+	expires  atomic.Int64 // Unix milliseconds; 0 until connected
 	renews   atomic.Int64 // when the next ticket is due, in Unix seconds; 0 for never
 	heard    atomic.Bool  // something came since the last ping
 	busy     atomic.Bool  // a command is under way
@@ -56,6 +56,14 @@ type session struct {
 }
 
 func (s *session) dialect() dialect.Dialect { return s.owner.slots[s.slot] }
+
+// lapsed says whether the session's token has ended.
+func (s *session) lapsed(now time.Time) bool { return s.lapsedAt(now.UnixMilli()) }
+
+func (s *session) lapsedAt(unixMilli int64) bool {
+	end := s.expires.Load()
+	return end != 0 && unixMilli >= end
+}
 
 // push writes shared bytes; false when they cannot be written. It never blocks and never takes the shard's lock.
 func (s *session) push(p []byte, a *attempt) bool {
@@ -146,6 +154,10 @@ func (s *session) handle(op int, b *buffer) {
 		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
 		return
 	}
+	if s.lapsed(time.Now()) { // this process may have stood still
+		s.refuse(bus.ErrTokenExpired)
+		return
+	}
 	s.forgetEnded()
 	if s.talk != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
@@ -220,7 +232,7 @@ func (s *session) end(err error) {
 func (s *session) linger() {
 	defer func() { _ = s.Close() }()
 	half, ok := s.Conn.(interface{ CloseWrite() error })
-	if !ok || s.failed() {
+	if !s.settle() || !ok {
 		return
 	}
 	if half.CloseWrite() != nil {
@@ -228,14 +240,6 @@ func (s *session) linger() {
 	}
 	_ = s.SetReadDeadline(time.Now().Add(time.Second))
 	_, _ = io.CopyN(io.Discard, s.Conn, 1<<20)
-}
-
-// failed says whether writing has failed or a writer is still at it.
-func (t *transport) failed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.finished = true // nothing more is accepted
-	return t.broken || t.draining
 }
 
 // pinged answers a client's ping, at most one at a time.

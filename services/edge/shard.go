@@ -29,6 +29,7 @@ type shard struct {
 	attempt  *attempt
 	rounds   uint64 // that have ended
 	held     int    // bytes that subscriptions hold
+	clock    int64  // Unix milliseconds, read right before a batch is written
 }
 
 // group is the subscribers of one address in one shard.
@@ -143,6 +144,7 @@ func (sh *shard) flush(g *group) {
 	for len(due) > 0 {
 		n := piece(due)
 		clear(sh.merged)
+		sh.clock = time.Now().UnixMilli()
 		for _, sub := range g.subs {
 			sh.give(sub, due[:n], plain)
 		}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"slices"
+	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -184,6 +185,7 @@ func (sh *shard) release(sub *subscription) bool {
 		return true
 	}
 	if len(held) > 0 {
+		sh.clock = time.Now().UnixMilli()
 		if out := sub.session.join(held); len(out) > 0 && sh.pass(sub, out, held) {
 			sub.session.noteSent(sub, held)
 		}

@@ -33,7 +33,7 @@ func (sh *shard) sweep(now time.Time) {
 			if s.age > connectWithin {
 				s.refuse(bus.ErrConnectTimeout)
 			}
-		case unix >= expires:
+		case s.lapsed(now):
 			s.refuse(bus.ErrTokenExpired)
 		case s.age >= pingEvery:
 			s.age = 0

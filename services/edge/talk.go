@@ -173,7 +173,7 @@ func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 		return err
 	}
 	old := s.identity.Swap(who)
-	s.expires.Store(expirySecond(who.Expires))
+	s.expires.Store(who.Expires.UnixMilli())
 	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
 		return nil
 	}

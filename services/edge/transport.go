@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -35,6 +34,9 @@ type transport struct {
 	cleared   uint64        // and written from it
 	unwritten []unwritten   // messages in it
 	room      chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
+	begun     int           // bytes at the head of the backlog that end a frame of which the client has a part
+	until     time.Time     // how long the last frames may take; zero before finish
+	still     chan struct{} // closed when nobody writes any more; nil when nobody waits for that
 }
 
 // errBroken says that the connection takes no more bytes.
@@ -160,6 +162,7 @@ func (t *transport) put(p []byte, a *attempt, limit int) error {
 		if n == len(p) {
 			return nil
 		}
+		t.begun = frameRest(p, 0, n)
 		p = p[n:]
 	}
 	if t.bytes+len(p) > limit && t.bytes > 0 {
@@ -194,6 +197,11 @@ func (t *transport) sendPaced(ctx context.Context, p []byte) error {
 			t.mu.Unlock()
 			return errBroken
 		}
+		if t.session.lapsed(time.Now()) {
+			t.mu.Unlock()
+			t.session.refuse(bus.ErrTokenExpired)
+			return errBroken
+		}
 		if t.bytes <= min(pacedBacklog, t.owner.cfg.QueueBytes/4) {
 			err := t.put(p, nil, math.MaxInt) // one piece above the mark
 			t.mu.Unlock()
@@ -218,95 +226,4 @@ func (t *transport) makeRoom() {
 		close(t.room)
 		t.room = nil
 	}
-}
-
-// finish drops what waits, except what is being written, and writes the close frame last.
-func (t *transport) finish(closeFrame []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.broken || t.finished {
-		return
-	}
-	for _, p := range t.backlog {
-		t.bytes -= len(p)
-	}
-	t.backlog, t.unwritten = nil, nil
-	t.bytes = 0
-	t.makeRoom()
-	if err := t.put(closeFrame, nil, t.owner.cfg.QueueBytes); err != nil {
-		return
-	}
-	t.finished = true
-	// The reader waits this long for the client's close frame, and then closes the connection.
-	_ = t.SetReadDeadline(time.Now().Add(closeWait))
-	t.session.kick()
-}
-
-// closeWait is how long a client has to answer a close frame.
-const closeWait = 3 * time.Second
-
-// fail breaks the connection; the reader finds out and cleans up. The caller holds the lock.
-func (t *transport) fail() {
-	t.broken = true
-	t.backlog, t.unwritten = nil, nil
-	t.makeRoom()
-	_ = t.SetReadDeadline(time.Unix(1, 0))
-	t.session.kick()
-}
-
-// drainChunk is how many bytes one writev is given at most.
-const drainChunk = 64 << 10
-
-// drain writes the backlog until it is empty.
-func (t *transport) drain() {
-	for {
-		chunk, size := t.next()
-		if chunk == nil {
-			return
-		}
-		err := t.Conn.SetWriteDeadline(time.Now().Add(t.owner.cfg.WriteTimeout))
-		if err == nil {
-			_, err = chunk.WriteTo(t.Conn)
-		}
-		if err == nil {
-			err = t.Conn.SetWriteDeadline(time.Time{})
-		}
-		if err == nil {
-			t.mu.Lock()
-			t.bytes = max(0, t.bytes-size)
-			t.makeRoom()
-			t.tellDrained()
-			notes := t.flushed(size)
-			t.mu.Unlock()
-			t.report(notes)
-			continue
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			t.owner.metrics.slow.Inc()
-		}
-		t.mu.Lock()
-		t.fail()
-		t.draining = false
-		t.mu.Unlock()
-		return
-	}
-}
-
-// next returns the next part of the backlog; nil when there is none, and the writer ends.
-func (t *transport) next() (net.Buffers, int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.backlog) == 0 || t.broken {
-		t.draining = false
-		t.backlog = nil
-		return nil, 0
-	}
-	n, size := 0, 0
-	for n < len(t.backlog) && (n == 0 || size+len(t.backlog[n]) <= drainChunk) {
-		size += len(t.backlog[n])
-		n++
-	}
-	chunk := net.Buffers(t.backlog[:n:n])
-	t.backlog = t.backlog[n:]
-	return chunk, size
 }

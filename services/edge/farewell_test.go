@@ -1,0 +1,163 @@
+package edge_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge"
+)
+
+// stuff publishes until a client that does not read has a backlog at the edge, and returns how many it takes.
+func (h *house) stuff(address string, until func() bool) {
+	h.tb.Helper()
+	for i := 0; !until(); i++ {
+		if i == 5000 {
+			h.tb.Fatal("the client never fell behind")
+		}
+		_, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: address, Data: fmt.Appendf(nil, `"%d %s"`, i, strings.Repeat("x", 48<<10))})
+		check(h.tb, err)
+	}
+}
+
+// farewell reads whole frames until the close frame, and returns its code.
+func farewell(t *testing.T, c *protoClient) int {
+	t.Helper()
+	check(t, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	for {
+		_, _, err := c.ws.ReadMessage()
+		var e *websocket.CloseError
+		switch {
+		case err == nil:
+			continue
+		case errors.As(err, &e) && e.Code != websocket.CloseAbnormalClosure:
+			return e.Code
+		}
+		t.Fatalf("a frame was cut: %v", err)
+	}
+}
+
+// However the edge ends a connection, a client that reads again in time gets the frame that it has a part of, and the code.
+func TestFarewell_reachesWhoDidNotRead(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		cfg      edge.Config
+		end      func(h *house)
+		code     int
+		hastened bool
+	}{
+		{"overload", edge.Config{QueueBytes: 256 << 10}, nil, 4508, false},
+		{"no byte is taken", edge.Config{QueueBytes: 64 << 20, WriteTimeout: 50 * time.Millisecond}, nil, 4508, false},
+		{"revoked", edge.Config{QueueBytes: 64 << 20}, func(h *house) {
+			_, err := h.auth.RevokeToken(h.tb.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
+			check(h.tb, err)
+		}, 4401, true},
+		{"idle", edge.Config{QueueBytes: 64 << 20, PingInterval: time.Second}, nil, 4504, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := start(t, tc.cfg)
+			h.edge.CloseWait(time.Millisecond) // of who reads; who does not has longer
+			c := h.proto(h.token("ada", everything), "channels/disconnect:x")
+			h.stuff("channels/disconnect:x", func() bool { return h.edge.Backlogs() > 0 || h.edge.Refused() > 0 })
+			if tc.end == nil && tc.code == 4508 && tc.cfg.WriteTimeout == 0 {
+				h.stuff("channels/disconnect:x", func() bool { return h.edge.Refused() > 0 })
+			}
+			if tc.end != nil {
+				tc.end(h)
+			}
+			eventually(t, func() bool { return h.edge.Refused() > 0 })
+			if tc.hastened { // the edge counts it as gone before that
+				eventually(t, func() bool { return h.edge.Connections() == 0 })
+			}
+			if code := farewell(t, c); code != tc.code {
+				t.Errorf("closed with %d, want %d", code, tc.code)
+			}
+			eventually(t, func() bool { return h.edge.Connections() == 0 })
+		})
+	}
+}
+
+// A client that does not read in time is reset, and costs nothing from then on.
+func TestFarewell_hasAnEnd(t *testing.T) {
+	h := start(t, edge.Config{QueueBytes: 256 << 10, CloseTimeout: 300 * time.Millisecond})
+	c := h.proto(h.token("ada", everything), "channels/disconnect:x")
+	h.stuff("channels/disconnect:x", func() bool { return h.edge.Refused() > 0 })
+	eventually(t, func() bool { return h.edge.Connections() == 0 })
+	check(t, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	for {
+		if _, _, err := c.ws.ReadMessage(); err != nil {
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the end looks like one: %v", err)
+			}
+			return
+		}
+	}
+}
+
+// A process that stood still writes nothing to a token that ended meanwhile: not what was due, not what waited, not what is
+// read from the log, and it takes no command.
+func TestExpiry_afterThisProcessStoodStill(t *testing.T) {
+	a, err := bus.ParseAddress("channels/kept:x")
+	check(t, err)
+	for _, tc := range []struct {
+		name string
+		do   func(e *edge.Edge, f *edge.Following)
+	}{
+		{"what is due", func(_ *edge.Edge, f *edge.Following) {
+			f.Expire(time.Now())
+			f.Deliver(&bus.Message{ID: "1", To: a, Data: []byte(`1`)})
+			f.Turn()
+		}},
+		{"what is held", func(_ *edge.Edge, f *edge.Following) {
+			f.Hold()
+			f.Deliver(&bus.Message{ID: "1", To: a, Data: []byte(`1`)})
+			f.Turn()
+			f.Expire(time.Now())
+			f.Begin()
+		}},
+		{"what is replayed", func(_ *edge.Edge, f *edge.Following) {
+			f.Expire(time.Now())
+			f.Paced([]byte{0x82, 1, 'x'})
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := start(t, edge.Config{})
+			f := edge.Follow(t, h.edge, a, 0)
+			f.Place(bus.Position{})
+			f.Start(bus.Position{}, nil)
+			tc.do(h.edge, f)
+			if n := f.Count(); n > 0 {
+				t.Errorf("%d messages went out", n)
+			}
+			if why := f.Refused(); !strings.Contains(why, "TOKEN_EXPIRED") {
+				t.Errorf("the session was ended with %q", why)
+			}
+			f.Leave()
+		})
+	}
+}
+
+// Of what waits for a client, only the frame that it has a part of goes out after the end of its token.
+func TestExpiry_dropsWhatWaits(t *testing.T) {
+	a, err := bus.ParseAddress("channels/kept:x")
+	check(t, err)
+	h := start(t, edge.Config{QueueBytes: 1 << 20})
+	f := edge.Follow(t, h.edge, a, 0)
+	all, waiting := f.Fill()
+	if waiting < 3 {
+		t.Fatalf("only %d of %d messages wait: the test proves nothing", waiting, all)
+	}
+	f.Expire(time.Now())
+	if n := f.Count(); n > all-waiting+1 {
+		t.Errorf("%d of %d messages went out, and %d waited", n, all, waiting)
+	}
+	f.Leave()
+}
