@@ -141,16 +141,20 @@ func (l *Line) Passed(to Position) bool {
 	return l.covers(Position{}, to) || l.older(to.Epoch)
 }
 
-// Jump puts the reader where its source says that it goes on.
+// Jump puts the reader where its source says that it goes on. That may be back before a fork: what came after it is not older any
+// more.
 func (l *Line) Jump(to Position) {
 	if to.Epoch == "" {
 		return
 	}
+	if l.epochs != nil {
+		if i := slices.IndexFunc(l.epochs.older, func(p Position) bool { return p.Epoch == to.Epoch }); i >= 0 {
+			l.epochs.older, l.at = l.epochs.older[:i], to
+			return
+		}
+	}
 	if to.Epoch != l.at.Epoch {
 		l.pass(l.at.Epoch)
-	}
-	if l.epochs != nil {
-		l.epochs.older = without(l.epochs.older, to.Epoch)
 	}
 	l.at = to
 }

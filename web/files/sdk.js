@@ -275,7 +275,9 @@ class Client {
     if (!sub) return;
     const had = sub.position;
     if (m.position) {
-      if (had?.epoch === m.position.epoch && BigInt(m.position.offset ?? 0) <= BigInt(had.offset ?? 0)) return;
+      const { epoch, offset } = m.position;
+      if (had?.epoch === epoch ? BigInt(offset ?? 0) <= BigInt(had.offset ?? 0) : sub.past?.includes(epoch)) return;
+      if (had?.epoch !== epoch) (sub.past ??= []).push(had?.epoch); // it does not come back
       sub.position = m.position;
     }
     for (const h of sub.handles) h.push(m);
@@ -284,7 +286,7 @@ class Client {
   #gap(g) {
     const sub = this.#subs.get(g.address);
     if (!sub) return;
-    if (g.to) sub.position = g.to;
+    if (g.to) [sub.position, sub.past] = [g.to];
     for (const h of sub.handles) h.onGap?.(g);
   }
 
