@@ -75,8 +75,9 @@ type Client struct {
 	ended      error         // why Run returned
 	ticket     string        // of the last session, empty when it gave none
 	ticketEnds time.Time
-	seen       *recent          // of messages without a position
-	kept       map[string]*kept // of those with one, by address
+	seen       *recent                        // of messages without a position
+	own        map[string]*publishv1.Position // up to where the own addresses were read, of which something is kept
+	kept       map[string]*kept               // of those with one, by address
 	acks       *acks
 }
 

@@ -223,6 +223,7 @@ func (c *Client) refreshOn(ctx context.Context, s *session, token string) error 
 	if err != nil {
 		return err
 	}
+	c.stand(f.GetRefreshed().GetOwn(), false)
 	select {
 	case <-s.expires: // an older time that nobody took
 	default:

@@ -123,6 +123,7 @@ func (c *Client) advance(m *publishv1.Message) bool {
 	p := m.GetPosition()
 	s := c.subs[m.GetTo()]
 	if s == nil && m.GetAckRequired() && p.GetEpoch() != "" {
+		c.ownAt(m.GetTo(), p)
 		return c.acks.first(m) && !c.repeated(m)
 	}
 	if s == nil || p.GetEpoch() == "" {
@@ -141,5 +142,7 @@ func (c *Client) jump(g *publishv1.Gap) {
 	defer c.mu.Unlock()
 	if s := c.subs[g.GetAddress()]; s != nil {
 		s.moved(g.GetTo())
+	} else {
+		c.ownAt(g.GetAddress(), g.GetTo())
 	}
 }

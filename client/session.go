@@ -85,7 +85,7 @@ func (s *session) open(connect *edgev1.Connect) error {
 	s.heard()
 	wanted := c.wanted()
 	s.next = 1
-	connect.Name, connect.Subscriptions = c.cfg.Name, wanted
+	connect.Name, connect.Subscriptions, connect.Own = c.cfg.Name, wanted, c.places()
 	if err := s.send(&edgev1.ClientFrame{Id: 1, Command: &edgev1.ClientFrame_Connect{Connect: connect}}); err != nil {
 		return lostError(nil, err)
 	}
@@ -108,6 +108,7 @@ func (s *session) open(connect *edgev1.Connect) error {
 	s.heard()
 	c.keepTicket(connected.GetTicket(), connected.GetTicketExpireTime())
 	s.expires <- connected.GetExpireTime().AsTime()
+	c.stand(connected.GetOwn(), true)
 	s.restored(wanted, connected.GetSubscriptions())
 	c.mu.Lock()
 	c.session = s

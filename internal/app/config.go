@@ -125,6 +125,7 @@ type Edge struct {
 	PingInterval          time.Duration `koanf:"ping_interval" min:"1s" max:"10m" doc:"How often a client is pinged; one that is silent for two intervals is closed."`
 	HandshakeTimeout      time.Duration `koanf:"handshake_timeout" min:"1s" max:"5m" doc:"How long a client has to send connect."`
 	WriteTimeout          time.Duration `koanf:"write_timeout" min:"100ms" max:"5m" doc:"How long a client may take no byte at all."`
+	CloseTimeout          time.Duration `koanf:"close_timeout" min:"100ms" max:"5m" doc:"How long a client that does not read may take to read why its connection ends; then it is reset."`
 	CallTimeout           time.Duration `koanf:"call_timeout" min:"10ms" max:"1m" doc:"How long a call to the auth and publish services may take."`
 	FrameSize             Size          `koanf:"frame_size" min:"1KiB" max:"16MiB" doc:"The largest frame of a client."`
 	QueueBytes            Size          `koanf:"queue_bytes" min:"16KiB" max:"1GiB" doc:"How much may wait for a client that reads slowly."`
@@ -249,7 +250,7 @@ func Default() Config {
 			AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour,
 		},
 		Edge: Edge{
-			PingInterval: 25 * time.Second, HandshakeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, CallTimeout: 2 * time.Second,
+			PingInterval: 25 * time.Second, HandshakeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CallTimeout: 2 * time.Second,
 			FrameSize: 128 << 10, QueueBytes: 1 << 20, CommandsPerSecond: 100, CommandBurst: 200,
 			ChannelsPerConnection: 128, ConnectionsPerIP: 1000, ConnectsInProgress: 4096, Tickets: Tickets{Life: 2 * time.Minute}, DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
 		},

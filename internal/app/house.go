@@ -264,7 +264,7 @@ func (h *house) buildEdge() (err error) {
 	h.edge, err = edge.New(h.store, edge.Conns{Auth: h.conns[RoleAuth], Publish: h.conns[RolePublish]}, dialects, edge.Config{
 		Node: h.cfg.Node, Run: h.run, Namespaces: h.cfg.namespaces(), AllowedOrigins: h.cfg.origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
-		WriteTimeout: e.WriteTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
+		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
 		Subscriptions: e.ChannelsPerConnection, Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,
 		ConnectsInProgress: e.ConnectsInProgress, Tickets: tickets, Authorizer: h.authorizer(),
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,

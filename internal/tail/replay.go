@@ -172,6 +172,19 @@ func (t *Tail) readPage(ctx context.Context, at place) (*Shared, error) {
 	return shared, nil
 }
 
+// Missing returns what a subscriber that has come to a position cannot be given any more; nil when nothing is missing. at is what
+// Acquire returned. A log that is there no more has no position to go on from.
+func (t *Tail) Missing(ctx context.Context, a bus.Address, at, after bus.Position) (*bus.Gap, error) {
+	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
+		return nil, nil
+	}
+	p, err := t.readPage(ctx, place{a, after})
+	if err != nil {
+		return nil, err
+	}
+	return p.Gap, nil
+}
+
 // Recovers says whether everything after a position that a subscriber gave can be replayed, also over a restart or a failover
 // that has kept the log. at is what Acquire returned: what is in the same epoch and not beyond it needs no question, and a gap
 // tells when it is not kept any more.

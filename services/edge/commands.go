@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -66,6 +67,7 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 	if n := len(c.GetSubscriptions()); n > s.owner.cfg.Subscriptions {
 		bad.Add("connect.subscriptions", "has %d entries, the limit is %d", n, s.owner.cfg.Subscriptions)
 	}
+	had := hadOwn(c, &bad)
 	if err := bad.Err(); err != nil {
 		s.refuse(rpc.FromError(err))
 		return
@@ -85,6 +87,9 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
 	defer cancel()
 	o, err := s.open(ctx, who, asked, c.GetSubscriptions())
+	if err == nil {
+		err = s.findLost(ctx, o, had)
+	}
 	if err != nil {
 		s.refuse(rpc.FromError(err))
 		return
@@ -158,8 +163,9 @@ func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 	return who.Check(action, a)
 }
 
-// refresh replaces the token. The new one must be of the same client, user and session, and what it does
-// not grant any more is left; where it does not grant presence, the subscription stays without it.
+// refresh replaces the token. The new one must be of the same client, user and session. What it newly grants of the identity's own
+// addresses is followed, or everything stays as it was; what it does not grant any more is left; where it does not grant
+// presence, the subscription stays without it.
 func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
 	asked := time.Now()
 	who, err := s.owner.tokens.validate(ctx, req.GetToken())
@@ -170,33 +176,39 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 		s.refuse(bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
 		return nil
 	}
+	fresh, positions, err := s.followNew(ctx, who)
+	if err != nil {
+		return err
+	}
 	s.identity.Store(who)
 	s.expires.Store(who.Expires.UnixMilli())
 	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
 		return nil
 	}
-	var lost []*subscription
-	for _, sub := range s.subs {
-		if !who.Allows(bus.Subscribe, sub.address) {
-			lost = append(lost, sub)
-		}
-	}
-	for _, sub := range lost {
-		s.leave(sub)
-		s.reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
-			Unsubscribed: &publishv1.Unsubscribed{Address: sub.address.String()},
-		}})
-	}
-	for _, sub := range s.subs {
-		if sub.watches && !who.Allows(bus.Presence, sub.address) {
-			s.shard.unwatch(sub)
-		}
-	}
+	s.leaveLost(who)
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
-		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires)},
+		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires), Own: places(fresh, positions, false)},
 	}})
 	if s.renewable() { // the ticket before is one of the old token
 		s.renew(asked, nil)
 	}
+	for i, sub := range fresh {
+		s.letIn(sub, positions[i])
+	}
 	return nil
+}
+
+// leaveLost leaves what an identity does not grant any more, and tells the client.
+func (s *session) leaveLost(who *bus.Identity) {
+	for _, sub := range slices.Clone(s.subs) {
+		switch {
+		case !who.Allows(bus.Subscribe, sub.address):
+			s.leave(sub)
+			s.reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
+				Unsubscribed: &publishv1.Unsubscribed{Address: sub.address.String()},
+			}})
+		case sub.watches && !who.Allows(bus.Presence, sub.address):
+			s.shard.unwatch(sub)
+		}
+	}
 }

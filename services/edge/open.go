@@ -20,6 +20,7 @@ type opening struct {
 	requests  []*request // in the order asked for; nil where refused
 	results   []*edgev1.SubscriptionResult
 	positions []bus.Position // of own
+	lost      []bus.Gap      // of own, since the connection before
 }
 
 // open makes the session the identity's: it follows the identity's own addresses and those asked for, holding
@@ -115,6 +116,9 @@ func (s *session) begin(id uint32, o *opening) {
 		s.welcome(id, o)
 	}
 	s.settled() // what is replayed goes at the client's pace
+	for _, g := range o.lost {
+		s.reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: gapProto(g)}})
+	}
 	for i, sub := range o.own {
 		s.letIn(sub, o.positions[i])
 	}
@@ -139,6 +143,7 @@ func (s *session) welcome(id uint32, o *opening) {
 		PingIntervalMs: uint32(e.cfg.PingInterval.Milliseconds()), //nolint:gosec // checked by validate
 		Node:           e.cfg.Node,
 		Subscriptions:  o.results,
+		Own:            places(o.own, o.positions, true),
 	}
 	s.ticket(connected, o.who)
 	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: connected}})

@@ -1,4 +1,4 @@
-// A small client of Trunkline's WebSocket (subprotocol trunkline.v1.json), without dependencies.
+// A small client of Trunkline's WebSocket (subprotocol trunkline.v1.json), no dependencies.
 //
 //   const client = createClient("http://localhost:8080", { token });
 //   for await (const m of client.subscribe("demo")) console.log(m.data);
@@ -218,7 +218,7 @@ class Client {
       if (r.subscribed) this.#subscribed(r.subscribed);
       answered.add(r.subscribed?.address ?? asked[i]);
     }
-    // What was asked for while the connection was opening.
+    // What was asked for while it was opening.
     for (const [to, sub] of this.#subs) if (!answered.has(to)) this.#subscribe(to, sub);
     for (const [id, call] of this.#calls) {
       if (call.command.publish) this.#send({ id, ...call.command });
@@ -277,7 +277,7 @@ class Client {
     if (m.position) {
       const { epoch, offset } = m.position;
       if (had?.epoch === epoch ? BigInt(offset ?? 0) <= BigInt(had.offset ?? 0) : sub.past?.includes(epoch)) return;
-      if (had?.epoch !== epoch) (sub.past ??= []).push(had?.epoch); // it does not come back
+      if (had?.epoch !== epoch) (sub.past ??= []).push(had?.epoch);
       sub.position = m.position;
     }
     for (const h of sub.handles) h.push(m);

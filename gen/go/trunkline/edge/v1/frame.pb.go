@@ -571,7 +571,10 @@ type Connect struct {
 	// Optional. The client's name and version, shown to operators; at most 64 bytes.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// Optional. The ticket of a connection before, in place of the token.
-	Ticket        string `protobuf:"bytes,4,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Ticket string `protobuf:"bytes,4,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// Optional. Up to where the connections before have come in the client's own addresses: as connected, messages and gaps said last. An
+	// inbox that was lost meanwhile is then told as a gap. Those that are not the client's own are passed over.
+	Own           []*OwnAddress `protobuf:"bytes,5,rep,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -634,6 +637,68 @@ func (x *Connect) GetTicket() string {
 	return ""
 }
 
+func (x *Connect) GetOwn() []*OwnAddress {
+	if x != nil {
+		return x.Own
+	}
+	return nil
+}
+
+// OwnAddress is an address that a client follows without asking, and a position in it.
+type OwnAddress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The address, such as users/ada.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Optional. The position; none where nothing is kept.
+	Position      *v1.Position `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnAddress) Reset() {
+	*x = OwnAddress{}
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnAddress) ProtoMessage() {}
+
+func (x *OwnAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnAddress.ProtoReflect.Descriptor instead.
+func (*OwnAddress) Descriptor() ([]byte, []int) {
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *OwnAddress) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *OwnAddress) GetPosition() *v1.Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
 // Connected says who the session is.
 type Connected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -656,13 +721,15 @@ type Connected struct {
 	Ticket string `protobuf:"bytes,8,opt,name=ticket,proto3" json:"ticket,omitempty"`
 	// Output only. When the ticket ends.
 	TicketExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ticket_expire_time,json=ticketExpireTime,proto3" json:"ticket_expire_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Output only. The client's own addresses of which something is kept, and where each stands.
+	Own           []*OwnAddress `protobuf:"bytes,10,rep,name=own,proto3" json:"own,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Connected) Reset() {
 	*x = Connected{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[3]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +741,7 @@ func (x *Connected) String() string {
 func (*Connected) ProtoMessage() {}
 
 func (x *Connected) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[3]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +754,7 @@ func (x *Connected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connected.ProtoReflect.Descriptor instead.
 func (*Connected) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{3}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Connected) GetConnection() string {
@@ -753,6 +820,13 @@ func (x *Connected) GetTicketExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Connected) GetOwn() []*OwnAddress {
+	if x != nil {
+		return x.Own
+	}
+	return nil
+}
+
 // ResumeTicket is a ticket that the next connect may carry in place of the token. It comes when about half of the life of the
 // ticket before is over, after a refresh, and right before the server asks the client to move.
 type ResumeTicket struct {
@@ -767,7 +841,7 @@ type ResumeTicket struct {
 
 func (x *ResumeTicket) Reset() {
 	*x = ResumeTicket{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +853,7 @@ func (x *ResumeTicket) String() string {
 func (*ResumeTicket) ProtoMessage() {}
 
 func (x *ResumeTicket) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[4]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +866,7 @@ func (x *ResumeTicket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTicket.ProtoReflect.Descriptor instead.
 func (*ResumeTicket) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{4}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ResumeTicket) GetTicket() string {
@@ -825,7 +899,7 @@ type SubscriptionResult struct {
 
 func (x *SubscriptionResult) Reset() {
 	*x = SubscriptionResult{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +911,7 @@ func (x *SubscriptionResult) String() string {
 func (*SubscriptionResult) ProtoMessage() {}
 
 func (x *SubscriptionResult) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[5]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +924,7 @@ func (x *SubscriptionResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionResult.ProtoReflect.Descriptor instead.
 func (*SubscriptionResult) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{5}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SubscriptionResult) GetOutcome() isSubscriptionResult_Outcome {
@@ -916,7 +990,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1002,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[6]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1015,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{6}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Subscribe) GetAddress() string {
@@ -990,7 +1064,7 @@ type Unsubscribe struct {
 
 func (x *Unsubscribe) Reset() {
 	*x = Unsubscribe{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1076,7 @@ func (x *Unsubscribe) String() string {
 func (*Unsubscribe) ProtoMessage() {}
 
 func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[7]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1089,7 @@ func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribe.ProtoReflect.Descriptor instead.
 func (*Unsubscribe) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{7}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Unsubscribe) GetAddress() string {
@@ -1036,7 +1110,7 @@ type Refresh struct {
 
 func (x *Refresh) Reset() {
 	*x = Refresh{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1122,7 @@ func (x *Refresh) String() string {
 func (*Refresh) ProtoMessage() {}
 
 func (x *Refresh) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[8]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1135,7 @@ func (x *Refresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refresh.ProtoReflect.Descriptor instead.
 func (*Refresh) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{8}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Refresh) GetToken() string {
@@ -1075,14 +1149,16 @@ func (x *Refresh) GetToken() string {
 type Refreshed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. When the new token ends.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Output only. The own addresses that the new token grants and the one before did not; they are followed from here on.
+	Own           []*OwnAddress `protobuf:"bytes,2,rep,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Refreshed) Reset() {
 	*x = Refreshed{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1170,7 @@ func (x *Refreshed) String() string {
 func (*Refreshed) ProtoMessage() {}
 
 func (x *Refreshed) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[9]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,12 +1183,19 @@ func (x *Refreshed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refreshed.ProtoReflect.Descriptor instead.
 func (*Refreshed) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{9}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Refreshed) GetExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Refreshed) GetOwn() []*OwnAddress {
+	if x != nil {
+		return x.Own
 	}
 	return nil
 }
@@ -1126,7 +1209,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1221,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[10]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1234,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{10}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{11}
 }
 
 // Pong answers a ping.
@@ -1163,7 +1246,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[11]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1258,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[11]
+	mi := &file_trunkline_edge_v1_frame_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1271,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{11}
+	return file_trunkline_edge_v1_frame_proto_rawDescGZIP(), []int{12}
 }
 
 var File_trunkline_edge_v1_frame_proto protoreflect.FileDescriptor
@@ -1229,12 +1312,17 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\tdismissed\x18\x0e \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n" +
 	"\x0epresence_event\x18\x0f \x01(\v2#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEvent\x129\n" +
 	"\x06ticket\x18\x10 \x01(\v2\x1f.trunkline.edge.v1.ResumeTicketH\x00R\x06ticketB\a\n" +
-	"\x05event\"\x8f\x01\n" +
+	"\x05event\"\xc0\x01\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12B\n" +
 	"\rsubscriptions\x18\x02 \x03(\v2\x1c.trunkline.edge.v1.SubscribeR\rsubscriptions\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
-	"\x06ticket\x18\x04 \x01(\tR\x06ticket\"\x81\x03\n" +
+	"\x06ticket\x18\x04 \x01(\tR\x06ticket\x12/\n" +
+	"\x03own\x18\x05 \x03(\v2\x1d.trunkline.edge.v1.OwnAddressR\x03own\"b\n" +
+	"\n" +
+	"OwnAddress\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12:\n" +
+	"\bposition\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\bposition\"\xb2\x03\n" +
 	"\tConnected\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -1247,7 +1335,9 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12K\n" +
 	"\rsubscriptions\x18\a \x03(\v2%.trunkline.edge.v1.SubscriptionResultR\rsubscriptions\x12\x16\n" +
 	"\x06ticket\x18\b \x01(\tR\x06ticket\x12H\n" +
-	"\x12ticket_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10ticketExpireTime\"c\n" +
+	"\x12ticket_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10ticketExpireTime\x12/\n" +
+	"\x03own\x18\n" +
+	" \x03(\v2\x1d.trunkline.edge.v1.OwnAddressR\x03own\"c\n" +
 	"\fResumeTicket\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1267,10 +1357,11 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"\vUnsubscribe\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"\x1f\n" +
 	"\aRefresh\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"H\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"y\n" +
 	"\tRefreshed\x12;\n" +
 	"\vexpire_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\x06\n" +
+	"expireTime\x12/\n" +
+	"\x03own\x18\x02 \x03(\v2\x1d.trunkline.edge.v1.OwnAddressR\x03own\"\x06\n" +
 	"\x04Ping\"\x06\n" +
 	"\x04PongB\xc9\x01\n" +
 	"\x15com.trunkline.edge.v1B\n" +
@@ -1288,77 +1379,82 @@ func file_trunkline_edge_v1_frame_proto_rawDescGZIP() []byte {
 	return file_trunkline_edge_v1_frame_proto_rawDescData
 }
 
-var file_trunkline_edge_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_trunkline_edge_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_trunkline_edge_v1_frame_proto_goTypes = []any{
 	(*ClientFrame)(nil),             // 0: trunkline.edge.v1.ClientFrame
 	(*ServerFrame)(nil),             // 1: trunkline.edge.v1.ServerFrame
 	(*Connect)(nil),                 // 2: trunkline.edge.v1.Connect
-	(*Connected)(nil),               // 3: trunkline.edge.v1.Connected
-	(*ResumeTicket)(nil),            // 4: trunkline.edge.v1.ResumeTicket
-	(*SubscriptionResult)(nil),      // 5: trunkline.edge.v1.SubscriptionResult
-	(*Subscribe)(nil),               // 6: trunkline.edge.v1.Subscribe
-	(*Unsubscribe)(nil),             // 7: trunkline.edge.v1.Unsubscribe
-	(*Refresh)(nil),                 // 8: trunkline.edge.v1.Refresh
-	(*Refreshed)(nil),               // 9: trunkline.edge.v1.Refreshed
-	(*Ping)(nil),                    // 10: trunkline.edge.v1.Ping
-	(*Pong)(nil),                    // 11: trunkline.edge.v1.Pong
-	(*v1.PublishRequest)(nil),       // 12: trunkline.publish.v1.PublishRequest
-	(*v1.ListMessagesRequest)(nil),  // 13: trunkline.publish.v1.ListMessagesRequest
-	(*v1.ListMembersRequest)(nil),   // 14: trunkline.publish.v1.ListMembersRequest
-	(*v1.AckMessagesRequest)(nil),   // 15: trunkline.publish.v1.AckMessagesRequest
-	(*v1.Message)(nil),              // 16: trunkline.publish.v1.Message
-	(*v1.Subscribed)(nil),           // 17: trunkline.publish.v1.Subscribed
-	(*v1.Unsubscribed)(nil),         // 18: trunkline.publish.v1.Unsubscribed
-	(*v1.PublishResponse)(nil),      // 19: trunkline.publish.v1.PublishResponse
-	(*v1.ListMessagesResponse)(nil), // 20: trunkline.publish.v1.ListMessagesResponse
-	(*v1.ListMembersResponse)(nil),  // 21: trunkline.publish.v1.ListMembersResponse
-	(*v1.Gap)(nil),                  // 22: trunkline.publish.v1.Gap
-	(*v11.Error)(nil),               // 23: trunkline.errors.v1.Error
-	(*v1.AckMessagesResponse)(nil),  // 24: trunkline.publish.v1.AckMessagesResponse
-	(*v1.Dismissed)(nil),            // 25: trunkline.publish.v1.Dismissed
-	(*v1.PresenceEvent)(nil),        // 26: trunkline.publish.v1.PresenceEvent
-	(*timestamppb.Timestamp)(nil),   // 27: google.protobuf.Timestamp
+	(*OwnAddress)(nil),              // 3: trunkline.edge.v1.OwnAddress
+	(*Connected)(nil),               // 4: trunkline.edge.v1.Connected
+	(*ResumeTicket)(nil),            // 5: trunkline.edge.v1.ResumeTicket
+	(*SubscriptionResult)(nil),      // 6: trunkline.edge.v1.SubscriptionResult
+	(*Subscribe)(nil),               // 7: trunkline.edge.v1.Subscribe
+	(*Unsubscribe)(nil),             // 8: trunkline.edge.v1.Unsubscribe
+	(*Refresh)(nil),                 // 9: trunkline.edge.v1.Refresh
+	(*Refreshed)(nil),               // 10: trunkline.edge.v1.Refreshed
+	(*Ping)(nil),                    // 11: trunkline.edge.v1.Ping
+	(*Pong)(nil),                    // 12: trunkline.edge.v1.Pong
+	(*v1.PublishRequest)(nil),       // 13: trunkline.publish.v1.PublishRequest
+	(*v1.ListMessagesRequest)(nil),  // 14: trunkline.publish.v1.ListMessagesRequest
+	(*v1.ListMembersRequest)(nil),   // 15: trunkline.publish.v1.ListMembersRequest
+	(*v1.AckMessagesRequest)(nil),   // 16: trunkline.publish.v1.AckMessagesRequest
+	(*v1.Message)(nil),              // 17: trunkline.publish.v1.Message
+	(*v1.Subscribed)(nil),           // 18: trunkline.publish.v1.Subscribed
+	(*v1.Unsubscribed)(nil),         // 19: trunkline.publish.v1.Unsubscribed
+	(*v1.PublishResponse)(nil),      // 20: trunkline.publish.v1.PublishResponse
+	(*v1.ListMessagesResponse)(nil), // 21: trunkline.publish.v1.ListMessagesResponse
+	(*v1.ListMembersResponse)(nil),  // 22: trunkline.publish.v1.ListMembersResponse
+	(*v1.Gap)(nil),                  // 23: trunkline.publish.v1.Gap
+	(*v11.Error)(nil),               // 24: trunkline.errors.v1.Error
+	(*v1.AckMessagesResponse)(nil),  // 25: trunkline.publish.v1.AckMessagesResponse
+	(*v1.Dismissed)(nil),            // 26: trunkline.publish.v1.Dismissed
+	(*v1.PresenceEvent)(nil),        // 27: trunkline.publish.v1.PresenceEvent
 	(*v1.Position)(nil),             // 28: trunkline.publish.v1.Position
+	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
 }
 var file_trunkline_edge_v1_frame_proto_depIdxs = []int32{
 	2,  // 0: trunkline.edge.v1.ClientFrame.connect:type_name -> trunkline.edge.v1.Connect
-	6,  // 1: trunkline.edge.v1.ClientFrame.subscribe:type_name -> trunkline.edge.v1.Subscribe
-	7,  // 2: trunkline.edge.v1.ClientFrame.unsubscribe:type_name -> trunkline.edge.v1.Unsubscribe
-	12, // 3: trunkline.edge.v1.ClientFrame.publish:type_name -> trunkline.publish.v1.PublishRequest
-	13, // 4: trunkline.edge.v1.ClientFrame.history:type_name -> trunkline.publish.v1.ListMessagesRequest
-	14, // 5: trunkline.edge.v1.ClientFrame.presence:type_name -> trunkline.publish.v1.ListMembersRequest
-	8,  // 6: trunkline.edge.v1.ClientFrame.refresh:type_name -> trunkline.edge.v1.Refresh
-	10, // 7: trunkline.edge.v1.ClientFrame.ping:type_name -> trunkline.edge.v1.Ping
-	15, // 8: trunkline.edge.v1.ClientFrame.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
-	16, // 9: trunkline.edge.v1.ServerFrame.message:type_name -> trunkline.publish.v1.Message
-	3,  // 10: trunkline.edge.v1.ServerFrame.connected:type_name -> trunkline.edge.v1.Connected
-	17, // 11: trunkline.edge.v1.ServerFrame.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	18, // 12: trunkline.edge.v1.ServerFrame.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	19, // 13: trunkline.edge.v1.ServerFrame.published:type_name -> trunkline.publish.v1.PublishResponse
-	20, // 14: trunkline.edge.v1.ServerFrame.history:type_name -> trunkline.publish.v1.ListMessagesResponse
-	21, // 15: trunkline.edge.v1.ServerFrame.presence:type_name -> trunkline.publish.v1.ListMembersResponse
-	9,  // 16: trunkline.edge.v1.ServerFrame.refreshed:type_name -> trunkline.edge.v1.Refreshed
-	11, // 17: trunkline.edge.v1.ServerFrame.pong:type_name -> trunkline.edge.v1.Pong
-	22, // 18: trunkline.edge.v1.ServerFrame.gap:type_name -> trunkline.publish.v1.Gap
-	23, // 19: trunkline.edge.v1.ServerFrame.error:type_name -> trunkline.errors.v1.Error
-	24, // 20: trunkline.edge.v1.ServerFrame.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
-	25, // 21: trunkline.edge.v1.ServerFrame.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	26, // 22: trunkline.edge.v1.ServerFrame.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	4,  // 23: trunkline.edge.v1.ServerFrame.ticket:type_name -> trunkline.edge.v1.ResumeTicket
-	6,  // 24: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
-	27, // 25: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 26: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
-	27, // 27: trunkline.edge.v1.Connected.ticket_expire_time:type_name -> google.protobuf.Timestamp
-	27, // 28: trunkline.edge.v1.ResumeTicket.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 29: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	23, // 30: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
-	28, // 31: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
-	27, // 32: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	7,  // 1: trunkline.edge.v1.ClientFrame.subscribe:type_name -> trunkline.edge.v1.Subscribe
+	8,  // 2: trunkline.edge.v1.ClientFrame.unsubscribe:type_name -> trunkline.edge.v1.Unsubscribe
+	13, // 3: trunkline.edge.v1.ClientFrame.publish:type_name -> trunkline.publish.v1.PublishRequest
+	14, // 4: trunkline.edge.v1.ClientFrame.history:type_name -> trunkline.publish.v1.ListMessagesRequest
+	15, // 5: trunkline.edge.v1.ClientFrame.presence:type_name -> trunkline.publish.v1.ListMembersRequest
+	9,  // 6: trunkline.edge.v1.ClientFrame.refresh:type_name -> trunkline.edge.v1.Refresh
+	11, // 7: trunkline.edge.v1.ClientFrame.ping:type_name -> trunkline.edge.v1.Ping
+	16, // 8: trunkline.edge.v1.ClientFrame.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	17, // 9: trunkline.edge.v1.ServerFrame.message:type_name -> trunkline.publish.v1.Message
+	4,  // 10: trunkline.edge.v1.ServerFrame.connected:type_name -> trunkline.edge.v1.Connected
+	18, // 11: trunkline.edge.v1.ServerFrame.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	19, // 12: trunkline.edge.v1.ServerFrame.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	20, // 13: trunkline.edge.v1.ServerFrame.published:type_name -> trunkline.publish.v1.PublishResponse
+	21, // 14: trunkline.edge.v1.ServerFrame.history:type_name -> trunkline.publish.v1.ListMessagesResponse
+	22, // 15: trunkline.edge.v1.ServerFrame.presence:type_name -> trunkline.publish.v1.ListMembersResponse
+	10, // 16: trunkline.edge.v1.ServerFrame.refreshed:type_name -> trunkline.edge.v1.Refreshed
+	12, // 17: trunkline.edge.v1.ServerFrame.pong:type_name -> trunkline.edge.v1.Pong
+	23, // 18: trunkline.edge.v1.ServerFrame.gap:type_name -> trunkline.publish.v1.Gap
+	24, // 19: trunkline.edge.v1.ServerFrame.error:type_name -> trunkline.errors.v1.Error
+	25, // 20: trunkline.edge.v1.ServerFrame.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	26, // 21: trunkline.edge.v1.ServerFrame.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	27, // 22: trunkline.edge.v1.ServerFrame.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	5,  // 23: trunkline.edge.v1.ServerFrame.ticket:type_name -> trunkline.edge.v1.ResumeTicket
+	7,  // 24: trunkline.edge.v1.Connect.subscriptions:type_name -> trunkline.edge.v1.Subscribe
+	3,  // 25: trunkline.edge.v1.Connect.own:type_name -> trunkline.edge.v1.OwnAddress
+	28, // 26: trunkline.edge.v1.OwnAddress.position:type_name -> trunkline.publish.v1.Position
+	29, // 27: trunkline.edge.v1.Connected.expire_time:type_name -> google.protobuf.Timestamp
+	6,  // 28: trunkline.edge.v1.Connected.subscriptions:type_name -> trunkline.edge.v1.SubscriptionResult
+	29, // 29: trunkline.edge.v1.Connected.ticket_expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 30: trunkline.edge.v1.Connected.own:type_name -> trunkline.edge.v1.OwnAddress
+	29, // 31: trunkline.edge.v1.ResumeTicket.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 32: trunkline.edge.v1.SubscriptionResult.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	24, // 33: trunkline.edge.v1.SubscriptionResult.error:type_name -> trunkline.errors.v1.Error
+	28, // 34: trunkline.edge.v1.Subscribe.after:type_name -> trunkline.publish.v1.Position
+	29, // 35: trunkline.edge.v1.Refreshed.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 36: trunkline.edge.v1.Refreshed.own:type_name -> trunkline.edge.v1.OwnAddress
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_edge_v1_frame_proto_init() }
@@ -1394,7 +1490,7 @@ func file_trunkline_edge_v1_frame_proto_init() {
 		(*ServerFrame_PresenceEvent)(nil),
 		(*ServerFrame_Ticket)(nil),
 	}
-	file_trunkline_edge_v1_frame_proto_msgTypes[5].OneofWrappers = []any{
+	file_trunkline_edge_v1_frame_proto_msgTypes[6].OneofWrappers = []any{
 		(*SubscriptionResult_Subscribed)(nil),
 		(*SubscriptionResult_Error)(nil),
 	}
@@ -1404,7 +1500,7 @@ func file_trunkline_edge_v1_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_edge_v1_frame_proto_rawDesc), len(file_trunkline_edge_v1_frame_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -36,23 +36,26 @@ class ClientFrame(_message.Message):
     def __init__(self, id: _Optional[int] = ..., connect: _Optional[_Union[Connect, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., publish: _Optional[_Union[_publish_service_pb2.PublishRequest, _Mapping]] = ..., history: _Optional[_Union[_channel_service_pb2.ListMessagesRequest, _Mapping]] = ..., presence: _Optional[_Union[_channel_service_pb2.ListMembersRequest, _Mapping]] = ..., refresh: _Optional[_Union[Refresh, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., ack: _Optional[_Union[_inbox_service_pb2.AckMessagesRequest, _Mapping]] = ...) -> None: ...
 
 class Connect(_message.Message):
-    __slots__ = ["name", "subscriptions", "ticket", "token"]
+    __slots__ = ["name", "own", "subscriptions", "ticket", "token"]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     TICKET_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     name: str
+    own: _containers.RepeatedCompositeFieldContainer[OwnAddress]
     subscriptions: _containers.RepeatedCompositeFieldContainer[Subscribe]
     ticket: str
     token: str
-    def __init__(self, token: _Optional[str] = ..., subscriptions: _Optional[_Iterable[_Union[Subscribe, _Mapping]]] = ..., name: _Optional[str] = ..., ticket: _Optional[str] = ...) -> None: ...
+    def __init__(self, token: _Optional[str] = ..., subscriptions: _Optional[_Iterable[_Union[Subscribe, _Mapping]]] = ..., name: _Optional[str] = ..., ticket: _Optional[str] = ..., own: _Optional[_Iterable[_Union[OwnAddress, _Mapping]]] = ...) -> None: ...
 
 class Connected(_message.Message):
-    __slots__ = ["client", "connection", "expire_time", "node", "ping_interval_ms", "subscriptions", "ticket", "ticket_expire_time", "user"]
+    __slots__ = ["client", "connection", "expire_time", "node", "own", "ping_interval_ms", "subscriptions", "ticket", "ticket_expire_time", "user"]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     CONNECTION_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     PING_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     TICKET_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -62,12 +65,21 @@ class Connected(_message.Message):
     connection: str
     expire_time: _timestamp_pb2.Timestamp
     node: str
+    own: _containers.RepeatedCompositeFieldContainer[OwnAddress]
     ping_interval_ms: int
     subscriptions: _containers.RepeatedCompositeFieldContainer[SubscriptionResult]
     ticket: str
     ticket_expire_time: _timestamp_pb2.Timestamp
     user: str
-    def __init__(self, connection: _Optional[str] = ..., client: _Optional[str] = ..., user: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ping_interval_ms: _Optional[int] = ..., node: _Optional[str] = ..., subscriptions: _Optional[_Iterable[_Union[SubscriptionResult, _Mapping]]] = ..., ticket: _Optional[str] = ..., ticket_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, connection: _Optional[str] = ..., client: _Optional[str] = ..., user: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ping_interval_ms: _Optional[int] = ..., node: _Optional[str] = ..., subscriptions: _Optional[_Iterable[_Union[SubscriptionResult, _Mapping]]] = ..., ticket: _Optional[str] = ..., ticket_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., own: _Optional[_Iterable[_Union[OwnAddress, _Mapping]]] = ...) -> None: ...
+
+class OwnAddress(_message.Message):
+    __slots__ = ["address", "position"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    position: _message_pb2.Position
+    def __init__(self, address: _Optional[str] = ..., position: _Optional[_Union[_message_pb2.Position, _Mapping]] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = []
@@ -84,10 +96,12 @@ class Refresh(_message.Message):
     def __init__(self, token: _Optional[str] = ...) -> None: ...
 
 class Refreshed(_message.Message):
-    __slots__ = ["expire_time"]
+    __slots__ = ["expire_time", "own"]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    own: _containers.RepeatedCompositeFieldContainer[OwnAddress]
+    def __init__(self, expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., own: _Optional[_Iterable[_Union[OwnAddress, _Mapping]]] = ...) -> None: ...
 
 class ResumeTicket(_message.Message):
     __slots__ = ["expire_time", "ticket"]

@@ -300,6 +300,14 @@ export declare type Connect = Message<"trunkline.edge.v1.Connect"> & {
    * @generated from field: string ticket = 4;
    */
   ticket: string;
+
+  /**
+   * Optional. Up to where the connections before have come in the client's own addresses: as connected, messages and gaps said last. An
+   * inbox that was lost meanwhile is then told as a gap. Those that are not the client's own are passed over.
+   *
+   * @generated from field: repeated trunkline.edge.v1.OwnAddress own = 5;
+   */
+  own: OwnAddress[];
 };
 
 /**
@@ -307,6 +315,33 @@ export declare type Connect = Message<"trunkline.edge.v1.Connect"> & {
  * Use `create(ConnectSchema)` to create a new message.
  */
 export declare const ConnectSchema: GenMessage<Connect>;
+
+/**
+ * OwnAddress is an address that a client follows without asking, and a position in it.
+ *
+ * @generated from message trunkline.edge.v1.OwnAddress
+ */
+export declare type OwnAddress = Message<"trunkline.edge.v1.OwnAddress"> & {
+  /**
+   * Required. The address, such as users/ada.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Optional. The position; none where nothing is kept.
+   *
+   * @generated from field: trunkline.publish.v1.Position position = 2;
+   */
+  position?: Position | undefined;
+};
+
+/**
+ * Describes the message trunkline.edge.v1.OwnAddress.
+ * Use `create(OwnAddressSchema)` to create a new message.
+ */
+export declare const OwnAddressSchema: GenMessage<OwnAddress>;
 
 /**
  * Connected says who the session is.
@@ -377,6 +412,13 @@ export declare type Connected = Message<"trunkline.edge.v1.Connected"> & {
    * @generated from field: google.protobuf.Timestamp ticket_expire_time = 9;
    */
   ticketExpireTime?: Timestamp | undefined;
+
+  /**
+   * Output only. The client's own addresses of which something is kept, and where each stands.
+   *
+   * @generated from field: repeated trunkline.edge.v1.OwnAddress own = 10;
+   */
+  own: OwnAddress[];
 };
 
 /**
@@ -550,6 +592,13 @@ export declare type Refreshed = Message<"trunkline.edge.v1.Refreshed"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 1;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * Output only. The own addresses that the new token grants and the one before did not; they are followed from here on.
+   *
+   * @generated from field: repeated trunkline.edge.v1.OwnAddress own = 2;
+   */
+  own: OwnAddress[];
 };
 
 /**
