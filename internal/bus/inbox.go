@@ -138,6 +138,17 @@ func (d *Delivery) State(now time.Time) DeliveryState {
 	return StatePending
 }
 
+// For says whether a device may still be given the message, as far as its devices are known: it has not acknowledged it, was
+// not denied it, and is not one too many to be told apart.
+func (d *Delivery) For(client string) bool {
+	for _, v := range d.Devices {
+		if v.Client == client {
+			return v.Acked.IsZero() && v.Denied.IsZero()
+		}
+	}
+	return d.Scope != EachDevice || d.SentCount < MaxDevices
+}
+
 // Judge says what settling the message does at a time; stored says whether that was noted before.
 func (d *Delivery) Judge(at time.Time, stored bool) Verdict {
 	v := Verdict{Due: Due{To: d.To, ID: d.ID}, At: at, Deadline: d.Deadline, Expires: d.Expires}

@@ -11,15 +11,13 @@ import (
 // not. It returns an error when nobody can say, which ends the stream: the inbox waits.
 func (r *reader) admit(m *bus.Message) (bool, error) {
 	who := r.caller.Identity
-	if m.Redelivered && bus.AsksDeliver(r.server.cfg.Authorizer) {
+	if m.Redelivered && (m.Ack == bus.EachDevice || bus.AsksDeliver(r.server.cfg.Authorizer)) {
 		d, err := r.server.store.Delivery(r.ctx, m.To, m.ID, false)
 		if err != nil && !errors.Is(err, bus.ErrMessageNotFound) {
 			return false, err
 		}
-		for _, v := range d.Devices {
-			if v.Client == who.Client && !v.Denied.IsZero() {
-				return false, nil
-			}
+		if !d.For(who.Client) {
+			return false, nil
 		}
 	}
 	err := bus.Admit(r.ctx, r.server.cfg.Authorizer, who, m)

@@ -98,3 +98,31 @@ func TestDenied_isToldAsStored(t *testing.T) {
 		check(t, <-done)
 	})
 }
+
+// What a device has acknowledged is not given to it again by a stream, while other devices are given it.
+func TestConsume_leavesOutWhatTheDeviceAcknowledged(t *testing.T) {
+	h := start(t, publish.Config{})
+	policy := &publishv1.AckPolicy{Scope: publishv1.AckScope_ACK_SCOPE_EACH_DEVICE}
+	first := h.mail("users/u-ada", `"first"`, policy).GetId()
+	h.mail("users/u-ada", `"second"`, policy)
+	ada := h.as("ada")
+	all := &publishv1.ConsumeRequest{Address: "users/u-ada", FromBeginning: true}
+	c, _ := h.consume(ada, all)
+	if m := c.message(); string(m.GetData()) != `"first"` {
+		t.Errorf("got %v", m)
+	}
+	resp, err := h.inboxes.AckMessages(ada, &publishv1.AckMessagesRequest{Address: "users/u-ada", Ids: []string{first}})
+	check(t, err)
+	if resp.GetAcked() != 1 {
+		t.Errorf("answer is %v", resp)
+	}
+	for _, want := range []struct {
+		ctx  context.Context //nolint:containedctx // of a call
+		text string
+	}{{ada, `"second"`}, {t.Context(), `"first"`}} {
+		c, _ := h.consume(want.ctx, all)
+		if m := c.message(); string(m.GetData()) != want.text || !m.GetRedelivered() {
+			t.Errorf("got %v, want %s", m, want.text)
+		}
+	}
+}

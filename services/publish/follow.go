@@ -262,7 +262,7 @@ func (r *reader) send(m *bus.Message) error {
 	}
 	if m.Ack != 0 && client != "" {
 		// The receipt may lag behind; what is delivered does not wait for it.
-		return r.server.store.MarkSent(r.ctx, []bus.Ack{{To: m.To, ID: m.ID, Device: client}})
+		return r.server.store.MarkSent(r.ctx, []bus.Ack{{To: m.To, ID: m.ID, Device: client, Again: m.Redelivered}})
 	}
 	return nil
 }

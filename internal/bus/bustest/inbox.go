@@ -192,6 +192,22 @@ func testInbox(t *testing.T, open Open) {
 			t.Errorf("since a position beyond the end: %v, %+v", err, page)
 		}
 	})
+	t.Run("an inbox that was lost is a gap", func(t *testing.T) {
+		b := newMailbox(t, s) // as after FLUSHALL: whoever comes back knows an epoch that nobody knows any more
+		known := bus.Position{Epoch: "lost", Offset: 3}
+		page, err := s.Since(t.Context(), b.to, inboxLog, known, 1)
+		if !errors.Is(err, bus.ErrGap) || len(page.Messages) != 0 {
+			t.Errorf("with nothing in it: %v, %+v", err, page)
+		}
+		at := publish(t, s, b.mail("new")).Position
+		page, err = s.Since(t.Context(), b.to, inboxLog, known, 1)
+		if !errors.Is(err, bus.ErrGap) || texts(page.Messages) != "[new]" || page.Top != at {
+			t.Errorf("with something new: %v, %+v", err, page)
+		}
+		if _, err = s.Since(t.Context(), b.to, inboxLog, at, 1); err != nil {
+			t.Errorf("at its end: %v", err)
+		}
+	})
 	t.Run("the first ack dismisses it elsewhere", func(t *testing.T) {
 		b := newMailbox(t, s)
 		l := listen(t, s, b.to)
