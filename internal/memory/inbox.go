@@ -43,7 +43,7 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *
 		in.drop(old)
 	}
 	if ack.CollapseKey != "" {
-		if old := in.deliveries[in.collapse[ack.CollapseKey]]; old != nil {
+		if old := in.deliveries[in.collapse[ack.CollapseKey]]; old != nil && now.Before(old.delivery.Expires) {
 			in.end(old, now, bus.EndCollapsed)
 		}
 	}

@@ -53,9 +53,9 @@ end
 
 if ARGV[12] ~= '' then
   local id = redis.call('HGET', KEYS[7], ARGV[12])
-  local entry = id and redis.call('HGET', ARGV[15] .. id, 'e')
-  if entry then
-    finish(id, entry, 'collapsed')
+  local d = id and redis.call('HMGET', ARGV[15] .. id, 'e', 'x')
+  if d and d[1] and tonumber(d[2]) > tonumber(now) then -- otherwise its time has ended it
+    finish(id, d[1], 'collapsed')
   end
 end
 

@@ -23,6 +23,7 @@ type Server struct {
 	tb   testing.TB
 	dir  string
 	port string
+	env  []string // besides the test's own
 	args []string
 
 	mu    sync.Mutex
@@ -70,8 +71,13 @@ func free(tb testing.TB, port int) bool {
 // Start starts a single server with further arguments, such as "--appendonly", "yes".
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	return start(tb, nil, args)
+}
+
+func start(tb testing.TB, env, args []string) *Server {
+	tb.Helper()
 	binary(tb)
-	s := &Server{tb: tb, dir: dir(tb), args: args}
+	s := &Server{tb: tb, dir: dir(tb), env: env, args: args}
 	tb.Cleanup(s.Kill9)
 	for range 10 {
 		s.port = freePort(tb)
@@ -102,6 +108,7 @@ func (s *Server) start() bool {
 		"--daemonize", "no", "--loglevel", "warning", "--logfile", filepath.Join(s.dir, "log"),
 	}, s.args...)
 	cmd := exec.Command(binary(s.tb), args...) //nolint:gosec,noctx // ended by Kill9
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.tb.Fatal(err)

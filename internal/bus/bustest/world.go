@@ -1,0 +1,109 @@
+package bustest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// World is what happens around two stores that are compared. What is nil does not happen.
+type World struct {
+	// Steps is how many there are at least.
+	Steps int
+	// Now is the time of both stores; time.Now by default.
+	Now func() time.Time
+	// Advance moves the time of both stores.
+	Advance func(d time.Duration)
+	// Lose makes the second store lose the answer to its next call that has this text in it, which is carried out or not.
+	Lose func(text string, carried bool)
+	// Fork gives the second store another life without taking anything from it, as a restart does, and returns when
+	// it answers.
+	Fork func()
+}
+
+// unit is what everything that ends is measured in, and what time is moved by: far more than a run takes.
+const unit = time.Minute
+
+// units is n of them and a half, so that nothing ends at the moment to which the time is moved.
+func units(n int) time.Duration { return time.Duration(n)*unit + unit/2 }
+
+func (m *machine) now() time.Time {
+	if m.world.Now != nil {
+		return m.world.Now()
+	}
+	return time.Now()
+}
+
+// brief is a lifetime that is over soon: at once where the time cannot be moved.
+func (m *machine) brief() time.Duration {
+	if m.world.Advance != nil {
+		return units(1)
+	}
+	return time.Millisecond
+}
+
+// wait moves the time.
+func (m *machine) wait(rt *rapid.T) {
+	m.world.Advance(time.Duration(rapid.IntRange(1, 3).Draw(rt, "units")) * unit)
+	for to := range m.revisions { // a state may have ended
+		m.both(rt, "state", func(_ int, s bus.Store) string {
+			now, err := s.State(context.Background(), to)
+			m.revisions[to] = now.Revision
+			return fmt.Sprint(reason(err), string(now.Value), now.Revision)
+		})
+	}
+}
+
+// fork restarts the second store while nobody listens.
+func (m *machine) fork(rt *rapid.T) {
+	if rapid.IntRange(0, 20).Draw(rt, "really") > 0 {
+		return
+	}
+	listened := m.ears[0] != nil
+	m.close()
+	m.world.Fork()
+	if listened {
+		m.connect(rt)
+	}
+}
+
+// lost publishes with a key, and the second store's answer is lost: the repeat says what became of it, as it does for the first store, which
+// is asked twice or once.
+func (m *machine) lost(rt *rapid.T) {
+	carried := rapid.Bool().Draw(rt, "carried out")
+	var p bus.Publication
+	switch rapid.IntRange(0, 2).Draw(rt, "kind") {
+	case 0:
+		p = bus.Publication{Message: m.next(rapid.SampledFrom(m.channels).Draw(rt, "to")), Retention: short}
+	case 1:
+		p = bus.Publication{Message: m.next(rapid.SampledFrom(m.channels).Draw(rt, "to"))}
+	case 2:
+		p = bus.Publication{Message: m.next(rapid.SampledFrom(m.users).Draw(rt, "to"))}
+		p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Timeout: units(2), Keep: units(4), Limit: 6}
+		p.Message.Ack = p.Ack.Scope
+		m.sent[p.Message.To] = append(m.sent[p.Message.To], p.Message.ID)
+	}
+	text := uuid.NewString()
+	p.Message.Data = []byte(text)
+	p.IdempotencyKey, p.Window, p.Digest = text, units(3), "d"
+	var said string
+	heard := 0
+	if carried {
+		_, err := m.stores[0].Publish(context.Background(), Admit(p))
+		said = reason(err)
+		if err == nil {
+			heard = 1
+		}
+	}
+	m.world.Lose(text, carried)
+	if _, err := m.stores[1].Publish(context.Background(), Admit(p)); reason(err) != bus.ErrStoreUnavailable.Reason {
+		rt.Fatalf("the answer was lost: %v; the other store said %q", err, said)
+	}
+	m.heard(rt, heard)
+	m.send(rt, p)
+}
