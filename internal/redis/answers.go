@@ -13,8 +13,15 @@ func (l *link) answered(v verb, channel string) (request, bool) {
 		return request{}, false
 	}
 	r := l.asked[i]
-	l.asked = l.asked[i+1:]
+	l.forget(i + 1)
 	return r, true
+}
+
+// forget takes out what is answered. The caller holds the lock.
+func (l *link) forget(n int) {
+	if l.asked = l.asked[n:]; len(l.asked) == 0 {
+		l.asked = nil
+	}
 }
 
 // refused takes the requests of the command that an error belongs to. A mark stays: its own answer is still to come.
@@ -30,7 +37,7 @@ func (l *link) refused() []request {
 		}
 		if r.last || r.verb == info {
 			requests := l.asked[: i+1 : i+1]
-			l.asked = l.asked[i+1:]
+			l.forget(i + 1)
 			return requests
 		}
 	}

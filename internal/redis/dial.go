@@ -14,7 +14,7 @@ import (
 // with its user. It speaks RESP 3, which sets what the server says unasked apart from answers, or RESP 2 where the server knows
 // nothing else; push is the kind of the former. The number of the database does not matter: channels belong to none.
 func (l *link) dial(ctx context.Context) (conn *resp.Conn, push resp.Kind, err error) {
-	o := l.client.Options()
+	o := l.client.Load().Options()
 	ctx, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
 	defer cancel()
 	raw, err := o.Dialer(ctx, o.Network, o.Addr)

@@ -1,10 +1,12 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,11 +35,13 @@ type feed struct {
 	waiting map[*subscription]time.Time
 	deaf    map[*subscription]time.Time
 	wake    chan struct{} // something waits
+	begun   uint64        // subscriptions so far
 }
 
 // subscription is one address of a feed.
 type subscription struct {
 	address bus.Address
+	number  uint64 // in the order of their beginning
 	channel string
 	second  string // the channel of its second name; empty when it has none
 	slot    uint16
@@ -109,8 +113,9 @@ func (f *feed) enter(a bus.Address) (sub *subscription, placed bool) {
 	if sub := f.subs[a]; sub != nil {
 		return sub, true
 	}
+	f.begun++
 	sub = &subscription{
-		address: a, channel: f.store.keys.push(a), second: f.store.secondName(a),
+		address: a, number: f.begun, channel: f.store.keys.push(a), second: f.store.secondName(a),
 		ready: make(chan struct{}), left: make(chan struct{}),
 	}
 	f.subs[a] = sub
@@ -240,16 +245,23 @@ func (f *feed) take(sub *subscription, by *link, m *bus.Message) {
 	}
 }
 
-// interrupted tells of subscriptions that are open again. Before that it waits for the deliveries that began at their former
-// homes.
-func (f *feed) interrupted(subs []*subscription) {
-	addresses := make([]bus.Address, len(subs))
-	for i, sub := range subs {
-		addresses[i] = sub.address
+// interrupted tells of subscriptions that are open again at a link. One that has moved on since is told of by its new home.
+func (f *feed) interrupted(by *link, subs []*subscription) {
+	// In one order, because several are held: two links may have a subscription in common that is just moving.
+	slices.SortFunc(subs, func(a, b *subscription) int { return cmp.Compare(a.number, b.number) })
+	addresses := make([]bus.Address, 0, len(subs))
+	for _, sub := range slices.Compact(subs) {
 		sub.turn.Lock()
-		sub.turn.Unlock() //nolint:staticcheck // nothing is done under it
+		if sub.home.Load() != by {
+			sub.turn.Unlock()
+			continue
+		}
+		defer sub.turn.Unlock()
+		addresses = append(addresses, sub.address)
 	}
-	f.receiver.Interrupted(addresses)
+	if len(addresses) > 0 {
+		f.receiver.Interrupted(addresses)
+	}
 }
 
 // bridges says whether a link is the one that listens to bridged channels.

@@ -51,7 +51,7 @@ func (h *hearing) run() error {
 
 func (h *hearing) tell() {
 	if len(h.missed) > 0 {
-		h.link.feed.interrupted(h.missed)
+		h.link.feed.interrupted(h.link, h.missed)
 		h.missed = nil
 	}
 }

@@ -26,8 +26,8 @@ import (
 type link struct {
 	feed   *feed
 	name   string
-	client *redis.Client
-	probe  string // a channel of its own
+	client atomic.Pointer[redis.Client] // of its node; the cluster may make another one
+	probe  string                       // a channel of its own
 	wake   chan struct{}
 	echoed chan struct{} // the probe's channel is open: there is no need to wait for the next round
 	echo   atomic.Int64  // when the probe came back last, in Unix ms; 0 while it has not on this connection
@@ -41,6 +41,7 @@ type link struct {
 	asked     []request // written and not answered, in their order
 	marks     int
 	end       context.CancelFunc // set by run
+	retired   bool
 
 	missing int // looks in a row that did not find the node in the cluster; guarded by the feed's lock
 }
@@ -94,13 +95,15 @@ type request struct {
 const chunk = 500
 
 func newLink(f *feed, name string, client *redis.Client) *link {
-	return &link{
-		feed: f, name: name, client: client,
+	l := &link{
+		feed: f, name: name,
 		probe:  f.store.keys.probe(uuid.NewString()),
 		wake:   make(chan struct{}, 1),
 		echoed: make(chan struct{}, 1),
 		wanted: make(map[string]*want),
 	}
+	l.client.Store(client)
+	return l
 }
 
 // follow asks for the channels of a subscription. What was missed before is told when they are open.
@@ -165,7 +168,7 @@ func (l *link) signal() {
 func (l *link) retire() []*subscription {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.end != nil {
+	if l.retired = true; l.end != nil {
 		l.end()
 	}
 	var subs []*subscription
@@ -191,7 +194,9 @@ func (l *link) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l.mu.Lock()
-	l.end = cancel
+	if l.end = cancel; l.retired {
+		cancel()
+	}
 	l.mu.Unlock()
 	for try := 0; ctx.Err() == nil; try++ {
 		start := time.Now()

@@ -47,12 +47,13 @@ func (f *feed) target(ctx context.Context, sub *subscription) (string, *redis.Cl
 
 // link returns the link of that name, starting it when it is new. The caller holds the lock.
 func (f *feed) link(name string, client *redis.Client) *link {
-	l := f.links[name]
-	if l == nil {
-		l = newLink(f, name, client)
-		f.links[name] = l
-		f.begin(l)
+	if l := f.links[name]; l != nil {
+		l.client.Store(client)
+		return l
 	}
+	l := newLink(f, name, client)
+	f.links[name] = l
+	f.begin(l)
 	return l
 }
 

@@ -49,7 +49,7 @@ func (l *link) sendProbe(ctx context.Context) {
 	defer cancel()
 	cmd := redis.NewIntCmd(call, "publish", l.probe, "")
 	if l.feed.store.cluster != nil {
-		_ = l.client.Process(call, cmd) // on the link's own node: what is proved is this connection
+		_ = l.client.Load().Process(call, cmd) // on the link's own node: what is proved is this connection
 		return
 	}
 	_ = l.feed.store.pipes.do(call, []redis.Cmder{cmd})

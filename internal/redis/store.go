@@ -81,7 +81,6 @@ type Store struct {
 	interruptions interruptions // of subscriptions
 
 	unasked sync.Once // the warning of a server that does not say whether it evicts
-
 }
 
 var (
