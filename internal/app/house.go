@@ -15,6 +15,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/admin"
@@ -39,7 +40,8 @@ type house struct {
 	devKey    string
 	devAPIKey rpc.APIKey
 
-	server  *rpc.Server // nil without services
+	server  *rpc.Server       // nil without services
+	revoked *revoked.Follower // nil without services
 	publish *publish.Server
 	events  *events.Server
 	edge    *edge.Edge
@@ -78,11 +80,13 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(h.conns["auth"])), rpc.NewStanding()
+	h.revoked = revoked.New(h.store, standing, tokens.Forget, h.tel.Log)
 	h.server, err = rpc.NewServer(ctx, rpc.Config{
 		Listen: cfg.GRPC.Listen, TLS: secured, MaxMessage: int(cfg.GRPC.MaxMessage),
 		Reflection: cfg.GRPC.Reflection == "on" || cfg.GRPC.Reflection == "auto" && cfg.Dev,
 		Auth: rpc.AuthConfig{
-			Keys: keys, Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(h.conns["auth"])),
+			Keys: keys, Tokens: tokens, Standing: standing,
 			Certificates: cfg.GRPC.ClientScopes, DevLoopback: cfg.Dev,
 		},
 	}, pipe, h.tel.Log, h.tel.Registry)

@@ -93,6 +93,7 @@ func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error { return tuneGC(ctx) })
 	if h.server != nil {
 		g.Go(func() error { return h.server.Run(ctx) })
+		g.Go(func() error { return h.revoked.Run(ctx) })
 		g.Go(func() error { return h.tellHealth(ctx) })
 	}
 	if h.publish != nil {

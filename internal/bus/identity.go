@@ -87,6 +87,10 @@ type Identity struct {
 	Family  string
 	Issued  time.Time
 	Expires time.Time
+	// Tolerance is how far Issued may be off: it is zero where the store's clock has said it, and more for another issuer's.
+	Tolerance time.Duration
+	// OutlivesLoss lets the token live on when revocations that were made after it was issued may be lost.
+	OutlivesLoss bool
 }
 
 // Own returns the addresses that the identity receives from without asking:
@@ -175,6 +179,9 @@ const (
 	SubjectUser    = "user"
 	SubjectFamily  = "family"
 	SubjectAll     = "all"
+	// SubjectLost stands for all tokens too. Its time is since when revocations are complete: what was revoked before then may
+	// be lost, so tokens that were issued before are not believed any more.
+	SubjectLost = "lost"
 )
 
 // Whole says whether revoking the subject ends all of its tokens, whenever they were issued: one token, or the family of
@@ -182,7 +189,7 @@ const (
 func (s Subject) Whole() bool { return s.Kind == SubjectToken || s.Kind == SubjectFamily }
 
 // maxSubjects is how many subjects an identity has at most.
-const maxSubjects = 6
+const maxSubjects = 7
 
 // Subjects returns what the identity's token can be revoked by.
 func (id *Identity) Subjects() []Subject { return id.subjects(make([]Subject, 0, maxSubjects)) }
@@ -198,17 +205,28 @@ func (id *Identity) subjects(dst []Subject) []Subject {
 	if id.Family != "" {
 		dst = append(dst, Subject{Kind: SubjectFamily, ID: id.Family})
 	}
+	if !id.OutlivesLoss {
+		dst = append(dst, Subject{Kind: SubjectLost})
+	}
 	return dst
 }
 
-// Revoked says whether the identity's token was revoked. before returns the time of a subject's revocation, zero when there
+// Refused returns why the identity's token is refused, nil when it is not: ErrTokenRevoked, or ErrTokenExpired when
+// revocations that were made after it was issued may be lost. before returns the time of a subject's revocation, zero when there
 // is none: a token that is not younger is refused, and every token of a subject that is revoked as a whole.
-func (id *Identity) Revoked(before func(Subject) time.Time) bool {
+func (id *Identity) Refused(before func(Subject) time.Time) *Error {
 	var buf [maxSubjects]Subject
 	for _, s := range id.subjects(buf[:0]) {
-		if at := before(s); !at.IsZero() && (s.Whole() || !id.Issued.After(at)) {
-			return true
+		at := before(s)
+		switch {
+		case at.IsZero():
+		case s.Kind == SubjectLost: // the last one: that a token was revoked says more
+			if id.Issued.Add(id.Tolerance).Before(at) {
+				return ErrTokenExpired.With("revocations of this token may be lost; get a new one", nil)
+			}
+		case s.Whole() || !id.Issued.Add(-id.Tolerance).After(at):
+			return ErrTokenRevoked
 		}
 	}
-	return false
+	return nil
 }

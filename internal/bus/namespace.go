@@ -131,10 +131,13 @@ func (n Namespaces) AnyFsynced() bool {
 }
 
 // Log returns what a subscriber of the address can read on from: the retention of a channel, the inbox of
-// a client, a user or a session, or the log of events.
+// a client, a user or a session, or the log of events or of revocations.
 func (n Namespaces) Log(a Address) Retention {
-	if a == EventLog {
+	switch a {
+	case EventLog:
 		return n.Events
+	case Revoked:
+		return RevocationLog
 	}
 	if a.HasInbox() {
 		in := n.Inbox.WithDefaults()

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -61,24 +62,56 @@ const (
 	ExchangeStale
 )
 
-// Subject is something that can be revoked: kind is token, client, session, user, family or all.
+// Subject is something that can be revoked: kind is token, client, session, user, family or all; or lost.
 type Subject struct {
 	Kind string
 	ID   string
 }
 
-// Revocations keeps since when tokens are refused.
+// Revocations keeps since when tokens are refused. They are negative facts, whose loss would let in whom they keep out: a store
+// keeps them as durably as it keeps anything, and knows since when they are complete.
 type Revocations interface {
-	// Revoke refuses tokens of the subject issued before the time, remembers it for ttl, and announces
-	// it on the address Revoked as a message whose data is the JSON of a Revocation. A later time wins.
+	// Revoke refuses tokens of the subject issued up to the time, or up to now by the store's clock when that is zero. It remembers
+	// that for ttl, and appends it to the log of the address Revoked, as a message whose data is the JSON of a Revocation, in the
+	// same step. A later time wins. Returns ErrNotReached when the revocation is in effect, but is not known to be as durable as
+	// the strictest namespace asks for; it may be repeated.
 	Revoke(ctx context.Context, s Subject, before time.Time, ttl time.Duration) error
-	// RevokedBefore returns the time of each subject by index, zero where there is none, in one round trip.
+	// RevokedBefore returns the time of each subject by index, zero where there is none, in one round trip. The time of
+	// SubjectLost is never zero: a store that has lost it, or never had one, sets it to now.
 	RevokedBefore(ctx context.Context, subjects []Subject) ([]time.Time, error)
+	// RevocationsSeen is told by those who follow the log of revocations how far they had come when it did not go on from there.
+	// When the log does not have that any more, and no loss was noted since, revocations may be lost: it revokes SubjectLost.
+	RevocationsSeen(ctx context.Context, at Position) error
 }
 
 // Revocation is the announcement of a Revoke.
 type Revocation struct {
-	Kind   string    `json:"kind"`
-	ID     string    `json:"id"`
-	Before time.Time `json:"before"`
+	Kind   string
+	ID     string
+	Before time.Time
 }
+
+type revocationJSON struct {
+	Before int64  `json:"before"`
+	Kind   string `json:"kind"`
+	ID     string `json:"id"`
+}
+
+// MarshalJSON writes the time in milliseconds, first.
+func (r Revocation) MarshalJSON() ([]byte, error) {
+	return json.Marshal(revocationJSON{Before: r.Before.UnixMilli(), Kind: r.Kind, ID: r.ID})
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (r *Revocation) UnmarshalJSON(data []byte) error {
+	var j revocationJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	*r = Revocation{Kind: j.Kind, ID: j.ID, Before: time.UnixMilli(j.Before)}
+	return nil
+}
+
+// RevocationLog is how the log of revocations is kept: longer than any token lives, and so that a follower that was away
+// for long asks about the tokens it knows instead of reading it all.
+var RevocationLog = Retention{Length: 100_000, Age: 400 * 24 * time.Hour}

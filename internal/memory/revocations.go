@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,13 +17,13 @@ type revocation struct{ before, until time.Time }
 func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
 	s.meta.mu.Lock()
 	now := s.now()
-	for name, r := range s.meta.revoked {
-		if now.After(r.until) {
-			delete(s.meta.revoked, name)
-		}
+	if before.IsZero() {
+		before = now
 	}
+	before = before.Truncate(time.Millisecond)
+	forgetSome(s.meta.revoked, func(r revocation) bool { return now.After(r.until) })
 	until := now.Add(ttl)
-	if old, ok := s.meta.revoked[subject]; ok {
+	if old, ok := s.meta.revoked[subject]; ok && !now.After(old.until) {
 		before, until = later(before, old.before), later(until, old.until)
 	}
 	s.meta.revoked[subject] = revocation{before: before, until: until}
@@ -31,13 +32,13 @@ func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time,
 	if err != nil {
 		return bus.ErrInternal.Wrap(err)
 	}
-	_, err = s.publish(&bus.Publication{Message: bus.Message{
+	_, err = s.publish(&bus.Publication{Retention: bus.RevocationLog, Message: bus.Message{
 		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON, Published: now,
 	}})
 	return err
 }
 
-// RevokedBefore returns the times of the revocations.
+// RevokedBefore returns the times of the revocations. They are complete since the store was made.
 func (s *Store) RevokedBefore(_ context.Context, subjects []bus.Subject) ([]time.Time, error) {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
@@ -47,8 +48,20 @@ func (s *Store) RevokedBefore(_ context.Context, subjects []bus.Subject) ([]time
 		if r, ok := s.meta.revoked[subject]; ok && !now.After(r.until) {
 			times[i] = r.before
 		}
+		if subject.Kind == bus.SubjectLost {
+			times[i] = later(times[i], s.made)
+		}
 	}
 	return times, nil
+}
+
+// RevocationsSeen finds out whether the log has an end that somebody has seen.
+func (s *Store) RevocationsSeen(ctx context.Context, at bus.Position) error {
+	tops, errs := s.Tops(ctx, []bus.Address{bus.Revoked})
+	if err := errors.Join(errs...); err != nil || at.Offset == 0 || tops[0].Epoch == at.Epoch && tops[0].Offset >= at.Offset {
+		return err
+	}
+	return s.Revoke(ctx, bus.Subject{Kind: bus.SubjectLost}, time.Time{}, bus.RevocationLog.Age)
 }
 
 func later(a, b time.Time) time.Time {

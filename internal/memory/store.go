@@ -32,6 +32,7 @@ type Config struct {
 type Store struct {
 	cfg     Config
 	now     func() time.Time
+	made    time.Time
 	seed    maphash.Seed
 	parts   [parts]part
 	meta    meta
@@ -65,6 +66,7 @@ func New(cfg Config) *Store {
 		cfg.Keys = 10_000
 	}
 	s := &Store{cfg: cfg, now: cfg.Now, seed: maphash.MakeSeed()}
+	s.made = s.now().Truncate(time.Millisecond)
 	for i := range s.parts {
 		s.parts[i].cells = make(map[bus.Address]*cell)
 	}

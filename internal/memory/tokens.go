@@ -20,7 +20,7 @@ type family struct {
 }
 
 // forgetSome forgets tokens whose time is over, a few at a time, so that the cost of forgetting is spread.
-func forgetSome[V any](all map[string]V, over func(V) bool) {
+func forgetSome[K comparable, V any](all map[K]V, over func(V) bool) {
 	seen := 0
 	for name, v := range all {
 		if over(v) {

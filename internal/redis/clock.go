@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
 )
 
 // clock estimates the time of the servers: what is shared has to mean the same moment in every process, and their clocks may be wrong.
@@ -86,12 +88,12 @@ func (c *clock) close() {
 	c.asking.Wait()
 }
 
-// askTime asks a master for its time; in a Cluster always the same one, while it is there.
+// askTime asks a master for its time; in a Cluster the one that has the revocations, which judges when tokens were issued.
 func (s *Store) askTime(ctx context.Context) (time.Time, error) {
 	if client, ok := s.client.(*redis.Client); ok {
 		return client.Time(ctx).Result()
 	}
-	client, err := s.cluster.MasterForKey(ctx, s.keys.channels())
+	client, err := s.cluster.MasterForKey(ctx, s.keys.stream(bus.Revoked))
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -125,9 +125,14 @@ func (k keys) values(owner string) string {
 	return k.prefix + "{values:" + hex.EncodeToString(sum[:16]) + "}"
 }
 
-// revoked is the time before which a subject's tokens are refused; all share a slot, so that
-// many are read in one round trip.
-func (k keys) revoked(s bus.Subject) string { return k.prefix + "{revoked}:" + s.Kind + ":" + s.ID }
+// revoked is the time up to which a subject's tokens are refused; all share the slot of the log of revocations, so that
+// one script writes both, and many are read in one round trip. A kind has no colon, so nothing else is named so.
+func (k keys) revoked(s bus.Subject) string { return k.of(bus.Revoked, "v:"+s.Kind+":"+s.ID) }
+
+// lostLife is the epoch of the log of revocations in which the time of SubjectLost was set, and lostEnds a hash of the ends of
+// that log that were noted as lost, by epoch.
+func (k keys) lostLife() string { return k.of(bus.Revoked, "ve") }
+func (k keys) lostEnds() string { return k.of(bus.Revoked, "vl") }
 
 // probe is the pub/sub channel on which one connection hears itself.
 func (k keys) probe(id string) string { return k.prefix + "{probe:" + id + "}" }

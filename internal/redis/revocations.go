@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -12,24 +13,117 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
+// revoking is one call of the script that revokes.
+type revoking struct {
+	mode    string // revoke, lost or since
+	subject bus.Subject
+	before  time.Time // zero for now
+	ttl     time.Duration
+	seen    bus.Position
+}
+
 // Revoke keeps a revocation and announces it.
 func (s *Store) Revoke(ctx context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
-	cmd, err := s.run(ctx, revokeScript, []string{s.keys.revoked(subject)}, before.UnixMilli(), ttl.Milliseconds())
+	at, err := s.revoke(ctx, revoking{mode: "revoke", subject: subject, before: before, ttl: ttl})
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
-	ms, err := cmd.Int64()
-	if err != nil {
-		return failure(err)
-	}
-	data, err := json.Marshal(bus.Revocation{Kind: subject.Kind, ID: subject.ID, Before: time.UnixMilli(ms)})
-	if err != nil {
-		return bus.ErrInternal.Wrap(err)
-	}
-	_, err = s.publish(ctx, bus.Publication{Message: bus.Message{
-		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON,
-	}})
+	return s.secure(ctx, subject, at)
+}
+
+// RevocationsSeen finds out whether the log has an end that somebody has seen.
+func (s *Store) RevocationsSeen(ctx context.Context, at bus.Position) error {
+	_, err := s.revoke(ctx, revoking{
+		mode: "lost", subject: bus.Subject{Kind: bus.SubjectLost}, ttl: bus.RevocationLog.Age, seen: at,
+	})
 	return err
+}
+
+// revoke runs the script and returns the time that counts now, in ms.
+func (s *Store) revoke(ctx context.Context, r revoking) (int64, error) {
+	var before int64
+	if !r.before.IsZero() {
+		before = r.before.UnixMilli()
+	}
+	head, tail, err := s.announcement(r.subject)
+	if err != nil {
+		return 0, err
+	}
+	a := bus.Revoked
+	names := []string{
+		s.keys.stream(a), s.keys.meta(a), s.keys.push(a), s.keys.revoked(r.subject), s.keys.lostLife(), s.keys.lostEnds(),
+	}
+	cmd, err := s.run(ctx, revokeScript, names, r.mode, before, r.ttl.Milliseconds(), newEpoch(), s.publishVerb(), head, tail,
+		bus.RevocationLog.Length, r.seen.Epoch, r.seen.Offset)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	at, err := cmd.Int64()
+	if err != nil {
+		return 0, failure(err)
+	}
+	return at, nil
+}
+
+// announcement returns the envelope of a revocation in two parts. Between them comes the time, which the script knows: the
+// lengths in the envelope hold because a time in ms has 13 digits from 2001 to 2286.
+func (s *Store) announcement(subject bus.Subject) (head, tail []byte, err error) {
+	const digits = "1000000000000"
+	data, err := json.Marshal(bus.Revocation{Kind: subject.Kind, ID: subject.ID, Before: time.UnixMilli(1_000_000_000_000)})
+	if err != nil {
+		return nil, nil, bus.ErrInternal.Wrap(err)
+	}
+	envelope := encode(&bus.Message{ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON})
+	head, tail, ok := bytes.Cut(envelope, []byte(`"before":`+digits))
+	if !ok {
+		return nil, nil, bus.ErrInternal
+	}
+	return append(head[:len(head):len(head)], `"before":`...), tail, nil
+}
+
+// secure makes sure that a revocation is as durable as the strictest namespace wants its messages: on replicas, on a disk. A WAIT is
+// about the writes of its own connection, so one more write comes before it; what was written earlier is then there too.
+func (s *Store) secure(ctx context.Context, subject bus.Subject, at int64) error {
+	d := demand{replicas: s.cfg.Replicas, fsync: s.cfg.Fsync}
+	if d == (demand{}) {
+		return nil
+	}
+	missing := bus.ErrNotReached.With("the revocation is in effect, but is not known to survive the loss of a server; repeat it", nil)
+	to, err := s.pipes.ofKey(ctx, s.keys.revoked(subject))
+	if err != nil {
+		return missing.Wrap(err)
+	}
+	how := fsyncNone
+	if d.fsync {
+		if how, err = to.fsyncs(ctx, s.log); err != nil {
+			return missing.Wrap(err)
+		}
+	}
+	select {
+	case to.strict <- struct{}{}:
+		defer func() { <-to.strict }()
+	case <-ctx.Done():
+		return missing.Wrap(ctx.Err())
+	}
+	if !s.secured(ctx, to.client, &strictly{store: s, demand: &d}, how, subject, at) {
+		return missing
+	}
+	return nil
+}
+
+// secured asks a master whether it has the revocation, and who else has its data.
+func (s *Store) secured(ctx context.Context, client *redis.Client, b *strictly, how fsync, subject bus.Subject, at int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	pipe := client.Pipeline()
+	has := pipe.Get(ctx, s.keys.revoked(subject))
+	// A full server carries this write out too.
+	pipe.PExpire(ctx, s.keys.stream(bus.Revoked), bus.RevocationLog.Age)
+	said := b.prove(ctx, pipe, how)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	kept, err := has.Int64()
+	replicas, synced := said.read()
+	return err == nil && kept >= at && replicas >= b.demand.replicas && (synced || !b.demand.fsync)
 }
 
 // RevokedBefore returns the times of the revocations, in one round trip.
@@ -50,6 +144,13 @@ func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 	for i, v := range cmd.Val() {
 		text, ok := v.(string)
 		if !ok {
+			if subjects[i].Kind == bus.SubjectLost {
+				at, err := s.revoke(ctx, revoking{mode: "since", subject: subjects[i]})
+				if err != nil {
+					return nil, err
+				}
+				times[i] = time.UnixMilli(at)
+			}
 			continue
 		}
 		ms, err := strconv.ParseInt(text, 10, 64)

@@ -31,7 +31,7 @@ var (
 	saveTokenScript     = script("save_token")
 	saveFamilyScript    = script("save_family")
 	exchangeScript      = script("exchange")
-	revokeScript        = script("revoke")
+	revokeScript        = appending("revoke")
 	inboxPublishScript  = appending("inbox_publish")
 	inboxReadScript     = script("inbox_read", source("device"))
 	inboxAckScript      = script("inbox_ack", source("device"))

@@ -25,6 +25,9 @@ type AuthConfig struct {
 	Keys []APIKey
 	// Tokens validates tokens; nil refuses all of them.
 	Tokens Validator
+	// Standing knows the streams of clients, and whose tokens were revoked; one of its own by default, which nobody tells
+	// of revocations.
+	Standing *Standing
 	// Certificates maps the common name of a verified client certificate to scopes.
 	Certificates map[string][]string
 	// DevLoopback makes a caller without credentials from a loopback address an admin. Development only.
@@ -34,6 +37,7 @@ type AuthConfig struct {
 type authenticator struct {
 	keys        keyring
 	tokens      Validator
+	standing    *Standing
 	certs       map[string][]string
 	devLoopback bool
 }
@@ -43,7 +47,10 @@ func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &authenticator{keys: ring, tokens: cfg.Tokens, certs: cfg.Certificates, devLoopback: cfg.DevLoopback}, nil
+	if cfg.Standing == nil {
+		cfg.Standing = NewStanding()
+	}
+	return &authenticator{keys: ring, tokens: cfg.Tokens, standing: cfg.Standing, certs: cfg.Certificates, devLoopback: cfg.DevLoopback}, nil
 }
 
 // admit applies the method's rule and returns the caller; nil where the method asks for none.
@@ -92,6 +99,9 @@ func (a *authenticator) caller(ctx context.Context) (*Caller, error) {
 	id, err := a.tokens.Validate(ctx, secret)
 	if err != nil {
 		return nil, err
+	}
+	if err := a.standing.Refused(id); err != nil {
+		return nil, err // the validator may remember better times
 	}
 	return &Caller{Name: id.Client, Identity: id}, nil
 }

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
@@ -32,6 +33,9 @@ func IdentityFromProto(p *authv1.Identity) *bus.Identity {
 		Family:  p.GetFamily(),
 		Issued:  p.GetIssueTime().AsTime(),
 		Expires: p.GetExpireTime().AsTime(),
+
+		Tolerance:    p.GetIssueTolerance().AsDuration(),
+		OutlivesLoss: p.GetOutlivesLoss(),
 	}
 	for _, g := range p.GetGrants() {
 		pattern, err := bus.ParsePattern(g.GetAddress())
@@ -58,6 +62,11 @@ func IdentityProto(id *bus.Identity) *authv1.Identity {
 		Family:     id.Family,
 		IssueTime:  timestamppb.New(id.Issued),
 		ExpireTime: timestamppb.New(id.Expires),
+
+		OutlivesLoss: id.OutlivesLoss,
+	}
+	if id.Tolerance > 0 {
+		p.IssueTolerance = durationpb.New(id.Tolerance)
 	}
 	for _, g := range id.Grants {
 		grant := &authv1.Grant{Address: g.Pattern.String()}

@@ -92,10 +92,22 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 	if err != nil {
 		return err
 	}
-	if caller != nil {
-		ss.ctx = WithCaller(ss.ctx, caller)
+	if caller == nil {
+		return handler(srv, ss)
 	}
-	return handler(srv, ss)
+	ss.ctx = WithCaller(ss.ctx, caller)
+	if caller.Identity == nil {
+		return handler(srv, ss)
+	}
+	var leave func()
+	ss.ctx, leave = in.auth.standing.enter(ss.ctx, caller.Identity)
+	defer leave()
+	ss.identity = caller.Identity
+	err = handler(srv, ss)
+	if why := ended(ss.ctx, caller.Identity); why != nil && err != nil {
+		return why // and not what the handler made of it
+	}
+	return err
 }
 
 // unknown answers methods that nobody registered.
@@ -106,12 +118,16 @@ func (in *interceptors) unknown(any, grpc.ServerStream) error {
 // streamWithCaller is a stream whose context carries the caller, and whose messages are counted.
 type streamWithCaller struct {
 	grpc.ServerStream
-	ctx     context.Context
-	counted *counters
+	ctx      context.Context
+	counted  *counters
+	identity *bus.Identity // of a client; nil for everybody else
 }
 
-// SendMsg sends a message and counts it.
+// SendMsg sends a message and counts it. Nothing is sent to a client whose token has ended.
 func (s *streamWithCaller) SendMsg(m any) error {
+	if err := ended(s.ctx, s.identity); err != nil {
+		return err
+	}
 	err := s.ServerStream.SendMsg(m)
 	if err == nil {
 		s.counted.sent.Inc()
@@ -119,9 +135,12 @@ func (s *streamWithCaller) SendMsg(m any) error {
 	return err
 }
 
-// RecvMsg receives a message and counts it.
+// RecvMsg receives a message and counts it. What comes from a client whose token has ended is not taken.
 func (s *streamWithCaller) RecvMsg(m any) error {
 	err := s.ServerStream.RecvMsg(m)
+	if err == nil {
+		err = ended(s.ctx, s.identity)
+	}
 	if err == nil {
 		s.counted.received.Inc()
 	}

@@ -45,6 +45,13 @@ func (r *Recent[K, V]) put(key K, v V) {
 	r.young[key] = v
 }
 
+// Clear forgets everything.
+func (r *Recent[K, V]) Clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.young, r.old = make(map[K]V), nil
+}
+
 // Delete forgets the key.
 func (r *Recent[K, V]) Delete(key K) {
 	r.mu.Lock()

@@ -14,8 +14,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// tokenMemory is how long a validated token is believed without asking again: revocation reaches a
-// caller with a token within this time.
+// tokenMemory is how long a validated token is believed without asking again. Revocations come by Standing meanwhile.
 const tokenMemory = 3 * time.Second
 
 // tokenLimit is how many tokens are remembered.
@@ -59,6 +58,9 @@ func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, err
 		}
 	}
 }
+
+// Forget forgets what was validated: revocations of it may have been missed.
+func (t *Tokens) Forget() { t.recent.Clear() }
 
 // gaveUp says whether a call ended because its caller did, or because the caller's deadline came.
 func gaveUp(err error) bool {

@@ -52,6 +52,8 @@ func (c *claims) identity(trustGrants bool) (*bus.Identity, bool) {
 	}
 	if c.IssuedMs > 0 {
 		id.Issued = time.UnixMilli(c.IssuedMs)
+	} else {
+		id.Tolerance = time.Second // iat has no more
 	}
 	if id.Client == "" {
 		id.Client = id.TokenID

@@ -42,7 +42,7 @@ func (s *Server) IssueToken(ctx context.Context, req *authv1.IssueTokenRequest) 
 	if req.GetRefreshable() {
 		sub.Family, sub.Seal = uuid.NewString(), newSeal()
 	}
-	p, err := s.issue(sub)
+	p, err := s.issue(ctx, sub)
 	if err != nil {
 		return nil, err
 	}
@@ -127,17 +127,43 @@ type pair struct {
 	refreshExpires time.Time
 }
 
+// issueMargin is how much older than by the store's clock a token is said to be: that clock is an estimate, and a token must
+// never seem younger than a revocation that came after it.
+const issueMargin = 100 * time.Millisecond
+
+// issueTime is when a token counts as issued, by the store's clock: after every revocation that there is of its subject, so that
+// who signs in right after one is let in. Without an answer of the store it is the estimate, which may be too early to be let in.
+func (s *Server) issueTime(ctx context.Context, sub subject) time.Time {
+	now := s.store.Now()
+	at := now.Add(-issueMargin)
+	who := bus.Identity{Client: sub.Client, User: sub.User, Session: sub.Session}
+	subjects := who.Subjects()
+	times, err := s.store.RevokedBefore(ctx, subjects)
+	if err != nil {
+		return at.Truncate(time.Millisecond)
+	}
+	for i, revoked := range times {
+		if subjects[i].Kind != bus.SubjectLost {
+			revoked = revoked.Add(time.Millisecond)
+		}
+		if revoked.After(at) && revoked.Before(now.Add(clockSkew)) {
+			at = revoked
+		}
+	}
+	return at.Truncate(time.Millisecond)
+}
+
 // issue signs a token, and makes a refresh token for a subject that has a family.
-func (s *Server) issue(sub subject) (pair, error) {
+func (s *Server) issue(ctx context.Context, sub subject) (pair, error) {
 	now := s.cfg.Now()
-	p := pair{id: uuid.NewString(), issued: now, expires: now.Add(sub.TTL).Truncate(time.Second)}
+	p := pair{id: uuid.NewString(), issued: s.issueTime(ctx, sub), expires: now.Add(sub.TTL).Truncate(time.Second)}
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: s.cfg.Issuer, Audience: jwt.ClaimStrings{s.cfg.Audience}, Subject: sub.User, ID: p.id,
 			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(p.expires),
 		},
 		Client: sub.Client, Session: sub.Session, Groups: sub.Groups, Grants: sub.Grants, Family: sub.Family,
-		IssuedMs: now.UnixMilli(),
+		IssuedMs: p.issued.UnixMilli(),
 	}
 	signer := s.keys[0]
 	t := jwt.NewWithClaims(signer.method, c)

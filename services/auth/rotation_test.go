@@ -33,7 +33,7 @@ func TestRotation_overlaps(t *testing.T) {
 	fresh, err := auth.NewKey("new")
 	check(t, err)
 	old.Until = before.clock.Now().Add(time.Hour)
-	after := start(t, func(c *auth.Config) { c.Keys = []auth.KeyConfig{fresh, old} })
+	after := start(t, func(c *auth.Config) { c.Keys, c.LostRevocations = []auth.KeyConfig{fresh, old}, auth.LostAllow })
 	keys := func() (ids []string) {
 		set, err := after.GetKeySet(t.Context(), &authv1.GetKeySetRequest{})
 		check(t, err)
@@ -49,7 +49,7 @@ func TestRotation_overlaps(t *testing.T) {
 	if got := fmt.Sprint(keys()); got != "[new old]" {
 		t.Errorf("keys are %s", got)
 	}
-	third := start(t, func(c *auth.Config) { c.Keys = []auth.KeyConfig{fresh, old} })
+	third := start(t, func(c *auth.Config) { c.Keys, c.LostRevocations = []auth.KeyConfig{fresh, old}, auth.LostAllow })
 	third.clock.advance(2 * time.Hour)
 	if err := third.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenInvalid) {
 		t.Errorf("after the overlap: %v", err)

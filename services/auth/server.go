@@ -23,6 +23,7 @@ type Store interface {
 	bus.Tokens
 	bus.Families
 	bus.Revocations
+	bus.Clock
 }
 
 // Config says how tokens are made. The zero value of a field means its default.
@@ -39,11 +40,24 @@ type Config struct {
 	RefreshTTL time.Duration
 	// Trust lists other issuers.
 	Trust []Trust
+	// LostRevocations says what becomes of tokens that were issued before revocations may have been lost; LostExpire by default.
+	LostRevocations LostRevocations
 	// Sessions is asked about sessions of an older system that nobody has registered; nil for nobody.
 	Sessions bus.SessionResolver
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }
+
+// LostRevocations is what becomes of a token that was issued before the store lost revocations: it may have been revoked.
+type LostRevocations string
+
+// The choices.
+const (
+	// LostExpire answers it as expired: its owner gets a new one, if it may.
+	LostExpire LostRevocations = "expire"
+	// LostAllow believes it.
+	LostAllow LostRevocations = "allow"
+)
 
 // Server is the AuthService. It may be used concurrently.
 type Server struct {
@@ -135,6 +149,9 @@ func (s *Server) checkAlgorithms() error {
 // clockSkew is how far the clock of whoever made a token may be ahead of ours. The end of a token knows no
 // such tolerance: identities end at exp.
 const clockSkew = 5 * time.Second
+
+// issuerTolerance is how far a time of issue may be off that another issuer says, in whole seconds.
+const issuerTolerance = clockSkew + time.Second
 
 // newParser is strict: the algorithm is listed, iss, aud and exp are there, base64 has no stray bits.
 func newParser(issuer, audience string, algorithms []string, now func() time.Time) *jwt.Parser {

@@ -114,7 +114,7 @@ func TestRotation_endsRememberedTokens(t *testing.T) {
 	issuer := start(t, func(c *auth.Config) { c.Keys = []auth.KeyConfig{old} })
 	token := issuer.issue(t, &authv1.IssueTokenRequest{Ttl: durationpb.New(3 * time.Hour)}).GetToken()
 	old.Until = issuer.clock.Now().Add(time.Minute)
-	f := start(t, func(c *auth.Config) { c.Keys = append(c.Keys, old) })
+	f := start(t, func(c *auth.Config) { c.Keys, c.LostRevocations = append(c.Keys, old), auth.LostAllow }) // a store of its own
 	check(t, f.validate(t.Context(), token))
 	check(t, f.validate(t.Context(), token))
 	f.clock.advance(time.Minute + time.Second)

@@ -32,6 +32,8 @@ type Trust struct {
 	Algorithms []string
 	// TrustGrants believes its claim grants; otherwise its tokens grant nothing but their own addresses.
 	TrustGrants bool
+	// LostRevocations is that of Config for the tokens of this issuer; as there by default.
+	LostRevocations LostRevocations
 	// Context ends the refreshing of the keys. Required with JWKSURL.
 	Context context.Context //nolint:containedctx // the life of a background refresh, not of a call
 }

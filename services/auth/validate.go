@@ -163,6 +163,11 @@ func (s *Server) parse(token string) (verified, error) {
 	if !ok {
 		return verified{}, bus.ErrTokenInvalid
 	}
+	id.OutlivesLoss = s.cfg.LostRevocations == LostAllow
+	if is != nil {
+		id.Tolerance = issuerTolerance
+		id.OutlivesLoss = is.cfg.LostRevocations == LostAllow || is.cfg.LostRevocations == "" && id.OutlivesLoss
+	}
 	if !now.Before(id.Expires) {
 		return verified{}, expired(id.Expires)
 	}
@@ -199,6 +204,7 @@ func (s *Server) remember(token string, c *claims, k *key) {
 	if !ok {
 		return
 	}
+	id.OutlivesLoss = s.cfg.LostRevocations == LostAllow
 	until := s.cfg.Now().Add(signatureTrust)
 	if !k.until.IsZero() && k.until.Before(until) {
 		until = k.until
@@ -217,6 +223,13 @@ func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error
 	return s.kept(ctx, token)
 }
 
+// opaqueIdentity is who a token of an older system stands for. It is kept in the same store as revocations, and lost with them.
+func opaqueIdentity(t bus.OpaqueToken, token string) *bus.Identity {
+	id := t.Identity(digest(token)[:32])
+	id.OutlivesLoss = true
+	return id
+}
+
 // kept looks up what the store keeps of a token.
 func (s *Server) kept(ctx context.Context, token string) (*bus.Identity, error) {
 	value, err := s.store.Token(ctx, digest(token))
@@ -230,7 +243,7 @@ func (s *Server) kept(ctx context.Context, token string) (*bus.Identity, error) 
 	if !s.cfg.Now().Before(t.Expires) {
 		return nil, expired(t.Expires)
 	}
-	return t.Identity(digest(token)[:32]), nil
+	return opaqueIdentity(t, token), nil
 }
 
 // session looks up a session of an older system: one that was registered, or one that the resolver knows.
@@ -243,7 +256,7 @@ func (s *Server) session(ctx context.Context, token, key string) (*bus.Identity,
 	if err != nil {
 		return nil, err
 	}
-	return t.Identity(digest(token)[:32]), nil
+	return opaqueIdentity(t, token), nil
 }
 
 // revoked returns for each identity whether its token was revoked, in one round trip for all.
@@ -252,7 +265,7 @@ func (s *Server) revoked(ctx context.Context, ids []*bus.Identity) []error {
 	if len(ids) == 0 {
 		return errs
 	}
-	subjects := make([]bus.Subject, 0, 4*len(ids)) // everybody, and three of its own, mostly
+	subjects := make([]bus.Subject, 0, 2+3*len(ids)) // everybody's two, and three of its own, mostly
 	index := make(map[bus.Subject]int)
 	for _, id := range ids {
 		for _, sub := range id.Subjects() {
@@ -268,8 +281,8 @@ func (s *Server) revoked(ctx context.Context, ids []*bus.Identity) []error {
 			errs[i] = err // nobody is let in on a guess
 			continue
 		}
-		if id.Revoked(func(sub bus.Subject) time.Time { return times[index[sub]] }) {
-			errs[i] = bus.ErrTokenRevoked
+		if refused := id.Refused(func(sub bus.Subject) time.Time { return times[index[sub]] }); refused != nil {
+			errs[i] = refused
 		}
 	}
 	return errs

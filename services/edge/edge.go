@@ -36,6 +36,8 @@ type Store interface {
 	bus.Publisher // of dead letters and events alone; what clients publish goes by the publish service
 	// RevokedBefore is that of bus.Revocations.
 	RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error)
+	// RevocationsSeen is that of bus.Revocations.
+	RevocationsSeen(ctx context.Context, at bus.Position) error
 }
 
 // Conns are the connections to the other roles.

@@ -162,6 +162,10 @@ func (s sink) Deliver(m *bus.Message) {
 
 // Gap puts a gap into every shard that has subscribers for it.
 func (s sink) Gap(g bus.Gap) {
+	if g.Address == bus.Revoked {
+		s.revocations.missed(g)
+		return
+	}
 	s.gaps.Inc()
 	s.hub.spread(newParcel(nil, &g, s.slots))
 }

@@ -26,8 +26,9 @@ type revocations struct {
 	mu    sync.Mutex
 	fresh []bus.Revocation // announced, and not applied to the open sessions yet
 	known map[bus.Subject]announced
-	heard time.Time // since when every announcement is heard; zero before the first time
-	asked bool      // the open sessions were asked about since then
+	heard time.Time      // since when every announcement is heard; zero before the first time
+	asked bool           // the open sessions were asked about since then
+	ends  []bus.Position // from where the log did not go on, not told to the store yet
 }
 
 // announced is a remembered revocation.
@@ -38,6 +39,8 @@ const (
 	clockSkew = 10 * time.Second
 	// knownLimit is how many announcements are remembered. With more, it is as if the edge had only begun to listen.
 	knownLimit = 100_000
+	// endsLimit is how many ends of the log are kept for the store. One is enough to note a loss.
+	endsLimit = 16
 	// askBatch is about how many sessions one call of the store asks about.
 	askBatch = 500
 )
@@ -76,8 +79,22 @@ func (r *revocations) announce(m *bus.Message) {
 		r.forget(now)
 	}
 	r.known[sub] = announced{before: a.Before, until: now.Add(r.keep)}
+	if a.Kind == bus.SubjectLost {
+		return // open sessions stay, see open
+	}
 	r.fresh = append(r.fresh, a)
 	signal(r.wake)
+}
+
+// open is the times of revocations as they count for a session that is open. That revocations may be lost does not end it: what
+// was revoked before then has ended its sessions already. It counts for tokens and tickets that are shown from then on.
+func open(before func(bus.Subject) time.Time) func(bus.Subject) time.Time {
+	return func(sub bus.Subject) time.Time {
+		if sub.Kind == bus.SubjectLost {
+			return time.Time{}
+		}
+		return before(sub)
+	}
 }
 
 // forget makes room. The caller holds the lock.
@@ -102,6 +119,17 @@ func (r *revocations) interrupted() {
 	signal(r.doubts)
 }
 
+// missed takes a gap in the log of announcements. Where the log does not go on from what was heard here, its end may be lost, and
+// the store is told how far that was.
+func (r *revocations) missed(g bus.Gap) {
+	r.mu.Lock()
+	if (g.Reason == bus.GapEpoch || g.Reason == bus.GapStoreReset) && len(r.ends) < endsLimit {
+		r.ends = append(r.ends, g.From)
+	}
+	r.mu.Unlock()
+	r.interrupted()
+}
+
 // sure says whether no revocation of an open session can have been missed.
 func (r *revocations) sure() bool {
 	r.mu.Lock()
@@ -116,13 +144,13 @@ func (r *revocations) check(ctx context.Context, id *bus.Identity, right time.Ti
 	refused := r.refuses(id)
 	known := !r.heard.IsZero() && right.After(r.heard.Add(clockSkew))
 	r.mu.Unlock()
-	if refused {
-		return bus.ErrTokenRevoked
+	if refused != nil {
+		return refused
 	}
 	if known && r.edge.tail.Ready() == nil {
 		return nil
 	}
-	return r.ask(ctx, []*bus.Identity{id}, func(int) error { return bus.ErrTokenRevoked })
+	return r.ask(ctx, []*bus.Identity{id}, func(_ int, why *bus.Error) error { return why })
 }
 
 // opened is told that a session has an identity that was right at a time by this node's clock. From now on
@@ -132,28 +160,49 @@ func (r *revocations) opened(ctx context.Context, s *session, id *bus.Identity, 
 	refused := r.refuses(id)
 	missed := right.Before(r.heard)
 	r.mu.Unlock()
-	if missed && !refused {
-		err := r.ask(ctx, []*bus.Identity{id}, func(int) error { refused = true; return nil })
+	if missed && refused == nil {
+		err := r.ask(ctx, []*bus.Identity{id}, func(_ int, why *bus.Error) error { refused = why; return nil })
 		if err != nil {
 			r.interrupted() // everybody is asked about again, until there is an answer
 		}
 	}
-	if refused {
-		s.refuse(bus.ErrTokenRevoked)
+	if refused != nil {
+		s.refuse(refused)
 	}
 }
 
-// refuses says whether a remembered announcement refuses the identity. The caller holds the lock.
-func (r *revocations) refuses(id *bus.Identity) bool {
+// refuses returns why a remembered announcement refuses the identity; nil when none does. The caller holds the lock.
+func (r *revocations) refuses(id *bus.Identity) *bus.Error {
 	if len(r.known) == 0 {
-		return false
+		return nil
 	}
-	return id.Revoked(func(sub bus.Subject) time.Time { return r.known[sub].before })
+	return id.Refused(func(sub bus.Subject) time.Time { return r.known[sub].before })
 }
 
-// ask asks the store about identities, in one round trip, and calls f with the index of each that was revoked; f's
+// ask asks the store about identities, in one round trip, and calls f with the index of each that is refused, and why; f's
 // error ends it.
-func (r *revocations) ask(ctx context.Context, ids []*bus.Identity, f func(i int) error) error {
+func (r *revocations) ask(ctx context.Context, ids []*bus.Identity, f func(i int, why *bus.Error) error) error {
+	before, err := r.times(ctx, ids)
+	if err != nil {
+		return err
+	}
+	return eachRefused(ids, before, f)
+}
+
+// eachRefused calls f for each identity that is refused.
+func eachRefused(ids []*bus.Identity, before func(bus.Subject) time.Time, f func(i int, why *bus.Error) error) error {
+	for i, id := range ids {
+		if why := id.Refused(before); why != nil {
+			if err := f(i, why); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// times asks the store for the revocations of identities, in one round trip.
+func (r *revocations) times(ctx context.Context, ids []*bus.Identity) (func(bus.Subject) time.Time, error) {
 	var subjects []bus.Subject
 	index := make(map[bus.Subject]int)
 	for _, id := range ids {
@@ -166,16 +215,9 @@ func (r *revocations) ask(ctx context.Context, ids []*bus.Identity, f func(i int
 	}
 	times, err := r.edge.store.RevokedBefore(ctx, subjects)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for i, id := range ids {
-		if id.Revoked(func(sub bus.Subject) time.Time { return times[index[sub]] }) {
-			if err := f(i); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return func(sub bus.Subject) time.Time { return times[index[sub]] }, nil
 }
 
 // run follows the announcements until ctx ends.
@@ -221,11 +263,13 @@ func (r *revocations) apply(ctx context.Context) error {
 		}
 		r.fresh = nil
 		r.mu.Unlock()
-		refused := func(id *bus.Identity) bool {
-			return id.Revoked(func(sub bus.Subject) time.Time { return before[sub] })
+		refused := func(id *bus.Identity) *bus.Error {
+			return id.Refused(func(sub bus.Subject) time.Time { return before[sub] })
 		}
-		for _, s := range r.edge.connected(refused) {
-			s.refuse(bus.ErrTokenRevoked)
+		for _, s := range r.edge.connected(func(id *bus.Identity) bool { return refused(id) != nil }) {
+			if why := refused(s.identity.Load()); why != nil { // it may have been refreshed meanwhile
+				s.refuse(why)
+			}
 		}
 	}
 }
@@ -270,6 +314,15 @@ func (r *revocations) recheck(ctx context.Context) error {
 func (r *revocations) askAll(ctx context.Context) error {
 	r.mu.Lock()
 	heard := r.heard
+	ends := r.ends
+	r.mu.Unlock()
+	for _, at := range ends {
+		if err := r.edge.store.RevocationsSeen(ctx, at); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.ends = r.ends[len(ends):]
 	r.mu.Unlock()
 	for all := range slices.Chunk(r.edge.connected(func(*bus.Identity) bool { return true }), askBatch) {
 		ids := make([]*bus.Identity, len(all))
@@ -277,11 +330,12 @@ func (r *revocations) askAll(ctx context.Context) error {
 			ids[i] = s.identity.Load()
 		}
 		call, cancel := context.WithTimeout(ctx, r.edge.cfg.CallTimeout)
-		err := r.ask(call, ids, func(i int) error { all[i].refuse(bus.ErrTokenRevoked); return nil })
+		before, err := r.times(call, ids)
 		cancel()
 		if err != nil {
 			return err
 		}
+		_ = eachRefused(ids, open(before), func(i int, why *bus.Error) error { all[i].refuse(why); return nil })
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

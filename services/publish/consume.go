@@ -47,11 +47,9 @@ func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStream
 	return r.serve(ctx, nil, nil)
 }
 
-// serve sends what arrives until the stream, the token or the server ends. Commands, if any, are carried
+// serve sends what arrives until the stream or the server ends; the stream ends with the token. Commands, if any, are carried
 // out in between, so that everything the stream does is done by one goroutine.
 func (r *reader) serve(ctx context.Context, commands <-chan command, do func(*publishv1.SubscribeRequest) error) error {
-	expired, stop := r.expiry()
-	defer stop()
 	heartbeat := time.NewTicker(r.server.cfg.Heartbeat)
 	defer heartbeat.Stop()
 	quiet := true
@@ -80,8 +78,6 @@ func (r *reader) serve(ctx context.Context, commands <-chan command, do func(*pu
 				}
 			}
 			quiet = true
-		case <-expired:
-			return bus.ErrTokenExpired
 		case <-r.server.streams.draining:
 			return bus.ErrDraining
 		case <-ctx.Done():

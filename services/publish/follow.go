@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -340,13 +339,4 @@ func gapProto(g bus.Gap) *publishv1.Gap {
 	return &publishv1.Gap{
 		Address: g.Address.String(), From: positionProto(g.From), To: positionProto(g.To), Reason: string(g.Reason),
 	}
-}
-
-// expiry returns when the caller's token ends; a channel that never fires for a back end.
-func (r *reader) expiry() (<-chan time.Time, func()) {
-	if r.caller.Identity == nil {
-		return nil, func() {}
-	}
-	timer := time.NewTimer(time.Until(r.caller.Identity.Expires))
-	return timer.C, func() { timer.Stop() }
 }

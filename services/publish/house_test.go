@@ -16,6 +16,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
@@ -69,8 +70,10 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 	pipe := rpc.NewPipe()
 	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
 	check(tb, err)
+	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(conn)), rpc.NewStanding()
+	follower := revoked.New(store, standing, tokens.Forget, slog.New(slog.DiscardHandler))
 	srv, err := rpc.NewServer(tb.Context(), rpc.Config{
-		Auth:  rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(secret)}, Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(conn))},
+		Auth:  rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(secret)}, Tokens: tokens, Standing: standing},
 		Grace: 5 * time.Second,
 	}, pipe, slog.New(slog.DiscardHandler), nil)
 	check(tb, err)
@@ -81,6 +84,7 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 	var g errgroup.Group
 	g.Go(func() error { return srv.Run(ctx) })
 	g.Go(func() error { return ps.Run(ctx) })
+	g.Go(func() error { return follower.Run(ctx) })
 	tb.Cleanup(func() {
 		check(tb, conn.Close())
 		cancel()

@@ -72,7 +72,7 @@ func (s *Server) answerStream(ctx context.Context, stream grpc.BidiStreamingServ
 			next = <-queue
 		}
 		if len(batch) > 0 {
-			if err := alive(caller); err != nil {
+			if err := rpc.Alive(ctx); err != nil {
 				return err
 			}
 			if err := s.answerBatch(ctx, stream, caller, batch); err != nil {
@@ -104,12 +104,4 @@ func (s *Server) answerBatch(ctx context.Context, stream grpc.BidiStreamingServe
 		resp.Results[i] = &publishv1.PublishStreamResult{Sequence: batch[i].GetSequence(), Result: r}
 	}
 	return stream.Send(resp)
-}
-
-// alive says whether a client's token still counts; a back end has none.
-func alive(c *rpc.Caller) error {
-	if c.Identity != nil && !time.Now().Before(c.Identity.Expires) {
-		return bus.ErrTokenExpired
-	}
-	return nil
 }

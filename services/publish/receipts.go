@@ -87,8 +87,6 @@ func (s *Server) WatchReceipts(req *publishv1.WatchReceiptsRequest, stream grpc.
 		return err
 	}
 	defer s.tail.Release(a)
-	expired, stop := r.expiry()
-	defer stop()
 	var last *publishv1.Receipt
 	for {
 		f.take()
@@ -110,8 +108,6 @@ func (s *Server) WatchReceipts(req *publishv1.WatchReceiptsRequest, stream grpc.
 		select {
 		case <-r.wake:
 		case <-timer.C:
-		case <-expired:
-			err = bus.ErrTokenExpired
 		case <-s.streams.draining:
 			err = bus.ErrDraining
 		case <-ctx.Done():

@@ -39,6 +39,7 @@ func Run(t *testing.T, open Open) {
 		{"cursors", testCursors},
 		{"tokens", testTokens},
 		{"families", testFamilies},
+		{"log of revocations", testRevocationLog},
 		{"revocations", testRevocations},
 		{"channels", testChannels},
 		{"values", testValues},

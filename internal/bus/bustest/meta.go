@@ -126,6 +126,63 @@ func testRevocations(t *testing.T, open Open) {
 	}
 }
 
+// Revocations are a log that can be read from a position, and a store knows since when it has all of them.
+func testRevocationLog(t *testing.T, open Open) {
+	s := open(t)
+	lost := []bus.Subject{{Kind: bus.SubjectLost}}
+	since := func() time.Time {
+		t.Helper()
+		times, err := s.RevokedBefore(t.Context(), lost)
+		check(t, err)
+		return times[0]
+	}
+	complete := since()
+	if complete.IsZero() || complete.After(s.Now().Add(time.Second)) {
+		t.Errorf("revocations are complete since %v, it is %v", complete, s.Now())
+	}
+	user := bus.Subject{Kind: bus.SubjectUser, ID: uuid.NewString()}
+	tops, errs := s.Tops(t.Context(), []bus.Address{bus.Revoked})
+	check(t, errors.Join(errs...))
+	began := s.Now()
+	check(t, s.Revoke(t.Context(), user, time.Time{}, time.Minute))
+	page, err := s.Since(t.Context(), bus.Revoked, bus.RevocationLog, tops[0], 100_000)
+	check(t, err)
+	found := false
+	for _, m := range page.Messages { // a shared server may have others
+		var r bus.Revocation
+		check(t, json.Unmarshal(m.Data, &r))
+		if found = r.ID == user.ID; found {
+			if off := r.Before.Sub(began).Abs(); off > time.Minute {
+				t.Errorf("revoked at %v, it was %v", r.Before, began)
+			}
+			break
+		}
+	}
+	if !found {
+		t.Error("the log does not have the revocation")
+	}
+	times, err := s.RevokedBefore(t.Context(), []bus.Subject{user})
+	check(t, err)
+	if times[0].IsZero() {
+		t.Error("the store does not have it")
+	}
+	check(t, s.RevocationsSeen(t.Context(), page.Next))
+	check(t, s.RevocationsSeen(t.Context(), bus.Position{Epoch: "never", Offset: 0}))
+	if now := since(); !now.Equal(complete) {
+		t.Errorf("nothing was lost, and revocations are complete since %v", now)
+	}
+	l := listen(t, s, bus.Revoked)
+	eventually(t, "a millisecond passes", func() bool { return s.Now().After(complete.Add(10 * time.Millisecond)) })
+	check(t, s.RevocationsSeen(t.Context(), bus.Position{Epoch: page.Next.Epoch, Offset: page.Next.Offset + 1000}))
+	if now := since(); !now.After(complete) {
+		t.Errorf("the log had lost its end, and revocations are complete since %v", now)
+	}
+	var r bus.Revocation
+	for r.Kind != bus.SubjectLost {
+		check(t, json.Unmarshal(l.next().Data, &r))
+	}
+}
+
 func testChannels(t *testing.T, open Open) {
 	s := open(t)
 	prefix := "channels/list:" + uuid.NewString()

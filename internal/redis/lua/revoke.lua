@@ -1,13 +1,76 @@
 #!lua flags=allow-oom
--- Remembers since when a subject's tokens are refused; a later time wins, and so does a later end.
--- KEYS: 1 revocation
--- ARGV: 1 time in ms, 2 lifetime in ms
--- Bounds: by expiry.
-local at = ARGV[1]
-local old = redis.call('GET', KEYS[1])
-if old and tonumber(old) > tonumber(at) then
-  at = old
+-- Revokes: remembers since when a subject's tokens are refused, where a later time and a later end win, and tells the
+-- followers of the log of revocations in the same step. A server that is full does it too: what keeps somebody out must not
+-- wait for memory.
+-- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 time of the subject, 5 epoch in which the time of the subject "lost" was
+--       set, 6 hash of the ends that were noted as lost, by epoch
+-- ARGV: 1 "revoke"; "lost": revoke when the log does not have a position any more; "since": set the time unless there is one,
+--       2 time in ms, 0 for now, 3 lifetime in ms, 4 proposed epoch, 5 PUBLISH or SPUBLISH, 6 and 7 the envelope before and
+--       behind the time, 8 length of the log, 9 and 10 epoch and offset of the position
+-- Returns the time, 0 when nothing was lost.
+-- Bounds: the stream by length and expiry, the hash and the time by expiry; the meta hash, the time of "lost" and its epoch stay.
+
+-- has says whether the log has the position; nil when it knows nothing of its epoch.
+local function has(epoch, seen, offset)
+  local meta = redis.call('HMGET', KEYS[2], 'o', 'p')
+  if seen == epoch then
+    return tonumber(meta[1] or '0') >= offset
+  end
+  for past, o in string.gmatch(meta[2] or '', '(%S+):(%d+)') do
+    if past == seen then
+      return tonumber(o) >= offset
+    end
+  end
+  return nil
 end
-local ttl = math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))
-redis.call('SET', KEYS[1], at, 'PX', ttl)
+
+-- lost says whether a position is lost, and whether nobody has noted that yet.
+local function lost(epoch, seen, offset)
+  local kept = has(epoch, seen, offset)
+  if kept or offset == 0 then
+    return false
+  end
+  -- The time was set after the data of that epoch had gone as a whole.
+  if kept == nil and redis.call('GET', KEYS[5]) == epoch then
+    return false
+  end
+  return tonumber(redis.call('HGET', KEYS[6], seen) or '-1') < offset
+end
+
+local epoch, top, last = current(ARGV[4])
+-- Were the epoch forgotten while nobody is revoked, every follower would take that for a loss.
+redis.call('PERSIST', KEYS[2])
+if ARGV[1] == 'since' then
+  if redis.call('SET', KEYS[4], string.format('%.0f', now), 'NX') then
+    redis.call('SET', KEYS[5], epoch)
+  end
+  return redis.call('GET', KEYS[4])
+end
+if ARGV[1] == 'lost' then
+  local offset = tonumber(ARGV[10])
+  if not lost(epoch, ARGV[9], offset) then
+    return '0'
+  end
+  redis.call('HSET', KEYS[6], ARGV[9], ARGV[10])
+  -- A log that lost its end and kept its epoch may come to that offset again, and lose it again.
+  redis.call('PEXPIRE', KEYS[6], ARGV[9] == epoch and 60000 or ARGV[3])
+  redis.call('SET', KEYS[5], epoch)
+end
+local at = math.max(tonumber(ARGV[2]), 1000000000000)
+if ARGV[2] == '0' then
+  at = now
+end
+at = string.format('%.0f', math.max(at, tonumber(redis.call('GET', KEYS[4]) or '0')))
+if ARGV[1] == 'lost' then
+  redis.call('SET', KEYS[4], at)
+else
+  redis.call('SET', KEYS[4], at, 'PX', math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[4])))
+end
+local envelope = ARGV[6] .. at .. ARGV[7]
+local offset = string.format('%.0f', top + 1)
+local time = string.format('%.0f', math.max(now, last))
+redis.call('HSET', KEYS[2], 'o', offset, 't', time)
+redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[8], offset .. '-' .. time, 'm', envelope)
+redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[1])))
+redis.call(ARGV[5], KEYS[3], epoch .. ' ' .. offset .. ' ' .. time .. '\n' .. envelope)
 return at

@@ -126,7 +126,7 @@ func anonymous() *bus.Identity {
 	now := time.Now()
 	return &bus.Identity{
 		Grants: []bus.Grant{{Pattern: allTopics, Actions: bus.Publish}},
-		Issued: now, Expires: now.AddDate(10, 0, 0),
+		Issued: now, Expires: now.AddDate(10, 0, 0), OutlivesLoss: true,
 	}
 }
 

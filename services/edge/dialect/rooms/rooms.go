@@ -175,7 +175,7 @@ func token(r *http.Request) string {
 func stranger(pool bus.Address) *bus.Identity {
 	now := time.Now()
 	return &bus.Identity{
-		Client: newID(), Issued: now, Expires: now.AddDate(100, 0, 0),
+		Client: newID(), Issued: now, Expires: now.AddDate(100, 0, 0), OutlivesLoss: true,
 		Grants: []bus.Grant{
 			{Pattern: pattern(pool.String()), Actions: bus.Subscribe | bus.Publish | bus.Presence},
 			{Pattern: pattern(string(bus.KindClients) + "/*"), Actions: bus.Publish},

@@ -161,7 +161,12 @@ type Identity struct {
 	// Output only. When the token ends.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Output only. Shared by all tokens that descend from one refresh token; empty for others.
-	Family        string `protobuf:"bytes,9,opt,name=family,proto3" json:"family,omitempty"`
+	Family string `protobuf:"bytes,9,opt,name=family,proto3" json:"family,omitempty"`
+	// Output only. How far issue_time may be off, for a token that was made by somebody else's clock: a revocation counts it as that
+	// much older, and a loss of revocations as that much younger.
+	IssueTolerance *durationpb.Duration `protobuf:"bytes,10,opt,name=issue_tolerance,json=issueTolerance,proto3" json:"issue_tolerance,omitempty"`
+	// Output only. The token is good although revocations that were made after it was issued may be lost.
+	OutlivesLoss  bool `protobuf:"varint,11,opt,name=outlives_loss,json=outlivesLoss,proto3" json:"outlives_loss,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +262,20 @@ func (x *Identity) GetFamily() string {
 		return x.Family
 	}
 	return ""
+}
+
+func (x *Identity) GetIssueTolerance() *durationpb.Duration {
+	if x != nil {
+		return x.IssueTolerance
+	}
+	return nil
+}
+
+func (x *Identity) GetOutlivesLoss() bool {
+	if x != nil {
+		return x.OutlivesLoss
+	}
+	return false
 }
 
 // IssueTokenRequest describes a token.
@@ -1267,7 +1286,7 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"$trunkline/auth/v1/auth_service.proto\x12\x11trunkline.auth.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\"V\n" +
 	"\x05Grant\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
-	"\aactions\x18\x02 \x03(\x0e2\x19.trunkline.auth.v1.ActionR\aactions\"\xc5\x02\n" +
+	"\aactions\x18\x02 \x03(\x0e2\x19.trunkline.auth.v1.ActionR\aactions\"\xae\x03\n" +
 	"\bIdentity\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
@@ -1279,7 +1298,10 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"issue_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tissueTime\x12;\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x16\n" +
-	"\x06family\x18\t \x01(\tR\x06family\"\xf2\x01\n" +
+	"\x06family\x18\t \x01(\tR\x06family\x12B\n" +
+	"\x0fissue_tolerance\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x0eissueTolerance\x12#\n" +
+	"\routlives_loss\x18\v \x01(\bR\foutlivesLoss\"\xf2\x01\n" +
 	"\x11IssueTokenRequest\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
@@ -1400,36 +1422,37 @@ var file_trunkline_auth_v1_auth_service_proto_depIdxs = []int32{
 	1,  // 1: trunkline.auth.v1.Identity.grants:type_name -> trunkline.auth.v1.Grant
 	17, // 2: trunkline.auth.v1.Identity.issue_time:type_name -> google.protobuf.Timestamp
 	17, // 3: trunkline.auth.v1.Identity.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 4: trunkline.auth.v1.IssueTokenRequest.grants:type_name -> trunkline.auth.v1.Grant
-	18, // 5: trunkline.auth.v1.IssueTokenRequest.ttl:type_name -> google.protobuf.Duration
-	17, // 6: trunkline.auth.v1.IssueTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 7: trunkline.auth.v1.IssueTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 8: trunkline.auth.v1.ValidateTokenResponse.identity:type_name -> trunkline.auth.v1.Identity
-	9,  // 9: trunkline.auth.v1.BatchValidateTokensResponse.results:type_name -> trunkline.auth.v1.ValidateTokenResult
-	2,  // 10: trunkline.auth.v1.ValidateTokenResult.identity:type_name -> trunkline.auth.v1.Identity
-	19, // 11: trunkline.auth.v1.ValidateTokenResult.error:type_name -> trunkline.errors.v1.Error
-	17, // 12: trunkline.auth.v1.RefreshTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 13: trunkline.auth.v1.RefreshTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
-	17, // 14: trunkline.auth.v1.RevokeTokenRequest.issued_before:type_name -> google.protobuf.Timestamp
-	17, // 15: trunkline.auth.v1.RevokeTokenResponse.revoke_time:type_name -> google.protobuf.Timestamp
-	16, // 16: trunkline.auth.v1.GetKeySetResponse.keys:type_name -> trunkline.auth.v1.JsonWebKey
-	3,  // 17: trunkline.auth.v1.AuthService.IssueToken:input_type -> trunkline.auth.v1.IssueTokenRequest
-	5,  // 18: trunkline.auth.v1.AuthService.ValidateToken:input_type -> trunkline.auth.v1.ValidateTokenRequest
-	7,  // 19: trunkline.auth.v1.AuthService.BatchValidateTokens:input_type -> trunkline.auth.v1.BatchValidateTokensRequest
-	10, // 20: trunkline.auth.v1.AuthService.RefreshToken:input_type -> trunkline.auth.v1.RefreshTokenRequest
-	12, // 21: trunkline.auth.v1.AuthService.RevokeToken:input_type -> trunkline.auth.v1.RevokeTokenRequest
-	14, // 22: trunkline.auth.v1.AuthService.GetKeySet:input_type -> trunkline.auth.v1.GetKeySetRequest
-	4,  // 23: trunkline.auth.v1.AuthService.IssueToken:output_type -> trunkline.auth.v1.IssueTokenResponse
-	6,  // 24: trunkline.auth.v1.AuthService.ValidateToken:output_type -> trunkline.auth.v1.ValidateTokenResponse
-	8,  // 25: trunkline.auth.v1.AuthService.BatchValidateTokens:output_type -> trunkline.auth.v1.BatchValidateTokensResponse
-	11, // 26: trunkline.auth.v1.AuthService.RefreshToken:output_type -> trunkline.auth.v1.RefreshTokenResponse
-	13, // 27: trunkline.auth.v1.AuthService.RevokeToken:output_type -> trunkline.auth.v1.RevokeTokenResponse
-	15, // 28: trunkline.auth.v1.AuthService.GetKeySet:output_type -> trunkline.auth.v1.GetKeySetResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	18, // 4: trunkline.auth.v1.Identity.issue_tolerance:type_name -> google.protobuf.Duration
+	1,  // 5: trunkline.auth.v1.IssueTokenRequest.grants:type_name -> trunkline.auth.v1.Grant
+	18, // 6: trunkline.auth.v1.IssueTokenRequest.ttl:type_name -> google.protobuf.Duration
+	17, // 7: trunkline.auth.v1.IssueTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 8: trunkline.auth.v1.IssueTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 9: trunkline.auth.v1.ValidateTokenResponse.identity:type_name -> trunkline.auth.v1.Identity
+	9,  // 10: trunkline.auth.v1.BatchValidateTokensResponse.results:type_name -> trunkline.auth.v1.ValidateTokenResult
+	2,  // 11: trunkline.auth.v1.ValidateTokenResult.identity:type_name -> trunkline.auth.v1.Identity
+	19, // 12: trunkline.auth.v1.ValidateTokenResult.error:type_name -> trunkline.errors.v1.Error
+	17, // 13: trunkline.auth.v1.RefreshTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 14: trunkline.auth.v1.RefreshTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
+	17, // 15: trunkline.auth.v1.RevokeTokenRequest.issued_before:type_name -> google.protobuf.Timestamp
+	17, // 16: trunkline.auth.v1.RevokeTokenResponse.revoke_time:type_name -> google.protobuf.Timestamp
+	16, // 17: trunkline.auth.v1.GetKeySetResponse.keys:type_name -> trunkline.auth.v1.JsonWebKey
+	3,  // 18: trunkline.auth.v1.AuthService.IssueToken:input_type -> trunkline.auth.v1.IssueTokenRequest
+	5,  // 19: trunkline.auth.v1.AuthService.ValidateToken:input_type -> trunkline.auth.v1.ValidateTokenRequest
+	7,  // 20: trunkline.auth.v1.AuthService.BatchValidateTokens:input_type -> trunkline.auth.v1.BatchValidateTokensRequest
+	10, // 21: trunkline.auth.v1.AuthService.RefreshToken:input_type -> trunkline.auth.v1.RefreshTokenRequest
+	12, // 22: trunkline.auth.v1.AuthService.RevokeToken:input_type -> trunkline.auth.v1.RevokeTokenRequest
+	14, // 23: trunkline.auth.v1.AuthService.GetKeySet:input_type -> trunkline.auth.v1.GetKeySetRequest
+	4,  // 24: trunkline.auth.v1.AuthService.IssueToken:output_type -> trunkline.auth.v1.IssueTokenResponse
+	6,  // 25: trunkline.auth.v1.AuthService.ValidateToken:output_type -> trunkline.auth.v1.ValidateTokenResponse
+	8,  // 26: trunkline.auth.v1.AuthService.BatchValidateTokens:output_type -> trunkline.auth.v1.BatchValidateTokensResponse
+	11, // 27: trunkline.auth.v1.AuthService.RefreshToken:output_type -> trunkline.auth.v1.RefreshTokenResponse
+	13, // 28: trunkline.auth.v1.AuthService.RevokeToken:output_type -> trunkline.auth.v1.RevokeTokenResponse
+	15, // 29: trunkline.auth.v1.AuthService.GetKeySet:output_type -> trunkline.auth.v1.GetKeySetResponse
+	24, // [24:30] is the sub-list for method output_type
+	18, // [18:24] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_auth_v1_auth_service_proto_init() }

@@ -45,13 +45,15 @@ class Grant(_message.Message):
     def __init__(self, address: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[Action, str]]] = ...) -> None: ...
 
 class Identity(_message.Message):
-    __slots__ = ["client", "expire_time", "family", "grants", "groups", "issue_time", "session", "token_id", "user"]
+    __slots__ = ["client", "expire_time", "family", "grants", "groups", "issue_time", "issue_tolerance", "outlives_loss", "session", "token_id", "user"]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     ISSUE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ISSUE_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    OUTLIVES_LOSS_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
@@ -61,10 +63,12 @@ class Identity(_message.Message):
     grants: _containers.RepeatedCompositeFieldContainer[Grant]
     groups: _containers.RepeatedScalarFieldContainer[str]
     issue_time: _timestamp_pb2.Timestamp
+    issue_tolerance: _duration_pb2.Duration
+    outlives_loss: bool
     session: str
     token_id: str
     user: str
-    def __init__(self, client: _Optional[str] = ..., user: _Optional[str] = ..., session: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., token_id: _Optional[str] = ..., issue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., family: _Optional[str] = ...) -> None: ...
+    def __init__(self, client: _Optional[str] = ..., user: _Optional[str] = ..., session: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., token_id: _Optional[str] = ..., issue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., family: _Optional[str] = ..., issue_tolerance: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outlives_loss: bool = ...) -> None: ...
 
 class IssueTokenRequest(_message.Message):
     __slots__ = ["client", "grants", "groups", "refreshable", "session", "ttl", "user"]

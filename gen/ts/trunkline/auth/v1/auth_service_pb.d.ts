@@ -108,6 +108,21 @@ export declare type Identity = Message<"trunkline.auth.v1.Identity"> & {
    * @generated from field: string family = 9;
    */
   family: string;
+
+  /**
+   * Output only. How far issue_time may be off, for a token that was made by somebody else's clock: a revocation counts it as that
+   * much older, and a loss of revocations as that much younger.
+   *
+   * @generated from field: google.protobuf.Duration issue_tolerance = 10;
+   */
+  issueTolerance?: Duration | undefined;
+
+  /**
+   * Output only. The token is good although revocations that were made after it was issued may be lost.
+   *
+   * @generated from field: bool outlives_loss = 11;
+   */
+  outlivesLoss: boolean;
 };
 
 /**
