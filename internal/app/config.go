@@ -196,7 +196,7 @@ type Publish struct {
 type Hooks struct {
 	Authorizer Authorizer `koanf:"authorizer"`
 	Events     Events     `koanf:"events"`
-	Webhooks   []Webhook  `koanf:"webhooks" doc:"Where events are sent as signed requests; each with name, url, secrets (whsec_ and 24 to 64 bytes in base64; the first two or more while one is replaced), kinds (all when empty), allow_private, timeout and give_up_after. Read by the role publish."`
+	Webhooks   []Webhook  `koanf:"webhooks" doc:"Where events are sent as signed requests; each with name, url, secrets (whsec_ and 24 to 64 bytes in base64; the first two or more while one is replaced), kinds (all when empty), allow_private, timeout (10s), give_up_after (24h), give_up_tries (12) and batch (1 event a request). Read by the role publish."`
 }
 
 // Events says whether a log of what happens is kept: who connects and disconnects, which addresses are occupied and
@@ -216,6 +216,8 @@ type Webhook struct {
 	AllowPrivate bool          `koanf:"allow_private"`
 	Timeout      time.Duration `koanf:"timeout" min:"100ms" max:"1m"`
 	GiveUpAfter  time.Duration `koanf:"give_up_after" min:"1s" max:"720h"`
+	GiveUpTries  int           `koanf:"give_up_tries" min:"1" max:"1000"`
+	Batch        int           `koanf:"batch" min:"1" max:"1000"`
 }
 
 // Authorizer is your AuthorizerService, which may refuse what a token grants.

@@ -50,6 +50,7 @@ func (h *house) buildEvents() error {
 		hook := events.Webhook{
 			Name: w.Name, URL: w.URL, AllowPrivate: w.AllowPrivate,
 			Timeout: cmp.Or(w.Timeout, 10*time.Second), GiveUpAfter: cmp.Or(w.GiveUpAfter, 24*time.Hour),
+			GiveUpTries: w.GiveUpTries, Batch: w.Batch,
 		}
 		for _, s := range w.Secrets {
 			secret, err := events.ParseSecret(s.Reveal())

@@ -16,7 +16,6 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-
 // What a method, a frame or a field is, as far as writing goes.
 const (
 	writes = "writes what a caller chose to an address of its choice: there is a way in the table"

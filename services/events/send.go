@@ -37,7 +37,7 @@ func (w *sender) hold(ctx context.Context, at bus.Position, until time.Time) {
 	term, cancel := context.WithCancel(ctx)
 	var renewing sync.WaitGroup
 	renewing.Go(func() { defer cancel(); w.renew(term, until) })
-	w.at, w.noted, w.failures, w.given = at, at, 0, false
+	w.at, w.noted, w.failures, w.refusals, w.given, w.size, w.waiting = at, at, 0, 0, false, w.Batch, nil
 	w.serve(term)
 	cancel()
 	renewing.Wait()
@@ -96,6 +96,14 @@ func (w *sender) serve(ctx context.Context) {
 	}
 }
 
+// entry is one event on its way.
+type entry struct {
+	id        string
+	body      []byte
+	at        bus.Position // of the last event that is done with once this one is
+	published time.Time
+}
+
 // readOn sends everything after the position. A webhook that is new begins now.
 func (w *sender) readOn(ctx context.Context) error {
 	if w.at.IsZero() {
@@ -106,13 +114,12 @@ func (w *sender) readOn(ctx context.Context) error {
 		w.at = top
 		return w.note(ctx)
 	}
+	w.waiting = nil
 	var missed error
 	next, err := w.server.tail.Replay(ctx, bus.EventLog, w.at, func(g bus.Gap) {
 		e := bus.Event{Kind: bus.EventGap, Millis: time.Now().UnixMilli(), Reason: string(g.Reason), ID: bus.EventID(
 			"gap", g.From.Epoch, strconv.FormatUint(g.From.Offset, 10), g.To.Epoch, strconv.FormatUint(g.To.Offset, 10))}
-		if missed = w.deliver(ctx, e.ID, bodyOf(e, g.To, g.From), w.server.store.Now()); missed == nil {
-			w.at = g.To
-		}
+		missed = w.add(ctx, entry{id: e.ID, body: bodyOf(e, g.To, g.From), at: g.To, published: w.server.store.Now()})
 	}, func(m *bus.Message) error {
 		if missed != nil {
 			return missed
@@ -122,6 +129,9 @@ func (w *sender) readOn(ctx context.Context) error {
 	if err == nil {
 		err = missed
 	}
+	if err == nil {
+		err = w.flush(ctx, 1)
+	}
 	if err != nil {
 		return err
 	}
@@ -129,18 +139,40 @@ func (w *sender) readOn(ctx context.Context) error {
 	return w.note(ctx)
 }
 
-// message sends one event, if it is wanted.
+// message sends one event, if it is wanted, or puts it with those that go together.
 func (w *sender) message(ctx context.Context, m *bus.Message) error {
 	e, err := bus.EventOf(m)
 	if err == nil && w.wants(e) {
-		if err := w.deliver(ctx, e.ID, bodyOf(e, m.Position, bus.Position{}), m.Published); err != nil {
+		return w.add(ctx, entry{id: e.ID, body: bodyOf(e, m.Position, bus.Position{}), at: m.Position, published: m.Published})
+	}
+	if n := len(w.waiting); n > 0 {
+		w.waiting[n-1].at = m.Position
+	} else {
+		w.at = m.Position
+	}
+	return ctx.Err()
+}
+
+// add puts an event behind those that wait, and sends as soon as they fill a request.
+func (w *sender) add(ctx context.Context, e entry) error {
+	w.waiting = append(w.waiting, e)
+	return w.flush(ctx, w.size)
+}
+
+// flush sends while so many events wait. The place is written once for each request.
+func (w *sender) flush(ctx context.Context, least int) error {
+	for len(w.waiting) > 0 && len(w.waiting) >= min(least, w.size) {
+		done, err := w.deliver(ctx, w.waiting[:min(len(w.waiting), w.size)])
+		if err != nil {
 			return err
 		}
-		w.at = m.Position
-		return w.note(ctx)
+		w.at = w.waiting[done-1].at
+		w.waiting = w.waiting[done:]
+		if err := w.note(ctx); err != nil {
+			return err
+		}
 	}
-	w.at = m.Position
-	return ctx.Err()
+	return nil
 }
 
 // note keeps the position, trying until the store has it or the place is not held any more. It tries once in any case.
@@ -174,40 +206,75 @@ func lingering(ctx context.Context) (context.Context, func()) {
 	return longer, func() { stop(); cancel() }
 }
 
-// deliver sends one body until it is taken, or too old to be tried again.
-func (w *sender) deliver(ctx context.Context, id string, body []byte, published time.Time) error {
-	log := w.server.cfg.Log
+// deliver sends events in one request until it is taken, or they are given up, and returns how many of them are done with:
+// the first ones. A request that is refused is made smaller, so that what the receiver does not take stands alone in the end.
+func (w *sender) deliver(ctx context.Context, list []entry) (int, error) {
 	for {
-		w.lag(published)
+		w.lag(list[0].published)
+		id, body := request(list, w.Batch > 1)
 		call, done := lingering(ctx)
 		err := w.post(call, id, body)
 		done()
 		if err == nil {
 			w.count("sent")
-			w.failures, w.given = 0, false
-			return nil
+			w.failures, w.refusals, w.given = 0, 0, false
+			w.size = min(max(w.size, len(list))*2, w.Batch)
+			return len(list), nil
 		}
 		if ctx.Err() != nil {
-			return ctx.Err() // whoever holds the place sends it again
+			return 0, ctx.Err() // whoever holds the place sends it again
 		}
 		w.count("failed")
 		if w.failures == 0 {
-			log.Warn("a webhook does not take an event, trying on", slog.String("webhook", w.Name), slog.String("event", id), slog.String("error", err.Error()))
+			w.server.cfg.Log.Warn("a webhook does not take an event, trying on",
+				slog.String("webhook", w.Name), slog.String("event", id), slog.Int("events", len(list)), slog.String("error", err.Error()))
 		}
-		rest := w.GiveUpAfter - w.server.store.Now().Sub(published)
-		pause(ctx, min(w.backoff(err), max(rest, w.server.cfg.RetryMin)))
-		w.failures++
-		if rest > 0 {
+		if n := len(list); n > 1 && refused(err) {
+			w.size = n / 2
+			list = list[:w.size]
+			pause(ctx, w.backoff(err))
 			continue
 		}
-		w.count("dropped")
-		if !w.given {
-			log.Error("an event is given up; so are those after it until the webhook takes one",
-				slog.String("webhook", w.Name), slog.String("event", id), slog.Duration("after", w.GiveUpAfter))
+		if n := w.giveUp(ctx, list, err); n > 0 {
+			return n, ctx.Err()
 		}
-		w.given = true
-		return ctx.Err()
 	}
+}
+
+// giveUp rests after a failure, and returns how many of the first events are not tried again: a single one that was refused too
+// often, or those that are too old.
+func (w *sender) giveUp(ctx context.Context, list []entry, err error) int {
+	if refused(err) {
+		w.refusals++
+	}
+	now := w.server.store.Now()
+	rest := w.GiveUpAfter - now.Sub(list[0].published)
+	old := 0
+	for old < len(list) && now.Sub(list[old].published) >= w.GiveUpAfter {
+		old++
+	}
+	often := len(list) == 1 && w.refusals >= w.GiveUpTries
+	if !often {
+		pause(ctx, min(w.backoff(err), max(rest, w.server.cfg.RetryMin)))
+		w.failures++
+	}
+	if rest > 0 && !often {
+		return 0
+	}
+	old = max(old, 1)
+	w.metrics.deliveries.WithLabelValues(w.Name, "dropped").Add(float64(old))
+	if often && rest > 0 {
+		w.server.cfg.Log.Error("an event is given up: the webhook has refused it too often",
+			slog.String("webhook", w.Name), slog.String("event", list[0].id), slog.Int("tries", w.refusals), slog.String("error", err.Error()))
+		w.failures, w.refusals = 0, 0
+		return old
+	}
+	if !w.given {
+		w.server.cfg.Log.Error("an event is given up; so are those after it until the webhook takes one",
+			slog.String("webhook", w.Name), slog.String("event", list[0].id), slog.Duration("after", w.GiveUpAfter))
+	}
+	w.given, w.refusals = true, 0
+	return old
 }
 
 // backoff is how long to wait after a failure: doubled each time, with full jitter, and as long as the receiver asks for.

@@ -99,3 +99,29 @@ func bodyOf(e bus.Event, at, from bus.Position) []byte {
 	}
 	return b
 }
+
+// batch is the body of several events.
+type batch struct {
+	Type      string            `json:"type"`
+	Timestamp string            `json:"timestamp"`
+	Data      []json.RawMessage `json:"data"`
+}
+
+// request returns the id and the body of one request: the event itself, or several in their order, which have an id that is
+// the same for the same ones.
+func request(list []entry, batched bool) (id string, body []byte) {
+	if !batched {
+		return list[0].id, list[0].body
+	}
+	b := batch{Type: "batch", Timestamp: list[0].published.UTC().Format("2006-01-02T15:04:05.000Z")}
+	ids := []string{"batch"}
+	for _, e := range list {
+		b.Data = append(b.Data, e.body)
+		ids = append(ids, e.id)
+	}
+	body, err := json.Marshal(b)
+	if err != nil {
+		return "", []byte("{}") // bodies always encode
+	}
+	return bus.EventID(ids...), body
+}

@@ -32,9 +32,14 @@ type Webhook struct {
 	AllowPrivate bool
 	// Timeout is for one request; 10 s by default. GiveUpAfter is how old an event may be that is tried again; 24 h by default.
 	Timeout, GiveUpAfter time.Duration
+	// GiveUpTries is how often an event may be refused before it is given up; 12 by default. No answer, and one that says later,
+	// is no refusal.
+	GiveUpTries int
+	// Batch is how many events one request may have; 1 by default, and then the event is the body.
+	Batch int
 }
 
-// sender sends the log to one webhook: one event after the other, each until it is taken or given up. Of several processes
+// sender sends the log to one webhook: one request after the other, each until it is taken or given up. Of several processes
 // one sends: the one that holds the webhook's cursor.
 type sender struct {
 	Webhook
@@ -46,7 +51,10 @@ type sender struct {
 	// Of the goroutine that sends.
 	at       bus.Position // of the last event that is done with
 	noted    bus.Position // of the cursor
+	waiting  []entry      // read and not sent yet: fewer than a request takes
+	size     int          // how many events the next request has at most; from 1 to Batch
 	failures int          // in a row
+	refusals int          // of the same event, in a row
 	given    bool         // an event was given up since the last one that was taken
 }
 
@@ -87,6 +95,10 @@ func newSenders(s *Server, reg prometheus.Registerer) ([]*sender, error) {
 		if w.GiveUpAfter <= 0 {
 			w.GiveUpAfter = 24 * time.Hour
 		}
+		if w.GiveUpTries <= 0 {
+			w.GiveUpTries = 12
+		}
+		w.Batch = max(w.Batch, 1)
 		for _, outcome := range []string{"sent", "failed", "dropped"} {
 			m.deliveries.WithLabelValues(w.Name, outcome)
 		}
@@ -115,8 +127,21 @@ func (w *sender) wants(e bus.Event) bool {
 
 // failure is why a request failed: never with its URL, which may hold a secret.
 type failure struct {
-	text  string
-	after time.Duration // what Retry-After asks for
+	text    string
+	refused bool          // the receiver answered, and not that it is to come later
+	after   time.Duration // what Retry-After asks for
+}
+
+// later are the answers that are no refusal of what was sent.
+var later = []int{
+	http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable,
+	http.StatusGatewayTimeout,
+}
+
+// refused says whether the receiver has answered that it does not take what was sent.
+func refused(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.refused
 }
 
 func (f *failure) Error() string { return f.text }
@@ -151,7 +176,10 @@ func (w *sender) post(ctx context.Context, id string, body []byte) error {
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	return &failure{text: fmt.Sprintf("it answered with the status %d", resp.StatusCode), after: retryAfter(resp.Header, now)}
+	return &failure{
+		text: fmt.Sprintf("it answered with the status %d", resp.StatusCode), after: retryAfter(resp.Header, now),
+		refused: !slices.Contains(later, resp.StatusCode),
+	}
 }
 
 // maxRetryAfter is the longest pause that a receiver may ask for.
