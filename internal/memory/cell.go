@@ -2,6 +2,7 @@ package memory
 
 import (
 	"sort"
+	"strconv"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -9,17 +10,17 @@ import (
 
 // cell is what is known of one address. The part's lock guards it.
 type cell struct {
-	epoch  string
-	top    uint64
-	log    []*bus.Message // the offsets up to top, dense, oldest first
-	keep   bus.Retention  // of the last publish
-	used   time.Time
-	feeds  []*feed
-	keys   map[key]answer
-	oldest []key  // the keys in the order they were used
-	state  *kept  // nil when there is none
-	inbox  *inbox // nil until a message asks for an ack
-	last   retained
+	epoch string
+	top   uint64
+	log   []*bus.Message // the offsets up to top, dense, oldest first
+	keep  bus.Retention  // of the last publish
+	used  time.Time
+	feeds []*feed
+	keys  map[key]answer
+	order map[string][]string // the keys of each publisher, the first used first
+	state *kept               // nil when there is none
+	inbox *inbox              // nil until a message asks for an ack
+	last  retained
 }
 
 // retained is the last message of an address.
@@ -54,7 +55,9 @@ const epochMemory = time.Hour
 
 func (c *cell) idle(now time.Time) bool {
 	c.age(now)
-	c.forget(now, 0)
+	for publisher := range c.order {
+		c.forget(publisher, now)
+	}
 	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && c.inbox.empty(now) && c.stateAt(now).Revision == 0 && c.last.at(now) == nil && now.Sub(c.used) > epochMemory
 }
 
@@ -102,7 +105,7 @@ func (c *cell) young(now time.Time, age time.Duration) int {
 // repeat returns the first answer for a key; false when there is none.
 func (c *cell) repeat(p *bus.Publication, now time.Time) (bus.Receipt, bool, error) {
 	a, ok := c.keys[keyOf(p)]
-	if !ok || now.After(a.until) {
+	if !ok || !now.Before(a.until) {
 		return bus.Receipt{}, false, nil
 	}
 	if a.digest != p.Digest {
@@ -113,28 +116,45 @@ func (c *cell) repeat(p *bus.Publication, now time.Time) (bus.Receipt, bool, err
 	return r, true, nil
 }
 
-// remember keeps the answer for a key.
-func (c *cell) remember(p *bus.Publication, r bus.Receipt, now time.Time, limit int) {
-	if c.keys == nil {
-		c.keys = make(map[key]answer)
+// mayRemember refuses a publisher that has so many keys that another one would push out one of its own before its time. Those of others
+// are never in the way. Of Trunkline's own the first go: it tells many events, and repeats one soon or never.
+func (c *cell) mayRemember(p *bus.Publication, now time.Time, limit int) error {
+	c.forget(p.Publisher, now)
+	order := c.order[p.Publisher]
+	switch {
+	case len(order) < limit:
+		return nil
+	case p.Publisher == "":
+		delete(c.keys, key{"", order[0]})
+		c.order[""] = order[1:]
+		return nil
 	}
-	c.forget(now, limit-1)
-	c.keys[keyOf(p)] = answer{digest: p.Digest, receipt: r, until: now.Add(p.Window)}
-	c.oldest = append(c.oldest, keyOf(p))
+	return bus.ErrStorageFull.With("the publisher has used too many idempotency keys on the address lately", map[string]string{
+		"address": p.Message.To.String(), "limit": strconv.Itoa(limit),
+	})
 }
 
-// forget drops keys whose time is over, and the oldest beyond limit; limit 0 means any number may stay.
-func (c *cell) forget(now time.Time, limit int) {
-	for len(c.oldest) > 0 {
-		key := c.oldest[0]
-		if limit > 0 && len(c.oldest) > limit || now.After(c.keys[key].until) {
-			delete(c.keys, key)
-			c.oldest = c.oldest[1:]
-			continue
-		}
+// remember keeps the answer for a key.
+func (c *cell) remember(p *bus.Publication, r bus.Receipt, now time.Time) {
+	if c.keys == nil {
+		c.keys, c.order = make(map[key]answer), make(map[string][]string)
+	}
+	c.keys[keyOf(p)] = answer{digest: p.Digest, receipt: r, until: now.Add(p.Window)}
+	c.order[p.Publisher] = append(c.order[p.Publisher], p.IdempotencyKey)
+}
+
+// forget drops the keys of a publisher whose time is over.
+func (c *cell) forget(publisher string, now time.Time) {
+	order := c.order[publisher]
+	for len(order) > 0 && !now.Before(c.keys[key{publisher, order[0]}].until) {
+		delete(c.keys, key{publisher, order[0]})
+		order = order[1:]
+	}
+	if len(order) == 0 {
+		delete(c.order, publisher)
 		return
 	}
-	c.oldest = nil
+	c.order[publisher] = order
 }
 
 // page returns what is kept from an index on, oldest first. What has expired counts as looked at.

@@ -70,6 +70,9 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 		if r, ok, err := c.repeat(p, now); ok || err != nil {
 			return r, err
 		}
+		if err := c.mayRemember(p, now, keys); err != nil {
+			return bus.Receipt{}, err
+		}
 	}
 	c.used = now
 	m := p.Message
@@ -92,7 +95,7 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 		r.Durability = bus.Accepted
 	}
 	if p.IdempotencyKey != "" {
-		c.remember(p, r, now, keys)
+		c.remember(p, r, now)
 	}
 	if p.Retain > 0 && p.Ack == nil {
 		c.last = retained{m: &m, until: now.Add(p.Retain)}

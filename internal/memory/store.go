@@ -22,7 +22,8 @@ type Config struct {
 	// FeedQueue is how many messages may wait for a feed's receiver; 65,536 by default. What is beyond is
 	// dropped and the receiver told by Interrupted.
 	FeedQueue int
-	// Keys is how many idempotency keys one address remembers; 10,000 by default, the oldest go first.
+	// Keys is how many idempotency keys of one publisher an address remembers; 10,000 by default. One more is refused with
+	// ErrStorageFull until the first ends.
 	Keys int
 	// Events is how the log of events is kept; without it nothing is told.
 	Events bus.Retention

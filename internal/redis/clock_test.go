@@ -2,6 +2,9 @@ package redis_test
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -224,5 +227,27 @@ func TestLog_emptiesInSteps(t *testing.T) {
 	page, err = s.Since(t.Context(), a, long, bus.Position{}, 100)
 	if err != nil || len(page.Messages) != 10 {
 		t.Errorf("%d messages are read, %v", len(page.Messages), err)
+	}
+}
+
+// measuring are the files that look at the clock of the process, to measure how long something takes.
+var measuring = []string{
+	"clock.go", "config.go", "durable.go", "feed.go", "follow.go", "fsync.go", "hearing.go", "hidden.go", "link.go", "migrate.go", "pipe.go", "pipes.go",
+	"place.go", "probe.go", "store.go",
+}
+
+// What is kept is judged by the time of the server: a new look at the clock of the process has to be thought about here.
+func TestStore_looksAtItsOwnClockOnlyToMeasure(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	check(t, err)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") || slices.Contains(measuring, file) {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		check(t, err)
+		if strings.Contains(string(text), "time.Now") {
+			t.Errorf("%s looks at the clock of the process; s.Now() is that of the server", file)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -36,7 +35,7 @@ func (s *Store) recorded(to bus.Address, record string) (*bus.Message, bool) {
 	if r := s.records(to); r != nil {
 		return r.Map([]byte(record))
 	}
-	return bare(to, record), true
+	return s.bare(to, record), true
 }
 
 // marked hands a mark on: "<mark> <address>".
@@ -86,7 +85,7 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 		return bus.Last{}, failure(err)
 	}
 	if second != "" {
-		return bus.Last{Message: bare(a, text), Bare: true}, nil
+		return bus.Last{Message: f.store.bare(a, text), Bare: true}, nil
 	}
 	m, _, err := decodePush(a, []byte(text))
 	if err != nil {
@@ -99,8 +98,8 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 }
 
 // bare is the message of the bare data that older programs send.
-func bare(to bus.Address, data string) *bus.Message {
-	m := &bus.Message{ID: uuid.Must(uuid.NewV7()).String(), To: to, Data: []byte(data), ContentType: bus.Text, Published: time.Now()}
+func (s *Store) bare(to bus.Address, data string) *bus.Message {
+	m := &bus.Message{ID: uuid.Must(uuid.NewV7()).String(), To: to, Data: []byte(data), ContentType: bus.Text, Published: s.Now()}
 	if !utf8.ValidString(data) {
 		m.ContentType = bus.Binary
 	}
