@@ -85,7 +85,7 @@ var foreign = map[string]bool{
 	"OpenTelemetry": true, "BuildKit": true, "ProtoJSON": true, "lowerCamelCase": true, "PostgreSQL": true, "RabbitMQ": true, "EdDSA": true, "McCabe": true,
 }
 
-// compound is a word that can only be a name of the code: two humps, as in ErrAddressInvalid or readLoop.
+// compound is a word that can only be a name of the code: two humps, as in ErrAddressInvalid or parseScalar.
 var compound = regexp.MustCompile(`\b(?:[A-Z][a-z0-9]+[A-Z]|[a-z]+[A-Z][a-z])[A-Za-z0-9]*\b`)
 
 // What a comment names exists: a name that was changed is changed in the comments, too.

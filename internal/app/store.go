@@ -20,8 +20,10 @@ func openStore(ctx context.Context, cfg Config, tel *telemetry.Telemetry) (bus.S
 	case "memory":
 		return memory.New(memory.Config{Events: cfg.events()}), nil
 	}
+	spaces := cfg.namespaces()
 	c := redis.Config{
-		URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: cfg.namespaces().MostReplicas(), Fsync: cfg.namespaces().AnyFsynced(),
+		URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: spaces.MostReplicas(), Fsync: spaces.AnyFsynced(),
+		Least:  func(a bus.Address) bus.Durability { return spaces.For(a).Durability },
 		Events: cfg.events(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
 	}
 	if cfg.Redis.CAFile != "" {

@@ -242,6 +242,8 @@ type PendingPage struct {
 	More bool
 	// Top is the newest position of the address; zero when nothing ever asked for an ack.
 	Top Position
+	// Unproved is set when nothing proves that everything acknowledged has survived since the position of the query.
+	Unproved bool
 }
 
 // PendingQuery says which part of an inbox is wanted.

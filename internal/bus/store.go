@@ -127,6 +127,11 @@ type Page struct {
 	Next Position
 	// More says whether there is something after Next in the direction of reading.
 	More bool
+	// Unproved is set together with ErrGap when nothing is known to be missing, but the log was continued there after its end
+	// may have been lost: the master was restarted or replaced, and nothing proves that everything acknowledged survived.
+	Unproved bool
+	// Forked is set when there is such a place between the position and Top. A page ends there.
+	Forked bool
 	// Top is the newest position of the address; the store makes an epoch for an address that has none.
 	Top Position
 }

@@ -35,6 +35,9 @@ type Config struct {
 	Now func() time.Time
 	// MetaTTL is how long the epoch of an address outlives its last use; 30 days by default.
 	MetaTTL time.Duration
+	// Least says how durable everything is that is published to an address, whoever publishes; nil for Live everywhere. Where it is
+	// Replicated, a failover loses nothing that was acknowledged, and where it is Fsynced a restart does not.
+	Least func(bus.Address) bus.Durability
 	// Replicas is how many replicas each master must have in step to count as ready; 0 for none.
 	Replicas int
 	// Fsync makes a server that cannot give FSYNCED, or cannot be asked whether it does, count as not ready.

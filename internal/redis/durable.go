@@ -3,7 +3,9 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -43,6 +45,7 @@ const strictFlights = 8
 
 // strictly is one batch of publications on its way.
 type strictly struct {
+	lives    atomic.Int32 // how often a server's life was found to be another
 	store    *Store
 	ps       []bus.Publication
 	calls    []call
@@ -231,6 +234,9 @@ func (b *strictly) publishOn(ctx context.Context, w way, list []int, how fsync) 
 		todo = unknown
 	}
 	replicas, synced := said.read()
+	if list = b.settled(ctx, w, list, cmds, how); len(list) == 0 {
+		return
+	}
 	for _, i := range list {
 		b.cmds[i] = cmds[i]
 		b.errs[i] = b.store.readReceipt(cmds[i], &b.ps[i], &b.receipts[i])
@@ -239,6 +245,24 @@ func (b *strictly) publishOn(ctx context.Context, w way, list []int, how fsync) 
 		}
 	}
 	b.show(ctx, list, replicas, synced)
+}
+
+// settled settles the logs that are of another life of the server, publishes what goes to them, and returns the rest.
+func (b *strictly) settled(ctx context.Context, w way, list []int, cmds map[int]*redis.Cmd, how fsync) []int {
+	answers := make([]*redis.Cmd, len(b.calls))
+	for i, cmd := range cmds {
+		answers[i] = cmd
+	}
+	unsettled, err := b.store.prove(ctx, b.calls, answers)
+	if err != nil {
+		b.fail(list, err)
+		return nil
+	}
+	if len(unsettled) == 0 || b.lives.Add(1) > maxLives {
+		return list
+	}
+	b.publishOn(ctx, w, unsettled, how)
+	return slices.DeleteFunc(slices.Clone(list), func(i int) bool { return slices.Contains(unsettled, i) })
 }
 
 // show makes visible what is as durable as it asked to be; the others are given up. Only what is visible is OK.

@@ -50,7 +50,7 @@ func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Positio
 	if err != nil {
 		return bus.Page{}, err
 	}
-	page := bus.Page{Top: p.Top, More: p.More, Next: bus.Position{Epoch: p.Top.Epoch, Offset: p.Next}}
+	page := bus.Page{Top: p.Top, More: p.More, Next: bus.Position{Epoch: p.Top.Epoch, Offset: p.Next}, Unproved: p.Unproved, Forked: p.Unproved}
 	for _, w := range p.Messages {
 		page.Messages = append(page.Messages, w.Message)
 	}
@@ -76,7 +76,7 @@ func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position,
 	epoch, _ := answer[1].(string)
 	more, _ := answer[4].(int64)
 	entries, _ := answer[5].([]any)
-	page := bus.PendingPage{More: more == 1, Next: uintOf(answer[3])}
+	page := bus.PendingPage{More: more == 1, Next: uintOf(answer[3]), Unproved: gap == 2}
 	if epoch != "" {
 		page.Top = bus.Position{Epoch: epoch, Offset: uintOf(answer[2])}
 	}
@@ -98,7 +98,7 @@ func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position,
 		d := deliveryOf(to, m.ID, pairs(fields, "s", "p", "a", "x", "d", "n", "k", "mx", "dl", "dn", "dw", "en"))
 		page.Messages = append(page.Messages, bus.Waiting{Message: m, Deliveries: d.Deliveries, Dead: q.Deliver && dead == 1, Delivery: d})
 	}
-	return page, gap == 1, nil
+	return page, gap > 0, nil
 }
 
 // pairs names the values of an HMGET.

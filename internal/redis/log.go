@@ -54,7 +54,7 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 		return page, false, unavailable(err)
 	}
 	answer, err := cmd.Slice()
-	if err != nil || len(answer) != 7 {
+	if err != nil || len(answer) != 9 {
 		return page, false, bus.ErrStoreUnavailable.Wrap(err)
 	}
 	lost, _ := answer[0].(int64)
@@ -69,10 +69,14 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 	}
 	now := time.UnixMilli(int64(uintOf(answer[4]))) //nolint:gosec // a time of Redis
 	s.fill(&page, to, entries, min(limit, maxPage), now, b)
+	if ends := uintOf(answer[7]); ends > 0 && !page.More {
+		page.More, page.Next = true, b.position(ends)
+	}
+	page.Unproved, page.Forked = lost == 2, answer[8] == "1"
 	if answer[6] == "1" {
 		s.prolong(ctx, to)
 	}
-	return page, lost == 1, nil
+	return page, lost > 0, nil
 }
 
 // begin makes the log of an address that has none, and returns its newest position.

@@ -144,8 +144,18 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 		}
 		return receipts, errs
 	}
+	scripts := make([]*redis.Cmd, len(cmds))
 	for i, cmd := range cmds {
-		if script, ok := cmd.(*redis.Cmd); ok {
+		scripts[i], _ = cmd.(*redis.Cmd)
+	}
+	if err := s.settleLives(ctx, calls, scripts); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return receipts, errs
+	}
+	for i, cmd := range cmds {
+		if script := scripts[i]; script != nil {
 			errs[i] = s.readReceipt(script, &ps[i], &receipts[i]) //nolint:gosec // a command for each publication
 		} else {
 			errs[i] = failure(cmd.Err())
@@ -244,6 +254,8 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 		return bus.ErrStoreUnavailable
 	}
 	switch answer[0] {
+	case "prove":
+		return bus.ErrStoreUnavailable.Wrap(errUnproved)
 	case "missing":
 		return bus.ErrChannelNotFound.With("", map[string]string{"address": p.Message.To.String()})
 	case "full":

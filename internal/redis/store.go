@@ -26,6 +26,7 @@ var (
 	beginScript         = appending("begin")
 	deleteChannelScript = script("delete_channel")
 	showScript          = script("show")
+	settleLifeScript    = script("settle_life")
 	beatScript          = script("beat")
 	nodesScript         = script("nodes")
 	saveTokenScript     = script("save_token")
@@ -77,6 +78,7 @@ type Store struct {
 	pipes   *pipes
 	clock   *clock
 	heldUp  *heldUp
+	lives   lives
 
 	interruptions interruptions // of subscriptions
 
@@ -215,8 +217,17 @@ func (s *Store) command(ctx context.Context, c *call, verb, first string) *redis
 }
 
 // runAll carries out scripts in one pipeline, through which calls of others go too. The error is that of
-// the whole pipeline's context; each command has its own.
+// the whole pipeline's context; each command has its own. Where a log is of another life of its server, it is settled first.
 func (s *Store) runAll(ctx context.Context, calls []call) ([]*redis.Cmd, error) {
+	cmds, err := s.runOnce(ctx, calls)
+	if err != nil {
+		return nil, err
+	}
+	return cmds, s.settleLives(ctx, calls, cmds)
+}
+
+// runOnce is runAll without asking about lives.
+func (s *Store) runOnce(ctx context.Context, calls []call) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))
 	todo := make([]redis.Cmder, len(calls))
 	for i, c := range calls {

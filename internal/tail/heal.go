@@ -89,6 +89,8 @@ func gapBefore(a bus.Address, from bus.Position, p bus.Page) bus.Gap {
 		g.To = bus.Position{Epoch: first.Epoch, Offset: first.Offset - 1}
 	}
 	switch {
+	case p.Unproved:
+		g.Reason = bus.GapTailUnknown
 	case from.Epoch != g.To.Epoch:
 		g.Reason = bus.GapEpoch
 	case from.Offset > g.To.Offset:

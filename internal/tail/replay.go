@@ -192,9 +192,9 @@ func (t *Tail) Recovers(ctx context.Context, a bus.Address, at, after bus.Positi
 	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
 		return true, nil
 	}
-	_, err := t.log.Since(ctx, a, t.Retention(a), after, 1)
+	page, err := t.log.Since(ctx, a, t.Retention(a), after, 1)
 	if errors.Is(err, bus.ErrGap) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && !page.Forked, err
 }

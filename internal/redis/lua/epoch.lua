@@ -1,7 +1,8 @@
 -- Begins every script that appends. current(proposed) returns the epoch under which the next entry goes, which is that of the
--- meta hash, or the proposed one where there is none yet or the log forks; then the newest offset, and its time in ms.
+-- meta hash, or the proposed one where there is none yet; then the newest offset, and its time in ms. It returns nil, and the
+-- script has to answer with unproved, where the log was written in another life of the server: settle_life.lua comes first then.
 -- KEYS: 1 stream, 2 meta hash
--- Bounds: the past epochs by number; the caller sets the expiry of the meta hash.
+-- Bounds: the caller sets the expiry of the meta hash.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
@@ -29,6 +30,7 @@ local function same(life)
   return type(heard) == 'table' and (tonumber(heard[2]) or 0) > 0
 end
 
+local unproved = nil
 local function current(proposed)
   local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p', 't')
   local life = meta[2]
@@ -47,16 +49,7 @@ local function current(proposed)
   if life == '' or life == meta[2] then
     return meta[1], top, time
   end
-  -- The log forks here: its former master may have had more. What is here is of the old epoch; what follows is not.
-  local past = meta[1] .. ':' .. (meta[3] or '0')
-  local n = 1
-  for one in string.gmatch(meta[4] or '', '%S+') do
-    if n == 16 then
-      break
-    end
-    past = past .. ' ' .. one
-    n = n + 1
-  end
-  redis.call('HSET', KEYS[2], 'e', proposed, 'r', life, 'p', past)
-  return proposed, top, time
+  -- Its former master may have had more. Whether that is so cannot be found out in here.
+  unproved = {'prove', meta[2] or '', life, string.format('%.0f', time)}
+  return nil
 end

@@ -22,6 +22,10 @@ if ARGV[5] ~= '' then
     return {'again', seen[2], seen[3], seen[4], seen[5]}
   end
 end
+local epoch = current(ARGV[4])
+if not epoch then
+  return unproved
+end
 local now = string.format('%.0f', now)
 local limit, left = tonumber(ARGV[3]), math.max(tonumber(ARGV[11]), 1)
 
@@ -83,7 +87,6 @@ if redis.call('XLEN', KEYS[1]) - acked >= limit then
   end
 end
 
-local epoch = current(ARGV[4])
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'o', 1))
 local entry = offset .. '-' .. now
 local visible = redis.call('HGET', KEYS[2], 'v')

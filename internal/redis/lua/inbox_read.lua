@@ -3,7 +3,7 @@
 -- KEYS: 1 stream, 2 meta hash
 -- ARGV: 1 epoch of the position or "", 2 after this offset, 3 limit, 4 device or "", 5 prefix of the delivery hashes, 6 most
 --       devices that are told apart, 7 not beyond this offset, 0 for no end, 8 "1" without a device for what any device is given
--- Returns gap, epoch, top, last offset looked at, "1" when there is more, then entries: stream id, envelope, delivery
+-- Returns gap (1 when messages are missing, 2 when they may be: the inbox has forked since), epoch, top, last offset looked at, "1" when there is more, then entries: stream id, envelope, delivery
 -- as a flat list, "1" when it is dead to the device, epoch in which it was published.
 -- Bounds: writes nothing, reads limit + 1 entries.
 local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p', 'v')
@@ -19,6 +19,9 @@ if ARGV[1] ~= '' then
     for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
       if past == ARGV[1] then
         fork = tonumber(o)
+        if after <= fork then
+          gap = 2
+        end
         break
       end
     end

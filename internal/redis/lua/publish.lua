@@ -33,6 +33,9 @@ local length, age = tonumber(ARGV[2]), tonumber(ARGV[3])
 if length > 0 then
   local top, last
   epoch, top, last = current(ARGV[4])
+  if not epoch then
+    return unproved
+  end
   -- Times never fall within a log, also when another server takes over whose clock is behind.
   time = math.max(now, last)
   offset = string.format('%.0f', top + 1)

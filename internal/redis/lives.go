@@ -1,0 +1,264 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// A server begins another life with each restart and each time it becomes the master; its replication id tells one from the
+// other. A script that is to append to a log of another life does not: it answers "prove", and what follows here finds out whether
+// everything that was acknowledged in that life is certainly still there. If so the log goes on as it is. If not it forks: what
+// follows has another epoch, and everybody who comes from before the fork is told that something may be missing.
+
+// facts are what is known of a master's present life.
+type facts struct {
+	id string
+	// before is the life that it went on from when it became the master; empty when it was the master from its start.
+	before string
+	// started is when the process started, by its own clock.
+	started time.Time
+	// always says that it answers after it has written to its disk.
+	always bool
+}
+
+// noLife is what Redis says for no replication id.
+const noLife = "0000000000000000000000000000000000000000"
+
+// startSlack is how far the start of a process may be off: it is told in whole seconds.
+const startSlack = 2 * time.Second
+
+// lifeOf asks a master about its life.
+func lifeOf(ctx context.Context, c *redis.Client) (facts, error) {
+	info, err := c.Info(ctx).Result()
+	if err != nil {
+		return facts{}, err
+	}
+	now, err := c.Time(ctx).Result()
+	if err != nil {
+		return facts{}, err
+	}
+	uptime, err := strconv.Atoi(infoField(info, "uptime_in_seconds"))
+	if err != nil {
+		return facts{}, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	l := facts{id: infoField(info, "master_replid"), before: infoField(info, "master_replid2"), started: now.Add(-time.Duration(uptime) * time.Second)}
+	if l.before == noLife {
+		l.before = ""
+	}
+	if infoField(info, "aof_enabled") == "1" {
+		conf, err := c.ConfigGet(ctx, "appendfsync").Result()
+		l.always = err == nil && conf["appendfsync"] == "always"
+	}
+	return l, nil
+}
+
+// infoField reads a field of an answer to INFO.
+func infoField(info, name string) string {
+	_, rest, ok := strings.Cut(info, "\n"+name+":")
+	if !ok {
+		return ""
+	}
+	value, _, _ := strings.Cut(rest, "\r")
+	return value
+}
+
+// keeps says whether everything that was acknowledged in an old life is there in this one. last is when the newest entry that is
+// there was written, and least how durable everything acknowledged was.
+func (l facts) keeps(old string, last time.Time, least bus.Durability) bool {
+	switch l.before {
+	case old: // it became the master: it was a replica while the entry was written, or it has read it from a snapshot since
+		return least == bus.Replicated && last.After(l.started.Add(startSlack))
+	case "": // it has read its own file
+		return l.always || least == bus.Fsynced
+	}
+	return false
+}
+
+// unproved is what a script answers that may not append yet.
+type unproved struct {
+	old, now string
+	last     time.Time
+}
+
+// readUnproved reads such an answer; false for every other one.
+func readUnproved(cmd *redis.Cmd) (unproved, bool) {
+	answer, ok := cmd.Val().([]any)
+	if !ok || len(answer) != 4 || answer[0] != "prove" {
+		return unproved{}, false
+	}
+	ms, err := strconv.ParseInt(text(answer[3]), 10, 64)
+	if err != nil {
+		return unproved{}, false
+	}
+	return unproved{old: text(answer[1]), now: text(answer[2]), last: time.UnixMilli(ms)}, true
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// errUnproved is the cause of a refusal: the server began one life after the other while it was asked.
+var errUnproved = errors.New("the life of the server changes")
+
+// maxLives is how many lives a call follows.
+const maxLives = 3
+
+// settleLives settles the logs of the calls that may not append yet, and sends these calls again in their order. A command that is
+// nil is none of a script.
+func (s *Store) settleLives(ctx context.Context, calls []call, cmds []*redis.Cmd) error {
+	for range maxLives {
+		places, err := s.prove(ctx, calls, cmds)
+		if err != nil || len(places) == 0 {
+			return err
+		}
+		again := make([]call, len(places))
+		for j, i := range places {
+			again[j] = calls[i]
+		}
+		answers, err := s.runOnce(ctx, again)
+		if err != nil {
+			return err
+		}
+		for j, i := range places {
+			cmds[i] = answers[j]
+		}
+	}
+	return nil
+}
+
+// prove settles the logs of calls that were answered "prove", and returns the places of these calls, which are to be sent again
+// in their order. The first two keys of such a call are the stream and the meta hash.
+func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (places []int, err error) {
+	var settle []call
+	done := map[string]bool{}
+	for i, cmd := range cmds {
+		if cmd == nil {
+			continue
+		}
+		u, ok := readUnproved(cmd)
+		if !ok {
+			continue
+		}
+		places = append(places, i)
+		c := calls[i]
+		if done[c.keys[1]] {
+			continue
+		}
+		done[c.keys[1]] = true
+		kept := "0"
+		if ok, err := s.kept(ctx, c.keys[1], u); err != nil {
+			return nil, err
+		} else if ok {
+			kept = "1"
+		}
+		settle = append(settle, call{script: settleLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, kept, newEpoch()}})
+	}
+	if len(settle) == 0 {
+		return nil, nil
+	}
+	answers, err := s.runOnce(ctx, settle)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for _, cmd := range answers {
+		if err := cmd.Err(); err != nil {
+			return nil, failure(err)
+		}
+	}
+	return places, nil
+}
+
+// kept says whether everything acknowledged in the old life of a log is there.
+func (s *Store) kept(ctx context.Context, key string, u unproved) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	client, _ := s.client.(*redis.Client)
+	if s.cluster != nil {
+		var err error
+		if client, err = s.cluster.MasterForKey(ctx, key); err != nil {
+			return false, bus.ErrStoreUnavailable.Wrap(err)
+		}
+	}
+	l, err := s.lives.of(ctx, client, u.now)
+	if err != nil {
+		return false, unavailable(err)
+	}
+	if l.id == u.now && l.keeps(u.old, u.last, s.least(key)) {
+		return true, nil
+	}
+	return s.cluster != nil && s.livesElsewhere(ctx, client, u.old), nil
+}
+
+// least is how durable everything is that was acknowledged at the address of a meta hash.
+func (s *Store) least(key string) bus.Durability {
+	name, ok := strings.CutPrefix(key, s.keys.prefix+"{")
+	name, ok2 := strings.CutSuffix(name, "}:m")
+	a, err := bus.StoredAddress(name)
+	if !ok || !ok2 || err != nil {
+		return bus.Live
+	}
+	if a == bus.Revoked { // revocations are as durable as anything is
+		if s.cfg.Replicas > 0 {
+			return bus.Replicated
+		} else if s.cfg.Fsync {
+			return bus.Fsynced
+		}
+	}
+	if s.cfg.Least == nil {
+		return bus.Live
+	}
+	return s.cfg.Least(a)
+}
+
+// livesElsewhere says whether another master of the Cluster lives the life: then the log was moved from there, as a whole.
+func (s *Store) livesElsewhere(ctx context.Context, not *redis.Client, id string) bool {
+	found := make(chan struct{}, 64)
+	_ = s.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { // one that does not answer says nothing
+		if c.Options().Addr == not.Options().Addr {
+			return nil
+		}
+		if info, err := c.Info(ctx, "replication").Result(); err == nil && infoField(info, "master_replid") == id {
+			select {
+			case found <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	})
+	return len(found) > 0
+}
+
+// lives remembers what masters have said of their present lives.
+type lives struct {
+	mu    sync.Mutex
+	known map[string]facts // by address
+}
+
+// of returns the life of a master, which is now the one with that id. An answer about another life is returned as it is: the
+// caller compares.
+func (l *lives) of(ctx context.Context, c *redis.Client, now string) (facts, error) {
+	addr := c.Options().Addr
+	l.mu.Lock()
+	defer l.mu.Unlock() // whoever asks about the same moment waits for one answer
+	if known, ok := l.known[addr]; ok && known.id == now {
+		return known, nil
+	}
+	found, err := lifeOf(ctx, c)
+	if err != nil {
+		return facts{}, err
+	}
+	if l.known == nil {
+		l.known = map[string]facts{}
+	}
+	l.known[addr] = found
+	return found, nil
+}
