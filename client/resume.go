@@ -142,7 +142,7 @@ func (c *Client) jump(g *publishv1.Gap) {
 	defer c.mu.Unlock()
 	if s := c.subs[g.GetAddress()]; s != nil {
 		s.moved(g.GetTo())
-	} else {
+	} else if g.GetTo() != nil || g.GetReason() != "slow_consumer" {
 		c.ownAt(g.GetAddress(), g.GetTo())
 	}
 }

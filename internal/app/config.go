@@ -39,11 +39,12 @@ type Log struct {
 
 // HTTP is the listener of REST, WebSocket and the web pages.
 type HTTP struct {
-	Listen         string   `koanf:"listen" kind:"listen" doc:"Where REST, WebSocket and the web pages listen."`
-	PublicURL      string   `koanf:"public_url" kind:"url" doc:"The URL that browsers reach the server under, where a proxy changes it." example:"https://push.example.com"`
-	TLS            TLS      `koanf:"tls"`
-	AllowedOrigins []string `koanf:"allowed_origins" kind:"exact_origin" doc:"Origins of pages that may call REST besides those of the same origin (CORS)." example:"https://app.example.com"`
-	TrustedProxies []string `koanf:"trusted_proxies" kind:"cidr" doc:"Networks whose X-Forwarded-For is believed." example:"10.0.0.0/8"`
+	Listen         string        `koanf:"listen" kind:"listen" doc:"Where REST, WebSocket and the web pages listen."`
+	PublicURL      string        `koanf:"public_url" kind:"url" doc:"The URL that browsers reach the server under, where a proxy changes it." example:"https://push.example.com"`
+	TLS            TLS           `koanf:"tls"`
+	AllowedOrigins []string      `koanf:"allowed_origins" kind:"exact_origin" doc:"Origins of pages that may call REST besides those of the same origin (CORS)." example:"https://app.example.com"`
+	TrustedProxies []string      `koanf:"trusted_proxies" kind:"cidr" doc:"Networks whose X-Forwarded-For is believed." example:"10.0.0.0/8"`
+	DrainLead      time.Duration `koanf:"drain_lead" min:"0s" max:"5m" doc:"How long the port stays open after a stop, while readiness is red and callers are told to close their connections. None in development mode."`
 }
 
 // TLS is a certificate that is read again when its files change.
@@ -243,7 +244,7 @@ func Default() Config {
 	return Config{
 		Roles:    []string{RoleAuth, RolePublish, RoleGateway, RoleEdge},
 		Log:      Log{Level: "info", Format: "auto"},
-		HTTP:     HTTP{Listen: ":8080"},
+		HTTP:     HTTP{Listen: ":8080", DrainLead: 2 * time.Second},
 		GRPC:     GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: 4 << 20},
 		Internal: Internal{Listen: "127.0.0.1:9091"},
 		Redis:    Redis{Prefix: "tl:"},

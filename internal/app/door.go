@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,10 @@ type door struct {
 	handler   http.Handler
 	tls       *tls.Config
 	listeners []net.Listener
+	// lead is how long the port stays open after a stop. Callers that keep their connection are told to close it meanwhile, and
+	// load balancers find another one.
+	lead     time.Duration
+	stopping atomic.Bool
 }
 
 func newDoor(key, listen string, handler http.Handler) *door {
@@ -88,6 +93,15 @@ func (d *door) close() {
 	}
 }
 
+// serve tells callers that keep their connection to close it, once the door is about to close. A caller that was answered then
+// sends nothing more on it, and nothing is lost when it is closed.
+func (d *door) serve(w http.ResponseWriter, r *http.Request) {
+	if d.stopping.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	d.handler.ServeHTTP(w, r)
+}
+
 // httpGrace is how long open requests may go on after a stop.
 const httpGrace = 10 * time.Second
 
@@ -95,7 +109,7 @@ const httpGrace = 10 * time.Second
 // are not waited for: their edge does.
 func (d *door) Run(ctx context.Context, log *slog.Logger) error {
 	srv := &http.Server{
-		Handler:           d.handler,
+		Handler:           http.HandlerFunc(d.serve),
 		TLSConfig:         d.tls,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -115,8 +129,15 @@ func (d *door) Run(ctx context.Context, log *slog.Logger) error {
 			return nil
 		})
 	}
-	done := make(chan error, 1)
+	done, failed := make(chan error, 1), make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		d.stopping.Store(true)
+		lead := time.NewTimer(d.lead)
+		defer lead.Stop()
+		select {
+		case <-lead.C:
+		case <-failed:
+		}
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
 		defer cancel()
 		err := srv.Shutdown(grace)
@@ -127,6 +148,7 @@ func (d *door) Run(ctx context.Context, log *slog.Logger) error {
 		done <- err
 	})
 	err := g.Wait()
+	close(failed) // there is nothing to lead any more
 	if stop() {
 		_ = srv.Close() // a listener failed
 		return err

@@ -226,6 +226,9 @@ func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
 		return nil
 	}
 	h.http = newDoor("http.listen", cfg.HTTP.Listen, handler)
+	if !cfg.Dev {
+		h.http.lead = cfg.HTTP.DrainLead
+	}
 	if cfg.HTTP.TLS.CertFile != "" {
 		c, err := newCertificate(cfg.HTTP.TLS, h.tel.Log)
 		if err != nil {

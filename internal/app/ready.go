@@ -35,7 +35,12 @@ func (h *house) checks(ctx context.Context) []telemetry.Check {
 	}
 	for _, role := range []string{RoleAuth, RolePublish} {
 		if conn := h.conns[role]; conn != nil && !h.cfg.Runs(role) {
-			checks = append(checks, telemetry.Check{Name: "upstream " + role, Run: func(ctx context.Context) error { return healthy(ctx, conn) }})
+			checks = append(checks, telemetry.Check{
+				Name: "upstream " + role, Run: func(ctx context.Context) error { return healthy(ctx, conn) },
+				// Connections live on, receive, resume and acknowledge without these services. A load balancer that took every edge
+				// away for one would help nobody.
+				Degrades: h.cfg.Runs(RoleEdge),
+			})
 		}
 	}
 	return checks
@@ -69,7 +74,7 @@ func (h *house) tellHealth(ctx context.Context) error {
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
 	for {
-		h.server.SetServing("", len(telemetry.RunChecks(ctx, h.ready)) == 0)
+		h.server.SetServing("", len(telemetry.Down(telemetry.RunChecks(ctx, h.ready))) == 0)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -22,11 +22,16 @@ import (
 // readiness waits until /readyz answers with a status and a text.
 func readiness(tb testing.TB, h *apptest.House, status int, text string) {
 	tb.Helper()
+	readinessAt(tb, h.Internal, status, text)
+}
+
+func readinessAt(tb testing.TB, internal string, status int, text string) {
+	tb.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		req, _ := http.NewRequestWithContext(tb.Context(), http.MethodGet, "http://"+h.Internal+"/readyz?verbose", nil)
+		req, _ := http.NewRequestWithContext(tb.Context(), http.MethodGet, "http://"+internal+"/readyz?verbose", nil)
 		code, body := do(tb, req)
 		if code == status && strings.Contains(body, text) {
 			return
@@ -137,4 +142,28 @@ func TestRun_refusesARedisThatEvicts(t *testing.T) {
 		t.Fatal(out, err)
 	}
 	readiness(t, h, http.StatusServiceUnavailable, "store: Redis may throw messages away: its maxmemory-policy is volatile-ttl")
+}
+
+// An edge that can serve the connections that it has stays ready while the services are away, and says what is missing. A gateway
+// without them is of no use.
+func TestReady_ofAnEdgeWithoutTheServices(t *testing.T) {
+	h := apptest.Start(t, apptest.Redis(redistest.Start(t).URL()), apptest.Split(1))
+	auth, publish, gateway, edge := h.Processes[0], h.Processes[1], h.Processes[2], h.Processes[3]
+	got := make(inbox, 10)
+	token := h.Token(t, &authv1.IssueTokenRequest{Client: "c1"}, "channels/*")
+	c := h.Connect(t, client.Config{
+		URL: h.Edges[0], OnMessage: func(m *publishv1.Message) { got <- m }, Token: func(context.Context) (string, error) { return token, nil },
+	})
+	if err := publish.Stop(); err != nil {
+		t.Error(err)
+	}
+	readinessAt(t, gateway.Internal, http.StatusServiceUnavailable, "[-] upstream publish")
+	readinessAt(t, edge.Internal, http.StatusOK, "[~] upstream publish: degraded")
+	if _, err := c.Subscribe(t.Context(), client.Subscription{Address: "channels/demo"}); err != nil {
+		t.Errorf("subscribe: %v", err)
+	}
+	if err := auth.Stop(); err != nil {
+		t.Error(err)
+	}
+	readinessAt(t, edge.Internal, http.StatusOK, "ready, degraded: upstream auth, upstream publish")
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ type Check struct {
 	Name string
 	// Run returns nil when it is so. Its context has a deadline.
 	Run func(ctx context.Context) error
+	// Degrades says that the process is of use without it: it then stays ready, and says what is missing.
+	Degrades bool
 }
 
 // checkTimeout is how long one check may take.
@@ -70,6 +73,8 @@ func (b *blocking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type Failed struct {
 	Name string
 	Err  error
+	// Degrades is that of the check.
+	Degrades bool
 }
 
 // RunChecks runs all checks at once and returns those that failed, in their order.
@@ -88,16 +93,22 @@ func RunChecks(ctx context.Context, checks []Check) []Failed {
 	var failed []Failed
 	for i, err := range errs {
 		if err != nil {
-			failed = append(failed, Failed{Name: checks[i].Name, Err: err})
+			failed = append(failed, Failed{Name: checks[i].Name, Err: err, Degrades: checks[i].Degrades})
 		}
 	}
 	return failed
 }
 
+// Down returns the failed checks without which the process is of no use.
+func Down(failed []Failed) []Failed {
+	return slices.DeleteFunc(slices.Clone(failed), func(f Failed) bool { return f.Degrades })
+}
+
 func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
 	failed := RunChecks(r.Context(), checks)
+	down := Down(failed)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if len(failed) > 0 {
+	if len(down) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	if r.URL.Query().Has("verbose") {
@@ -106,20 +117,30 @@ func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
 			why[f.Name] = f.Err
 		}
 		for _, c := range checks {
-			if err := why[c.Name]; err != nil {
-				_, _ = fmt.Fprintf(w, "[-] %s: %v\n", c.Name, err)
-			} else {
+			switch err := why[c.Name]; {
+			case err == nil:
 				_, _ = fmt.Fprintf(w, "[+] %s: ok\n", c.Name)
+			case c.Degrades:
+				_, _ = fmt.Fprintf(w, "[~] %s: degraded: %v\n", c.Name, err)
+			default:
+				_, _ = fmt.Fprintf(w, "[-] %s: %v\n", c.Name, err)
 			}
 		}
 	}
-	if len(failed) == 0 {
+	switch {
+	case len(down) > 0:
+		_, _ = fmt.Fprintf(w, "not ready: %s\n", names(down))
+	case len(failed) > 0:
+		_, _ = fmt.Fprintf(w, "ready, degraded: %s\n", names(failed))
+	default:
 		_, _ = fmt.Fprintln(w, "ready")
-		return
 	}
-	names := make([]string, len(failed))
+}
+
+func names(failed []Failed) string {
+	all := make([]string, len(failed))
 	for i, f := range failed {
-		names[i] = f.Name
+		all[i] = f.Name
 	}
-	_, _ = fmt.Fprintf(w, "not ready: %s\n", strings.Join(names, ", "))
+	return strings.Join(all, ", ")
 }

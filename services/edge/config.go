@@ -31,6 +31,9 @@ type Config struct {
 	// HoldBytes bounds the same in bytes; 1 MiB by default. HoldTotal bounds it for all subscriptions of the edge; 64 MiB by
 	// default. What is beyond is read from the log.
 	HoldBytes, HoldTotal int
+	// ShardParcels and ShardBytes bound what waits for one core's part of the connections; 16,384 messages and 32 MiB by default.
+	// What is beyond is read from the log, or told as a gap.
+	ShardParcels, ShardBytes int
 	// ConnectTimeout is how long a client has to send connect; 10 s by default, in whole seconds.
 	ConnectTimeout time.Duration
 	// PingInterval is how often a client is pinged; 25 s by default, in whole seconds. A client that
@@ -83,6 +86,8 @@ func (c Config) withDefaults() Config {
 	num(&c.QueueBytes, 1<<20)
 	num(&c.HoldLimit, 1024)
 	num(&c.HoldBytes, 1<<20)
+	num(&c.ShardParcels, 16<<10)
+	num(&c.ShardBytes, 32<<20)
 	num(&c.HoldTotal, 64<<20)
 	num(&c.CommandBurst, 200)
 	num(&c.Subscriptions, 128)

@@ -191,3 +191,16 @@ func (e *Edge) Refused() (n int) {
 	})
 	return n
 }
+
+// Waiting is how many messages wait for the shard.
+func (f *Following) Waiting() int {
+	n, _ := f.s.shard.inbox.waiting()
+	return n
+}
+
+// Still keeps the shard from writing while something is done.
+func (f *Following) Still(do func()) {
+	f.s.shard.mu.Lock()
+	defer f.s.shard.mu.Unlock()
+	do()
+}

@@ -15,6 +15,7 @@ type metrics struct {
 	sent        prometheus.Counter
 	gaps        prometheus.Counter
 	slow        prometheus.Counter
+	lapses      prometheus.Counter
 	lagging     *prometheus.CounterVec
 	resumed     prometheus.Counter
 	renewed     prometheus.Counter
@@ -46,6 +47,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_slow_consumers_total", Help: "Connections ended because they read too slowly.",
 		}),
+		lapses: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_shard_lapses_total", Help: "Addresses that a shard had to read from the log, or tell a gap of, because it was slower than the feed.",
+		}),
 		lagging: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "trunkline_edge_overloads_total", Help: "Subscriptions whose client fell behind, by what it then gets.",
 		}, []string{"policy"}),
@@ -67,7 +71,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lagging, m.resumed, m.renewed, m.untold, m.unnoted, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lapses, m.lagging, m.resumed, m.renewed, m.untold, m.unnoted, m.validations)
 	}
 	return m
 }

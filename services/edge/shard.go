@@ -16,10 +16,7 @@ type shard struct {
 	number int
 	wake   chan struct{}
 
-	inbox struct {
-		sync.Mutex
-		list []*parcel
-	}
+	inbox inlet
 
 	mu       sync.Mutex // guards what follows; a round holds it while it writes, which never waits
 	groups   map[bus.Address]*group
@@ -53,15 +50,8 @@ func newShard(h *hub, owner *Edge, number int) *shard {
 }
 
 func (sh *shard) enqueue(p *parcel) {
-	sh.inbox.Lock()
-	sh.inbox.list = append(sh.inbox.list, p)
-	first := len(sh.inbox.list) == 1
-	sh.inbox.Unlock()
-	if first {
-		select {
-		case sh.wake <- struct{}{}:
-		default:
-		}
+	if sh.inbox.put(p, &sh.owner.cfg) {
+		signal(sh.wake)
 	}
 }
 
@@ -88,18 +78,18 @@ func (sh *shard) rest() {
 	defer sh.mu.Unlock()
 	sh.inbox.Lock()
 	defer sh.inbox.Unlock()
-	if len(sh.inbox.list) == 0 {
+	if len(sh.inbox.list)+len(sh.inbox.lapsed) == 0 {
 		sh.rounds += 2
 	}
 }
 
 // turn writes what has been collected, while spare collects what comes next. It returns an empty list for the turn after.
 func (sh *shard) turn(spare []*parcel) []*parcel {
-	sh.inbox.Lock()
-	list := sh.inbox.list
-	sh.inbox.list = spare[:0]
-	sh.inbox.Unlock()
+	list, lapsed := sh.inbox.take(spare)
 	sh.round(list)
+	if len(lapsed) > 0 {
+		sh.lapse(lapsed)
+	}
 	clear(list)
 	return list
 }
