@@ -370,7 +370,7 @@ func (s *Store) noteDue(ctx context.Context, list []int, ps []bus.Publication) e
 	if len(calls) == 0 {
 		return nil
 	}
-	return s.note(ctx, calls)
+	return s.noteDues(ctx, calls)
 }
 
 // reached says whether a publication got what it asked for, and notes it.

@@ -187,3 +187,50 @@ func TestCluster_aKilledMasterHoldsUpNobody(t *testing.T) {
 		return err == nil
 	})
 }
+
+// The time of a message may be another master's to keep. When that is gone, the message is published and looked at all the same, and its
+// time goes home when the master is back.
+func TestCluster_aTimeIsKeptElsewhereMeanwhile(t *testing.T) {
+	c := redistest.StartCluster(t)
+	s := patient(t, c.URL())
+	_ = homes(t, c, func(a bus.Address) {
+		until(t, "the cluster takes writes", func() bool {
+			_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
+			return err == nil
+		})
+	})
+	var inbox bus.Address
+	for i := 0; inbox.IsZero(); i++ {
+		a := address(t, fmt.Sprintf("users/u%d", i))
+		if out, _ := c.Servers[1].CLI("exists", "tl:{"+a.String()+"}:m"); !strings.HasPrefix(out, "MOVED") {
+			inbox = a
+		}
+	}
+	gone := c.Servers[0]
+	gone.Kill9()
+	wanted := map[string]bool{}
+	for i := range 30 { // spread over all sets
+		p := mail(inbox, fmt.Sprint("mail", i))
+		p.Ack.Timeout = 0
+		if p.Durability = bus.Accepted; i%2 == 0 {
+			p.Durability = bus.Replicated // of no replica
+		}
+		_, err := s.Publish(t.Context(), bustest.Admit(p))
+		check(t, err)
+		wanted[p.Message.ID] = true
+	}
+	until(t, "all are looked at", func() bool {
+		due, err := s.DueDeliveries(t.Context(), 1000)
+		check(t, err)
+		for _, d := range due {
+			delete(wanted, d.ID)
+		}
+		return len(wanted) == 0
+	})
+	gone.Restart()
+	until(t, "the times are at home", func() bool {
+		_, err := s.DueDeliveries(t.Context(), 1000)
+		n, _ := gone.CLI("--scan", "--pattern", "tl:{due:*")
+		return err == nil && strings.Contains(n, "due:")
+	})
+}

@@ -45,20 +45,85 @@ func (s *Store) dueCall(p *bus.Publication) call {
 
 // checkDue sends again what a server did not know the script of, and says what could not be noted.
 func (s *Store) checkDue(ctx context.Context, calls []call, noted []redis.Cmder) {
-	var unknown []call
+	var again []call
 	for i, cmd := range noted {
-		err := cmd.Err()
-		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			unknown = append(unknown, calls[i])
-		} else if err != nil {
-			s.log.Warn("the time of a message could not be noted", slog.String("error", err.Error()))
+		switch err := cmd.Err(); {
+		case redis.HasErrorPrefix(err, "NOSCRIPT"):
+			again = append(again, calls[i])
+		case err != nil:
+			if err = s.noteElsewhere(ctx, calls[i], err); err != nil {
+				s.log.Warn("the time of a message could not be noted", slog.String("error", err.Error()))
+			}
 		}
 	}
-	if len(unknown) == 0 {
+	if len(again) == 0 {
 		return
 	}
-	if err := s.note(ctx, unknown); err != nil {
+	if err := s.noteDues(ctx, again); err != nil {
 		s.log.Warn("the times of messages could not be noted", slog.String("error", err.Error()))
+	}
+}
+
+// noteDues notes the times of messages.
+func (s *Store) noteDues(ctx context.Context, calls []call) error {
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return unavailable(err)
+	}
+	var failed error
+	for i, cmd := range cmds {
+		if cmd.Err() == nil {
+			continue
+		}
+		if err := s.noteElsewhere(ctx, calls[i], cmd.Err()); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// noteElsewhere notes a time in a sorted set of another master than its own, which has failed: a message does not depend on a
+// master that has nothing else of it. DueDeliveries brings the time home.
+func (s *Store) noteElsewhere(ctx context.Context, c call, failed error) error {
+	tried := make(map[*pipe]bool)
+	for n := -1; s.cluster != nil && n < dueSets; n++ {
+		key := c.keys[0]
+		if n >= 0 {
+			key = s.keys.due(n)
+		}
+		to, err := s.pipes.ofKey(ctx, key)
+		if err != nil || tried[to] {
+			continue
+		}
+		tried[to] = true
+		if n < 0 {
+			continue // its own
+		}
+		if err := s.note(ctx, []call{{c.script, []string{key}, c.args}}); err == nil {
+			return nil
+		}
+	}
+	return unavailable(failed)
+}
+
+// bringHome moves messages that were lent from a set that is not their own.
+func (s *Store) bringHome(ctx context.Context, set string, members []string) {
+	var calls []call
+	for _, m := range members {
+		calls = append(calls, call{dueAddScript, []string{s.dueKey(m)}, []any{m, lent.Milliseconds(), dueLife.Milliseconds()}})
+	}
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		return // another time
+	}
+	gone := []any{"zrem", set}
+	for i, cmd := range cmds {
+		if cmd.Err() == nil {
+			gone = append(gone, members[i])
+		}
+	}
+	if len(gone) > 2 {
+		_ = s.do(ctx, redis.NewIntCmd(ctx, gone...)) // what stays is lent, and brought home, again
 	}
 }
 
@@ -116,12 +181,20 @@ func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error)
 		return nil, unavailable(err)
 	}
 	var due []bus.Due
+	var failed error
+	answered := false
 	for i, cmd := range cmds {
 		members, err := cmd.StringSlice()
 		if err != nil {
-			return due, unavailable(err)
+			failed = err // of one master: the others' messages do not wait for it
+			continue
 		}
+		answered = true
+		var strangers []string
 		for _, m := range members {
+			if s.dueKey(m) != s.keys.due(sets[i]) {
+				strangers = append(strangers, m)
+			}
 			name, id, _ := strings.Cut(m, "\n")
 			to, err := bus.ParseAddress(name)
 			if err != nil {
@@ -130,6 +203,12 @@ func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error)
 			}
 			due = append(due, bus.Due{To: to, ID: id})
 		}
+		if len(strangers) > 0 {
+			s.bringHome(ctx, s.keys.due(sets[i]), strangers)
+		}
+	}
+	if !answered && failed != nil {
+		return nil, unavailable(failed)
 	}
 	return due, nil
 }
