@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
