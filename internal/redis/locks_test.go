@@ -1,4 +1,4 @@
-package redis
+package redis //nolint:testpackage // it takes the locks of a feed
 
 import (
 	"context"
