@@ -3,9 +3,14 @@ package redis_test
 import (
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
@@ -115,4 +120,58 @@ func infoNumber(info, name string) int {
 	text, _, _ := strings.Cut(rest, "\n")
 	n, _ := strconv.Atoi(strings.TrimSpace(text))
 	return n
+}
+
+// A script that asks under which epoch to append says so when that is not known yet; what it answers then is none of its own
+// answers.
+func TestScripts_answerForAnotherLife(t *testing.T) {
+	files, err := filepath.Glob("lua/*.lua")
+	check(t, err)
+	asking := 0
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		check(t, err)
+		if strings.HasSuffix(path, "epoch.lua") || !strings.Contains(string(text), "current(ARGV") {
+			continue
+		}
+		asking++
+		if !strings.Contains(string(text), "return unproved") {
+			t.Errorf("%s appends, and does not answer for a log of another life", path)
+		}
+	}
+	if asking < 4 {
+		t.Errorf("only %d scripts append", asking)
+	}
+}
+
+// Everything that appends works again after a restart that nobody can prove anything of.
+func TestRestart_everythingAppendsAgain(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	s := open(t, server.URL())
+	a, inbox := address(t, "channels/again"), address(t, "users/again")
+	subject := bus.Subject{Kind: bus.SubjectUser, ID: "ada"}
+	all := func() {
+		numbered(t, s, a, 2)
+		p := mail(inbox, uuid.NewString())
+		_, err := s.Publish(t.Context(), bustest.Admit(p))
+		check(t, err)
+		check(t, s.Revoke(t.Context(), subject, time.Time{}, time.Hour))
+		at, err := s.State(t.Context(), a)
+		check(t, err)
+		c := bus.StateChange{Publication: publication(a), Value: []byte("1"), TTL: time.Hour, Revision: at.Revision}
+		c.Retention = long
+		_, err = s.SetState(t.Context(), bustest.AdmitState(c))
+		check(t, err)
+	}
+	all()
+	for range 3 {
+		server.Kill9()
+		server.Restart()
+		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+		all()
+	}
+	times, err := s.RevokedBefore(t.Context(), []bus.Subject{subject})
+	if err != nil || times[0].IsZero() {
+		t.Errorf("revoked before %v, %v", times, err)
+	}
 }

@@ -38,6 +38,9 @@ local function lost(epoch, seen, offset)
 end
 
 local epoch, top, last = current(ARGV[4])
+if not epoch then
+  return unproved
+end
 -- Were the epoch forgotten while nobody is revoked, every follower would take that for a loss.
 redis.call('PERSIST', KEYS[2])
 if ARGV[1] == 'since' then
