@@ -49,8 +49,13 @@ const (
 // At is the position up to which the reader has had everything.
 func (l *Line) At() Position { return l.at }
 
-// Start puts a reader where the stream is, or was a moment ago.
-func (l *Line) Start(at Position) { l.at, l.shown, l.came, l.level = at, "", true, false }
+// Start puts a reader where the stream is, or was a moment ago. Before the first message of an address it can only have been there.
+func (l *Line) Start(at Position) {
+	l.at, l.shown, l.came, l.level = at, "", true, false
+	if at.IsStart() {
+		l.shown = at.Epoch
+	}
+}
 
 // Rest puts a reader that has had everything that the stream has shown, up to a position.
 func (l *Line) Rest(at Position) { l.at, l.shown, l.came, l.level = at, at.Epoch, true, true }

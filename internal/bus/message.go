@@ -2,6 +2,7 @@ package bus
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -40,9 +41,22 @@ type Position struct {
 // IsZero says whether p is no position at all.
 func (p Position) IsZero() bool { return p.Epoch == "" && p.Offset == 0 }
 
+// startMark begins the epochs of beginnings. No other epoch begins with it.
+const startMark = "0"
+
+// StartEpoch returns an epoch of a beginning: the position of addresses that nothing was published to yet. name is an epoch.
+func StartEpoch(name string) string { return startMark + name }
+
 // IsStart says whether p is where an address begins that nothing was published to yet. The first message there has the offset 1
 // and an epoch of its own.
-func (p Position) IsStart() bool { return p.IsZero() }
+func (p Position) IsStart() bool {
+	return p.Offset == 0 && (p.Epoch == "" || strings.HasPrefix(p.Epoch, startMark))
+}
+
+// Before says whether q is certainly after p in the log of one address.
+func (p Position) Before(q Position) bool {
+	return q.Offset > p.Offset && (p.Epoch == q.Epoch || p.IsStart())
+}
 
 // Sender is who published a message.
 type Sender struct {

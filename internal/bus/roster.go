@@ -23,6 +23,9 @@ type MemberPage struct {
 	Total int
 }
 
+// RosterTouch is how often each node keeps a roster from being forgotten. That its members live is known from its Beat.
+const RosterTouch = 15 * time.Minute
+
 // LostGrace is how long a client whose connection was lost may take to come back before it counts as gone.
 const LostGrace = 10 * time.Second
 
@@ -47,8 +50,12 @@ type Roster interface {
 
 // Reaper removes the members that will not leave by themselves. Every node runs one; all may do so at once.
 type Reaper interface {
+	// Kept returns a text that is another one after the store may have lost what the node told it: it was restarted or emptied,
+	// another server took over, or the node was taken for dead. Each node asks at least every NodeTTL/3, and touches all its
+	// addresses when the text has changed.
+	Kept(ctx context.Context, node string) (string, error)
 	// Touch keeps the rosters of the addresses from being forgotten, and notes that the node has members there. Each
-	// node does so at least every NodeTTL/3. It returns the addresses where the store knows no member of the node: because
+	// node does so at least every RosterTouch. It returns the addresses where the store knows no member of the node: because
 	// it lost them, or because the node was taken for dead.
 	Touch(ctx context.Context, node string, addresses []Address) (missing []Address, err error)
 	// Reap removes members whose grace is over, and those of nodes not heard of for as long as silent says, each once, and

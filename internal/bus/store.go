@@ -132,7 +132,7 @@ type Page struct {
 	Unproved bool
 	// Forked is set when there is such a place between the position and Top. A page ends there.
 	Forked bool
-	// Top is the newest position of the address; the store makes an epoch for an address that has none.
+	// Top is the newest position of the address; a start (Position.IsStart) for one that nothing was published to.
 	Top Position
 }
 
@@ -147,7 +147,8 @@ type Log interface {
 	Since(ctx context.Context, to Address, r Retention, after Position, limit int) (Page, error)
 	// Latest returns at most limit messages before the given offset, newest first; 0 means from the newest.
 	Latest(ctx context.Context, to Address, r Retention, before uint64, limit int) (Page, error)
-	// Tops returns the newest position of each address, by index. Errors are by index too, and nil when there is none: an
+	// Tops returns the newest position of each address, by index; that of one that nothing was published to is a start, from
+	// which Since reads everything that is published later. Asking keeps what is known of an address from being forgotten. Errors are by index too, and nil when there is none: an
 	// address that cannot be asked about holds up no other.
 	Tops(ctx context.Context, addresses []Address) ([]Position, []error)
 }

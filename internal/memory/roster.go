@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ type rosters struct {
 	mu    sync.Mutex
 	rooms map[bus.Address]*room
 	lost  map[place]time.Time // until when members whose connection broke are waited for
+	// taken is how often a node was taken for dead.
+	taken map[string]int
 	// untold is events that were noted, in order.
 	untold []bus.Event
 }
@@ -43,6 +46,7 @@ type seat struct {
 func (r *rosters) init() {
 	r.rooms = make(map[bus.Address]*room)
 	r.lost = make(map[place]time.Time)
+	r.taken = make(map[string]int)
 }
 
 // Join adds a member and announces a client that was not there.
@@ -110,6 +114,9 @@ func (s *Store) remove(at place, why func(*seat) (reason string, when time.Time)
 	if reason == "" {
 		return
 	}
+	if reason == bus.LeftNode {
+		s.rosters.taken[m.Node]++
+	}
 	delete(s.rosters.lost, at)
 	delete(r.members, at.connection)
 	if i, ok := slices.BinarySearch(r.order, at.connection); ok {
@@ -171,6 +178,13 @@ func (s *Store) Listed(_ context.Context, to bus.Address, client string) (bool, 
 	defer s.rosters.mu.Unlock()
 	r := s.rosters.rooms[to]
 	return r != nil && r.clients[client] > 0, nil
+}
+
+// Kept returns always the same, unless the node was taken for dead.
+func (s *Store) Kept(_ context.Context, node string) (string, error) {
+	s.rosters.mu.Lock()
+	defer s.rosters.mu.Unlock()
+	return strconv.Itoa(s.rosters.taken[node]), nil
 }
 
 // Touch returns where the node has no members; the rosters are as alive as the process.

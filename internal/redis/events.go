@@ -77,7 +77,7 @@ func (s *Store) tellOrNote(ctx context.Context, list []untold) error {
 	for _, u := range list {
 		cmds = append(cmds, s.noteLook(ctx, u.to, s.Now()))
 	}
-	return s.do(ctx, append(cmds, expire(ctx, s.keys.rosterDue(), s.indexTTL()))...)
+	return s.do(ctx, append(cmds, expire(ctx, s.keys.rosterDue(), indexTTL))...)
 }
 
 // openedTTL is how long open connections are remembered after their process was heard of last: when every process is

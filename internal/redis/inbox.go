@@ -50,6 +50,11 @@ func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Positio
 	if err != nil {
 		return bus.Page{}, err
 	}
+	if p.Top.IsZero() {
+		if p.Top, err = s.begins(ctx, to); err != nil {
+			return bus.Page{}, err
+		}
+	}
 	page := bus.Page{Top: p.Top, More: p.More, Next: bus.Position{Epoch: p.Top.Epoch, Offset: p.Next}, Unproved: p.Unproved, Forked: p.Unproved}
 	for _, w := range p.Messages {
 		page.Messages = append(page.Messages, w.Message)
@@ -60,8 +65,21 @@ func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Positio
 	return page, nil
 }
 
-// pending reads a page; all is "1" for what any device is given, without asking about one.
+// pending reads a page; all is "1" for what any device is given, without asking about one. After a start it says whether the
+// beginning is still the same.
 func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position, q bus.PendingQuery, all string) (bus.PendingPage, bool, error) {
+	if !after.IsStart() || after.Epoch == "" {
+		return s.pendingAfter(ctx, to, after, q, all)
+	}
+	page, _, err := s.pendingAfter(ctx, to, bus.Position{}, q, all)
+	if err != nil {
+		return page, false, err
+	}
+	start, err := s.begins(ctx, to)
+	return page, start != after, err
+}
+
+func (s *Store) pendingAfter(ctx context.Context, to bus.Address, after bus.Position, q bus.PendingQuery, all string) (bus.PendingPage, bool, error) {
 	cmd, err := s.run(ctx, inboxReadScript, []string{s.keys.stream(to), s.keys.meta(to)},
 		after.Epoch, strconv.FormatUint(after.Offset, 10), q.Limit, q.Device, s.keys.delivery(to, ""), bus.MaxDevices,
 		strconv.FormatUint(q.Until, 10), all)

@@ -26,6 +26,9 @@ func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 // is visible (v) and the newest one that was given up (g); and the offsets of entries that were withdrawn unseen (w).
 func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 
+// beginning is the epoch of the position of addresses that have no log yet.
+func (k keys) beginning(tag string) string { return k.prefix + "{" + tag + "}:b" }
+
 // push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message; behind
 // a "!" when the same comes on the channel of the second name next.
 func (k keys) push(a bus.Address) string { return k.of(a, "p") }
@@ -88,6 +91,9 @@ func (k keys) rosterDue() string { return k.prefix + "{rosters}:due" }
 
 // nodeIndex is a sorted set of the addresses where a node has members, by the time of the last Join or Touch.
 func (k keys) nodeIndex(node string) string { return k.prefix + "{rosters}:n:" + node }
+
+// nodeTaken counts how often members of a node were removed because it was taken for dead.
+func (k keys) nodeTaken(node string) string { return k.prefix + "{rosters}:t:" + node }
 
 // channels is a sorted set of the created channels' addresses.
 func (k keys) channels() string { return k.prefix + "{channels}" }

@@ -27,11 +27,8 @@ func (s *Store) read(ctx context.Context, to bus.Address, r bus.Retention, verb 
 		return s.readInbox(ctx, to, from, limit)
 	}
 	page, gap, err := s.readOnce(ctx, to, r, verb, from, limit)
-	if err == nil && page.Top.Epoch == "" {
-		// The log is made by a call of its own, so that reading goes on where nothing can be written.
-		if _, err = s.begin(ctx, to); err == nil {
-			page, gap, err = s.readOnce(ctx, to, r, verb, from, limit)
-		}
+	if err == nil && (page.Top.Epoch == "" || from.Epoch != "" && from.IsStart()) {
+		gap, err = s.begun(ctx, to, from, &page, gap)
 	}
 	if err != nil {
 		return bus.Page{}, err
@@ -79,18 +76,14 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 	return page, lost > 0, nil
 }
 
-// begin makes the log of an address that has none, and returns its newest position.
-func (s *Store) begin(ctx context.Context, to bus.Address) (bus.Position, error) {
-	c := s.beginCall(to)
-	cmd, err := s.run(ctx, c.script, c.keys, c.args...)
-	if err != nil {
-		return bus.Position{}, unavailable(err)
+// begun fills in the position of an address without a log, and says whether there is a gap after a start. The beginning is asked
+// for after the page was read: a store that was emptied between shows a gap too many, and never one too few.
+func (s *Store) begun(ctx context.Context, to bus.Address, from bus.Position, page *bus.Page, gap bool) (bool, error) {
+	start, err := s.begins(ctx, to)
+	if page.Top.Epoch == "" {
+		page.Top, page.Next = start, start
 	}
-	return readTop(cmd)
-}
-
-func (s *Store) beginCall(to bus.Address) call {
-	return call{beginScript, []string{s.keys.stream(to), s.keys.meta(to)}, []any{newEpoch(), s.cfg.MetaTTL.Milliseconds()}}
+	return gap || from.Epoch != "" && from.IsStart() && from.Epoch != start.Epoch, err
 }
 
 // maxPage bounds what one script reads.
@@ -181,16 +174,4 @@ func unavailable(err error) error {
 		return e
 	}
 	return failure(err)
-}
-
-func readTop(cmd *redis.Cmd) (bus.Position, error) {
-	answer, err := cmd.StringSlice()
-	if err != nil {
-		return bus.Position{}, failure(err)
-	}
-	offset, err := strconv.ParseUint(at(answer, 1), 10, 64)
-	if err != nil {
-		return bus.Position{}, bus.ErrStoreUnavailable.Wrap(err)
-	}
-	return bus.Position{Epoch: at(answer, 0), Offset: offset}, nil
 }

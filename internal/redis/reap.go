@@ -43,11 +43,18 @@ func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, 
 			rosterRemoveScript, append(s.rosterKeys(r.to), s.keys.push(r.to), s.keys.rosterUntold(r.to)),
 			[]any{
 				r.mode, r.what, r.heard, reapMembers, s.publishVerb(), uuid.NewString() + "-", envelope, s.keys.rosterNode(r.to, ""),
-				s.eventID(r.to), s.rosterTTL().Milliseconds(),
+				s.eventID(r.to), rosterTTL.Milliseconds(),
 			},
 		}
 	}
+	// A node that lives after all has to hear of it, whether it looks before, in between or after.
+	if err := s.noteTaken(ctx, list); err != nil {
+		return nil, nil, err
+	}
 	cmds, err := s.runAll(ctx, calls)
+	if err == nil {
+		err = s.noteTaken(ctx, list)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,6 +74,23 @@ func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, 
 		}
 	}
 	return answers, events, nil
+}
+
+// noteTaken counts that nodes are taken for dead.
+func (s *Store) noteTaken(ctx context.Context, list []removal) error {
+	var cmds []redis.Cmder
+	noted := make(map[string]bool)
+	for _, r := range list {
+		if r.mode == "node" && !noted[r.what] {
+			noted[r.what] = true
+			name := s.keys.nodeTaken(r.what)
+			cmds = append(cmds, redis.NewIntCmd(ctx, "hincrby", name, "n", 1), expire(ctx, name, indexTTL))
+		}
+	}
+	if len(cmds) == 0 {
+		return nil
+	}
+	return s.do(ctx, cmds...)
 }
 
 func textsOf(list []any) []string {

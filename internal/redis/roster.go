@@ -19,21 +19,12 @@ import (
 // would leave a ghost.
 
 const (
-	// rosterTTL is how long a roster outlives its last Join or Touch.
-	rosterTTL = 4 * bus.NodeTTL
-	// toldRosterTTL takes its place where events are kept: somebody has to tell that an address was vacated, however late.
-	toldRosterTTL = time.Hour
+	// rosterTTL is how long a roster outlives its last Join or Touch. Members do not live that long without their node: those of
+	// a dead one are reaped, and somebody has to tell that an address was vacated, however late.
+	rosterTTL = 4 * bus.RosterTouch
+	// indexTTL is how long an entry of a node's index outlives its last Join or Touch.
+	indexTTL = 2 * rosterTTL
 )
-
-func (s *Store) rosterTTL() time.Duration {
-	if s.cfg.Events.Durable() {
-		return toldRosterTTL
-	}
-	return rosterTTL
-}
-
-// indexTTL is how long an entry of a node's index outlives its last Join or Touch.
-func (s *Store) indexTTL() time.Duration { return 2 * s.rosterTTL() }
 
 // Join adds a member.
 func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
@@ -43,11 +34,11 @@ func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
 	}
 	index := s.keys.nodeIndex(m.Node)
 	now := s.Now().UnixMilli()
-	if err := s.do(ctx, redis.NewIntCmd(ctx, "zadd", index, now, to.String()), expire(ctx, index, s.indexTTL())); err != nil {
+	if err := s.do(ctx, redis.NewIntCmd(ctx, "zadd", index, now, to.String()), expire(ctx, index, indexTTL)); err != nil {
 		return err
 	}
 	names := append(s.rosterKeys(to), s.keys.rosterNode(to, m.Node), s.keys.push(to), s.keys.rosterUntold(to))
-	cmd, err := s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, s.rosterTTL().Milliseconds(),
+	cmd, err := s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, rosterTTL.Milliseconds(),
 		s.publishVerb(), uuid.NewString(), s.presenceEnvelope(), m.Joined.UnixMilli(), s.eventID(to))
 	if err != nil {
 		return unavailable(err)
@@ -86,11 +77,11 @@ func (s *Store) Leave(ctx context.Context, to bus.Address, connection string) er
 func (s *Store) Lose(ctx context.Context, to bus.Address, connection string, at time.Time, grace time.Duration) error {
 	// Redis measures from its own clock, so that the clocks of the nodes may differ.
 	ago := max(time.Since(at), 0)
-	if err := s.do(ctx, s.noteLook(ctx, to, s.Now().Add(grace-ago)), expire(ctx, s.keys.rosterDue(), s.indexTTL())); err != nil {
+	if err := s.do(ctx, s.noteLook(ctx, to, s.Now().Add(grace-ago)), expire(ctx, s.keys.rosterDue(), indexTTL)); err != nil {
 		return err
 	}
 	_, err := s.run(ctx, rosterLoseScript, []string{s.keys.roster(to), s.keys.rosterLost(to)},
-		connection, ago.Milliseconds(), grace.Milliseconds(), s.rosterTTL().Milliseconds())
+		connection, ago.Milliseconds(), grace.Milliseconds(), rosterTTL.Milliseconds())
 	return unavailable(err)
 }
 
@@ -204,10 +195,10 @@ func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address)
 		calls := make([]call, len(chunk))
 		for i, a := range chunk {
 			note = append(note, now.UnixMilli(), a.String())
-			calls[i] = call{rosterTouchScript, append(s.rosterKeys(a), s.keys.rosterNode(a, node)), []any{s.rosterTTL().Milliseconds()}}
+			calls[i] = call{rosterTouchScript, append(s.rosterKeys(a), s.keys.rosterNode(a, node)), []any{rosterTTL.Milliseconds()}}
 		}
-		old := redis.NewIntCmd(ctx, "zremrangebyscore", index, "-inf", now.Add(-s.indexTTL()).UnixMilli())
-		if err := s.do(ctx, redis.NewIntCmd(ctx, note...), old, expire(ctx, index, s.indexTTL())); err != nil {
+		old := redis.NewIntCmd(ctx, "zremrangebyscore", index, "-inf", now.Add(-indexTTL).UnixMilli())
+		if err := s.do(ctx, redis.NewIntCmd(ctx, note...), old, expire(ctx, index, indexTTL)); err != nil {
 			return missing, err
 		}
 		cmds, err := s.runAll(ctx, calls)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
@@ -72,4 +73,54 @@ func TestRoster_crowd(t *testing.T) {
 			t.Errorf("%s has the lifetime %s", name, ttl)
 		}
 	}
+}
+
+// A node is told that a server has lost what it was told: it was emptied, or another life of it has begun.
+func TestKept_changesWithWhatMayBeLost(t *testing.T) {
+	kept := func(s *redis.Store) string {
+		t.Helper()
+		text := ""
+		until(t, "the store answers", func() bool {
+			var err error
+			text, err = s.Kept(t.Context(), "node")
+			return err == nil
+		})
+		return text
+	}
+	t.Run("on one server", func(t *testing.T) {
+		server := redistest.Start(t)
+		s := open(t, server.URL())
+		first := kept(s)
+		if kept(s) != first {
+			t.Error("it changes by itself")
+		}
+		if _, err := server.CLI("flushall"); err != nil {
+			t.Fatal(err)
+		}
+		second := kept(s)
+		server.Kill9()
+		server.Restart()
+		third := kept(s)
+		if first == second || second == third {
+			t.Errorf("%q, emptied %q, restarted %q", first, second, third)
+		}
+	})
+	t.Run("in a Cluster", func(t *testing.T) {
+		c := redistest.StartCluster(t)
+		s := open(t, c.URL())
+		last := kept(s)
+		if kept(s) != last {
+			t.Error("it changes by itself")
+		}
+		for i, server := range c.Servers {
+			if _, err := server.CLI("flushall"); err != nil {
+				t.Fatal(err)
+			}
+			now := kept(s)
+			if now == last {
+				t.Errorf("master %d was emptied, and nothing has changed", i)
+			}
+			last = now
+		}
+	})
 }

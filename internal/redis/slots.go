@@ -154,6 +154,9 @@ func (f *feed) slotOf(sub *subscription) *slot {
 	return s
 }
 
+// slotCount is how many slots a Cluster has.
+const slotCount = 16384
+
 // slotNumber is the slot of a name: the CRC16 of what stands in its braces.
 func slotNumber(name string) uint16 {
 	if _, rest, ok := strings.Cut(name, "{"); ok {
@@ -172,5 +175,5 @@ func slotNumber(name string) uint16 {
 			}
 		}
 	}
-	return crc % 16384
+	return crc % slotCount
 }

@@ -23,7 +23,6 @@ var (
 	pushScript          = pushing("publish")
 	readScript          = script("read", source("young"))
 	topScript           = script("top")
-	beginScript         = appending("begin")
 	deleteChannelScript = script("delete_channel")
 	showScript          = script("show")
 	settleLifeScript    = script("settle_life")

@@ -2,27 +2,22 @@ package redis
 
 import (
 	"context"
+	"slices"
+	"strconv"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Tops returns the newest positions.
+// topKeys is how many addresses one script looks at.
+const topKeys = 512
+
+// Tops returns the newest positions. It writes nothing for an address that nothing was published to, and keeps what is known of
+// the others from being forgotten: who asks follows them.
 func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, []error) {
 	t := &topsCall{store: s, addresses: addresses, tops: make([]bus.Position, len(addresses)), errs: make([]error, len(addresses))}
-	all := make([]int, len(addresses))
-	for i := range all {
-		all[i] = i
-	}
-	t.run(ctx, all, func(a bus.Address) call {
-		return call{topScript, []string{s.keys.meta(a)}, []any{s.cfg.MetaTTL.Milliseconds()}}
-	})
-	var absent []int
-	for i, a := range addresses {
-		if t.errs[i] == nil && t.tops[i].Epoch == "" && !a.HasInbox() {
-			absent = append(absent, i)
-		}
-	}
-	t.run(ctx, absent, s.beginCall)
+	t.read(ctx)
+	t.begin(ctx)
+	s.prolong(ctx, t.old...)
 	if bus.FirstError(t.errs) == nil {
 		return t.tops, nil
 	}
@@ -35,34 +30,71 @@ type topsCall struct {
 	addresses []bus.Address
 	tops      []bus.Position
 	errs      []error
+	old       []bus.Address // what would be forgotten before long
 }
 
-func (t *topsCall) fail(places []int, err error) {
-	for _, i := range places {
-		t.errs[i] = unavailable(err)
+// read reads the tops: many in one script, but in a Cluster one in each, as their slots differ.
+func (t *topsCall) read(ctx context.Context) {
+	size := topKeys
+	if t.store.cluster != nil {
+		size = 1
 	}
-}
-
-// run runs a script for each of the addresses; each answers with a top.
-func (t *topsCall) run(ctx context.Context, places []int, make func(bus.Address) call) { //nolint:predeclared // what it does
 	var calls []call
-	for _, i := range places {
-		calls = append(calls, make(t.addresses[i]))
-	}
-	if len(calls) == 0 {
-		return
+	for chunk := range slices.Chunk(t.addresses, size) {
+		names := make([]string, len(chunk))
+		for i, a := range chunk {
+			names[i] = t.store.keys.meta(a)
+		}
+		calls = append(calls, call{topScript, names, []any{t.store.cfg.MetaTTL.Milliseconds()}})
 	}
 	cmds, err := t.store.runAll(ctx, calls)
+	for c, first := 0, 0; c < len(calls); c++ {
+		one := err
+		var answer []string
+		if one == nil {
+			answer, one = cmds[c].StringSlice()
+		}
+		for i := range calls[c].keys {
+			t.note(first+i, answer, 3*i, one)
+		}
+		first += len(calls[c].keys)
+	}
+}
+
+// note takes one top out of an answer.
+func (t *topsCall) note(i int, answer []string, from int, err error) {
 	if err != nil {
-		t.fail(places, err)
+		t.errs[i] = unavailable(err)
 		return
 	}
-	var old []bus.Address
-	for j, i := range places {
-		t.tops[i], t.errs[i] = readTop(cmds[j])
-		if answer, err := cmds[j].StringSlice(); err == nil && at(answer, 2) == "1" {
-			old = append(old, t.addresses[i])
+	offset, err := strconv.ParseUint(at(answer, from+1), 10, 64)
+	if err != nil {
+		t.errs[i] = bus.ErrStoreUnavailable.Wrap(err)
+		return
+	}
+	t.tops[i] = bus.Position{Epoch: at(answer, from), Offset: offset}
+	if at(answer, from+2) != "" {
+		t.old = append(t.old, t.addresses[i])
+	}
+}
+
+// begin gives addresses that have no log the position from which they begin.
+func (t *topsCall) begin(ctx context.Context) {
+	var names []string
+	var absent []int
+	for i := range t.tops {
+		if t.errs[i] == nil && t.tops[i].Epoch == "" {
+			absent = append(absent, i)
+			names = append(names, t.store.beginningKey(t.addresses[i]))
 		}
 	}
-	t.store.prolong(ctx, old...)
+	if len(absent) == 0 {
+		return
+	}
+	beginnings, err := t.store.beginnings(ctx, names)
+	for j, i := range absent {
+		if t.tops[i].Epoch = beginnings[names[j]]; t.tops[i].Epoch == "" {
+			t.errs[i] = unavailable(err)
+		}
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/tail"
 )
@@ -133,6 +135,19 @@ func TestTail_whatCannotBeReadStopsNobody(t *testing.T) {
 	}
 }
 
+func gauges(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := make(map[string]float64)
+	for _, f := range families {
+		shown[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+	}
+	return shown
+}
+
 func TestTail_holdsABoundedNumberOfBytes(t *testing.T) {
 	const each, total = 64 << 10, 256 << 10
 	for _, c := range []struct {
@@ -165,6 +180,13 @@ func TestTail_holdsABoundedNumberOfBytes(t *testing.T) {
 				time.Sleep(time.Second)
 				if s := b.Stats(); s.Oldest < time.Second {
 					t.Errorf("the oldest has healed for %s", s.Oldest)
+				}
+				reg := prometheus.NewRegistry()
+				b.Register(reg, "edge")
+				shown := gauges(t, reg)
+				if shown["trunkline_tail_healing_addresses"] != float64(len(all)) || shown["trunkline_tail_healing_oldest_seconds"] < 1 ||
+					shown["trunkline_tail_followed_addresses"] != float64(len(all)) || shown["trunkline_tail_held_bytes"] != float64(b.Stats().Held) {
+					t.Errorf("the gauges show %v", shown)
 				}
 				b.rig.set(func() { clear(b.rig.refuse) })
 				time.Sleep(time.Minute)

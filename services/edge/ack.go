@@ -214,7 +214,7 @@ const redeliverPage = 64
 
 // redeliver hands over what waits in the inbox of an address, oldest first, and then lets messages through.
 func (s *session) redeliver(sub *subscription, at bus.Position) {
-	if at.IsZero() && s.shard.begin(sub) { // nothing ever asked for an ack here
+	if at.IsStart() && s.shard.begin(sub) { // nothing ever asked for an ack here
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)

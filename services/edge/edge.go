@@ -128,6 +128,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.registerQueues(reg)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})
+	e.tail.Register(reg, "edge")
 	return e, nil
 }
 

@@ -185,37 +185,83 @@ func (r *roster) later(ctx context.Context, l *lane) {
 	}
 }
 
-// touchEvery is how often the rosters are kept from being forgotten.
-const touchEvery = bus.NodeTTL / 3
+// keepEvery is how often the store is asked whether it may have lost what it was told.
+const keepEvery = bus.NodeTTL / 3
 
-// touch keeps the rosters, and joins again whom the store does not know any more: those of addresses that it lost, and
-// all when this node may have been taken for dead.
+// touch keeps the rosters from being forgotten, a few at a time, and joins again whom the store does not know any more. When the
+// store may have lost something it is asked about all of them at once.
 func (r *roster) touch(ctx context.Context) {
-	ticker := time.NewTicker(touchEvery)
+	ticker := time.NewTicker(keepEvery)
 	defer ticker.Stop()
-	last := time.Now()
+	t := toucher{roster: r, last: time.Now()}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		addresses := r.addresses()
-		call, cancel := context.WithTimeout(ctx, touchEvery)
-		missing, err := r.store.Touch(call, r.node, addresses)
-		cancel()
-		if err != nil {
-			r.log.Warn("cannot keep the rosters", "error", err.Error())
-			continue
-		}
-		if time.Since(last) > bus.NodeTTL-touchEvery {
-			missing = addresses
-		}
-		last = time.Now()
-		for _, a := range missing {
-			r.hub.relist(a)
+			if err := t.round(ctx); err != nil {
+				r.log.Warn("cannot keep the rosters", "error", err.Error())
+			}
 		}
 	}
+}
+
+// toucher is where the rounds of touch are.
+type toucher struct {
+	roster *roster
+	kept   string // what the store said, and
+	known  bool   // whether it has said anything
+	last   time.Time
+	rest   []bus.Address // still to be touched in this turn
+	hurry  bool          // the store may have lost some of them
+}
+
+func (t *toucher) round(ctx context.Context) error {
+	r := t.roster
+	ctx, cancel := context.WithTimeout(ctx, keepEvery)
+	defer cancel()
+	kept, err := r.store.Kept(ctx, r.node)
+	if err != nil {
+		return err
+	}
+	silent := time.Since(t.last) > bus.NodeTTL-keepEvery // this node may have been taken for dead
+	all := r.addresses()
+	if silent || t.known && kept != t.kept {
+		t.rest, t.hurry = all, true
+	}
+	t.kept, t.known = kept, true
+	now := t.next(all)
+	missing, err := r.store.Touch(ctx, r.node, now)
+	if err != nil {
+		t.rest = append(now, t.rest...)
+		return err
+	}
+	if silent {
+		missing = all
+	}
+	t.last = time.Now()
+	for _, a := range missing {
+		r.hub.relist(a)
+	}
+	return nil
+}
+
+// hurryPart is how many addresses one round asks about when the store may have lost some.
+const hurryPart = 20_000
+
+// next returns the part of the addresses that is touched now, so that each has its turn in time.
+func (t *toucher) next(all []bus.Address) []bus.Address {
+	if len(t.rest) == 0 {
+		t.rest, t.hurry = all, false
+	}
+	const rounds = int(bus.RosterTouch / keepEvery)
+	n := min(len(t.rest), (len(all)+rounds-1)/rounds)
+	if t.hurry {
+		n = min(len(t.rest), hurryPart)
+	}
+	part := t.rest[:n:n]
+	t.rest = t.rest[n:]
+	return part
 }
 
 // addresses are those where this node has members.

@@ -27,13 +27,30 @@ func testLog(t *testing.T, open Open) {
 		if tops[0].Epoch == "" || tops[0].Offset != 0 {
 			t.Fatalf("top is %+v", tops[0])
 		}
-		if r := publish(t, s, durable(a, "x")); r.Position != (bus.Position{Epoch: tops[0].Epoch, Offset: 1}) {
-			t.Errorf("the first message is at %+v, top was %+v", r.Position, tops[0])
-		}
 		page, err := s.Since(t.Context(), a, keep, tops[0], 10)
 		check(t, err)
-		if texts(page.Messages) != "[x]" {
-			t.Errorf("page is %s", texts(page.Messages))
+		if page.Top != tops[0] || page.Next != tops[0] || page.More || len(page.Messages) > 0 {
+			t.Errorf("before the first message: %+v, top was %+v", page, tops[0])
+		}
+		if r := publish(t, s, durable(a, "x")); r.Position.Offset != 1 || !tops[0].Before(r.Position) {
+			t.Errorf("the first message is at %+v, top was %+v", r.Position, tops[0])
+		}
+		page, err = s.Since(t.Context(), a, keep, tops[0], 10)
+		check(t, err)
+		if texts(page.Messages) != "[x]" || page.Next != page.Top || page.Top.Offset != 1 {
+			t.Errorf("page is %s, %+v", texts(page.Messages), page)
+		}
+	})
+	t.Run("what was there before the first message is told when it is not kept", func(t *testing.T) {
+		a := address(t)
+		tops, errs := s.Tops(t.Context(), []bus.Address{a})
+		check(t, bus.FirstError(errs))
+		for i := range 4 {
+			publish(t, s, bus.Publication{Message: message(a, fmt.Sprint(i+1)), Retention: bus.Retention{Length: 3, Age: time.Minute}})
+		}
+		page, err := s.Since(t.Context(), a, keep, tops[0], 10)
+		if !errors.Is(err, bus.ErrGap) || texts(page.Messages) != "[2 3 4]" {
+			t.Errorf("%s, %v", texts(page.Messages), err)
 		}
 	})
 	t.Run("since pages upwards", func(t *testing.T) {

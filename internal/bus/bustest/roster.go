@@ -21,6 +21,7 @@ func testRoster(t *testing.T, open Open) {
 	t.Run("who is back in time never left", func(t *testing.T) { testLostAndBack(t, s, node) })
 	t.Run("who does not come back has left once", func(t *testing.T) { testLost(t, s, node) })
 	t.Run("members of a dead node leave once", func(t *testing.T) { testNodeDeath(t, s, node) })
+	t.Run("a node that was taken for dead is told", func(t *testing.T) { testKept(t, s, node) })
 	t.Run("nobody is dead when nobody was heard of", func(t *testing.T) { testAway(t, s, node) })
 	t.Run("a client on a dead node and a living one stays", func(t *testing.T) { testNodeChange(t, s, node) })
 	t.Run("many join and leave at once", func(t *testing.T) { testCrowd(t, s, node) })
@@ -122,24 +123,6 @@ func testPresenceEvents(t *testing.T, s bus.Store, node string) {
 	if got := members(t, s, a); got != "" {
 		t.Errorf("members are %s", got)
 	}
-}
-
-// reap reaps, from several nodes at once, until ok.
-func reap(tb testing.TB, s bus.Store, node string, silent time.Duration, ok func() bool) {
-	tb.Helper()
-	eventually(tb, "it is reaped", func() bool {
-		check(tb, s.Beat(tb.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1"}))
-		var all sync.WaitGroup
-		for range 4 {
-			all.Go(func() {
-				if _, err := s.Reap(tb.Context(), silent); err != nil {
-					tb.Error(err)
-				}
-			})
-		}
-		all.Wait()
-		return ok()
-	})
 }
 
 func testLostAndBack(t *testing.T, s bus.Store, node string) {

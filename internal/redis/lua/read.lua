@@ -15,8 +15,9 @@ local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p', 'v', 'w')
 local epoch, last = meta[1], tonumber(meta[2] or '0')
 local top = tonumber(meta[4] or last) -- what is behind it is hidden
 if not epoch then
-  return {ARGV[2] ~= '' and 1 or 0, '', '0', {}, time, '', '', '', ''}
+  return {ARGV[2] ~= '' and string.sub(ARGV[2], 1, 1) ~= '0' and 1 or 0, '', '0', {}, time, '', '', '', ''}
 end
+local start = string.sub(ARGV[2], 1, 1) == '0' -- before the first message; the caller knows whether it is the right one
 local first = young(last, now - ARGV[5])
 -- What was withdrawn before the oldest entry was never there, and is not missing.
 for from, to in string.gmatch(meta[5] or '', '(%d+)-(%d+)') do
@@ -30,7 +31,7 @@ local at = tonumber(ARGV[3])
 local ends, forked = '', false
 if ARGV[1] == 'since' then
   local fork = nil -- up to where the log is that of the position
-  if ARGV[2] == epoch or ARGV[2] == '' then
+  if ARGV[2] == epoch or ARGV[2] == '' or start then
     fork = last
   else
     for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
