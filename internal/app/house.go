@@ -42,6 +42,7 @@ type house struct {
 
 	server  *rpc.Server       // nil without services
 	revoked *revoked.Follower // nil without services
+	auth    *auth.Server
 	publish *publish.Server
 	events  *events.Server
 	edge    *edge.Edge
@@ -94,11 +95,10 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 		return explainListen("grpc.listen", err)
 	}
 	if cfg.Runs(RoleAuth) {
-		s, err := h.buildAuth(ctx)
-		if err != nil {
+		if h.auth, err = h.buildAuth(ctx); err != nil {
 			return err
 		}
-		s.Register(h.server)
+		h.auth.Register(h.server)
 	}
 	if cfg.Runs(RolePublish) {
 		h.publish, err = publish.New(h.store, publish.Config{
@@ -129,7 +129,7 @@ func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
 	a := h.cfg.Auth
 	cfg := auth.Config{
 		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
-		Algorithms: a.Algorithms,
+		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.LostRevocations),
 	}
 	for _, k := range a.Keys {
 		pem := k.PrivateKey.Reveal()
@@ -141,6 +141,7 @@ func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
 	for _, t := range a.Trust {
 		cfg.Trust = append(cfg.Trust, auth.Trust{
 			Issuer: t.Issuer, Audience: t.Audience, JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, TrustGrants: t.TrustGrants, Context: ctx,
+			KeyAge: t.KeyAge, UserPrefix: t.UserPrefix, ShareUsers: t.ShareUsers, LostRevocations: auth.LostRevocations(t.LostRevocations),
 		})
 	}
 	if h.cfg.Dev && len(cfg.Keys) == 0 {

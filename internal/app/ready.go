@@ -101,6 +101,9 @@ func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return h.revoked.Run(ctx) })
 		g.Go(func() error { return h.tellHealth(ctx) })
 	}
+	if h.auth != nil {
+		g.Go(func() error { return h.hangups(ctx) })
+	}
 	if h.publish != nil {
 		g.Go(func() error { return h.publish.Run(ctx) })
 		g.Go(func() error { return h.events.Run(ctx) })

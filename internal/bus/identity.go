@@ -192,7 +192,10 @@ func (s Subject) Whole() bool { return s.Kind == SubjectToken || s.Kind == Subje
 const maxSubjects = 7
 
 // Subjects returns what the identity's token can be revoked by.
-func (id *Identity) Subjects() []Subject { return id.subjects(make([]Subject, 0, maxSubjects)) }
+func (id *Identity) Subjects() []Subject { return id.AppendSubjects(make([]Subject, 0, maxSubjects)) }
+
+// AppendSubjects appends to dst what the identity's token can be revoked by.
+func (id *Identity) AppendSubjects(dst []Subject) []Subject { return id.subjects(dst) }
 
 func (id *Identity) subjects(dst []Subject) []Subject {
 	dst = append(dst, Subject{Kind: SubjectAll}, Subject{Kind: SubjectToken, ID: id.TokenID}, Subject{Kind: SubjectClient, ID: id.Client})

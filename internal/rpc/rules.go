@@ -31,6 +31,7 @@ var rules = map[string]Rule{
 	authv1.AuthService_BatchValidateTokens_FullMethodName: {Scope: ScopeTokensValidate},
 	authv1.AuthService_RefreshToken_FullMethodName:        {Open: true}, // the refresh token is the credential
 	authv1.AuthService_RevokeToken_FullMethodName:         {Scope: ScopeTokensRevoke},
+	authv1.AuthService_RefreshKeySets_FullMethodName:      {Scope: ScopeTokensRevoke},
 	authv1.AuthService_GetKeySet_FullMethodName:           {Open: true}, // public keys
 
 	publishv1.PublishService_Publish_FullMethodName:       {Scope: ScopePublish, Tokens: true},

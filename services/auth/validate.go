@@ -155,7 +155,8 @@ func (s *Server) parse(token string) (verified, error) {
 		}
 	} else {
 		trustGrants = is.cfg.TrustGrants
-		if !s.adopt(c, token) {
+		until = now.Add(min(signatureTrust, is.cfg.KeyAge/2)) // the key itself is looked up again twice in each KeyAge
+		if !s.adopt(is, c, token) {
 			return verified{}, bus.ErrTokenInvalid
 		}
 	}
@@ -267,8 +268,9 @@ func (s *Server) revoked(ctx context.Context, ids []*bus.Identity) []error {
 	}
 	subjects := make([]bus.Subject, 0, 2+3*len(ids)) // everybody's two, and three of its own, mostly
 	index := make(map[bus.Subject]int)
+	var own [8]bus.Subject // more than an identity has
 	for _, id := range ids {
-		for _, sub := range id.Subjects() {
+		for _, sub := range id.AppendSubjects(own[:0]) {
 			if _, ok := index[sub]; !ok {
 				index[sub] = len(subjects)
 				subjects = append(subjects, sub)

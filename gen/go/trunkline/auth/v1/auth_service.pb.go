@@ -1279,6 +1279,89 @@ func (x *JsonWebKey) GetE() string {
 	return ""
 }
 
+// RefreshKeySetsRequest asks for nothing.
+type RefreshKeySetsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshKeySetsRequest) Reset() {
+	*x = RefreshKeySetsRequest{}
+	mi := &file_trunkline_auth_v1_auth_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshKeySetsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshKeySetsRequest) ProtoMessage() {}
+
+func (x *RefreshKeySetsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_auth_v1_auth_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshKeySetsRequest.ProtoReflect.Descriptor instead.
+func (*RefreshKeySetsRequest) Descriptor() ([]byte, []int) {
+	return file_trunkline_auth_v1_auth_service_proto_rawDescGZIP(), []int{16}
+}
+
+// RefreshKeySetsResponse names what was read.
+type RefreshKeySetsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The issuers whose key sets were read.
+	Issuers       []string `protobuf:"bytes,1,rep,name=issuers,proto3" json:"issuers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshKeySetsResponse) Reset() {
+	*x = RefreshKeySetsResponse{}
+	mi := &file_trunkline_auth_v1_auth_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshKeySetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshKeySetsResponse) ProtoMessage() {}
+
+func (x *RefreshKeySetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_auth_v1_auth_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshKeySetsResponse.ProtoReflect.Descriptor instead.
+func (*RefreshKeySetsResponse) Descriptor() ([]byte, []int) {
+	return file_trunkline_auth_v1_auth_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RefreshKeySetsResponse) GetIssuers() []string {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
 var File_trunkline_auth_v1_auth_service_proto protoreflect.FileDescriptor
 
 const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
@@ -1364,13 +1447,16 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"\x01x\x18\x06 \x01(\tR\x01x\x12\f\n" +
 	"\x01y\x18\a \x01(\tR\x01y\x12\f\n" +
 	"\x01n\x18\b \x01(\tR\x01n\x12\f\n" +
-	"\x01e\x18\t \x01(\tR\x01e*s\n" +
+	"\x01e\x18\t \x01(\tR\x01e\"\x17\n" +
+	"\x15RefreshKeySetsRequest\"2\n" +
+	"\x16RefreshKeySetsResponse\x12\x18\n" +
+	"\aissuers\x18\x01 \x03(\tR\aissuers*s\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ACTION_SUBSCRIBE\x10\x01\x12\x12\n" +
 	"\x0eACTION_PUBLISH\x10\x02\x12\x12\n" +
 	"\x0eACTION_HISTORY\x10\x03\x12\x13\n" +
-	"\x0fACTION_PRESENCE\x10\x042\xd9\x04\n" +
+	"\x0fACTION_PRESENCE\x10\x042\xc0\x05\n" +
 	"\vAuthService\x12Y\n" +
 	"\n" +
 	"IssueToken\x12$.trunkline.auth.v1.IssueTokenRequest\x1a%.trunkline.auth.v1.IssueTokenResponse\x12b\n" +
@@ -1378,7 +1464,8 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"\x13BatchValidateTokens\x12-.trunkline.auth.v1.BatchValidateTokensRequest\x1a..trunkline.auth.v1.BatchValidateTokensResponse\x12_\n" +
 	"\fRefreshToken\x12&.trunkline.auth.v1.RefreshTokenRequest\x1a'.trunkline.auth.v1.RefreshTokenResponse\x12\\\n" +
 	"\vRevokeToken\x12%.trunkline.auth.v1.RevokeTokenRequest\x1a&.trunkline.auth.v1.RevokeTokenResponse\x12V\n" +
-	"\tGetKeySet\x12#.trunkline.auth.v1.GetKeySetRequest\x1a$.trunkline.auth.v1.GetKeySetResponseB\xcf\x01\n" +
+	"\tGetKeySet\x12#.trunkline.auth.v1.GetKeySetRequest\x1a$.trunkline.auth.v1.GetKeySetResponse\x12e\n" +
+	"\x0eRefreshKeySets\x12(.trunkline.auth.v1.RefreshKeySetsRequest\x1a).trunkline.auth.v1.RefreshKeySetsResponseB\xcf\x01\n" +
 	"\x15com.trunkline.auth.v1B\x10AuthServiceProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/auth/v1;authv1\xa2\x02\x03TAX\xaa\x02\x11Trunkline.Auth.V1\xca\x02\x11Trunkline\\Auth\\V1\xe2\x02\x1dTrunkline\\Auth\\V1\\GPBMetadata\xea\x02\x13Trunkline::Auth::V1b\x06proto3"
 
 var (
@@ -1394,7 +1481,7 @@ func file_trunkline_auth_v1_auth_service_proto_rawDescGZIP() []byte {
 }
 
 var file_trunkline_auth_v1_auth_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_trunkline_auth_v1_auth_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_trunkline_auth_v1_auth_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_trunkline_auth_v1_auth_service_proto_goTypes = []any{
 	(Action)(0),                         // 0: trunkline.auth.v1.Action
 	(*Grant)(nil),                       // 1: trunkline.auth.v1.Grant
@@ -1413,28 +1500,30 @@ var file_trunkline_auth_v1_auth_service_proto_goTypes = []any{
 	(*GetKeySetRequest)(nil),            // 14: trunkline.auth.v1.GetKeySetRequest
 	(*GetKeySetResponse)(nil),           // 15: trunkline.auth.v1.GetKeySetResponse
 	(*JsonWebKey)(nil),                  // 16: trunkline.auth.v1.JsonWebKey
-	(*timestamppb.Timestamp)(nil),       // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 18: google.protobuf.Duration
-	(*v1.Error)(nil),                    // 19: trunkline.errors.v1.Error
+	(*RefreshKeySetsRequest)(nil),       // 17: trunkline.auth.v1.RefreshKeySetsRequest
+	(*RefreshKeySetsResponse)(nil),      // 18: trunkline.auth.v1.RefreshKeySetsResponse
+	(*timestamppb.Timestamp)(nil),       // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 20: google.protobuf.Duration
+	(*v1.Error)(nil),                    // 21: trunkline.errors.v1.Error
 }
 var file_trunkline_auth_v1_auth_service_proto_depIdxs = []int32{
 	0,  // 0: trunkline.auth.v1.Grant.actions:type_name -> trunkline.auth.v1.Action
 	1,  // 1: trunkline.auth.v1.Identity.grants:type_name -> trunkline.auth.v1.Grant
-	17, // 2: trunkline.auth.v1.Identity.issue_time:type_name -> google.protobuf.Timestamp
-	17, // 3: trunkline.auth.v1.Identity.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 4: trunkline.auth.v1.Identity.issue_tolerance:type_name -> google.protobuf.Duration
+	19, // 2: trunkline.auth.v1.Identity.issue_time:type_name -> google.protobuf.Timestamp
+	19, // 3: trunkline.auth.v1.Identity.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 4: trunkline.auth.v1.Identity.issue_tolerance:type_name -> google.protobuf.Duration
 	1,  // 5: trunkline.auth.v1.IssueTokenRequest.grants:type_name -> trunkline.auth.v1.Grant
-	18, // 6: trunkline.auth.v1.IssueTokenRequest.ttl:type_name -> google.protobuf.Duration
-	17, // 7: trunkline.auth.v1.IssueTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 8: trunkline.auth.v1.IssueTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
+	20, // 6: trunkline.auth.v1.IssueTokenRequest.ttl:type_name -> google.protobuf.Duration
+	19, // 7: trunkline.auth.v1.IssueTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 8: trunkline.auth.v1.IssueTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
 	2,  // 9: trunkline.auth.v1.ValidateTokenResponse.identity:type_name -> trunkline.auth.v1.Identity
 	9,  // 10: trunkline.auth.v1.BatchValidateTokensResponse.results:type_name -> trunkline.auth.v1.ValidateTokenResult
 	2,  // 11: trunkline.auth.v1.ValidateTokenResult.identity:type_name -> trunkline.auth.v1.Identity
-	19, // 12: trunkline.auth.v1.ValidateTokenResult.error:type_name -> trunkline.errors.v1.Error
-	17, // 13: trunkline.auth.v1.RefreshTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 14: trunkline.auth.v1.RefreshTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
-	17, // 15: trunkline.auth.v1.RevokeTokenRequest.issued_before:type_name -> google.protobuf.Timestamp
-	17, // 16: trunkline.auth.v1.RevokeTokenResponse.revoke_time:type_name -> google.protobuf.Timestamp
+	21, // 12: trunkline.auth.v1.ValidateTokenResult.error:type_name -> trunkline.errors.v1.Error
+	19, // 13: trunkline.auth.v1.RefreshTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 14: trunkline.auth.v1.RefreshTokenResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
+	19, // 15: trunkline.auth.v1.RevokeTokenRequest.issued_before:type_name -> google.protobuf.Timestamp
+	19, // 16: trunkline.auth.v1.RevokeTokenResponse.revoke_time:type_name -> google.protobuf.Timestamp
 	16, // 17: trunkline.auth.v1.GetKeySetResponse.keys:type_name -> trunkline.auth.v1.JsonWebKey
 	3,  // 18: trunkline.auth.v1.AuthService.IssueToken:input_type -> trunkline.auth.v1.IssueTokenRequest
 	5,  // 19: trunkline.auth.v1.AuthService.ValidateToken:input_type -> trunkline.auth.v1.ValidateTokenRequest
@@ -1442,14 +1531,16 @@ var file_trunkline_auth_v1_auth_service_proto_depIdxs = []int32{
 	10, // 21: trunkline.auth.v1.AuthService.RefreshToken:input_type -> trunkline.auth.v1.RefreshTokenRequest
 	12, // 22: trunkline.auth.v1.AuthService.RevokeToken:input_type -> trunkline.auth.v1.RevokeTokenRequest
 	14, // 23: trunkline.auth.v1.AuthService.GetKeySet:input_type -> trunkline.auth.v1.GetKeySetRequest
-	4,  // 24: trunkline.auth.v1.AuthService.IssueToken:output_type -> trunkline.auth.v1.IssueTokenResponse
-	6,  // 25: trunkline.auth.v1.AuthService.ValidateToken:output_type -> trunkline.auth.v1.ValidateTokenResponse
-	8,  // 26: trunkline.auth.v1.AuthService.BatchValidateTokens:output_type -> trunkline.auth.v1.BatchValidateTokensResponse
-	11, // 27: trunkline.auth.v1.AuthService.RefreshToken:output_type -> trunkline.auth.v1.RefreshTokenResponse
-	13, // 28: trunkline.auth.v1.AuthService.RevokeToken:output_type -> trunkline.auth.v1.RevokeTokenResponse
-	15, // 29: trunkline.auth.v1.AuthService.GetKeySet:output_type -> trunkline.auth.v1.GetKeySetResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
+	17, // 24: trunkline.auth.v1.AuthService.RefreshKeySets:input_type -> trunkline.auth.v1.RefreshKeySetsRequest
+	4,  // 25: trunkline.auth.v1.AuthService.IssueToken:output_type -> trunkline.auth.v1.IssueTokenResponse
+	6,  // 26: trunkline.auth.v1.AuthService.ValidateToken:output_type -> trunkline.auth.v1.ValidateTokenResponse
+	8,  // 27: trunkline.auth.v1.AuthService.BatchValidateTokens:output_type -> trunkline.auth.v1.BatchValidateTokensResponse
+	11, // 28: trunkline.auth.v1.AuthService.RefreshToken:output_type -> trunkline.auth.v1.RefreshTokenResponse
+	13, // 29: trunkline.auth.v1.AuthService.RevokeToken:output_type -> trunkline.auth.v1.RevokeTokenResponse
+	15, // 30: trunkline.auth.v1.AuthService.GetKeySet:output_type -> trunkline.auth.v1.GetKeySetResponse
+	18, // 31: trunkline.auth.v1.AuthService.RefreshKeySets:output_type -> trunkline.auth.v1.RefreshKeySetsResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -1478,7 +1569,7 @@ func file_trunkline_auth_v1_auth_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_auth_v1_auth_service_proto_rawDesc), len(file_trunkline_auth_v1_auth_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

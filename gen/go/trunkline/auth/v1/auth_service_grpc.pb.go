@@ -25,6 +25,7 @@ const (
 	AuthService_RefreshToken_FullMethodName        = "/trunkline.auth.v1.AuthService/RefreshToken"
 	AuthService_RevokeToken_FullMethodName         = "/trunkline.auth.v1.AuthService/RevokeToken"
 	AuthService_GetKeySet_FullMethodName           = "/trunkline.auth.v1.AuthService/GetKeySet"
+	AuthService_RefreshKeySets_FullMethodName      = "/trunkline.auth.v1.AuthService/RefreshKeySets"
 )
 
 // AuthServiceClient is the client API for AuthService service.
@@ -54,6 +55,10 @@ type AuthServiceClient interface {
 	// GetKeySet returns the public keys that sign tokens, as a JWK Set (RFC 7517).
 	// REST: GET /v1/keys and GET /.well-known/jwks.json. Open to everybody.
 	GetKeySet(ctx context.Context, in *GetKeySetRequest, opts ...grpc.CallOption) (*GetKeySetResponse, error)
+	// RefreshKeySets reads the key sets of all trusted issuers again, at once: keys that are not in them any more are unknown when it
+	// returns. API keys with the scope tokens.revoke. Each process of the auth role has its own key sets; the signal SIGHUP does the same.
+	// REST: POST /v1/tokens:refreshKeySets.
+	RefreshKeySets(ctx context.Context, in *RefreshKeySetsRequest, opts ...grpc.CallOption) (*RefreshKeySetsResponse, error)
 }
 
 type authServiceClient struct {
@@ -124,6 +129,16 @@ func (c *authServiceClient) GetKeySet(ctx context.Context, in *GetKeySetRequest,
 	return out, nil
 }
 
+func (c *authServiceClient) RefreshKeySets(ctx context.Context, in *RefreshKeySetsRequest, opts ...grpc.CallOption) (*RefreshKeySetsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RefreshKeySetsResponse)
+	err := c.cc.Invoke(ctx, AuthService_RefreshKeySets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuthServiceServer is the server API for AuthService service.
 // All implementations must embed UnimplementedAuthServiceServer
 // for forward compatibility.
@@ -151,6 +166,10 @@ type AuthServiceServer interface {
 	// GetKeySet returns the public keys that sign tokens, as a JWK Set (RFC 7517).
 	// REST: GET /v1/keys and GET /.well-known/jwks.json. Open to everybody.
 	GetKeySet(context.Context, *GetKeySetRequest) (*GetKeySetResponse, error)
+	// RefreshKeySets reads the key sets of all trusted issuers again, at once: keys that are not in them any more are unknown when it
+	// returns. API keys with the scope tokens.revoke. Each process of the auth role has its own key sets; the signal SIGHUP does the same.
+	// REST: POST /v1/tokens:refreshKeySets.
+	RefreshKeySets(context.Context, *RefreshKeySetsRequest) (*RefreshKeySetsResponse, error)
 	mustEmbedUnimplementedAuthServiceServer()
 }
 
@@ -178,6 +197,9 @@ func (UnimplementedAuthServiceServer) RevokeToken(context.Context, *RevokeTokenR
 }
 func (UnimplementedAuthServiceServer) GetKeySet(context.Context, *GetKeySetRequest) (*GetKeySetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetKeySet not implemented")
+}
+func (UnimplementedAuthServiceServer) RefreshKeySets(context.Context, *RefreshKeySetsRequest) (*RefreshKeySetsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefreshKeySets not implemented")
 }
 func (UnimplementedAuthServiceServer) mustEmbedUnimplementedAuthServiceServer() {}
 func (UnimplementedAuthServiceServer) testEmbeddedByValue()                     {}
@@ -308,6 +330,24 @@ func _AuthService_GetKeySet_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthService_RefreshKeySets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefreshKeySetsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).RefreshKeySets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_RefreshKeySets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).RefreshKeySets(ctx, req.(*RefreshKeySetsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AuthService_ServiceDesc is the grpc.ServiceDesc for AuthService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -338,6 +378,10 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetKeySet",
 			Handler:    _AuthService_GetKeySet_Handler,
+		},
+		{
+			MethodName: "RefreshKeySets",
+			Handler:    _AuthService_RefreshKeySets_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -126,6 +126,16 @@ class JsonWebKey(_message.Message):
     y: str
     def __init__(self, kty: _Optional[str] = ..., kid: _Optional[str] = ..., use: _Optional[str] = ..., alg: _Optional[str] = ..., crv: _Optional[str] = ..., x: _Optional[str] = ..., y: _Optional[str] = ..., n: _Optional[str] = ..., e: _Optional[str] = ...) -> None: ...
 
+class RefreshKeySetsRequest(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class RefreshKeySetsResponse(_message.Message):
+    __slots__ = ["issuers"]
+    ISSUERS_FIELD_NUMBER: _ClassVar[int]
+    issuers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, issuers: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class RefreshTokenRequest(_message.Message):
     __slots__ = ["refresh_token"]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]

@@ -46,6 +46,11 @@ class AuthServiceStub(object):
                 request_serializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.GetKeySetRequest.SerializeToString,
                 response_deserializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.GetKeySetResponse.FromString,
                 )
+        self.RefreshKeySets = channel.unary_unary(
+                '/trunkline.auth.v1.AuthService/RefreshKeySets',
+                request_serializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.RefreshKeySetsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.RefreshKeySetsResponse.FromString,
+                )
 
 
 class AuthServiceServicer(object):
@@ -103,6 +108,15 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefreshKeySets(self, request, context):
+        """RefreshKeySets reads the key sets of all trusted issuers again, at once: keys that are not in them any more are unknown when it
+        returns. API keys with the scope tokens.revoke. Each process of the auth role has its own key sets; the signal SIGHUP does the same.
+        REST: POST /v1/tokens:refreshKeySets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,6 +149,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.GetKeySet,
                     request_deserializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.GetKeySetRequest.FromString,
                     response_serializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.GetKeySetResponse.SerializeToString,
+            ),
+            'RefreshKeySets': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshKeySets,
+                    request_deserializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.RefreshKeySetsRequest.FromString,
+                    response_serializer=trunkline_dot_auth_dot_v1_dot_auth__service__pb2.RefreshKeySetsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -247,5 +266,22 @@ class AuthService(object):
         return grpc.experimental.unary_unary(request, target, '/trunkline.auth.v1.AuthService/GetKeySet',
             trunkline_dot_auth_dot_v1_dot_auth__service__pb2.GetKeySetRequest.SerializeToString,
             trunkline_dot_auth_dot_v1_dot_auth__service__pb2.GetKeySetResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RefreshKeySets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/trunkline.auth.v1.AuthService/RefreshKeySets',
+            trunkline_dot_auth_dot_v1_dot_auth__service__pb2.RefreshKeySetsRequest.SerializeToString,
+            trunkline_dot_auth_dot_v1_dot_auth__service__pb2.RefreshKeySetsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -638,6 +638,40 @@ export declare type JsonWebKey = Message<"trunkline.auth.v1.JsonWebKey"> & {
 export declare const JsonWebKeySchema: GenMessage<JsonWebKey>;
 
 /**
+ * RefreshKeySetsRequest asks for nothing.
+ *
+ * @generated from message trunkline.auth.v1.RefreshKeySetsRequest
+ */
+export declare type RefreshKeySetsRequest = Message<"trunkline.auth.v1.RefreshKeySetsRequest"> & {
+};
+
+/**
+ * Describes the message trunkline.auth.v1.RefreshKeySetsRequest.
+ * Use `create(RefreshKeySetsRequestSchema)` to create a new message.
+ */
+export declare const RefreshKeySetsRequestSchema: GenMessage<RefreshKeySetsRequest>;
+
+/**
+ * RefreshKeySetsResponse names what was read.
+ *
+ * @generated from message trunkline.auth.v1.RefreshKeySetsResponse
+ */
+export declare type RefreshKeySetsResponse = Message<"trunkline.auth.v1.RefreshKeySetsResponse"> & {
+  /**
+   * Output only. The issuers whose key sets were read.
+   *
+   * @generated from field: repeated string issuers = 1;
+   */
+  issuers: string[];
+};
+
+/**
+ * Describes the message trunkline.auth.v1.RefreshKeySetsResponse.
+ * Use `create(RefreshKeySetsResponseSchema)` to create a new message.
+ */
+export declare const RefreshKeySetsResponseSchema: GenMessage<RefreshKeySetsResponse>;
+
+/**
  * Action is something a grant allows.
  *
  * @generated from enum trunkline.auth.v1.Action
@@ -758,6 +792,18 @@ export declare const AuthService: GenService<{
     methodKind: "unary";
     input: typeof GetKeySetRequestSchema;
     output: typeof GetKeySetResponseSchema;
+  },
+  /**
+   * RefreshKeySets reads the key sets of all trusted issuers again, at once: keys that are not in them any more are unknown when it
+   * returns. API keys with the scope tokens.revoke. Each process of the auth role has its own key sets; the signal SIGHUP does the same.
+   * REST: POST /v1/tokens:refreshKeySets.
+   *
+   * @generated from rpc trunkline.auth.v1.AuthService.RefreshKeySets
+   */
+  refreshKeySets: {
+    methodKind: "unary";
+    input: typeof RefreshKeySetsRequestSchema;
+    output: typeof RefreshKeySetsResponseSchema;
   },
 }>;
 

@@ -1,0 +1,202 @@
+package auth_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/auth"
+)
+
+// login is another issuer, whose key set a test changes.
+type login struct {
+	name    string
+	private ed25519.PrivateKey
+	set     []byte
+	keys    atomic.Pointer[[]byte] // what it serves
+	url     string
+}
+
+func startLogin(t *testing.T, name string) *login {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	check(t, err)
+	set, err := json.Marshal(map[string]any{"keys": []any{map[string]any{
+		"kty": "OKP", "crv": "Ed25519", "kid": "theirs", "alg": "EdDSA", "use": "sig", "x": base64.RawURLEncoding.EncodeToString(public),
+	}}})
+	check(t, err)
+	l := &login{name: name, private: private, set: set}
+	l.keys.Store(&set)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*l.keys.Load()) }))
+	t.Cleanup(func() {
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+		server.Close()
+	})
+	l.url = server.URL
+	return l
+}
+
+func (l *login) sign(t *testing.T, sub string, issued time.Time) string {
+	t.Helper()
+	return forge(t, jwt.SigningMethodEdDSA, l.private, map[string]any{"kid": "theirs"}, jwt.MapClaims{
+		"iss": l.name, "aud": "us", "sub": sub, "iat": issued.Unix(), "exp": issued.Add(time.Hour).Unix(),
+	})
+}
+
+// A store that was emptied does not know what was revoked: tokens that are older than that are answered as expired.
+func TestRevoke_lostWithTheStoreMakesOlderTokensExpire(t *testing.T) {
+	theirs := startLogin(t, "https://login.example")
+	f := start(t)
+	old := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true}).GetToken()
+	external := theirs.sign(t, "ada", f.clock.Now())
+	_, err := f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
+	check(t, err)
+	f.clock.advance(10 * time.Minute)
+	emptied := func(own, other auth.LostRevocations) *auth.Server {
+		s, err := auth.New(memory.New(memory.Config{Now: f.clock.Now}), auth.Config{
+			Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now, LostRevocations: own,
+			Trust: []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKS: theirs.set, LostRevocations: other}},
+		})
+		check(t, err)
+		return s
+	}
+	validate := func(s *auth.Server, token string) error {
+		_, err := s.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
+		return err
+	}
+	s := emptied("", "")
+	for name, token := range map[string]string{"own": old, "of another issuer": external} {
+		if err := validate(s, token); !errors.Is(err, bus.ErrTokenExpired) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	fresh, err := s.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada"})
+	check(t, err)
+	check(t, validate(s, fresh.GetToken()))
+	check(t, validate(s, theirs.sign(t, "ada", f.clock.Now())))
+	check(t, validate(emptied(auth.LostAllow, ""), old))
+	check(t, validate(emptied(auth.LostAllow, ""), external))
+	mixed := emptied(auth.LostAllow, auth.LostExpire)
+	check(t, validate(mixed, old))
+	if err := validate(mixed, external); !errors.Is(err, bus.ErrTokenExpired) {
+		t.Errorf("an issuer's own setting: %v", err)
+	}
+}
+
+// A log that has lost its end may have lost revocations. A refresh gets a token that is believed.
+func TestRefresh_worksForATokenThatALossMadeExpire(t *testing.T) {
+	f := start(t)
+	pair := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
+	f.clock.advance(time.Second)
+	check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
+	if err := f.validate(t.Context(), pair.GetToken()); !errors.Is(err, bus.ErrTokenExpired) {
+		t.Errorf("error is %v", err)
+	}
+	next, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: pair.GetRefreshToken()})
+	check(t, err)
+	check(t, f.validate(t.Context(), next.GetToken()))
+}
+
+func TestRevoke_ofAUserHoldsForAnIssuerWhoseClockIsAhead(t *testing.T) {
+	theirs := startLogin(t, "https://login.example")
+	f := start(t, func(c *auth.Config) { c.Trust = []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKS: theirs.set}} })
+	token := theirs.sign(t, "ada", f.clock.Now().Add(3*time.Second))
+	ahead, err := auth.New(f.store, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: func() time.Time { return f.clock.Now().Add(2 * time.Second) }})
+	check(t, err)
+	own, err := ahead.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada"})
+	check(t, err)
+	check(t, f.validate(t.Context(), token))
+	_, err = f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
+	check(t, err)
+	for name, token := range map[string]string{"another issuer's": token, "our own": own.GetToken()} {
+		if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenRevoked) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTrust_withdrawnKeyIsUnknown(t *testing.T) {
+	none := []byte(`{"keys":[]}`)
+	trusting := func(t *testing.T, age time.Duration) (fixture, *login, string) {
+		theirs := startLogin(t, "https://login.example")
+		f := start(t, func(c *auth.Config) {
+			c.Trust = []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKSURL: theirs.url, KeyAge: age, Context: t.Context()}}
+		})
+		seen := theirs.sign(t, "ada", f.clock.Now())
+		check(t, f.validate(t.Context(), seen))
+		theirs.keys.Store(&none)
+		return f, theirs, seen
+	}
+	t.Run("when it is asked for", func(t *testing.T) {
+		f, theirs, seen := trusting(t, time.Hour)
+		resp, err := f.RefreshKeySets(t.Context(), &authv1.RefreshKeySetsRequest{})
+		check(t, err)
+		if len(resp.GetIssuers()) != 1 {
+			t.Errorf("read %v", resp.GetIssuers())
+		}
+		for name, token := range map[string]string{"seen before": seen, "new": theirs.sign(t, "bob", f.clock.Now())} {
+			if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenInvalid) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+	t.Run("by itself", func(t *testing.T) {
+		f, theirs, seen := trusting(t, 100*time.Millisecond)
+		deadline := time.Now().Add(20 * time.Second)
+		for i := 0; f.validate(t.Context(), theirs.sign(t, fmt.Sprint("bob", i), f.clock.Now())) == nil; i++ {
+			if time.Now().After(deadline) {
+				t.Fatal("the key is believed for ever")
+			}
+		}
+		f.clock.advance(50 * time.Millisecond)
+		if err := f.validate(t.Context(), seen); !errors.Is(err, bus.ErrTokenInvalid) {
+			t.Errorf("a token seen before: %v", err)
+		}
+	})
+}
+
+func TestTrust_issuersDoNotShareUsersUnlessTheyAreTold(t *testing.T) {
+	a, b := startLogin(t, "https://a.example"), startLogin(t, "https://b.example")
+	key, err := auth.NewKey("k")
+	check(t, err)
+	trust := func(first, second string, share bool) (*auth.Server, error) {
+		return auth.New(memory.New(memory.Config{}), auth.Config{Keys: []auth.KeyConfig{key}, Trust: []auth.Trust{
+			{Issuer: a.name, Audience: "us", JWKS: a.set, UserPrefix: first, ShareUsers: share},
+			{Issuer: b.name, Audience: "us", JWKS: b.set, UserPrefix: second, ShareUsers: share},
+		}})
+	}
+	for _, same := range [][2]string{{"", ""}, {"a:", "a:"}, {"", "b:"}, {"a:", "a:b:"}} {
+		if _, err := trust(same[0], same[1], false); err == nil {
+			t.Errorf("prefixes %q let users of one be users of the other", same)
+		}
+	}
+	_, err = trust("", "", true)
+	check(t, err)
+	s, err := trust("a:", "b:", false)
+	check(t, err)
+	resp, err := s.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: b.sign(t, "ada", time.Now())})
+	check(t, err)
+	id := rpc.IdentityFromProto(resp.GetIdentity())
+	if id.User != "b:ada" || id.Client[:2] != "b:" {
+		t.Errorf("user %q, client %q", id.User, id.Client)
+	}
+	theirs, err := bus.ParseAddress("users/ada")
+	check(t, err)
+	if id.Owns(theirs) {
+		t.Error("it owns the inbox of another issuer's user")
+	}
+}
