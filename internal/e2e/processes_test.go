@@ -195,7 +195,10 @@ func (s *system) status(p *process) int {
 func (s *system) waitReady(ps ...*process) {
 	s.tb.Helper()
 	for _, p := range ps {
-		until(s.tb, p.name+" is ready", 20*time.Second, func() bool { return s.status(p) == http.StatusOK })
+		until(s.tb, p.name+" is ready", 20*time.Second, func() bool {
+			status, body := get("http://" + s.internalAt[p] + "/readyz")
+			return status == http.StatusOK && !strings.Contains(body, "degraded")
+		})
 	}
 }
 

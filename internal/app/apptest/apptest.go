@@ -185,7 +185,7 @@ func (h *House) Start(tb testing.TB, cfg app.Config) *Process {
 	return p
 }
 
-// WaitReady waits until the process says that it is ready.
+// WaitReady waits until the process says that it is ready, with everything that it uses.
 func (p *Process) WaitReady(tb testing.TB) { p.wait(tb, http.StatusOK) }
 
 // WaitNotReady waits until the process says that it is not ready.
@@ -199,7 +199,7 @@ func (p *Process) wait(tb testing.TB, want int) {
 	defer tick.Stop()
 	for {
 		status, body := get(ctx, "http://"+p.Internal+"/readyz?verbose")
-		if status == want {
+		if status == want && !strings.Contains(body, "degraded") {
 			return
 		}
 		select {
