@@ -1,0 +1,118 @@
+package redis_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
+)
+
+var eve = bus.Subject{Kind: bus.SubjectUser, ID: "eve"}
+
+func revokedAt(t *testing.T, s *redis.Store, sub bus.Subject) time.Time {
+	t.Helper()
+	times, err := s.RevokedBefore(t.Context(), []bus.Subject{sub})
+	check(t, err)
+	return times[0]
+}
+
+func complete(t *testing.T, s *redis.Store) time.Time {
+	t.Helper()
+	return revokedAt(t, s, bus.Subject{Kind: bus.SubjectLost})
+}
+
+func TestRevoke_worksWhenRedisIsFull(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	before := complete(t, s)
+	at := top(t, s, bus.Revoked)
+	for _, setting := range [][]string{{"maxmemory-policy", "noeviction"}, {"maxmemory", "1"}} {
+		if out, err := server.CLI("config", "set", setting[0], setting[1]); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+	page, err := s.Since(t.Context(), bus.Revoked, bus.RevocationLog, at, 10)
+	check(t, err)
+	if revokedAt(t, s, eve).IsZero() || len(page.Messages) != 1 || !complete(t, s).Equal(before) {
+		t.Errorf("revoked at %v, %d in the log", revokedAt(t, s, eve), len(page.Messages))
+	}
+}
+
+func TestRevoke_saysWhenItIsNotAsDurableAsMessagesAre(t *testing.T) {
+	s := openWith(t, redistest.Start(t).URL(), 1) // asks for a replica, which is not there
+	if err := s.Revoke(t.Context(), eve, time.Time{}, time.Hour); !errors.Is(err, bus.ErrNotReached) {
+		t.Errorf("error is %v", err)
+	}
+	if revokedAt(t, s, eve).IsZero() {
+		t.Error("it is not in effect")
+	}
+}
+
+// An emptied server does not know what was revoked. It says since when it does, once, whoever had followed what is gone.
+func TestRevocations_anEmptiedServerSaysSo(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	before := complete(t, s)
+	check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+	seen := top(t, s, bus.Revoked)
+	if out, err := server.CLI("flushall"); err != nil || !strings.HasPrefix(out, "OK") {
+		t.Fatal(out, err)
+	}
+	after := complete(t, s)
+	if !after.After(before) {
+		t.Errorf("complete since %v, and before it was emptied since %v", after, before)
+	}
+	check(t, s.RevocationsSeen(t.Context(), seen))
+	if again := complete(t, s); !again.Equal(after) {
+		t.Errorf("the loss was noted twice, at %v and %v", after, again)
+	}
+}
+
+// A replica that takes over without the last revocation is found out by whoever had seen it, and by nobody who had not.
+func TestRevocations_aFailoverThatLosesOneIsNoticed(t *testing.T) {
+	master := redistest.Start(t)
+	replica := redistest.Start(t)
+	cli := func(server *redistest.Server, args ...string) string {
+		t.Helper()
+		out, err := server.CLI(args...)
+		check(t, err)
+		return out
+	}
+	host, port, _ := strings.Cut(master.Addr(), ":")
+	cli(replica, "replicaof", host, port)
+	s, next := open(t, master.URL()), open(t, replica.URL())
+	before := complete(t, s)
+	check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Time{}, time.Hour))
+	kept := top(t, s, bus.Revoked)
+	until(t, "the replica has it", func() bool {
+		return strings.TrimSpace(cli(replica, "hget", "tl:{system/revoked}:m", "o")) == "1"
+	})
+	cli(replica, "replicaof", "127.0.0.1", "1")
+	check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+	lost := top(t, s, bus.Revoked)
+	cli(replica, "replicaof", "no", "one")
+	if !revokedAt(t, next, eve).IsZero() {
+		t.Fatal("nothing was lost")
+	}
+	check(t, next.RevocationsSeen(t.Context(), kept))
+	if at := complete(t, next); !at.Equal(before) {
+		t.Errorf("a follower who misses nothing raised it to %v", at)
+	}
+	check(t, next.RevocationsSeen(t.Context(), lost))
+	after := complete(t, next)
+	if !after.After(before) {
+		t.Errorf("complete since %v", after)
+	}
+	check(t, next.RevocationsSeen(t.Context(), lost)) // another follower
+	if at := complete(t, next); !at.Equal(after) {
+		t.Errorf("the loss was noted twice, at %v and %v", after, at)
+	}
+	if revokedAt(t, next, bus.Subject{Kind: bus.SubjectUser, ID: "ada"}).IsZero() {
+		t.Error("what was kept is lost")
+	}
+}
