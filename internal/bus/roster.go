@@ -13,6 +13,9 @@ type Member struct {
 	User       string
 	Node       string
 	Joined     time.Time
+	// Quiet members make no events: an address of which nobody was told as occupied is not told as vacated either. The next
+	// member that is not quiet tells of it.
+	Quiet bool `json:"-"`
 }
 
 // MemberPage is a part of the members of an address, ordered by connection.

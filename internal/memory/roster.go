@@ -32,6 +32,7 @@ type place struct {
 
 // room is the members of one address.
 type room struct {
+	told    bool // that it is occupied
 	members map[string]*seat
 	order   []string       // the connections, sorted
 	clients map[string]int // how many connections each has
@@ -66,6 +67,9 @@ func (s *Store) join(to bus.Address, m bus.Member) {
 	if r == nil {
 		r = &room{members: make(map[string]*seat), clients: make(map[string]int)}
 		s.rosters.rooms[to] = r
+	}
+	if !r.told && !m.Quiet {
+		r.told = true
 		s.note(bus.EventOccupied, to, m.Joined, "")
 	}
 	if old, ok := r.members[m.Connection]; ok {
@@ -129,7 +133,9 @@ func (s *Store) remove(at place, why func(*seat) (reason string, when time.Time)
 	}
 	if len(r.members) == 0 {
 		delete(s.rosters.rooms, at.address)
-		s.note(bus.EventVacated, at.address, when, reason)
+		if r.told {
+			s.note(bus.EventVacated, at.address, when, reason)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
 	}
 	names := append(s.rosterKeys(to), s.keys.rosterNode(to, m.Node), s.keys.push(to), s.keys.rosterUntold(to))
 	cmd, err := s.run(ctx, rosterJoinScript, names, m.Connection, m.Client, b, rosterTTL.Milliseconds(),
-		s.publishVerb(), uuid.NewString(), s.presenceEnvelope(), m.Joined.UnixMilli(), s.eventID(to))
+		s.publishVerb(), uuid.NewString(), s.presenceEnvelope(), m.Joined.UnixMilli(), s.eventID(to), flag(m.Quiet))
 	if err != nil {
 		return unavailable(err)
 	}

@@ -123,7 +123,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}}
 	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
 	e.revocations = newRevocations(e)
-	e.roster = newRoster(store, e.hub, cfg, log)
+	e.roster = newRoster(store, e.hub, cfg, log, e.metrics.untold)
 	e.events = newEvents(store, e.writer.door, cfg, log, e.metrics.untold)
 	e.registerQueues(reg)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},

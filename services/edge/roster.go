@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -26,6 +28,7 @@ type roster struct {
 	log     *slog.Logger
 	seed    maphash.Seed
 	lanes   [rosterLanes]lane
+	budgets *budgets
 	overdue chan struct{} // somebody's grace is over already
 
 	mu     sync.Mutex
@@ -47,12 +50,12 @@ type change struct {
 	lost       time.Time // when the connection broke; zero for one that leaves
 }
 
-func newRoster(store rosterStore, h *hub, cfg Config, log *slog.Logger) *roster {
+func newRoster(store rosterStore, h *hub, cfg Config, log *slog.Logger, untold prometheus.Counter) *roster {
 	r := &roster{
 		store: store, hub: h, node: cfg.Run, timeout: cfg.CallTimeout, grace: cfg.LostGrace, log: log,
 		// The system addresses that sessions follow are those of dialects that are counted.
 		listed: func(a bus.Address) bool { return a.Kind() == bus.KindSystem || cfg.Namespaces.For(a).Presence },
-		seed:   maphash.MakeSeed(), counts: make(map[bus.Address]int), overdue: make(chan struct{}, 1),
+		seed:   maphash.MakeSeed(), counts: make(map[bus.Address]int), overdue: make(chan struct{}, 1), budgets: newBudgets(cfg.Namespaces.Events.Durable(), untold),
 	}
 	for i := range r.lanes {
 		r.lanes[i].wake = make(chan struct{}, 1)
@@ -68,6 +71,7 @@ func (r *roster) join(sub *subscription, who *bus.Identity) {
 	}
 	m := bus.Member{
 		Connection: sub.session.id, Client: client, User: who.User, Node: r.node, Joined: time.UnixMilli(sub.listed),
+		Quiet: !r.budgets.allow(cmp.Or(who.User, who.Client)),
 	}
 	r.push(change{address: sub.address, member: m, connection: m.Connection})
 }

@@ -51,6 +51,7 @@ func testEvents(t *testing.T, open Open) {
 	check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
 	t.Run("an event that is repeated is written once", func(t *testing.T) { testEventOnce(t, s) })
 	t.Run("the first member occupies and the last one vacates", func(t *testing.T) { testOccupancy(t, s, node) })
+	t.Run("of quiet members nobody is told", func(t *testing.T) { testQuietMembers(t, s, node) })
 	t.Run("occupied and vacated take turns in a crowd", func(t *testing.T) { testOccupancyTurns(t, s, node) })
 	t.Run("who is lost vacates when it was lost", func(t *testing.T) { testVacatedByLoss(t, s, node) })
 	t.Run("connections of a dead process end once", func(t *testing.T) { testDeadRun(t, s, node) })
@@ -111,6 +112,27 @@ func testOccupancy(t *testing.T, s bus.Store, node string) {
 	}
 	if d := got[1].Time().Sub(before); d < -2*time.Second || d > 2*time.Second {
 		t.Errorf("vacated %v after it happened", d)
+	}
+}
+
+func testQuietMembers(t *testing.T, s bus.Store, node string) {
+	a := address(t)
+	l := newLedger(t, s)
+	quiet := member("1", "ada", node)
+	quiet.Quiet = true
+	check(t, s.Join(t.Context(), a, quiet))
+	if page, err := s.Members(t.Context(), a, "", 10); err != nil || page.Total != 1 {
+		t.Errorf("members are %+v, %v", page, err)
+	}
+	check(t, s.Leave(t.Context(), a, "1")) // nobody was told that it was there
+	check(t, s.Join(t.Context(), a, quiet))
+	check(t, s.Join(t.Context(), a, member("2", "bob", node))) // and who comes then tells
+	check(t, s.Leave(t.Context(), a, "2"))
+	check(t, s.Leave(t.Context(), a, "1"))
+	check(t, s.Join(t.Context(), a, quiet))
+	check(t, s.Leave(t.Context(), a, "1"))
+	if w := words(l.read(of(a))); w != "[occupied  vacated left]" {
+		t.Errorf("events are %s", w)
 	}
 }
 

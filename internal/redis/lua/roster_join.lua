@@ -4,7 +4,8 @@
 --       the node, 6 pub/sub channel, 7 events that are not in their log yet
 -- ARGV: 1 connection, 2 client, 3 member as JSON, 4 lifetime in ms, 5 PUBLISH or SPUBLISH, 6 id of an event, 7 the
 --       rest of its envelope but for the data, 8 when it joined, in ms, 9 id of the event of the first member, or "" for
---       no such events
+--       no such events, 10 "1" for a member of which no event tells
+-- The field "" of the connections of each client says that the address was told as occupied: no client has that name.
 -- Returns the events that are not in their log yet, as JSON.
 -- Bounds: all keys by expiry; the events by number too.
 local function field(tag, s)
@@ -15,7 +16,7 @@ local function field(tag, s)
   end
   return string.char(tag) .. size .. string.char(n) .. s
 end
-local first = ARGV[9] ~= '' and redis.call('ZCARD', KEYS[2]) == 0
+local first = ARGV[9] ~= '' and ARGV[10] ~= '1' and redis.call('HEXISTS', KEYS[3], '') == 0
 local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1
 redis.call('HSET', KEYS[1], ARGV[1], '0 ' .. ARGV[3])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
@@ -25,6 +26,9 @@ if known then
 elseif redis.call('HINCRBY', KEYS[3], ARGV[2], 1) == 1 then
   local event = '{"kind":"joined","at":' .. ARGV[8] .. ',"member":' .. ARGV[3] .. '}'
   redis.call(ARGV[5], KEYS[6], '\n' .. field(10, ARGV[6]) .. ARGV[7] .. field(18, event))
+end
+if first then
+  redis.call('HSET', KEYS[3], '', 1)
 end
 for i = 1, 5 do
   redis.call('PEXPIRE', KEYS[i], ARGV[4])

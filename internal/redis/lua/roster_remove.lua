@@ -66,7 +66,7 @@ end
 if ARGV[9] == '' then
   return answer
 end
-if gone and redis.call('ZCARD', KEYS[2]) == 0 then
+if gone and redis.call('ZCARD', KEYS[2]) == 0 and redis.call('HDEL', KEYS[3], '') == 1 then
   local event = '{"id":"' .. ARGV[9] .. '","kind":"vacated","reason":"' .. gone.reason .. '","at":' .. gone.at .. '}'
   redis.call('RPUSH', KEYS[6], event)
   redis.call('LTRIM', KEYS[6], -256, -1)
