@@ -1,34 +1,42 @@
 package client
 
 import (
+	"slices"
 	"sort"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/bus"
 )
 
 // subscription is an address that is followed, and how far. Guarded by the client.
 type subscription struct {
 	address  string
 	last     *publishv1.Position // nil for a live address
-	line     bus.Line            // of the same, and the epochs before: the log has forked, and does not return to them
+	past     []string            // the epochs before that of last, oldest first: the log has forked, and does not return to them
 	presence bool                // who comes and goes is told
 }
 
 // moved notes how far the subscription has come, or where the server says that it goes on.
 func (s *subscription) moved(p *publishv1.Position) {
-	if p.GetEpoch() != "" {
-		s.last = p
-		s.line.Jump(place(p))
+	if p.GetEpoch() == "" {
+		return
 	}
+	if s.last.GetEpoch() != "" && s.last.GetEpoch() != p.GetEpoch() {
+		s.past = append(s.past, s.last.GetEpoch())
+		if i := slices.Index(s.past, p.GetEpoch()); i >= 0 { // a gap leads back to before a fork
+			s.past = s.past[:i]
+		}
+		s.past = s.past[max(len(s.past)-epochsRead, 0):]
+	}
+	s.last = p
 }
 
 // passed says whether the subscription has come so far already.
-func (s *subscription) passed(p *publishv1.Position) bool { return s.line.Passed(place(p)) }
-
-func place(p *publishv1.Position) bus.Position {
-	return bus.Position{Epoch: p.GetEpoch(), Offset: p.GetOffset()}
+func (s *subscription) passed(p *publishv1.Position) bool {
+	if s.last.GetEpoch() == p.GetEpoch() {
+		return p.GetOffset() <= s.last.GetOffset()
+	}
+	return slices.Contains(s.past, p.GetEpoch())
 }
 
 func (c *Client) add(s *subscription) {

@@ -140,30 +140,6 @@ func (l *Line) Take(from, to Position) Standing {
 	return Next
 }
 
-// Passed says whether a reader of one source, which is in order but may begin again before the place where it stopped, has come so
-// far already.
-func (l *Line) Passed(to Position) bool {
-	return l.covers(Position{}, to) || l.older(to.Epoch)
-}
-
-// Jump puts the reader where its source says that it goes on. That may be back before a fork: what came after it is not older any
-// more.
-func (l *Line) Jump(to Position) {
-	if to.Epoch == "" {
-		return
-	}
-	if l.epochs != nil {
-		if i := slices.IndexFunc(l.epochs.older, func(p Position) bool { return p.Epoch == to.Epoch }); i >= 0 {
-			l.epochs.older, l.at = l.epochs.older[:i], to
-			return
-		}
-	}
-	if to.Epoch != l.at.Epoch {
-		l.pass(l.at.Epoch)
-	}
-	l.at = to
-}
-
 // covers says whether the reader has had something of its own epoch. A gap may go back, where the log has lost its end:
 // that concerns who is further.
 func (l *Line) covers(from, to Position) bool {

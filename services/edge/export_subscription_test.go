@@ -156,8 +156,8 @@ func (f *Following) Fill() (all, waiting int) {
 	for f.s.sendMessages(p, f.s.shard.attempt) == nil {
 		all++
 	}
-	f.s.transport.mu.Lock()
-	defer f.s.transport.mu.Unlock()
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
 	return all, len(f.s.backlog)
 }
 

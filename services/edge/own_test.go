@@ -109,14 +109,14 @@ func TestConnect_tellsAnInboxThatWasLost(t *testing.T) {
 		}
 		return c, f
 	}
-	c, f := connect(`,"own":[{"address":"users/ada","position":{"epoch":"lost","offset":"3"}}]`)
+	c, _ := connect(`,"own":[{"address":"users/ada","position":{"epoch":"lost","offset":"3"}}]`)
 	if g, ok := c.read()["gap"].(map[string]any); !ok || g["address"] != "users/ada" || g["reason"] != "epoch_changed" {
 		t.Errorf("got %v, want the gap of an inbox that is not there any more", g)
 	}
 	acked(`1`)
 	c.message()
 	check(t, c.ws.Close())
-	c, f = connect("")
+	c, f := connect("")
 	own, _ := f["own"].([]any)
 	stands := func(o any) bool {
 		m := o.(map[string]any)

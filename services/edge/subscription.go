@@ -145,7 +145,7 @@ func (sh *shard) place(subs []*subscription, at []bus.Position) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for i, sub := range subs {
-		sub.line.Start(at[i])
+		sub.line.Start(at[i]) //nolint:gosec // one for each
 		sub.settles = sh.rounds + 2
 	}
 }
