@@ -76,6 +76,7 @@ type machine struct {
 	revisions map[bus.Address]uint64
 	run       string
 	began     time.Time
+	forked    bool
 	ears      [2]*ear // nil while disconnected
 	n         int
 }

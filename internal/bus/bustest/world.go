@@ -67,6 +67,7 @@ func (m *machine) fork(rt *rapid.T) {
 	listened := m.ears[0] != nil
 	m.close()
 	m.world.Fork()
+	m.forked = true
 	if listened {
 		m.connect(rt)
 	}
@@ -87,6 +88,11 @@ func (m *machine) lost(rt *rapid.T) {
 		p.Ack = &bus.AckTerms{Scope: bus.AnyDevice, Timeout: units(2), Keep: units(4), Limit: 6}
 		p.Message.Ack = p.Ack.Scope
 		m.sent[p.Message.To] = append(m.sent[p.Message.To], p.Message.ID)
+	}
+	if m.forked { // the first after a restart may be answered that the end of the log is to be proved, and is not carried out
+		before := p
+		before.Message.ID += "-before"
+		m.send(rt, before)
 	}
 	text := uuid.NewString()
 	p.Message.Data = []byte(text)
