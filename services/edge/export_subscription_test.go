@@ -204,3 +204,10 @@ func (f *Following) Still(do func()) {
 	defer f.s.shard.mu.Unlock()
 	do()
 }
+
+// Backlog is how many messages of Fill wait.
+func (f *Following) Backlog() int {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	return len(f.s.backlog)
+}
