@@ -42,7 +42,7 @@ func (s *Server) IssueToken(ctx context.Context, req *authv1.IssueTokenRequest) 
 	if req.GetRefreshable() {
 		sub.Family, sub.Seal = uuid.NewString(), newSeal()
 	}
-	p, err := s.issue(ctx, sub)
+	p, err := s.issue(sub, s.issueTime(ctx, sub))
 	if err != nil {
 		return nil, err
 	}
@@ -131,17 +131,23 @@ type pair struct {
 // never seem younger than a revocation that came after it.
 const issueMargin = 100 * time.Millisecond
 
-// issueTime is when a token counts as issued, by the store's clock: after every revocation that there is of its subject, so that
-// who signs in right after one is let in. Without an answer of the store it is the estimate, which may be too early to be let in.
+// issueTime is when a token that nothing is exchanged for counts as issued. Without an answer of the store it is the estimate,
+// which may be too early to be let in.
 func (s *Server) issueTime(ctx context.Context, sub subject) time.Time {
 	now := s.store.Now()
-	at := now.Add(-issueMargin)
 	who := bus.Identity{Client: sub.Client, User: sub.User, Session: sub.Session}
 	subjects := who.Subjects()
 	times, err := s.store.RevokedBefore(ctx, subjects)
 	if err != nil {
-		return at.Truncate(time.Millisecond)
+		times = nil
 	}
+	return issuedAfter(now, subjects, times)
+}
+
+// issuedAfter is when a token counts as issued, by the store's clock: after every revocation of its subject that was known at
+// now, so that who signs in right after one is let in, and before every later one.
+func issuedAfter(now time.Time, subjects []bus.Subject, times []time.Time) time.Time {
+	at := now.Add(-issueMargin)
 	for i, revoked := range times {
 		if subjects[i].Kind != bus.SubjectLost {
 			revoked = revoked.Add(time.Millisecond)
@@ -154,9 +160,9 @@ func (s *Server) issueTime(ctx context.Context, sub subject) time.Time {
 }
 
 // issue signs a token, and makes a refresh token for a subject that has a family.
-func (s *Server) issue(ctx context.Context, sub subject) (pair, error) {
+func (s *Server) issue(sub subject, issued time.Time) (pair, error) {
 	now := s.cfg.Now()
-	p := pair{id: uuid.NewString(), issued: s.issueTime(ctx, sub), expires: now.Add(sub.TTL).Truncate(time.Second)}
+	p := pair{id: uuid.NewString(), issued: issued, expires: now.Add(sub.TTL).Truncate(time.Second)}
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: s.cfg.Issuer, Audience: jwt.ClaimStrings{s.cfg.Audience}, Subject: sub.User, ID: p.id,

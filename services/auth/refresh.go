@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,16 +120,17 @@ func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenReque
 	if err != nil {
 		return nil, err
 	}
-	if err := s.refreshable(ctx, sub); err != nil {
+	issued, err := s.refreshable(ctx, sub)
+	if err != nil {
 		return nil, err
 	}
-	return s.exchange(ctx, token, sub)
+	return s.exchange(ctx, token, sub, issued)
 }
 
 // exchange makes a new pair the newest of the family. It is one step of the store: who is told to try again after it failed
 // half-way, or lost the answer, tries with the same token and gets the same pair.
-func (s *Server) exchange(ctx context.Context, token string, sub subject) (*authv1.RefreshTokenResponse, error) {
-	p, err := s.issue(ctx, sub)
+func (s *Server) exchange(ctx context.Context, token string, sub subject, issued time.Time) (*authv1.RefreshTokenResponse, error) {
+	p, err := s.issue(sub, issued)
 	if err != nil {
 		return nil, err
 	}
@@ -208,11 +210,22 @@ func (s *Server) revokeFamily(ctx context.Context, family string) error {
 	return s.store.Revoke(ctx, bus.Subject{Kind: bus.SubjectFamily, ID: family}, time.Time{}, s.revocationTTL())
 }
 
-// refreshable says whether the refresh token's owner was revoked since it was issued.
-func (s *Server) refreshable(ctx context.Context, sub subject) error {
+// refreshable returns when a pair that the refresh token is exchanged for counts as issued, or why it is not: its owner was
+// revoked since it was issued. Both are judged by one answer of the store, so that whoever is revoked right behind it is revoked
+// with the new pair too.
+func (s *Server) refreshable(ctx context.Context, sub subject) (time.Time, error) {
 	who := &bus.Identity{
 		Client: sub.Client, User: sub.User, Session: sub.Session, Family: sub.Family, Issued: sub.Issued,
 		OutlivesLoss: true, // it lies in the same store, and is how to get a token that is believed again
 	}
-	return s.revoked(ctx, []*bus.Identity{who})[0]
+	now := s.store.Now()
+	subjects := append(who.Subjects(), bus.Subject{Kind: bus.SubjectLost})
+	times, err := s.store.RevokedBefore(ctx, subjects)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if refused := who.Refused(func(sub bus.Subject) time.Time { return times[slices.Index(subjects, sub)] }); refused != nil {
+		return time.Time{}, refused
+	}
+	return issuedAfter(now, subjects, times), nil
 }

@@ -154,3 +154,38 @@ func TestRevoke_ofOneTokenHoldsWhateverTheIssuersClockSays(t *testing.T) {
 		})
 	}
 }
+
+// revokedBehind is a memory store in which a subject is revoked right behind each answer about revocations.
+type revokedBehind struct {
+	*memory.Store
+	subject bus.Subject
+}
+
+func (r *revokedBehind) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error) {
+	times, err := r.Store.RevokedBefore(ctx, subjects)
+	return times, errors.Join(err, r.Revoke(ctx, r.subject, time.Time{}, time.Hour))
+}
+
+func TestRefresh_givesNothingToWhoIsRevokedMeanwhile(t *testing.T) {
+	for _, subject := range []bus.Subject{
+		{Kind: bus.SubjectUser, ID: "ada"}, {Kind: bus.SubjectClient, ID: "phone"}, {Kind: bus.SubjectSession, ID: "s1"}, {Kind: bus.SubjectAll},
+	} {
+		t.Run(subject.Kind, func(t *testing.T) {
+			f := start(t)
+			s, err := auth.New(&revokedBehind{f.store, subject}, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now})
+			check(t, err)
+			first := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Client: "phone", Session: "s1", Refreshable: true})
+			second, err := s.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: first.GetRefreshToken()})
+			if err != nil {
+				return // refused at once is right as well
+			}
+			if err := f.validate(t.Context(), second.GetToken()); !errors.Is(err, bus.ErrTokenRevoked) {
+				t.Errorf("the new token: %v", err)
+			}
+			again := &authv1.RefreshTokenRequest{RefreshToken: second.GetRefreshToken()}
+			if _, err := f.RefreshToken(t.Context(), again); !errors.Is(err, bus.ErrTokenRevoked) {
+				t.Errorf("the new refresh token: %v", err)
+			}
+		})
+	}
+}
