@@ -167,7 +167,7 @@ func TestRestart_withoutLossIsNoGap(t *testing.T) {
 // A message has one position, whoever asks: its publisher, who gets it live, who reads it after a fork, and who repeats it.
 func TestFork_leavesPositionsAsTheyWere(t *testing.T) {
 	// A process that is killed loses nothing with it, but nobody can prove that the machine did not lose power.
-	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
 	s := open(t, server.URL())
 	a := address(t, "channels/fork")
 	p := publication(a)

@@ -29,7 +29,7 @@ func least(t *testing.T, url string, d bus.Durability) *redis.Store {
 
 // A restart of which nobody can say what it lost is told to everybody who resumes across it, in its place, and once.
 func TestFork_unprovedIsAGapInItsPlace(t *testing.T) {
-	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
 	s := open(t, server.URL())
 	a := address(t, "channels/unproved")
 	f := trail(t, s, a)
@@ -146,7 +146,7 @@ func TestScripts_answerForAnotherLife(t *testing.T) {
 
 // Everything that appends works again after a restart that nobody can prove anything of.
 func TestRestart_everythingAppendsAgain(t *testing.T) {
-	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
 	s := open(t, server.URL())
 	a, inbox := address(t, "channels/again"), address(t, "users/again")
 	subject := bus.Subject{Kind: bus.SubjectUser, ID: "ada"}
