@@ -195,7 +195,7 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (bool, error) 
 	if l.id == u.now && l.keeps(u.old, u.last, s.least(key)) {
 		return true, nil
 	}
-	return s.cluster != nil && s.livesElsewhere(ctx, client, u.old), nil
+	return s.cluster != nil && s.livesElsewhere(ctx, u.old), nil
 }
 
 // least is how durable everything is that was acknowledged at the address of a meta hash.
@@ -219,13 +219,11 @@ func (s *Store) least(key string) bus.Durability {
 	return s.cfg.Least(a)
 }
 
-// livesElsewhere says whether another master of the Cluster lives the life: then the log was moved from there, as a whole.
-func (s *Store) livesElsewhere(ctx context.Context, not *redis.Client, id string) bool {
+// livesElsewhere says whether a master of the Cluster lives the life, which is not that of the master that was to append: then
+// the log was moved from there, as a whole.
+func (s *Store) livesElsewhere(ctx context.Context, id string) bool {
 	found := make(chan struct{}, 64)
 	_ = s.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { // one that does not answer says nothing
-		if c.Options().Addr == not.Options().Addr {
-			return nil
-		}
 		if info, err := c.Info(ctx, "replication").Result(); err == nil && infoField(info, "master_replid") == id {
 			select {
 			case found <- struct{}{}:

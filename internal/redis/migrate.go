@@ -28,6 +28,7 @@ type moves struct {
 
 // move is one address on its way to another master.
 type move struct {
+	to   string // a slot that comes back is another move
 	done chan struct{}
 	at   time.Time // when it was over
 	err  error
@@ -81,7 +82,7 @@ func (p *pipes) settle(ctx context.Context, from *pipe, name string) (redirectio
 	if !ok {
 		return redirection{}, false, nil
 	}
-	err := p.moves.once(ctx, tagOf(name), func(ctx context.Context) error { return p.move(ctx, from, to, tagOf(name)) })
+	err := p.moves.once(ctx, tagOf(name), to.addr, func(ctx context.Context) error { return p.move(ctx, from, to, tagOf(name)) })
 	if err != nil {
 		p.warn(to, err)
 	}
@@ -89,12 +90,12 @@ func (p *pipes) settle(ctx context.Context, from *pipe, name string) (redirectio
 }
 
 // once moves an address, for all who want it at the same time.
-func (m *moves) once(ctx context.Context, tag string, do func(context.Context) error) error {
+func (m *moves) once(ctx context.Context, tag, to string, do func(context.Context) error) error {
 	m.mu.Lock()
 	one := m.of[tag]
-	if one == nil || !one.at.IsZero() && (one.err != nil || time.Since(one.at) > moveKnown) {
+	if one == nil || one.to != to || !one.at.IsZero() && (one.err != nil || time.Since(one.at) > moveKnown) {
 		m.prune()
-		one = &move{done: make(chan struct{})}
+		one = &move{to: to, done: make(chan struct{})}
 		m.of[tag] = one
 		m.mu.Unlock()
 		err := do(ctx)
