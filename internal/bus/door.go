@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -258,6 +260,11 @@ func (d *Door) AdmitState(e Entry, c StateChange) (AdmittedState, error) {
 	if err := d.prepare(e.who, &c.Publication, nil); err != nil {
 		return AdmittedState{}, err
 	}
+	c.Message.Attributes = maps.Clone(c.Message.Attributes)
+	if c.Message.Attributes == nil {
+		c.Message.Attributes = map[string]string{}
+	}
+	c.Message.Attributes[StateRevision] = strconv.FormatUint(c.Revision+1, 10)
 	if n := len(c.Value); n > d.cfg.MaxMessage {
 		return AdmittedState{}, tooLarge(fmt.Sprintf("the state would have %d bytes", n), n, d.cfg.MaxMessage)
 	}
@@ -284,8 +291,14 @@ func (d *Door) Tell(e Event) Admitted {
 // buriedWindow is how long a repeat of a burial is recognised.
 const buriedWindow = time.Hour
 
+// reserved begins the names of attributes that no caller sets: receivers believe what they say.
+const reserved = "trunkline-"
+
+// StateRevision is the attribute of a message that tells of a change of a state: the revision that the change made.
+const StateRevision = reserved + "state"
+
 // DeadLetterOf is the attribute of a dead letter that names the address it was for.
-const DeadLetterOf = "trunkline-dead-letter-of"
+const DeadLetterOf = reserved + "dead-letter-of"
 
 // Buried returns a message that nobody acknowledged as it goes to its dead letters. Its sender was admitted there
 // when the message was sent: a store keeps the address of dead letters from nothing but an Admitted. Whoever is interrupted,

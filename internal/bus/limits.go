@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -120,6 +121,8 @@ func checkOptions(bad *Invalid, p *Publication) {
 		for k, v := range p.Message.Attributes {
 			if k == "" || len(k) > maxAttributeKey || len(v) > maxAttributeValue {
 				bad.Add("attributes", "the entry %.64q is too long: keys have 1 to %d bytes, values up to %d", k, maxAttributeKey, maxAttributeValue)
+			} else if strings.HasPrefix(k, reserved) {
+				bad.Add("attributes", "the entry %.64q begins with %s, which says what Trunkline itself tells; use another name", k, reserved)
 			}
 		}
 	}

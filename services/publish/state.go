@@ -28,8 +28,6 @@ const (
 	stateTries = 16
 	// maxDepth is how deep the objects and arrays of a patch may nest.
 	maxDepth = 64
-	// stateAttribute carries the revision in the message of a change.
-	stateAttribute = "trunkline-state"
 )
 
 // GetState returns the state of an address.
@@ -139,7 +137,6 @@ func (s *Server) write(ctx context.Context, c *change, from uint64, value []byte
 	p := bus.Publication{
 		Message: bus.Message{
 			ID: id.String(), To: c.to, Data: c.GetData(), ContentType: bus.JSON,
-			Attributes: map[string]string{stateAttribute: strconv.FormatUint(from+1, 10)},
 		},
 		IdempotencyKey: c.GetIdempotencyKey(),
 	}

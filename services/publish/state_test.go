@@ -16,6 +16,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -154,5 +155,19 @@ func TestState_isChangedOnceForEachKey(t *testing.T) {
 	page, err := h.channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/game"})
 	if err != nil || len(page.GetMessages()) != 4 {
 		t.Errorf("%d changes were told, %v", len(page.GetMessages()), err)
+	}
+}
+
+// What Trunkline itself tells by an attribute, nobody else can: a message that looks like the change of a state, or like a dead
+// letter, is refused.
+func TestPublish_nobodySetsOurAttributes(t *testing.T) {
+	h := start(t, publish.Config{})
+	for _, name := range []string{bus.StateRevision, bus.DeadLetterOf, "trunkline-anything"} {
+		_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{
+			To: "channels/x", Data: []byte(`{}`), Attributes: map[string]string{name: "7"},
+		})
+		if e := rpc.FromError(err); e == nil || e.Reason != "FIELD_INVALID" || e.Fields[0].Field != "attributes" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // stateAttribute carries the revision in the message of a change.
-const stateAttribute = "trunkline-state"
+const stateAttribute = bus.StateRevision
 
 // stateFrame is a frame about the object of an audience, which sockets speak whose query names state:
 // {"trunkline-state":{}} reads it, with a merge patch in merge it is changed, at the revision if there is one, and once for
