@@ -85,6 +85,7 @@ func TestPageClient_waitsAsLongAsItIsTold(t *testing.T) {
 // It ends the subscriptions of a channel that is deleted.
 func TestPageClient_endsWithItsChannel(t *testing.T) {
 	script(t, nil, "node", "testdata/gone.mjs")
+	script(t, nil, "node", "testdata/forks.mjs")
 }
 
 func TestPythonClient(t *testing.T) {

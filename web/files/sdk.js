@@ -9,6 +9,8 @@ const MIN_WAIT = 500;
 const MAX_WAIT = 20000;
 const TIMEOUT = 10000;
 const BUFFER = 1024;
+const KEPT = 256; // ids of an address that are remembered
+const WINDOW = 600000; // for how long a repeat of a publish is the same message, in ms
 
 // What to do after a close code: from the table of refusals, written by make gen.
 // refusals:begin
@@ -46,6 +48,7 @@ class Client {
   #attempt = 0;
   #renewed = false;
   #ticket; // the newest resume ticket
+  #own = new Map(); // own address to its newest position; the server tells what was lost of it since
   #timers = new Set();
 
   constructor(url, options) {
@@ -170,7 +173,8 @@ class Client {
     const slow = setTimeout(() => ws.close(), TIMEOUT);
     ws.onopen = () => {
       const subscriptions = [...this.#subs].map(([to, sub]) => ({ address: to, ...where(sub) }));
-      this.#send({ connect: { token, ticket, subscriptions, name: this.#options.name ?? "sdk.js" } });
+      const own = [...this.#own].map(([address, position]) => ({ address, position }));
+      this.#send({ connect: { token, ticket, subscriptions, own, name: this.#options.name ?? "sdk.js" } });
     };
     ws.onmessage = (e) => {
       if (ws !== this.#ws) return;
@@ -206,7 +210,13 @@ class Client {
     else call.resolve(frame.published ?? frame.history ?? frame.presence ?? frame);
   }
 
+  // Notes where own addresses stand. What was had before stays: the server tells by a gap what was lost since.
+  #stand(list) {
+    for (const { address, position } of list ?? []) if (position && !this.#own.has(address)) this.#own.set(address, position);
+  }
+
   #connected(c) {
+    this.#stand(c.own);
     this.#attempt = 0;
     this.#renewed = false;
     this.#ticket = c.ticket && { ticket: c.ticket, expireTime: c.ticketExpireTime };
@@ -240,6 +250,7 @@ class Client {
   async #refresh() {
     try {
       const { refreshed } = await this.#call({ refresh: { token: await this.#token() } });
+      this.#stand(refreshed.own);
       const left = Date.parse(refreshed.expireTime) - Date.now();
       this.#later(Math.min(2 ** 31 - 1, Math.max(1000, left * 0.8)), () => this.#refresh());
     } catch {
@@ -271,6 +282,7 @@ class Client {
   }
 
   #message(m) {
+    if (m.position && this.#own.has(m.to)) this.#own.set(m.to, m.position);
     const sub = this.#subs.get(m.to);
     if (!sub) return;
     const had = sub.position;
@@ -279,13 +291,15 @@ class Client {
       if (had?.epoch === epoch ? BigInt(offset ?? 0) <= BigInt(had.offset ?? 0) : sub.past?.includes(epoch)) return;
       if (had?.epoch !== epoch) (sub.past ??= []).push(had?.epoch);
       sub.position = m.position;
+      if (repeated((sub.had ??= new Map()), m)) return;
     }
     for (const h of sub.handles) h.push(m);
   }
 
   #gap(g) {
+    if (this.#own.has(g.address)) g.to ? this.#own.set(g.address, g.to) : this.#own.delete(g.address);
     const sub = this.#subs.get(g.address);
-    if (!sub) return;
+    if (!sub) return this.#options.onGap?.(g); // of an address of one's own
     if (g.to) [sub.position, sub.past] = [g.to];
     for (const h of sub.handles) h.onGap?.(g);
   }
@@ -322,11 +336,26 @@ class Client {
   #end(error) {
     this.#drop();
     this.#ticket = undefined; // who connects next may be another user
+    this.#own.clear();
     for (const call of this.#calls.values()) call.reject(error ?? new Error("closed"));
     for (const sub of this.#subs.values()) for (const h of sub.handles) h.end(error);
     this.#subs.clear();
     this.#set({ status: "closed", error });
   }
+}
+
+// Whether a message was had before its log forked: a failover had lost it, and its publisher repeated it. Both ids end alike then,
+// and were made within the window of the idempotency key.
+function repeated(had, { id, position }) {
+  const timed = id?.length === 36 && id[14] === "7"; // UUIDv7 (RFC 9562)
+  const rest = timed ? id.slice(14) : id;
+  const made = timed ? parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : 0;
+  const before = had.get(rest);
+  if (before && before.epoch !== position.epoch && Math.abs(before.made - made) <= WINDOW) return true;
+  had.delete(rest);
+  had.set(rest, { epoch: position.epoch, made });
+  if (had.size > KEPT) had.delete(had.keys().next().value);
+  return false;
 }
 
 const where = (sub) => ({
