@@ -223,6 +223,10 @@ func (h *hearing) echoed(payload string) {
 
 // ours hands on a message of ours.
 func (h *hearing) ours(sub *subscription, payload []byte) {
+	if string(payload) == heldUpHint {
+		h.link.feed.store.heldUp.add(sub.address)
+		return
+	}
 	m, repeated, err := decodePush(sub.address, payload)
 	if repeated {
 		h.repeat = sub.second

@@ -114,8 +114,12 @@ func readShown(cmd *redis.Cmd) (again bool, err error) {
 	return false, errWithdrawn
 }
 
+// heldUpHint is pushed when something that is OK waits behind hidden entries.
+const heldUpHint = "?"
+
 // heldUp shows what was published behind hidden entries, should those who published these not come to it: a process that
-// died, or that gave up. One goroutine, which ends when nothing is held up.
+// died, or that gave up. Who published behind them looks after the address, and so does everybody who follows it. One
+// goroutine, which ends when nothing is held up.
 type heldUp struct {
 	store   *Store
 	running sync.WaitGroup

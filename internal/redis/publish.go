@@ -263,6 +263,9 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 	case "mismatch":
 		return bus.ErrIdempotencyMismatch.With("", map[string]string{"idempotencyKey": p.IdempotencyKey})
 	case "revision":
+		if at(answer, 2) == "1" { // of a change that nobody may come to show
+			s.heldUp.add(p.Message.To)
+		}
 		return bus.ErrRevisionMismatch.With("", map[string]string{"address": p.Message.To.String(), "revision": at(answer, 1)})
 	case "state": // the first answer, and where its message is
 		r.Duplicate = true

@@ -55,7 +55,10 @@ elseif there then
   drop(old[1])
 end
 
-if ARGV[12] ~= '' then
+-- What a hidden message takes the place of goes when that is shown (show.lua).
+local visible = redis.call('HGET', KEYS[2], 'v')
+local hidden = visible or ARGV[17] ~= ''
+if ARGV[12] ~= '' and not hidden then
   local id = redis.call('HGET', KEYS[7], ARGV[12])
   local d = id and redis.call('HMGET', ARGV[15] .. id, 'e', 'x')
   if d and d[1] and tonumber(d[2]) > tonumber(now) then -- otherwise its time has ended it
@@ -89,8 +92,6 @@ end
 
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'o', 1))
 local entry = offset .. '-' .. now
-local visible = redis.call('HGET', KEYS[2], 'v')
-local hidden = visible or ARGV[17] ~= ''
 local life = math.max(tonumber(ARGV[8]), left)
 local push = epoch .. ' ' .. offset .. ' ' .. now .. '\n'
 local fields = {'m', ARGV[1], 'i', ARGV[2], 'e', epoch}
@@ -104,6 +105,11 @@ if hidden then
   end
   if ARGV[5] ~= '' then
     fields[#fields + 1], fields[#fields + 2] = 'k', KEYS[4]
+  end
+  if ARGV[12] ~= '' then
+    for _, value in ipairs({'c', ARGV[12], 'ch', KEYS[7], 'ca', KEYS[8], 'cp', ARGV[15], 'cr', ARGV[16], 'cx', string.format('%.0f', left)}) do
+      fields[#fields + 1] = value
+    end
   end
   if not visible then
     redis.call('HSET', KEYS[2], 'v', string.format('%.0f', offset - 1))
@@ -119,7 +125,7 @@ redis.call('DEL', KEYS[5])
 redis.call('HSET', KEYS[5], 'e', entry, 's', ARGV[9], 'p', now, 'a', string.format('%.0f', now + ARGV[10]),
   'x', string.format('%.0f', now + ARGV[11]), 'mx', ARGV[13], 'dl', ARGV[14], 'ck', ARGV[12])
 redis.call('PEXPIRE', KEYS[5], left + tonumber(ARGV[16]))
-if ARGV[12] ~= '' then
+if ARGV[12] ~= '' and not hidden then
   redis.call('HSET', KEYS[7], ARGV[12], ARGV[2])
   redis.call('PEXPIRE', KEYS[7], math.max(redis.call('PTTL', KEYS[7]), left))
 end
@@ -128,6 +134,9 @@ if ARGV[5] ~= '' then
   redis.call('PEXPIRE', KEYS[4], ARGV[6])
 end
 if hidden then
+  if ARGV[17] == '' then
+    redis.call(ARGV[7], KEYS[3], '?') -- whoever follows sees to it that it is shown, should its publisher die
+  end
   return {'ok', epoch, offset, now, ARGV[17] == '' and '1' or ''}
 end
 redis.call(ARGV[7], KEYS[3], push .. ARGV[1])

@@ -19,7 +19,7 @@ if ARGV[1] ~= '' then
     for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
       if past == ARGV[1] then
         fork = tonumber(o)
-        if after <= fork then
+        if after <= fork and top > fork then -- what is behind the fork is told with the first message there
           gap = 2
         end
         break
@@ -74,4 +74,11 @@ end
 if more == 0 then
   last = top
 end
-return {gap, epoch, string.format('%.0f', top), string.format('%.0f', last), more, out}
+local born = epoch -- of the top: what is hidden may have forked since
+for past, o in string.gmatch(meta[4] and meta[3] or '', '(%S+):(%d+)') do
+  if top > tonumber(o) then
+    break
+  end
+  born = past
+end
+return {gap, born, string.format('%.0f', top), string.format('%.0f', last), more, out}

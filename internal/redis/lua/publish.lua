@@ -67,6 +67,12 @@ if length > 0 then
     if ARGV[13] == '1' then
       add('r', '1')
     end
+    if KEYS[8] and ARGV[15] ~= '' then -- the state that it tells of, which is written when it is shown
+      add('sk', KEYS[8])
+      add('sr', string.format('%.0f', tonumber(ARGV[16]) + 1))
+      add('sv', ARGV[17])
+      add('sx', ARGV[18])
+    end
     if not visible then
       redis.call('HSET', KEYS[2], 'v', string.format('%.0f', top))
     end
@@ -88,6 +94,9 @@ if ARGV[6] ~= '' then
   redis.call('PEXPIRE', KEYS[5], ARGV[7])
 end
 if hidden then
+  if ARGV[15] == '' then
+    redis.call(ARGV[8], KEYS[3], '?') -- whoever follows sees to it that it is shown, should its publisher die
+  end
   return {'ok', epoch, offset, time, ARGV[15] == '' and '1' or ''}
 end
 local push = epoch .. ' ' .. offset .. ' ' .. time .. '\n' .. ARGV[1]

@@ -67,6 +67,28 @@ local function withdraw(n)
     kept = kept + 1
   end
 end
+
+-- Ends what a message takes the place of, which waits until it is sure that the message will be there.
+local function collapse(f)
+  local id = redis.call('HGET', f.ch, f.c)
+  local old = id and f.cp .. id
+  local d = old and redis.call('HMGET', old, 'e', 'x', 'en')
+  if d and d[1] and tonumber(d[2]) > now then -- otherwise its time has ended it
+    redis.call('XDEL', KEYS[1], d[1])
+    redis.call('ZREM', f.ca, d[1])
+    if not d[3] then
+      redis.call('HSET', old, 'r', 'collapsed', 'en', number(now))
+      redis.call('PEXPIRE', old, f.cr)
+    end
+  end
+  redis.call('HSET', f.ch, f.c, f.i)
+  redis.call('PEXPIRE', f.ch, math.max(redis.call('PTTL', f.ch), tonumber(f.cx)))
+end
+
+-- Whether a change of a state is still the one that waits: the state may have been removed since.
+local function waits(f)
+  return f.sk and redis.call('HGET', f.sk, 'w') == f.sr
+end
 local entries = {}
 if visible < top then
   entries = redis.call('XRANGE', KEYS[1], number(visible + 1), number(top), 'COUNT', 512)
@@ -81,6 +103,14 @@ for _, entry in ipairs(entries) do
   end
   if durable(n, f.d) then
     local push = f.h .. f.m
+    if f.c then
+      collapse(f)
+    end
+    if waits(f) then
+      redis.call('HSET', f.sk, 'v', f.sv, 'r', f.sr, 't', ms)
+      redis.call('HDEL', f.sk, 'w')
+      redis.call('PEXPIRE', f.sk, f.sx)
+    end
     if f.l then
       redis.call('SET', f.n, f.r and f.b or push, 'PX', f.l)
     end
@@ -99,6 +129,9 @@ for _, entry in ipairs(entries) do
     end
     if f.q then -- nobody was given it
       redis.call('DEL', f.q)
+    end
+    if waits(f) then
+      redis.call('HDEL', f.sk, 'w')
     end
   else
     stopped = true

@@ -16,14 +16,20 @@ if ARGV[6] ~= '' then
     return {'state', seen[2], seen[3], seen[4], seen[5], seen[6]}
   end
 end
-local at = redis.call('HGET', KEYS[8], 'r') or '0'
+local state = redis.call('HMGET', KEYS[8], 'r', 'w')
+local waits = state[2] and redis.call('HEXISTS', KEYS[2], 'v') == 1 -- a change is hidden, and w is its revision
+local at = waits and state[2] or state[1] or '0'
 if at ~= ARGV[16] then
-  return {'revision', at}
+  return {'revision', at, waits and '1' or ''}
 end
 local out = publish()
 if out[1] == 'ok' then
   local next = string.format('%.0f', tonumber(at) + 1)
-  redis.call('HSET', KEYS[8], 'v', ARGV[17], 'r', next, 't', out[4])
+  if ARGV[15] ~= '' and out[2] ~= '' then -- nobody reads it before it is as durable as it asks to be
+    redis.call('HSET', KEYS[8], 'w', next)
+  else
+    redis.call('HSET', KEYS[8], 'v', ARGV[17], 'r', next, 't', out[4])
+  end
   redis.call('PEXPIRE', KEYS[8], ARGV[18])
   if ARGV[6] ~= '' then
     redis.call('HSET', KEYS[5], 'sr', next, 'sv', ARGV[17], 'st', out[4])
