@@ -124,7 +124,8 @@ func (p *peer) next() (frame, error) {
 	case f.Gap != nil:
 		return f, fmt.Errorf("a gap: %s", f.Gap)
 	case f.Message != nil:
-		if f.Message.Position.Epoch != p.last.Epoch || f.Message.Position.number() != p.last.number()+1 {
+		begins := p.last.number() == 0 // nothing was there yet: the first message makes the epoch
+		if f.Message.Position.Epoch != p.last.Epoch && !begins || f.Message.Position.number() != p.last.number()+1 {
 			return f, fmt.Errorf("%v came after %v", f.Message.Position, p.last)
 		}
 		p.last = f.Message.Position

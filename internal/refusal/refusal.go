@@ -47,11 +47,11 @@ var codeNames = map[Code]string{
 type Retry uint8
 
 const (
-	// Stop: the same request is refused again, so do not repeat it unchanged.
+	// Stop says that the same request is refused again: do not repeat it unchanged.
 	Stop Retry = iota
-	// Renew: repeat it with a new token.
+	// Renew says to repeat it with a new token.
 	Renew
-	// Again: repeat it after the delay that the refusal names, with full jitter where it names none.
+	// Again says to repeat it after the delay that the refusal names, with full jitter where it names none.
 	Again
 )
 

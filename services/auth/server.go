@@ -122,7 +122,7 @@ func New(store Store, cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("auth.trust %q: the issuer is our own or configured twice", t.Issuer)
 		}
 		for _, other := range s.trust {
-			if is.overlap(other) && !(t.ShareUsers && other.cfg.ShareUsers) {
+			if is.overlap(other) && (!t.ShareUsers || !other.cfg.ShareUsers) {
 				return nil, fmt.Errorf("auth.trust %q and %q: a user of one would be a user of the other; give them a user_prefix of their own, or both share_users",
 					t.Issuer, other.cfg.Issuer)
 			}
