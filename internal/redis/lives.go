@@ -25,8 +25,9 @@ type facts struct {
 	before string
 	// started is when the process started, by its own clock.
 	started time.Time
-	// always says that it answers after it has written to its disk.
-	always bool
+	// always says that it answers after it has written to its disk, and appends that it writes everything there at all: a server
+	// that does not has at best read a snapshot at its start.
+	always, appends bool
 }
 
 // noLife is what Redis says for no replication id.
@@ -54,6 +55,7 @@ func lifeOf(ctx context.Context, c *redis.Client) (facts, error) {
 		l.before = ""
 	}
 	if infoField(info, "aof_enabled") == "1" {
+		l.appends = true
 		conf, err := c.ConfigGet(ctx, "appendfsync").Result()
 		l.always = err == nil && conf["appendfsync"] == "always"
 	}
@@ -81,6 +83,9 @@ func (l facts) keeps(old string, last time.Time, least bus.Durability) bool {
 	}
 	return false
 }
+
+// snapshot says whether what is there is at best a snapshot from before this life. Much may be missing then, not just an end.
+func (l facts) snapshot() bool { return l.before == "" && !l.appends }
 
 // unproved is what a script answers that may not append yet.
 type unproved struct {
@@ -195,7 +200,13 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (bool, error) 
 	if l.id == u.now && l.keeps(u.old, u.last, s.least(key)) {
 		return true, nil
 	}
-	return s.cluster != nil && s.livesElsewhere(ctx, u.old), nil
+	if s.cluster != nil && s.livesElsewhere(ctx, u.old) {
+		return true, nil
+	}
+	if l.id == u.now && l.snapshot() && key == s.keys.meta(bus.Revoked) {
+		return false, s.incomplete(ctx)
+	}
+	return false, nil
 }
 
 // least is how durable everything is that was acknowledged at the address of a meta hash.

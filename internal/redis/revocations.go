@@ -126,7 +126,13 @@ func (s *Store) secured(ctx context.Context, client *redis.Client, b *strictly, 
 	return err == nil && kept >= at && replicas >= b.demand.replicas && (synced || !b.demand.fsync)
 }
 
-// RevokedBefore returns the times of the revocations, in one round trip.
+// incomplete forgets since when revocations are complete: they are from the next time on that somebody asks.
+func (s *Store) incomplete(ctx context.Context) error {
+	return s.do(ctx, redis.NewIntCmd(ctx, "unlink", s.keys.revoked(bus.Subject{Kind: bus.SubjectLost})))
+}
+
+// RevokedBefore returns the times of the revocations, in one round trip. Since when they are complete is asked of the script once:
+// it looks whether the server may have lost some in a restart that no follower of the log has outlived.
 func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error) {
 	times := make([]time.Time, len(subjects))
 	if len(subjects) == 0 {
@@ -143,14 +149,16 @@ func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 	}
 	for i, v := range cmd.Val() {
 		text, ok := v.(string)
-		if !ok {
-			if subjects[i].Kind == bus.SubjectLost {
-				at, err := s.revoke(ctx, revoking{mode: "since", subject: subjects[i]})
-				if err != nil {
-					return nil, err
-				}
-				times[i] = time.UnixMilli(at)
+		if subjects[i].Kind == bus.SubjectLost && (!ok || !s.complete.Load()) {
+			at, err := s.revoke(ctx, revoking{mode: "since", subject: subjects[i]})
+			if err != nil {
+				return nil, err
 			}
+			s.complete.Store(true)
+			times[i] = time.UnixMilli(at)
+			continue
+		}
+		if !ok {
 			continue
 		}
 		ms, err := strconv.ParseInt(text, 10, 64)

@@ -116,3 +116,47 @@ func TestRevocations_aFailoverThatLosesOneIsNoticed(t *testing.T) {
 		t.Error("what was kept is lost")
 	}
 }
+
+// A snapshot knows nothing of what was revoked after it. Whoever begins to ask when all who had followed have ended is told so.
+func TestRevocations_aSnapshotIsNotBelieved(t *testing.T) {
+	for name, ask := range map[string]func(*testing.T, *redis.Store){
+		"who asks":    func(*testing.T, *redis.Store) {},
+		"who revokes": func(t *testing.T, s *redis.Store) { check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "x"}, time.Time{}, time.Hour)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			s := open(t, server.URL())
+			before := complete(t, s)
+			check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Time{}, time.Hour))
+			if out, err := server.CLI("save"); err != nil || !strings.HasPrefix(out, "OK") {
+				t.Fatal(out, err)
+			}
+			check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+			server.Kill9()
+			server.Restart()
+			next := open(t, server.URL())
+			ask(t, next)
+			after := complete(t, next)
+			if !revokedAt(t, next, eve).IsZero() || revokedAt(t, next, bus.Subject{Kind: bus.SubjectUser, ID: "ada"}).IsZero() {
+				t.Fatal("it is not what the snapshot has")
+			}
+			if !after.After(before) {
+				t.Errorf("complete since %v", after)
+			}
+			if again := complete(t, open(t, server.URL())); !again.Equal(after) {
+				t.Errorf("the loss was noted twice, at %v and %v", after, again)
+			}
+		})
+	}
+}
+
+// Who keeps a file of everything is believed after a restart.
+func TestRevocations_aRestartWithAFileIsNoLoss(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	before := complete(t, open(t, server.URL()))
+	server.Kill9()
+	server.Restart()
+	if after := complete(t, open(t, server.URL())); !after.Equal(before) {
+		t.Errorf("complete since %v, and before the restart since %v", after, before)
+	}
+}

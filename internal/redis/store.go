@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -80,6 +81,8 @@ type Store struct {
 	lives   lives
 
 	interruptions interruptions // of subscriptions
+
+	complete atomic.Bool // it was asked since when revocations are complete
 
 	unasked sync.Once // the warning of a server that does not say whether it evicts
 }
