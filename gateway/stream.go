@@ -64,7 +64,7 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 	ctx, cancel := context.WithCancelCause(outgoing(r))
 	defer cancel(nil)
 	defer context.AfterFunc(g.ctx, func() { cancel(errDraining) })()
-	next, err := g.follow(ctx, r, what)
+	next, header, err := g.follow(ctx, r, what)
 	var first event
 	if err == nil {
 		first, err = next()
@@ -73,9 +73,13 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 		refusalOf(ended(ctx, err)).write(w, id)
 		return
 	}
+	alive := tokenOf(header)
 	out := newEventWriter(w, r.Header)
 	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }() // the connection may be used again
 	for write := first; err == nil; {
+		if err = alive(); err != nil {
+			break
+		}
 		if err = write(out); err != nil {
 			return // the client is gone
 		}
@@ -89,34 +93,62 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 // event writes one event of a stream.
 type event func(*eventWriter) error
 
-// follow opens the stream behind a path and returns what waits for its next event.
-func (g *gateway) follow(ctx context.Context, r *http.Request, what watched) (func() (event, error), error) {
+// tokenLeftHeader says for how many ms the token of a stream lives on when the stream begins.
+const tokenLeftHeader = "x-token-left"
+
+// tokenOf returns what says whether the token of a stream still lives. The service behind asks as well; but what it has sent in
+// time may have waited here, when this process stood still. header is nil for streams of back ends, which have no token.
+func tokenOf(header func() (metadata.MD, error)) func() error {
+	var left []string
+	if header != nil {
+		if md, err := header(); err == nil {
+			left = md.Get(tokenLeftHeader)
+		}
+	}
+	if len(left) == 0 {
+		return func() error { return nil }
+	}
+	ms, err := strconv.ParseInt(left[0], 10, 64)
+	ends := time.Now().Add(time.Duration(ms) * time.Millisecond)
+	return func() error {
+		if err != nil || !time.Now().Before(ends) {
+			return errTokenEnded
+		}
+		return nil
+	}
+}
+
+// follow opens the stream behind a path and returns what waits for its next event, and for its header.
+func (g *gateway) follow(ctx context.Context, r *http.Request, what watched) (func() (event, error), func() (metadata.MD, error), error) {
 	if what.events {
-		return g.followEvents(ctx, r)
+		next, err := g.followEvents(ctx, r)
+		return next, nil, err
 	}
 	if what.receipt != "" {
 		receipts, err := g.publish.WatchReceipts(ctx, &publishv1.WatchReceiptsRequest{Address: what.address, Id: what.receipt})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		return func() (event, error) {
 			m, err := receipts.Recv()
 			return func(e *eventWriter) error { return e.receipt(m) }, err
-		}, nil
+		}, receipts.Header, nil
 	}
 	req, err := consumeRequest(r, what.address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	events, err := g.publish.Consume(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return func() (event, error) {
 		m, err := events.Recv()
 		return func(e *eventWriter) error { return e.event(m) }, err
-	}, nil
+	}, events.Header, nil
 }
+
+var errTokenEnded = refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_EXPIRED", "token has expired; get a new one", nil)
 
 var errDraining = refuse(http.StatusServiceUnavailable, codes.Unavailable, "SERVER_DRAINING", "the server is shutting down; connect again", nil)
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -103,6 +104,10 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 	ss.ctx, leave = in.auth.standing.enter(ss.ctx, caller.Identity)
 	defer leave()
 	ss.identity = caller.Identity
+	left := max(time.Until(caller.Identity.Expires), 0)
+	if err := ss.SetHeader(metadata.Pairs(TokenLeftHeader, strconv.FormatInt(left.Milliseconds(), 10))); err != nil {
+		return err
+	}
 	err = handler(srv, ss)
 	if why := ended(ss.ctx, caller.Identity); why != nil && err != nil {
 		return why // and not what the handler made of it
@@ -171,6 +176,10 @@ func (in *interceptors) finish(ctx context.Context, method string, panicked any,
 		"detail", e.Detail(), "caller", CallerFrom(ctx).Name, "request_id", id)
 	return Status(e, id).Err()
 }
+
+// TokenLeftHeader says how many ms the token of a stream lives on when the stream begins. Who hands the stream on looks at it
+// before each message: what was sent in time may have waited there.
+const TokenLeftHeader = "x-token-left"
 
 // RequestIDHeader carries the id of a request from the gateway, or from a caller who makes one.
 const RequestIDHeader = "x-request-id"
