@@ -6,7 +6,7 @@
 -- Returns 1, or 0 when the server lives another life by now.
 -- Bounds: makes no key; the past epochs by number.
 local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p')
-if not meta[1] or meta[2] ~= ARGV[1] then
+if not meta[1] or (meta[2] or '') ~= ARGV[1] then
   return 1 -- somebody else has settled it
 end
 local info = redis.pcall('INFO', 'replication')
