@@ -86,13 +86,18 @@ type Auth struct {
 	Issuer     string        `koanf:"issuer" kind:"required" doc:"The issuer claim of our tokens."`
 	Audience   string        `koanf:"audience" kind:"required" doc:"The audience claim of our tokens, and the one asked of others."`
 	Keys       []SigningKey  `koanf:"keys" doc:"The keys that sign and verify our tokens, the signing one first; each with id, algorithm and private_key (or private_key_file), or public_key to verify alone, or secret (HS256), and until, a time after which it is not used."`
-	Trust      []TrustIssuer `koanf:"trust" doc:"Other issuers whose tokens are valid here; each with issuer, jwks_url, audience, algorithms, trust_grants to believe its claim grants, key_age (60s), how long a withdrawn key may be believed, user_prefix for its users, clients, sessions and groups, share_users to let them be those of another issuer, and lost_revocations."`
+	Trust      []TrustIssuer `koanf:"trust" doc:"Other issuers whose tokens are valid here; each with issuer, jwks_url, audience, algorithms, trust_grants to believe its claim grants, key_age (60s), how long a withdrawn key may be believed, user_prefix for its users, clients, sessions and groups, share_users to let them be those of another issuer, and revocations, which are like auth.revocations."`
 	AccessTTL  time.Duration `koanf:"access_ttl" min:"1s" max:"720h" doc:"How long a token lives when its request does not say."`
 	MaxTTL     time.Duration `koanf:"max_ttl" min:"1s" max:"8760h" doc:"The longest a token may live."`
 	RefreshTTL time.Duration `koanf:"refresh_ttl" min:"1m" max:"8760h" doc:"How long a refresh token lives."`
 	Algorithms []string      `koanf:"algorithms" oneof:"EdDSA,ES256,RS256,HS256" doc:"The algorithms of our own tokens; those of auth.keys when empty."`
 
-	LostRevocations string `koanf:"lost_revocations" oneof:"expire,allow" doc:"What becomes of tokens that were issued before the store lost revocations: expire answers them as expired, allow believes them. An issuer in auth.trust may have its own."`
+	Revocations Revocations `koanf:"revocations"`
+}
+
+// Revocations is about revocations that the store has lost.
+type Revocations struct {
+	Lost string `koanf:"lost" oneof:"expire,allow" doc:"What becomes of tokens that were issued before the store lost revocations: expire answers them as expired, allow believes them. An issuer in auth.trust may have its own."`
 }
 
 // SigningKey signs or verifies our tokens.
@@ -113,10 +118,10 @@ type TrustIssuer struct {
 	Algorithms  []string `koanf:"algorithms" oneof:"EdDSA,ES256,RS256"`
 	TrustGrants bool     `koanf:"trust_grants"`
 
-	KeyAge          time.Duration `koanf:"key_age" min:"0s" max:"1h"`
-	UserPrefix      string        `koanf:"user_prefix"`
-	ShareUsers      bool          `koanf:"share_users"`
-	LostRevocations string        `koanf:"lost_revocations" oneof:"expire,allow"`
+	KeyAge      time.Duration `koanf:"key_age" min:"0s" max:"1h"`
+	UserPrefix  string        `koanf:"user_prefix"`
+	ShareUsers  bool          `koanf:"share_users"`
+	Revocations Revocations   `koanf:"revocations"`
 }
 
 // APIKey is the key of a back end.
@@ -257,7 +262,7 @@ func Default() Config {
 		Redis:    Redis{Prefix: "tl:"},
 		Auth: Auth{
 			Issuer: "trunkline", Audience: "trunkline",
-			AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour, LostRevocations: "expire",
+			AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour, Revocations: Revocations{Lost: "expire"},
 		},
 		Edge: Edge{
 			PingInterval: 25 * time.Second, HandshakeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CallTimeout: 2 * time.Second,

@@ -129,7 +129,7 @@ func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
 	a := h.cfg.Auth
 	cfg := auth.Config{
 		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
-		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.LostRevocations),
+		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost),
 	}
 	for _, k := range a.Keys {
 		pem := k.PrivateKey.Reveal()
@@ -141,7 +141,7 @@ func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
 	for _, t := range a.Trust {
 		cfg.Trust = append(cfg.Trust, auth.Trust{
 			Issuer: t.Issuer, Audience: t.Audience, JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, TrustGrants: t.TrustGrants, Context: ctx,
-			KeyAge: t.KeyAge, UserPrefix: t.UserPrefix, ShareUsers: t.ShareUsers, LostRevocations: auth.LostRevocations(t.LostRevocations),
+			KeyAge: t.KeyAge, UserPrefix: t.UserPrefix, ShareUsers: t.ShareUsers, LostRevocations: auth.LostRevocations(t.Revocations.Lost),
 		})
 	}
 	if h.cfg.Dev && len(cfg.Keys) == 0 {
