@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -33,10 +34,18 @@ func (s *Store) Revoke(ctx context.Context, subject bus.Subject, before time.Tim
 
 // RevocationsSeen finds out whether the log has an end that somebody has seen.
 func (s *Store) RevocationsSeen(ctx context.Context, at bus.Position) error {
-	_, err := s.revoke(ctx, revoking{
+	lost, err := s.revoke(ctx, revoking{
 		mode: "lost", subject: bus.Subject{Kind: bus.SubjectLost}, ttl: bus.RevocationLog.Age, seen: at,
 	})
+	if lost > 0 {
+		s.lost(ctx, "their log has lost its end")
+	}
 	return err
+}
+
+// lost tells operators of a loss: what was revoked lately has to be revoked again.
+func (s *Store) lost(ctx context.Context, why string) {
+	s.log.WarnContext(ctx, "revocations may be lost, and tokens that were issued before now are not believed any more", slog.String("why", why))
 }
 
 // revoke runs the script and returns the time that counts now, in ms.
@@ -128,6 +137,7 @@ func (s *Store) secured(ctx context.Context, client *redis.Client, b *strictly, 
 
 // incomplete forgets since when revocations are complete: they are from the next time on that somebody asks.
 func (s *Store) incomplete(ctx context.Context) error {
+	s.lost(ctx, "the server was restarted with a snapshot")
 	return s.do(ctx, redis.NewIntCmd(ctx, "unlink", s.keys.revoked(bus.Subject{Kind: bus.SubjectLost})))
 }
 
@@ -154,7 +164,9 @@ func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 			if err != nil {
 				return nil, err
 			}
-			s.complete.Store(true)
+			if was := s.complete.Swap(true); was {
+				s.lost(ctx, "the server does not know any more since when it has them all")
+			}
 			times[i] = time.UnixMilli(at)
 			continue
 		}

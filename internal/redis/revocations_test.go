@@ -1,7 +1,9 @@
 package redis_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +160,40 @@ func TestRevocations_aRestartWithAFileIsNoLoss(t *testing.T) {
 	server.Restart()
 	if after := complete(t, open(t, server.URL())); !after.Equal(before) {
 		t.Errorf("complete since %v, and before the restart since %v", after, before)
+	}
+}
+
+// Operators read of a loss in the log: they revoke again what they had revoked.
+func TestRevocations_aLossIsLogged(t *testing.T) {
+	for why, lose := range map[string]func(*redistest.Server){
+		"does not know any more": func(s *redistest.Server) {
+			if out, err := s.CLI("flushall"); err != nil {
+				t.Fatal(out, err)
+			}
+		},
+		"a snapshot": func(s *redistest.Server) {
+			if out, err := s.CLI("save"); err != nil {
+				t.Fatal(out, err)
+			}
+			s.Kill9()
+			s.Restart()
+		},
+	} {
+		t.Run(why, func(t *testing.T) {
+			server := redistest.Start(t)
+			var said bytes.Buffer
+			s, err := redis.Open(redis.Config{URL: server.URL()}, slog.New(slog.NewTextHandler(&said, nil)))
+			check(t, err)
+			complete(t, s)
+			check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+			lose(server)
+			until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+			check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+			complete(t, s)
+			check(t, s.Close())
+			if !strings.Contains(said.String(), "revocations may be lost") || !strings.Contains(said.String(), why) {
+				t.Errorf("the log says %q", said.String())
+			}
+		})
 	}
 }
