@@ -188,7 +188,7 @@ func (h *writeHouse) socket(url string, protocols ...string) *websocket.Conn {
 // frame publishes over a socket of our own protocol.
 func (h *writeHouse) frame(token string, req *publishv1.PublishRequest) string {
 	ws := h.socket("ws"+strings.TrimPrefix(h.Edges[0], "http")+"/v1/ws?token="+token, "trunkline.v1.json")
-	command := map[string]any{"to": req.GetTo(), "data": json.RawMessage(req.GetData())}
+	command := map[string]any{"to": req.GetTo(), "data": json.RawMessage(req.GetData()), "idempotencyKey": req.GetIdempotencyKey()}
 	if ack := req.GetAck(); ack != nil {
 		command["ack"] = map[string]any{"maxDeliveries": ack.GetMaxDeliveries(), "deadLetter": ack.GetDeadLetter()}
 	}

@@ -235,3 +235,33 @@ func TestWrites_olderRoutes(t *testing.T) {
 		t.Errorf("RunCommand on another's values: %q", got)
 	}
 }
+
+// An idempotency key is one client's, by whichever door it comes: what it repeats at another door is not sent twice, and nobody
+// else's message meets it.
+func TestWrites_keysAreThoseOfTheClient(t *testing.T) {
+	house := startWrites(t)
+	const to = "channels/keys"
+	count := func() int {
+		history, err := house.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: to})
+		check(t, err)
+		return len(history.GetMessages())
+	}
+	req := func() *publishv1.PublishRequest {
+		return &publishv1.PublishRequest{To: to, Data: []byte(`"paid"`), IdempotencyKey: "order-77"}
+	}
+	for n, who := range []string{"ada", "bob"} {
+		h := house.in(t, who)
+		token := h.Token(t, &authv1.IssueTokenRequest{Client: who, User: who}, to)
+		for door, publish := range map[string]func() string{
+			"Publish":       func() string { return h.publish(token, req()) },
+			"BatchPublish":  func() string { return h.batch(token, req()) },
+			"PublishStream": func() string { return h.stream(token, req()) },
+			"a frame":       func() string { return h.frame(token, req()) },
+			"REST":          func() string { return h.rest(token, to+":publish", `{"data":"paid","idempotencyKey":"order-77"}`) },
+		} {
+			if got := publish(); got != "" || count() != n+1 {
+				t.Errorf("%s of %s: %q, and %d messages", door, who, got, count())
+			}
+		}
+	}
+}

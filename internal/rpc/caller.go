@@ -53,10 +53,14 @@ func (c *Caller) Has(scope string) bool {
 	return c.Identity == nil && (slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, ScopeAll))
 }
 
-// Publisher names whose idempotency keys the caller uses: those of a token's client, or of the API key.
-func (c *Caller) Publisher() string {
-	if c.Identity != nil {
+// Publisher names whose idempotency keys the caller uses: those of the client, by whichever door it came, or of the API key. from
+// is the client that an edge publishes for; what other back ends say there does not count.
+func (c *Caller) Publisher(from bus.Sender) string {
+	switch {
+	case c.Identity != nil:
 		return "client\n" + c.Identity.User + "\n" + c.Identity.Client
+	case c.Name == internalID && from.Client != "":
+		return "client\n" + from.User + "\n" + from.Client
 	}
 	return "key\n" + c.Name
 }

@@ -69,12 +69,15 @@ func checkScopes(id string, scopes []string) error {
 	return nil
 }
 
+// internalID is the id of the key of the roles; no other key may have it.
+const internalID = "internal"
+
 // internalKeyText is the API key that roles call each other with.
-func internalKeyText(secret string) string { return keyPrefix + "internal_" + secret }
+func internalKeyText(secret string) string { return keyPrefix + internalID + "_" + secret }
 
 // InternalKey is the key of the roles themselves: every scope.
 func InternalKey(secret string) APIKey {
-	return APIKey{ID: "internal", Digest: sha256.Sum256([]byte(internalKeyText(secret))), Scopes: []string{ScopeAll}}
+	return APIKey{ID: internalID, Digest: sha256.Sum256([]byte(internalKeyText(secret))), Scopes: []string{ScopeAll}}
 }
 
 func keyID(text string) (string, error) {

@@ -46,7 +46,11 @@ func (s *Server) describe(caller *rpc.Caller, req *publishv1.PublishRequest) (bu
 		}
 	}
 	if p.IdempotencyKey != "" {
-		p.Digest, p.Publisher = digest(req), caller.Publisher()
+		from := p.Message.From
+		if caller.Identity != nil { // who leaves it out is the same as who says it, and as an edge that says it
+			from = bus.Sender{Client: caller.Identity.Client, User: caller.Identity.User}
+		}
+		p.Digest, p.Publisher = digest(req, from), caller.Publisher(from)
 	}
 	id, err := newID(&p)
 	if err != nil {
@@ -133,9 +137,9 @@ func ackTerms(bad *bus.Invalid, policy *publishv1.AckPolicy) *bus.AckTerms {
 	return terms
 }
 
-// digest is the SHA-256 of everything that makes the request what it is, each part with its length in
+// digest is the SHA-256 of everything that makes the request of a sender what it is, each part with its length in
 // front so that no two requests share one.
-func digest(req *publishv1.PublishRequest) string {
+func digest(req *publishv1.PublishRequest, from bus.Sender) string {
 	h := sha256.New()
 	part(h, []byte(req.GetTo()))
 	part(h, req.GetData())
@@ -148,8 +152,8 @@ func digest(req *publishv1.PublishRequest) string {
 	for _, r := range req.GetRecipients() {
 		part(h, []byte(r))
 	}
-	part(h, []byte(req.GetFrom().GetClient()))
-	part(h, []byte(req.GetFrom().GetUser()))
+	part(h, []byte(from.Client))
+	part(h, []byte(from.User))
 	names := make([]string, 0, len(req.GetAttributes()))
 	for k := range req.GetAttributes() {
 		names = append(names, k)

@@ -141,7 +141,7 @@ func (s *Server) write(ctx context.Context, c *change, from uint64, value []byte
 		IdempotencyKey: c.GetIdempotencyKey(),
 	}
 	if p.IdempotencyKey != "" {
-		p.Digest, p.Publisher = c.digest(), c.caller.Publisher()
+		p.Digest, p.Publisher = c.digest(), c.caller.Publisher(bus.Sender{})
 	}
 	in, err := s.door.AdmitState(c.leave, bus.StateChange{Revision: from, Value: value, TTL: stateTTL, Publication: p})
 	if err != nil {
