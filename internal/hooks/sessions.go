@@ -171,5 +171,5 @@ func (s *Sessions) read(key string, status int, body []byte) (resolved, error) {
 			groups = append(groups, s.cfg.Name(g))
 		}
 	}
-	return resolved{token: bus.SessionIdentity(key, s.cfg.Name(key), user, groups, nil, s.cfg.Life)}, nil
+	return resolved{token: bus.SessionIdentity(key, s.cfg.Name(key), user, groups, nil, time.Now(), s.cfg.Life)}, nil
 }

@@ -25,6 +25,7 @@ import (
 type Store interface {
 	bus.Tokens
 	bus.Revocations
+	bus.Clock
 }
 
 const (
@@ -53,7 +54,11 @@ func (s *Server) Register(r grpc.ServiceRegistrar) { legacyv1.RegisterFacilitySe
 
 // RegisterSession keeps who a session is, by the digest of its key.
 func (s *Server) RegisterSession(ctx context.Context, req *legacyv1.RegisterSessionRequest) (*legacyv1.RegisterSessionResponse, error) {
-	t, err := session(req)
+	since, err := s.since(ctx, req.GetKey())
+	if err != nil {
+		return nil, err
+	}
+	t, err := session(req, since)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +71,7 @@ func (s *Server) RegisterSession(ctx context.Context, req *legacyv1.RegisterSess
 		if err := s.store.DropToken(ctx, id); err != nil {
 			return nil, err
 		}
-		err := s.store.SaveToken(ctx, id, value, time.Until(t.Expires))
+		err := s.store.SaveToken(ctx, id, value, t.Expires.Sub(since))
 		if errors.Is(err, bus.ErrTokenExists) && try < tries {
 			continue // somebody registers it at the same time
 		}
@@ -77,8 +82,25 @@ func (s *Server) RegisterSession(ctx context.Context, req *legacyv1.RegisterSess
 	}
 }
 
+// since is from when a session is registered, by the clock that revocations go by: not before the end of the one before.
+func (s *Server) since(ctx context.Context, key string) (time.Time, error) {
+	now := s.store.Now()
+	ended, err := s.store.RevokedBefore(ctx, []bus.Subject{sessionOf(key)})
+	if err != nil {
+		return now, err
+	}
+	if ended[0].After(now) {
+		now = ended[0]
+	}
+	return now, nil
+}
+
+func sessionOf(key string) bus.Subject {
+	return bus.Subject{Kind: bus.SubjectSession, ID: dialect.Name(key)}
+}
+
 // session checks a request; all bad fields are reported together.
-func session(req *legacyv1.RegisterSessionRequest) (bus.OpaqueToken, error) {
+func session(req *legacyv1.RegisterSessionRequest, since time.Time) (bus.OpaqueToken, error) {
 	var bad bus.Invalid
 	checkKey(&bad, req.GetKey())
 	checkText(&bad, "user", req.GetUser())
@@ -110,7 +132,7 @@ func session(req *legacyv1.RegisterSessionRequest) (bus.OpaqueToken, error) {
 	if req.GetUser() != "" {
 		user = dialect.Name(req.GetUser())
 	}
-	return bus.SessionIdentity(req.GetKey(), dialect.Name(req.GetKey()), user, groups, grants, ttl), nil
+	return bus.SessionIdentity(req.GetKey(), dialect.Name(req.GetKey()), user, groups, grants, since, ttl), nil
 }
 
 // checkKey does not repeat the key: it is a credential.
@@ -163,14 +185,31 @@ func (s *Server) UnregisterSession(ctx context.Context, req *legacyv1.Unregister
 	if err := bad.Err(); err != nil {
 		return nil, err
 	}
+	ends, err := s.ends(ctx, req.GetKey())
+	if err != nil {
+		return nil, err
+	}
 	if err := s.store.DropToken(ctx, digest(req.GetKey())); err != nil {
 		return nil, err
 	}
-	subject := bus.Subject{Kind: bus.SubjectSession, ID: dialect.Name(req.GetKey())}
-	if err := s.store.Revoke(ctx, subject, time.Now(), endedTTL); err != nil {
+	if err := s.store.Revoke(ctx, sessionOf(req.GetKey()), ends, endedTTL); err != nil {
 		return nil, err
 	}
 	return &legacyv1.UnregisterSessionResponse{}, nil
+}
+
+// ends is when a session ends: now, and not before it was registered, which another process has estimated.
+func (s *Server) ends(ctx context.Context, key string) (time.Time, error) {
+	now := s.store.Now()
+	value, err := s.store.Token(ctx, digest(key))
+	if errors.Is(err, bus.ErrTokenNotFound) {
+		return now, nil
+	}
+	var t bus.OpaqueToken
+	if err != nil || json.Unmarshal(value, &t) != nil || t.Issued.Before(now) {
+		return now, err
+	}
+	return t.Issued, nil
 }
 
 // digest is the one by which the auth service looks a token up.

@@ -28,6 +28,7 @@ const Article = "article"
 type Store interface {
 	bus.Tokens
 	bus.Publisher
+	bus.Clock
 }
 
 // Config switches the service on.
@@ -72,7 +73,7 @@ func (s *Server) CreateRelayToken(ctx context.Context, _ *legacyv1.CreateRelayTo
 		return nil, err
 	}
 	token := uuid.NewString()
-	now := time.Now()
+	now := s.store.Now()
 	value, err := json.Marshal(bus.OpaqueToken{Client: token, Issued: now, Expires: now.Add(s.cfg.TokenTTL)})
 	if err != nil {
 		return nil, fmt.Errorf("encode a relay token: %w", err)
