@@ -159,13 +159,19 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 			continue
 		}
 		done[c.keys[1]] = true
-		kept := "0"
-		if ok, err := s.kept(ctx, c.keys[1], u); err != nil {
+		kept, since, err := s.kept(ctx, c.keys[1], u)
+		if err != nil {
 			return nil, err
-		} else if ok {
-			kept = "1"
 		}
-		settle = append(settle, call{script: settleLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, kept, newEpoch()}})
+		one := call{script: settleLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, "0", newEpoch()}}
+		if kept {
+			one.args[2] = "1"
+		} else if !since.IsZero() {
+			s.lost(ctx, "the server was restarted with a snapshot")
+			one.keys = append(one.keys, s.keys.revoked(bus.Subject{Kind: bus.SubjectLost}))
+			one.args = append(one.args, since.UnixMilli())
+		}
+		settle = append(settle, one)
 	}
 	if len(settle) == 0 {
 		return nil, nil
@@ -182,31 +188,31 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 	return places, nil
 }
 
-// kept says whether everything acknowledged in the old life of a log is there.
-func (s *Store) kept(ctx context.Context, key string, u unproved) (bool, error) {
+// kept says whether everything acknowledged in the old life of a log is there. For the log of revocations it also says since when
+// they are complete, where much of it may be missing: a token that was issued later was issued to somebody whose revocation is known.
+func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	client, _ := s.client.(*redis.Client)
 	if s.cluster != nil {
-		var err error
 		if client, err = s.cluster.MasterForKey(ctx, key); err != nil {
-			return false, bus.ErrStoreUnavailable.Wrap(err)
+			return false, since, bus.ErrStoreUnavailable.Wrap(err)
 		}
 	}
 	l, err := s.lives.of(ctx, client, u.now)
 	if err != nil {
-		return false, unavailable(err)
+		return false, since, unavailable(err)
 	}
 	if l.id == u.now && l.keeps(u.old, u.last, s.least(key)) {
-		return true, nil
+		return true, since, nil
 	}
 	if s.cluster != nil && s.livesElsewhere(ctx, u.old) {
-		return true, nil
+		return true, since, nil
 	}
 	if l.id == u.now && l.snapshot() && key == s.keys.meta(bus.Revoked) {
-		return false, s.incomplete(ctx)
+		return false, l.started, nil
 	}
-	return false, nil
+	return false, since, nil
 }
 
 // least is how durable everything is that was acknowledged at the address of a meta hash.

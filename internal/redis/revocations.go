@@ -135,12 +135,6 @@ func (s *Store) secured(ctx context.Context, client *redis.Client, b *strictly, 
 	return err == nil && kept >= at && replicas >= b.demand.replicas && (synced || !b.demand.fsync)
 }
 
-// incomplete forgets since when revocations are complete: they are from the next time on that somebody asks.
-func (s *Store) incomplete(ctx context.Context) error {
-	s.lost(ctx, "the server was restarted with a snapshot")
-	return s.do(ctx, redis.NewIntCmd(ctx, "unlink", s.keys.revoked(bus.Subject{Kind: bus.SubjectLost})))
-}
-
 // RevokedBefore returns the times of the revocations, in one round trip. Since when they are complete is asked of the script once:
 // it looks whether the server may have lost some in a restart that no follower of the log has outlived.
 func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error) {

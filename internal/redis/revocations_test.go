@@ -136,14 +136,19 @@ func TestRevocations_aSnapshotIsNotBelieved(t *testing.T) {
 			check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
 			server.Kill9()
 			server.Restart()
+			for _, setting := range [][]string{{"maxmemory-policy", "noeviction"}, {"maxmemory", "1"}} { // it is full, too
+				if out, err := server.CLI("config", "set", setting[0], setting[1]); err != nil {
+					t.Fatal(out, err)
+				}
+			}
 			next := open(t, server.URL())
 			ask(t, next)
 			after := complete(t, next)
 			if !revokedAt(t, next, eve).IsZero() || revokedAt(t, next, bus.Subject{Kind: bus.SubjectUser, ID: "ada"}).IsZero() {
 				t.Fatal("it is not what the snapshot has")
 			}
-			if !after.After(before) {
-				t.Errorf("complete since %v", after)
+			if !after.After(before) || after.After(next.Now()) {
+				t.Errorf("complete since %v, before since %v, now it is %v", after, before, next.Now())
 			}
 			if again := complete(t, open(t, server.URL())); !again.Equal(after) {
 				t.Errorf("the loss was noted twice, at %v and %v", after, again)
