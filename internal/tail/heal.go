@@ -91,7 +91,7 @@ func gapBefore(a bus.Address, from bus.Position, p bus.Page) bus.Gap {
 	switch {
 	case p.Unproved:
 		g.Reason = bus.GapTailUnknown
-	case from.Epoch != g.To.Epoch:
+	case from.Epoch != g.To.Epoch && !p.Forked: // a fork goes on with the same log
 		g.Reason = bus.GapEpoch
 	case from.Offset > g.To.Offset:
 		g.Reason = bus.GapStoreReset // the log has lost its end
