@@ -122,8 +122,10 @@ func TestRevocations_aFailoverThatLosesOneIsNoticed(t *testing.T) {
 // A snapshot knows nothing of what was revoked after it. Whoever begins to ask when all who had followed have ended is told so.
 func TestRevocations_aSnapshotIsNotBelieved(t *testing.T) {
 	for name, ask := range map[string]func(*testing.T, *redis.Store){
-		"who asks":    func(*testing.T, *redis.Store) {},
-		"who revokes": func(t *testing.T, s *redis.Store) { check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "x"}, time.Time{}, time.Hour)) },
+		"who asks": func(*testing.T, *redis.Store) {},
+		"who revokes": func(t *testing.T, s *redis.Store) {
+			check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "x"}, time.Time{}, time.Hour))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)

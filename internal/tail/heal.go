@@ -22,7 +22,7 @@ func (t *Tail) readOn(ctx context.Context, tp *topic) {
 			return
 		}
 		call, cancel := context.WithTimeout(ctx, readTime)
-		p, err := t.readPage(call, place{tp.address, l.from})
+		p, err := t.readPage(call, place{tp.address, l.from}, t.cfg.HealPage)
 		cancel()
 		w := tp.read(l, p, err)
 		if w.failed {

@@ -89,6 +89,7 @@ type place struct {
 // reads lets those who read from the same place wait for one answer. A read that has begun is nobody's who comes then: it may
 // lack what was published before that one was attached. Who comes meanwhile shares the next.
 type reads struct {
+	limit   int // of a page
 	running sync.WaitGroup
 
 	mu    sync.Mutex
@@ -111,7 +112,7 @@ func (r *reads) page(ctx context.Context, t *Tail, at place) (*Shared, error) {
 	r.mu.Lock()
 	if r.ended {
 		r.mu.Unlock()
-		return t.readPage(ctx, at)
+		return t.readPage(ctx, at, r.limit)
 	}
 	own, reading := r.at[at]
 	if own == nil {
@@ -144,7 +145,7 @@ func (r *reads) run(t *Tail, at place) {
 		r.at[at] = nil
 		r.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), readTime)
-		own.page, own.err = t.readPage(ctx, at)
+		own.page, own.err = t.readPage(ctx, at, r.limit)
 		cancel()
 		close(own.done)
 	}
@@ -159,8 +160,8 @@ func (r *reads) wait() {
 }
 
 // readPage reads the log once.
-func (t *Tail) readPage(ctx context.Context, at place) (*Shared, error) {
-	p, err := t.log.Since(ctx, at.address, t.Retention(at.address), at.from, t.cfg.HealPage)
+func (t *Tail) readPage(ctx context.Context, at place, limit int) (*Shared, error) {
+	p, err := t.log.Since(ctx, at.address, t.Retention(at.address), at.from, limit)
 	if err != nil && !errors.Is(err, bus.ErrGap) {
 		return nil, err
 	}
@@ -178,7 +179,7 @@ func (t *Tail) Missing(ctx context.Context, a bus.Address, at, after bus.Positio
 	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
 		return nil, nil
 	}
-	p, err := t.readPage(ctx, place{a, after})
+	p, err := t.readPage(ctx, place{a, after}, t.cfg.HealPage)
 	if err != nil {
 		return nil, err
 	}
@@ -186,15 +187,15 @@ func (t *Tail) Missing(ctx context.Context, a bus.Address, at, after bus.Positio
 }
 
 // Recovers says whether everything after a position that a subscriber gave can be replayed, also over a restart or a failover
-// that has kept the log. at is what Acquire returned: what is in the same epoch and not beyond it needs no question, and a gap
-// tells when it is not kept any more.
+// that has kept the log. at is what Acquire returned: a subscriber that stands there needs no question. Those that ask about the
+// same position at the same time share one look.
 func (t *Tail) Recovers(ctx context.Context, a bus.Address, at, after bus.Position) (bool, error) {
-	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
+	if after.Epoch == "" || after == at {
 		return true, nil
 	}
-	page, err := t.log.Since(ctx, a, t.Retention(a), after, 1)
-	if errors.Is(err, bus.ErrGap) {
-		return false, nil
+	page, err := t.looks.page(ctx, t, place{a, after})
+	if err != nil {
+		return false, err
 	}
-	return err == nil && !page.Forked, err
+	return page.Gap == nil && !page.Forked, nil
 }

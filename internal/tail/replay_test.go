@@ -54,3 +54,29 @@ func TestTail_sharesReads(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// A position after which the log does not keep everything any more is not recovered, and one after which nothing is missing is.
+func TestTail_recoversWhatIsKept(t *testing.T) {
+	f := start(t, tail.Config{}, 5)
+	f.acquire(t)
+	f.publish(t, 8) // the log keeps the last five
+	var at bus.Position
+	for at.Offset < 8 {
+		at = f.sink.message(t).Position
+	}
+	for _, c := range []struct {
+		after bus.Position
+		want  bool
+	}{
+		{at, true},
+		{bus.Position{Epoch: at.Epoch, Offset: 5}, true},
+		{bus.Position{Epoch: at.Epoch, Offset: 3}, true},
+		{bus.Position{Epoch: at.Epoch, Offset: 2}, false},
+		{bus.Position{Epoch: at.Epoch, Offset: 9}, false},
+		{bus.Position{Epoch: "another", Offset: 3}, false},
+	} {
+		if got, err := f.Recovers(t.Context(), f.a, at, c.after); err != nil || got != c.want {
+			t.Errorf("after %+v: %v, %v", c.after, got, err)
+		}
+	}
+}

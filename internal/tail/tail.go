@@ -95,6 +95,7 @@ type Tail struct {
 	healing healing
 	hold    *budget
 	reads   reads
+	looks   reads // those of Recovers, which need no more than a message
 }
 
 var _ bus.Receiver = (*Tail)(nil)
@@ -111,13 +112,15 @@ func New(store Store, sink Sink, cfg Config) *Tail {
 		lanes:   newLanes(),
 		healing: healing{since: make(map[*topic]time.Time)},
 		hold:    &budget{each: cfg.HoldBytes, total: cfg.HoldTotal},
-		reads:   reads{at: make(map[place]*turn)},
+		reads:   reads{limit: cfg.HealPage, at: make(map[place]*turn)},
+		looks:   reads{limit: 1, at: make(map[place]*turn)},
 	}
 }
 
 // Run reads the feed, heals and checks until ctx ends, and then returns nil.
 func (t *Tail) Run(ctx context.Context) error {
 	defer t.reads.wait()
+	defer t.looks.wait()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.feed.Run(ctx, t) })
 	for _, l := range []*lane{t.lanes.reads, t.lanes.rereads} {

@@ -107,7 +107,7 @@ func (r *request) answer(at bus.Position) *publishv1.Subscribed {
 	p := &publishv1.Subscribed{Address: r.sub.address.String(), Position: positionProto(at)}
 	if r.replay {
 		p.Position = positionProto(r.after)
-		// Whether everything after it is still kept is known when it is read, and told by a gap then.
+		// What is trimmed between the look and the replay is told by a gap.
 		p.Recovered = r.recovers
 	}
 	return p
