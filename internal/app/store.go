@@ -23,7 +23,10 @@ func openStore(ctx context.Context, cfg Config, tel *telemetry.Telemetry) (bus.S
 	spaces := cfg.namespaces()
 	c := redis.Config{
 		URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: spaces.MostReplicas(), Fsync: spaces.AnyFsynced(),
-		Least:  func(a bus.Address) bus.Durability { return spaces.For(a).Durability },
+		Least: func(a bus.Address) redis.Least {
+			ns := spaces.For(a)
+			return redis.Least{Durability: ns.Durability, Replicas: max(ns.Replicas, 1)}
+		},
 		Events: cfg.events(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
 	}
 	if cfg.Redis.CAFile != "" {

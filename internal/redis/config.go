@@ -16,6 +16,12 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
+// Least is a durability, with the number of replicas where it is Replicated.
+type Least struct {
+	Durability bus.Durability
+	Replicas   int
+}
+
 // Config says where Redis is. The zero value of a field means its default.
 type Config struct {
 	// URL is one of
@@ -36,8 +42,9 @@ type Config struct {
 	// MetaTTL is how long the epoch of an address outlives its last use; 30 days by default.
 	MetaTTL time.Duration
 	// Least says how durable everything is that is published to an address, whoever publishes; nil for Live everywhere. Where it is
-	// Replicated, a failover loses nothing that was acknowledged, and where it is Fsynced a restart does not.
-	Least func(bus.Address) bus.Durability
+	// Replicated, with as many replicas as there are, a failover loses nothing that was acknowledged, and where it is Fsynced a
+	// restart does not.
+	Least func(bus.Address) Least
 	// Replicas is how many replicas each master must have in step to count as ready; 0 for none.
 	Replicas int
 	// Fsync makes a server that cannot give FSYNCED, or cannot be asked whether it does, count as not ready.

@@ -62,6 +62,7 @@ func (s *Store) ping(ctx context.Context, c *redis.Client) error {
 	if err := s.keeps(ctx, c); err != nil {
 		return err
 	}
+	s.lives.watch(ctx, c)
 	if s.cfg.Fsync {
 		if _, err := to.fsyncs(ctx, s.log); err != nil {
 			return err

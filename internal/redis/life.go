@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 )
 
@@ -23,6 +24,8 @@ func (h *hearing) informed(text string) error {
 	id := ""
 	if field(text, "role") == "master" {
 		id = field(text, "master_replid")
+		n, _ := strconv.Atoi(field(text, "connected_slaves")) // none where it does not say
+		h.link.feed.store.lives.saw(id, n)
 	}
 	switch {
 	case h.life.id == id:

@@ -73,15 +73,71 @@ func infoField(info, name string) string {
 }
 
 // keeps says whether everything that was acknowledged in an old life is there in this one. last is when the newest entry that is
-// there was written, and least how durable everything acknowledged was.
-func (l facts) keeps(old string, last time.Time, least bus.Durability) bool {
+// there was written, least how durable everything acknowledged was, and seen what this process saw of the old life.
+func (l facts) keeps(old string, last time.Time, least Least, seen witness) bool {
 	switch l.before {
-	case old: // it became the master: it was a replica while the entry was written, or it has read it from a snapshot since
-		return least == bus.Replicated && last.After(l.started.Add(startSlack))
+	case old:
+		// It became the master. It was a replica while its newest entry was written, which says nothing of what came after that: it
+		// certainly has that too where as many replicas had to have everything as there ever were.
+		all := seen.replicas > 0 && least.Replicas >= seen.replicas
+		return least.Durability == bus.Replicated && all && last.After(l.started.Add(startSlack))
 	case "": // it has read its own file
-		return l.always || least == bus.Fsynced
+		return l.appends && (l.always && !seen.lax || least.Durability == bus.Fsynced)
 	}
 	return false
+}
+
+// witness is what this process saw of a life.
+type witness struct {
+	replicas int  // the most that the master had at once
+	lax      bool // it was seen not to sync before it answers
+}
+
+// maxWitnesses is how many lives are remembered.
+const maxWitnesses = 256
+
+// saw notes how many replicas a master has in a life.
+func (l *lives) saw(id string, replicas int) {
+	l.witness(id, func(w *witness) { w.replicas = max(w.replicas, replicas) })
+}
+
+func (l *lives) witness(id string, note func(*witness)) {
+	if id == "" {
+		return
+	}
+	l.eyes.Lock()
+	defer l.eyes.Unlock()
+	w := l.seen[id]
+	if w == nil {
+		if l.seen == nil || len(l.seen) >= maxWitnesses { // what is forgotten proves nothing any more
+			l.seen = map[string]*witness{}
+		}
+		w = &witness{}
+		l.seen[id] = w
+	}
+	note(w)
+}
+
+// seenOf returns what was seen of a life.
+func (l *lives) seenOf(id string) witness {
+	l.eyes.Lock()
+	defer l.eyes.Unlock()
+	if w := l.seen[id]; w != nil {
+		return *w
+	}
+	return witness{}
+}
+
+// watch notes whether a master syncs before it answers, and how many replicas it has.
+func (l *lives) watch(ctx context.Context, c *redis.Client) {
+	info, err := c.Info(ctx, "replication").Result()
+	if err != nil || infoField(info, "role") != "master" {
+		return
+	}
+	conf, err := c.ConfigGet(ctx, "append*").Result()
+	lax := err == nil && (conf["appendonly"] != "yes" || conf["appendfsync"] != "always")
+	n, _ := strconv.Atoi(infoField(info, "connected_slaves"))
+	l.witness(infoField(info, "master_replid"), func(w *witness) { w.replicas, w.lax = max(w.replicas, n), w.lax || lax })
 }
 
 // snapshot says whether what is there is at best a snapshot from before this life. Much may be missing then, not just an end.
@@ -203,7 +259,7 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, si
 	if err != nil {
 		return false, since, unavailable(err)
 	}
-	if l.id == u.now && l.keeps(u.old, u.last, s.least(key)) {
+	if l.id == u.now && l.keeps(u.old, u.last, s.least(key), s.lives.seenOf(u.old)) {
 		return true, since, nil
 	}
 	if s.cluster != nil && s.livesElsewhere(ctx, u.old) {
@@ -216,22 +272,19 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, si
 }
 
 // least is how durable everything is that was acknowledged at the address of a meta hash.
-func (s *Store) least(key string) bus.Durability {
+func (s *Store) least(key string) Least {
 	name, ok := strings.CutPrefix(key, s.keys.prefix+"{")
 	name, ok2 := strings.CutSuffix(name, "}:m")
 	a, err := bus.StoredAddress(name)
-	if !ok || !ok2 || err != nil {
-		return bus.Live
-	}
-	if a == bus.Revoked { // revocations are as durable as anything is
-		if s.cfg.Replicas > 0 {
-			return bus.Replicated
-		} else if s.cfg.Fsync {
-			return bus.Fsynced
-		}
-	}
-	if s.cfg.Least == nil {
-		return bus.Live
+	switch {
+	case !ok || !ok2 || err != nil:
+		return Least{}
+	case a == bus.Revoked && s.cfg.Replicas > 0: // revocations are as durable as anything is
+		return Least{bus.Replicated, s.cfg.Replicas}
+	case a == bus.Revoked && s.cfg.Fsync:
+		return Least{bus.Fsynced, 0}
+	case s.cfg.Least == nil:
+		return Least{}
 	}
 	return s.cfg.Least(a)
 }
@@ -254,8 +307,11 @@ func (s *Store) livesElsewhere(ctx context.Context, id string) bool {
 
 // lives remembers what masters have said of their present lives.
 type lives struct {
-	mu    sync.Mutex
+	mu    sync.Mutex       // held while a master is asked
 	known map[string]facts // by address
+
+	eyes sync.Mutex          // never held for long: subscription connections take it
+	seen map[string]*witness // by life
 }
 
 // of returns the life of a master, which is now the one with that id. An answer about another life is returned as it is: the

@@ -19,9 +19,9 @@ import (
 )
 
 // least opens a store where everything is at least as durable.
-func least(t *testing.T, url string, d bus.Durability) *redis.Store {
+func least(t *testing.T, url string, d redis.Least) *redis.Store {
 	t.Helper()
-	s, err := redis.Open(redis.Config{URL: url, Least: func(bus.Address) bus.Durability { return d }}, slog.New(slog.DiscardHandler))
+	s, err := redis.Open(redis.Config{URL: url, Least: func(bus.Address) redis.Least { return d }}, slog.New(slog.DiscardHandler))
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Close()) })
 	return s
@@ -80,28 +80,60 @@ func TestFork_isNoneWhereNothingCanBeLost(t *testing.T) {
 			t.Errorf("the log went on at %+v after %+v", after, before)
 		}
 	})
-	for _, d := range []bus.Durability{bus.Replicated, bus.Accepted} {
-		t.Run(map[bus.Durability]string{bus.Replicated: "the replica had everything", bus.Accepted: "the replica may have lacked something"}[d], func(t *testing.T) {
-			master, replica := pair(t)
-			s := least(t, master.URL(), d)
+	for name, d := range map[string]redis.Least{
+		"the replica had everything":                 {Durability: bus.Replicated, Replicas: 1},
+		"the replica may have lacked something":      {Durability: bus.Accepted},
+		"another replica may have been in its place": {Durability: bus.Replicated, Replicas: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sentinel := redistest.StartSentinel(t)
+			s := least(t, sentinel.URL(), d)
 			a := address(t, "channels/replica")
+			f := trail(t, s, a)
+			several := strings.HasPrefix(name, "another")
+			if several {
+				host, port, _ := strings.Cut(sentinel.Master.Addr(), ":")
+				second := redistest.Start(t, "--replicaof", host+" "+port)
+				until(t, "two replicas are seen", func() bool {
+					out, _ := sentinel.Master.CLI("info", "replication")
+					in, _ := second.CLI("info", "replication")
+					return strings.Contains(out, "connected_slaves:2") && strings.Contains(in, "master_link_status:up")
+				})
+				check(t, s.Ping(t.Context())) // it looks
+			}
 			var before bus.Position
 			until(t, "the replica was there while the last one was written", func() bool {
 				p := replicated(a, "", 1)
 				p.IdempotencyKey = ""
 				r, err := s.Publish(t.Context(), bustest.Admit(p))
-				check(t, err)
+				if err != nil {
+					return false
+				}
 				before = r.Position
-				return uptime(t, replica) > 5
+				return uptime(t, sentinel.Master) > 6
 			})
-			master.Kill9()
-			if out, err := replica.CLI("replicaof", "no", "one"); err != nil {
-				t.Fatal(out, err)
-			}
-			on := least(t, replica.URL(), d)
-			after := numbered(t, on, a, 1)
-			if (after.Epoch == before.Epoch) != (d == bus.Replicated) || after.Offset != before.Offset+1 {
+			sentinel.Master.Kill9()
+			p := publication(a)
+			p.Retention = long
+			var after bus.Position
+			until(t, "publishing works again", func() bool {
+				r, err := s.Publish(t.Context(), bustest.Admit(p))
+				after = r.Position
+				return err == nil
+			})
+			proved := d.Durability == bus.Replicated && !several
+			if (after.Epoch == before.Epoch) != proved || after.Offset != before.Offset+1 {
 				t.Errorf("the log went on at %+v after %+v", after, before)
+			}
+			until(t, "the follower has it", func() bool {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				return len(f.messages) > 0 && f.messages[len(f.messages)-1].Position == after
+			})
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if (len(f.gaps) == 0) != proved {
+				t.Errorf("gaps are %+v", f.gaps)
 			}
 		})
 	}
