@@ -23,8 +23,8 @@ type facts struct {
 	id string
 	// before is the life that it went on from when it became the master; empty when it was the master from its start.
 	before string
-	// started is when the process started, by its own clock.
-	started time.Time
+	// started is when the process started at the earliest, by its own clock, and begun when it had certainly started.
+	started, begun time.Time
 	// always says that it answers after it has written to its disk, and appends that it writes everything there at all: a server
 	// that does not has at best read a snapshot at its start.
 	always, appends bool
@@ -50,7 +50,12 @@ func lifeOf(ctx context.Context, c *redis.Client) (facts, error) {
 	if err != nil {
 		return facts{}, bus.ErrStoreUnavailable.Wrap(err)
 	}
-	l := facts{id: infoField(info, "master_replid"), before: infoField(info, "master_replid2"), started: now.Add(-time.Duration(uptime) * time.Second)}
+	l := facts{id: infoField(info, "master_replid"), before: infoField(info, "master_replid2")}
+	// The uptime is the difference of two times in whole seconds, so it is off by up to one either way.
+	at := now.Add(-time.Duration(uptime) * time.Second)
+	if l.started, l.begun = at.Add(-time.Second), at.Add(time.Second); l.begun.After(now) {
+		l.begun = now
+	}
 	if l.before == noLife {
 		l.before = ""
 	}
@@ -266,7 +271,7 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, si
 		return true, since, nil
 	}
 	if l.id == u.now && l.snapshot() && key == s.keys.meta(bus.Revoked) {
-		return false, l.started, nil
+		return false, l.begun, nil
 	}
 	return false, since, nil
 }

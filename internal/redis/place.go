@@ -33,9 +33,12 @@ func (f *feed) place(ctx context.Context, sub *subscription) {
 // target names the link of an address.
 func (f *feed) target(ctx context.Context, sub *subscription) (string, *redis.Client) {
 	if f.store.cluster == nil {
+		client, _ := f.store.client.(*redis.Client)
+		if f.store.secondName(sub.address) != "" {
+			return "0", client // older programs read all their names on one connection, and rely on the order over them
+		}
 		h := fnv.New32a()
 		_, _ = h.Write([]byte(sub.address.String())) // a hash never fails
-		client, _ := f.store.client.(*redis.Client)
 		return strconv.Itoa(int(h.Sum32() % singleLinks)), client
 	}
 	client, err := f.store.cluster.MasterForKey(ctx, sub.channel)

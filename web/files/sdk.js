@@ -1,413 +1,407 @@
-// A small client of Trunkline's WebSocket (subprotocol trunkline.v1.json), no dependencies.
+// A small client of Trunkline's WebSocket (trunkline.v1.json):
 //
-//   const client = createClient("http://localhost:8080", { token });
+//   const client = createClient(url, { token });
 //   for await (const m of client.subscribe("demo")) console.log(m.data);
 //
-// token is a string, or a function that returns one (or a promise of one) whenever it is needed.
+// token is a string, or a function that returns one or a promise of one.
 
 const MIN_WAIT = 500;
 const MAX_WAIT = 20000;
 const TIMEOUT = 10000;
 const BUFFER = 1024;
-const KEPT = 256; // ids of an address that are remembered
-const WINDOW = 600000; // for how long a repeat of a publish is the same message, in ms
+const KEPT = 256;
+const WINDOW = 600000; // of a key
 
-// What to do after a close code: from the table of refusals, written by make gen.
+// Written by make gen: what ends a client.
 // refusals:begin
-const AFTER_CLOSE = { 1003: "stop", 1013: "again", 4400: "stop", 4401: "stop", 4402: "renew", 4403: "stop", 4408: "again", 4413: "stop", 4429: "again", 4500: "again", 4503: "again", 4504: "again", 4508: "again" };
+const AFTER_CLOSE = { 1003: "stop", 4400: "stop", 4401: "stop", 4402: "renew", 4403: "stop", 4413: "stop" };
 // refusals:end
 
-/** An error with the reason of the catalogue, such as CHANNEL_PUBLISH_DENIED. */
+/** An error with its reason, such as CHANNEL_PUBLISH_DENIED. */
 export class TrunklineError extends Error {
-  constructor(e) {
-    super(e.message ?? e.reason);
-    this.name = "TrunklineError";
-    Object.assign(this, { reason: e.reason, code: e.code, metadata: e.metadata ?? {}, fieldViolations: e.fieldViolations ?? [] });
-    this.retryDelay = (parseFloat(e.retryDelay) || 0) * 1000; // in ms; "1.5s" on the wire
-  }
+	constructor(e) {
+		super(e.message ?? e.reason);
+		this.name = "TrunklineError";
+		Object.assign(this, { reason: e.reason, code: e.code, metadata: e.metadata ?? {}, fieldViolations: e.fieldViolations ?? [] });
+		this.retryDelay = (parseFloat(e.retryDelay) || 0) * 1000; // in ms; "1.5s" on the wire
+	}
 }
 
-/** The address of a name: "demo" is the channel demo; addresses stay as they are. */
+/** The address of a name: "demo" is the channel demo. */
 export const address = (name) => (name.includes("/") || name === "broadcast" ? name : `channels/${name}`);
 
 export function createClient(url = globalThis.location?.origin, options = {}) {
-  return new Client(url, options);
+	return new Client(url, options);
 }
 
 const key = () => globalThis.crypto?.randomUUID?.() ?? Array.from({ length: 4 }, () => Math.random().toString(36).slice(2)).join("");
 
 class Client {
-  #url;
-  #options;
-  #ws;
-  #state = { status: "idle" };
-  #listeners = new Set();
-  #subs = new Map(); // address to { position, handles }
-  #calls = new Map(); // id to a command that waits for its answer
-  #id = 0;
-  #attempt = 0;
-  #renewed = false;
-  #ticket; // the newest resume ticket
-  #own = new Map(); // own address to its newest position; the server tells what was lost of it since
-  #timers = new Set();
+	#url;
+	#options;
+	#ws;
+	#state = { status: "idle" };
+	#listeners = new Set();
+	#subs = new Map(); // address to { position, handles }
+	#calls = new Map(); // by id
+	#id = 0;
+	#attempt = 0;
+	#renewed = false;
+	#ticket; // the newest resume ticket
+	#own = new Map(); // own address to position: the server tells what was lost since
+	#timers = new Set();
 
-  constructor(url, options) {
-    this.#url = new URL("/v1/ws", url);
-    this.#url.protocol = this.#url.protocol.replace("http", "ws");
-    this.#options = options;
-  }
+	constructor(url, options) {
+		this.#url = new URL("/v1/ws", url);
+		this.#url.protocol = this.#url.protocol.replace("http", "ws");
+		this.#options = options;
+	}
 
-  get state() {
-    return this.#state;
-  }
+	get state() {
+		return this.#state;
+	}
 
-  /** Calls fn with each new state; returns a function that ends it. */
-  onState(fn) {
-    this.#listeners.add(fn);
-    return () => this.#listeners.delete(fn);
-  }
+	/** Calls fn with each state; returns a function that ends it. */
+	onState(fn) {
+		this.#listeners.add(fn);
+		return () => this.#listeners.delete(fn);
+	}
 
-  /** Follows a channel or address, across reconnects. onGap hears of messages that were missed, onPresence who comes and goes. */
-  subscribe(name, { after, fromBeginning, onGap, onPresence } = {}) {
-    const to = address(name);
-    const handle = new Subscription(() => this.#leave(to, handle), onGap, onPresence);
-    const presence = !!onPresence;
-    let sub = this.#subs.get(to);
-    if (sub) {
-      sub.handles.add(handle);
-      if (presence && !sub.presence) this.#watch(to, sub);
-    } else {
-      sub = { position: after, fromBeginning, presence, handles: new Set([handle]) };
-      this.#subs.set(to, sub);
-      if (this.#state.status === "connected") this.#subscribe(to, sub);
-      else this.connect();
-    }
-    return handle;
-  }
+	/** Follows an address, across reconnects. onGap hears of what was missed, onPresence who comes and goes. */
+	subscribe(name, { after, fromBeginning, onGap, onPresence } = {}) {
+		const to = address(name);
+		const handle = new Subscription(() => this.#leave(to, handle), onGap, onPresence);
+		const presence = !!onPresence;
+		let sub = this.#subs.get(to);
+		if (sub) {
+			sub.handles.add(handle);
+			if (presence && !sub.presence) this.#watch(to, sub);
+		} else {
+			sub = { position: after, fromBeginning, presence, handles: new Set([handle]) };
+			this.#subs.set(to, sub);
+			if (this.#state.status === "connected") this.#subscribe(to, sub);
+			else this.connect();
+		}
+		return handle;
+	}
 
-  /** Sends a message; resolves with what became of it. It is repeated after a reconnect, under one key. */
-  publish(name, data, options = {}) {
-    return this.#call({ publish: { to: address(name), data, idempotencyKey: key(), ...options } });
-  }
+	/** Sends a message, again after a reconnect, under one key; resolves with what became of it. */
+	publish(name, data, options = {}) {
+		return this.#call({ publish: { to: address(name), data, idempotencyKey: key(), ...options } });
+	}
 
-  connect() {
-    if (this.#state.status === "idle" || this.#state.status === "closed") this.#open();
-  }
+	connect() {
+		if (this.#state.status === "idle" || this.#state.status === "closed") this.#open();
+	}
 
-  close() {
-    this.#end();
-  }
+	close() {
+		this.#end();
+	}
 
-  #set(state) {
-    this.#state = state;
-    for (const fn of this.#listeners) fn(state);
-  }
+	#set(state) {
+		this.#state = state;
+		for (const fn of this.#listeners) fn(state);
+	}
 
-  #leave(to, handle) {
-    const sub = this.#subs.get(to);
-    if (!sub?.handles.delete(handle) || sub.handles.size) return;
-    this.#subs.delete(to);
-    if (this.#state.status === "connected") this.#call({ unsubscribe: { address: to } }).catch(() => {});
-  }
+	#leave(to, handle) {
+		const sub = this.#subs.get(to);
+		if (!sub?.handles.delete(handle) || sub.handles.size) return;
+		this.#subs.delete(to);
+		if (this.#state.status === "connected") this.#call({ unsubscribe: { address: to } }).catch(() => {});
+	}
 
-  #subscribe(to, sub) {
-    this.#call({ subscribe: { address: to, ...where(sub) } }).catch((e) => this.#fail(to, e));
-  }
+	#subscribe(to, sub) {
+		this.#call({ subscribe: { address: to, ...where(sub) } }).catch((e) => this.#fail(to, e));
+	}
 
-  #watch(to, sub) {
-    sub.presence = true;
-    if (this.#state.status !== "connected") return;
-    this.#call({ unsubscribe: { address: to } }).then(() => this.#subs.get(to) === sub && this.#subscribe(to, sub), () => {});
-  }
+	#watch(to, sub) {
+		sub.presence = true;
+		if (this.#state.status !== "connected") return;
+		this.#call({ unsubscribe: { address: to } }).then(() => this.#subs.get(to) === sub && this.#subscribe(to, sub), () => {});
+	}
 
-  #fail(to, error) {
-    if (!(error instanceof TrunklineError)) return; // the connection ended; the next one subscribes again
-    const sub = this.#subs.get(to);
-    if (sub?.presence && sub.followed && error.reason === "CHANNEL_PRESENCE_DENIED") {
-      sub.presence = false; // a later token; the messages go on
-      return this.#subscribe(to, sub);
-    }
-    this.#subs.delete(to);
-    for (const h of sub?.handles ?? []) h.end(error);
-  }
+	#fail(to, error) {
+		if (!(error instanceof TrunklineError)) return; // the connection ended; the next one subscribes again
+		const sub = this.#subs.get(to);
+		if (sub?.presence && sub.followed && error.reason === "CHANNEL_PRESENCE_DENIED") {
+			sub.presence = false;
+			return this.#subscribe(to, sub);
+		}
+		this.#subs.delete(to);
+		for (const h of sub?.handles ?? []) h.end(error);
+	}
 
-  #call(command) {
-    if (this.#state.status === "idle" || this.#state.status === "closed") this.connect();
-    return new Promise((resolve, reject) => {
-      const id = ++this.#id;
-      const done = (fn) => (v) => {
-        clearTimeout(timer);
-        this.#calls.delete(id);
-        fn(v);
-      };
-      const timer = setTimeout(() => done(reject)(new Error("no answer in time")), TIMEOUT);
-      this.#calls.set(id, { command, resolve: done(resolve), reject: done(reject) });
-      if (this.#state.status === "connected") this.#send({ id, ...command });
-    });
-  }
+	#call(command) {
+		if (this.#state.status === "idle" || this.#state.status === "closed") this.connect();
+		return new Promise((resolve, reject) => {
+			const id = ++this.#id;
+			const done = (fn) => (v) => {
+				clearTimeout(timer);
+				this.#calls.delete(id);
+				fn(v);
+			};
+			const timer = setTimeout(() => done(reject)(new Error("no answer in time")), TIMEOUT);
+			this.#calls.set(id, { command, resolve: done(resolve), reject: done(reject) });
+			if (this.#state.status === "connected") this.#send({ id, ...command });
+		});
+	}
 
-  #send(frame) {
-    if (this.#ws?.readyState === 1) this.#ws.send(JSON.stringify(frame));
-  }
+	#send(frame) {
+		if (this.#ws?.readyState === 1) this.#ws.send(JSON.stringify(frame));
+	}
 
-  async #token() {
-    const { token } = this.#options;
-    return typeof token === "function" ? await token() : token;
-  }
+	async #token() {
+		const { token } = this.#options;
+		return typeof token === "function" ? await token() : token;
+	}
 
-  async #open() {
-    this.#set({ status: "connecting", attempt: this.#attempt });
-    const ticket = Date.parse(this.#ticket?.expireTime) - 1000 > Date.now() ? this.#ticket.ticket : undefined;
-    let token;
-    try {
-      if (!ticket) token = await this.#token();
-    } catch (error) {
-      this.#wait(error);
-      return;
-    }
-    if (this.#state.status !== "connecting") return;
-    const WS = this.#options.webSocket ?? WebSocket;
-    const ws = new WS(this.#url, ["trunkline.v1.json"]);
-    this.#ws = ws;
-    let reason, opened;
-    const slow = setTimeout(() => ws.close(), TIMEOUT);
-    ws.onopen = () => {
-      const subscriptions = [...this.#subs].map(([to, sub]) => ({ address: to, ...where(sub) }));
-      const own = [...this.#own].map(([address, position]) => ({ address, position }));
-      this.#send({ connect: { token, ticket, subscriptions, own, name: this.#options.name ?? "sdk.js" } });
-    };
-    ws.onmessage = (e) => {
-      if (ws !== this.#ws) return;
-      const frame = JSON.parse(e.data);
-      if (frame.connected) {
-        clearTimeout(slow);
-        opened = true;
-      }
-      if (frame.error && !frame.id) reason = new TrunklineError(frame.error);
-      else this.#frame(frame);
-    };
-    ws.onclose = (e) => {
-      clearTimeout(slow);
-      if (ws !== this.#ws) return;
-      // The refusal may be the ticket's own; these two say nothing about it.
-      const refused = ticket && !opened && reason && !["SERVER_OVERLOADED", "SERVER_DRAINING"].includes(reason.reason);
-      if (refused) this.#ticket = undefined;
-      this.#closed(refused ? 4500 : e.code, reason);
-    };
-  }
+	async #open() {
+		this.#set({ status: "connecting", attempt: this.#attempt });
+		const ticket = Date.parse(this.#ticket?.expireTime) - 1000 > Date.now() ? this.#ticket.ticket : undefined;
+		let token;
+		try {
+			if (!ticket) token = await this.#token();
+		} catch (error) {
+			this.#wait(error);
+			return;
+		}
+		if (this.#state.status !== "connecting") return;
+		const WS = this.#options.webSocket ?? WebSocket;
+		const ws = new WS(this.#url, ["trunkline.v1.json"]);
+		this.#ws = ws;
+		let reason, opened;
+		const slow = setTimeout(() => ws.close(), TIMEOUT);
+		ws.onopen = () => {
+			const subscriptions = [...this.#subs].map(([to, sub]) => ({ address: to, ...where(sub) }));
+			const own = [...this.#own].map(([address, position]) => ({ address, position }));
+			this.#send({ connect: { token, ticket, subscriptions, own, name: this.#options.name ?? "sdk.js" } });
+		};
+		ws.onmessage = (e) => {
+			if (ws !== this.#ws) return;
+			const frame = JSON.parse(e.data);
+			if (frame.connected) {
+				clearTimeout(slow);
+				opened = true;
+			}
+			if (frame.error && !frame.id) reason = new TrunklineError(frame.error);
+			else this.#frame(frame);
+		};
+		ws.onclose = (e) => {
+			clearTimeout(slow);
+			if (ws !== this.#ws) return;
+			// It may be the ticket's own; these two say nothing of it.
+			const refused = ticket && !opened && reason && !["SERVER_OVERLOADED", "SERVER_DRAINING"].includes(reason.reason);
+			if (refused) this.#ticket = undefined;
+			this.#closed(refused ? 4500 : e.code, reason);
+		};
+	}
 
-  #frame(frame) {
-    if (frame.connected) return this.#connected(frame.connected);
-    if (frame.message) this.#message(frame.message);
-    else if (frame.ticket) this.#ticket = frame.ticket;
-    else if (frame.gap) this.#gap(frame.gap);
-    else if (frame.presenceEvent) for (const h of this.#subs.get(frame.presenceEvent.address)?.handles ?? []) h.onPresence?.(frame.presenceEvent);
-    else if (frame.subscribed) this.#subscribed(frame.subscribed);
-    else if (frame.unsubscribed && !frame.id) this.#over(frame.unsubscribed.address);
-    const call = this.#calls.get(frame.id);
-    if (!call) return;
-    if (frame.error) call.reject(new TrunklineError(frame.error));
-    else call.resolve(frame.published ?? frame.history ?? frame.presence ?? frame);
-  }
+	#frame(frame) {
+		if (frame.connected) return this.#connected(frame.connected);
+		if (frame.message) this.#message(frame.message);
+		else if (frame.ticket) this.#ticket = frame.ticket;
+		else if (frame.gap) this.#gap(frame.gap);
+		else if (frame.presenceEvent) for (const h of this.#subs.get(frame.presenceEvent.address)?.handles ?? []) h.onPresence?.(frame.presenceEvent);
+		else if (frame.subscribed) this.#subscribed(frame.subscribed);
+		else if (frame.unsubscribed && !frame.id) this.#over(frame.unsubscribed.address);
+		const call = this.#calls.get(frame.id);
+		if (!call) return;
+		if (frame.error) call.reject(new TrunklineError(frame.error));
+		else call.resolve(frame.published ?? frame.history ?? frame.presence ?? frame);
+	}
 
-  // Notes where own addresses stand. What was had before stays: the server tells by a gap what was lost since.
-  #stand(list) {
-    for (const { address, position } of list ?? []) if (position && !this.#own.has(address)) this.#own.set(address, position);
-  }
+	#stand(list) {
+		for (const { address, position } of list ?? []) if (position && !this.#own.has(address)) this.#own.set(address, position);
+	}
 
-  #connected(c) {
-    this.#stand(c.own);
-    this.#attempt = 0;
-    this.#renewed = false;
-    this.#ticket = c.ticket && { ticket: c.ticket, expireTime: c.ticketExpireTime };
-    const asked = [...this.#subs.keys()];
-    this.#set({ status: "connected", connection: c.connection, client: c.client, user: c.user ?? null });
-    const answered = new Set();
-    for (const [i, r] of (c.subscriptions ?? []).entries()) {
-      if (r.error && asked[i]) this.#fail(asked[i], new TrunklineError(r.error));
-      if (r.subscribed) this.#subscribed(r.subscribed);
-      answered.add(r.subscribed?.address ?? asked[i]);
-    }
-    // What was asked for while it was opening.
-    for (const [to, sub] of this.#subs) if (!answered.has(to)) this.#subscribe(to, sub);
-    for (const [id, call] of this.#calls) {
-      if (call.command.publish) this.#send({ id, ...call.command });
-    }
-    if (c.expireTime && typeof this.#options.token === "function") {
-      this.#later(Math.min(2 ** 31 - 1, Math.max(1000, (Date.parse(c.expireTime) - Date.now()) * 0.8)), () => this.#refresh());
-    }
-    this.#later(c.pingIntervalMs || 25000, () => this.#ping(c.pingIntervalMs || 25000));
-  }
+	#connected(c) {
+		this.#stand(c.own);
+		this.#attempt = 0;
+		this.#renewed = false;
+		this.#ticket = c.ticket && { ticket: c.ticket, expireTime: c.ticketExpireTime };
+		const asked = [...this.#subs.keys()];
+		this.#set({ status: "connected", connection: c.connection, client: c.client, user: c.user ?? null });
+		const answered = new Set();
+		for (const [i, r] of (c.subscriptions ?? []).entries()) {
+			if (r.error && asked[i]) this.#fail(asked[i], new TrunklineError(r.error));
+			if (r.subscribed) this.#subscribed(r.subscribed);
+			answered.add(r.subscribed?.address ?? asked[i]);
+		}
+		// Asked for while it was opening.
+		for (const [to, sub] of this.#subs) if (!answered.has(to)) this.#subscribe(to, sub);
+		for (const [id, call] of this.#calls) {
+			if (call.command.publish) this.#send({ id, ...call.command });
+		}
+		if (c.expireTime && typeof this.#options.token === "function") {
+			this.#later(Math.min(2 ** 31 - 1, Math.max(1000, (Date.parse(c.expireTime) - Date.now()) * 0.8)), () => this.#refresh());
+		}
+		this.#later(c.pingIntervalMs || 25000, () => this.#ping(c.pingIntervalMs || 25000));
+	}
 
-  #later(ms, fn) {
-    const t = setTimeout(() => {
-      this.#timers.delete(t);
-      fn();
-    }, ms);
-    this.#timers.add(t);
-  }
+	#later(ms, fn) {
+		const t = setTimeout(() => {
+			this.#timers.delete(t);
+			fn();
+		}, ms);
+		this.#timers.add(t);
+	}
 
-  async #refresh() {
-    try {
-      const { refreshed } = await this.#call({ refresh: { token: await this.#token() } });
-      this.#stand(refreshed.own);
-      const left = Date.parse(refreshed.expireTime) - Date.now();
-      this.#later(Math.min(2 ** 31 - 1, Math.max(1000, left * 0.8)), () => this.#refresh());
-    } catch {
-      this.#later(5000, () => this.#state.status === "connected" && this.#refresh());
-    }
-  }
+	async #refresh() {
+		try {
+			const { refreshed } = await this.#call({ refresh: { token: await this.#token() } });
+			this.#stand(refreshed.own);
+			const left = Date.parse(refreshed.expireTime) - Date.now();
+			this.#later(Math.min(2 ** 31 - 1, Math.max(1000, left * 0.8)), () => this.#refresh());
+		} catch {
+			this.#later(5000, () => this.#state.status === "connected" && this.#refresh());
+		}
+	}
 
-  #ping(ms) {
-    const ws = this.#ws;
-    this.#call({ ping: {} }).then(
-      () => this.#later(ms, () => this.#ping(ms)),
-      () => ws === this.#ws && ws.close(),
-    );
-  }
+	#ping(ms) {
+		const ws = this.#ws;
+		this.#call({ ping: {} }).then(
+			() => this.#later(ms, () => this.#ping(ms)),
+			() => ws === this.#ws && ws.close(),
+		);
+	}
 
-  #subscribed(s) {
-    const sub = this.#subs.get(s.address);
-    if (!sub) return;
-    if (s.position && !(s.recovered && sub.position)) sub.position = s.position;
-    sub.fromBeginning = false;
-    sub.followed = true;
-  }
+	#subscribed(s) {
+		const sub = this.#subs.get(s.address);
+		if (!sub) return;
+		if (s.position && !(s.recovered && sub.position)) sub.position = s.position;
+		sub.fromBeginning = false;
+		sub.followed = true;
+	}
 
-  // The channel was deleted, or a new token does not grant it: its subscriptions end.
-  #over(to) {
-    const sub = this.#subs.get(to);
-    this.#subs.delete(to);
-    for (const h of sub?.handles ?? []) h.end();
-  }
+	// The channel was deleted, or a new token does not grant it.
+	#over(to) {
+		const sub = this.#subs.get(to);
+		this.#subs.delete(to);
+		for (const h of sub?.handles ?? []) h.end();
+	}
 
-  #message(m) {
-    if (m.position && this.#own.has(m.to)) this.#own.set(m.to, m.position);
-    const sub = this.#subs.get(m.to);
-    if (!sub) return;
-    const had = sub.position;
-    if (m.position) {
-      const { epoch, offset } = m.position;
-      if (had?.epoch === epoch ? BigInt(offset ?? 0) <= BigInt(had.offset ?? 0) : sub.past?.includes(epoch)) return;
-      if (had?.epoch !== epoch) (sub.past ??= []).push(had?.epoch);
-      sub.position = m.position;
-      if (repeated((sub.had ??= new Map()), m)) return;
-    }
-    for (const h of sub.handles) h.push(m);
-  }
+	#message(m) {
+		if (m.position && this.#own.has(m.to)) this.#own.set(m.to, m.position);
+		const sub = this.#subs.get(m.to);
+		if (!sub) return;
+		const had = sub.position;
+		if (m.position) {
+			const { epoch, offset } = m.position;
+			if (had?.epoch === epoch ? BigInt(offset ?? 0) <= BigInt(had.offset ?? 0) : sub.past?.includes(epoch)) return;
+			if (had?.epoch !== epoch) (sub.past ??= []).push(had?.epoch);
+			sub.position = m.position;
+			if (repeated((sub.had ??= new Map()), m)) return;
+		}
+		for (const h of sub.handles) h.push(m);
+	}
 
-  #gap(g) {
-    if (this.#own.has(g.address)) g.to ? this.#own.set(g.address, g.to) : this.#own.delete(g.address);
-    const sub = this.#subs.get(g.address);
-    if (!sub) return this.#options.onGap?.(g); // of an address of one's own
-    if (g.to) [sub.position, sub.past] = [g.to];
-    for (const h of sub.handles) h.onGap?.(g);
-  }
+	#gap(g) {
+		if (this.#own.has(g.address)) g.to ? this.#own.set(g.address, g.to) : this.#own.delete(g.address);
+		const sub = this.#subs.get(g.address);
+		if (!sub) return this.#options.onGap?.(g);
+		if (g.to) [sub.position, sub.past] = [g.to];
+		for (const h of sub.handles) h.onGap?.(g);
+	}
 
-  #drop() {
-    for (const t of this.#timers) clearTimeout(t);
-    this.#timers.clear();
-    const ws = this.#ws;
-    this.#ws = undefined;
-    ws?.close();
-    for (const call of this.#calls.values()) if (!call.command.publish) call.reject(new Error("the connection ended"));
-  }
+	#drop() {
+		for (const t of this.#timers) clearTimeout(t);
+		this.#timers.clear();
+		const ws = this.#ws;
+		this.#ws = undefined;
+		ws?.close();
+		for (const call of this.#calls.values()) if (!call.command.publish) call.reject(new Error("the connection ended"));
+	}
 
-  // A new token is a change: what ended for the old one may be tried once more.
-  #closed(code, reason) {
-    this.#drop();
-    const token = code === 4401 || AFTER_CLOSE[code] === "renew";
-    const fresh = token && typeof this.#options.token === "function" && !this.#renewed;
-    if ((AFTER_CLOSE[code] ?? "again") !== "again" && !fresh) {
-      this.#end(reason ?? new Error(`closed with ${code}`));
-      return;
-    }
-    if (fresh) this.#renewed = true;
-    this.#wait(reason);
-  }
+	// What ended for an old token is tried once with a new one.
+	#closed(code, reason) {
+		this.#drop();
+		const token = code === 4401 || AFTER_CLOSE[code] === "renew";
+		const fresh = token && typeof this.#options.token === "function" && !this.#renewed;
+		if ((AFTER_CLOSE[code] ?? "again") !== "again" && !fresh) {
+			this.#end(reason ?? new Error(`closed with ${code}`));
+			return;
+		}
+		if (fresh) this.#renewed = true;
+		this.#wait(reason);
+	}
 
-  // Full jitter: any time up to a limit that doubles, after what the server asks for.
-  #wait(error) {
-    const ms = (error?.retryDelay ?? 0) + Math.random() * Math.min(MAX_WAIT, MIN_WAIT * 2 ** this.#attempt++);
-    this.#set({ status: "waiting", attempt: this.#attempt, retryAt: new Date(Date.now() + ms), error });
-    this.#later(ms, () => this.#open());
-  }
+	// Full jitter up to a limit that doubles, after what the server asks for.
+	#wait(error) {
+		const ms = (error?.retryDelay ?? 0) + Math.random() * Math.min(MAX_WAIT, MIN_WAIT * 2 ** this.#attempt++);
+		this.#set({ status: "waiting", attempt: this.#attempt, retryAt: new Date(Date.now() + ms), error });
+		this.#later(ms, () => this.#open());
+	}
 
-  #end(error) {
-    this.#drop();
-    this.#ticket = undefined; // who connects next may be another user
-    this.#own.clear();
-    for (const call of this.#calls.values()) call.reject(error ?? new Error("closed"));
-    for (const sub of this.#subs.values()) for (const h of sub.handles) h.end(error);
-    this.#subs.clear();
-    this.#set({ status: "closed", error });
-  }
+	#end(error) {
+		this.#drop();
+		this.#ticket = undefined; // who connects next may be another user
+		this.#own.clear();
+		for (const call of this.#calls.values()) call.reject(error ?? new Error("closed"));
+		for (const sub of this.#subs.values()) for (const h of sub.handles) h.end(error);
+		this.#subs.clear();
+		this.#set({ status: "closed", error });
+	}
 }
 
-// Whether a message was had before its log forked: a failover had lost it, and its publisher repeated it. Both ids end alike then,
-// and were made within the window of the idempotency key.
-function repeated(had, { id, position }) {
-  const timed = id?.length === 36 && id[14] === "7"; // UUIDv7 (RFC 9562)
-  const rest = timed ? id.slice(14) : id;
-  const made = timed ? parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : 0;
-  const before = had.get(rest);
-  if (before && before.epoch !== position.epoch && Math.abs(before.made - made) <= WINDOW) return true;
-  had.delete(rest);
-  had.set(rest, { epoch: position.epoch, made });
-  if (had.size > KEPT) had.delete(had.keys().next().value);
-  return false;
+// Whether m was had before a failover lost it: both ids (UUIDv7) end alike.
+function repeated(had, { id, position: { epoch } }) {
+	const rest = id.slice(14);
+	const made = parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+	const old = had.get(rest);
+	if (rest && old && old.epoch !== epoch && Math.abs(old.made - made) <= WINDOW) return true;
+	had.set(rest, { epoch, made });
+	if (had.size > KEPT) had.delete(had.keys().next().value);
 }
 
 const where = (sub) => ({
-  ...(sub.position ? { after: sub.position } : sub.fromBeginning ? { fromBeginning: true } : {}),
-  ...(sub.presence ? { presence: true } : {}),
+	...(sub.position ? { after: sub.position } : sub.fromBeginning ? { fromBeginning: true } : {}),
+	...(sub.presence ? { presence: true } : {}),
 });
 
-// Subscription is an async iterator of messages; leaving the loop unsubscribes.
 class Subscription {
-  #leave;
-  #queue = [];
-  #waiting = [];
-  #over;
+	#leave;
+	#queue = [];
+	#waiting = [];
+	#over;
 
-  constructor(leave, onGap, onPresence) {
-    this.#leave = leave;
-    this.onGap = onGap;
-    this.onPresence = onPresence;
-  }
+	constructor(leave, onGap, onPresence) {
+		this.#leave = leave;
+		this.onGap = onGap;
+		this.onPresence = onPresence;
+	}
 
-  [Symbol.asyncIterator]() {
-    return this;
-  }
+	[Symbol.asyncIterator]() {
+		return this;
+	}
 
-  push(message) {
-    const w = this.#waiting.shift();
-    if (w) w.resolve({ value: message, done: false });
-    else if (this.#queue.push(message) > BUFFER) this.onGap?.({ address: this.#queue.shift().to, reason: "client_buffer" });
-  }
+	push(message) {
+		const w = this.#waiting.shift();
+		if (w) w.resolve({ value: message, done: false });
+		else if (this.#queue.push(message) > BUFFER) this.onGap?.({ address: this.#queue.shift().to, reason: "client_buffer" });
+	}
 
-  end(error) {
-    this.#over ??= { error };
-    for (const w of this.#waiting.splice(0)) {
-      if (error) w.reject(error);
-      else w.resolve({ value: undefined, done: true });
-    }
-  }
+	end(error) {
+		this.#over ??= { error };
+		for (const w of this.#waiting.splice(0)) {
+			if (error) w.reject(error);
+			else w.resolve({ value: undefined, done: true });
+		}
+	}
 
-  next() {
-    if (this.#queue.length) return Promise.resolve({ value: this.#queue.shift(), done: false });
-    if (this.#over?.error) return Promise.reject(this.#over.error);
-    if (this.#over) return Promise.resolve({ value: undefined, done: true });
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-  }
+	next() {
+		if (this.#queue.length) return Promise.resolve({ value: this.#queue.shift(), done: false });
+		if (this.#over?.error) return Promise.reject(this.#over.error);
+		if (this.#over) return Promise.resolve({ value: undefined, done: true });
+		return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+	}
 
-  return() {
-    this.unsubscribe();
-    return Promise.resolve({ value: undefined, done: true });
-  }
+	return() {
+		this.unsubscribe();
+		return Promise.resolve({ value: undefined, done: true });
+	}
 
-  unsubscribe() {
-    this.#leave();
-    this.end();
-  }
+	unsubscribe() {
+		this.#leave();
+		this.end();
+	}
 }

@@ -67,7 +67,7 @@ if length > 0 then
     if ARGV[13] == '1' then
       add('r', '1')
     end
-    if KEYS[8] and ARGV[15] ~= '' then -- the state that it tells of, which is written when it is shown
+    if ARGV[16] and ARGV[15] ~= '' then -- the state that it tells of, which is written when it is shown
       add('sk', KEYS[8])
       add('sr', string.format('%.0f', tonumber(ARGV[16]) + 1))
       add('sv', ARGV[17])

@@ -98,9 +98,11 @@ func closeCodes() string {
 // afterClose is the constant of the browser client.
 func afterClose() string {
 	codes, rows := byClose()
-	parts := make([]string, len(codes))
-	for i, code := range codes {
-		parts[i] = fmt.Sprintf("%d: %q", code, rows[code][0].Retry.String())
+	var parts []string
+	for _, code := range codes {
+		if retry := rows[code][0].Retry; retry != refusal.Again { // which is what a client does after any other code
+			parts = append(parts, fmt.Sprintf("%d: %q", code, retry.String()))
+		}
 	}
 	return "const AFTER_CLOSE = { " + strings.Join(parts, ", ") + " };\n"
 }
