@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -135,12 +136,16 @@ func (l *lives) seenOf(id string) witness {
 
 // watch notes whether a master syncs before it answers, and how many replicas it has.
 func (l *lives) watch(ctx context.Context, c *redis.Client) {
-	info, err := c.Info(ctx, "replication").Result()
+	info, err := c.Info(ctx, "replication", "persistence").Result()
 	if err != nil || infoField(info, "role") != "master" {
 		return
 	}
-	conf, err := c.ConfigGet(ctx, "append*").Result()
-	lax := err == nil && (conf["appendonly"] != "yes" || conf["appendfsync"] != "always")
+	lax := infoField(info, "aof_enabled") != "1"
+	if !lax && !l.mute.Load() {
+		conf, err := c.ConfigGet(ctx, "appendfsync").Result()
+		lax = err == nil && conf["appendfsync"] != "always"
+		l.mute.Store(forbidden(err)) // it is not asked again then, and proves nothing
+	}
 	n, _ := strconv.Atoi(infoField(info, "connected_slaves"))
 	l.witness(infoField(info, "master_replid"), func(w *witness) { w.replicas, w.lax = max(w.replicas, n), w.lax || lax })
 }
@@ -314,6 +319,8 @@ func (s *Store) livesElsewhere(ctx context.Context, id string) bool {
 type lives struct {
 	mu    sync.Mutex       // held while a master is asked
 	known map[string]facts // by address
+
+	mute atomic.Bool // servers may not be asked for their settings
 
 	eyes sync.Mutex          // never held for long: subscription connections take it
 	seen map[string]*witness // by life
