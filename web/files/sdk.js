@@ -344,7 +344,7 @@ class Client {
 }
 
 // Whether m was had before a failover lost it: both ids (UUIDv7) end alike.
-function repeated(had, { id, position: { epoch } }) {
+function repeated(had, { id = "", position: { epoch } }) {
 	const rest = id.slice(14);
 	const made = parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 	const old = had.get(rest);
