@@ -47,11 +47,11 @@ func lifeOf(ctx context.Context, c *redis.Client) (facts, error) {
 	if err != nil {
 		return facts{}, err
 	}
-	uptime, err := strconv.Atoi(infoField(info, "uptime_in_seconds"))
+	uptime, err := strconv.Atoi(field(info, "uptime_in_seconds"))
 	if err != nil {
 		return facts{}, bus.ErrStoreUnavailable.Wrap(err)
 	}
-	l := facts{id: infoField(info, "master_replid"), before: infoField(info, "master_replid2")}
+	l := facts{id: field(info, "master_replid"), before: field(info, "master_replid2")}
 	// The uptime is the difference of two times in whole seconds, so it is off by up to one either way.
 	at := now.Add(-time.Duration(uptime) * time.Second)
 	if l.started, l.begun = at.Add(-time.Second), at.Add(time.Second); l.begun.After(now) {
@@ -60,22 +60,12 @@ func lifeOf(ctx context.Context, c *redis.Client) (facts, error) {
 	if l.before == noLife {
 		l.before = ""
 	}
-	if infoField(info, "aof_enabled") == "1" {
+	if field(info, "aof_enabled") == "1" {
 		l.appends = true
 		conf, err := c.ConfigGet(ctx, "appendfsync").Result()
 		l.always = err == nil && conf["appendfsync"] == "always"
 	}
 	return l, nil
-}
-
-// infoField reads a field of an answer to INFO.
-func infoField(info, name string) string {
-	_, rest, ok := strings.Cut(info, "\n"+name+":")
-	if !ok {
-		return ""
-	}
-	value, _, _ := strings.Cut(rest, "\r")
-	return value
 }
 
 // keeps says whether everything that was acknowledged in an old life is there in this one. last is when the newest entry that is
@@ -137,17 +127,17 @@ func (l *lives) seenOf(id string) witness {
 // watch notes whether a master syncs before it answers, and how many replicas it has.
 func (l *lives) watch(ctx context.Context, c *redis.Client) {
 	info, err := c.Info(ctx, "replication", "persistence").Result()
-	if err != nil || infoField(info, "role") != "master" {
+	if err != nil || field(info, "role") != "master" {
 		return
 	}
-	lax := infoField(info, "aof_enabled") != "1"
+	lax := field(info, "aof_enabled") != "1"
 	if !lax && !l.mute.Load() {
 		conf, err := c.ConfigGet(ctx, "appendfsync").Result()
 		lax = err == nil && conf["appendfsync"] != "always"
 		l.mute.Store(forbidden(err)) // it is not asked again then, and proves nothing
 	}
-	n, _ := strconv.Atoi(infoField(info, "connected_slaves"))
-	l.witness(infoField(info, "master_replid"), func(w *witness) { w.replicas, w.lax = max(w.replicas, n), w.lax || lax })
+	n, _ := strconv.Atoi(field(info, "connected_slaves"))
+	l.witness(field(info, "master_replid"), func(w *witness) { w.replicas, w.lax = max(w.replicas, n), w.lax || lax })
 }
 
 // snapshot says whether what is there is at best a snapshot from before this life. Much may be missing then, not just an end.
@@ -304,7 +294,7 @@ func (s *Store) least(key string) Least {
 func (s *Store) livesElsewhere(ctx context.Context, id string) bool {
 	found := make(chan struct{}, 64)
 	_ = s.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { // one that does not answer says nothing
-		if info, err := c.Info(ctx, "replication").Result(); err == nil && infoField(info, "master_replid") == id {
+		if info, err := c.Info(ctx, "replication").Result(); err == nil && field(info, "master_replid") == id {
 			select {
 			case found <- struct{}{}:
 			default:

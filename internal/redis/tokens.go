@@ -12,28 +12,12 @@ import (
 
 // SaveToken keeps a token's value.
 func (s *Store) SaveToken(ctx context.Context, id string, value []byte, ttl time.Duration) error {
-	cmd, err := s.run(ctx, saveTokenScript, []string{s.keys.token(id)}, value, ttl.Milliseconds())
-	if err != nil {
-		return unavailable(err)
-	}
-	if n, err := cmd.Int(); err != nil {
-		return failure(err)
-	} else if n == 0 {
-		return bus.ErrTokenExists
-	}
-	return nil
+	return s.begin(ctx, saveTokenScript, s.keys.token(id), value, ttl.Milliseconds())
 }
 
 // Token returns a token's value.
 func (s *Store) Token(ctx context.Context, id string) ([]byte, error) {
-	cmd := redis.NewStringCmd(ctx, "hget", s.keys.token(id), "v")
-	if err := s.do(ctx, cmd); err != nil {
-		return nil, err
-	}
-	if errors.Is(cmd.Err(), redis.Nil) {
-		return nil, bus.ErrTokenNotFound
-	}
-	return []byte(cmd.Val()), nil
+	return s.valueOf(ctx, s.keys.token(id))
 }
 
 // DropToken forgets a token.
@@ -43,7 +27,12 @@ func (s *Store) DropToken(ctx context.Context, id string) error {
 
 // SaveFamily begins a family of refresh tokens.
 func (s *Store) SaveFamily(ctx context.Context, family, newest string, value []byte, ttl time.Duration) error {
-	cmd, err := s.run(ctx, saveFamilyScript, []string{s.keys.family(family)}, newest, value, ttl.Milliseconds())
+	return s.begin(ctx, saveFamilyScript, s.keys.family(family), newest, value, ttl.Milliseconds())
+}
+
+// begin runs a script that makes a key unless it is there.
+func (s *Store) begin(ctx context.Context, sc *redis.Script, key string, args ...any) error {
+	cmd, err := s.run(ctx, sc, []string{key}, args...)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -57,7 +46,12 @@ func (s *Store) SaveFamily(ctx context.Context, family, newest string, value []b
 
 // Family returns a family's value.
 func (s *Store) Family(ctx context.Context, family string) ([]byte, error) {
-	cmd := redis.NewStringCmd(ctx, "hget", s.keys.family(family), "v")
+	return s.valueOf(ctx, s.keys.family(family))
+}
+
+// valueOf returns the value of a token or a family.
+func (s *Store) valueOf(ctx context.Context, key string) ([]byte, error) {
+	cmd := redis.NewStringCmd(ctx, "hget", key, "v")
 	if err := s.do(ctx, cmd); err != nil {
 		return nil, err
 	}
