@@ -16,6 +16,7 @@ type inbox struct {
 	acked      int        // of those that wait: what everybody acknowledged, kept for devices that come later
 	deliveries map[string]*waiting
 	collapse   map[string]string // from keys to ids
+	until      time.Time         // when the last of all that were published will have ended
 }
 
 // waiting is one message that asks or asked for an ack.
@@ -35,6 +36,7 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *
 		c.inbox = &inbox{deliveries: make(map[string]*waiting), collapse: make(map[string]string)}
 	}
 	in, ack := c.inbox, p.Ack
+	in.lapse(now)
 	in.forget(now)
 	if old := in.deliveries[m.ID]; old != nil {
 		if old.waits() && now.Before(old.delivery.Expires) {
@@ -57,6 +59,7 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *
 		MaxDeliveries: ack.MaxDeliveries, DeadLetter: ack.DeadLetter,
 	}}
 	in.waiting = append(in.waiting, w)
+	in.until = later(in.until, w.delivery.Expires)
 	in.deliveries[m.ID] = w
 	if w.key != "" {
 		in.collapse[w.key] = m.ID
@@ -91,6 +94,13 @@ func (in *inbox) expire(now time.Time, waits bool) {
 		if w.waits() == waits && !now.Before(w.delivery.Expires) {
 			in.end(w, now, bus.EndTTL)
 		}
+	}
+}
+
+// lapse empties an inbox in which the time of everything is over. Each end is noted by the look that is due.
+func (in *inbox) lapse(now time.Time) {
+	if !now.Before(in.until) {
+		in.waiting, in.acked = nil, 0
 	}
 }
 
@@ -192,7 +202,9 @@ func (s *Store) with(to bus.Address, f func(c *cell, in *inbox, now time.Time)) 
 	if in == nil {
 		in = &inbox{}
 	}
-	f(c, in, s.now())
+	now := s.now()
+	in.lapse(now)
+	f(c, in, now)
 }
 
 // Pending returns a page of an inbox.
