@@ -11,6 +11,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // TestRun_Bridges takes records of other programs to addresses, and back, over two edges: each once.
@@ -25,19 +26,19 @@ func TestRun_Bridges(t *testing.T) {
 		}
 	}))
 	old := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	defer func() { check(t, old.Close()) }()
+	defer func() { testkit.Check(t, old.Close()) }()
 	heard := old.Subscribe(t.Context(), "app:notifications", "orders", "said", "mail")
-	defer func() { check(t, heard.Close()) }()
+	defer func() { testkit.Check(t, heard.Close()) }()
 	for range 4 {
 		_, err := heard.Receive(t.Context())
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	got := make(chan *publishv1.Message, 64)
 	for _, address := range []string{"broadcast", "channels/orders:eu", "channels/said", "users/ada"} {
 		stream, err := h.Publish.Consume(t.Context(), &publishv1.ConsumeRequest{Address: address})
-		check(t, err)
+		testkit.Check(t, err)
 		first, err := stream.Recv()
-		check(t, err)
+		testkit.Check(t, err)
 		if first.GetSubscribed() == nil {
 			t.Fatalf("%s begins with %v", address, first)
 		}
@@ -67,7 +68,7 @@ func TestRun_Bridges(t *testing.T) {
 	record := func(channel, want string) {
 		t.Helper()
 		m, err := heard.ReceiveMessage(t.Context())
-		check(t, err)
+		testkit.Check(t, err)
 		if m.Channel != channel || m.Payload != want {
 			t.Errorf("%s says %s, want %s: %s", m.Channel, m.Payload, channel, want)
 		}
@@ -80,11 +81,11 @@ func TestRun_Bridges(t *testing.T) {
 	} {
 		for _, rubbish := range []string{"{", "null"} { // is for nobody where JSON is asked for
 			if step.channel == "said" || step.channel == "mail" {
-				check(t, old.Publish(t.Context(), step.channel, rubbish).Err())
+				testkit.Check(t, old.Publish(t.Context(), step.channel, rubbish).Err())
 				record(step.channel, rubbish)
 			}
 		}
-		check(t, old.Publish(t.Context(), step.channel, step.record).Err())
+		testkit.Check(t, old.Publish(t.Context(), step.channel, step.record).Err())
 		record(step.channel, step.record)
 		next(step.to, step.data, step.from)
 	}
@@ -92,7 +93,7 @@ func TestRun_Bridges(t *testing.T) {
 	const burst = 50
 	for range burst {
 		_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/orders:eu", Data: []byte(`{"id":2}`)})
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	for range burst {
 		next("channels/orders:eu", `{"id":2}`, "")
@@ -101,14 +102,14 @@ func TestRun_Bridges(t *testing.T) {
 	_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{
 		To: "channels/said", Data: []byte("plain"), ContentType: publishv1.ContentType_CONTENT_TYPE_TEXT, From: &publishv1.Sender{Client: "bob"},
 	})
-	check(t, err)
+	testkit.Check(t, err)
 	next("channels/said", "plain", "bob")
 	record("said", `{"by":"bob","text":"plain"}`)
 	_, err = h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "broadcast", Data: []byte(`"in only"`)})
-	check(t, err)
+	testkit.Check(t, err)
 	next("broadcast", `"in only"`, "")
 	_, err = h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/orders:eu", Data: []byte(`"last"`)})
-	check(t, err)
+	testkit.Check(t, err)
 	next("channels/orders:eu", `"last"`, "")
 	record("orders", `"last"`) // and nothing of broadcast before it
 	if n := len(got); n != 0 {
@@ -116,12 +117,5 @@ func TestRun_Bridges(t *testing.T) {
 	}
 	if keys, err := old.Keys(t.Context(), "*").Result(); err != nil || strings.Contains(strings.Join(keys, " ")+" ", "orders ") {
 		t.Errorf("a bridged channel became a key: %v, %v", keys, err)
-	}
-}
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // writeHouse is a running system with an authorizer.
@@ -52,14 +53,14 @@ func (careful) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishRe
 func startWrites(t *testing.T) *writeHouse {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
+	testkit.Check(t, err)
 	srv := grpc.NewServer()
 	hooksv1.RegisterAuthorizerServiceServer(srv, careful{})
 	var g errgroup.Group
 	g.Go(func() error { return srv.Serve(l) })
 	t.Cleanup(func() {
 		srv.Stop()
-		check(t, g.Wait())
+		testkit.Check(t, g.Wait())
 	})
 	h := &writeHouse{t: t, House: apptest.Start(t, apptest.With(func(c *app.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail, c.Hooks.Authorizer.On = l.Addr().String(), "closed", []string{"publish"}
@@ -77,11 +78,11 @@ func startWrites(t *testing.T) *writeHouse {
 func (h *writeHouse) kept(t *testing.T, to string) string {
 	t.Helper()
 	history, err := h.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: to})
-	check(t, err)
+	testkit.Check(t, err)
 	state, err := h.states.GetState(t.Context(), &publishv1.GetStateRequest{Address: to})
-	check(t, err)
+	testkit.Check(t, err)
 	inbox, err := h.inboxes.GetInboxStats(t.Context(), &publishv1.GetInboxStatsRequest{Address: "users/" + h.me})
-	check(t, err)
+	testkit.Check(t, err)
 	return fmt.Sprintf("%d messages, revision %d, %d in the inbox, last %q", len(history.GetMessages()), state.GetState().GetRevision(), inbox.GetCount(), h.last(to))
 }
 
@@ -93,14 +94,14 @@ func (h *writeHouse) last(to string) string {
 	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
 	defer cancel()
 	stream, err := h.Publish.Consume(ctx, &publishv1.ConsumeRequest{Address: to, FromLast: true})
-	check(h.t, err)
+	testkit.Check(h.t, err)
 	var last string
 	for {
 		resp, err := stream.Recv()
-		check(h.t, err)
+		testkit.Check(h.t, err)
 		if resp.GetSubscribed() != nil {
 			_, err := h.Publish.Publish(ctx, &publishv1.PublishRequest{To: to, Data: []byte(`"mark"`), Retain: durationpb.New(0)})
-			check(h.t, err)
+			testkit.Check(h.t, err)
 		}
 		switch m := resp.GetMessage(); {
 		case string(m.GetData()) == `"mark"`:
@@ -129,7 +130,7 @@ func (h *writeHouse) publish(token string, req *publishv1.PublishRequest) string
 
 func (h *writeHouse) batch(token string, req *publishv1.PublishRequest) string {
 	resp, err := h.service(token).BatchPublish(h.t.Context(), &publishv1.BatchPublishRequest{Requests: []*publishv1.PublishRequest{req}})
-	check(h.t, err)
+	testkit.Check(h.t, err)
 	return resp.GetResults()[0].GetError().GetReason()
 }
 
@@ -137,11 +138,11 @@ func (h *writeHouse) stream(token string, req *publishv1.PublishRequest) string 
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
 	stream, err := h.service(token).PublishStream(ctx)
-	check(h.t, err)
-	check(h.t, stream.Send(&publishv1.PublishStreamRequest{Sequence: 1, Publish: req}))
+	testkit.Check(h.t, err)
+	testkit.Check(h.t, stream.Send(&publishv1.PublishStreamRequest{Sequence: 1, Publish: req}))
 	for {
 		resp, err := stream.Recv()
-		check(h.t, err)
+		testkit.Check(h.t, err)
 		for _, r := range resp.GetResults() {
 			return r.GetResult().GetError().GetReason()
 		}
@@ -162,13 +163,13 @@ func (h *writeHouse) deleteState(token, to string) string {
 
 func (h *writeHouse) rest(token, path, body string) string {
 	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.HTTP+"/v1/"+path, strings.NewReader(body))
-	check(h.t, err)
+	testkit.Check(h.t, err)
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := http.DefaultClient.Do(req)
-	check(h.t, err)
+	testkit.Check(h.t, err)
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
-	check(h.t, err)
+	testkit.Check(h.t, err)
 	if resp.StatusCode == http.StatusOK {
 		return ""
 	}
@@ -179,9 +180,9 @@ func (h *writeHouse) rest(token, path, body string) string {
 func (h *writeHouse) socket(url string, protocols ...string) *websocket.Conn {
 	d := websocket.Dialer{Subprotocols: protocols}
 	ws, _, err := d.DialContext(h.t.Context(), url, nil) //nolint:bodyclose // it is the connection
-	check(h.t, err)
+	testkit.Check(h.t, err)
 	h.t.Cleanup(func() { _ = ws.Close() })
-	check(h.t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	testkit.Check(h.t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
 	return ws
 }
 
@@ -192,7 +193,7 @@ func (h *writeHouse) frame(token string, req *publishv1.PublishRequest) string {
 	if ack := req.GetAck(); ack != nil {
 		command["ack"] = map[string]any{"maxDeliveries": ack.GetMaxDeliveries(), "deadLetter": ack.GetDeadLetter()}
 	}
-	check(h.t, ws.WriteJSON(map[string]any{"id": 7, "publish": command}))
+	testkit.Check(h.t, ws.WriteJSON(map[string]any{"id": 7, "publish": command}))
 	for {
 		var f struct {
 			ID    int `json:"id"`
@@ -200,7 +201,7 @@ func (h *writeHouse) frame(token string, req *publishv1.PublishRequest) string {
 				Reason string `json:"reason"`
 			} `json:"error"`
 		}
-		check(h.t, ws.ReadJSON(&f))
+		testkit.Check(h.t, ws.ReadJSON(&f))
 		if f.ID == 7 {
 			return f.Error.Reason
 		}
@@ -211,12 +212,12 @@ func (h *writeHouse) frame(token string, req *publishv1.PublishRequest) string {
 func (h *writeHouse) facility(token, to, frame string) string {
 	topic := to[strings.LastIndex(to, "/")+1:]
 	ws := h.socket("ws://" + h.Legacy["facility.listen"] + "/ws/" + topic + "?publish-broadcast&subscribe-broadcast&state&token=" + token)
-	check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
-	check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(`{"trunkline-state":{}}`)))
+	testkit.Check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
+	testkit.Check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(`{"trunkline-state":{}}`)))
 	var answered string
 	for {
 		_, b, err := ws.ReadMessage()
-		check(h.t, err)
+		testkit.Check(h.t, err)
 		var f struct {
 			State *struct {
 				Error string          `json:"error"`
@@ -239,7 +240,7 @@ func legacyPush(h *writeHouse, t *testing.T) func(token string) string {
 	t.Helper()
 	s := legacyv1.NewPushServerServiceClient(apptest.Dial(t, h.GRPC, h.AdminKey))
 	_, err := s.CreatePushChannel(t.Context(), &legacyv1.CreatePushChannelRequest{Channel: "push"})
-	check(t, err)
+	testkit.Check(t, err)
 	return func(token string) string {
 		_, err := s.PushMessage(t.Context(), &legacyv1.PushMessageRequest{Channel: "push", ChannelToken: token, Message: "forged"})
 		return reason(err)

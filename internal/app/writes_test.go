@@ -13,6 +13,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -206,7 +207,7 @@ func TestWrites_areRefused(t *testing.T) {
 				token := h.Token(t, &authv1.IssueTokenRequest{Client: h.me, User: h.me}, grants...)
 				if w.state && what != "made" {
 					_, err := h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: to, Data: []byte(`{"before":1}`)})
-					check(t, err)
+					testkit.Check(t, err)
 				}
 				before := h.kept(t, to)
 				got := w.write(h, token, to)
@@ -243,7 +244,7 @@ func TestWrites_keysAreThoseOfTheClient(t *testing.T) {
 	const to = "channels/keys"
 	count := func() int {
 		history, err := house.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: to})
-		check(t, err)
+		testkit.Check(t, err)
 		return len(history.GetMessages())
 	}
 	req := func() *publishv1.PublishRequest {

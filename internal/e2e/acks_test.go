@@ -21,6 +21,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // device is one client of a user that acknowledges when it is told to.
@@ -38,7 +39,7 @@ func (s *system) device(user, name string, edge int) *device {
 	s.tb.Helper()
 	issuer := authv1.NewAuthServiceClient(apptest.Dial(s.tb, s.authAt, s.apiKey))
 	token, err := issuer.IssueToken(s.tb.Context(), &authv1.IssueTokenRequest{Client: name, User: user})
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	d := &device{tb: s.tb, messages: make(chan *publishv1.Message, 4096), dismissed: make(chan string, 4096), connected: make(chan *edgev1.Connected, 16)}
 	d.client, err = client.New(client.Config{
 		URL: "http://" + s.edgeAt[edge], MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, ManualAck: true,
@@ -51,7 +52,7 @@ func (s *system) device(user, name string, edge int) *device {
 			}
 		},
 	})
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { _ = d.client.Run(ctx) })
@@ -78,7 +79,7 @@ func (d *device) ack(m *publishv1.Message) {
 	d.client.Ack(m)
 	ctx, cancel := context.WithTimeout(d.tb.Context(), 10*time.Second)
 	defer cancel()
-	check(d.tb, d.client.Flush(ctx))
+	testkit.Check(d.tb, d.client.Flush(ctx))
 }
 
 // A user with two devices on two edges: both get the message, the first ack dismisses it on the other, and who
@@ -89,8 +90,8 @@ func TestAck_dismissesOnTheOtherDevice(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), binary, "pub", "users/ada", `{"text":"hi"}`, "--ack", "--wait") //nolint:gosec // the program under test
 	cmd.Env = append(os.Environ(), "TRUNKLINE_GRPC="+s.publishAt, "TRUNKLINE_TOKEN="+s.apiKey)
 	stdout, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
+	testkit.Check(t, err)
+	testkit.Check(t, cmd.Start())
 	var out strings.Builder
 	lines := bufio.NewScanner(stdout)
 	until := func(text string) {
@@ -149,7 +150,7 @@ func TestInbox_outlivesCrashes(t *testing.T) {
 		resp, err := grpc.Publish(t.Context(), &publishv1.PublishRequest{
 			To: "users/ada", Data: fmt.Append(nil, i), Ack: &publishv1.AckPolicy{Timeout: durationpb.New(wait)},
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		return resp
 	}
 	const n = 300
@@ -160,10 +161,10 @@ func TestInbox_outlivesCrashes(t *testing.T) {
 	last := publish(n)
 	published := time.Now()
 	receipts, err := grpc.WatchReceipts(t.Context(), &publishv1.WatchReceiptsRequest{Address: "users/ada", Id: last.GetId()})
-	check(t, err)
+	testkit.Check(t, err)
 	for {
 		resp, err := receipts.Recv()
-		check(t, err)
+		testkit.Check(t, err)
 		if resp.GetReceipt().GetState() == publishv1.DeliveryState_DELIVERY_STATE_STORED {
 			break
 		}
@@ -198,7 +199,7 @@ func TestInbox_outlivesCrashes(t *testing.T) {
 	phone.leave()
 	again := s.device("ada", "phone", 1)
 	_, err = grpc.Publish(t.Context(), &publishv1.PublishRequest{To: "users/ada", Data: []byte(`"new"`)})
-	check(t, err)
+	testkit.Check(t, err)
 	if m := next(t, again.messages); string(m.GetData()) != `"new"` {
 		t.Errorf("after the acks came %v", m)
 	}
@@ -221,7 +222,7 @@ func TestInbox_full(t *testing.T) {
 			})
 		}
 		resp, err := grpc.BatchPublish(t.Context(), req)
-		check(t, err)
+		testkit.Check(t, err)
 		if resp.GetRefused() > 0 {
 			t.Fatalf("%d of a batch were refused", resp.GetRefused())
 		}

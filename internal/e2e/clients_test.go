@@ -18,6 +18,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // needs ends the test when a tool is missing: skipped loudly here, failed in CI.
@@ -57,8 +58,8 @@ func feed(tb testing.TB, input io.Reader, line func(string), name string, args .
 	var errs strings.Builder
 	cmd.Stdin, cmd.Stderr = input, &errs
 	out, err := cmd.StdoutPipe()
-	check(tb, err)
-	check(tb, cmd.Start())
+	testkit.Check(tb, err)
+	testkit.Check(tb, cmd.Start())
 	done := false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		done = done || lines.Text() == "DONE"
@@ -106,7 +107,7 @@ func TestQuickStart_inChromium(t *testing.T) {
 			t.Errorf("serve --dev ended with %v\n%s", err, p.text())
 		}
 	}()
-	until(t, "the banner is printed", 5*time.Second, func() bool { return strings.Contains(p.text(), "Welcome page") })
+	testkit.Within(t, "the banner is printed", 5*time.Second, func() bool { return strings.Contains(p.text(), "Welcome page") })
 	var seen time.Duration
 	script(t, func(line string) {
 		switch line {
@@ -140,15 +141,15 @@ func TestRelayPage_inChromium(t *testing.T) {
 				}
 				if name == "memory" {
 					_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "clients/" + uuid, Data: []byte(`"natively"`)})
-					check(t, err)
+					testkit.Check(t, err)
 					return
 				}
 				old := goredis.NewClient(&goredis.Options{Addr: redis.Addr()})
-				defer func() { check(t, old.Close()) }()
+				defer func() { testkit.Check(t, old.Close()) }()
 				for _, rubbish := range []string{"{", "null", "[]", `{"uuid_remote":7}`} { // used to crash the older edge
-					check(t, old.Publish(t.Context(), "article", rubbish).Err())
+					testkit.Check(t, old.Publish(t.Context(), "article", rubbish).Err())
 				}
-				check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+uuid+`","uuid_local":"x","message":"by an old producer"}`).Err())
+				testkit.Check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+uuid+`","uuid_local":"x","message":"by an old producer"}`).Err())
 			}, "node", "testdata/relay.mjs", h.Legacy["relay.http"], h.Legacy["relay.websocket"])
 		})
 	}
@@ -176,8 +177,8 @@ func TestRelay_doors(t *testing.T) {
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+closed.Legacy["relay.http"]+"/token", nil)
 	req.Header.Set("Authorization", "Bearer "+closed.AdminKey)
 	res, err := http.DefaultClient.Do(req)
-	check(t, err)
-	check(t, res.Body.Close())
+	testkit.Check(t, err)
+	testkit.Check(t, res.Body.Close())
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("closed /token with an API key: %s", res.Status)
 	}

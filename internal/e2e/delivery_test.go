@@ -17,6 +17,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // person is one client of the system and what it got.
@@ -48,7 +49,7 @@ func (s *system) join(name, user, session, group string, json bool, edge int) *p
 			authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PUBLISH, authv1.Action_ACTION_HISTORY, authv1.Action_ACTION_PRESENCE,
 		}}, {Address: "*", Actions: []authv1.Action{authv1.Action_ACTION_PUBLISH}}},
 	})
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	p := &person{name: name, user: user, group: group, connected: make(chan *edgev1.Connected, 100)}
 	p.client, err = client.New(client.Config{
 		URL: "http://" + s.edgeAt[edge], JSON: json, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond,
@@ -65,7 +66,7 @@ func (s *system) join(name, user, session, group string, json bool, edge int) *p
 		},
 		OnConnected: func(c *edgev1.Connected) { p.connected <- c },
 	})
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { _ = p.client.Run(ctx) })
@@ -82,10 +83,10 @@ func (s *system) join(name, user, session, group string, json bool, edge int) *p
 func (s *system) publishREST(to, data string) {
 	s.tb.Helper()
 	req, err := http.NewRequestWithContext(s.tb.Context(), http.MethodPost, s.rest+"/v1/"+to+":publish", strings.NewReader(`{"data":`+data+`}`))
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	req.Header.Set("Authorization", "Bearer "+s.apiKey)
 	resp, err := http.DefaultClient.Do(req)
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		s.tb.Fatalf("REST publish to %s: %s", to, resp.Status)
@@ -130,13 +131,13 @@ func TestDelivery_everyDoorEveryAddress(t *testing.T) {
 	}{
 		{"grpc", func(to, data string) {
 			_, err := grpc.Publish(t.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data)})
-			check(t, err)
+			testkit.Check(t, err)
 		}},
 		{"rest", s.publishREST},
 		{"cli", func(to, data string) { s.cli("pub", to, data) }},
 		{"websocket", func(to, data string) {
 			_, err := all[1].client.Publish(t.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data)})
-			check(t, err)
+			testkit.Check(t, err)
 		}},
 	}
 	want := make(map[string][]string) // by address, the data in order
@@ -145,7 +146,7 @@ func TestDelivery_everyDoorEveryAddress(t *testing.T) {
 			for _, d := range doors {
 				data := fmt.Sprintf("%s %s %d", to, d.name, round)
 				quoted, err := json.Marshal(data)
-				check(t, err)
+				testkit.Check(t, err)
 				d.publish(to, string(quoted))
 				want[to] = append(want[to], string(quoted))
 			}
@@ -160,7 +161,7 @@ func TestDelivery_everyDoorEveryAddress(t *testing.T) {
 				count += len(want[to])
 			}
 		}
-		until(t, fmt.Sprintf("%s has %d messages", p.name, count), 20*time.Second, func() bool { return len(p.messages()) >= count })
+		testkit.Within(t, fmt.Sprintf("%s has %d messages", p.name, count), 20*time.Second, func() bool { return len(p.messages()) >= count })
 		got := make(map[string][]string)
 		for _, m := range p.messages() {
 			got[m.GetTo()] = append(got[m.GetTo()], string(m.GetData()))
@@ -190,7 +191,7 @@ func TestCrash_ofEdgeAndRedis(t *testing.T) {
 	for i := range 20 {
 		p := s.join(fmt.Sprintf("client-%d", i), "", "", "g", i%2 == 0, i%2)
 		_, err := p.client.Subscribe(t.Context(), client.Subscription{Address: address})
-		check(t, err)
+		testkit.Check(t, err)
 		people = append(people, p)
 	}
 	sent := 0
@@ -205,13 +206,13 @@ func TestCrash_ofEdgeAndRedis(t *testing.T) {
 	}
 	publishSome := func(n int) {
 		for range n {
-			until(t, "a message is published", 20*time.Second, publish)
+			testkit.Within(t, "a message is published", 20*time.Second, publish)
 		}
 	}
 	complete := func() {
 		t.Helper()
 		for _, p := range people {
-			until(t, p.name+" has everything", 20*time.Second, func() bool { return len(p.messages()) >= sent })
+			testkit.Within(t, p.name+" has everything", 20*time.Second, func() bool { return len(p.messages()) >= sent })
 			for i, m := range p.messages() {
 				if string(m.GetData()) != fmt.Sprint(i) {
 					t.Fatalf("%s: message %d is %s", p.name, i, m.GetData())
@@ -233,8 +234,8 @@ func TestCrash_ofEdgeAndRedis(t *testing.T) {
 	complete()
 
 	s.redis.Kill9()
-	red := until(t, "the edge is not ready", 10*time.Second, func() bool { return s.status(s.edges[0]) == http.StatusServiceUnavailable })
-	until(t, "publishing is not ready", 10*time.Second, func() bool { return s.status(s.publish) == http.StatusServiceUnavailable })
+	red := testkit.Within(t, "the edge is not ready", 10*time.Second, func() bool { return s.status(s.edges[0]) == http.StatusServiceUnavailable })
+	testkit.Within(t, "publishing is not ready", 10*time.Second, func() bool { return s.status(s.publish) == http.StatusServiceUnavailable })
 	if publish() {
 		t.Error("a publish without Redis was OK")
 	}

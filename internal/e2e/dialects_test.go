@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // frames reads the frames of a socket of an older protocol until one is wanted.
@@ -26,20 +27,20 @@ type frames struct {
 func openFrames(tb testing.TB, url string) *frames {
 	tb.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(tb.Context(), url, nil)
-	check(tb, err)
+	testkit.Check(tb, err)
 	tb.Cleanup(func() { _, _ = resp.Body.Close(), ws.Close() })
 	return &frames{tb, ws}
 }
 
 func (f *frames) send(text string) {
 	f.tb.Helper()
-	check(f.tb, f.ws.WriteMessage(websocket.TextMessage, []byte(text)))
+	testkit.Check(f.tb, f.ws.WriteMessage(websocket.TextMessage, []byte(text)))
 }
 
 // until returns the first frame that has all the texts in it.
 func (f *frames) until(texts ...string) string {
 	f.tb.Helper()
-	check(f.tb, f.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Check(f.tb, f.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for {
 		_, data, err := f.ws.ReadMessage()
 		if err != nil {
@@ -58,10 +59,10 @@ func (f *frames) until(texts ...string) string {
 func post(tb testing.TB, url, body string) string {
 	tb.Helper()
 	res, err := http.Post(url, "application/json", strings.NewReader(body))
-	check(tb, err)
+	testkit.Check(tb, err)
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
-	check(tb, err)
+	testkit.Check(tb, err)
 	if res.StatusCode != http.StatusOK {
 		tb.Fatalf("%s: %s %s", url, res.Status, text)
 	}
@@ -79,11 +80,11 @@ func TestDialects_cross(t *testing.T) {
 
 			var relayToken struct{ Token string }
 			_, body := get(relayHTTP + "/token")
-			check(t, json.Unmarshal([]byte(body), &relayToken))
+			testkit.Check(t, json.Unmarshal([]byte(body), &relayToken))
 			relay := openFrames(t, "ws://"+h.Legacy["relay.websocket"]+"/ws?token="+relayToken.Token)
 
 			var made struct{ Data struct{ ChannelToken string } }
-			check(t, json.Unmarshal([]byte(post(t, pushHTTP+"/channel/create", `{"messageType":"SERVER_ACTION","action":"CREATE_CHANNEL","data":{"channel":"rooms:all"}}`)), &made))
+			testkit.Check(t, json.Unmarshal([]byte(post(t, pushHTTP+"/channel/create", `{"messageType":"SERVER_ACTION","action":"CREATE_CHANNEL","data":{"channel":"rooms:all"}}`)), &made))
 			push := openFrames(t, "ws://"+h.Legacy["pushserver.websocket"]+"/")
 			push.until("Connected")
 			push.send(`{"messageType":"CLIENT_ACTION","action":"SUBSCRIBE","data":{"channel":"rooms:all"}}`)
@@ -98,13 +99,13 @@ func TestDialects_cross(t *testing.T) {
 			facility := openFrames(t, "ws://"+h.Legacy["facility.listen"]+"/ws/chat?subscribe-broadcast&publish-broadcast&echo")
 
 			native, err := h.Publish.Consume(t.Context(), &publishv1.ConsumeRequest{Address: "channels/rooms:all"})
-			check(t, err)
+			testkit.Check(t, err)
 			_, err = native.Recv()
-			check(t, err)
+			testkit.Check(t, err)
 			chat, err := h.Publish.Consume(t.Context(), &publishv1.ConsumeRequest{Address: "broadcast/topics/chat"})
-			check(t, err)
+			testkit.Check(t, err)
 			_, err = chat.Recv()
-			check(t, err)
+			testkit.Check(t, err)
 			hears := func(stream interface {
 				Recv() (*publishv1.ConsumeResponse, error)
 			}, text string,
@@ -112,7 +113,7 @@ func TestDialects_cross(t *testing.T) {
 				t.Helper()
 				for {
 					r, err := stream.Recv()
-					check(t, err)
+					testkit.Check(t, err)
 					if strings.Contains(string(r.GetMessage().GetData()), text) {
 						return
 					}
@@ -141,7 +142,7 @@ func TestDialects_cross(t *testing.T) {
 				"clients/" + relayToken.Token: relay, "clients/room-ann": rooms, "channels/rooms:all": push, "broadcast/topics/chat": facility,
 			} {
 				_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: to, Data: []byte(`{"text":"native to ` + to + `"}`)})
-				check(t, err)
+				testkit.Check(t, err)
 				f.until("native to " + to)
 			}
 		})
@@ -170,7 +171,7 @@ func TestDialects_devServesAll(t *testing.T) {
 	listen("FACILITY_LISTEN", "ws://", freePort(t))
 	p := &process{tb: t, name: "dev", args: []string{"serve", "--dev", "--legacy", "all", "--http-listen", freePort(t), "--grpc-listen", freePort(t), "--internal-listen", freePort(t)}}
 	p.start()
-	until(t, "the banner is printed", 10*time.Second, func() bool { return strings.Contains(p.text(), "^C stops") })
+	testkit.Within(t, "the banner is printed", 10*time.Second, func() bool { return strings.Contains(p.text(), "^C stops") })
 	for _, url := range urls {
 		if !strings.Contains(p.text(), url) {
 			t.Errorf("the banner does not say %s:\n%s", url, p.text())
@@ -179,5 +180,5 @@ func TestDialects_devServesAll(t *testing.T) {
 	if status, body := get("http://" + shared + "/roomid"); status != http.StatusOK || strings.TrimSpace(body) != "1" {
 		t.Errorf("/roomid on the shared listener: %d %s", status, body)
 	}
-	check(t, p.end(syscall.SIGTERM))
+	testkit.Check(t, p.end(syscall.SIGTERM))
 }

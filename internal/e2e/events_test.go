@@ -16,6 +16,7 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // watched is a stream of events.
@@ -29,7 +30,7 @@ func watchEvents(t *testing.T, s *system) *watched {
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
 	stream, err := hooksv1.NewEventServiceClient(apptest.Dial(t, s.publishAt, s.apiKey)).WatchEvents(ctx, &hooksv1.WatchEventsRequest{FromBeginning: true})
-	check(t, err)
+	testkit.Check(t, err)
 	return &watched{t, stream}
 }
 
@@ -37,7 +38,7 @@ func (w *watched) next() *hooksv1.Event {
 	w.tb.Helper()
 	for {
 		r, err := w.stream.Recv()
-		check(w.tb, err)
+		testkit.Check(w.tb, err)
 		if r.GetGap() != nil {
 			w.tb.Fatalf("gap: %v", r)
 		}
@@ -60,7 +61,7 @@ func TestEvents_edgeIsKilled(t *testing.T) {
 		connectOne(t, s, run, fmt.Sprint("client", i), ended)
 	}
 	stay := connectTo(t, s, run, s.edgeAt[1], "stays", ended)
-	check(t, stay.Ping(t.Context()))
+	testkit.Check(t, stay.Ping(t.Context()))
 	open := map[string]string{} // client by connection
 	occupied := 0
 	for len(open) < clients+1 || occupied == 0 {
@@ -164,7 +165,7 @@ func connectOne(t *testing.T, s *system, ctx context.Context, name string, ended
 	t.Helper()
 	c := connectTo(t, s, ctx, s.edgeAt[0], name, ended)
 	_, err := c.Subscribe(t.Context(), client.Subscription{Address: "channels/room:1"})
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 func connectTo(t *testing.T, s *system, ctx context.Context, edge, name string, ended chan<- error) *client.Client { //nolint:revive // t first, as everywhere
@@ -174,7 +175,7 @@ func connectTo(t *testing.T, s *system, ctx context.Context, edge, name string, 
 		URL: "http://" + edge, Token: func(context.Context) (string, error) { return token, nil },
 		MinBackoff: time.Minute, MaxBackoff: time.Minute,
 	})
-	check(t, err)
+	testkit.Check(t, err)
 	go func() { ended <- c.Run(ctx) }()
 	return c
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // facilities starts a house that speaks the protocol, and returns its listeners and who registers sessions.
@@ -32,7 +33,7 @@ func facilities(t *testing.T, opts ...apptest.Option) ([]string, func(key, user 
 	return all, func(key, user string, groups ...string) {
 		t.Helper()
 		_, err := sessions.RegisterSession(t.Context(), &legacyv1.RegisterSessionRequest{Key: key, User: user, Groups: groups})
-		check(t, err)
+		testkit.Check(t, err)
 	}, sessions
 }
 
@@ -50,7 +51,7 @@ func TestFacilityClients_inChromiumAndNode(t *testing.T) {
 			script(t, func(line string) {
 				if line == "KICK" {
 					_, err := sessions.UnregisterSession(t.Context(), &legacyv1.UnregisterSessionRequest{Key: john})
-					check(t, err)
+					testkit.Check(t, err)
 					register(john, "john")
 				}
 			}, "node", "testdata/facility.mjs", at[0], john, mary)
@@ -66,15 +67,15 @@ func TestFacilityPublisher_inPython(t *testing.T) {
 	register("abc", "john", "chatusers")
 	dial := func(edge int, query string) (next func() string, ws *websocket.Conn) {
 		ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+at[edge]+"/ws/unittest?"+query, http.Header{"Cookie": {"sessionid=abc"}})
-		check(t, err)
-		check(t, resp.Body.Close())
+		testkit.Check(t, err)
+		testkit.Check(t, resp.Body.Close())
 		t.Cleanup(func() { _ = ws.Close() })
 		return func() string {
 			t.Helper()
 			for {
-				check(t, ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+				testkit.Check(t, ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 				_, data, err := ws.ReadMessage()
-				check(t, err)
+				testkit.Check(t, err)
 				if string(data) != "--heartbeat--" {
 					return string(data)
 				}
@@ -98,8 +99,8 @@ func TestFacilityPublisher_inPython(t *testing.T) {
 		}
 	}
 	_, ws := dial(1, "publish-broadcast&publish-group&publish-user&publish-session")
-	check(t, ws.WriteMessage(websocket.BinaryMessage, []byte("\x00\x12\xaa")))
-	check(t, ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second)))
+	testkit.Check(t, ws.WriteMessage(websocket.BinaryMessage, []byte("\x00\x12\xaa")))
+	testkit.Check(t, ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second)))
 	for err := error(nil); err == nil; {
 		_, _, err = ws.ReadMessage()
 	}

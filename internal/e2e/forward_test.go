@@ -5,13 +5,15 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // forward passes the connections to one address on to another, until the test ends.
 func forward(tb testing.TB, from, to string) {
 	tb.Helper()
 	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", from)
-	check(tb, err)
+	testkit.Check(tb, err)
 	var open sync.WaitGroup
 	var mu sync.Mutex
 	var conns []net.Conn
@@ -67,7 +69,7 @@ type wire struct {
 func newWire(tb testing.TB, to string) *wire {
 	tb.Helper()
 	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	check(tb, err)
+	testkit.Check(tb, err)
 	w := &wire{address: l.Addr().String(), to: to}
 	w.open.Go(func() {
 		for {

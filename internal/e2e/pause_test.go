@@ -15,6 +15,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // An edge that stood still while a token ended writes nothing to it that came after it was stopped.
@@ -24,12 +25,12 @@ func TestPause_overTheEndOfAToken(t *testing.T) {
 	end := time.Now().Add(4 * time.Second)
 	token := s.token(&authv1.IssueTokenRequest{Client: "paused", Ttl: durationpb.New(time.Until(end))})
 	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.edgeAt[0]+"/v1/ws", nil)
-	check(t, err)
-	check(t, resp.Body.Close())
+	testkit.Check(t, err)
+	testkit.Check(t, resp.Body.Close())
 	defer func() { _ = ws.Close() }()
-	check(t, ws.WriteMessage(websocket.TextMessage, []byte(`{"connect":{"token":"`+token+`","subscriptions":[{"address":"channels/demo"}]}}`)))
+	testkit.Check(t, ws.WriteMessage(websocket.TextMessage, []byte(`{"connect":{"token":"`+token+`","subscriptions":[{"address":"channels/demo"}]}}`)))
 	_, first, err := ws.ReadMessage()
-	check(t, err)
+	testkit.Check(t, err)
 	if !strings.Contains(string(first), `"subscribed"`) {
 		t.Fatalf("connect was answered with %s", first)
 	}
@@ -48,20 +49,20 @@ func TestPause_overTheEndOfAToken(t *testing.T) {
 		}
 	})
 	_, _, err = ws.ReadMessage() // they flow
-	check(t, err)
-	check(t, s.edges[0].cmd.Process.Signal(syscall.SIGSTOP))
+	testkit.Check(t, err)
+	testkit.Check(t, s.edges[0].cmd.Process.Signal(syscall.SIGSTOP))
 	stopped := time.Now()
-	until(t, "the token has ended a while ago", 20*time.Second, func() bool { return time.Since(end) > 2*time.Second })
-	check(t, s.edges[0].cmd.Process.Signal(syscall.SIGCONT))
+	testkit.Within(t, "the token has ended a while ago", 20*time.Second, func() bool { return time.Since(end) > 2*time.Second })
+	testkit.Check(t, s.edges[0].cmd.Process.Signal(syscall.SIGCONT))
 	late := 0
-	check(t, ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Check(t, ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for err == nil {
 		var data []byte
 		if _, data, err = ws.ReadMessage(); err == nil {
 			var f struct {
 				Message *struct{ PublishTime time.Time }
 			}
-			check(t, json.Unmarshal(data, &f))
+			testkit.Check(t, json.Unmarshal(data, &f))
 			if f.Message != nil && f.Message.PublishTime.After(stopped.Add(100*time.Millisecond)) {
 				late++
 			}

@@ -14,6 +14,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // position is where a log stands.
@@ -169,7 +170,7 @@ func crowd(tb testing.TB, n int, at [2]string, token, address string) []*peer {
 	})
 	close(errs)
 	for err := range errs {
-		check(tb, err)
+		testkit.Check(tb, err)
 	}
 	return all
 }
@@ -181,7 +182,7 @@ func (s *system) token(req *authv1.IssueTokenRequest) string {
 		authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PUBLISH, authv1.Action_ACTION_HISTORY,
 	}}}
 	resp, err := s.issuer().IssueToken(s.tb.Context(), req)
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	return resp.GetToken()
 }
 

@@ -14,6 +14,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 const lounge = "channels/lounge"
@@ -45,16 +46,16 @@ func (s *system) enter(client string, edge int) *guest {
 	token, err := s.issuer().IssueToken(s.tb.Context(), &authv1.IssueTokenRequest{Client: client, User: client, Grants: []*authv1.Grant{{
 		Address: lounge, Actions: []authv1.Action{authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PRESENCE},
 	}}})
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	ws, resp, err := peerDialer.Dial("ws://"+s.edgeAt[edge]+"/v1/ws", nil)
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	_ = resp.Body.Close()
 	g := &guest{ws: ws}
-	check(s.tb, ws.WriteJSON(map[string]any{"id": 1, "connect": map[string]any{
+	testkit.Check(s.tb, ws.WriteJSON(map[string]any{"id": 1, "connect": map[string]any{
 		"token": token.GetToken(), "subscriptions": []any{map[string]any{"address": lounge, "presence": true}},
 	}}))
 	var first struct{ Connected json.RawMessage }
-	check(s.tb, ws.ReadJSON(&first))
+	testkit.Check(s.tb, ws.ReadJSON(&first))
 	if !strings.Contains(string(first.Connected), `"subscribed"`) {
 		s.tb.Fatalf("connect was answered with %s", first.Connected)
 	}
@@ -99,7 +100,7 @@ func (s *system) members() (clients map[string]int, total int) {
 	clients = map[string]int{}
 	for page := ""; ; {
 		resp, err := channels.ListMembers(s.tb.Context(), &publishv1.ListMembersRequest{Address: lounge, PageSize: 50, PageToken: page})
-		check(s.tb, err)
+		testkit.Check(s.tb, err)
 		for _, m := range resp.GetMembers() {
 			clients[m.GetClient()]++
 		}
@@ -122,13 +123,13 @@ func TestPresence_ofAKilledEdge(t *testing.T) {
 	s.enter("slow", 1)
 	s.enter("both", 1)
 	s.enter("both", 0)
-	until(t, "everybody is in", 20*time.Second, func() bool {
+	testkit.Within(t, "everybody is in", 20*time.Second, func() bool {
 		clients, total := s.members()
 		return len(clients) == ghosts+4 && total == ghosts+5 && len(watcher.heard(fmt.Sprint("ghost-", ghosts-1))) == 1
 	})
 
 	killed := time.Now()
-	check(t, syscall.Kill(s.edges[1].cmd.Process.Pid, syscall.SIGKILL))
+	testkit.Check(t, syscall.Kill(s.edges[1].cmd.Process.Pid, syscall.SIGKILL))
 	_ = s.edges[1].end(syscall.SIGKILL)
 	s.enter("quick", 0)
 	back := time.NewTimer(time.Until(killed.Add(9 * time.Second)))
@@ -142,7 +143,7 @@ func TestPresence_ofAKilledEdge(t *testing.T) {
 		}
 		return n
 	}
-	until(t, "the ghosts leave", time.Until(killed.Add(30*time.Second)), func() bool { return left() >= ghosts })
+	testkit.Within(t, "the ghosts leave", time.Until(killed.Add(30*time.Second)), func() bool { return left() >= ghosts })
 	gone := time.Since(killed)
 	clients, total := s.members()
 	if len(clients) != 4 || total != 5-1 || clients["both"] != 1 || clients["quick"] != 1 || clients["slow"] != 1 {
@@ -190,22 +191,22 @@ func TestPresence_ofAKilledEdge(t *testing.T) {
 // An edge with a name of its own is killed and is back at once, under the same name. Its clients are not.
 func TestPresence_ofARestartedEdge(t *testing.T) {
 	s := startSystem(t)
-	check(t, s.edges[1].end(syscall.SIGTERM))
+	testkit.Check(t, s.edges[1].end(syscall.SIGTERM))
 	s.edges[1].env = append(s.edges[1].env, "TRUNKLINE_NODE=edge-b")
 	s.edges[1].start()
 	s.waitReady(s.edges[1])
 	watcher := s.enter("watcher", 0)
 	s.enter("ghost", 1)
 	s.enter("loyal", 1)
-	until(t, "both are in", 20*time.Second, func() bool { return len(watcher.heard("ghost"))+len(watcher.heard("loyal")) == 2 })
+	testkit.Within(t, "both are in", 20*time.Second, func() bool { return len(watcher.heard("ghost"))+len(watcher.heard("loyal")) == 2 })
 	killed := time.Now()
 	_ = s.edges[1].end(syscall.SIGKILL)
 	s.edges[1].start()
 	s.waitReady(s.edges[1])
 	s.enter("loyal", 1)
-	until(t, "the ghost leaves", time.Until(killed.Add(30*time.Second)), func() bool { return len(watcher.heard("ghost")) == 2 })
+	testkit.Within(t, "the ghost leaves", time.Until(killed.Add(30*time.Second)), func() bool { return len(watcher.heard("ghost")) == 2 })
 	t.Logf("it left %s after the kill: %v", time.Since(killed).Round(time.Millisecond), watcher.heard("ghost"))
-	until(t, "the ghost is not listed", 5*time.Second, func() bool {
+	testkit.Within(t, "the ghost is not listed", 5*time.Second, func() bool {
 		clients, total := s.members()
 		return len(clients) == 2 && total == 2 && clients["loyal"] == 1
 	})

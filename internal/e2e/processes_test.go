@@ -21,6 +21,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
@@ -76,7 +77,7 @@ func (p *process) start() {
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = p, p
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	check(p.tb, cmd.Start())
+	testkit.Check(p.tb, cmd.Start())
 	p.cmd = cmd
 }
 
@@ -91,28 +92,6 @@ func (p *process) end(sig syscall.Signal) error {
 	return err
 }
 
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// until waits for what another process does.
-func until(tb testing.TB, what string, within time.Duration, ok func() bool) time.Duration {
-	tb.Helper()
-	start := time.Now()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Since(start) > within {
-			tb.Fatalf("it did not come true within %s: %s", within, what)
-		}
-		<-tick.C
-	}
-	return time.Since(start)
-}
-
 // given are the ports that freePort has returned: one that nobody listens on yet is free for the kernel.
 var given sync.Map
 
@@ -120,9 +99,9 @@ func freePort(tb testing.TB) string {
 	tb.Helper()
 	for {
 		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-		check(tb, err)
+		testkit.Check(tb, err)
 		address := l.Addr().String()
-		check(tb, l.Close())
+		testkit.Check(tb, l.Close())
 		if _, known := given.LoadOrStore(address, true); !known {
 			return address
 		}
@@ -166,7 +145,7 @@ type system struct {
 
 func (s *system) file(name, text string) string {
 	path := filepath.Join(s.dir, name)
-	check(s.tb, os.WriteFile(path, []byte(text), 0o600))
+	testkit.Check(s.tb, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -195,7 +174,7 @@ func (s *system) status(p *process) int {
 func (s *system) waitReady(ps ...*process) {
 	s.tb.Helper()
 	for _, p := range ps {
-		until(s.tb, p.name+" is ready", 20*time.Second, func() bool {
+		testkit.Within(s.tb, p.name+" is ready", 20*time.Second, func() bool {
 			status, body := get("http://" + s.internalAt[p] + "/readyz")
 			return status == http.StatusOK && !strings.Contains(body, "degraded")
 		})
@@ -211,7 +190,7 @@ func startSystem(tb testing.TB, prepare ...func(*system)) *system {
 		authAt: freePort(tb), publishAt: freePort(tb), edgeAt: [2]string{freePort(tb), freePort(tb)},
 	}
 	key, err := auth.NewKey("k1")
-	check(tb, err)
+	testkit.Check(tb, err)
 	s.file("internal_key", "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00\n")
 	s.apiKey, _ = rpc.NewAPIKey("backend", rpc.ScopeAll)
 	pem := s.file("token_key", string(key.PEM))

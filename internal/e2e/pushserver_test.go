@@ -7,6 +7,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // TestFault_pushServerClientScript has our script and the shipped client, whose own faults are a missing uuid and a handler
@@ -22,7 +23,7 @@ func TestFault_pushServerClientScript(t *testing.T) {
 			script(t, func(line string) {
 				if line == "NATIVE" {
 					_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/news", Data: []byte(`"natively"`)})
-					check(t, err)
+					testkit.Check(t, err)
 				}
 			}, "node", "testdata/pushserver.mjs", h.Legacy["pushserver.http"], h.Legacy["pushserver.websocket"])
 		})

@@ -12,6 +12,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // Acks around the deadline, twice, on the other edge, from both devices at once, and right before the connection goes: what has
@@ -24,12 +25,12 @@ func TestAck_races(t *testing.T) {
 	ids := make(map[string]bool)
 	publish := func() {
 		resp, err := grpc.Publish(t.Context(), &publishv1.PublishRequest{To: "users/ada", Data: []byte(`1`), Ack: &publishv1.AckPolicy{Timeout: durationpb.New(timeout)}})
-		check(t, err)
+		testkit.Check(t, err)
 		ids[resp.GetId()] = true
 	}
 	state := func(id string) publishv1.DeliveryState {
 		resp, err := grpc.GetReceipt(t.Context(), &publishv1.GetReceiptRequest{Address: "users/ada", Id: id})
-		check(t, err)
+		testkit.Check(t, err)
 		return resp.GetReceipt().GetState()
 	}
 	for range n {
@@ -62,8 +63,8 @@ func TestAck_races(t *testing.T) {
 	acks.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	check(t, phone.client.Flush(ctx))
-	check(t, desk.client.Flush(ctx))
+	testkit.Check(t, phone.client.Flush(ctx))
+	testkit.Check(t, desk.client.Flush(ctx))
 	for id := range ids {
 		if st := state(id); st != publishv1.DeliveryState_DELIVERY_STATE_ACKED {
 			t.Fatalf("%s reads %s after its ack was confirmed", id, st)
@@ -84,7 +85,7 @@ func TestAck_races(t *testing.T) {
 	phone.leave()
 	desk.leave()
 	left := map[string]bool{}
-	until(t, "the acks have settled", 10*time.Second, func() bool {
+	testkit.Within(t, "the acks have settled", 10*time.Second, func() bool {
 		before := len(left)
 		clear(left)
 		for id := range ids {
@@ -105,7 +106,7 @@ func TestAck_races(t *testing.T) {
 			seen[m.GetId()] = true
 		}
 		_, err := grpc.Publish(t.Context(), &publishv1.PublishRequest{To: "users/ada", Data: fmt.Appendf(nil, `"end %d"`, round)})
-		check(t, err)
+		testkit.Check(t, err)
 		if m := next(t, again.messages); string(m.GetData()) != fmt.Sprintf(`"end %d"`, round) {
 			t.Errorf("connect %d brought more: %v", round, m)
 		}

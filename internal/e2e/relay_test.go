@@ -20,6 +20,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // relayHouse is a house that speaks the older relay, on each store.
@@ -43,7 +44,7 @@ func (r *relaySystem) token() string {
 	r.tb.Helper()
 	_, body := get("http://" + r.Legacy["relay.http"] + "/token")
 	var answer struct{ Token string }
-	check(r.tb, json.Unmarshal([]byte(body), &answer))
+	testkit.Check(r.tb, json.Unmarshal([]byte(body), &answer))
 	return answer.Token
 }
 
@@ -51,18 +52,18 @@ func (r *relaySystem) token() string {
 func (r *relaySystem) open(path, query string) *websocket.Conn {
 	r.tb.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(r.tb.Context(), "ws://"+r.Legacy["relay.websocket"]+path+query, http.Header{"Origin": {"http://elsewhere.example"}})
-	check(r.tb, err)
+	testkit.Check(r.tb, err)
 	r.tb.Cleanup(func() { _, _ = resp.Body.Close(), ws.Close() })
-	check(r.tb, ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Check(r.tb, ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 	return ws
 }
 
 func (r *relaySystem) publish(record string) {
 	r.tb.Helper()
 	res, err := http.Post("http://"+r.Legacy["relay.http"]+"/publish", "application/json", strings.NewReader(record))
-	check(r.tb, err)
+	testkit.Check(r.tb, err)
 	body, err := io.ReadAll(res.Body)
-	check(r.tb, errors.Join(err, res.Body.Close()))
+	testkit.Check(r.tb, errors.Join(err, res.Body.Close()))
 	if res.StatusCode != http.StatusOK || string(body) != `{"status":true}` {
 		r.tb.Fatalf("/publish %s: %d %s", record, res.StatusCode, body)
 	}
@@ -71,7 +72,7 @@ func (r *relaySystem) publish(record string) {
 func (r *relaySystem) next(ws *websocket.Conn) string {
 	r.tb.Helper()
 	op, data, err := ws.ReadMessage()
-	check(r.tb, err)
+	testkit.Check(r.tb, err)
 	if op != websocket.TextMessage {
 		r.tb.Errorf("a frame of type %d", op)
 	}
@@ -86,8 +87,8 @@ func TestRelay_messages(t *testing.T) {
 			t.Error("the second token is the first one")
 		}
 		sockets := []*websocket.Conn{r.open("/ws", "?token="+token), r.open("/any/path", "?x=1&token="+token), r.open("", "?token="+token)}
-		check(t, sockets[0].WriteMessage(websocket.TextMessage, []byte("what a client sends is read and ignored")))
-		check(t, sockets[0].WriteMessage(websocket.BinaryMessage, []byte{0, 1, 2}))
+		testkit.Check(t, sockets[0].WriteMessage(websocket.TextMessage, []byte("what a client sends is read and ignored")))
+		testkit.Check(t, sockets[0].WriteMessage(websocket.BinaryMessage, []byte{0, 1, 2}))
 		for _, tc := range []struct{ member, frame string }{
 			{`,"message":"text"`, `{"message":"text"}`},
 			{`,"message":{"a":[1,2.50,null]}`, `{"message":{"a":[1,2.50,null]}}`},
@@ -102,17 +103,17 @@ func TestRelay_messages(t *testing.T) {
 			for i, ws := range sockets {
 				got := r.next(ws)
 				var a, b any
-				check(t, json.Unmarshal([]byte(got), &a))
-				check(t, json.Unmarshal([]byte(tc.frame), &b))
+				testkit.Check(t, json.Unmarshal([]byte(got), &a))
+				testkit.Check(t, json.Unmarshal([]byte(tc.frame), &b))
 				if fmt.Sprint(a) != fmt.Sprint(b) {
 					t.Errorf("%s at socket %d: %s, want %s", tc.member, i, got, tc.frame)
 				}
 			}
 		}
 		// Closing one unregisters none of the others (fault: "old socket's close unregisters the new one").
-		check(t, sockets[0].Close())
+		testkit.Check(t, sockets[0].Close())
 		_, err := r.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "clients/" + token, Data: []byte(`"natively"`)})
-		check(t, err)
+		testkit.Check(t, err)
 		for _, ws := range sockets[1:] {
 			if got := r.next(ws); got != `{"message":"natively"}` {
 				t.Errorf("after one was closed: %s", got)
@@ -132,8 +133,8 @@ func TestRelay_refusals(t *testing.T) {
 			}
 		}
 		res, err := http.Get("http://" + r.Legacy["relay.websocket"] + "/ws?token=" + r.token())
-		check(t, err)
-		check(t, res.Body.Close())
+		testkit.Check(t, err)
+		testkit.Check(t, res.Body.Close())
 		if res.StatusCode != http.StatusUpgradeRequired {
 			t.Errorf("without an upgrade: %s", res.Status)
 		}
@@ -145,34 +146,34 @@ func TestRelay_article(t *testing.T) {
 	r := &relaySystem{tb: t, server: redistest.Start(t)}
 	r.House = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.Split(2), apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	old := goredis.NewClient(&goredis.Options{Addr: r.server.Addr()})
-	defer func() { check(t, old.Close()) }()
+	defer func() { testkit.Check(t, old.Close()) }()
 	heard := old.Subscribe(t.Context(), "article")
-	defer func() { check(t, heard.Close()) }()
+	defer func() { testkit.Check(t, heard.Close()) }()
 	_, err := heard.Receive(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	token := r.token()
 	ws := r.open("/ws", "?token="+token)
 	for _, record := range []string{`{"uuid_remote":"` + token + `","uuid_local":"l","message":1,"unknown":{"kept":true}}`, `{}`, `[1]`, `{"uuid_remote":"nobody"}`} {
 		r.publish(record)
 		m, err := heard.ReceiveMessage(t.Context())
-		check(t, err)
+		testkit.Check(t, err)
 		if m.Payload != record {
 			t.Errorf("article says %s, want %s", m.Payload, record)
 		}
 	}
 	form, err := http.PostForm("http://"+r.Legacy["relay.http"]+"/publish", url.Values{"uuid_remote": {token}, "a[b]": {"c"}, "message": {"2"}})
-	check(t, err)
-	check(t, form.Body.Close())
+	testkit.Check(t, err)
+	testkit.Check(t, form.Body.Close())
 	m, err := heard.ReceiveMessage(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	if want := `{"a":{"b":"c"},"message":"2","uuid_remote":"` + token + `"}`; m.Payload != want {
 		t.Errorf("a form on article is %s, want %s", m.Payload, want)
 	}
 	// Fault: "malformed, null or non-object record on article kills the edge and every connection".
 	for _, rubbish := range []string{"", "{", "null", "[]", "7", `"x"`, `{"uuid_remote":7}`, `{"uuid_remote":"a b"}`, "\xff\xfe", strings.Repeat("[", 10_000)} {
-		check(t, old.Publish(t.Context(), "article", rubbish).Err())
+		testkit.Check(t, old.Publish(t.Context(), "article", rubbish).Err())
 	}
-	check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+token+`","message":3}`).Err())
+	testkit.Check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+token+`","message":3}`).Err())
 	for _, want := range []string{`{"message":1}`, `{"message":"2"}`, `{"message":3}`} {
 		if got := r.next(ws); got != want {
 			t.Errorf("the socket got %s, want %s", got, want)
@@ -193,9 +194,9 @@ func TestRelay_olderEdge(t *testing.T) {
 		if port, ok := strings.CutPrefix(line, "PORT "); ok {
 			dial := func(token string) *websocket.Conn {
 				c, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://127.0.0.1:"+port+"/ws?token="+token, nil)
-				check(t, err)
+				testkit.Check(t, err)
 				t.Cleanup(func() { _, _ = resp.Body.Close(), c.Close() })
-				check(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+				testkit.Check(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
 				return c
 			}
 			ws, refused = dial(token), dial("unknown")
@@ -209,7 +210,7 @@ func TestRelay_olderEdge(t *testing.T) {
 				if _, _, err := refused.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
 					t.Errorf("an unknown token at the older edge: %v", err)
 				}
-				check(t, stop.Close())
+				testkit.Check(t, stop.Close())
 			})
 		}
 	}, "node", "testdata/relay_edge.mjs", "http://"+r.Legacy["relay.http"], r.server.URL())
@@ -222,15 +223,15 @@ func TestFault_relayTokensAreLost(t *testing.T) {
 	one := &relaySystem{tb: t, House: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
 	two := &relaySystem{tb: t, House: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
 	token := one.token()
-	check(t, one.Processes[0].Stop())
+	testkit.Check(t, one.Processes[0].Stop())
 	if status, body := get("http://" + two.Legacy["relay.http"] + "/auth/" + token); status != http.StatusOK || body != `{"auth":true}` {
 		t.Errorf("another process, after the first has ended: %d %s", status, body)
 	}
 	// Nothing in Redis is the token itself.
 	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	defer func() { check(t, c.Close()) }()
+	defer func() { testkit.Check(t, c.Close()) }()
 	keys, err := c.Keys(t.Context(), "*").Result()
-	check(t, err)
+	testkit.Check(t, err)
 	for _, k := range keys {
 		if strings.Contains(k, token) {
 			t.Errorf("the key %s has the token in it", k)
@@ -270,9 +271,9 @@ func TestFault_relayTellsItsInsides(t *testing.T) {
 	r.next(ws)
 	for _, body := range []string{`{`, `"x"`, `{"message":"` + strings.Repeat("x", 200<<10) + `"}`} {
 		res, err := http.Post("http://"+r.Legacy["relay.http"]+"/publish", "application/json", bytes.NewReader([]byte(body)))
-		check(t, err)
+		testkit.Check(t, err)
 		text, err := io.ReadAll(res.Body)
-		check(t, errors.Join(err, res.Body.Close()))
+		testkit.Check(t, errors.Join(err, res.Body.Close()))
 		if res.StatusCode < 400 || strings.Contains(string(text), ".go:") || strings.Contains(string(text), "<html") {
 			t.Errorf("%.20s: %d %s", body, res.StatusCode, text)
 		}
@@ -289,7 +290,7 @@ func TestFault_relayEdgeDiesWithTokenServer(t *testing.T) {
 	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	token, other := r.token(), r.token()
 	ws := r.open("/ws", "?token="+token)
-	check(t, r.Processes[0].Stop()) // auth
+	testkit.Check(t, r.Processes[0].Stop()) // auth
 	late := r.open("/ws", "?token="+other)
 	if _, _, err := late.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
 		t.Errorf("a token that nobody can check: %v", err)
@@ -299,8 +300,8 @@ func TestFault_relayEdgeDiesWithTokenServer(t *testing.T) {
 		t.Errorf("the edge's /livez is %d", status)
 	}
 	old := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	defer func() { check(t, old.Close()) }()
-	check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+token+`","message":"still here"}`).Err())
+	defer func() { testkit.Check(t, old.Close()) }()
+	testkit.Check(t, old.Publish(t.Context(), "article", `{"uuid_remote":"`+token+`","message":"still here"}`).Err())
 	if got := r.next(ws); got != `{"message":"still here"}` {
 		t.Errorf("who is connected gets %s", got)
 	}

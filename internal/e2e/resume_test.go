@@ -12,6 +12,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // steady publishes numbers to a channel at a rate, by a stream, until stop is called; stop returns how many were OK.
@@ -19,7 +20,7 @@ func (s *system) steady(to string, perSecond int) (stop func() int) {
 	s.tb.Helper()
 	grpc := publishv1.NewPublishServiceClient(apptest.Dial(s.tb, s.publishAt, s.apiKey))
 	stream, err := grpc.PublishStream(context.WithoutCancel(s.tb.Context()))
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	done := make(chan struct{})
 	var both sync.WaitGroup
 	acked := 0
@@ -93,13 +94,13 @@ func TestResume_underFire(t *testing.T) {
 			OnGap:          func(*publishv1.Gap) { r.gaps.Add(1) },
 			OnDisconnected: func(error) {},
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		ctx, cancel := context.WithCancel(context.Background())
 		var done sync.WaitGroup
 		done.Go(func() { _ = c.Run(ctx) })
 		t.Cleanup(func() { cancel(); done.Wait() })
 		_, err = c.Subscribe(t.Context(), client.Subscription{Address: to})
-		check(t, err)
+		testkit.Check(t, err)
 		readers = append(readers, r)
 	}
 	start := time.Now()
@@ -110,7 +111,7 @@ func TestResume_underFire(t *testing.T) {
 			for range cuts {
 				at := r.next.Load()
 				r.cut.reset()
-				until(t, "the reader goes on after a cut", 20*time.Second, func() bool { return r.next.Load() > at || r.bad.Load() > 0 })
+				testkit.Within(t, "the reader goes on after a cut", 20*time.Second, func() bool { return r.next.Load() > at || r.bad.Load() > 0 })
 			}
 		})
 	}
@@ -118,7 +119,7 @@ func TestResume_underFire(t *testing.T) {
 	sent := stop()
 	took := time.Since(start)
 	for i, r := range readers {
-		until(t, fmt.Sprintf("reader %d has all %d", i, sent), time.Minute, func() bool { return int(r.next.Load()) >= sent || r.bad.Load() > 0 })
+		testkit.Within(t, fmt.Sprintf("reader %d has all %d", i, sent), time.Minute, func() bool { return int(r.next.Load()) >= sent || r.bad.Load() > 0 })
 		if r.bad.Load() > 0 || r.gaps.Load() > 0 || int(r.next.Load()) != sent {
 			t.Errorf("reader %d has %d of %d in order, %d out of order or repeated, %d gaps", i, r.next.Load(), sent, r.bad.Load(), r.gaps.Load())
 		}

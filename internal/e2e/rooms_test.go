@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // rooms starts a house that speaks the protocol, and returns its listeners.
@@ -64,7 +65,7 @@ type roomsFrame struct {
 func roomsDial(tb testing.TB, address, id string) *roomsClient {
 	tb.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(tb.Context(), "ws://"+address+"/ws/1", nil)
-	check(tb, err)
+	testkit.Check(tb, err)
 	_ = resp.Body.Close()
 	tb.Cleanup(func() { _ = ws.Close() })
 	c := &roomsClient{tb, ws}
@@ -74,15 +75,15 @@ func roomsDial(tb testing.TB, address, id string) *roomsClient {
 
 func (c *roomsClient) send(command string, data any) {
 	c.tb.Helper()
-	check(c.tb, c.ws.WriteJSON(map[string]any{"command": command, "data": data}))
+	testkit.Check(c.tb, c.ws.WriteJSON(map[string]any{"command": command, "data": data}))
 }
 
 func (c *roomsClient) get(command string) roomsFrame {
 	c.tb.Helper()
-	check(c.tb, c.ws.SetReadDeadline(time.Now().Add(30*time.Second)))
+	testkit.Check(c.tb, c.ws.SetReadDeadline(time.Now().Add(30*time.Second)))
 	for {
 		var f roomsFrame
-		check(c.tb, c.ws.ReadJSON(&f))
+		testkit.Check(c.tb, c.ws.ReadJSON(&f))
 		if f.Body.Command == command {
 			return f
 		}
@@ -146,7 +147,7 @@ func TestRooms_outlivesCrashes(t *testing.T) {
 	eve.send("newID", nil)
 	for done := false; !done; { // before the answer comes what waited for eve once more, which is nothing
 		var f roomsFrame
-		check(t, eve.ws.ReadJSON(&f))
+		testkit.Check(t, eve.ws.ReadJSON(&f))
 		if done = f.Body.Command == "clientID"; f.Body.Command == "sendMessage" {
 			t.Errorf("delivered after the ack: %s", f.Body.Data)
 		}

@@ -16,12 +16,13 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // rss is how much memory of a process is resident, in KiB.
 func (p *process) rss() int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	check(p.tb, err)
+	testkit.Check(p.tb, err)
 	_, rest, _ := strings.Cut(string(b), "VmRSS:")
 	n, _ := strconv.Atoi(strings.Fields(rest)[0])
 	return n
@@ -88,13 +89,13 @@ func TestSlow_readersCatchUp(t *testing.T) {
 			},
 			OnGap: func(*publishv1.Gap) { r.bad.Add(1) },
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		ctx, cancel := context.WithCancel(context.Background())
 		var done sync.WaitGroup
 		done.Go(func() { _ = c.Run(ctx) })
 		t.Cleanup(func() { cancel(); done.Wait() })
 		_, err = c.Subscribe(t.Context(), client.Subscription{Address: to})
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	release := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(release)
@@ -107,7 +108,7 @@ func TestSlow_readersCatchUp(t *testing.T) {
 		defer tick.Stop()
 		for start := time.Now(); time.Since(start) < d; <-tick.C {
 			_, err := grpc.Publish(t.Context(), &publishv1.PublishRequest{To: to, Data: fmt.Appendf(nil, `"%d %s"`, time.Now().UnixNano(), padding)})
-			check(t, err)
+			testkit.Check(t, err)
 			sent++
 		}
 	}
@@ -122,7 +123,7 @@ func TestSlow_readersCatchUp(t *testing.T) {
 	grown := s.edges[0].rss() - rss
 	release()
 	for i, r := range all {
-		until(t, fmt.Sprintf("reader %d has all %d messages", i, sent), 60*time.Second, func() bool { return r.next.Load() == sent || r.bad.Load() > 0 })
+		testkit.Within(t, fmt.Sprintf("reader %d has all %d messages", i, sent), 60*time.Second, func() bool { return r.next.Load() == sent || r.bad.Load() > 0 })
 		if r.bad.Load() > 0 {
 			t.Errorf("reader %d got %d messages out of order, twice or after a gap", i, r.bad.Load())
 		}

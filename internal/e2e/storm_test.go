@@ -20,6 +20,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // many lets an edge have thousands of clients on one address, and gives tickets.
@@ -82,7 +83,7 @@ func TestDrain_movesEverybody(t *testing.T) {
 	all := crowd(t, clients, [2]string{s.edgeAt[0], s.edgeAt[0]}, token, address)
 	t.Logf("%d clients connected in %s", clients, time.Since(start).Round(time.Millisecond))
 	publisher := s.publisher(address, 500*time.Millisecond)
-	until(t, "some messages are sent", 10*time.Second, func() bool { return publisher.sent.Load() >= 3 })
+	testkit.Within(t, "some messages are sent", 10*time.Second, func() bool { return publisher.sent.Load() >= 3 })
 
 	var total atomic.Int64 // how many messages there are; 0 until that is known
 	came := make([]time.Time, clients)
@@ -101,7 +102,7 @@ func TestDrain_movesEverybody(t *testing.T) {
 		})
 	}
 	begin := time.Now()
-	check(t, s.edges[0].end(syscall.SIGTERM))
+	testkit.Check(t, s.edges[0].end(syscall.SIGTERM))
 	took := time.Since(begin)
 	moved.Wait()
 	sent := publisher.end()
@@ -111,7 +112,7 @@ func TestDrain_movesEverybody(t *testing.T) {
 	grpc := publishv1.NewPublishServiceClient(apptest.Dial(t, s.publishAt, s.apiKey))
 	total.Store(sent + 1)
 	_, err := grpc.Publish(t.Context(), &publishv1.PublishRequest{To: address, Data: []byte(`"last"`)}) // wakes who has everything
-	check(t, err)
+	testkit.Check(t, err)
 	g.Wait()
 
 	var bins [40]int
@@ -179,9 +180,9 @@ func (p *peer) move(to, address string, coming func()) error {
 func TestDrain_secondSignal(t *testing.T) {
 	s := startSystem(t)
 	stubborn := &peer{}
-	check(t, stubborn.connect(s.edgeAt[0], s.token(&authv1.IssueTokenRequest{User: "ada"}), ""))
+	testkit.Check(t, stubborn.connect(s.edgeAt[0], s.token(&authv1.IssueTokenRequest{User: "ada"}), ""))
 	edge := s.edges[0]
-	check(t, edge.cmd.Process.Signal(syscall.SIGTERM))
+	testkit.Check(t, edge.cmd.Process.Signal(syscall.SIGTERM))
 	stubborn.ws.SetCloseHandler(func(int, string) error { return nil }) // no answer
 	if code, err := stubborn.told(); code != 4503 || err != nil {
 		t.Fatalf("closed with %d, %v", code, err)
@@ -226,7 +227,7 @@ func TestRevocation_ofAThousand(t *testing.T) {
 		})
 	}
 	_, err := s.issuer().RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
-	check(t, err)
+	testkit.Check(t, err)
 	revoked := time.Now()
 	g.Wait()
 	took := make([]time.Duration, clients)
@@ -246,7 +247,7 @@ func TestRevocation_ofAThousand(t *testing.T) {
 func alive(tb testing.TB, all []*peer) {
 	tb.Helper()
 	for i, p := range all {
-		check(tb, p.ws.WriteJSON(map[string]any{"id": 9, "ping": map[string]any{}}))
+		testkit.Check(tb, p.ws.WriteJSON(map[string]any{"id": 9, "ping": map[string]any{}}))
 		if f, err := p.next(); err != nil || f.Pong == nil {
 			tb.Fatalf("connection %d: %v", i, err)
 		}
@@ -262,7 +263,7 @@ func TestExpiry_underASteadyPublisher(t *testing.T) {
 		resp, err := s.issuer().IssueToken(t.Context(), &authv1.IssueTokenRequest{Client: "c", User: "ada", Ttl: durationpb.New(ttl), Grants: []*authv1.Grant{
 			{Address: "channels/*", Actions: []authv1.Action{authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_HISTORY}},
 		}})
-		check(t, err)
+		testkit.Check(t, err)
 		return resp
 	}
 	short, long := issue(life), issue(time.Minute)
@@ -334,9 +335,9 @@ func TestRevocation_ofACutOffEdge(t *testing.T) {
 			ada := crowd(t, 50, at, s.token(&authv1.IssueTokenRequest{User: "ada"}), "")
 			bob := crowd(t, 10, at, s.token(&authv1.IssueTokenRequest{User: "bob"}), "")
 			wire.cut(silent)
-			until(t, "the edge is not ready", 20*time.Second, func() bool { return s.status(s.edges[1]) != 200 })
+			testkit.Within(t, "the edge is not ready", 20*time.Second, func() bool { return s.status(s.edges[1]) != 200 })
 			_, err := s.issuer().RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
-			check(t, err)
+			testkit.Check(t, err)
 			alive(t, ada) // it cannot know
 			alive(t, bob)
 			wire.heal()

@@ -17,6 +17,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -27,13 +28,13 @@ var postEvents = bus.Retention{Length: 100_000, Age: time.Hour}
 func postOffice(t *testing.T) *redis.Store {
 	t.Helper()
 	store, err := redis.Open(redis.Config{URL: redistest.Start(t).URL()}, slog.New(slog.DiscardHandler))
-	check(t, err)
+	testkit.Check(t, err)
 	s, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace(), Events: postEvents}})
-	check(t, err)
+	testkit.Check(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { _ = s.Run(ctx) })
-	t.Cleanup(func() { cancel(); done.Wait(); check(t, store.Close()) })
+	t.Cleanup(func() { cancel(); done.Wait(); testkit.Check(t, store.Close()) })
 	return store
 }
 
@@ -41,7 +42,7 @@ func postOffice(t *testing.T) *redis.Store {
 func letters(tb testing.TB, user string, n int, timeout time.Duration) ([]bus.Admitted, []bus.Ack) {
 	tb.Helper()
 	to, err := bus.NewAddress(bus.KindUsers, user)
-	check(tb, err)
+	testkit.Check(tb, err)
 	list, acks := make([]bus.Publication, n), make([]bus.Ack, n)
 	for i := range list {
 		id := uuid.NewString()
@@ -99,7 +100,7 @@ func TestAcks_leaveNothingToLookAt(t *testing.T) {
 	stop()
 	watch.Wait()
 	stats, err := store.DueStats(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	t.Logf("%d messages acknowledged in %s, %.0f a second; at most %d to be looked at, %d in the end", acked.Load(), took, float64(acked.Load())/took.Seconds(), most, stats.Count)
 	if under := workers * batch; most > under || stats.Count > 0 {
 		t.Errorf("at most %d, and %d in the end; %d were under way at once", most, stats.Count, under)
@@ -116,7 +117,7 @@ func TestSweep_keepsUp(t *testing.T) {
 	for i := range n / 100 {
 		list, _ := letters(t, fmt.Sprint("u", i%40), 100, max(time.Until(at), 0))
 		_, errs := store.PublishAll(t.Context(), list)
-		check(t, errors.Join(errs...))
+		testkit.Check(t, errors.Join(errs...))
 	}
 	began, beside := time.Now(), 0
 	if began.Before(at) {
@@ -126,7 +127,7 @@ func TestSweep_keepsUp(t *testing.T) {
 	told, read := 0, bus.Position{}
 	all := func() bool { // of each an event says that it is stored
 		page, err := store.Since(t.Context(), bus.EventLog, postEvents, read, 2000)
-		check(t, err)
+		testkit.Check(t, err)
 		told, read = told+len(page.Messages), page.Next
 		return told >= n
 	}
@@ -136,18 +137,18 @@ func TestSweep_keepsUp(t *testing.T) {
 		}
 		list, acks := letters(t, "beside", 50, 30*time.Second)
 		_, errs := store.PublishAll(t.Context(), list)
-		check(t, errors.Join(append(errs, store.Ack(t.Context(), acks)...)...))
+		testkit.Check(t, errors.Join(append(errs, store.Ack(t.Context(), acks)...)...))
 		beside += len(list)
 	}
 	t.Logf("%d were due; all were settled and told %s later, beside %d publishes and acks", n, time.Since(began), beside)
 	stored := 0
 	to, err := bus.NewAddress(bus.KindUsers, "u0")
-	check(t, err)
+	testkit.Check(t, err)
 	page, err := store.Pending(t.Context(), to, bus.PendingQuery{Limit: 1000})
-	check(t, err)
+	testkit.Check(t, err)
 	for _, w := range page.Messages {
 		out, err := store.Settle(t.Context(), bus.Due{To: to, ID: w.ID})
-		check(t, err)
+		testkit.Check(t, err)
 		if out.Changed == 0 {
 			stored++
 		}

@@ -20,6 +20,7 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -62,25 +63,18 @@ func (s *service) AuthorizePublish(ctx context.Context, r *hooksv1.AuthorizePubl
 func serve(t *testing.T, s *service, cfg hooks.Config) (a *hooks.Authorizer, stop func()) {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
+	testkit.Check(t, err)
 	server := grpc.NewServer()
 	hooksv1.RegisterAuthorizerServiceServer(server, s)
 	var done sync.WaitGroup
 	done.Go(func() { _ = server.Serve(l) })
 	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(t, err)
+	testkit.Check(t, err)
 	stop = sync.OnceFunc(func() { server.Stop(); done.Wait() })
 	t.Cleanup(func() { _ = conn.Close(); stop() })
 	a, err = hooks.New(conn, cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	check(t, err)
+	testkit.Check(t, err)
 	return a, stop
-}
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
 }
 
 func question(t *testing.T, action bus.Action, client, address string) bus.Question {
@@ -88,7 +82,7 @@ func question(t *testing.T, action bus.Action, client, address string) bus.Quest
 	q := bus.Question{Action: action, Identity: &bus.Identity{Client: client, TokenID: "t-" + client}}
 	if address != "" {
 		a, err := bus.ParseAddress(address)
-		check(t, err)
+		testkit.Check(t, err)
 		q.Address = a
 	}
 	return q
@@ -100,8 +94,8 @@ func TestAuthorizer_decidesAndRemembers(t *testing.T) {
 	}}
 	a, _ := serve(t, s, hooks.Config{Cache: time.Hour})
 	for range 3 {
-		check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", "")))
-		check(t, a.Authorize(t.Context(), question(t, bus.Subscribe, "ada", "channels/news")))
+		testkit.Check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", "")))
+		testkit.Check(t, a.Authorize(t.Context(), question(t, bus.Subscribe, "ada", "channels/news")))
 		err := a.Authorize(t.Context(), question(t, bus.Connect, "eve", ""))
 		if !errors.Is(err, bus.ErrPermissionDenied) {
 			t.Errorf("eve: %v", err)
@@ -126,7 +120,7 @@ func TestAuthorizer_believesNoLongerThanItIsTold(t *testing.T) {
 	}}
 	a, _ := serve(t, s, hooks.Config{Cache: time.Hour})
 	for range 3 {
-		check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", "")))
+		testkit.Check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", "")))
 	}
 	if n := s.calls.Load(); n != 3 {
 		t.Errorf("the service was called %d times", n)
@@ -157,7 +151,7 @@ func TestAuthorizer_sharesCalls(t *testing.T) {
 	all.Wait()
 	close(errs)
 	for err := range errs {
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	if n := s.calls.Load(); n > 2 { // a late one may find the flight over and the cache not written
 		t.Errorf("the service was called %d times", n)
@@ -181,8 +175,8 @@ func TestAuthorizer_failsAsItIsTold(t *testing.T) {
 func TestAuthorizer_asksWhatItIsTold(t *testing.T) {
 	s := &service{decide: func(string, string) *hooksv1.Decision { return &hooksv1.Decision{} }}
 	a, _ := serve(t, s, hooks.Config{Publish: true})
-	check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", "")))
-	check(t, a.Authorize(t.Context(), question(t, bus.Subscribe, "ada", "channels/news")))
+	testkit.Check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", "")))
+	testkit.Check(t, a.Authorize(t.Context(), question(t, bus.Subscribe, "ada", "channels/news")))
 	if err := a.Authorize(t.Context(), question(t, bus.Publish, "ada", "channels/news")); !errors.Is(err, bus.ErrPublishDenied) {
 		t.Errorf("publish: %v", err)
 	}
@@ -204,7 +198,7 @@ func TestAuthorizer_deliver(t *testing.T) {
 		return a.Authorize(t.Context(), q)
 	}
 	silent, _ := serve(t, s, hooks.Config{})
-	check(t, ask(silent, "desk", "m1"))
+	testkit.Check(t, ask(silent, "desk", "m1"))
 	if silent.AsksDeliver() || s.calls.Load() != 0 {
 		t.Errorf("%d calls", s.calls.Load())
 	}
@@ -212,9 +206,9 @@ func TestAuthorizer_deliver(t *testing.T) {
 	if !a.AsksDeliver() {
 		t.Error("it is not asked")
 	}
-	check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", ""))) // not asked about
+	testkit.Check(t, a.Authorize(t.Context(), question(t, bus.Connect, "ada", ""))) // not asked about
 	for range 2 {
-		check(t, ask(a, "phone", "m1"))
+		testkit.Check(t, ask(a, "phone", "m1"))
 		var e *bus.Error
 		if err := ask(a, "phone", "m2"); !errors.As(err, &e) || !errors.Is(err, bus.ErrPermissionDenied) || e.Message != "users/ada m2 bill" || e.Metadata["by"] != "authorizer" {
 			t.Errorf("another message: %v", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 const aclFile = "../../deploy/redis.acl"
@@ -22,7 +23,7 @@ const aclFile = "../../deploy/redis.acl"
 func granted(tb testing.TB) []string {
 	tb.Helper()
 	b, err := os.ReadFile(aclFile)
-	check(tb, err)
+	testkit.Check(tb, err)
 	_, line, ok := strings.Cut(string(b), "user trunkline ")
 	if !ok {
 		tb.Fatal(aclFile + " has no user trunkline")
@@ -38,9 +39,9 @@ func asUser(url string) string { return strings.Replace(url, "://", "://trunklin
 func startACL(t *testing.T, args ...string) (server *redistest.Server, admin func(args ...string) string) {
 	t.Helper()
 	b, err := os.ReadFile(aclFile)
-	check(t, err)
+	testkit.Check(t, err)
 	path := filepath.Join(t.TempDir(), "users.acl")
-	check(t, os.WriteFile(path, append(b, "user admin on nopass ~* &* +@all\n"...), 0o600))
+	testkit.Check(t, os.WriteFile(path, append(b, "user admin on nopass ~* &* +@all\n"...), 0o600))
 	server = redistest.Start(t, append([]string{"--aclfile", path}, args...)...)
 	return server, func(args ...string) string {
 		t.Helper()
@@ -88,7 +89,7 @@ func TestACL_isEnoughAndTheLeast(t *testing.T) {
 		arrives(t, s, r, a)
 		after(t, func(args ...string) string {
 			out, err := sentinel.Master.CLI(args...)
-			check(t, err)
+			testkit.Check(t, err)
 			return out
 		})
 	})
@@ -105,7 +106,7 @@ func TestACL_isEnoughAndTheLeast(t *testing.T) {
 		for _, server := range c.Servers {
 			after(t, func(args ...string) string {
 				out, err := server.CLI(args...)
-				check(t, err)
+				testkit.Check(t, err)
 				return out
 			})
 		}
@@ -136,8 +137,8 @@ func TestACL_withoutConfigFsyncedIsNotClaimed(t *testing.T) {
 	}
 	store := func(fsync bool) *redis.Store {
 		s, err := redis.Open(redis.Config{URL: asUser(server.URL()), Fsync: fsync}, slog.New(slog.DiscardHandler))
-		check(t, err)
-		t.Cleanup(func() { check(t, s.Close()) })
+		testkit.Check(t, err)
+		t.Cleanup(func() { testkit.Check(t, s.Close()) })
 		return s
 	}
 	s, a := store(true), address(t, "channels/fsynced")
@@ -158,7 +159,7 @@ func TestACL_withoutConfigFsyncedIsNotClaimed(t *testing.T) {
 	}
 	admin("acl", "setuser", "trunkline", "+config|get")
 	s = store(true)
-	check(t, s.Ping(t.Context()))
+	testkit.Check(t, s.Ping(t.Context()))
 	if r, err := s.Publish(t.Context(), bustest.Admit(p)); err != nil || r.Durability != bus.Fsynced {
 		t.Errorf("with CONFIG GET: %+v, %v", r, err)
 	}

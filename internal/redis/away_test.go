@@ -8,6 +8,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // Redis was away, or refused writes, for longer than a node counts as alive. When it is back no living node is taken for dead
@@ -19,8 +20,8 @@ func TestReap_afterRedisWasAway(t *testing.T) {
 	r, _ := follow(t, s, a)
 	names := []string{"one", "two", "died"}
 	for _, name := range names {
-		check(t, s.Beat(t.Context(), bus.Node{Name: name}))
-		check(t, s.Join(t.Context(), a, bus.Member{Connection: name, Client: name, Node: name, Joined: time.Now()}))
+		testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: name}))
+		testkit.Check(t, s.Join(t.Context(), a, bus.Member{Connection: name, Client: name, Node: name, Joined: time.Now()}))
 		// What an hour of silence leaves behind.
 		if out, err := server.CLI("zincrby", "tl:{nodes}:heard", "-3600000", name); err != nil {
 			t.Fatal(out, err)
@@ -32,7 +33,7 @@ func TestReap_afterRedisWasAway(t *testing.T) {
 			t.Error(err)
 		}
 		page, err := s.Members(t.Context(), a, "", 10)
-		check(t, err)
+		testkit.Check(t, err)
 		var all []string
 		for _, m := range page.Members {
 			all = append(all, m.Connection)
@@ -42,12 +43,12 @@ func TestReap_afterRedisWasAway(t *testing.T) {
 		}
 	}
 	listed("died one two")
-	check(t, s.Beat(t.Context(), bus.Node{Name: "one"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "one"}))
 	listed("died one two")
-	check(t, s.Beat(t.Context(), bus.Node{Name: "two"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "two"}))
 	listed("died one two")
 	out, err := server.CLI("get", "tl:{nodes}:truce")
-	check(t, err)
+	testkit.Check(t, err)
 	until, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
 	if d := time.Until(time.UnixMilli(until)); err != nil || d > bus.NodeTTL/2 || d < bus.NodeTTL/3 {
 		t.Errorf("the truce lasts %s: %v", d, err)
@@ -55,7 +56,7 @@ func TestReap_afterRedisWasAway(t *testing.T) {
 	if out, err := server.CLI("set", "tl:{nodes}:truce", "1", "keepttl"); err != nil { // in place of waiting for its end
 		t.Fatal(out, err)
 	}
-	check(t, s.Beat(t.Context(), bus.Node{Name: "one"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "one"}))
 	listed("one two")
 	for len(r.messages) > 0 {
 		if e, err := bus.PresenceOf(<-r.messages); err == nil && e.Kind == bus.PresenceLeft && e.Member.Client != "died" {

@@ -14,6 +14,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // skew is more than a log is kept by default.
@@ -25,8 +26,8 @@ func skewed(t *testing.T, url string) (right, ahead, behind *redis.Store) {
 	t.Helper()
 	with := func(by time.Duration) *redis.Store {
 		s, err := redis.Open(redis.Config{URL: url, Events: bustest.Events, Now: func() time.Time { return time.Now().Add(by) }}, slog.New(slog.DiscardHandler))
-		check(t, err)
-		t.Cleanup(func() { check(t, s.Close()) })
+		testkit.Check(t, err)
+		t.Cleanup(func() { testkit.Check(t, s.Close()) })
 		return s
 	}
 	return with(0), with(skew), with(-skew)
@@ -53,7 +54,7 @@ func TestClock_withoutAServerIsThatOfTheProcess(t *testing.T) {
 	server.Kill9()
 	first := ahead.Now()
 	server.Restart()
-	until(t, "the server has been asked again", func() bool { return first.Sub(ahead.Now()) > skew/2 })
+	testkit.Eventually(t, "the server has been asked again", func() bool { return first.Sub(ahead.Now()) > skew/2 })
 }
 
 // history is how a log is kept by default.
@@ -66,7 +67,7 @@ func sent(t *testing.T, s *redis.Store, a bus.Address, n int) (last bus.Receipt)
 	for range n {
 		var err error
 		last, err = s.Publish(t.Context(), bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	return last
 }
@@ -81,9 +82,9 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 		for range 2 { // also after the others have read
 			for name, s := range stores {
 				since, err := s.Since(t.Context(), a, history, bus.Position{}, 1000)
-				check(t, err)
+				testkit.Check(t, err)
 				latest, err := s.Latest(t.Context(), a, history, 0, 1000)
-				check(t, err)
+				testkit.Check(t, err)
 				if len(since.Messages) != want || len(latest.Messages) != want {
 					t.Errorf("the process whose clock is %s reads %d and %d of %d", name, len(since.Messages), len(latest.Messages), want)
 				}
@@ -112,7 +113,7 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 				p := publication(a)
 				p.Retention, p.TTL = keep, time.Minute
 				receipt, err := s.Publish(t.Context(), bustest.Admit(p))
-				check(t, err)
+				testkit.Check(t, err)
 				m := <-r.messages
 				if m.Expired(ahead.Now()) || !m.Published.Equal(receipt.Published) || !m.Expires.Equal(receipt.Published.Add(time.Minute)) {
 					t.Errorf("%s: published at %s, ends at %s, receipt %s", name, m.Published, m.Expires, receipt.Published)
@@ -126,10 +127,10 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 		p := publication(a)
 		p.Retention, p.IdempotencyKey, p.Digest, p.Window = history, "k", "d", time.Minute
 		first, err := behind.Publish(t.Context(), bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 		for name, s := range stores {
 			r, err := s.Publish(t.Context(), bustest.Admit(p))
-			check(t, err)
+			testkit.Check(t, err)
 			if !r.Duplicate || r.Position != first.Position || !r.Published.Equal(first.Published) {
 				t.Errorf("%s: %+v, first %+v", name, r, first)
 			}
@@ -137,9 +138,9 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 	})
 	t.Run("a place", func(t *testing.T) {
 		_, held, err := behind.Claim(t.Context(), "place", "behind", time.Minute)
-		check(t, err)
+		testkit.Check(t, err)
 		_, taken, err := ahead.Claim(t.Context(), "place", "ahead", time.Minute)
-		check(t, err)
+		testkit.Check(t, err)
 		if !held || taken {
 			t.Errorf("held %t, taken by another %t", held, taken)
 		}
@@ -147,17 +148,17 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 	t.Run("members", func(t *testing.T) {
 		a := address(t, "channels/members")
 		for name, s := range stores {
-			check(t, s.Beat(t.Context(), bus.Node{Name: name}))
+			testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: name}))
 			m := member(name)
 			m.Node = name
-			check(t, s.Join(t.Context(), a, m))
+			testkit.Check(t, s.Join(t.Context(), a, m))
 		}
 		for _, s := range stores {
 			_, err := s.Reap(t.Context(), bus.NodeTTL)
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		page, err := right.Members(t.Context(), a, "", 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Members) != 3 {
 			t.Errorf("members are %+v", page.Members)
 		}
@@ -181,14 +182,14 @@ func TestLog_emptiesInSteps(t *testing.T) {
 	}
 	kept := func() int {
 		out, err := server.CLI("xlen", "tl:{channels/aged}:s")
-		check(t, err)
+		testkit.Check(t, err)
 		length, err := strconv.Atoi(strings.TrimSpace(out))
-		check(t, err)
+		testkit.Check(t, err)
 		return length
 	}
 	ranges := func() int {
 		out, err := server.CLI("info", "commandstats")
-		check(t, err)
+		testkit.Check(t, err)
 		_, rest, _ := strings.Cut(out, "cmdstat_xrange:calls=")
 		calls, _, _ := strings.Cut(rest, ",")
 		count, _ := strconv.Atoi(calls)
@@ -210,7 +211,7 @@ func TestLog_emptiesInSteps(t *testing.T) {
 		before := kept()
 		for i := 0; before > p.Retention.Length && i < 10_000; i++ {
 			_, err := s.Publish(t.Context(), bustest.Admit(p))
-			check(t, err)
+			testkit.Check(t, err)
 			after := kept()
 			if before-after > 2048 {
 				t.Fatalf("one publish has removed %d entries", before-after)
@@ -238,13 +239,13 @@ var measuring = []string{
 // What is kept is judged by the time of the server: a new look at the clock of the process has to be thought about here.
 func TestStore_looksAtItsOwnClockOnlyToMeasure(t *testing.T) {
 	files, err := filepath.Glob("*.go")
-	check(t, err)
+	testkit.Check(t, err)
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") || slices.Contains(measuring, file) {
 			continue
 		}
 		text, err := os.ReadFile(file)
-		check(t, err)
+		testkit.Check(t, err)
 		if strings.Contains(string(text), "time.Now") {
 			t.Errorf("%s looks at the clock of the process; s.Now() is that of the server", file)
 		}

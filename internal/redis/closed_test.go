@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/redis/resp"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // intruder adds something behind the next message of a channel.
@@ -76,12 +77,12 @@ func TestFeed_failsClosed(t *testing.T) {
 			r, f := follow(t, s, a)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			check(t, f.Subscribe(ctx, address(t, "clients/victim")))
+			testkit.Check(t, f.Subscribe(ctx, address(t, "clients/victim")))
 			in.add("tl:{"+a.String()+"}:p", add)
 			p := message("before")
 			p.Message.To = a
 			_, err := direct.Publish(t.Context(), bustest.Admit(p))
-			check(t, err)
+			testkit.Check(t, err)
 			if m := next(t, r); m.To != a || m.ID != "before" {
 				t.Fatalf("got %+v", m)
 			}
@@ -93,7 +94,7 @@ func TestFeed_failsClosed(t *testing.T) {
 			p = message("after")
 			p.Message.To = a
 			_, err = direct.Publish(t.Context(), bustest.Admit(p))
-			check(t, err)
+			testkit.Check(t, err)
 			if m := next(t, r); m.To != a || m.ID != "after" {
 				t.Fatalf("got %+v", m)
 			}
@@ -115,7 +116,7 @@ func TestFeed_asksAgainForWhatTheServerEnded(t *testing.T) {
 		p := message("one")
 		p.Message.To = a
 		_, err := s.Publish(t.Context(), bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 		next(t, r)
 		select {
 		case <-r.interrupted:
@@ -149,7 +150,7 @@ func TestFeed_leavesAConnectionThatIsSilent(t *testing.T) {
 			a := address(t, "channels/silent")
 			r, f := follow(t, s, a)
 			silent.Store(true)
-			until(t, "readiness is red", func() bool { return f.Ready() != nil })
+			testkit.Eventually(t, "readiness is red", func() bool { return f.Ready() != nil })
 			silent.Store(false)
 			select {
 			case <-r.interrupted:
@@ -157,7 +158,7 @@ func TestFeed_leavesAConnectionThatIsSilent(t *testing.T) {
 				t.Fatal("no interruption is told")
 			}
 			arrives(t, s, r, a)
-			until(t, "the feed is ready", func() bool { return f.Ready() == nil })
+			testkit.Eventually(t, "the feed is ready", func() bool { return f.Ready() == nil })
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // homes returns an address on each master of a cluster.
@@ -47,16 +48,16 @@ func TestCluster_losesANode(t *testing.T) {
 		_, err := s.Publish(ctx, bustest.Admit(p))
 		return err
 	}
-	until(t, "replicas acknowledge", func() bool { return publish(address(t, "channels/first"), bus.Replicated) == nil })
-	addresses := homes(t, c, func(a bus.Address) { check(t, publish(a, 0)) })
+	testkit.Eventually(t, "replicas acknowledge", func() bool { return publish(address(t, "channels/first"), bus.Replicated) == nil })
+	addresses := homes(t, c, func(a bus.Address) { testkit.Check(t, publish(a, 0)) })
 	r, f := follow(t, s, addresses[0])
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	check(t, f.Subscribe(ctx, addresses...))
+	testkit.Check(t, f.Subscribe(ctx, addresses...))
 	first := n + 1
 	for range 200 {
 		for _, a := range addresses {
-			check(t, publish(a, bus.Replicated))
+			testkit.Check(t, publish(a, bus.Replicated))
 		}
 	}
 	last := n
@@ -84,7 +85,7 @@ func TestCluster_losesANode(t *testing.T) {
 	drain(r)
 	delivered := arrives(t, s, r, addresses[0])
 	t.Logf("after the kill: publishing to its slots again after %s, delivery %s later; %d errors on other slots", back, delivered, others)
-	until(t, "the feed is ready again", func() bool { return f.Ready() == nil })
+	testkit.Eventually(t, "the feed is ready again", func() bool { return f.Ready() == nil })
 	if others > 0 || !red {
 		t.Errorf("%d publishes to other masters failed; readiness was red: %t", others, red)
 	}
@@ -92,7 +93,7 @@ func TestCluster_losesANode(t *testing.T) {
 		kept := map[string]bool{}
 		for at, more := (bus.Position{}), true; more; {
 			page, err := s.Since(t.Context(), a, bus.Retention{Length: 100_000, Age: time.Hour}, at, 1000)
-			check(t, err)
+			testkit.Check(t, err)
 			for _, m := range page.Messages {
 				kept[m.ID] = true
 			}

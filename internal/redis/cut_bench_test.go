@@ -12,6 +12,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // landing is a sink that counts what arrives.
@@ -56,12 +57,12 @@ func followed(b *testing.B, s *redis.Store, n int) (*tail.Tail, *landing, []bus.
 	all := make([]bus.Address, n)
 	for i := range all {
 		a, err := bus.ParseAddress(fmt.Sprint("channels/quiet", i))
-		check(b, err)
+		testkit.Check(b, err)
 		all[i] = a
 	}
 	for i := 0; i < n; i += 500 {
 		_, err := tl.Acquire(ctx, all[i:min(i+500, n)]...)
-		check(b, err)
+		testkit.Check(b, err)
 	}
 	return tl, l, all
 }
@@ -86,16 +87,16 @@ func BenchmarkCut(b *testing.B) {
 		b.Helper()
 		tl, l, all := followed(b, s, quiet)
 		speak(b, s, all)
-		until(b, "the first come", func() bool { n, _, _ := l.count(); return n == spoken })
+		testkit.Eventually(b, "the first come", func() bool { n, _, _ := l.count(); return n == spoken })
 		var worst time.Duration
 		for i := range b.N {
 			cut()
 			start := time.Now()
 			speak(b, s, all)
-			until(b, "all have come", func() bool { n, _, _ := l.count(); return n >= spoken*(i+2) })
+			testkit.Eventually(b, "all have come", func() bool { n, _, _ := l.count(); return n >= spoken*(i+2) })
 			_, _, last := l.count()
 			worst = max(worst, last.Sub(start))
-			until(b, "the feed is ready", func() bool { return tl.Ready() == nil && tl.Stats().Healing == 0 })
+			testkit.Eventually(b, "the feed is ready", func() bool { return tl.Ready() == nil && tl.Stats().Healing == 0 })
 		}
 		b.ReportMetric(worst.Seconds(), "s-to-last/op")
 	}
@@ -104,7 +105,7 @@ func BenchmarkCut(b *testing.B) {
 		s := open(b, server.URL())
 		measure(b, s, func() {
 			_, err := server.CLI("client", "kill", "type", "pubsub")
-			check(b, err)
+			testkit.Check(b, err)
 		})
 	})
 	b.Run("failover", func(b *testing.B) {
@@ -113,7 +114,7 @@ func BenchmarkCut(b *testing.B) {
 		measure(b, s, func() {
 			sentinel.Master.Kill9()
 			p := publication(bus.Broadcast)
-			until(b, "publishing works again", func() bool {
+			testkit.Eventually(b, "publishing works again", func() bool {
 				_, err := s.Publish(b.Context(), bustest.Admit(p))
 				return err == nil
 			})

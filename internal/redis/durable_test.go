@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // replicated asks for n replicas under an idempotency key.
@@ -30,7 +31,7 @@ func pair(t *testing.T) (master, replica *redistest.Server) {
 	master = redistest.Start(t, "--repl-diskless-sync-delay", "0", "--appendonly", "yes")
 	host, port, _ := strings.Cut(master.Addr(), ":")
 	replica = redistest.Start(t, "--replicaof", host+" "+port)
-	until(t, "the replica is in step", func() bool {
+	testkit.Eventually(t, "the replica is in step", func() bool {
 		out, _ := replica.CLI("info", "replication")
 		in, _ := master.CLI("info", "replication")
 		return strings.Contains(out, "master_link_status:up") && strings.Contains(in, "state=online")
@@ -50,7 +51,7 @@ func TestPublish_replicated(t *testing.T) {
 		t.Errorf("two replicas where there is one: %v", err)
 	}
 	// The replica hangs: nobody says that it has the message, so it is not OK.
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 	_, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "k2", 1)))
 	if !errors.Is(err, bus.ErrNotReached) {
 		t.Errorf("without the replica: %v", err)
@@ -65,7 +66,7 @@ func TestPublish_replicated(t *testing.T) {
 	if r, err := s.Publish(t.Context(), bustest.Admit(plain)); err != nil || r.Durability != bus.Accepted {
 		t.Errorf("an accepted one: %+v, %v", r, err)
 	}
-	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
 	r, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "k2", 1)))
 	if err != nil || !r.Duplicate || r.Position.Offset != 3 || r.Durability != bus.Replicated {
 		t.Errorf("after it came back: %+v, %v", r, err)
@@ -107,7 +108,7 @@ func TestPublish_fsynced(t *testing.T) {
 			t.Errorf("%v: %+v, %v", tt.args, r, err)
 		}
 		page, err := s.Since(t.Context(), a, keep, bus.Position{}, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if (len(page.Messages) == 1) != tt.ok {
 			t.Errorf("%v: the log has %d messages", tt.args, len(page.Messages))
 		}
@@ -130,7 +131,7 @@ func TestPublishAll_refusesFsyncAlone(t *testing.T) {
 func TestPublish_strictOnesLeaveRoom(t *testing.T) {
 	master, replica := pair(t)
 	s := open(t, master.URL())
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 	var waiting sync.WaitGroup
 	for i := range 100 {
 		waiting.Go(func() {
@@ -145,16 +146,16 @@ func TestPublish_strictOnesLeaveRoom(t *testing.T) {
 			t.Errorf("publish %d: %v", i, err)
 		}
 	}
-	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
 	waiting.Wait()
 }
 
 func TestPing_wantsReplicas(t *testing.T) {
 	master, replica := pair(t)
 	s := openWith(t, master.URL(), 1)
-	until(t, "readiness is green with the replica", func() bool { return s.Ping(t.Context()) == nil })
+	testkit.Eventually(t, "readiness is green with the replica", func() bool { return s.Ping(t.Context()) == nil })
 	replica.Kill9()
-	until(t, "readiness is red without the replica", func() bool { return s.Ping(t.Context()) != nil })
+	testkit.Eventually(t, "readiness is red without the replica", func() bool { return s.Ping(t.Context()) != nil })
 }
 
 // A master is killed while messages are published at REPLICATED(1): publishing goes on, the same feed delivers again, and
@@ -222,7 +223,7 @@ func TestSentinel_failoverUnderLoad(t *testing.T) {
 			t.Fatal("publishing does not come back")
 		}
 	}
-	until(t, "delivery works again", func() bool {
+	testkit.Eventually(t, "delivery works again", func() bool {
 		p := publication(a)
 		p.Retention = bus.Retention{Length: 100_000, Age: time.Hour}
 		_, _ = s.Publish(ctx, bustest.Admit(p))
@@ -231,12 +232,12 @@ func TestSentinel_failoverUnderLoad(t *testing.T) {
 		return !firstAfter.IsZero()
 	})
 	t.Logf("after the kill: publishing again after %s, delivery again after %s", recovered, firstAfter.Sub(start))
-	until(t, "the feed is ready", func() bool { return f.Ready() == nil })
+	testkit.Eventually(t, "the feed is ready", func() bool { return f.Ready() == nil })
 	kept := make(map[string]bool)
 	for at, more := (bus.Position{}), true; more; {
 		page, err := s.Since(t.Context(), a, bus.Retention{Length: 100_000, Age: time.Hour}, at, 1000)
 		if !page.Unproved { // some of what was published asked for no replica
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		for _, m := range page.Messages {
 			kept[m.ID] = true

@@ -8,6 +8,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // An event that was noted by somebody who died before telling is told by the next one who looks, in its order, and once.
@@ -67,7 +68,7 @@ func TestEvents_notedAndNotTold(t *testing.T) {
 		join(a, "1", "dead")
 		leave(a, "1")
 		note(a, "evt_c", "occupied")
-		until(t, "it is told", func() bool {
+		testkit.Eventually(t, "it is told", func() bool {
 			if err := s.Beat(t.Context(), bus.Node{Name: "living"}); err != nil { // somebody has to be, or the store was away
 				t.Fatal(err)
 			}
@@ -93,7 +94,7 @@ func TestEvents_notedAndNotTold(t *testing.T) {
 		join(a, "1", "node")
 		leave(a, "1")
 		cli("rename", "tl:{system/events}:aside", "tl:{system/events}:m")
-		until(t, "it is told", func() bool {
+		testkit.Eventually(t, "it is told", func() bool {
 			if _, err := s.Reap(t.Context(), bus.NodeTTL); err != nil {
 				t.Fatal(err)
 			}
@@ -107,7 +108,7 @@ func TestEvents_notedAndNotTold(t *testing.T) {
 		if err := s.Opened(t.Context(), "run~1", []bus.Connection{{ID: "c"}}); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "it is dead", func() bool {
+		testkit.Eventually(t, "it is dead", func() bool {
 			_, err := s.Reap(t.Context(), 50*time.Millisecond)
 			return err == nil
 		})

@@ -17,6 +17,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // follower keeps what a tail brings.
@@ -56,7 +57,7 @@ func trail(tb testing.TB, s *redis.Store, a bus.Address) *follower {
 	call, stop := context.WithTimeout(tb.Context(), 10*time.Second)
 	defer stop()
 	_, err := tl.Acquire(call, a)
-	check(tb, err)
+	testkit.Check(tb, err)
 	return f
 }
 
@@ -68,7 +69,7 @@ func numbered(tb testing.TB, s *redis.Store, a bus.Address, n int) bus.Position 
 		p := publication(a)
 		p.Retention = long
 		r, err := s.Publish(tb.Context(), bustest.Admit(p))
-		check(tb, err)
+		testkit.Check(tb, err)
 		last = r.Position
 	}
 	return last
@@ -82,7 +83,7 @@ func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 	a := address(t, "channels/lost")
 	f := trail(t, s, a)
 	kept := numbered(t, s, a, 10)
-	until(t, "the replica has them", func() bool {
+	testkit.Eventually(t, "the replica has them", func() bool {
 		p := replicated(a, "mark", 1) // the eleventh
 		p.Retention = long
 		r, err := s.Publish(t.Context(), bustest.Admit(p))
@@ -91,11 +92,11 @@ func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 	})
 	sentinel.Cut()
 	lost := numbered(t, s, a, 10)
-	until(t, "the follower has seen the tail", func() bool { return f.arrived.Load() == 21 })
+	testkit.Eventually(t, "the follower has seen the tail", func() bool { return f.arrived.Load() == 21 })
 	sentinel.Master.Kill9()
 
 	var next bus.Position
-	until(t, "publishing works again", func() bool {
+	testkit.Eventually(t, "publishing works again", func() bool {
 		p := publication(a)
 		p.Retention = long
 		r, err := s.Publish(t.Context(), bustest.Admit(p))
@@ -110,7 +111,7 @@ func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 		t.Errorf("the log went on at %+v after %+v, to %+v", next, kept, top)
 	}
 	follows := int64(21 + top.Offset - kept.Offset) //nolint:gosec // small
-	until(t, "the follower has what followed", func() bool { return f.arrived.Load() == follows })
+	testkit.Eventually(t, "the follower has what followed", func() bool { return f.arrived.Load() == follows })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.gaps) == 0 || f.between[0] != 21 || f.gaps[0].From != lost || f.gaps[0].Reason != bus.GapStoreReset {
@@ -155,14 +156,14 @@ func TestRestart_withoutLossIsNoGap(t *testing.T) {
 	for round := range 20 { // more lives than epochs are remembered
 		numbered(t, s, a, 2)
 		if round%5 == 0 {
-			until(t, "the follower has them", func() bool { return f.arrived.Load() == int64(2*(round+1)) })
+			testkit.Eventually(t, "the follower has them", func() bool { return f.arrived.Load() == int64(2*(round+1)) })
 		}
 		server.Kill9()
 		server.Restart()
-		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+		testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 	}
 	numbered(t, s, a, 1)
-	until(t, "the follower has everything", func() bool { return f.arrived.Load() == 41 })
+	testkit.Eventually(t, "the follower has everything", func() bool { return f.arrived.Load() == 41 })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.gaps) != 0 {
@@ -180,7 +181,7 @@ func TestFork_leavesPositionsAsTheyWere(t *testing.T) {
 	p.Retention = bus.Retention{Length: 100, Age: time.Hour}
 	p.IdempotencyKey, p.Digest, p.Window = "key", "d", time.Hour
 	keyed, err := s.Publish(t.Context(), bustest.Admit(p))
-	check(t, err)
+	testkit.Check(t, err)
 	p.IdempotencyKey = ""
 	receipts := []bus.Receipt{keyed}
 	const rounds, each = 4, 3
@@ -188,7 +189,7 @@ func TestFork_leavesPositionsAsTheyWere(t *testing.T) {
 		for range each {
 			r, _ := follow(t, s, a)
 			receipt, err := s.Publish(t.Context(), bustest.Admit(p))
-			check(t, err)
+			testkit.Check(t, err)
 			if live := <-r.messages; live.Position != receipt.Position {
 				t.Fatalf("the receipt says %+v, the live message %+v", receipt.Position, live.Position)
 			}
@@ -196,7 +197,7 @@ func TestFork_leavesPositionsAsTheyWere(t *testing.T) {
 		}
 		server.Kill9()
 		server.Restart()
-		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+		testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 	}
 	p.IdempotencyKey = "key"
 	again, err := s.Publish(t.Context(), bustest.Admit(p))
@@ -204,9 +205,9 @@ func TestFork_leavesPositionsAsTheyWere(t *testing.T) {
 		t.Errorf("again %+v, %v, first %+v", again, err, keyed)
 	}
 	since, err := s.Since(t.Context(), a, p.Retention, bus.Position{}, 100)
-	check(t, err)
+	testkit.Check(t, err)
 	latest, err := s.Latest(t.Context(), a, p.Retention, 0, 100)
-	check(t, err)
+	testkit.Check(t, err)
 	slices.Reverse(latest.Messages)
 	epochs := map[string]bool{}
 	for i, r := range receipts {
@@ -234,8 +235,8 @@ func TestEpoch_livesAsLongAsItIsUsed(t *testing.T) {
 	server := redistest.Start(t)
 	life := 2 * time.Second
 	s, err := redis.Open(redis.Config{URL: server.URL(), MetaTTL: life}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	for name, use := range map[string]func(a bus.Address) (bus.Position, error){
 		"followed": func(a bus.Address) (bus.Position, error) {
 			tops, errs := s.Tops(t.Context(), []bus.Address{a})
@@ -249,7 +250,7 @@ func TestEpoch_livesAsLongAsItIsUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := address(t, "channels/"+name)
 			first, err := use(a)
-			check(t, err)
+			testkit.Check(t, err)
 			tick := time.NewTicker(life / 10)
 			defer tick.Stop()
 			for until := time.Now().Add(2 * life); time.Now().Before(until); <-tick.C {
@@ -270,7 +271,7 @@ func TestPublish_asksNoINFO(t *testing.T) {
 	follow(t, s, address(t, "channels/other"))
 	calls := func(command string) int {
 		out, err := server.CLI("info", "commandstats")
-		check(t, err)
+		testkit.Check(t, err)
 		_, rest, _ := strings.Cut(out, "cmdstat_"+command+":calls=")
 		count, _, _ := strings.Cut(rest, ",")
 		n, _ := strconv.Atoi(count)
@@ -278,13 +279,13 @@ func TestPublish_asksNoINFO(t *testing.T) {
 	}
 	quiet := func() bool { // the next publish asks nothing
 		_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
-		check(t, err)
+		testkit.Check(t, err)
 		before := calls("info")
 		for range 20 {
 			_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		return calls("info")-before < 10 // this test asks too, and each connection once a second
 	}
-	until(t, "the life of the server is known by its subscribers", quiet)
+	testkit.Eventually(t, "the life of the server is known by its subscribers", quiet)
 }

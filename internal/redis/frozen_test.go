@@ -15,14 +15,15 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // patient opens a store whose calls to a frozen server end late, so that what they hold up is seen without a clock.
 func patient(t *testing.T, url string) *redis.Store {
 	t.Helper()
 	s, err := redis.Open(redis.Config{URL: url, Timeout: 5 * time.Second}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	return s
 }
 
@@ -60,13 +61,13 @@ func TestCluster_aFrozenMasterHoldsUpNobody(t *testing.T) {
 	}
 	s := patient(t, c.URL())
 	addresses := homes(t, c, func(a bus.Address) {
-		until(t, "the cluster takes writes", func() bool {
+		testkit.Eventually(t, "the cluster takes writes", func() bool {
 			_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
 			return err == nil
 		})
 	})
 	frozen := c.Servers[0]
-	check(t, syscall.Kill(frozen.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(frozen.PID(), syscall.SIGSTOP))
 	thaw := sync.OnceFunc(func() { _ = syscall.Kill(frozen.PID(), syscall.SIGCONT) })
 	t.Cleanup(thaw)
 	h := knock(t, s, addresses[0])
@@ -88,7 +89,7 @@ func TestCluster_aFrozenMasterHoldsUpNobody(t *testing.T) {
 	if err := <-h.refused; !errors.Is(err, bus.ErrStoreUnavailable) {
 		t.Errorf("a publish to the frozen master: %v", err)
 	}
-	until(t, "the frozen master is refused without being asked", func() bool { return refusedUnasked(s.Publish(t.Context(), bustest.Admit(publication(addresses[0])))) })
+	testkit.Eventually(t, "the frozen master is refused without being asked", func() bool { return refusedUnasked(s.Publish(t.Context(), bustest.Admit(publication(addresses[0])))) })
 	for i := range 1000 {
 		if _, err := s.Publish(t.Context(), bustest.Admit(publication(addresses[0]))); !errors.Is(err, bus.ErrStoreUnavailable) {
 			t.Fatalf("publish %d to the frozen master: %v", i, err)
@@ -98,7 +99,7 @@ func TestCluster_aFrozenMasterHoldsUpNobody(t *testing.T) {
 		t.Errorf("ping: %v", err)
 	}
 	thaw()
-	until(t, "the master is heard again", func() bool {
+	testkit.Eventually(t, "the master is heard again", func() bool {
 		_, err := s.Publish(t.Context(), bustest.Admit(publication(addresses[0])))
 		return err == nil
 	})
@@ -114,7 +115,7 @@ func TestCluster_aBatchIsSplitByMaster(t *testing.T) {
 	c := redistest.StartCluster(t)
 	s := patient(t, c.URL())
 	addresses := homes(t, c, func(a bus.Address) {
-		until(t, "the cluster takes writes", func() bool {
+		testkit.Eventually(t, "the cluster takes writes", func() bool {
 			_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
 			return err == nil
 		})
@@ -125,7 +126,7 @@ func TestCluster_aBatchIsSplitByMaster(t *testing.T) {
 		p.Message.Data = fmt.Append(nil, i)
 		batch = append(batch, p)
 	}
-	check(t, syscall.Kill(c.Servers[0].PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(c.Servers[0].PID(), syscall.SIGSTOP))
 	thaw := sync.OnceFunc(func() { _ = syscall.Kill(c.Servers[0].PID(), syscall.SIGCONT) })
 	t.Cleanup(thaw)
 	var done sync.WaitGroup
@@ -138,7 +139,7 @@ func TestCluster_aBatchIsSplitByMaster(t *testing.T) {
 	})
 	for n, a := range addresses[1:] {
 		var page bus.Page
-		until(t, "the part of a healthy master is carried out", func() bool {
+		testkit.Eventually(t, "the part of a healthy master is carried out", func() bool {
 			var err error
 			page, err = s.Since(t.Context(), a, keep, bus.Position{}, 100)
 			return err == nil && len(page.Messages) == 11
@@ -156,7 +157,7 @@ func TestCluster_aBatchIsSplitByMaster(t *testing.T) {
 	}
 	thaw()
 	<-answered
-	check(t, errors.Join(errs...))
+	testkit.Check(t, errors.Join(errs...))
 }
 
 // A master that is gone refuses its own publishes, and nobody else's.
@@ -164,7 +165,7 @@ func TestCluster_aKilledMasterHoldsUpNobody(t *testing.T) {
 	c := redistest.StartCluster(t)
 	s := patient(t, c.URL())
 	addresses := homes(t, c, func(a bus.Address) {
-		until(t, "the cluster takes writes", func() bool {
+		testkit.Eventually(t, "the cluster takes writes", func() bool {
 			_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
 			return err == nil
 		})
@@ -182,7 +183,7 @@ func TestCluster_aKilledMasterHoldsUpNobody(t *testing.T) {
 		}
 	}
 	c.Servers[0].Restart()
-	until(t, "the master is there again", func() bool {
+	testkit.Eventually(t, "the master is there again", func() bool {
 		_, err := s.Publish(t.Context(), bustest.Admit(publication(addresses[0])))
 		return err == nil
 	})
@@ -194,7 +195,7 @@ func TestCluster_aTimeIsKeptElsewhereMeanwhile(t *testing.T) {
 	c := redistest.StartCluster(t)
 	s := patient(t, c.URL())
 	_ = homes(t, c, func(a bus.Address) {
-		until(t, "the cluster takes writes", func() bool {
+		testkit.Eventually(t, "the cluster takes writes", func() bool {
 			_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
 			return err == nil
 		})
@@ -216,19 +217,19 @@ func TestCluster_aTimeIsKeptElsewhereMeanwhile(t *testing.T) {
 			p.Durability = bus.Replicated // of no replica
 		}
 		_, err := s.Publish(t.Context(), bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 		wanted[p.Message.ID] = true
 	}
-	until(t, "all are looked at", func() bool {
+	testkit.Eventually(t, "all are looked at", func() bool {
 		due, err := s.DueDeliveries(t.Context(), 1000)
-		check(t, err)
+		testkit.Check(t, err)
 		for _, d := range due {
 			delete(wanted, d.ID)
 		}
 		return len(wanted) == 0
 	})
 	gone.Restart()
-	until(t, "the times are at home", func() bool {
+	testkit.Eventually(t, "the times are at home", func() bool {
 		_, err := s.DueDeliveries(t.Context(), 1000)
 		n, _ := gone.CLI("--scan", "--pattern", "tl:{due:*")
 		return err == nil && strings.Contains(n, "due:")

@@ -16,6 +16,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // The classes of scripts, by their first line. Redis looks at its memory before it runs the first write of a script and not
@@ -41,12 +42,12 @@ var classes = map[string]string{
 // Every script says what it may be refused for, and a new one has to be thought about here.
 func TestScripts_sayWhenTheyMayBeRefused(t *testing.T) {
 	files, err := filepath.Glob("lua/*.lua")
-	check(t, err)
+	testkit.Check(t, err)
 	missing := maps.Clone(classes)
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".lua")
 		text, err := os.ReadFile(file)
-		check(t, err)
+		testkit.Check(t, err)
 		first, _, _ := bytes.Cut(text, []byte("\n"))
 		class, known := classes[name]
 		delete(missing, name)
@@ -82,20 +83,20 @@ func TestFullServer_refusesWhatGrowsAndNothingElse(t *testing.T) {
 	known, created, inbox := address(t, "channels/known"), address(t, "channels/created"), address(t, "users/known")
 	durable := publication(known)
 	_, err := s.Publish(ctx, bustest.Admit(durable))
-	check(t, err)
-	check(t, s.CreateChannel(ctx, bus.Channel{Address: created, Created: time.Now()}, 0))
+	testkit.Check(t, err)
+	testkit.Check(t, s.CreateChannel(ctx, bus.Channel{Address: created, Created: time.Now()}, 0))
 	waiting, discarded := asks(inbox), asks(inbox)
 	for _, p := range []bus.Publication{waiting, discarded} {
 		_, err = s.Publish(ctx, bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	values := func(verb string, keys ...string) error {
 		_, err := s.Command(ctx, bus.ValueCommand{Owner: "o", Verb: verb, Keys: keys, Value: "1", TTL: time.Minute, Limit: 100, Keep: time.Hour})
 		return err
 	}
-	check(t, values(bus.ValueSet, "lock"))
+	testkit.Check(t, values(bus.ValueSet, "lock"))
 	_, errs := s.Tops(ctx, []bus.Address{address(t, "channels/unused")}) // the beginning, which all new names share
-	check(t, bus.FirstError(errs))
+	testkit.Check(t, bus.FirstError(errs))
 	r, feed := follow(t, s, known)
 	out, err := server.CLI("config", "set", "maxmemory", "1")
 	if err != nil || !strings.Contains(out, "OK") {
@@ -179,7 +180,7 @@ func TestFullServer_refusesWhatGrowsAndNothingElse(t *testing.T) {
 		{"delete a channel", func() error { return s.DeleteChannel(ctx, created) }},
 		{"unlock", func() error { return values(bus.ValueDel, "lock") }},
 	} {
-		t.Run("does not refuse "+tc.name, func(t *testing.T) { check(t, tc.do()) })
+		t.Run("does not refuse "+tc.name, func(t *testing.T) { testkit.Check(t, tc.do()) })
 	}
 	drain(r)
 }
@@ -192,20 +193,20 @@ func TestFailedDisk_isReadAllTheSame(t *testing.T) {
 	a, inbox := address(t, "channels/a"), address(t, "users/ada")
 	for _, p := range []bus.Publication{publication(a), asks(inbox)} {
 		_, err := s.Publish(ctx, bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	_, feed := follow(t, s, a)
 	gone := filepath.Join(t.TempDir(), "gone")
-	check(t, os.Mkdir(gone, 0o700))
+	testkit.Check(t, os.Mkdir(gone, 0o700))
 	for _, words := range [][]string{{"dir", gone}, {"save", "3600 1"}} {
 		out, err := server.CLI("config", "set", words[0], words[1])
 		if err != nil || !strings.Contains(out, "OK") {
 			t.Fatal(out, err)
 		}
 	}
-	check(t, os.Remove(gone))
+	testkit.Check(t, os.Remove(gone))
 	_, _ = server.CLI("bgsave")
-	until(t, "writes are refused", func() bool {
+	testkit.Eventually(t, "writes are refused", func() bool {
 		_, err := s.Publish(ctx, bustest.Admit(publication(a)))
 		return errors.Is(err, bus.ErrStorageFull)
 	})
@@ -224,7 +225,7 @@ func TestFailedDisk_isReadAllTheSame(t *testing.T) {
 		t.Errorf("pending: %+v, %v", p, err)
 	}
 	_, err = feed.Retained(ctx, a, "m")
-	check(t, err)
+	testkit.Check(t, err)
 	for _, live := range []bus.Publication{{Message: publication(a).Message}, {Message: publication(a).Message, RequireChannel: true}} {
 		if _, err = s.Publish(ctx, bustest.Admit(live)); live.RequireChannel != errors.Is(err, bus.ErrChannelNotFound) {
 			t.Errorf("a live message: %v", err)

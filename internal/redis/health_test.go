@@ -12,12 +12,13 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // says waits until Ping returns an error with a reason and a setting.
 func says(t *testing.T, s *redis.Store, reason, setting string) {
 	t.Helper()
-	until(t, "ping says "+reason+" because of "+setting, func() bool {
+	testkit.Eventually(t, "ping says "+reason+" because of "+setting, func() bool {
 		var e *bus.Error
 		return errors.As(s.Ping(t.Context()), &e) && e.Reason == reason && e.Metadata["setting"] == setting && e.RetryAfter > 0
 	})
@@ -34,10 +35,10 @@ func set(t *testing.T, server *redistest.Server, name, value string) {
 func TestPing_saysThatThereIsNoRoom(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL())
-	check(t, s.Ping(t.Context()))
+	testkit.Check(t, s.Ping(t.Context()))
 	a := address(t, "channels/full")
 	_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
-	check(t, err)
+	testkit.Check(t, err)
 	set(t, server, "maxmemory", "1")
 	says(t, s, "STORAGE_FULL", "maxmemory")
 	var e *bus.Error
@@ -45,18 +46,18 @@ func TestPing_saysThatThereIsNoRoom(t *testing.T) {
 		t.Errorf("publish: %v", err)
 	}
 	set(t, server, "maxmemory", "0")
-	check(t, s.Ping(t.Context()))
+	testkit.Check(t, s.Ping(t.Context()))
 }
 
 func TestPing_asksEveryMasterOfACluster(t *testing.T) {
 	c := redistest.StartCluster(t)
 	s := open(t, c.URL())
-	until(t, "the cluster is ready", func() bool { return s.Ping(t.Context()) == nil })
+	testkit.Eventually(t, "the cluster is ready", func() bool { return s.Ping(t.Context()) == nil })
 	for _, server := range c.Servers {
 		set(t, server, "maxmemory", "1")
 		says(t, s, "STORAGE_FULL", "maxmemory")
 		set(t, server, "maxmemory", "0")
-		check(t, s.Ping(t.Context()))
+		testkit.Check(t, s.Ping(t.Context()))
 		set(t, server, "maxmemory-policy", "allkeys-lru")
 		says(t, s, "STORE_UNAVAILABLE", "maxmemory-policy")
 		if err := s.CheckEviction(t.Context()); err == nil {
@@ -64,8 +65,8 @@ func TestPing_asksEveryMasterOfACluster(t *testing.T) {
 		}
 		set(t, server, "maxmemory-policy", "noeviction")
 	}
-	check(t, s.Ping(t.Context()))
-	check(t, s.CheckEviction(t.Context()))
+	testkit.Check(t, s.Ping(t.Context()))
+	testkit.Check(t, s.CheckEviction(t.Context()))
 }
 
 // A server that may evict is refused, whatever of INFO and CONFIG its user may ask; one that may ask neither is believed, with a warning.
@@ -91,8 +92,8 @@ func TestCheckEviction_asksWhatIsPermitted(t *testing.T) {
 			var log said
 			url := strings.Replace(server.URL(), "://", "://asker:secret@", 1)
 			s, err := redis.Open(redis.Config{URL: url, AllowEviction: row.allow}, slog.New(slog.NewTextHandler(&log, nil)))
-			check(t, err)
-			defer func() { check(t, s.Close()) }()
+			testkit.Check(t, err)
+			defer func() { testkit.Check(t, s.Close()) }()
 			for _, err := range []error{s.CheckEviction(t.Context()), s.Ping(t.Context())} {
 				if (err != nil) != row.refused {
 					t.Errorf("refused: %v", err)
@@ -113,7 +114,7 @@ func TestCheckEviction_isSilentAboutAServerThatIsAway(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "volatile-lru")
 	s := open(t, server.URL())
 	server.Kill9()
-	check(t, s.CheckEviction(t.Context()))
+	testkit.Check(t, s.CheckEviction(t.Context()))
 }
 
 // said keeps a log.

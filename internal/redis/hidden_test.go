@@ -11,6 +11,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // echoed waits until what was published to each of several addresses has come back on every subscription connection, so that
@@ -22,8 +23,8 @@ func echoed(t *testing.T, s *redis.Store, followers []*follower, addresses []bus
 		p := publication(a)
 		p.Retention = bus.Retention{}
 		_, err := s.Publish(t.Context(), bustest.Admit(p))
-		check(t, err)
-		until(t, "the echo is there", func() bool { return followers[i].arrived.Load() > before })
+		testkit.Check(t, err)
+		testkit.Eventually(t, "the echo is there", func() bool { return followers[i].arrived.Load() > before })
 	}
 }
 
@@ -42,14 +43,14 @@ func echoes(t *testing.T, s *redis.Store) (followers []*follower, addresses []bu
 func visible(t *testing.T, s *redis.Store, a bus.Address) int {
 	t.Helper()
 	page, err := s.Since(t.Context(), a, long, bus.Position{}, 1000)
-	check(t, err)
+	testkit.Check(t, err)
 	latest, err := s.Latest(t.Context(), a, long, 0, 1000)
-	check(t, err)
+	testkit.Check(t, err)
 	if len(latest.Messages) != len(page.Messages) || latest.Top != page.Top {
 		t.Errorf("forwards %d messages to %+v, backwards %d to %+v", len(page.Messages), page.Top, len(latest.Messages), latest.Top)
 	}
 	tops, errs := s.Tops(t.Context(), []bus.Address{a})
-	check(t, errors.Join(errs...))
+	testkit.Check(t, errors.Join(errs...))
 	if len(page.Messages) > 0 && tops[0] != page.Top {
 		t.Errorf("the top is %+v, and that of a page %+v", tops[0], page.Top)
 	}
@@ -64,10 +65,10 @@ func TestReplicated_isShownOnceItIs(t *testing.T) {
 	f := trail(t, s, a)
 	ears, mouths := echoes(t, s)
 	_, err := s.Publish(t.Context(), bustest.Admit(replicated(a, "one", 1)))
-	check(t, err)
-	until(t, "the first is delivered", func() bool { return f.arrived.Load() == 1 })
+	testkit.Check(t, err)
+	testkit.Eventually(t, "the first is delivered", func() bool { return f.arrived.Load() == 1 })
 
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 	if _, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "two", 1))); !errors.Is(err, bus.ErrNotReached) {
 		t.Fatalf("without the replica: %v", err)
 	}
@@ -78,14 +79,14 @@ func TestReplicated_isShownOnceItIs(t *testing.T) {
 	if n := visible(t, s, a); n != 1 {
 		t.Errorf("%d messages can be read before a replica has the second", n)
 	}
-	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
 	r, err := s.Publish(t.Context(), bustest.Admit(replicated(a, "two", 1)))
 	if err != nil || !r.Duplicate || r.Position.Offset != 2 {
 		t.Errorf("the repeat: %+v, %v", r, err)
 	}
 	_, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "three", 1)))
-	check(t, err)
-	until(t, "all are delivered", func() bool { return f.arrived.Load() == 3 })
+	testkit.Check(t, err)
+	testkit.Eventually(t, "all are delivered", func() bool { return f.arrived.Load() == 3 })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, m := range f.messages {
@@ -104,7 +105,7 @@ func TestReplicated_givenUpMakesRoom(t *testing.T) {
 	s := open(t, master.URL())
 	a := address(t, "channels/room")
 	f := trail(t, s, a)
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 	if _, err := s.Publish(t.Context(), bustest.Admit(replicated(a, "given up", 1))); !errors.Is(err, bus.ErrNotReached) {
 		t.Fatalf("without the replica: %v", err)
 	}
@@ -114,13 +115,13 @@ func TestReplicated_givenUpMakesRoom(t *testing.T) {
 	if err != nil || r.Durability != bus.Accepted {
 		t.Fatalf("an accepted one behind it: %+v, %v", r, err)
 	}
-	until(t, "it is delivered all the same", func() bool { return f.arrived.Load() == 1 })
-	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
-	until(t, "the repeat is replicated", func() bool {
+	testkit.Eventually(t, "it is delivered all the same", func() bool { return f.arrived.Load() == 1 })
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	testkit.Eventually(t, "the repeat is replicated", func() bool {
 		r, err = s.Publish(t.Context(), bustest.Admit(replicated(a, "given up", 1)))
 		return err == nil
 	})
-	until(t, "both are delivered", func() bool { return f.arrived.Load() == 2 })
+	testkit.Eventually(t, "both are delivered", func() bool { return f.arrived.Load() == 2 })
 	if n := visible(t, s, a); n != 2 {
 		t.Errorf("%d messages can be read", n)
 	}
@@ -137,11 +138,11 @@ func TestReplicated_repeatAfterAFailoverIsDeliveredOnce(t *testing.T) {
 	s := open(t, sentinel.URL())
 	a := address(t, "channels/once")
 	f := trail(t, s, a)
-	until(t, "the replica has the first", func() bool {
+	testkit.Eventually(t, "the replica has the first", func() bool {
 		_, err := s.Publish(t.Context(), bustest.Admit(replicated(a, "one", 1)))
 		return err == nil
 	})
-	until(t, "it is delivered", func() bool { return f.arrived.Load() == 1 })
+	testkit.Eventually(t, "it is delivered", func() bool { return f.arrived.Load() == 1 })
 	sentinel.Cut()
 	if _, err := s.Publish(t.Context(), bustest.Admit(replicated(a, "two", 1))); !errors.Is(err, bus.ErrNotReached) {
 		t.Fatalf("without the replica: %v", err)
@@ -149,7 +150,7 @@ func TestReplicated_repeatAfterAFailoverIsDeliveredOnce(t *testing.T) {
 	sentinel.Master.Kill9()
 	again := replicated(a, "two", 1)
 	again.Durability, again.Replicas = bus.Accepted, 0 // the only replica is the master now
-	until(t, "the repeat is taken", func() bool {
+	testkit.Eventually(t, "the repeat is taken", func() bool {
 		_, err := s.Publish(t.Context(), bustest.Admit(again))
 		return err == nil
 	})
@@ -157,8 +158,8 @@ func TestReplicated_repeatAfterAFailoverIsDeliveredOnce(t *testing.T) {
 	last.Retention = long
 	last.Message.ID = "last"
 	_, err := s.Publish(t.Context(), bustest.Admit(last))
-	check(t, err)
-	until(t, "the last is delivered", func() bool {
+	testkit.Check(t, err)
+	testkit.Eventually(t, "the last is delivered", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return len(f.messages) > 0 && f.messages[len(f.messages)-1].ID == "last"
@@ -189,30 +190,30 @@ func TestReplicated_waitsUnseenInAnInbox(t *testing.T) {
 	}
 	waiting := func() []bus.Waiting {
 		page, err := s.Pending(t.Context(), a, bus.PendingQuery{Device: "phone", Limit: 100, Deliver: true})
-		check(t, err)
+		testkit.Check(t, err)
 		return page.Messages
 	}
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 	if _, err := s.Publish(t.Context(), bustest.Admit(letter("one"))); !errors.Is(err, bus.ErrNotReached) {
 		t.Fatalf("without the replica: %v", err)
 	}
 	echoed(t, s, ears, mouths)
 	tops, errs := s.Tops(t.Context(), []bus.Address{a})
-	check(t, errors.Join(errs...))
+	testkit.Check(t, errors.Join(errs...))
 	if n := len(waiting()); n != 0 || f.arrived.Load() != 0 || tops[0].Offset != 0 {
 		t.Errorf("%d messages wait, %d were delivered, the top is %+v", n, f.arrived.Load(), tops[0])
 	}
-	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
 	r, err := s.Publish(t.Context(), bustest.Admit(letter("one")))
 	if err != nil || !r.Duplicate || r.Durability != bus.Replicated {
 		t.Fatalf("the repeat: %+v, %v", r, err)
 	}
-	until(t, "it is delivered", func() bool { return f.arrived.Load() == 1 })
+	testkit.Eventually(t, "it is delivered", func() bool { return f.arrived.Load() == 1 })
 	got := waiting()
 	if len(got) != 1 || got[0].Position != r.Position {
 		t.Fatalf("waiting are %+v, the receipt says %+v", got, r)
 	}
-	check(t, errors.Join(s.Ack(t.Context(), []bus.Ack{{To: a, ID: got[0].ID, Device: "phone"}})...))
+	testkit.Check(t, errors.Join(s.Ack(t.Context(), []bus.Ack{{To: a, ID: got[0].ID, Device: "phone"}})...))
 	if n := len(waiting()); n != 0 {
 		t.Errorf("%d messages wait after the ack", n)
 	}
@@ -231,7 +232,7 @@ func TestFsynced_isShownOnceItIs(t *testing.T) {
 			t.Fatalf("publish %d: %+v, %v", i, r, err)
 		}
 	}
-	until(t, "all are delivered", func() bool { return f.arrived.Load() == 50 })
+	testkit.Eventually(t, "all are delivered", func() bool { return f.arrived.Load() == 50 })
 	if n := visible(t, s, a); n != 50 {
 		t.Errorf("%d messages can be read", n)
 	}

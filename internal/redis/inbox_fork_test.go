@@ -11,6 +11,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // mail returns a publication that asks for an ack.
@@ -28,7 +29,7 @@ func mailed(tb testing.TB, s *redis.Store, a bus.Address, from, to int) []bus.Po
 	var all []bus.Position
 	for i := from; i <= to; i++ {
 		r, err := s.Publish(tb.Context(), bustest.Admit(mail(a, fmt.Sprint(i))))
-		check(tb, err)
+		testkit.Check(tb, err)
 		all = append(all, r.Position)
 	}
 	return all
@@ -38,7 +39,7 @@ func mailed(tb testing.TB, s *redis.Store, a bus.Address, from, to int) []bus.Po
 func waits(tb testing.TB, s *redis.Store, a bus.Address, want map[string]bus.Position) {
 	tb.Helper()
 	page, err := s.Pending(tb.Context(), a, bus.PendingQuery{Limit: 1000})
-	check(tb, err)
+	testkit.Check(tb, err)
 	if len(page.Messages) != len(want) || page.More {
 		tb.Errorf("%d messages wait, want %d", len(page.Messages), len(want))
 	}
@@ -59,7 +60,7 @@ func TestFailover_forksAnInbox(t *testing.T) {
 	a := address(t, "users/ada")
 	f := trail(t, s, a)
 	kept := mailed(t, s, a, 1, 5)
-	until(t, "the replica has them", func() bool {
+	testkit.Eventually(t, "the replica has them", func() bool {
 		p := mail(a, "6")
 		p.Durability, p.Replicas = bus.Replicated, 1
 		r, err := s.Publish(t.Context(), bustest.Admit(p))
@@ -70,11 +71,11 @@ func TestFailover_forksAnInbox(t *testing.T) {
 	})
 	sentinel.Cut()
 	lost := mailed(t, s, a, 7, 10)
-	until(t, "the follower has seen the tail", func() bool { return f.arrived.Load() == 10 })
+	testkit.Eventually(t, "the follower has seen the tail", func() bool { return f.arrived.Load() == 10 })
 	sentinel.Master.Kill9()
 
 	var next []bus.Position
-	until(t, "publishing works again", func() bool {
+	testkit.Eventually(t, "publishing works again", func() bool {
 		call, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		r, err := s.Publish(call, bustest.Admit(mail(a, "11")))
@@ -88,7 +89,7 @@ func TestFailover_forksAnInbox(t *testing.T) {
 	if fresh == old || next[0].Offset != 7 || next[7] != (bus.Position{Epoch: fresh, Offset: 14}) {
 		t.Fatalf("the inbox went on at %+v after %+v", next, kept)
 	}
-	until(t, "the follower has what followed", func() bool { return f.arrived.Load() == 18 })
+	testkit.Eventually(t, "the follower has what followed", func() bool { return f.arrived.Load() == 18 })
 	f.mu.Lock()
 	if len(f.gaps) == 0 || f.between[0] != 10 || f.gaps[0].From != lost[3] || len(f.gaps) == 2 && f.gaps[1].Reason != bus.GapTailUnknown || len(f.gaps) > 2 {
 		t.Errorf("gaps are %+v after %v messages", f.gaps, f.between)
@@ -172,13 +173,13 @@ func TestRestart_keepsAnInbox(t *testing.T) {
 		}
 		epochs[at.Epoch] = true
 		if i%5 == 0 {
-			until(t, "the follower has them", func() bool { return f.arrived.Load() == int64(i+1) })
+			testkit.Eventually(t, "the follower has them", func() bool { return f.arrived.Load() == int64(i+1) })
 		}
 		server.Kill9()
 		server.Restart()
-		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+		testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 	}
-	until(t, "the follower has everything", func() bool { return f.arrived.Load() == lives })
+	testkit.Eventually(t, "the follower has everything", func() bool { return f.arrived.Load() == lives })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.gaps) != 0 || len(epochs) != 1 {

@@ -9,6 +9,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // Inboxes that have filled a server are emptied by acks and by the sweep, also those of each device.
@@ -32,9 +33,9 @@ func TestFullServer_isEmptiedByAcks(t *testing.T) {
 			acks = append(acks, bus.Ack{To: to, ID: p.Message.ID, Device: "phone"})
 		}
 		_, err := s.Publish(ctx, bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 	}
-	check(t, s.MarkSent(ctx, []bus.Ack{{To: to, ID: acks[0].ID, Device: "desk"}}))
+	testkit.Check(t, s.MarkSent(ctx, []bus.Ack{{To: to, ID: acks[0].ID, Device: "desk"}}))
 	out, err := server.CLI("config", "set", "maxmemory", "1")
 	if err != nil || !strings.Contains(out, "OK") {
 		t.Fatal(out, err)
@@ -42,21 +43,21 @@ func TestFullServer_isEmptiedByAcks(t *testing.T) {
 	if _, err := s.Publish(ctx, bustest.Admit(asks(to))); !errors.Is(err, bus.ErrStorageFull) {
 		t.Fatalf("the server is not full: %v", err)
 	}
-	check(t, errors.Join(s.Ack(ctx, acks)...))
-	check(t, errors.Join(s.Ack(ctx, []bus.Ack{{To: to, ID: acks[0].ID, Device: "desk"}})...))
+	testkit.Check(t, errors.Join(s.Ack(ctx, acks)...))
+	testkit.Check(t, errors.Join(s.Ack(ctx, []bus.Ack{{To: to, ID: acks[0].ID, Device: "desk"}})...))
 	verdicts, errs := s.Judge(ctx, dues)
-	check(t, errors.Join(errs...))
+	testkit.Check(t, errors.Join(errs...))
 	settled, errs := s.SettleAll(ctx, verdicts)
-	check(t, errors.Join(errs...))
+	testkit.Check(t, errors.Join(errs...))
 	for _, out := range settled {
 		if out.Changed != bus.StateExpired {
 			t.Fatalf("settled as %+v", out)
 		}
 	}
 	stats, err := s.InboxStats(ctx, to)
-	check(t, err)
+	testkit.Check(t, err)
 	due, err := s.DueStats(ctx)
-	check(t, err)
+	testkit.Check(t, err)
 	if stats.Count != 0 || due.Count != 0 {
 		t.Errorf("%d wait, %d are due", stats.Count, due.Count)
 	}
@@ -66,5 +67,5 @@ func TestFullServer_isEmptiedByAcks(t *testing.T) {
 	p := asks(to)
 	p.Ack.Timeout = time.Millisecond
 	_, err = s.Publish(ctx, bustest.Admit(p))
-	check(t, err)
+	testkit.Check(t, err)
 }

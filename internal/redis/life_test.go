@@ -10,17 +10,18 @@ import (
 
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // lives returns how many subscribers each life of a server has.
 func lives(t *testing.T, server *redistest.Server) map[string]int64 {
 	t.Helper()
 	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	defer func() { check(t, c.Close()) }()
+	defer func() { testkit.Check(t, c.Close()) }()
 	names, err := c.PubSubChannels(t.Context(), "tl:life:*").Result()
-	check(t, err)
+	testkit.Check(t, err)
 	n, err := c.PubSubNumSub(t.Context(), names...).Result()
-	check(t, err)
+	testkit.Check(t, err)
 	return n
 }
 
@@ -28,7 +29,7 @@ func lives(t *testing.T, server *redistest.Server) map[string]int64 {
 func lifeOf(t *testing.T, server *redistest.Server) string {
 	t.Helper()
 	out, err := server.CLI("info", "replication")
-	check(t, err)
+	testkit.Check(t, err)
 	_, id, _ := strings.Cut(out, "master_replid:")
 	id, _, _ = strings.Cut(id, "\r\n")
 	return "tl:life:" + id
@@ -37,7 +38,7 @@ func lifeOf(t *testing.T, server *redistest.Server) string {
 // keepsOnly waits until so many connections keep the life of a server, and none keeps another.
 func keepsOnly(t *testing.T, server *redistest.Server, connections int64) {
 	t.Helper()
-	until(t, "the life of the server is kept, and no other", func() bool {
+	testkit.Eventually(t, "the life of the server is kept, and no other", func() bool {
 		n := lives(t, server)
 		return len(n) == 1 && n[lifeOf(t, server)] == connections
 	})
@@ -65,10 +66,10 @@ func TestLife_isKeptWhileTheServerIsInIt(t *testing.T) {
 		keepsOnly(t, server, 2)
 		_, port, _ := strings.Cut(other.Addr(), ":")
 		_, err := server.CLI("replicaof", "127.0.0.1", port)
-		check(t, err)
-		until(t, "a replica's life is kept by nobody", func() bool { return len(lives(t, server)) == 0 })
+		testkit.Check(t, err)
+		testkit.Eventually(t, "a replica's life is kept by nobody", func() bool { return len(lives(t, server)) == 0 })
 		_, err = server.CLI("replicaof", "no", "one")
-		check(t, err)
+		testkit.Check(t, err)
 		keepsOnly(t, server, 2)
 	})
 	t.Run("cluster", func(t *testing.T) {
@@ -97,8 +98,8 @@ func TestLife_isKeptWhileTheServerIsInIt(t *testing.T) {
 		r, _ := follow(t, s, a)
 		keepsOnly(t, server, 2)
 		_, err := server.CLI("acl", "setuser", "default", "-info")
-		check(t, err)
-		until(t, "nobody keeps the life", func() bool { return len(lives(t, server)) == 0 })
+		testkit.Check(t, err)
+		testkit.Eventually(t, "nobody keeps the life", func() bool { return len(lives(t, server)) == 0 })
 		arrives(t, s, r, a)
 		if lines := log.lines.Load(); lines > 0 {
 			t.Errorf("%d warnings", lines)
@@ -107,7 +108,7 @@ func TestLife_isKeptWhileTheServerIsInIt(t *testing.T) {
 	t.Run("without the right to ask", func(t *testing.T) {
 		server := redistest.Start(t)
 		_, err := server.CLI("acl", "setuser", "default", "-info")
-		check(t, err)
+		testkit.Check(t, err)
 		s := open(t, server.URL())
 		a := address(t, "channels/life")
 		r, _ := follow(t, s, a)
@@ -127,7 +128,7 @@ func TestFeed_speaksTheOlderProtocol(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for range 20 {
-		check(t, f.Subscribe(ctx, b))
+		testkit.Check(t, f.Subscribe(ctx, b))
 		arrives(t, s, r, b)
 		f.Unsubscribe(b)
 		arrives(t, s, r, a)

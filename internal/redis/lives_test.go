@@ -16,14 +16,15 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // least opens a store where everything is at least as durable.
 func least(t *testing.T, url string, d redis.Least) *redis.Store {
 	t.Helper()
 	s, err := redis.Open(redis.Config{URL: url, Least: func(bus.Address) redis.Least { return d }}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	return s
 }
 
@@ -34,10 +35,10 @@ func TestFork_unprovedIsAGapInItsPlace(t *testing.T) {
 	a := address(t, "channels/unproved")
 	f := trail(t, s, a)
 	before := numbered(t, s, a, 5)
-	until(t, "the follower has them", func() bool { return f.arrived.Load() == 5 })
+	testkit.Eventually(t, "the follower has them", func() bool { return f.arrived.Load() == 5 })
 	server.Kill9()
 	server.Restart()
-	until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+	testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 	first := bus.Position{Epoch: before.Epoch, Offset: 2}
 	if page, err := s.Since(t.Context(), a, long, first, 100); err != nil || page.Forked || len(page.Messages) != 3 {
 		t.Errorf("before anything followed: %+v, %v", page, err)
@@ -46,7 +47,7 @@ func TestFork_unprovedIsAGapInItsPlace(t *testing.T) {
 	if after.Epoch == before.Epoch || after.Offset != 8 {
 		t.Fatalf("the log went on at %+v", after)
 	}
-	until(t, "the follower has what followed", func() bool { return f.arrived.Load() == 8 })
+	testkit.Eventually(t, "the follower has what followed", func() bool { return f.arrived.Load() == 8 })
 	f.mu.Lock()
 	if len(f.gaps) != 1 || f.between[0] != 5 || f.gaps[0].Reason != bus.GapTailUnknown ||
 		f.gaps[0].From != before || f.gaps[0].To != (bus.Position{Epoch: after.Epoch, Offset: 5}) {
@@ -75,7 +76,7 @@ func TestFork_isNoneWhereNothingCanBeLost(t *testing.T) {
 		before := numbered(t, s, a, 5)
 		server.Kill9()
 		server.Restart()
-		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+		testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 		if after := numbered(t, s, a, 1); after.Epoch != before.Epoch || after.Offset != 6 {
 			t.Errorf("the log went on at %+v after %+v", after, before)
 		}
@@ -94,15 +95,15 @@ func TestFork_isNoneWhereNothingCanBeLost(t *testing.T) {
 			if several {
 				host, port, _ := strings.Cut(sentinel.Master.Addr(), ":")
 				second := redistest.Start(t, "--replicaof", host+" "+port)
-				until(t, "two replicas are seen", func() bool {
+				testkit.Eventually(t, "two replicas are seen", func() bool {
 					out, _ := sentinel.Master.CLI("info", "replication")
 					in, _ := second.CLI("info", "replication")
 					return strings.Contains(out, "connected_slaves:2") && strings.Contains(in, "master_link_status:up")
 				})
-				check(t, s.Ping(t.Context())) // it looks
+				testkit.Check(t, s.Ping(t.Context())) // it looks
 			}
 			var before bus.Position
-			until(t, "the replica was there while the last one was written", func() bool {
+			testkit.Eventually(t, "the replica was there while the last one was written", func() bool {
 				p := replicated(a, "", 1)
 				p.IdempotencyKey = ""
 				r, err := s.Publish(t.Context(), bustest.Admit(p))
@@ -116,7 +117,7 @@ func TestFork_isNoneWhereNothingCanBeLost(t *testing.T) {
 			p := publication(a)
 			p.Retention = long
 			var after bus.Position
-			until(t, "publishing works again", func() bool {
+			testkit.Eventually(t, "publishing works again", func() bool {
 				r, err := s.Publish(t.Context(), bustest.Admit(p))
 				after = r.Position
 				return err == nil
@@ -125,7 +126,7 @@ func TestFork_isNoneWhereNothingCanBeLost(t *testing.T) {
 			if (after.Epoch == before.Epoch) != proved || after.Offset != before.Offset+1 {
 				t.Errorf("the log went on at %+v after %+v", after, before)
 			}
-			until(t, "the follower has it", func() bool {
+			testkit.Eventually(t, "the follower has it", func() bool {
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				return len(f.messages) > 0 && f.messages[len(f.messages)-1].Position == after
@@ -143,7 +144,7 @@ func TestFork_isNoneWhereNothingCanBeLost(t *testing.T) {
 func uptime(t *testing.T, server *redistest.Server) int {
 	t.Helper()
 	out, err := server.CLI("info", "server")
-	check(t, err)
+	testkit.Check(t, err)
 	return infoNumber(out, "uptime_in_seconds")
 }
 
@@ -158,11 +159,11 @@ func infoNumber(info, name string) int {
 // answers.
 func TestScripts_answerForAnotherLife(t *testing.T) {
 	files, err := filepath.Glob("lua/*.lua")
-	check(t, err)
+	testkit.Check(t, err)
 	asking := 0
 	for _, path := range files {
 		text, err := os.ReadFile(path)
-		check(t, err)
+		testkit.Check(t, err)
 		if strings.HasSuffix(path, "epoch.lua") || !strings.Contains(string(text), "current(ARGV") {
 			continue
 		}
@@ -186,20 +187,20 @@ func TestRestart_everythingAppendsAgain(t *testing.T) {
 		numbered(t, s, a, 2)
 		p := mail(inbox, uuid.NewString())
 		_, err := s.Publish(t.Context(), bustest.Admit(p))
-		check(t, err)
-		check(t, s.Revoke(t.Context(), subject, time.Time{}, time.Hour))
+		testkit.Check(t, err)
+		testkit.Check(t, s.Revoke(t.Context(), subject, time.Time{}, time.Hour))
 		at, err := s.State(t.Context(), a)
-		check(t, err)
+		testkit.Check(t, err)
 		c := bus.StateChange{Publication: publication(a), Value: []byte("1"), TTL: time.Hour, Revision: at.Revision}
 		c.Retention = long
 		_, err = s.SetState(t.Context(), bustest.AdmitState(c))
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	all()
 	for range 3 {
 		server.Kill9()
 		server.Restart()
-		until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+		testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 		all()
 	}
 	times, err := s.RevokedBefore(t.Context(), []bus.Subject{subject})

@@ -9,6 +9,7 @@ import (
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // The memory store and a real Redis cannot be told apart: not as time passes, nor when answers are lost, nor over restarts of Redis.
@@ -17,8 +18,8 @@ func TestStore_isTheSameAsMemory(t *testing.T) {
 	server := clock.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	lossy := redistest.NewLossy(t, server.Addr())
 	s, err := redis.Open(redis.Config{URL: lossy.URL(), Events: bustest.Events, Now: clock.Now}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	// A server that knows the scripts answers to them, and not that it does not: that is what is lost.
 	warm := func() {
 		for _, a := range []bus.Address{address(t, "channels/warm"), address(t, "users/warm")} {
@@ -27,7 +28,7 @@ func TestStore_isTheSameAsMemory(t *testing.T) {
 				p = mail(a, "warm")
 			}
 			_, err := s.Publish(t.Context(), bustest.Admit(p))
-			check(t, err)
+			testkit.Check(t, err)
 		}
 	}
 	warm()
@@ -40,7 +41,7 @@ func TestStore_isTheSameAsMemory(t *testing.T) {
 		Fork: func() {
 			server.Kill9()
 			server.Restart()
-			until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+			testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 			warm()
 		},
 	})

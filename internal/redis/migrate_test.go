@@ -18,6 +18,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 var longRun = flag.Bool("long", false, "leave a slot half moved for a minute")
@@ -92,7 +93,7 @@ func (w *traffic) goesOn(n int64) {
 	w.t.Helper()
 	for _, count := range w.counts {
 		from := count.Load()
-		until(w.t, "the traffic goes on", func() bool { return count.Load() >= from+n })
+		testkit.Eventually(w.t, "the traffic goes on", func() bool { return count.Load() >= from+n })
 	}
 }
 
@@ -226,8 +227,8 @@ func (w *traffic) heard(f *follower) {
 			p.IdempotencyKey, p.Digest, p.Window = key, "d", time.Hour
 		}
 		_, err := w.s.Publish(w.t.Context(), bustest.Admit(p))
-		check(w.t, err)
-		until(w.t, "the follower hears a live message", func() bool {
+		testkit.Check(w.t, err)
+		testkit.Eventually(w.t, "the follower hears a live message", func() bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			return slices.ContainsFunc(f.messages, func(m *bus.Message) bool { return m.ID == p.Message.ID })
@@ -250,7 +251,7 @@ func (w *traffic) judge(f *follower) {
 	var there []string
 	for at, more := (bus.Position{}), true; more; {
 		page, err := w.s.Since(w.t.Context(), w.channel, long, at, 1000)
-		check(w.t, err)
+		testkit.Check(w.t, err)
 		for _, m := range page.Messages {
 			there = append(there, m.ID)
 		}
@@ -258,7 +259,7 @@ func (w *traffic) judge(f *follower) {
 	}
 	slices.Sort(w.kept)
 	var got []string
-	until(w.t, "the follower has everything", func() bool {
+	testkit.Eventually(w.t, "the follower has everything", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		got = got[:0]
@@ -284,7 +285,7 @@ func moving(t *testing.T) (*redistest.Cluster, *traffic, *follower) {
 	s := open(t, c.URL())
 	channel, inbox := address(t, "channels/moving"), address(t, "users/moving")
 	f := trail(t, s, channel)
-	until(t, "the cluster takes writes", func() bool {
+	testkit.Eventually(t, "the cluster takes writes", func() bool {
 		p := publication(channel)
 		p.Retention, p.Message.ID = long, "first"
 		p.IdempotencyKey, p.Digest, p.Window = "first", "d", time.Hour
@@ -356,14 +357,14 @@ func TestACL_ofAResharding(t *testing.T) {
 	allow(granted(t)...)
 	var log said
 	s, err := redis.Open(redis.Config{URL: asUser(c.URL()), Timeout: time.Second}, slog.New(slog.NewTextHandler(&log, nil)))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	a := address(t, "channels/moving")
 	publish := func() error {
 		_, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
 		return err
 	}
-	until(t, "the cluster takes writes", func() bool { return publish() == nil })
+	testkit.Eventually(t, "the cluster takes writes", func() bool { return publish() == nil })
 	m := c.Begin("tl:{" + a.String() + "}:m")
 	m.Step("1")
 	var e *bus.Error

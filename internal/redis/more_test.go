@@ -25,19 +25,13 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 func address(tb testing.TB, s string) bus.Address {
 	tb.Helper()
 	a, err := bus.ParseAddress(s)
-	check(tb, err)
+	testkit.Check(tb, err)
 	return a
 }
 
@@ -63,7 +57,7 @@ func TestStore_wrongPasswordIsNotInTheError(t *testing.T) {
 	if !errors.Is(err, bus.ErrStoreUnavailable) || strings.Contains(fmt.Sprintf("%+v", err), "hunter2") {
 		t.Errorf("error is %v", err)
 	}
-	check(t, open(t, "redis://:right@"+server.Addr()).Ping(t.Context()))
+	testkit.Check(t, open(t, "redis://:right@"+server.Addr()).Ping(t.Context()))
 }
 
 // A server that has forgotten the scripts is sent their text; nothing is lost, repeated or reordered.
@@ -87,7 +81,7 @@ func TestStore_survivesAScriptFlush(t *testing.T) {
 	})
 	for want := uint64(1); want <= 300; want++ {
 		r, err := s.Publish(t.Context(), bustest.Admit(publication(a)))
-		check(t, err)
+		testkit.Check(t, err)
 		if r.Position.Offset != want {
 			t.Fatalf("offset %d, want %d", r.Position.Offset, want)
 		}
@@ -103,7 +97,7 @@ func TestStore_fullIsItsOwnRefusal(t *testing.T) {
 	p.Message.Data = make([]byte, 60_000)
 	p.Message.ContentType = bus.Binary
 	p.Retention.Length = 1000
-	until(t, "the store is full", func() bool {
+	testkit.Eventually(t, "the store is full", func() bool {
 		_, err := s.Publish(t.Context(), bustest.Admit(p))
 		if err != nil && !errors.Is(err, bus.ErrStorageFull) {
 			t.Fatalf("error is %v", err)
@@ -114,7 +108,7 @@ func TestStore_fullIsItsOwnRefusal(t *testing.T) {
 		t.Fatal(out, err)
 	}
 	_, err := s.Publish(t.Context(), bustest.Admit(p)) // it recovers unaided
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 // What others write to our channels harms nobody.
@@ -124,9 +118,9 @@ func TestFeed_dropsRubbish(t *testing.T) {
 	a := address(t, "channels/rubbish")
 	r, _ := follow(t, s, a)
 	raw := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	defer func() { check(t, raw.Close()) }()
+	defer func() { testkit.Check(t, raw.Close()) }()
 	for _, text := range []string{"", "\n", "x", "e 1\n", "e x\nx", "\n\xff\xff\xff", "e 99999999999999999999\n", "e 1\n\x0a\x05ab"} {
-		check(t, raw.Publish(t.Context(), "tl:{channels/rubbish}:p", text).Err())
+		testkit.Check(t, raw.Publish(t.Context(), "tl:{channels/rubbish}:p", text).Err())
 	}
 	arrives(t, s, r, a)
 }
@@ -138,11 +132,11 @@ func TestFeed_bridgesRecords(t *testing.T) {
 		return &bus.Message{ID: "x", To: to, Data: []byte("1"), ContentType: bus.JSON, Published: time.Now()}, err == nil
 	}}
 	s, err := redis.Open(redis.Config{URL: server.URL(), Bridges: []bus.BridgeRule{rule}}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	r, _ := follow(t, s, address(t, "clients/one"))
 	for _, record := range []string{"", "../x", "two", "one"} {
-		check(t, s.PublishRecord(t.Context(), "article", bus.AdmitRecordInTest([]byte(record))))
+		testkit.Check(t, s.PublishRecord(t.Context(), "article", bus.AdmitRecordInTest([]byte(record))))
 	}
 	if m := <-r.messages; m.To.ID() != "one" {
 		t.Errorf("got %+v", m)
@@ -163,13 +157,13 @@ func TestFeed_followsSlots(t *testing.T) {
 	r, f := follow(t, s, address(t, "channels/slot:0"))
 	for i := range 30 {
 		a := address(t, fmt.Sprintf("channels/slot:%d", i))
-		check(t, f.Subscribe(t.Context(), a))
+		testkit.Check(t, f.Subscribe(t.Context(), a))
 		all = append(all, a)
 	}
 	first, second := cluster.Servers[0], cluster.Servers[1]
 	id := func(server *redistest.Server) string {
 		out, err := server.CLI("cluster", "myid")
-		check(t, err)
+		testkit.Check(t, err)
 		return strings.TrimSpace(out)
 	}
 	out, err := first.CLI("--cluster", "reshard", first.Addr(), "--cluster-from", id(first), "--cluster-to", id(second),
@@ -178,7 +172,7 @@ func TestFeed_followsSlots(t *testing.T) {
 		t.Fatalf("reshard: %v\n%s", err, out)
 	}
 	for _, a := range all {
-		until(t, "a message arrives at "+a.String(), func() bool {
+		testkit.Eventually(t, "a message arrives at "+a.String(), func() bool {
 			drain(r)
 			if _, err := s.Publish(t.Context(), bustest.Admit(publication(a))); err != nil {
 				return false
@@ -191,48 +185,48 @@ func TestFeed_followsSlots(t *testing.T) {
 			}
 		})
 	}
-	until(t, "the feed is ready", func() bool { return f.Ready() == nil })
+	testkit.Eventually(t, "the feed is ready", func() bool { return f.Ready() == nil })
 }
 
 // certificate makes a self-signed one for 127.0.0.1.
 func certificate(tb testing.TB) (cert, key string, ca []byte) {
 	tb.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(tb, err)
+	testkit.Check(tb, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	check(tb, err)
+	testkit.Check(tb, err)
 	raw, err := x509.MarshalPKCS8PrivateKey(private)
-	check(tb, err)
+	testkit.Check(tb, err)
 	dir := tb.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	ca = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	check(tb, os.WriteFile(cert, ca, 0o600))
-	check(tb, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600))
+	testkit.Check(tb, os.WriteFile(cert, ca, 0o600))
+	testkit.Check(tb, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600))
 	return cert, key, ca
 }
 
 func TestStore_overTLS(t *testing.T) {
 	cert, key, ca := certificate(t)
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
+	testkit.Check(t, err)
 	at := l.Addr().String()
 	_, port, err := net.SplitHostPort(at)
-	check(t, err)
-	check(t, l.Close())
+	testkit.Check(t, err)
+	testkit.Check(t, l.Close())
 	redistest.Start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
 	s, err := redis.Open(redis.Config{URL: "rediss://" + at, CA: ca}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	a := address(t, "channels/tls")
 	r, _ := follow(t, s, a)
 	arrives(t, s, r, a)
 	stranger, err := redis.Open(redis.Config{URL: "rediss://" + at}, slog.New(slog.DiscardHandler)) // the system's authorities
-	check(t, err)
-	defer func() { check(t, stranger.Close()) }()
+	testkit.Check(t, err)
+	defer func() { testkit.Check(t, stranger.Close()) }()
 	if err := stranger.Ping(t.Context()); !errors.Is(err, bus.ErrStoreUnavailable) {
 		t.Errorf("an unknown authority: %v", err)
 	}

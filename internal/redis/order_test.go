@@ -9,6 +9,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // many returns n publications to one address, numbered; only each keyed one needs the script.
@@ -70,7 +71,7 @@ func TestPublishAll_keepsTheOrderOfMixedItems(t *testing.T) {
 	}
 	_, errs := s.PublishAll(t.Context(), bustest.AdmitAll(ps...))
 	for i, err := range errs {
-		check(t, err)
+		testkit.Check(t, err)
 		if m := <-r.messages; m.ID != ps[i].Message.ID {
 			t.Fatalf("message %s came in place %d", m.ID, i)
 		}
@@ -87,13 +88,13 @@ func TestFeed_subscribesAgainAtOnce(t *testing.T) {
 		var first sync.WaitGroup
 		first.Go(func() { _ = f.Subscribe(t.Context(), a) })
 		f.Unsubscribe(a)
-		check(t, f.Subscribe(t.Context(), a))
+		testkit.Check(t, f.Subscribe(t.Context(), a))
 		first.Wait()
 		f.Unsubscribe(a)
-		check(t, f.Subscribe(t.Context(), a))
+		testkit.Check(t, f.Subscribe(t.Context(), a))
 		p := publication(a)
 		_, err := s.Publish(t.Context(), bustest.Admit(p))
-		check(t, err)
+		testkit.Check(t, err)
 		select {
 		case m := <-r.messages:
 			if m.ID != p.Message.ID {
@@ -112,11 +113,11 @@ func TestRevoke_isNotShortenedByAnother(t *testing.T) {
 	s := open(t, server.URL())
 	now := time.Now().Truncate(time.Millisecond)
 	user := bus.Subject{Kind: "user", ID: "42"}
-	check(t, s.Revoke(t.Context(), user, now, time.Hour))
-	check(t, s.Revoke(t.Context(), user, now.Add(-time.Minute), 50*time.Millisecond))
+	testkit.Check(t, s.Revoke(t.Context(), user, now, time.Hour))
+	testkit.Check(t, s.Revoke(t.Context(), user, now.Add(-time.Minute), 50*time.Millisecond))
 	<-time.After(100 * time.Millisecond)
 	times, err := s.RevokedBefore(t.Context(), []bus.Subject{user})
-	check(t, err)
+	testkit.Check(t, err)
 	if !times[0].Equal(now) {
 		t.Errorf("revoked before %s, want %s", times[0], now)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // verb is one write, which may be repeated.
@@ -76,21 +77,21 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 	}
 	s := open(t, master.URL())
 	a, inbox := address(t, "channels/a"), address(t, "users/ada")
-	until(t, "writes are taken", func() bool { return s.Ping(t.Context()) == nil })
+	testkit.Eventually(t, "writes are taken", func() bool { return s.Ping(t.Context()) == nil })
 	f := trail(t, s, a)
 	numbered(t, s, a, 1)
 	_, err := s.Publish(t.Context(), bustest.Admit(mail(inbox, "first")))
-	check(t, err)
+	testkit.Check(t, err)
 	first := bus.StateChange{Publication: publication(a), Value: []byte("1"), TTL: time.Hour}
 	_, err = s.SetState(t.Context(), bustest.AdmitState(first))
-	check(t, err)
-	check(t, s.Beat(t.Context(), bus.Node{Name: "n"}))
-	check(t, s.Join(t.Context(), a, member("one")))
-	until(t, "the follower has what is there", func() bool { return f.arrived.Load() == 3 }) // the join, too
+	testkit.Check(t, err)
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "n"}))
+	testkit.Check(t, s.Join(t.Context(), a, member("one")))
+	testkit.Eventually(t, "the follower has what is there", func() bool { return f.arrived.Load() == 3 }) // the join, too
 	before := everything(t, s, a, inbox)
 
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
-	until(t, "the master says why it is not ready", func() bool { return errors.Is(s.Ping(t.Context()), bus.ErrReplicasMissing) })
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Eventually(t, "the master says why it is not ready", func() bool { return errors.Is(s.Ping(t.Context()), bus.ErrReplicasMissing) })
 	verbs := writes(t, s, a, inbox)
 	for _, v := range verbs {
 		var e *bus.Error
@@ -116,20 +117,20 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 	if errs[0] != nil || receipts[0].Durability != bus.Live || !errors.Is(errs[1], bus.ErrReplicasMissing) {
 		t.Errorf("a batch: %+v, %v", receipts, errs)
 	}
-	until(t, "the live message arrives", func() bool { return f.arrived.Load() == 4 })
+	testkit.Eventually(t, "the live message arrives", func() bool { return f.arrived.Load() == 4 })
 	if after := everything(t, s, a, inbox); after != before {
 		t.Errorf("something happened:\n%s\n%s", before, after)
 	}
 
-	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
-	until(t, "writes are taken again", func() bool { return s.Ping(t.Context()) == nil })
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	testkit.Eventually(t, "writes are taken again", func() bool { return s.Ping(t.Context()) == nil })
 	for _, v := range verbs {
 		if err := v.do(); err != nil {
 			t.Errorf("afterwards, %s: %v", v.name, err)
 		}
 	}
 	waits(t, s, inbox, map[string]bus.Position{"mail": {Epoch: top(t, s, inbox).Epoch, Offset: 2}})
-	until(t, "the follower has what followed", func() bool { return f.arrived.Load() == 10 })
+	testkit.Eventually(t, "the follower has what followed", func() bool { return f.arrived.Load() == 10 })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.gaps) != 0 {
@@ -140,7 +141,7 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 func top(t *testing.T, s *redis.Store, a bus.Address) bus.Position {
 	t.Helper()
 	tops, errs := s.Tops(t.Context(), []bus.Address{a})
-	check(t, bus.FirstError(errs))
+	testkit.Check(t, bus.FirstError(errs))
 	return tops[0]
 }
 
@@ -148,25 +149,25 @@ func top(t *testing.T, s *redis.Store, a bus.Address) bus.Position {
 func everything(t *testing.T, s *redis.Store, a, inbox bus.Address) string {
 	t.Helper()
 	page, err := s.Since(t.Context(), a, long, bus.Position{}, 100)
-	check(t, err)
+	testkit.Check(t, err)
 	out := fmt.Sprintf("log %d to %+v", len(page.Messages), page.Top)
 	pending, err := s.Pending(t.Context(), inbox, bus.PendingQuery{Limit: 100})
-	check(t, err)
+	testkit.Check(t, err)
 	out += fmt.Sprintf(", inbox %d to %+v", len(pending.Messages), pending.Top)
 	d, err := s.Delivery(t.Context(), inbox, "first", false)
-	check(t, err)
+	testkit.Check(t, err)
 	state, err := s.State(t.Context(), a)
-	check(t, err)
+	testkit.Check(t, err)
 	out += fmt.Sprintf(", acked %d, state %d %s, members", d.AckedCount, state.Revision, state.Value)
 	members, err := s.Members(t.Context(), a, "", 100)
-	check(t, err)
+	testkit.Check(t, err)
 	for _, m := range members.Members {
 		out += " " + m.Connection
 	}
 	channels, err := s.ListChannels(t.Context(), "", 100)
-	check(t, err)
+	testkit.Check(t, err)
 	_, unsaved := s.Token(t.Context(), "t")
 	revoked, err := s.RevokedBefore(t.Context(), []bus.Subject{{Kind: "user", ID: "eve"}})
-	check(t, err)
+	testkit.Check(t, err)
 	return out + fmt.Sprintf(", %d channels, token %v, revoked %t", len(channels.Channels), unsaved, !revoked[0].IsZero())
 }

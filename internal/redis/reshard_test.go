@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // shards moves slots of a cluster by hand, within milliseconds.
@@ -29,7 +30,7 @@ func newShards(t *testing.T, c *redistest.Cluster) *shards {
 		node := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
 		t.Cleanup(func() { _ = node.Close() })
 		id, err := node.Do(t.Context(), "cluster", "myid").Text()
-		check(t, err)
+		testkit.Check(t, err)
 		s.nodes, s.ids = append(s.nodes, node), append(s.ids, id)
 	}
 	return s
@@ -38,7 +39,7 @@ func newShards(t *testing.T, c *redistest.Cluster) *shards {
 func (s *shards) slot(a bus.Address) int64 {
 	s.t.Helper()
 	slot, err := s.nodes[0].ClusterKeySlot(s.t.Context(), "{"+a.String()+"}").Result()
-	check(s.t, err)
+	testkit.Check(s.t, err)
 	return slot
 }
 
@@ -48,7 +49,7 @@ func (s *shards) of(a bus.Address) (slot int64, owner int) {
 	slot = s.slot(a)
 	for i, node := range s.nodes {
 		all, err := node.ClusterShards(s.t.Context()).Result()
-		check(s.t, err)
+		testkit.Check(s.t, err)
 		for _, shard := range all {
 			for _, r := range shard.Slots {
 				if slot >= r.Start && slot <= r.End && shard.Nodes[0].ID == s.ids[i] {
@@ -64,10 +65,10 @@ func (s *shards) of(a bus.Address) (slot int64, owner int) {
 // move gives an empty slot to another node.
 func (s *shards) move(slot int64, from, to int) {
 	s.t.Helper()
-	check(s.t, s.nodes[to].Do(s.t.Context(), "cluster", "setslot", slot, "importing", s.ids[from]).Err())
-	check(s.t, s.nodes[from].Do(s.t.Context(), "cluster", "setslot", slot, "migrating", s.ids[to]).Err())
+	testkit.Check(s.t, s.nodes[to].Do(s.t.Context(), "cluster", "setslot", slot, "importing", s.ids[from]).Err())
+	testkit.Check(s.t, s.nodes[from].Do(s.t.Context(), "cluster", "setslot", slot, "migrating", s.ids[to]).Err())
 	for _, i := range []int{to, from, 3 - to - from} {
-		check(s.t, s.nodes[i].Do(s.t.Context(), "cluster", "setslot", slot, "node", s.ids[to]).Err())
+		testkit.Check(s.t, s.nodes[i].Do(s.t.Context(), "cluster", "setslot", slot, "node", s.ids[to]).Err())
 	}
 }
 
@@ -76,7 +77,7 @@ func live(t *testing.T, s *redis.Store, a bus.Address, id string) {
 	t.Helper()
 	p := message(id)
 	p.Message.To = a
-	until(t, "the message is published", func() bool {
+	testkit.Eventually(t, "the message is published", func() bool {
 		_, err := s.Publish(t.Context(), bustest.Admit(p))
 		return err == nil
 	})
@@ -86,7 +87,7 @@ func live(t *testing.T, s *redis.Store, a bus.Address, id string) {
 func hears(t *testing.T, s *redis.Store, r *receiver, f bus.Feed, a bus.Address) {
 	t.Helper()
 	start, n := time.Now(), 0
-	until(t, "live messages come", func() bool {
+	testkit.Eventually(t, "live messages come", func() bool {
 		n++
 		id := fmt.Sprint("try ", start.UnixNano(), n)
 		live(t, s, a, id)
@@ -122,7 +123,7 @@ func TestFeed_staysWithASlotThatGoesAndComesBack(t *testing.T) {
 		}
 		hears(t, s, r, f, a)
 	}
-	until(t, "the feed is ready", func() bool { return f.Ready() == nil })
+	testkit.Eventually(t, "the feed is ready", func() bool { return f.Ready() == nil })
 	drain(r)
 	for i := range 50 {
 		id := fmt.Sprint("message ", i)
@@ -154,8 +155,8 @@ func TestFeed_subscribesToAMovedSlotAlone(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	check(t, f.Subscribe(ctx, many...))
-	until(t, "the feed is ready", func() bool { return f.Ready() == nil })
+	testkit.Check(t, f.Subscribe(ctx, many...))
+	testkit.Eventually(t, "the feed is ready", func() bool { return f.Ready() == nil })
 	for i := range 10 {
 		a := address(t, fmt.Sprintf("channels/fresh:%d", i))
 		slot, home := sh.of(a)
@@ -163,7 +164,7 @@ func TestFeed_subscribesToAMovedSlotAlone(t *testing.T) {
 			continue // somebody is there, who is interrupted rightly
 		}
 		sh.move(slot, home, (home+1)%len(sh.nodes))
-		check(t, f.Subscribe(ctx, a))
+		testkit.Check(t, f.Subscribe(ctx, a))
 		live(t, s, a, "fresh")
 		if m := next(t, r); m.To != a {
 			t.Fatalf("got %+v", m)
@@ -189,24 +190,24 @@ func TestFeed_waitsForASlotWithoutAMaster(t *testing.T) {
 			break // the same connection
 		}
 	}
-	check(t, f.Subscribe(t.Context(), b))
+	testkit.Check(t, f.Subscribe(t.Context(), b))
 	for _, node := range sh.nodes {
-		check(t, node.Do(t.Context(), "cluster", "delslots", slot).Err())
+		testkit.Check(t, node.Do(t.Context(), "cluster", "delslots", slot).Err())
 	}
-	until(t, "readiness is red", func() bool { return f.Ready() != nil })
+	testkit.Eventually(t, "readiness is red", func() bool { return f.Ready() != nil })
 	live(t, s, b, "other")
 	if m := next(t, r); m.To != b {
 		t.Fatalf("got %+v", m)
 	}
 	other := (home + 1) % len(sh.nodes)
-	check(t, sh.nodes[other].Do(t.Context(), "cluster", "addslots", slot).Err())
+	testkit.Check(t, sh.nodes[other].Do(t.Context(), "cluster", "addslots", slot).Err())
 	for i, node := range sh.nodes {
 		if i != other {
-			check(t, node.Do(t.Context(), "cluster", "setslot", slot, "node", sh.ids[other]).Err())
+			testkit.Check(t, node.Do(t.Context(), "cluster", "setslot", slot, "node", sh.ids[other]).Err())
 		}
 	}
 	hears(t, s, r, f, a)
-	until(t, "the feed is ready", func() bool { return f.Ready() == nil })
+	testkit.Eventually(t, "the feed is ready", func() bool { return f.Ready() == nil })
 	if lines := log.lines.Load(); lines > 0 {
 		t.Errorf("%d warnings: a connection was lost", lines)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 var eve = bus.Subject{Kind: bus.SubjectUser, ID: "eve"}
@@ -18,7 +19,7 @@ var eve = bus.Subject{Kind: bus.SubjectUser, ID: "eve"}
 func revokedAt(t *testing.T, s *redis.Store, sub bus.Subject) time.Time {
 	t.Helper()
 	times, err := s.RevokedBefore(t.Context(), []bus.Subject{sub})
-	check(t, err)
+	testkit.Check(t, err)
 	return times[0]
 }
 
@@ -37,9 +38,9 @@ func TestRevoke_worksWhenRedisIsFull(t *testing.T) {
 			t.Fatal(out, err)
 		}
 	}
-	check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+	testkit.Check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
 	page, err := s.Since(t.Context(), bus.Revoked, bus.RevocationLog, at, 10)
-	check(t, err)
+	testkit.Check(t, err)
 	if revokedAt(t, s, eve).IsZero() || len(page.Messages) != 1 || !complete(t, s).Equal(before) {
 		t.Errorf("revoked at %v, %d in the log", revokedAt(t, s, eve), len(page.Messages))
 	}
@@ -60,7 +61,7 @@ func TestRevocations_anEmptiedServerSaysSo(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL())
 	before := complete(t, s)
-	check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+	testkit.Check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
 	seen := top(t, s, bus.Revoked)
 	if out, err := server.CLI("flushall"); err != nil || !strings.HasPrefix(out, "OK") {
 		t.Fatal(out, err)
@@ -69,7 +70,7 @@ func TestRevocations_anEmptiedServerSaysSo(t *testing.T) {
 	if !after.After(before) {
 		t.Errorf("complete since %v, and before it was emptied since %v", after, before)
 	}
-	check(t, s.RevocationsSeen(t.Context(), seen))
+	testkit.Check(t, s.RevocationsSeen(t.Context(), seen))
 	if again := complete(t, s); !again.Equal(after) {
 		t.Errorf("the loss was noted twice, at %v and %v", after, again)
 	}
@@ -82,35 +83,35 @@ func TestRevocations_aFailoverThatLosesOneIsNoticed(t *testing.T) {
 	cli := func(server *redistest.Server, args ...string) string {
 		t.Helper()
 		out, err := server.CLI(args...)
-		check(t, err)
+		testkit.Check(t, err)
 		return out
 	}
 	host, port, _ := strings.Cut(master.Addr(), ":")
 	cli(replica, "replicaof", host, port)
 	s, next := open(t, master.URL()), open(t, replica.URL())
 	before := complete(t, s)
-	check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Time{}, time.Hour))
+	testkit.Check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Time{}, time.Hour))
 	kept := top(t, s, bus.Revoked)
-	until(t, "the replica has it", func() bool {
+	testkit.Eventually(t, "the replica has it", func() bool {
 		return strings.TrimSpace(cli(replica, "hget", "tl:{system/revoked}:m", "o")) == "1"
 	})
 	cli(replica, "replicaof", "127.0.0.1", "1")
-	check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+	testkit.Check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
 	lost := top(t, s, bus.Revoked)
 	cli(replica, "replicaof", "no", "one")
 	if !revokedAt(t, next, eve).IsZero() {
 		t.Fatal("nothing was lost")
 	}
-	check(t, next.RevocationsSeen(t.Context(), kept))
+	testkit.Check(t, next.RevocationsSeen(t.Context(), kept))
 	if at := complete(t, next); !at.Equal(before) {
 		t.Errorf("a follower who misses nothing raised it to %v", at)
 	}
-	check(t, next.RevocationsSeen(t.Context(), lost))
+	testkit.Check(t, next.RevocationsSeen(t.Context(), lost))
 	after := complete(t, next)
 	if !after.After(before) {
 		t.Errorf("complete since %v", after)
 	}
-	check(t, next.RevocationsSeen(t.Context(), lost)) // another follower
+	testkit.Check(t, next.RevocationsSeen(t.Context(), lost)) // another follower
 	if at := complete(t, next); !at.Equal(after) {
 		t.Errorf("the loss was noted twice, at %v and %v", after, at)
 	}
@@ -124,18 +125,18 @@ func TestRevocations_aSnapshotIsNotBelieved(t *testing.T) {
 	for name, ask := range map[string]func(*testing.T, *redis.Store){
 		"who asks": func(*testing.T, *redis.Store) {},
 		"who revokes": func(t *testing.T, s *redis.Store) {
-			check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "x"}, time.Time{}, time.Hour))
+			testkit.Check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "x"}, time.Time{}, time.Hour))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
 			s := open(t, server.URL())
 			before := complete(t, s)
-			check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Time{}, time.Hour))
+			testkit.Check(t, s.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Time{}, time.Hour))
 			if out, err := server.CLI("save"); err != nil || !strings.HasPrefix(out, "OK") {
 				t.Fatal(out, err)
 			}
-			check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+			testkit.Check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
 			server.Kill9()
 			server.Restart()
 			for _, setting := range [][]string{{"maxmemory-policy", "noeviction"}, {"maxmemory", "1"}} { // it is full, too
@@ -190,14 +191,14 @@ func TestRevocations_aLossIsLogged(t *testing.T) {
 			server := redistest.Start(t)
 			var said bytes.Buffer
 			s, err := redis.Open(redis.Config{URL: server.URL()}, slog.New(slog.NewTextHandler(&said, nil)))
-			check(t, err)
+			testkit.Check(t, err)
 			complete(t, s)
-			check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+			testkit.Check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
 			lose(server)
-			until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
-			check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
+			testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+			testkit.Check(t, s.Revoke(t.Context(), eve, time.Time{}, time.Hour))
 			complete(t, s)
-			check(t, s.Close())
+			testkit.Check(t, s.Close())
 			if !strings.Contains(said.String(), "revocations may be lost") || !strings.Contains(said.String(), why) {
 				t.Errorf("the log says %q", said.String())
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // A page of a crowded channel costs what the page costs, and nothing that a roster leaves in Redis stays for ever.
@@ -80,7 +81,7 @@ func TestKept_changesWithWhatMayBeLost(t *testing.T) {
 	kept := func(s *redis.Store) string {
 		t.Helper()
 		text := ""
-		until(t, "the store answers", func() bool {
+		testkit.Eventually(t, "the store answers", func() bool {
 			var err error
 			text, err = s.Kept(t.Context(), "node")
 			return err == nil

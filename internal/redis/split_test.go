@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/redis/resp"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // lostLinks counts the warnings of a store.
@@ -37,8 +38,8 @@ func counting(t *testing.T, cfg redis.Config) (*redis.Store, *lostLinks) {
 	t.Helper()
 	log := &lostLinks{Handler: slog.NewTextHandler(t.Output(), nil)}
 	s, err := redis.Open(cfg, slog.New(log))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	return s, log
 }
 
@@ -164,7 +165,7 @@ func (l *lane) follow(t *testing.T, s *redis.Store) {
 	l.r, f = follow(t, s, l.to)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	check(t, f.Subscribe(ctx, l.victim))
+	testkit.Check(t, f.Subscribe(ctx, l.victim))
 }
 
 func (l *lane) run(t *testing.T, direct *redis.Store, rounds int) {

@@ -8,6 +8,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // A state is as durable as a message of its namespace: neither a change nor a removal is OK that only the master has.
@@ -45,5 +46,5 @@ func TestState_isAsDurableAsItsNamespace(t *testing.T) {
 	if _, err := s.SetState(t.Context(), bustest.AdmitState(wrong)); !errors.Is(err, bus.ErrRevisionMismatch) {
 		t.Errorf("another revision: %v", err)
 	}
-	check(t, s.DeleteState(t.Context(), bustest.AdmitState(c)))
+	testkit.Check(t, s.DeleteState(t.Context(), bustest.AdmitState(c)))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -85,7 +86,7 @@ func follow(tb testing.TB, s *redis.Store, a bus.Address) (*receiver, bus.Feed) 
 	if err := f.Subscribe(sub, a); err != nil {
 		tb.Fatal(err)
 	}
-	until(tb, "the feed is ready", func() bool { return f.Ready() == nil })
+	testkit.Eventually(tb, "the feed is ready", func() bool { return f.Ready() == nil })
 	return r, f
 }
 
@@ -96,19 +97,6 @@ func run(tb testing.TB, f bus.Feed, r bus.Receiver) {
 	var done sync.WaitGroup
 	done.Go(func() { _ = f.Run(ctx, r) })
 	tb.Cleanup(func() { cancel(); done.Wait() })
-}
-
-func until(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("it did not come true within 20 s: %s", what)
-		}
-		<-tick.C
-	}
 }
 
 var keep = bus.Retention{Length: 1000, Age: time.Minute}
@@ -123,7 +111,7 @@ func publication(a bus.Address) bus.Publication {
 func arrives(tb testing.TB, s *redis.Store, r *receiver, a bus.Address) time.Duration {
 	tb.Helper()
 	start := time.Now()
-	until(tb, "a message arrives", func() bool {
+	testkit.Eventually(tb, "a message arrives", func() bool {
 		_, _ = s.Publish(tb.Context(), bustest.Admit(publication(a)))
 		select {
 		case <-r.messages:
@@ -151,7 +139,7 @@ func TestFeed_survivesACrashOfRedis(t *testing.T) {
 	r, f := follow(t, s, a)
 	arrives(t, s, r, a)
 	server.Kill9()
-	until(t, "the feed is not ready", func() bool { return f.Ready() != nil })
+	testkit.Eventually(t, "the feed is not ready", func() bool { return f.Ready() != nil })
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("ping answers without a server")
 	}
@@ -159,7 +147,7 @@ func TestFeed_survivesACrashOfRedis(t *testing.T) {
 	server.Restart()
 	<-r.interrupted
 	arrives(t, s, r, a)
-	until(t, "the feed is ready again", func() bool { return f.Ready() == nil })
+	testkit.Eventually(t, "the feed is ready again", func() bool { return f.Ready() == nil })
 }
 
 func TestFeed_survivesKilledConnections(t *testing.T) {
@@ -193,5 +181,5 @@ func TestFeed_followsASentinelFailover(t *testing.T) {
 	drain(r)
 	<-r.interrupted
 	t.Logf("delivery works again %s after the reconnect", arrives(t, s, r, a))
-	until(t, "the feed is ready again", func() bool { return f.Ready() == nil })
+	testkit.Eventually(t, "the feed is ready again", func() bool { return f.Ready() == nil })
 }

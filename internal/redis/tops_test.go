@@ -16,6 +16,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func quietOnes(tb testing.TB, kind string, n int) []bus.Address {
@@ -32,9 +33,9 @@ func keysIn(tb testing.TB, servers ...*redistest.Server) int {
 	sum := 0
 	for _, s := range servers {
 		out, err := s.CLI("dbsize")
-		check(tb, err)
+		testkit.Check(tb, err)
 		n, err := strconv.Atoi(strings.TrimSpace(out))
-		check(tb, err)
+		testkit.Check(tb, err)
 		sum += n
 	}
 	return sum
@@ -44,7 +45,7 @@ func keysIn(tb testing.TB, servers ...*redistest.Server) int {
 func calls(tb testing.TB, s *redistest.Server, command string) int {
 	tb.Helper()
 	out, err := s.CLI("info", "commandstats")
-	check(tb, err)
+	testkit.Check(tb, err)
 	_, rest, _ := strings.Cut(out, "cmdstat_"+command+":calls=")
 	text, _, _ := strings.Cut(rest, ",")
 	n, _ := strconv.Atoi(text)
@@ -58,7 +59,7 @@ func TestTops_ofNewNamesWriteNothing(t *testing.T) {
 		s := open(t, server.URL())
 		ask := func() []bus.Position {
 			tops, errs := s.Tops(t.Context(), append(quietOnes(t, "channels", 700), quietOnes(t, "users", 700)...))
-			check(t, bus.FirstError(errs))
+			testkit.Check(t, bus.FirstError(errs))
 			return tops
 		}
 		first := ask()
@@ -81,19 +82,19 @@ func TestTops_ofNewNamesWriteNothing(t *testing.T) {
 		s := open(t, c.URL())
 		all := quietOnes(t, "channels", 300)
 		first, errs := s.Tops(t.Context(), all)
-		check(t, bus.FirstError(errs))
+		testkit.Check(t, bus.FirstError(errs))
 		n := keysIn(t, c.Servers...)
 		if n > len(all) {
 			t.Errorf("%d keys", n)
 		}
 		numbered(t, s, all[0], 1)
 		page, err := s.Since(t.Context(), all[0], long, first[0], 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) != 1 {
 			t.Errorf("page is %+v", page)
 		}
 		again, errs := s.Tops(t.Context(), all[1:])
-		check(t, bus.FirstError(errs))
+		testkit.Check(t, bus.FirstError(errs))
 		for i := range again {
 			if again[i] != first[i+1] {
 				t.Fatalf("tops are %+v and %+v", first[i+1], again[i])
@@ -121,7 +122,7 @@ func TestSince_aStartOfDataThatWasLostIsAGap(t *testing.T) {
 				return len(page.Messages), err
 			}
 			tops, errs := s.Tops(t.Context(), []bus.Address{a, quiet})
-			check(t, bus.FirstError(errs))
+			testkit.Check(t, bus.FirstError(errs))
 			c.send(a)
 			if n, err := read(a, tops[0]); n != 2 || err != nil {
 				t.Errorf("%d messages, %v", n, err)
@@ -130,7 +131,7 @@ func TestSince_aStartOfDataThatWasLostIsAGap(t *testing.T) {
 				t.Errorf("where nothing was published: %d messages, %v", n, err)
 			}
 			out, err := server.CLI("flushall")
-			check(t, err)
+			testkit.Check(t, err)
 			if !strings.Contains(out, "OK") {
 				t.Fatal(out)
 			}
@@ -153,7 +154,7 @@ func TestTops_failOneByOne(t *testing.T) {
 		all := quietOnes(t, "channels", 20)
 		numbered(t, s, all[3], 3)
 		_, err := server.CLI("set", "tl:{"+all[7].String()+"}:m", "x")
-		check(t, err)
+		testkit.Check(t, err)
 		tops, errs := s.Tops(t.Context(), all)
 		for i := range all {
 			if failed := errs != nil && errs[i] != nil; failed != (i == 7) {
@@ -168,7 +169,7 @@ func TestTops_failOneByOne(t *testing.T) {
 		c := redistest.StartCluster(t)
 		for _, server := range c.Servers {
 			_, err := server.CLI("config", "set", "cluster-require-full-coverage", "no")
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		s := open(t, c.URL())
 		all := homes(t, c, func(a bus.Address) { numbered(t, s, a, 1) })
@@ -189,21 +190,21 @@ func TestTops_failOneByOne(t *testing.T) {
 func TestTops_keepWhatIsFollowedFromBeingForgotten(t *testing.T) {
 	server := redistest.Start(t)
 	s, err := redis.Open(redis.Config{URL: server.URL(), MetaTTL: 3 * time.Second}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, s.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, s.Close()) })
 	a, user := address(t, "channels/kept:rare"), address(t, "users/rare")
 	numbered(t, s, a, 2)
 	mailed(t, s, user, 1, 1)
 	for _, to := range []bus.Address{a, user} {
 		before, errs := s.Tops(t.Context(), []bus.Address{to})
-		check(t, bus.FirstError(errs))
+		testkit.Check(t, bus.FirstError(errs))
 		name := "tl:{" + to.String() + "}:m"
 		_, err := server.CLI("pexpire", name, "1000") // two thirds of its life are over
-		check(t, err)
+		testkit.Check(t, err)
 		tops, errs := s.Tops(t.Context(), []bus.Address{to})
-		check(t, bus.FirstError(errs))
+		testkit.Check(t, bus.FirstError(errs))
 		out, err := server.CLI("pttl", name)
-		check(t, err)
+		testkit.Check(t, err)
 		if left, err := strconv.Atoi(strings.TrimSpace(out)); err != nil || left < 2000 || tops[0] != before[0] {
 			t.Errorf("%s ends in %s ms, top is %+v", to, out, tops[0])
 		}
@@ -218,7 +219,7 @@ func TestTail_recoversOverARestart(t *testing.T) {
 	old := numbered(t, s, a, 5)
 	server.Kill9()
 	server.Restart()
-	until(t, "Redis is back", func() bool {
+	testkit.Eventually(t, "Redis is back", func() bool {
 		p := publication(a)
 		p.Retention = long
 		call, stop := context.WithTimeout(t.Context(), time.Second)
@@ -232,7 +233,7 @@ func TestTail_recoversOverARestart(t *testing.T) {
 	done.Go(func() { _ = tl.Run(ctx) })
 	defer func() { cancel(); done.Wait() }()
 	at, err := tl.Acquire(ctx, a)
-	check(t, err)
+	testkit.Check(t, err)
 	forked := at[0].Epoch != old.Epoch
 	for _, c := range []struct {
 		after bus.Position
@@ -267,20 +268,20 @@ func TestTail_aCutOfManyQuietSubscriptions(t *testing.T) {
 	all := quietOnes(t, "channels", quiet)
 	for i := 0; i < quiet; i += 500 {
 		_, err := tl.Acquire(ctx, all[i:i+500]...)
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	for _, a := range all[:behind] {
 		numbered(t, s, a, 1)
 	}
-	until(t, "the first come", func() bool { return f.arrived.Load() == behind })
+	testkit.Eventually(t, "the first come", func() bool { return f.arrived.Load() == behind })
 	before := calls(t, server, "evalsha")
 	_, err := server.CLI("client", "kill", "type", "pubsub")
-	check(t, err)
+	testkit.Check(t, err)
 	for _, a := range all[:behind] { // in the gap, or after it
 		numbered(t, s, a, 1)
 	}
-	until(t, "what was sent in the gap comes", func() bool { return f.arrived.Load() == 2*behind })
-	until(t, "all have healed", func() bool { return tl.Stats().Healing == 0 && tl.Ready() == nil })
+	testkit.Eventually(t, "what was sent in the gap comes", func() bool { return f.arrived.Load() == 2*behind })
+	testkit.Eventually(t, "all have healed", func() bool { return tl.Stats().Healing == 0 && tl.Ready() == nil })
 	// Each publish is a script, and each probe at most.
 	if n := calls(t, server, "evalsha") - before - behind; n > quiet/512+2*behind+20 {
 		t.Errorf("%d scripts", n)

@@ -12,24 +12,25 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // withdrawn publishes what asks for a replica while that stands still, and then something behind it, which is shown when
 // the first is withdrawn.
 func withdrawn(t *testing.T, s *redis.Store, replica *redistest.Server, publish func() error, behind bus.Publication) {
 	t.Helper()
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 	if err := publish(); !errors.Is(err, bus.ErrNotReached) {
 		t.Fatalf("without the replica: %v", err)
 	}
 	_, err := s.Publish(t.Context(), bustest.Admit(behind))
-	check(t, err)
-	until(t, "what is behind it is shown", func() bool {
+	testkit.Check(t, err)
+	testkit.Eventually(t, "what is behind it is shown", func() bool {
 		tops, errs := s.Tops(t.Context(), []bus.Address{behind.Message.To})
-		check(t, errors.Join(errs...))
+		testkit.Check(t, errors.Join(errs...))
 		return tops[0].Offset >= 2
 	})
-	check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
 }
 
 // A change of a state is read by nobody before it is as durable as it asked to be. When it is withdrawn, its repeat is a new one.
@@ -51,7 +52,7 @@ func TestState_waitsUnseen(t *testing.T) {
 		}
 		return err
 	}, behind)
-	until(t, "the repeat is taken", func() bool {
+	testkit.Eventually(t, "the repeat is taken", func() bool {
 		at, err := s.SetState(t.Context(), bustest.AdmitState(c))
 		if err != nil && !errors.Is(err, bus.ErrNotReached) {
 			t.Fatalf("the repeat: %v", err)
@@ -69,13 +70,13 @@ func TestState_givenUpMakesRoom(t *testing.T) {
 	s := open(t, master.URL())
 	a := address(t, "channels/room")
 	c := bus.StateChange{Publication: replicated(a, "key", 1), Value: []byte(`{"a":1}`), TTL: time.Hour}
-	check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+	testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 	if _, err := s.SetState(t.Context(), bustest.AdmitState(c)); !errors.Is(err, bus.ErrNotReached) {
 		t.Fatalf("without the replica: %v", err)
 	}
 	other := bus.StateChange{Publication: publication(a), Value: []byte(`{"b":1}`), TTL: time.Hour}
 	other.Retention = long
-	until(t, "another change is taken", func() bool {
+	testkit.Eventually(t, "another change is taken", func() bool {
 		_, err := s.SetState(t.Context(), bustest.AdmitState(other))
 		if err != nil && !errors.Is(err, bus.ErrRevisionMismatch) {
 			t.Fatal(err)
@@ -101,7 +102,7 @@ func TestCollapse_waitsForWhatTakesThePlace(t *testing.T) {
 	}
 	waiting := func() string {
 		page, err := s.Pending(t.Context(), a, bus.PendingQuery{Device: "phone", Limit: 100})
-		check(t, err)
+		testkit.Check(t, err)
 		var texts []string
 		for _, m := range page.Messages {
 			texts = append(texts, string(m.Data))
@@ -109,7 +110,7 @@ func TestCollapse_waitsForWhatTakesThePlace(t *testing.T) {
 		return strings.Join(texts, " ")
 	}
 	_, err := s.Publish(t.Context(), bustest.Admit(letter("first", "c", 0)))
-	check(t, err)
+	testkit.Check(t, err)
 	withdrawn(t, s, replica, func() error {
 		_, err := s.Publish(t.Context(), bustest.Admit(letter("second", "c", 1)))
 		if got := waiting(); got != "first" {
@@ -117,11 +118,11 @@ func TestCollapse_waitsForWhatTakesThePlace(t *testing.T) {
 		}
 		return err
 	}, letter("third", "", 0))
-	until(t, "the third waits", func() bool { return strings.HasSuffix(waiting(), "third") })
+	testkit.Eventually(t, "the third waits", func() bool { return strings.HasSuffix(waiting(), "third") })
 	if got := waiting(); got != "first third" {
 		t.Errorf("after the second was withdrawn %q waits", got)
 	}
-	until(t, "the repeat of the second is taken", func() bool {
+	testkit.Eventually(t, "the repeat of the second is taken", func() bool {
 		_, err := s.Publish(t.Context(), bustest.Admit(letter("second", "c", 1)))
 		return err == nil
 	})
@@ -140,7 +141,7 @@ func TestReplicated_followersShowWhatTheDeadHeldUp(t *testing.T) {
 	for _, a := range []bus.Address{address(t, "channels/dead"), address(t, "users/dead")} {
 		f := trail(t, reader, a)
 		s, err := redis.Open(redis.Config{URL: master.URL()}, slog.New(slog.DiscardHandler))
-		check(t, err)
+		testkit.Check(t, err)
 		letter := func(id string, replicas int) bus.Publication {
 			p := replicated(a, id, replicas)
 			if a.HasInbox() {
@@ -152,15 +153,15 @@ func TestReplicated_followersShowWhatTheDeadHeldUp(t *testing.T) {
 			}
 			return p
 		}
-		check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
+		testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGSTOP))
 		if _, err := s.Publish(t.Context(), bustest.Admit(letter("hidden", 1))); !errors.Is(err, bus.ErrNotReached) {
 			t.Fatalf("without the replica: %v", err)
 		}
 		_, err = s.Publish(t.Context(), bustest.Admit(letter("behind", 0)))
-		check(t, err)
-		check(t, s.Close())
-		until(t, "what is behind it is delivered", func() bool { return f.arrived.Load() == 1 })
-		check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
+		testkit.Check(t, err)
+		testkit.Check(t, s.Close())
+		testkit.Eventually(t, "what is behind it is delivered", func() bool { return f.arrived.Load() == 1 })
+		testkit.Check(t, syscall.Kill(replica.PID(), syscall.SIGCONT))
 		f.mu.Lock()
 		if f.messages[0].ID != "behind" || len(f.gaps) > 0 {
 			t.Errorf("%s: delivered was %+v, gaps %+v", a, f.messages[0], f.gaps)
@@ -176,7 +177,7 @@ func TestInbox_topIsOfItsEpochOverAFork(t *testing.T) {
 	a := address(t, "users/fork")
 	f := trail(t, s, a)
 	before := mailed(t, s, a, 1, 3)
-	until(t, "they are delivered", func() bool { return f.arrived.Load() == 3 })
+	testkit.Eventually(t, "they are delivered", func() bool { return f.arrived.Load() == 3 })
 	hidden := mail(a, "hidden")
 	hidden.Durability, hidden.Replicas = bus.Replicated, 1
 	if _, err := s.Publish(t.Context(), bustest.Admit(hidden)); !errors.Is(err, bus.ErrNotReached) {
@@ -184,15 +185,15 @@ func TestInbox_topIsOfItsEpochOverAFork(t *testing.T) {
 	}
 	server.Kill9()
 	server.Restart()
-	until(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+	testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
 	after := mailed(t, s, a, 10, 10)
 	tops, errs := s.Tops(t.Context(), []bus.Address{a})
-	check(t, errors.Join(errs...))
+	testkit.Check(t, errors.Join(errs...))
 	page, err := s.Since(t.Context(), a, bus.Retention{Inbox: true}, before[2], 100)
 	if err != nil || page.Top != before[2] || tops[0] != before[2] {
 		t.Errorf("while it is hidden the top of a page is %+v, %v, and the top %+v, want %+v", page.Top, err, tops[0], before[2])
 	}
-	until(t, "what is behind it is delivered", func() bool { return f.arrived.Load() == 4 })
+	testkit.Eventually(t, "what is behind it is delivered", func() bool { return f.arrived.Load() == 4 })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.messages[3].Position != after[0] || len(f.gaps) != 1 || f.gaps[0].Reason != bus.GapTailUnknown || f.between[0] != 3 {

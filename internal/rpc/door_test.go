@@ -25,12 +25,13 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // The words of the bus and those of the contract are the same.
 func TestStatus_busAndCatalogueAgree(t *testing.T) {
 	source, err := os.ReadFile("../bus/errors.go")
-	check(t, err)
+	testkit.Check(t, err)
 	said := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?:refusal|passing)\("([A-Z_]+)"`).FindAllStringSubmatch(string(source), -1) {
 		said[m[1]] = true
@@ -60,8 +61,8 @@ func TestRules_tokensOpenClientMethodsOnly(t *testing.T) {
 			if m.IsClientStream || m.IsServerStream {
 				var st grpc.ClientStream
 				st, err = conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, name)
-				check(t, err)
-				check(t, st.CloseSend()) // one that is let in waits for a request
+				testkit.Check(t, err)
+				testkit.Check(t, st.CloseSend()) // one that is let in waits for a request
 				err = st.RecvMsg(&errorsv1.Error{})
 			} else {
 				err = conn.Invoke(ctx, name, &errorsv1.Error{}, &errorsv1.Error{})
@@ -113,13 +114,13 @@ func TestServer_keepsSecretsToItself(t *testing.T) {
 	var mu sync.Mutex
 	log := slog.New(slog.NewTextHandler(&locked{&mu, &out}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	server, err := rpc.NewServer(t.Context(), rpc.Config{Listen: "127.0.0.1:0", Auth: rpc.AuthConfig{Tokens: rpc.NewTokens(&counting{})}}, nil, log, nil)
-	check(t, err)
+	testkit.Check(t, err)
 	authv1.RegisterAuthServiceServer(server, services{})
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
 	g.Go(func() error { return server.Run(ctx) })
 	conn, err := grpc.NewClient(server.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(t, err)
+	testkit.Check(t, err)
 	client := authv1.NewAuthServiceClient(conn)
 	call := func(authorization, id string) string {
 		c := metadata.AppendToOutgoingContext(with(t.Context(), authorization), rpc.RequestIDHeader, id)
@@ -145,9 +146,9 @@ func TestServer_keepsSecretsToItself(t *testing.T) {
 			t.Errorf("request id is %q for %q", id, rubbish)
 		}
 	}
-	check(t, conn.Close())
+	testkit.Check(t, conn.Close())
 	cancel()
-	check(t, g.Wait())
+	testkit.Check(t, g.Wait())
 	text := out.String()
 	if strings.Contains(text, "s3cr3t") || strings.Contains(text, "top-secret") || !strings.Contains(text, "API_KEY_INVALID") || !strings.Contains(text, "req-1") {
 		t.Errorf("the log is %s", text)
@@ -197,17 +198,17 @@ func TestServer_stopsWithinItsGrace(t *testing.T) {
 	pipe := rpc.NewPipe()
 	server, err := rpc.NewServer(t.Context(), rpc.Config{Grace: 50 * time.Millisecond, Auth: rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(internal)}}},
 		pipe, slog.New(slog.DiscardHandler), nil)
-	check(t, err)
+	testkit.Check(t, err)
 	service := open{entered: make(chan struct{})}
 	publishv1.RegisterPublishServiceServer(server, service)
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
 	g.Go(func() error { return server.Run(ctx) })
 	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: internal})
-	check(t, err)
-	defer func() { check(t, conn.Close()) }()
+	testkit.Check(t, err)
+	defer func() { testkit.Check(t, conn.Close()) }()
 	st, err := publishv1.NewPublishServiceClient(conn).Consume(t.Context(), &publishv1.ConsumeRequest{})
-	check(t, err)
+	testkit.Check(t, err)
 	<-service.entered
 	cancel()
 	if err := g.Wait(); err == nil || !strings.Contains(err.Error(), "cut off: 1") { // the test's own deadline is the bound

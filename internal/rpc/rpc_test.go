@@ -29,16 +29,10 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 func TestStatus_everyReasonHasACode(t *testing.T) {
 	for number, name := range errorsv1.ErrorReason_name {
@@ -118,7 +112,7 @@ func serve(t *testing.T, auth rpc.AuthConfig, impl services) (pipe *rpc.Pipe, tc
 	pipe = rpc.NewPipe()
 	auth.Keys = append(auth.Keys, rpc.InternalKey(internal))
 	server, err := rpc.NewServer(t.Context(), rpc.Config{Listen: "127.0.0.1:0", Auth: auth, Reflection: true}, pipe, slog.New(slog.DiscardHandler), nil)
-	check(t, err)
+	testkit.Check(t, err)
 	authv1.RegisterAuthServiceServer(server, impl)
 	publishv1.RegisterPublishServiceServer(server, publishv1.UnimplementedPublishServiceServer{})
 	publishv1.RegisterChannelServiceServer(server, publishv1.UnimplementedChannelServiceServer{})
@@ -129,11 +123,11 @@ func serve(t *testing.T, auth rpc.AuthConfig, impl services) (pipe *rpc.Pipe, tc
 	var g errgroup.Group
 	g.Go(func() error { return server.Run(ctx) })
 	tcp, err = grpc.NewClient(server.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() {
-		check(t, tcp.Close())
+		testkit.Check(t, tcp.Close())
 		cancel()
-		check(t, g.Wait())
+		testkit.Check(t, g.Wait())
 	})
 	return pipe, tcp, server
 }
@@ -168,7 +162,7 @@ func TestRules_defaultDeny(t *testing.T) {
 			if m.IsClientStream || m.IsServerStream {
 				var st grpc.ClientStream
 				st, err = conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, name)
-				check(t, err)
+				testkit.Check(t, err)
 				err = st.RecvMsg(&errorsv1.Error{})
 			} else {
 				err = conn.Invoke(t.Context(), name, &errorsv1.Error{}, &errorsv1.Error{})
@@ -238,8 +232,8 @@ func TestCaller(t *testing.T) {
 	}
 	t.Run("roles over the pipe", func(t *testing.T) {
 		inner, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: internal})
-		check(t, err)
-		defer func() { check(t, inner.Close()) }()
+		testkit.Check(t, err)
+		defer func() { testkit.Check(t, inner.Close()) }()
 		resp, err := authv1.NewAuthServiceClient(inner).IssueToken(t.Context(), &authv1.IssueTokenRequest{})
 		if err != nil || resp.GetClient() != "internal" {
 			t.Errorf("got %v, %v", resp, err)
@@ -271,8 +265,8 @@ func TestServer_survivesAPanic(t *testing.T) {
 
 func TestServer_refusesAPortInUse(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { check(t, l.Close()) }()
+	testkit.Check(t, err)
+	defer func() { testkit.Check(t, l.Close()) }()
 	if _, err := rpc.NewServer(t.Context(), rpc.Config{Listen: l.Addr().String()}, nil, slog.New(slog.DiscardHandler), nil); err == nil {
 		t.Error("the port was taken twice")
 	}

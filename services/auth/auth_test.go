@@ -21,17 +21,11 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 // clock is a time that a test moves.
 type clock struct {
@@ -61,7 +55,7 @@ type fixture struct {
 func start(tb testing.TB, edit ...func(*auth.Config)) fixture {
 	tb.Helper()
 	key, err := auth.NewKey("k1")
-	check(tb, err)
+	testkit.Check(tb, err)
 	c := &clock{now: time.Now()}
 	store := memory.New(memory.Config{Now: c.Now})
 	cfg := auth.Config{Keys: []auth.KeyConfig{key}, Now: c.Now}
@@ -69,14 +63,14 @@ func start(tb testing.TB, edit ...func(*auth.Config)) fixture {
 		e(&cfg)
 	}
 	s, err := auth.New(store, cfg)
-	check(tb, err)
+	testkit.Check(tb, err)
 	return fixture{s, store, c, key}
 }
 
 func (f fixture) issue(tb testing.TB, req *authv1.IssueTokenRequest) *authv1.IssueTokenResponse {
 	tb.Helper()
 	resp, err := f.IssueToken(tb.Context(), req)
-	check(tb, err)
+	testkit.Check(tb, err)
 	return resp
 }
 
@@ -93,15 +87,15 @@ func TestIssue_validatesToTheSameIdentity(t *testing.T) {
 	}
 	token := f.issue(t, req)
 	resp, err := f.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token.GetToken()})
-	check(t, err)
+	testkit.Check(t, err)
 	id := rpc.IdentityFromProto(resp.GetIdentity())
 	if id.Client != "c1" || id.User != "ada" || id.Session != "s1" || fmt.Sprint(id.Groups) != "[g1 g2]" || id.TokenID != token.GetTokenId() {
 		t.Errorf("identity is %+v", id)
 	}
 	eu, err := bus.ParseAddress("channels/orders:eu")
-	check(t, err)
+	testkit.Check(t, err)
 	other, err := bus.ParseAddress("channels/ordersx")
-	check(t, err)
+	testkit.Check(t, err)
 	if !id.Allows(bus.Subscribe, eu) || !id.Allows(bus.History, eu) || id.Allows(bus.Publish, eu) || id.Allows(bus.Subscribe, other) {
 		t.Errorf("grants are %+v", id.Grants)
 	}
@@ -135,7 +129,7 @@ func forge(t *testing.T, method jwt.SigningMethod, key any, header map[string]an
 		token.Header[k] = v
 	}
 	text, err := token.SignedString(key)
-	check(t, err)
+	testkit.Check(t, err)
 	return text
 }
 
@@ -145,9 +139,9 @@ func TestValidate_refusesEverythingThatIsNotRight(t *testing.T) {
 	good := f.issue(t, &authv1.IssueTokenRequest{User: "ada"}).GetToken()
 	parts := strings.Split(good, ".")
 	private, err := jwt.ParseEdPrivateKeyFromPEM(f.key.PEM)
-	check(t, err)
+	testkit.Check(t, err)
 	_, stranger, err := ed25519.GenerateKey(rand.Reader)
-	check(t, err)
+	testkit.Check(t, err)
 	public := private.(ed25519.PrivateKey).Public().(ed25519.PublicKey)
 	now := f.clock.Now()
 	claims := func(edit func(jwt.MapClaims)) jwt.MapClaims {
@@ -224,7 +218,7 @@ func TestValidate_refusesEverythingThatIsNotRight(t *testing.T) {
 func TestValidate_expiryIsTold(t *testing.T) {
 	f := start(t)
 	token := f.issue(t, &authv1.IssueTokenRequest{Ttl: durationpb.New(time.Minute)}).GetToken()
-	check(t, f.validate(t.Context(), token))
+	testkit.Check(t, f.validate(t.Context(), token))
 	f.clock.advance(time.Minute)
 	for range 2 { // remembered or not
 		if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenExpired) {
@@ -240,7 +234,7 @@ func TestBatch_answersEachToken(t *testing.T) {
 		tokens = append(tokens, f.issue(t, &authv1.IssueTokenRequest{}).GetToken())
 	}
 	resp, err := f.BatchValidateTokens(t.Context(), &authv1.BatchValidateTokensRequest{Tokens: tokens})
-	check(t, err)
+	testkit.Check(t, err)
 	for i, r := range resp.GetResults() {
 		if (r.GetIdentity() == nil) != (i == 0) {
 			t.Errorf("result %d is %v", i, r)

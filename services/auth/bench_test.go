@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
@@ -16,7 +17,7 @@ func BenchmarkValidate(b *testing.B) {
 	b.Run("remembered", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			check(b, f.validate(b.Context(), token))
+			testkit.Check(b, f.validate(b.Context(), token))
 		}
 	})
 	b.Run("new", func(b *testing.B) {
@@ -25,7 +26,7 @@ func BenchmarkValidate(b *testing.B) {
 			b.StopTimer()
 			token := fresh()
 			b.StartTimer()
-			check(b, f.validate(b.Context(), token))
+			testkit.Check(b, f.validate(b.Context(), token))
 		}
 	})
 	b.Run("batch of 100 new", func(b *testing.B) {
@@ -38,7 +39,7 @@ func BenchmarkValidate(b *testing.B) {
 			}
 			b.StartTimer()
 			_, err := f.BatchValidateTokens(b.Context(), batch)
-			check(b, err)
+			testkit.Check(b, err)
 		}
 	})
 }

@@ -25,13 +25,14 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
 func encode(t *testing.T, key any) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	check(t, err)
+	testkit.Check(t, err)
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
@@ -39,9 +40,9 @@ const hmacSecret = "qL2v9sX0mT7rB4eZ8cN1yK6uJ3wP5hDa"
 
 func TestKeys_ofEveryAlgorithm(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(t, err)
+	testkit.Check(t, err)
 	large, err := rsa.GenerateKey(rand.Reader, 2048)
-	check(t, err)
+	testkit.Check(t, err)
 	for _, tc := range []struct {
 		key   auth.KeyConfig
 		kty   string
@@ -61,14 +62,14 @@ func TestKeys_ofEveryAlgorithm(t *testing.T) {
 		t.Run(tc.key.Algorithm, func(t *testing.T) {
 			f := start(t, func(c *auth.Config) { c.Keys = []auth.KeyConfig{tc.key} })
 			token := f.issue(t, &authv1.IssueTokenRequest{User: "ada"}).GetToken()
-			check(t, f.validate(t.Context(), token))
+			testkit.Check(t, f.validate(t.Context(), token))
 			now := f.clock.Now()
 			bad := tc.other(t, jwt.MapClaims{"iss": "trunkline", "aud": "trunkline", "cid": "c", "jti": "j", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
 			if err := f.validate(t.Context(), bad); !errors.Is(err, bus.ErrTokenInvalid) {
 				t.Errorf("a forged one: %v", err)
 			}
 			set, err := f.GetKeySet(t.Context(), &authv1.GetKeySetRequest{})
-			check(t, err)
+			testkit.Check(t, err)
 			if tc.kty == "" {
 				if len(set.GetKeys()) > 0 {
 					t.Error("a secret is public")
@@ -79,12 +80,12 @@ func TestKeys_ofEveryAlgorithm(t *testing.T) {
 				t.Errorf("key set is %v", set)
 			}
 			jwks, err := json.Marshal(map[string]any{"keys": set.GetKeys()})
-			check(t, err)
+			testkit.Check(t, err)
 			peer := start(t, func(c *auth.Config) { // another installation that trusts this one
 				c.Issuer, c.Audience = "peer", "peer"
 				c.Trust = []auth.Trust{{Issuer: "trunkline", Audience: "trunkline", JWKS: jwks}}
 			})
-			check(t, peer.validate(t.Context(), token))
+			testkit.Check(t, peer.validate(t.Context(), token))
 		})
 	}
 }
@@ -92,11 +93,11 @@ func TestKeys_ofEveryAlgorithm(t *testing.T) {
 func TestNew_refusesKeysThatAreNotFit(t *testing.T) {
 	t.Setenv("GODEBUG", "rsa1024min=0")
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
-	check(t, err)
+	testkit.Check(t, err)
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	check(t, err)
+	testkit.Check(t, err)
 	good, err := auth.NewKey("good")
-	check(t, err)
+	testkit.Check(t, err)
 	for name, cfg := range map[string]auth.Config{
 		"RSA of 1024 bits":     {Keys: []auth.KeyConfig{{ID: "k", Algorithm: "RS256", PEM: encode(t, small)}}},
 		"P-384":                {Keys: []auth.KeyConfig{{ID: "k", Algorithm: "ES256", PEM: encode(t, p384)}}},
@@ -123,7 +124,7 @@ func rsaSet(t *testing.T, kid string, key *rsa.PrivateKey) []byte {
 	set, err := json.Marshal(map[string]any{"keys": []any{map[string]any{
 		"kty": "RSA", "kid": kid, "alg": "RS256", "use": "sig", "n": text(key.N.Bytes()), "e": text(big.NewInt(int64(key.E)).Bytes()),
 	}}})
-	check(t, err)
+	testkit.Check(t, err)
 	return set
 }
 
@@ -140,9 +141,9 @@ func theirs(t *testing.T, f fixture, key *rsa.PrivateKey, header map[string]any,
 func TestTrust_boundsWhatItAdopts(t *testing.T) {
 	t.Setenv("GODEBUG", "rsa1024min=0")
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
-	check(t, err)
+	testkit.Check(t, err)
 	strong, err := rsa.GenerateKey(rand.Reader, 2048)
-	check(t, err)
+	testkit.Check(t, err)
 	trusting := func(key *rsa.PrivateKey, grants bool) fixture {
 		return start(t, func(c *auth.Config) {
 			c.Trust = []auth.Trust{{Issuer: "https://login.example", Audience: "us", JWKS: rsaSet(t, "a", key), TrustGrants: grants}}
@@ -164,7 +165,7 @@ func TestTrust_boundsWhatItAdopts(t *testing.T) {
 	t.Run("a life longer than revocations are remembered", func(t *testing.T) {
 		f := trusting(strong, false)
 		token := theirs(t, f, strong, kid, func(c jwt.MapClaims) { c["exp"] = f.clock.Now().Add(365 * 24 * time.Hour).Unix() })
-		check(t, f.validate(t.Context(), token))
+		testkit.Check(t, f.validate(t.Context(), token))
 		f.clock.advance(31 * 24 * time.Hour)
 		if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenExpired) {
 			t.Errorf("after a month: %v", err)
@@ -173,9 +174,9 @@ func TestTrust_boundsWhatItAdopts(t *testing.T) {
 	t.Run("revoked by itself, its id being no name", func(t *testing.T) {
 		f := trusting(strong, false)
 		token := theirs(t, f, strong, kid, nil)
-		check(t, f.validate(t.Context(), token))
+		testkit.Check(t, f.validate(t.Context(), token))
 		_, err := f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_Token{Token: token}})
-		check(t, err)
+		testkit.Check(t, err)
 		if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenRevoked) {
 			t.Errorf("error is %v", err)
 		}
@@ -187,7 +188,7 @@ func TestTrust_boundsWhatItAdopts(t *testing.T) {
 			c["fam"], c["ims"] = "f", f.clock.Now().Add(time.Hour).UnixMilli()
 		})
 		resp, err := f.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
-		check(t, err)
+		testkit.Check(t, err)
 		if id := resp.GetIdentity(); len(id.GetGrants()) != 1 || id.GetFamily() != "" || id.GetIssueTime().AsTime().After(f.clock.Now()) {
 			t.Errorf("identity is %v", id)
 		}
@@ -211,9 +212,9 @@ func TestTrust_boundsWhatItAdopts(t *testing.T) {
 
 func TestTrust_readsKeysOverHTTP(t *testing.T) {
 	first, err := rsa.GenerateKey(rand.Reader, 2048)
-	check(t, err)
+	testkit.Check(t, err)
 	second, err := rsa.GenerateKey(rand.Reader, 2048)
-	check(t, err)
+	testkit.Check(t, err)
 	var set atomic.Value
 	set.Store(rsaSet(t, "a", first))
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -233,9 +234,9 @@ func TestTrust_readsKeysOverHTTP(t *testing.T) {
 		})
 	}
 	f := trusting(issuer.URL)
-	check(t, f.validate(t.Context(), theirs(t, f, first, map[string]any{"kid": "a"}, nil)))
+	testkit.Check(t, f.validate(t.Context(), theirs(t, f, first, map[string]any{"kid": "a"}, nil)))
 	set.Store(rsaSet(t, "b", second))
-	check(t, f.validate(t.Context(), theirs(t, f, second, map[string]any{"kid": "b"}, nil))) // asked again for a key it does not know
+	testkit.Check(t, f.validate(t.Context(), theirs(t, f, second, map[string]any{"kid": "b"}, nil))) // asked again for a key it does not know
 	moved := trusting(issuer.URL + "/moved")
 	if err := moved.validate(t.Context(), theirs(t, moved, second, map[string]any{"kid": "b"}, nil)); !errors.Is(err, bus.ErrTokenInvalid) {
 		t.Errorf("a redirect was followed: %v", err)
@@ -245,5 +246,5 @@ func TestTrust_readsKeysOverHTTP(t *testing.T) {
 	if err := away.validate(t.Context(), theirs(t, away, second, map[string]any{"kid": "b"}, nil)); !errors.Is(err, bus.ErrTokenInvalid) {
 		t.Errorf("an issuer that is away: %v", err)
 	}
-	check(t, away.validate(t.Context(), away.issue(t, &authv1.IssueTokenRequest{}).GetToken())) // ours are as good as before
+	testkit.Check(t, away.validate(t.Context(), away.issue(t, &authv1.IssueTokenRequest{}).GetToken())) // ours are as good as before
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
@@ -34,11 +35,11 @@ type login struct {
 func startLogin(t *testing.T, name string) *login {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
-	check(t, err)
+	testkit.Check(t, err)
 	set, err := json.Marshal(map[string]any{"keys": []any{map[string]any{
 		"kty": "OKP", "crv": "Ed25519", "kid": "theirs", "alg": "EdDSA", "use": "sig", "x": base64.RawURLEncoding.EncodeToString(public),
 	}}})
-	check(t, err)
+	testkit.Check(t, err)
 	l := &login{name: name, private: private, set: set}
 	l.keys.Store(&set)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*l.keys.Load()) }))
@@ -64,14 +65,14 @@ func TestRevoke_lostWithTheStoreMakesOlderTokensExpire(t *testing.T) {
 	old := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true}).GetToken()
 	external := theirs.sign(t, "ada", f.clock.Now())
 	_, err := f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
-	check(t, err)
+	testkit.Check(t, err)
 	f.clock.advance(10 * time.Minute)
 	emptied := func(own, other auth.LostRevocations) *auth.Server {
 		s, err := auth.New(memory.New(memory.Config{Now: f.clock.Now}), auth.Config{
 			Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now, LostRevocations: own,
 			Trust: []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKS: theirs.set, LostRevocations: other}},
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		return s
 	}
 	validate := func(s *auth.Server, token string) error {
@@ -85,13 +86,13 @@ func TestRevoke_lostWithTheStoreMakesOlderTokensExpire(t *testing.T) {
 		}
 	}
 	fresh, err := s.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada"})
-	check(t, err)
-	check(t, validate(s, fresh.GetToken()))
-	check(t, validate(s, theirs.sign(t, "ada", f.clock.Now())))
-	check(t, validate(emptied(auth.LostAllow, ""), old))
-	check(t, validate(emptied(auth.LostAllow, ""), external))
+	testkit.Check(t, err)
+	testkit.Check(t, validate(s, fresh.GetToken()))
+	testkit.Check(t, validate(s, theirs.sign(t, "ada", f.clock.Now())))
+	testkit.Check(t, validate(emptied(auth.LostAllow, ""), old))
+	testkit.Check(t, validate(emptied(auth.LostAllow, ""), external))
 	mixed := emptied(auth.LostAllow, auth.LostExpire)
-	check(t, validate(mixed, old))
+	testkit.Check(t, validate(mixed, old))
 	if err := validate(mixed, external); !errors.Is(err, bus.ErrTokenExpired) {
 		t.Errorf("an issuer's own setting: %v", err)
 	}
@@ -102,13 +103,13 @@ func TestRefresh_worksForATokenThatALossMadeExpire(t *testing.T) {
 	f := start(t)
 	pair := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
 	f.clock.advance(time.Second)
-	check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
+	testkit.Check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
 	if err := f.validate(t.Context(), pair.GetToken()); !errors.Is(err, bus.ErrTokenExpired) {
 		t.Errorf("error is %v", err)
 	}
 	next, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: pair.GetRefreshToken()})
-	check(t, err)
-	check(t, f.validate(t.Context(), next.GetToken()))
+	testkit.Check(t, err)
+	testkit.Check(t, f.validate(t.Context(), next.GetToken()))
 }
 
 func TestRevoke_ofAUserHoldsForAnIssuerWhoseClockIsAhead(t *testing.T) {
@@ -116,12 +117,12 @@ func TestRevoke_ofAUserHoldsForAnIssuerWhoseClockIsAhead(t *testing.T) {
 	f := start(t, func(c *auth.Config) { c.Trust = []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKS: theirs.set}} })
 	token := theirs.sign(t, "ada", f.clock.Now().Add(3*time.Second))
 	ahead, err := auth.New(f.store, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: func() time.Time { return f.clock.Now().Add(2 * time.Second) }})
-	check(t, err)
+	testkit.Check(t, err)
 	own, err := ahead.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada"})
-	check(t, err)
-	check(t, f.validate(t.Context(), token))
+	testkit.Check(t, err)
+	testkit.Check(t, f.validate(t.Context(), token))
 	_, err = f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
-	check(t, err)
+	testkit.Check(t, err)
 	for name, token := range map[string]string{"another issuer's": token, "our own": own.GetToken()} {
 		if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenRevoked) {
 			t.Errorf("%s: %v", name, err)
@@ -137,14 +138,14 @@ func TestTrust_withdrawnKeyIsUnknown(t *testing.T) {
 			c.Trust = []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKSURL: theirs.url, KeyAge: age, Context: t.Context()}}
 		})
 		seen := theirs.sign(t, "ada", f.clock.Now())
-		check(t, f.validate(t.Context(), seen))
+		testkit.Check(t, f.validate(t.Context(), seen))
 		theirs.keys.Store(&none)
 		return f, theirs, seen
 	}
 	t.Run("when it is asked for", func(t *testing.T) {
 		f, theirs, seen := trusting(t, time.Hour)
 		resp, err := f.RefreshKeySets(t.Context(), &authv1.RefreshKeySetsRequest{})
-		check(t, err)
+		testkit.Check(t, err)
 		if len(resp.GetIssuers()) != 1 {
 			t.Errorf("read %v", resp.GetIssuers())
 		}
@@ -172,7 +173,7 @@ func TestTrust_withdrawnKeyIsUnknown(t *testing.T) {
 func TestTrust_issuersDoNotShareUsersUnlessTheyAreTold(t *testing.T) {
 	a, b := startLogin(t, "https://a.example"), startLogin(t, "https://b.example")
 	key, err := auth.NewKey("k")
-	check(t, err)
+	testkit.Check(t, err)
 	trust := func(first, second string, share bool) (*auth.Server, error) {
 		return auth.New(memory.New(memory.Config{}), auth.Config{Keys: []auth.KeyConfig{key}, Trust: []auth.Trust{
 			{Issuer: a.name, Audience: "us", JWKS: a.set, UserPrefix: first, ShareUsers: share},
@@ -185,17 +186,17 @@ func TestTrust_issuersDoNotShareUsersUnlessTheyAreTold(t *testing.T) {
 		}
 	}
 	_, err = trust("", "", true)
-	check(t, err)
+	testkit.Check(t, err)
 	s, err := trust("a:", "b:", false)
-	check(t, err)
+	testkit.Check(t, err)
 	resp, err := s.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: b.sign(t, "ada", time.Now())})
-	check(t, err)
+	testkit.Check(t, err)
 	id := rpc.IdentityFromProto(resp.GetIdentity())
 	if id.User != "b:ada" || id.Client[:2] != "b:" {
 		t.Errorf("user %q, client %q", id.User, id.Client)
 	}
 	theirs, err := bus.ParseAddress("users/ada")
-	check(t, err)
+	testkit.Check(t, err)
 	if id.Owns(theirs) {
 		t.Error("it owns the inbox of another issuer's user")
 	}

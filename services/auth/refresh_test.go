@@ -10,6 +10,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
@@ -41,7 +42,7 @@ func TestRefresh_repeatedAfterALostAnswerGivesTheSamePair(t *testing.T) {
 			f := start(t)
 			store := &breaking{Store: f.store}
 			s, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now})
-			check(t, err)
+			testkit.Check(t, err)
 			first := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
 			req := &authv1.RefreshTokenRequest{RefreshToken: first.GetRefreshToken()}
 			break1(store)
@@ -49,14 +50,14 @@ func TestRefresh_repeatedAfterALostAnswerGivesTheSamePair(t *testing.T) {
 				t.Fatalf("the first try: %v", err)
 			}
 			second, err := s.RefreshToken(t.Context(), req)
-			check(t, err)
+			testkit.Check(t, err)
 			third, err := s.RefreshToken(t.Context(), req) // our own answer was lost
-			check(t, err)
+			testkit.Check(t, err)
 			if third.GetRefreshToken() != second.GetRefreshToken() || third.GetToken() != second.GetToken() {
 				t.Error("the repeat is another pair")
 			}
 			for _, token := range []string{first.GetToken(), second.GetToken()} {
-				check(t, f.validate(t.Context(), token))
+				testkit.Check(t, f.validate(t.Context(), token))
 			}
 		})
 	}
@@ -69,9 +70,9 @@ func TestRefresh_repeatedAfterTheSuccessorWasUsedIsReuse(t *testing.T) {
 	}
 	first := f.issue(t, &authv1.IssueTokenRequest{Refreshable: true})
 	second, err := refresh(first.GetRefreshToken())
-	check(t, err)
+	testkit.Check(t, err)
 	third, err := refresh(second.GetRefreshToken())
-	check(t, err)
+	testkit.Check(t, err)
 	if _, err := refresh(first.GetRefreshToken()); !errors.Is(err, bus.ErrRefreshTokenReused) {
 		t.Errorf("error is %v", err)
 	}
@@ -91,7 +92,7 @@ func TestRefresh_madeUpTokenDoesNotEndAFamily(t *testing.T) {
 		}
 	}
 	_, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: genuine})
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 // recorder is a memory store that notes what it was given to keep.
@@ -109,10 +110,10 @@ func TestRefresh_keepsNoTokenInTheStore(t *testing.T) {
 	f := start(t)
 	store := &recorder{Store: f.store}
 	s, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now})
-	check(t, err)
+	testkit.Check(t, err)
 	first := f.issue(t, &authv1.IssueTokenRequest{Refreshable: true})
 	second, err := s.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: first.GetRefreshToken()})
-	check(t, err)
+	testkit.Check(t, err)
 	kept := strings.Join(store.kept, "\n")
 	for name, secret := range map[string]string{
 		"the old refresh token": first.GetRefreshToken(), "the new refresh token": second.GetRefreshToken(), "the new token": second.GetToken(),
@@ -141,11 +142,11 @@ func TestRevoke_ofOneTokenHoldsWhateverTheIssuersClockSays(t *testing.T) {
 			ahead, err := auth.New(f.store, auth.Config{
 				Keys: []auth.KeyConfig{f.key}, Now: func() time.Time { return f.clock.Now().Add(2 * time.Second) },
 			})
-			check(t, err)
+			testkit.Check(t, err)
 			token, err := ahead.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
-			check(t, err)
+			testkit.Check(t, err)
 			_, err = f.RevokeToken(t.Context(), target(token))
-			check(t, err)
+			testkit.Check(t, err)
 			for name, s := range map[string]*auth.Server{"ahead": ahead, "right": f.Server} {
 				if _, err := s.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token.GetToken()}); !errors.Is(err, bus.ErrTokenRevoked) {
 					t.Errorf("%s: %v", name, err)
@@ -173,7 +174,7 @@ func TestRefresh_givesNothingToWhoIsRevokedMeanwhile(t *testing.T) {
 		t.Run(subject.Kind, func(t *testing.T) {
 			f := start(t)
 			s, err := auth.New(&revokedBehind{f.store, subject}, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now})
-			check(t, err)
+			testkit.Check(t, err)
 			first := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Client: "phone", Session: "s1", Refreshable: true})
 			second, err := s.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: first.GetRefreshToken()})
 			if err != nil {

@@ -21,22 +21,23 @@ import (
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/relay"
 )
 
 func TestRotation_overlaps(t *testing.T) {
 	old, err := auth.NewKey("old")
-	check(t, err)
+	testkit.Check(t, err)
 	before := start(t, func(c *auth.Config) { c.Keys = []auth.KeyConfig{old} })
 	token := before.issue(t, &authv1.IssueTokenRequest{Ttl: durationpb.New(3 * time.Hour)}).GetToken()
 	fresh, err := auth.NewKey("new")
-	check(t, err)
+	testkit.Check(t, err)
 	old.Until = before.clock.Now().Add(time.Hour)
 	after := start(t, func(c *auth.Config) { c.Keys, c.LostRevocations = []auth.KeyConfig{fresh, old}, auth.LostAllow })
 	keys := func() (ids []string) {
 		set, err := after.GetKeySet(t.Context(), &authv1.GetKeySetRequest{})
-		check(t, err)
+		testkit.Check(t, err)
 		for _, k := range set.GetKeys() {
 			ids = append(ids, k.GetKid())
 			if k.GetKty() != "OKP" || k.GetCrv() != "Ed25519" || k.GetX() == "" || k.GetAlg() != "EdDSA" {
@@ -45,7 +46,7 @@ func TestRotation_overlaps(t *testing.T) {
 		}
 		return ids
 	}
-	check(t, after.validate(t.Context(), token))
+	testkit.Check(t, after.validate(t.Context(), token))
 	if got := fmt.Sprint(keys()); got != "[new old]" {
 		t.Errorf("keys are %s", got)
 	}
@@ -82,8 +83,8 @@ func TestRefresh_rotatesAndDetectsReuse(t *testing.T) {
 	}
 	f.clock.advance(time.Second)
 	second, err := refresh(first.GetRefreshToken())
-	check(t, err)
-	check(t, f.validate(t.Context(), second.GetToken()))
+	testkit.Check(t, err)
+	testkit.Check(t, f.validate(t.Context(), second.GetToken()))
 	f.clock.advance(31 * time.Second)
 	if _, err := refresh(first.GetRefreshToken()); !errors.Is(err, bus.ErrRefreshTokenReused) {
 		t.Errorf("reuse: %v", err)
@@ -147,14 +148,14 @@ func TestRevoke_bySubject(t *testing.T) {
 			f := start(t)
 			req := &authv1.IssueTokenRequest{Client: "c1", User: "ada", Session: "s1"}
 			token := f.issue(t, req)
-			check(t, f.validate(t.Context(), token.GetToken()))
+			testkit.Check(t, f.validate(t.Context(), token.GetToken()))
 			_, err := f.RevokeToken(t.Context(), target(token, f.clock.Now()))
-			check(t, err)
+			testkit.Check(t, err)
 			if err := f.validate(t.Context(), token.GetToken()); !errors.Is(err, bus.ErrTokenRevoked) {
 				t.Errorf("error is %v", err)
 			}
 			f.clock.advance(2 * time.Millisecond) // in the same second
-			check(t, f.validate(t.Context(), f.issue(t, req).GetToken()))
+			testkit.Check(t, f.validate(t.Context(), f.issue(t, req).GetToken()))
 		})
 	}
 	f := start(t)
@@ -171,11 +172,11 @@ func TestRevoke_bySubject(t *testing.T) {
 
 func TestTrust_acceptsAnotherIssuer(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
-	check(t, err)
+	testkit.Check(t, err)
 	jwks, err := json.Marshal(map[string]any{"keys": []any{map[string]any{
 		"kty": "OKP", "crv": "Ed25519", "kid": "theirs", "alg": "EdDSA", "use": "sig", "x": base64.RawURLEncoding.EncodeToString(public),
 	}}})
-	check(t, err)
+	testkit.Check(t, err)
 	f := start(t, func(c *auth.Config) {
 		c.Trust = []auth.Trust{{Issuer: "https://login.example", Audience: "us", JWKS: jwks}}
 	})
@@ -186,12 +187,12 @@ func TestTrust_acceptsAnotherIssuer(t *testing.T) {
 		})
 	}
 	resp, err := f.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: sign("theirs", private, "https://login.example", "us")})
-	check(t, err)
+	testkit.Check(t, err)
 	if id := resp.GetIdentity(); id.GetUser() != "ada" || id.GetClient() == "" || len(id.GetGrants()) > 0 {
 		t.Errorf("identity is %v", id)
 	}
 	ours, err := jwt.ParseEdPrivateKeyFromPEM(f.key.PEM)
-	check(t, err)
+	testkit.Check(t, err)
 	for name, token := range map[string]string{
 		"their key in our name": sign("theirs", private, "trunkline", "trunkline"), "our key in their name": sign("k1", ours, "https://login.example", "us"),
 		"their audience": sign("theirs", private, "https://login.example", "them"), "nobody": sign("theirs", private, "https://evil.test", "us"),
@@ -216,15 +217,15 @@ func TestRelayTokens_areValidated(t *testing.T) {
 	f := start(t)
 	r := relay.New(f.store, relay.Config{Open: true, TokenTTL: time.Hour})
 	token, err := r.CreateRelayToken(t.Context(), &legacyv1.CreateRelayTokenRequest{})
-	check(t, err)
+	testkit.Check(t, err)
 	resp, err := f.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token.GetToken()})
-	check(t, err)
+	testkit.Check(t, err)
 	if resp.GetIdentity().GetClient() != token.GetToken() {
 		t.Errorf("identity is %v", resp.GetIdentity())
 	}
 	f.clock.advance(time.Minute) // the relay's own clock is the real one
 	_, err = f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_Client{Client: token.GetToken()}})
-	check(t, err)
+	testkit.Check(t, err)
 	if err := f.validate(t.Context(), token.GetToken()); !errors.Is(err, bus.ErrTokenRevoked) {
 		t.Errorf("a revoked relay token: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
@@ -24,10 +25,10 @@ import (
 func signed(t *testing.T, f fixture, header, payload string) string {
 	t.Helper()
 	private, err := jwt.ParseEdPrivateKeyFromPEM(f.key.PEM)
-	check(t, err)
+	testkit.Check(t, err)
 	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
 	signature, err := jwt.SigningMethodEdDSA.Sign(text, private)
-	check(t, err)
+	testkit.Check(t, err)
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
@@ -43,7 +44,7 @@ func payload(f fixture, more string) string {
 // A signature says what was written; what can be read in two ways is refused.
 func TestValidate_readsAClaimInOneWay(t *testing.T) {
 	f := start(t)
-	check(t, f.validate(t.Context(), signed(t, f, ourHeader, payload(f, `"exp":EXP,"theirs":{"sub":1,"Sub":2}`))))
+	testkit.Check(t, f.validate(t.Context(), signed(t, f, ourHeader, payload(f, `"exp":EXP,"theirs":{"sub":1,"Sub":2}`))))
 	for name, token := range map[string]string{
 		"sub twice":         signed(t, f, ourHeader, payload(f, `"exp":EXP,"sub":"bob"`)),
 		"sub in other case": signed(t, f, ourHeader, payload(f, `"exp":EXP,"Sub":"bob"`)),
@@ -98,7 +99,7 @@ func TestValidate_toleratesAClockAheadButNoEnd(t *testing.T) {
 		return signed(t, f, ourHeader, fmt.Sprintf(`{"iss":"trunkline","aud":"trunkline","cid":"c","jti":"j","iat":%d,"exp":%d}`,
 			now.Add(iat).Unix(), now.Add(exp).Unix()))
 	}
-	check(t, f.validate(t.Context(), token(3*time.Second, time.Minute)))
+	testkit.Check(t, f.validate(t.Context(), token(3*time.Second, time.Minute)))
 	if err := f.validate(t.Context(), token(30*time.Second, time.Minute)); !errors.Is(err, bus.ErrTokenInvalid) {
 		t.Errorf("30 s ahead: %v", err)
 	}
@@ -110,13 +111,13 @@ func TestValidate_toleratesAClockAheadButNoEnd(t *testing.T) {
 // A remembered signature ends with the key that made it.
 func TestRotation_endsRememberedTokens(t *testing.T) {
 	old, err := auth.NewKey("old")
-	check(t, err)
+	testkit.Check(t, err)
 	issuer := start(t, func(c *auth.Config) { c.Keys = []auth.KeyConfig{old} })
 	token := issuer.issue(t, &authv1.IssueTokenRequest{Ttl: durationpb.New(3 * time.Hour)}).GetToken()
 	old.Until = issuer.clock.Now().Add(time.Minute)
 	f := start(t, func(c *auth.Config) { c.Keys, c.LostRevocations = append(c.Keys, old), auth.LostAllow }) // a store of its own
-	check(t, f.validate(t.Context(), token))
-	check(t, f.validate(t.Context(), token))
+	testkit.Check(t, f.validate(t.Context(), token))
+	testkit.Check(t, f.validate(t.Context(), token))
 	f.clock.advance(time.Minute + time.Second)
 	if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenInvalid) {
 		t.Errorf("after its key's end: %v", err)
@@ -146,11 +147,11 @@ func TestRefresh_reuseEndsThePairBeingMade(t *testing.T) {
 	store.act = func() {
 		var err error
 		first, err = f.RefreshToken(t.Context(), req)
-		check(t, err)
+		testkit.Check(t, err)
 		f.clock.advance(31 * time.Second)
 	}
 	s, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now})
-	check(t, err)
+	testkit.Check(t, err)
 	if _, err := s.RefreshToken(t.Context(), req); !errors.Is(err, bus.ErrRefreshTokenReused) {
 		t.Errorf("the second: %v", err)
 	}
@@ -167,14 +168,14 @@ func TestRevoke_byRefreshTokenEndsItsFamily(t *testing.T) {
 	pair := f.issue(t, &authv1.IssueTokenRequest{Client: "c1", Refreshable: true})
 	other := f.issue(t, &authv1.IssueTokenRequest{Client: "c1"})
 	_, err := f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_Token{Token: pair.GetRefreshToken()}})
-	check(t, err)
+	testkit.Check(t, err)
 	if err := f.validate(t.Context(), pair.GetToken()); !errors.Is(err, bus.ErrTokenRevoked) {
 		t.Errorf("its token: %v", err)
 	}
 	if _, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: pair.GetRefreshToken()}); !errors.Is(err, bus.ErrTokenRevoked) {
 		t.Errorf("it refreshes: %v", err)
 	}
-	check(t, f.validate(t.Context(), other.GetToken()))
+	testkit.Check(t, f.validate(t.Context(), other.GetToken()))
 	for _, target := range []*authv1.RevokeTokenRequest{
 		{Target: &authv1.RevokeTokenRequest_Token{Token: "tlr_" + strings.Repeat("x", 43)}},
 		{Target: &authv1.RevokeTokenRequest_Token{Token: "x.y.z"}},
@@ -195,7 +196,7 @@ func TestRefresh_afterLogout(t *testing.T) {
 		f := start(t)
 		pair := f.issue(t, &authv1.IssueTokenRequest{Client: "c1", User: "ada", Session: "s1", Refreshable: true})
 		_, err := f.RevokeToken(t.Context(), target)
-		check(t, err)
+		testkit.Check(t, err)
 		f.clock.advance(time.Second)
 		if _, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: pair.GetRefreshToken()}); !errors.Is(err, bus.ErrTokenRevoked) {
 			t.Errorf("%s: %v", name, err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/events"
 )
 
@@ -97,13 +98,13 @@ func send(t *testing.T, s *several, batch, want int) *noting {
 	cfg.Node, cfg.RetryMin, cfg.RetryMax = "node", time.Millisecond, 2*time.Millisecond
 	cfg.Webhooks = []events.Webhook{{Name: "hook", URL: s.URL, Secrets: secrets(t), AllowPrivate: true, Batch: batch, GiveUpTries: 5}}
 	srv, err := events.New(store, cfg, nil)
-	check(t, err)
+	testkit.Check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	var g errgroup.Group
 	g.Go(func() error { return srv.Run(ctx) })
-	eventually(t, "it has them", func() bool { return s.has(want) })
+	testkit.Eventually(t, "it has them", func() bool { return s.has(want) })
 	cancel()
-	check(t, g.Wait())
+	testkit.Check(t, g.Wait())
 	return store
 }
 

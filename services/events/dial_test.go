@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/events"
 )
 
@@ -52,7 +53,7 @@ func TestWebhook_reachesNoPrivateAddress(t *testing.T) {
 		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 		h := start(t, store, cfg)
 		w.write(bus.EventConnected, fmt.Sprint(i))
-		eventually(t, "it is refused", func() bool { return strings.Contains(log.String(), "allow_private") })
+		testkit.Eventually(t, "it is refused", func() bool { return strings.Contains(log.String(), "allow_private") })
 		h.stop()
 	}
 	if n := len(rec.attempts()); n != 0 {
@@ -82,7 +83,7 @@ func TestWebhook_answers(t *testing.T) {
 	start(t, store, sending(t, rec))
 	w.write(bus.EventConnected, "a")
 	w.write(bus.EventConnected, "b")
-	eventually(t, "both are taken", func() bool { return len(rec.attempts()) == 3 })
+	testkit.Eventually(t, "both are taken", func() bool { return len(rec.attempts()) == 3 })
 	tries := rec.attempts()
 	if a, b := bus.EventID("a"), bus.EventID("b"); tries[0].id != a || tries[1].id != a || tries[2].id != b {
 		t.Errorf("tries are %+v", tries)
@@ -117,7 +118,7 @@ func TestParseSecret(t *testing.T) {
 		}
 	}
 	s, err := events.ParseSecret(whsec(keys[0]))
-	check(t, err)
+	testkit.Check(t, err)
 	if text := fmt.Sprintf("%v %+v %#v %s", s, s, s, s.LogValue()); strings.Contains(text, "a1") || strings.Contains(text, "97") {
 		t.Errorf("it shows as %s", text)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/events"
 )
 
@@ -26,13 +27,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const secret = "an-internal-key-for-tests-of-events"
 
 var keep = bus.Retention{Length: 1000, Age: time.Hour}
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 // house is the real service over the memory store, called through a real gRPC server.
 type house struct {
@@ -50,14 +44,14 @@ func start(tb testing.TB, store *memory.Store, cfg events.Config, keys ...rpc.AP
 	}
 	reg := prometheus.NewRegistry()
 	s, err := events.New(store, cfg, reg)
-	check(tb, err)
+	testkit.Check(tb, err)
 	pipe := rpc.NewPipe()
 	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
-	check(tb, err)
+	testkit.Check(tb, err)
 	srv, err := rpc.NewServer(tb.Context(), rpc.Config{
 		Auth: rpc.AuthConfig{Keys: append(keys, rpc.InternalKey(secret))}, Grace: 5 * time.Second,
 	}, pipe, slog.New(slog.DiscardHandler), nil)
-	check(tb, err)
+	testkit.Check(tb, err)
 	s.Register(srv)
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
@@ -65,8 +59,8 @@ func start(tb testing.TB, store *memory.Store, cfg events.Config, keys ...rpc.AP
 	g.Go(func() error { return s.Run(ctx) })
 	stop := sync.OnceFunc(func() {
 		cancel()
-		check(tb, g.Wait())
-		check(tb, conn.Close())
+		testkit.Check(tb, g.Wait())
+		testkit.Check(tb, conn.Close())
 	})
 	tb.Cleanup(stop)
 	return &house{tb: tb, store: store, events: hooksv1.NewEventServiceClient(conn), stop: stop, reg: reg}
@@ -81,7 +75,7 @@ func (h *house) write(kind bus.EventKind, name string) bus.Position {
 	h.tb.Helper()
 	e := bus.Event{ID: bus.EventID(name), Kind: kind, Millis: time.Now().UnixMilli(), Connection: name, Client: "c-" + name}
 	r, err := h.store.Publish(h.tb.Context(), bustest.Admit(e.Publication(keep)))
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return r.Position
 }
 
@@ -95,7 +89,7 @@ func (h *house) watch(ctx context.Context, req *hooksv1.WatchEventsRequest) stre
 	ctx, cancel := context.WithCancel(ctx)
 	h.tb.Cleanup(cancel)
 	st, err := h.events.WatchEvents(ctx, req)
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	s := stream{h.tb, st}
 	if s.next().GetWatched() == nil {
 		h.tb.Fatal("watched does not come first")
@@ -106,7 +100,7 @@ func (h *house) watch(ctx context.Context, req *hooksv1.WatchEventsRequest) stre
 func (s stream) next() *hooksv1.WatchEventsResponse {
 	s.tb.Helper()
 	r, err := s.Recv()
-	check(s.tb, err)
+	testkit.Check(s.tb, err)
 	return r
 }
 

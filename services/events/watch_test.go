@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/events"
 )
 
@@ -66,7 +67,7 @@ func TestWatchEvents_tellsGaps(t *testing.T) {
 	}
 	e := bus.Event{ID: "g", Kind: bus.EventGap, Node: "edge-1", Missing: 7, Reason: "overflow"}
 	_, err := h.store.Publish(t.Context(), bustest.Admit(e.Publication(keep)))
-	check(t, err)
+	testkit.Check(t, err)
 	if g := s.next().GetGap(); g.GetReason() != "overflow" || g.GetNode() != "edge-1" || g.GetMissing() != 7 || g.GetTo().GetEpoch() != first.Epoch {
 		t.Errorf("gap is %v", g)
 	}
@@ -109,7 +110,7 @@ func TestWatchEvents_refusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st, err := tc.h.events.WatchEvents(tc.ctx, tc.req)
-			check(t, err)
+			testkit.Check(t, err)
 			_, err = st.Recv()
 			refused(t, err, tc.want)
 			if tc.h == off && rpc.FromError(err).Metadata["setting"] != "hooks.events.enabled" {

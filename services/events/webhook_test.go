@@ -20,6 +20,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/events"
 )
 
@@ -48,7 +49,7 @@ func secrets(tb testing.TB) []events.Secret {
 	var all []events.Secret
 	for _, k := range keys {
 		s, err := events.ParseSecret(whsec(k))
-		check(tb, err)
+		testkit.Check(tb, err)
 		all = append(all, s)
 	}
 	return all
@@ -151,10 +152,10 @@ func begin(tb testing.TB, store *memory.Store) *house {
 	h := &house{tb: tb, store: store}
 	at := h.write(bus.EventConnected, "begin")
 	_, _, err := store.Claim(tb.Context(), "webhook:hook", "test", time.Minute)
-	check(tb, err)
+	testkit.Check(tb, err)
 	_, err = store.Advance(tb.Context(), "webhook:hook", "test", at, time.Minute)
-	check(tb, err)
-	check(tb, store.Release(tb.Context(), "webhook:hook", "test"))
+	testkit.Check(tb, err)
+	testkit.Check(tb, store.Release(tb.Context(), "webhook:hook", "test"))
 	return h
 }
 
@@ -184,7 +185,7 @@ func TestWebhook_staysInOrderThroughFailures(t *testing.T) {
 		t.Errorf("%d tries: %+v", len(tries), tries[:6])
 	}
 	for outcome, want := range map[string]float64{"sent": 40, "failed": 4, "dropped": 0} {
-		eventually(t, outcome+" is counted", func() bool { return h.deliveries(outcome) == want })
+		testkit.Eventually(t, outcome+" is counted", func() bool { return h.deliveries(outcome) == want })
 	}
 	h.stop()
 	// What was taken is noted: the next process goes on after it.
@@ -202,7 +203,7 @@ func (h *house) lag() float64 { return h.metric("trunkline_webhook_lag_seconds",
 func (h *house) metric(name, label string) float64 {
 	h.tb.Helper()
 	families, err := h.reg.Gather()
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
@@ -214,19 +215,6 @@ func (h *house) metric(name, label string) float64 {
 	}
 	h.tb.Fatalf("%s has no %s", name, label)
 	return 0
-}
-
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("it did not come true: %s", what)
-		}
-		<-tick.C
-	}
 }
 
 // Of two processes one sends; the other one takes over when the first stops, and when the holder has died, after the lease.
@@ -310,9 +298,9 @@ func TestWebhook_honoursRetryAfter(t *testing.T) {
 	w := begin(t, store)
 	h := start(t, store, sending(t, rec))
 	w.write(bus.EventConnected, "a")
-	eventually(t, "it lags", func() bool { return h.lag() > 0 })
+	testkit.Eventually(t, "it lags", func() bool { return h.lag() > 0 })
 	rec.expect("a")
-	eventually(t, "it has caught up", func() bool { return h.lag() == 0 })
+	testkit.Eventually(t, "it has caught up", func() bool { return h.lag() == 0 })
 	tries := rec.attempts()
 	if d := tries[1].at.Sub(tries[0].at); d < time.Second {
 		t.Errorf("it came back after %v", d)
@@ -343,7 +331,7 @@ func TestWebhook_beginsNow(t *testing.T) {
 	h.write(bus.EventConnected, "old")
 	start(t, h.store, sending(t, rec))
 	n := 0
-	eventually(t, "something is sent", func() bool {
+	testkit.Eventually(t, "something is sent", func() bool {
 		h.write(bus.EventConnected, fmt.Sprint(n))
 		n++
 		return len(rec.attempts()) > 0

@@ -10,6 +10,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -38,7 +39,7 @@ func TestConsume_denied(t *testing.T) {
 	resp, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{
 		To: "users/u-c1", Data: []byte(`"secret"`), Ack: &publishv1.AckPolicy{}, Attributes: map[string]string{"secret": "1"},
 	})
-	check(t, err)
+	testkit.Check(t, err)
 	open := h.mail("users/u-c1", `"open"`, &publishv1.AckPolicy{}).GetId()
 	if m := c.message(); m.GetId() != open {
 		t.Errorf("got %v", m)
@@ -49,7 +50,7 @@ func TestConsume_denied(t *testing.T) {
 		t.Errorf("the next stream got %v", m)
 	}
 	r, err := h.publish.GetReceipt(t.Context(), &publishv1.GetReceiptRequest{Address: "users/u-c1", Id: resp.GetId()})
-	check(t, err)
+	testkit.Check(t, err)
 	if d := r.GetReceipt().GetRecipients(); len(d) != 1 || d[0].GetState() != publishv1.DeliveryState_DELIVERY_STATE_DENIED || d[0].GetDenyReason() != "no" {
 		t.Errorf("receipt is %v", r)
 	}
@@ -68,26 +69,26 @@ func TestDenied_isToldAsStored(t *testing.T) {
 			Namespaces: bus.Namespaces{Default: bus.DefaultNamespace(), Events: events},
 			Settled:    func(_ context.Context, _ bus.Due, state bus.DeliveryState) { settled <- state },
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
 		call := rpc.WithCaller(ctx, rpc.Backend("test", rpc.ScopeAll))
 		resp, err := s.Publish(call, &publishv1.PublishRequest{To: "users/ada", Data: []byte(`1`), Ack: &publishv1.AckPolicy{}})
-		check(t, err)
+		testkit.Check(t, err)
 		to, err := bus.ParseAddress("users/ada")
-		check(t, err)
-		check(t, store.MarkDenied(ctx, []bus.Denial{{To: to, ID: resp.GetId(), Device: "phone", Why: "no"}}))
+		testkit.Check(t, err)
+		testkit.Check(t, store.MarkDenied(ctx, []bus.Denial{{To: to, ID: resp.GetId(), Device: "phone", Why: "no"}}))
 		if state := <-settled; state != bus.StateStored {
 			t.Errorf("the service told %d", state)
 		}
 		r, err := s.GetReceipt(call, &publishv1.GetReceiptRequest{Address: "users/ada", Id: resp.GetId()})
-		check(t, err)
+		testkit.Check(t, err)
 		if got := r.GetReceipt(); got.GetState() != publishv1.DeliveryState_DELIVERY_STATE_DENIED || got.GetReason() != "no" {
 			t.Errorf("receipt is %v", got)
 		}
 		page, err := store.Latest(ctx, bus.EventLog, events, 0, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) != 1 {
 			t.Fatalf("%d events", len(page.Messages))
 		}
@@ -95,7 +96,7 @@ func TestDenied_isToldAsStored(t *testing.T) {
 			t.Errorf("the event is %+v, %v", e, err)
 		}
 		cancel()
-		check(t, <-done)
+		testkit.Check(t, <-done)
 	})
 }
 
@@ -112,7 +113,7 @@ func TestConsume_leavesOutWhatTheDeviceAcknowledged(t *testing.T) {
 		t.Errorf("got %v", m)
 	}
 	resp, err := h.inboxes.AckMessages(ada, &publishv1.AckMessagesRequest{Address: "users/u-ada", Ids: []string{first}})
-	check(t, err)
+	testkit.Check(t, err)
 	if resp.GetAcked() != 1 {
 		t.Errorf("answer is %v", resp)
 	}

@@ -11,6 +11,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -30,7 +31,7 @@ func TestState_asksTheAuthorizer(t *testing.T) {
 	h := start(t, publish.Config{Authorizer: guard{"channels/secret": true}})
 	ada := h.as("ada", grant("channels/*", authv1.Action_ACTION_PUBLISH))
 	before, err := h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: "channels/secret", Data: []byte(`{"a":1}`)})
-	check(t, err)
+	testkit.Check(t, err)
 	wrong := uint64(7)
 	for _, revision := range []*uint64{nil, &wrong} {
 		_, err := h.states.UpdateState(ada, &publishv1.UpdateStateRequest{Address: "channels/secret", Data: []byte(`{"a":2}`), Revision: revision})
@@ -69,7 +70,7 @@ func TestState_obeysItsNamespace(t *testing.T) {
 func TestDeadLetter_isCheckedWhenItIsSent(t *testing.T) {
 	h := start(t, publish.Config{Authorizer: guard{"channels/secret": true}})
 	_, err := h.channels.CreateChannel(t.Context(), &publishv1.CreateChannelRequest{Name: "channels/made:there"})
-	check(t, err)
+	testkit.Check(t, err)
 	ada := h.as("ada", grant("users/ada", authv1.Action_ACTION_PUBLISH), grant("channels/secret", authv1.Action_ACTION_PUBLISH),
 		grant("channels/made:*", authv1.Action_ACTION_PUBLISH))
 	mail := func(ctx context.Context, deadLetter string) error {
@@ -87,8 +88,8 @@ func TestDeadLetter_isCheckedWhenItIsSent(t *testing.T) {
 	if err != nil || stats.GetCount() != 0 {
 		t.Errorf("inbox is %v, %v", stats, err)
 	}
-	check(t, mail(ada, "channels/made:there"))
-	check(t, mail(t.Context(), "channels/secret")) // a back end asks nobody
+	testkit.Check(t, mail(ada, "channels/made:there"))
+	testkit.Check(t, mail(t.Context(), "channels/secret")) // a back end asks nobody
 }
 
 // crowd allows everything, once so many questions wait for an answer at the same time.
@@ -134,7 +135,7 @@ func TestBatch_asksTheAuthorizerTogether(t *testing.T) {
 		req.Requests = append(req.Requests, &publishv1.PublishRequest{To: to, Data: []byte("1")})
 	}
 	resp, err := h.publish.BatchPublish(ctx, req)
-	check(t, err)
+	testkit.Check(t, err)
 	for i, r := range resp.GetResults() {
 		if denied := r.GetError().GetReason() == "CHANNEL_PUBLISH_DENIED"; denied != (i%10 == 3) || !denied && r.GetOk().GetPosition().GetOffset() != 1 {
 			t.Errorf("message %d: %v", i, r)

@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -55,7 +56,7 @@ func TestSweep_tellsEvents(t *testing.T) {
 		keep := bus.Retention{Length: 1000, Age: 100 * time.Hour}
 		store := &shaky{Store: memory.New(memory.Config{Events: keep}), refuse: 2, settled: make(map[bus.Due]int)}
 		s, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace(), Events: keep}})
-		check(t, err)
+		testkit.Check(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
@@ -65,7 +66,7 @@ func TestSweep_tellsEvents(t *testing.T) {
 			t.Helper()
 			policy.Timeout, policy.Keep = durationpb.New(30*time.Second), durationpb.New(time.Hour)
 			resp, err := s.Publish(call, &publishv1.PublishRequest{To: "users/ada", Data: []byte(`1`), Ack: policy})
-			check(t, err)
+			testkit.Check(t, err)
 			return resp.GetId()
 		}
 		kept := mail(&publishv1.AckPolicy{})
@@ -73,16 +74,16 @@ func TestSweep_tellsEvents(t *testing.T) {
 		old := mail(&publishv1.AckPolicy{CollapseKey: "k"})
 		fresh := mail(&publishv1.AckPolicy{CollapseKey: "k"})
 		_, err = s.AckMessages(call, &publishv1.AckMessagesRequest{Address: "users/ada", Ids: []string{acked, fresh}})
-		check(t, err)
+		testkit.Check(t, err)
 		<-time.After(2 * time.Hour)
 		cancel()
-		check(t, <-done)
+		testkit.Check(t, <-done)
 		page, err := store.Since(context.Background(), bus.EventLog, keep, bus.Position{}, 1000)
-		check(t, err)
+		testkit.Check(t, err)
 		got := map[string]time.Duration{}
 		for _, m := range page.Messages {
 			e, err := bus.EventOf(m)
-			check(t, err)
+			testkit.Check(t, err)
 			key := fmt.Sprint(e.Kind, " ", e.Reason, " ", e.Address, " ", e.Message)
 			if _, twice := got[key]; twice {
 				t.Errorf("%s is told twice", key)

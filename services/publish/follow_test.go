@@ -9,6 +9,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -53,14 +54,14 @@ func TestSubscribe_failedHalfWayLeavesNothingBehind(t *testing.T) {
 				h.pub("channels/long:x", fmt.Sprint(i))
 			}
 			top, errs := h.store.Tops(t.Context(), []bus.Address{address(t, "channels/long:x")})
-			check(t, bus.FirstError(errs))
+			testkit.Check(t, bus.FirstError(errs))
 			st, err := h.publish.Subscribe(t.Context())
-			check(t, err)
+			testkit.Check(t, err)
 			next := func() *publishv1.SubscribeResponse {
 				t.Helper()
 				for {
 					r, err := st.Recv()
-					check(t, err)
+					testkit.Check(t, err)
 					if r.GetHeartbeat() == nil {
 						return r
 					}
@@ -68,7 +69,7 @@ func TestSubscribe_failedHalfWayLeavesNothingBehind(t *testing.T) {
 			}
 			subscribe := func(sequence uint64, to string) {
 				t.Helper()
-				check(t, st.Send(&publishv1.SubscribeRequest{Sequence: sequence, Command: &publishv1.SubscribeRequest_Subscribe{
+				testkit.Check(t, st.Send(&publishv1.SubscribeRequest{Sequence: sequence, Command: &publishv1.SubscribeRequest_Subscribe{
 					Subscribe: &publishv1.ConsumeRequest{Address: to, After: &publishv1.Position{Epoch: top[0].Epoch, Offset: 1}},
 				}}))
 			}
@@ -105,6 +106,6 @@ func TestSubscribe_failedHalfWayLeavesNothingBehind(t *testing.T) {
 func address(tb testing.TB, s string) bus.Address {
 	tb.Helper()
 	a, err := bus.ParseAddress(s)
-	check(tb, err)
+	testkit.Check(tb, err)
 	return a
 }

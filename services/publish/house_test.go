@@ -18,19 +18,13 @@ import (
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 // house is the real services over the memory store, called through a real gRPC server.
 type house struct {
@@ -62,21 +56,21 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 		Facilities: bus.Namespace{Retain: time.Minute, MaxMessage: 100 << 10},
 	}
 	key, err := auth.NewKey("k")
-	check(tb, err)
+	testkit.Check(tb, err)
 	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
-	check(tb, err)
+	testkit.Check(tb, err)
 	ps, err := publish.New(wrap(store), cfg)
-	check(tb, err)
+	testkit.Check(tb, err)
 	pipe := rpc.NewPipe()
 	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
-	check(tb, err)
+	testkit.Check(tb, err)
 	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(conn)), rpc.NewStanding()
 	follower := revoked.New(store, standing, tokens.Forget, slog.New(slog.DiscardHandler))
 	srv, err := rpc.NewServer(tb.Context(), rpc.Config{
 		Auth:  rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(secret)}, Tokens: tokens, Standing: standing},
 		Grace: 5 * time.Second,
 	}, pipe, slog.New(slog.DiscardHandler), nil)
-	check(tb, err)
+	testkit.Check(tb, err)
 	as.Register(srv)
 	ps.Register(srv)
 	admin.New(store, cfg.Namespaces).Register(srv)
@@ -86,9 +80,9 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 	g.Go(func() error { return ps.Run(ctx) })
 	g.Go(func() error { return follower.Run(ctx) })
 	tb.Cleanup(func() {
-		check(tb, conn.Close())
+		testkit.Check(tb, conn.Close())
 		cancel()
-		check(tb, g.Wait())
+		testkit.Check(tb, g.Wait())
 	})
 	return &house{
 		states: publishv1.NewStateServiceClient(conn), inboxes: publishv1.NewInboxServiceClient(conn),
@@ -101,7 +95,7 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 func (h *house) as(client string, grants ...*authv1.Grant) context.Context {
 	h.tb.Helper()
 	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{Client: client, User: "u-" + client, Grants: grants})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return metadata.AppendToOutgoingContext(h.tb.Context(), "authorization", "Bearer "+resp.GetToken())
 }
 
@@ -128,6 +122,6 @@ func refusal(tb testing.TB, err error, want *bus.Error) *bus.Error {
 func (h *house) pub(to, data string) *publishv1.PublishResponse {
 	h.tb.Helper()
 	resp, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data)})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return resp
 }

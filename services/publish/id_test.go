@@ -9,15 +9,16 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
 // An id is the server's own, whatever the key: one key on several addresses, or of several publishers, makes several messages.
 func TestPublish_idsAreTheServersOwn(t *testing.T) {
 	s, err := publish.New(memory.New(memory.Config{}), publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()}})
-	check(t, err)
+	testkit.Check(t, err)
 	pattern, err := bus.ParsePattern("channels/*")
-	check(t, err)
+	testkit.Check(t, err)
 	client := func(name string) *rpc.Caller {
 		return &rpc.Caller{Name: name, Identity: &bus.Identity{Client: name, Grants: []bus.Grant{{Pattern: pattern, Actions: bus.Publish}}}}
 	}
@@ -26,9 +27,9 @@ func TestPublish_idsAreTheServersOwn(t *testing.T) {
 		for _, to := range []string{"channels/a", "channels/b"} {
 			req := &publishv1.PublishRequest{To: to, Data: []byte(`"` + who + `"`), IdempotencyKey: "1"}
 			first, err := s.Publish(rpc.WithCaller(t.Context(), caller), req)
-			check(t, err)
+			testkit.Check(t, err)
 			again, err := s.Publish(rpc.WithCaller(t.Context(), caller), req)
-			check(t, err)
+			testkit.Check(t, err)
 			if first.GetDuplicate() || !again.GetDuplicate() || again.GetId() != first.GetId() {
 				t.Errorf("%s to %s: %v, then %v", who, to, first, again)
 			}

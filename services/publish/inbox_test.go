@@ -12,6 +12,7 @@ import (
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -19,7 +20,7 @@ import (
 func (h *house) mail(to, data string, policy *publishv1.AckPolicy) *publishv1.PublishResponse {
 	h.tb.Helper()
 	resp, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data), Ack: policy})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return resp
 }
 
@@ -34,7 +35,7 @@ func TestInbox_listsAcksAndCounts(t *testing.T) {
 		var got []string
 		for token := ""; ; {
 			resp, err := h.inboxes.ListInbox(t.Context(), &publishv1.ListInboxRequest{Address: "users/ada", PageSize: 2, PageToken: token})
-			check(t, err)
+			testkit.Check(t, err)
 			for _, e := range resp.GetEntries() {
 				if e.GetState() != publishv1.DeliveryState_DELIVERY_STATE_PENDING || e.GetDeliveries() != 0 || !e.GetMessage().GetAckRequired() {
 					t.Errorf("entry is %v", e)
@@ -50,7 +51,7 @@ func TestInbox_listsAcksAndCounts(t *testing.T) {
 		t.Errorf("inbox is %s", got)
 	}
 	resp, err := h.inboxes.AckMessages(t.Context(), &publishv1.AckMessagesRequest{Address: "users/ada", Ids: []string{ids[1], "nope", ids[3]}, Client: "phone"})
-	check(t, err)
+	testkit.Check(t, err)
 	if resp.GetAcked() != 2 || len(resp.GetRefused()) != 1 || resp.GetRefused()[0].GetError().GetReason() != "MESSAGE_NOT_FOUND" {
 		t.Errorf("answer is %v", resp)
 	}
@@ -58,7 +59,7 @@ func TestInbox_listsAcksAndCounts(t *testing.T) {
 		t.Errorf("inbox is %s", got)
 	}
 	stats, err := h.inboxes.GetInboxStats(t.Context(), &publishv1.GetInboxStatsRequest{Address: "users/ada"})
-	check(t, err)
+	testkit.Check(t, err)
 	if stats.GetCount() != 3 || stats.GetLimit() != 10_000 || stats.GetOldestTime() == nil || stats.GetKeep().AsDuration() != 7*24*time.Hour {
 		t.Errorf("stats are %v", stats)
 	}
@@ -111,7 +112,7 @@ func TestInbox_isItsOwners(t *testing.T) {
 	_, err = h.inboxes.AckMessages(ada, &publishv1.AckMessagesRequest{Address: "users/u-ada", Ids: []string{id}, Client: "somebody"})
 	refused(t, err, bus.ErrFieldInvalid)
 	resp, err := h.inboxes.AckMessages(ada, &publishv1.AckMessagesRequest{Address: "users/u-ada", Ids: []string{id}})
-	check(t, err)
+	testkit.Check(t, err)
 	if resp.GetAcked() != 1 {
 		t.Errorf("answer is %v", resp)
 	}
@@ -123,7 +124,7 @@ func TestReceipts_followTheTimes(t *testing.T) {
 	h := start(t, publish.Config{Settled: func(_ context.Context, _ bus.Due, s bus.DeliveryState) { settled <- s }})
 	m := h.mail("users/ada", `1`, &publishv1.AckPolicy{Timeout: durationpb.New(200 * time.Millisecond), Keep: durationpb.New(time.Second)})
 	st, err := h.publish.WatchReceipts(t.Context(), &publishv1.WatchReceiptsRequest{Address: "users/ada", Id: m.GetId()})
-	check(t, err)
+	testkit.Check(t, err)
 	var states []string
 	for {
 		resp, err := st.Recv()
@@ -145,7 +146,7 @@ func TestExplainDelivery(t *testing.T) {
 	explain := func(address, id, client, user string) (string, string) {
 		t.Helper()
 		resp, err := h.admin.ExplainDelivery(t.Context(), &adminv1.ExplainDeliveryRequest{Address: address, Id: id, Client: client, User: user})
-		check(t, err)
+		testkit.Check(t, err)
 		var steps []string
 		for _, d := range resp.GetDecisions() {
 			steps = append(steps, d.GetStep()+" "+strings.TrimPrefix(d.GetEffect().String(), "EFFECT_"))
@@ -164,25 +165,25 @@ func TestExplainDelivery(t *testing.T) {
 	v, s = explain("users/ada", mail, "phone", "ada")
 	is(v, s, "waiting", "own_address PASS, inbox PASS, sent UNKNOWN")
 	a, err := bus.ParseAddress("users/ada")
-	check(t, err)
-	check(t, h.store.MarkSent(t.Context(), []bus.Ack{{To: a, ID: mail, Device: "phone"}}))
+	testkit.Check(t, err)
+	testkit.Check(t, h.store.MarkSent(t.Context(), []bus.Ack{{To: a, ID: mail, Device: "phone"}}))
 	v, s = explain("users/ada", mail, "phone", "ada")
 	is(v, s, "delivered", "own_address PASS, inbox PASS, sent PASS, stored PASS")
-	check(t, h.store.Ack(t.Context(), []bus.Ack{{To: a, ID: mail, Device: "desk"}})[0])
+	testkit.Check(t, h.store.Ack(t.Context(), []bus.Ack{{To: a, ID: mail, Device: "desk"}})[0])
 	v, s = explain("users/ada", mail, "phone", "ada")
 	is(v, s, "delivered", "own_address PASS, inbox PASS, sent PASS, acked PASS")
 	v, s = explain("users/ada", mail, "watch", "ada")
 	is(v, s, "not_delivered", "own_address PASS, inbox PASS, acked STOP")
 
 	denied := h.mail("users/ada", `1`, &publishv1.AckPolicy{}).GetId()
-	check(t, h.store.MarkDenied(t.Context(), []bus.Denial{{To: a, ID: denied, Device: "phone", Why: "no"}}))
+	testkit.Check(t, h.store.MarkDenied(t.Context(), []bus.Denial{{To: a, ID: denied, Device: "phone", Why: "no"}}))
 	v, s = explain("users/ada", denied, "phone", "ada")
 	is(v, s, "not_delivered", "own_address PASS, inbox PASS, denied STOP")
 	v, s = explain("users/ada", denied, "desk", "ada")
 	is(v, s, "waiting", "own_address PASS, inbox PASS, sent UNKNOWN")
 
 	resp, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/x", Data: []byte(`1`), Recipients: []string{"phone"}})
-	check(t, err)
+	testkit.Check(t, err)
 	v, s = explain("channels/x", resp.GetId(), "desk", "")
 	is(v, s, "not_delivered", "kept PASS, recipient STOP, subscribed UNKNOWN")
 	v, s = explain("channels/x", resp.GetId(), "phone", "")

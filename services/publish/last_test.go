@@ -10,6 +10,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -21,7 +22,7 @@ func TestConsume_fromLast(t *testing.T) {
 			req.Retain = durationpb.New(time.Minute)
 		}
 		_, err := h.publish.Publish(t.Context(), req)
-		check(t, err)
+		testkit.Check(t, err)
 		c, _ := h.consume(t.Context(), &publishv1.ConsumeRequest{Address: address, FromLast: true})
 		if m := c.message(); string(m.GetData()) != "1" || !m.GetRedelivered() {
 			t.Errorf("%s: got %v", address, m)
@@ -33,7 +34,7 @@ func TestConsume_fromLast(t *testing.T) {
 	}
 	// What says 0 is not retained, and leaves what is.
 	_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/last:x", Data: []byte("3"), Retain: durationpb.New(0)})
-	check(t, err)
+	testkit.Check(t, err)
 	c, _ := h.consume(t.Context(), &publishv1.ConsumeRequest{Address: "channels/last:x", FromLast: true})
 	if m := c.message(); string(m.GetData()) != "2" {
 		t.Errorf("got %v", m)

@@ -8,21 +8,22 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
 func (h *house) join(channel, client string) {
 	h.tb.Helper()
 	a, err := bus.ParseAddress(channel)
-	check(h.tb, err)
-	check(h.tb, h.store.Join(h.tb.Context(), a, bus.Member{Connection: "conn-" + client, Client: client, User: "u", Node: "n", Joined: time.Now()}))
+	testkit.Check(h.tb, err)
+	testkit.Check(h.tb, h.store.Join(h.tb.Context(), a, bus.Member{Connection: "conn-" + client, Client: client, User: "u", Node: "n", Joined: time.Now()}))
 }
 
 func (h *house) leave(channel, client string) {
 	h.tb.Helper()
 	a, err := bus.ParseAddress(channel)
-	check(h.tb, err)
-	check(h.tb, h.store.Leave(h.tb.Context(), a, "conn-"+client))
+	testkit.Check(h.tb, err)
+	testkit.Check(h.tb, h.store.Leave(h.tb.Context(), a, "conn-"+client))
 }
 
 // happened says what a presence event tells.
@@ -71,7 +72,7 @@ func TestConsume_presenceIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st, err := h.publish.Consume(h.as("c1", grant("channels/*", tc.actions...)), &publishv1.ConsumeRequest{Address: tc.address, Presence: true})
-			check(t, err)
+			testkit.Check(t, err)
 			_, err = st.Recv()
 			refused(t, err, tc.want)
 		})
@@ -82,14 +83,14 @@ func TestConsume_presenceIsRefused(t *testing.T) {
 func TestSubscribe_presence(t *testing.T) {
 	h := start(t, publish.Config{})
 	st, err := h.publish.Subscribe(h.as("c1", grant("channels/a", authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PRESENCE), grant("channels/b", authv1.Action_ACTION_SUBSCRIBE)))
-	check(t, err)
+	testkit.Check(t, err)
 	do := func(address string, presence bool) *publishv1.SubscribeResponse {
 		t.Helper()
-		check(t, st.Send(&publishv1.SubscribeRequest{Sequence: 1, Command: &publishv1.SubscribeRequest_Subscribe{
+		testkit.Check(t, st.Send(&publishv1.SubscribeRequest{Sequence: 1, Command: &publishv1.SubscribeRequest_Subscribe{
 			Subscribe: &publishv1.ConsumeRequest{Address: address, Presence: presence},
 		}}))
 		r, err := st.Recv()
-		check(t, err)
+		testkit.Check(t, err)
 		return r
 	}
 	if r := do("channels/a", true); r.GetSubscribed() == nil {
@@ -104,11 +105,11 @@ func TestSubscribe_presence(t *testing.T) {
 	h.join("channels/b", "eve")
 	h.join("channels/a", "bob")
 	r, err := st.Recv()
-	check(t, err)
+	testkit.Check(t, err)
 	if got := happened(t, r.GetPresenceEvent()); got != "channels/a KIND_JOINED bob " || r.GetSequence() != 0 {
 		t.Errorf("got %s", got)
 	}
-	check(t, st.CloseSend())
+	testkit.Check(t, st.CloseSend())
 }
 
 // A stream that is too slow for its queue may have missed who came: it is told, with a gap that no message is in.

@@ -17,6 +17,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -71,7 +72,7 @@ func TestPublish_tooLarge(t *testing.T) {
 		t.Errorf("refusal is %+v", e)
 	}
 	_, err = h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/a", Data: make([]byte, 1000), ContentType: publishv1.ContentType_CONTENT_TYPE_BINARY})
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 func TestPublish_answers(t *testing.T) {
@@ -89,9 +90,9 @@ func TestPublish_answers(t *testing.T) {
 	t.Run("idempotency", func(t *testing.T) {
 		req := &publishv1.PublishRequest{To: "channels/i", Data: []byte(`1`), IdempotencyKey: "k", Attributes: map[string]string{"a": "b"}}
 		first, err := h.publish.Publish(t.Context(), req)
-		check(t, err)
+		testkit.Check(t, err)
 		again, err := h.publish.Publish(t.Context(), req)
-		check(t, err)
+		testkit.Check(t, err)
 		if first.GetDuplicate() || !again.GetDuplicate() || again.GetId() != first.GetId() || uuid.MustParse(first.GetId()).Version() != 7 || again.GetPosition().GetOffset() != first.GetPosition().GetOffset() {
 			t.Errorf("first %v, again %v", first, again)
 		}
@@ -105,9 +106,9 @@ func TestPublish_byClients(t *testing.T) {
 	h := start(t, publish.Config{})
 	ctx := h.as("c1", grant("channels/mine:*", authv1.Action_ACTION_PUBLISH))
 	_, err := h.publish.Publish(ctx, &publishv1.PublishRequest{To: "channels/mine:a", Data: []byte(`1`)})
-	check(t, err)
+	testkit.Check(t, err)
 	page, err := h.channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/mine:a"})
-	check(t, err)
+	testkit.Check(t, err)
 	if from := page.GetMessages()[0].GetFrom(); from.GetClient() != "c1" || from.GetUser() != "u-c1" {
 		t.Errorf("sender is %v", from)
 	}
@@ -138,7 +139,7 @@ func TestBatch_answersEachItem(t *testing.T) {
 		reqs = append(reqs, &publishv1.PublishRequest{To: to, Data: fmt.Append(nil, i)})
 	}
 	resp, err := h.publish.BatchPublish(t.Context(), &publishv1.BatchPublishRequest{Requests: reqs})
-	check(t, err)
+	testkit.Check(t, err)
 	next := uint64(1)
 	for i, r := range resp.GetResults() {
 		if i%5 == 4 {
@@ -164,9 +165,9 @@ func TestBatch_answersEachItem(t *testing.T) {
 func TestPublishStream_answersInOrder(t *testing.T) {
 	h := start(t, publish.Config{Credits: 16})
 	st, err := h.publish.PublishStream(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	first, err := st.Recv()
-	check(t, err)
+	testkit.Check(t, err)
 	if first.GetCredits() != 16 || len(first.GetResults()) > 0 {
 		t.Fatalf("the first answer is %v", first)
 	}
@@ -183,9 +184,9 @@ func TestPublishStream_answersInOrder(t *testing.T) {
 			if i%100 == 50 {
 				to = "nowhere"
 			}
-			check(t, st.Send(&publishv1.PublishStreamRequest{Sequence: uint64(i), Publish: &publishv1.PublishRequest{To: to, Data: fmt.Append(nil, i)}}))
+			testkit.Check(t, st.Send(&publishv1.PublishStreamRequest{Sequence: uint64(i), Publish: &publishv1.PublishRequest{To: to, Data: fmt.Append(nil, i)}}))
 		}
-		check(t, st.CloseSend())
+		testkit.Check(t, st.CloseSend())
 	})
 	next, offset := uint64(0), uint64(0)
 	for {
@@ -193,7 +194,7 @@ func TestPublishStream_answersInOrder(t *testing.T) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		check(t, err)
+		testkit.Check(t, err)
 		if int(resp.GetCredits()) != len(resp.GetResults()) {
 			t.Errorf("%d credits for %d results", resp.GetCredits(), len(resp.GetResults()))
 		}
@@ -224,13 +225,13 @@ func TestPublishStream_answersInOrder(t *testing.T) {
 func TestPublishStream_endsOnDrain(t *testing.T) {
 	h := start(t, publish.Config{})
 	st, err := h.publish.PublishStream(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = st.Recv()
-	check(t, err)
+	testkit.Check(t, err)
 	sub, err := h.publish.Subscribe(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = sub.Header()
-	check(t, err)
+	testkit.Check(t, err)
 	h.stop()
 	_, err = st.Recv()
 	refused(t, err, bus.ErrDraining)
@@ -241,7 +242,7 @@ func TestPublishStream_endsOnDrain(t *testing.T) {
 func TestChannels(t *testing.T) {
 	h := start(t, publish.Config{})
 	resp, err := h.channels.CreateChannel(t.Context(), &publishv1.CreateChannelRequest{Name: "channels/made:a", Labels: map[string]string{"team": "x"}})
-	check(t, err)
+	testkit.Check(t, err)
 	if !strings.HasPrefix(resp.GetChannelToken(), "tlc_") || len(resp.GetChannelToken()) < 40 || resp.GetChannel().GetLabels()["team"] != "x" {
 		t.Errorf("created %v", resp)
 	}
@@ -253,18 +254,18 @@ func TestChannels(t *testing.T) {
 		refused(t, err, bus.ErrFieldInvalid)
 	}
 	got, err := h.channels.GetChannel(t.Context(), &publishv1.GetChannelRequest{Name: "channels/made:a"})
-	check(t, err)
+	testkit.Check(t, err)
 	if got.GetChannel().GetCreateTime() == nil {
 		t.Errorf("got %v", got)
 	}
 	for i := range 5 {
 		_, err := h.channels.CreateChannel(t.Context(), &publishv1.CreateChannelRequest{Name: fmt.Sprintf("channels/page:%d", i)})
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	var names []string
 	for token := ""; ; {
 		page, err := h.channels.ListChannels(t.Context(), &publishv1.ListChannelsRequest{PageSize: 2, PageToken: token})
-		check(t, err)
+		testkit.Check(t, err)
 		for _, c := range page.GetChannels() {
 			names = append(names, c.GetName())
 		}
@@ -276,7 +277,7 @@ func TestChannels(t *testing.T) {
 		t.Errorf("names are %v", names)
 	}
 	_, err = h.channels.DeleteChannel(t.Context(), &publishv1.DeleteChannelRequest{Name: "channels/made:a"})
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = h.channels.GetChannel(t.Context(), &publishv1.GetChannelRequest{Name: "channels/made:a"})
 	refused(t, err, bus.ErrChannelNotFound)
 }
@@ -290,7 +291,7 @@ func TestListMessages(t *testing.T) {
 		var all []string
 		for {
 			page, err := h.channels.ListMessages(t.Context(), req)
-			check(t, err)
+			testkit.Check(t, err)
 			for _, m := range page.GetMessages() {
 				all = append(all, string(m.GetData()))
 			}
@@ -309,7 +310,7 @@ func TestListMessages(t *testing.T) {
 		t.Errorf("downwards: %s", got)
 	}
 	last, err := h.channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/h", PageSize: 1, NewestFirst: true})
-	check(t, err)
+	testkit.Check(t, err)
 	epoch := last.GetTop().GetEpoch()
 	if got := collect(&publishv1.ListMessagesRequest{Address: "channels/h", After: &publishv1.Position{Epoch: epoch, Offset: 7}}); got != "[7 8 9]" {
 		t.Errorf("after 7: %s", got)
@@ -330,11 +331,11 @@ func TestListMessages(t *testing.T) {
 	}
 	t.Run("narrowed to recipients", func(t *testing.T) {
 		_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/narrow", Data: []byte(`1`), Recipients: []string{"c1"}})
-		check(t, err)
+		testkit.Check(t, err)
 		for client, want := range map[string]int{"c1": 1, "c2": 0} {
 			ctx := h.as(client, grant("channels/*", authv1.Action_ACTION_HISTORY))
 			page, err := h.channels.ListMessages(ctx, &publishv1.ListMessagesRequest{Address: "channels/narrow", ForClient: "c1"})
-			check(t, err)
+			testkit.Check(t, err)
 			if len(page.GetMessages()) != want {
 				t.Errorf("%s sees %d", client, len(page.GetMessages()))
 			}
@@ -344,9 +345,9 @@ func TestListMessages(t *testing.T) {
 
 func TestNodes(t *testing.T) {
 	h := start(t, publish.Config{})
-	check(t, h.store.Beat(t.Context(), bus.Node{Name: "n1", Roles: []string{"edge"}, Version: "1", Started: time.Now(), Connections: 7}))
+	testkit.Check(t, h.store.Beat(t.Context(), bus.Node{Name: "n1", Roles: []string{"edge"}, Version: "1", Started: time.Now(), Connections: 7}))
 	resp, err := h.admin.ListNodes(t.Context(), &adminv1.ListNodesRequest{})
-	check(t, err)
+	testkit.Check(t, err)
 	if n := resp.GetNodes(); len(n) != 1 || n[0].GetName() != "n1" || n[0].GetConnections() != 7 {
 		t.Errorf("nodes are %v", n)
 	}

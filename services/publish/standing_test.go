@@ -15,6 +15,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -83,9 +84,9 @@ func TestStanding_callsEndWithTheirToken(t *testing.T) {
 					h := start(t, publish.Config{Heartbeat: time.Hour})
 					ctx, token := h.signedIn(time.Hour)
 					next, err := open(h, ctx)
-					check(t, err)
+					testkit.Check(t, err)
 					_, err = h.auth.RevokeToken(t.Context(), target(token))
-					check(t, err)
+					testkit.Check(t, err)
 					revoked := time.Now()
 					refused(t, next(), bus.ErrTokenRevoked)
 					if took := time.Since(revoked); took > 5*time.Second {
@@ -102,7 +103,7 @@ func TestStanding_callsEndWithTheirToken(t *testing.T) {
 				h := start(t, publish.Config{Heartbeat: time.Hour})
 				ctx, _ := h.signedIn(time.Second)
 				next, err := open(h, ctx)
-				check(t, err)
+				testkit.Check(t, err)
 				refused(t, next(), bus.ErrTokenExpired)
 			})
 		})
@@ -146,7 +147,7 @@ func (h *house) signedIn(ttl time.Duration) (context.Context, *authv1.IssueToken
 		Client: "ada", User: "u-ada", Ttl: durationpb.New(ttl), Refreshable: true,
 		Grants: []*authv1.Grant{grant("*", authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PUBLISH)},
 	})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return metadata.AppendToOutgoingContext(h.tb.Context(), "authorization", "Bearer "+token.GetToken()), token
 }
 
@@ -155,15 +156,15 @@ func TestStanding_nothingPassesAfterARevocation(t *testing.T) {
 	h := start(t, publish.Config{Heartbeat: time.Hour})
 	ctx, _ := h.signedIn(time.Hour)
 	st, err := h.publish.PublishStream(ctx)
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = st.Recv() // the credits
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = h.publish.Publish(ctx, &publishv1.PublishRequest{To: "channels/long:x", Data: []byte("0")})
-	check(t, err)
+	testkit.Check(t, err)
 	follows, _ := h.consume(t.Context(), &publishv1.ConsumeRequest{Address: "channels/long:x"})
 	reads, _ := h.consume(ctx, &publishv1.ConsumeRequest{Address: "channels/long:x"})
 	_, err = h.auth.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "u-ada"}})
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = reads.stream.Recv()
 	refused(t, err, bus.ErrTokenRevoked) // it is known here from now on
 	_ = st.Send(&publishv1.PublishStreamRequest{Sequence: 1, Publish: &publishv1.PublishRequest{To: "channels/long:x", Data: []byte("1")}})

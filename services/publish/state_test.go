@@ -17,6 +17,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -47,13 +48,13 @@ func TestState_echoesChangesInOrder(t *testing.T) {
 		}
 		var err error
 		rebuilt, err = jsonpatch.MergePatch(rebuilt, m.GetData())
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	resp, err := h.states.GetState(t.Context(), &publishv1.GetStateRequest{Address: to})
-	check(t, err)
+	testkit.Check(t, err)
 	var a, b any
-	check(t, json.Unmarshal(rebuilt, &a))
-	check(t, json.Unmarshal(resp.GetState().GetData(), &b))
+	testkit.Check(t, json.Unmarshal(rebuilt, &a))
+	testkit.Check(t, json.Unmarshal(resp.GetState().GetData(), &b))
 	if !reflect.DeepEqual(a, b) || resp.GetState().GetRevision() != writers*each {
 		t.Errorf("rebuilt %s\nstate %v", rebuilt, resp)
 	}
@@ -89,7 +90,7 @@ func TestState_checksRevisionsAndInput(t *testing.T) {
 	_, err = update(`{"x":"`+strings.Repeat("y", 990)+`"}`, nil) // small enough alone
 	refused(t, err, bus.ErrMessageTooLarge)
 	_, err = h.states.DeleteState(t.Context(), &publishv1.DeleteStateRequest{Address: to})
-	check(t, err)
+	testkit.Check(t, err)
 	resp, err := h.states.GetState(t.Context(), &publishv1.GetStateRequest{Address: to})
 	if err != nil || resp.GetState().GetRevision() != 0 || string(resp.GetState().GetData()) != "{}" {
 		t.Errorf("after a delete: %v, %v", resp, err)
@@ -137,9 +138,9 @@ func TestState_isChangedOnceForEachKey(t *testing.T) {
 	}
 	// Somebody makes it so large that the change would not fit any more; it has been made.
 	_, err = h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: "channels/game", Data: []byte(`{"a":null,"b":null}`)})
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: "channels/game", Data: []byte(`{"c":"` + strings.Repeat("x", 80) + `"}`)})
-	check(t, err)
+	testkit.Check(t, err)
 	if two, err := h.states.UpdateState(t.Context(), second); err != nil || two.GetState().GetRevision() != 2 {
 		t.Errorf("the second at last: %v, %v", two, err)
 	}

@@ -10,6 +10,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -27,7 +28,7 @@ func (h *house) consume(ctx context.Context, req *publishv1.ConsumeRequest) (*co
 	ctx, cancel := context.WithCancel(ctx)
 	h.tb.Cleanup(cancel)
 	st, err := h.publish.Consume(ctx, req)
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	c := &consumer{h.tb, st, cancel}
 	s := c.next().GetSubscribed()
 	if s == nil {
@@ -39,7 +40,7 @@ func (h *house) consume(ctx context.Context, req *publishv1.ConsumeRequest) (*co
 func (c *consumer) next() *publishv1.ConsumeResponse {
 	c.tb.Helper()
 	r, err := c.stream.Recv()
-	check(c.tb, err)
+	testkit.Check(c.tb, err)
 	return r
 }
 
@@ -107,7 +108,7 @@ func TestConsume_refusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st, err := h.publish.Consume(ctx, tc.req)
-			check(t, err)
+			testkit.Check(t, err)
 			_, err = st.Recv()
 			refused(t, err, tc.want)
 		})
@@ -127,7 +128,7 @@ func TestConsume_givesEachWhatIsForIt(t *testing.T) {
 	} {
 		req.To = "channels/live:n"
 		_, err := h.publish.Publish(t.Context(), req)
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	if got := string(one.message().GetData()) + string(one.message().GetData()); got != `"for c1""last"` {
 		t.Errorf("got %s", got)
@@ -198,13 +199,13 @@ func TestSubscribe_addressesComeAndGo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	st, err := h.publish.Subscribe(ctx)
-	check(t, err)
+	testkit.Check(t, err)
 	do := func(n uint64, req *publishv1.SubscribeRequest) *publishv1.SubscribeResponse {
 		t.Helper()
 		req.Sequence = n
-		check(t, st.Send(req))
+		testkit.Check(t, st.Send(req))
 		r, err := st.Recv()
-		check(t, err)
+		testkit.Check(t, err)
 		if r.GetSequence() != n {
 			t.Fatalf("command %d was answered with %v", n, r)
 		}
@@ -227,7 +228,7 @@ func TestSubscribe_addressesComeAndGo(t *testing.T) {
 	for _, a := range []string{"channels/a", "channels/live:b", "users/x"} {
 		h.pub(a, `1`)
 		r, err := st.Recv()
-		check(t, err)
+		testkit.Check(t, err)
 		if r.GetMessage().GetTo() != a {
 			t.Errorf("got %v", r)
 		}
@@ -239,11 +240,11 @@ func TestSubscribe_addressesComeAndGo(t *testing.T) {
 	h.pub("channels/a", `2`)
 	h.pub("users/x", `3`)
 	r, err := st.Recv()
-	check(t, err)
+	testkit.Check(t, err)
 	if string(r.GetMessage().GetData()) != "3" {
 		t.Errorf("got %v", r)
 	}
-	check(t, st.CloseSend())
+	testkit.Check(t, st.CloseSend())
 	if _, err := st.Recv(); err == nil {
 		t.Error("the stream goes on")
 	}
@@ -255,25 +256,25 @@ func TestStreams_endWithTheirChannel(t *testing.T) {
 	const name = "channels/gone"
 	create := func() {
 		_, err := h.channels.CreateChannel(t.Context(), &publishv1.CreateChannelRequest{Name: name})
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	create()
 	one, err := h.publish.Consume(t.Context(), &publishv1.ConsumeRequest{Address: name})
-	check(t, err)
+	testkit.Check(t, err)
 	many, err := h.publish.Subscribe(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	subscribe := &publishv1.SubscribeRequest{Sequence: 1, Command: &publishv1.SubscribeRequest_Subscribe{Subscribe: &publishv1.ConsumeRequest{Address: name}}}
-	check(t, many.Send(subscribe))
+	testkit.Check(t, many.Send(subscribe))
 	first, err := one.Recv()
-	check(t, err)
+	testkit.Check(t, err)
 	answer, err := many.Recv()
-	check(t, err)
+	testkit.Check(t, err)
 	if first.GetSubscribed() == nil || answer.GetSubscribed() == nil {
 		t.Fatalf("began with %v and %v", first, answer)
 	}
 	h.pub(name, `"last"`)
 	_, err = h.channels.DeleteChannel(t.Context(), &publishv1.DeleteChannelRequest{Name: name})
-	check(t, err)
+	testkit.Check(t, err)
 	if r, err := one.Recv(); err != nil || string(r.GetMessage().GetData()) != `"last"` {
 		t.Errorf("got %v, %v", r, err)
 	}
@@ -286,7 +287,7 @@ func TestStreams_endWithTheirChannel(t *testing.T) {
 		t.Errorf("got %v, %v", r, err)
 	}
 	create()
-	check(t, many.Send(subscribe))
+	testkit.Check(t, many.Send(subscribe))
 	if r, err := many.Recv(); err != nil || r.GetSubscribed() == nil {
 		t.Errorf("to follow it again was answered with %v, %v", r, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
@@ -33,7 +34,7 @@ func TestAck_times(t *testing.T) {
 				settled <- settlement{state, time.Since(start)}
 			},
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
@@ -41,13 +42,13 @@ func TestAck_times(t *testing.T) {
 		mail := func(policy *publishv1.AckPolicy) string {
 			t.Helper()
 			resp, err := s.Publish(call, &publishv1.PublishRequest{To: "users/ada", Data: []byte(`1`), Ack: policy})
-			check(t, err)
+			testkit.Check(t, err)
 			return resp.GetId()
 		}
 		state := func(id string) publishv1.DeliveryState {
 			t.Helper()
 			resp, err := s.GetReceipt(call, &publishv1.GetReceiptRequest{Address: "users/ada", Id: id})
-			check(t, err)
+			testkit.Check(t, err)
 			return resp.GetReceipt().GetState()
 		}
 		at := func(d time.Duration) { <-time.After(time.Until(start.Add(d))) }
@@ -60,7 +61,7 @@ func TestAck_times(t *testing.T) {
 			t.Errorf("1 ms before its deadline the state is %s", s)
 		}
 		_, err = s.AckMessages(call, &publishv1.AckMessagesRequest{Address: "users/ada", Ids: []string{acked, late}})
-		check(t, err)
+		testkit.Check(t, err)
 		at(30 * time.Second)
 		if s := state(forgotten); s != publishv1.DeliveryState_DELIVERY_STATE_STORED {
 			t.Errorf("at its deadline the state is %s", s)
@@ -87,6 +88,6 @@ func TestAck_times(t *testing.T) {
 			t.Errorf("the service told more: %+v", <-settled)
 		}
 		cancel()
-		check(t, <-done)
+		testkit.Check(t, <-done)
 	})
 }

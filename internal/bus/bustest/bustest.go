@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // Events is how the store of Open keeps the log of events.
@@ -55,18 +56,11 @@ var keep = bus.Retention{Length: 100, Age: time.Minute}
 // wait bounds every wait for an event.
 const wait = 15 * time.Second
 
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
 // address returns one that no other test uses.
 func address(tb testing.TB) bus.Address {
 	tb.Helper()
 	a, err := bus.NewAddress(bus.KindChannels, "test:"+uuid.NewString())
-	check(tb, err)
+	testkit.Check(tb, err)
 	return a
 }
 
@@ -85,7 +79,7 @@ func durable(to bus.Address, text string) bus.Publication {
 func publish(tb testing.TB, s bus.Store, p bus.Publication) bus.Receipt {
 	tb.Helper()
 	r, err := s.Publish(tb.Context(), Admit(p))
-	check(tb, err)
+	testkit.Check(tb, err)
 	return r
 }
 
@@ -123,7 +117,7 @@ func (l *listener) subscribe(addresses ...bus.Address) {
 	l.tb.Helper()
 	ctx, cancel := context.WithTimeout(l.tb.Context(), wait)
 	defer cancel()
-	check(l.tb, l.feed.Subscribe(ctx, addresses...))
+	testkit.Check(l.tb, l.feed.Subscribe(ctx, addresses...))
 }
 
 func (l *listener) next() *bus.Message {
@@ -134,20 +128,6 @@ func (l *listener) next() *bus.Message {
 	case <-time.After(wait):
 		l.tb.Fatal("no message came")
 		return nil
-	}
-}
-
-// eventually polls what offers no event.
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(wait)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("it did not come true: %s", what)
-		}
-		<-tick.C
 	}
 }
 

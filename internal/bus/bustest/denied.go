@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func (b *mailbox) deny(device, why string, ids ...string) {
@@ -14,7 +15,7 @@ func (b *mailbox) deny(device, why string, ids ...string) {
 	for i, id := range ids {
 		list[i] = bus.Denial{To: b.to, ID: id, Device: device, Why: why}
 	}
-	check(b, b.s.MarkDenied(b.Context(), list))
+	testkit.Check(b, b.s.MarkDenied(b.Context(), list))
 }
 
 // device returns what became of a message on a device; nil when nothing is known.
@@ -35,7 +36,7 @@ func (b *mailbox) marked(id string, devices ...string) {
 	for _, device := range devices {
 		sent = append(sent, bus.Ack{To: b.to, ID: id, Device: device})
 	}
-	check(b, b.s.MarkSent(b.Context(), sent))
+	testkit.Check(b, b.s.MarkSent(b.Context(), sent))
 }
 
 func testDenied(t *testing.T, s bus.Store) {
@@ -93,7 +94,7 @@ func testDenied(t *testing.T, s bus.Store) {
 				t.Errorf("delivery is %+v", d)
 			}
 			page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Limit: 10})
-			check(t, err)
+			testkit.Check(t, err)
 			if w := page.Messages[0].Delivery; w.DeniedCount != 2 || w.DeniedWhy != "nor you" {
 				t.Errorf("the inbox says %+v", w)
 			}
@@ -138,7 +139,7 @@ func testDenied(t *testing.T, s bus.Store) {
 		id := b.send(b.mail("x"))
 		l := listen(t, s, b.to)
 		_, err := s.Delivery(t.Context(), b.to, id, true)
-		check(t, err)
+		testkit.Check(t, err)
 		b.deny("phone", strings.Repeat("é", 300), id)
 		if m := l.next(); m.Kind != bus.MessageReceipt || m.ID != id {
 			t.Errorf("got %+v", m)
@@ -153,7 +154,7 @@ func testDenied(t *testing.T, s bus.Store) {
 			b.send(b.mail(text))
 		}
 		page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Device: "phone", After: 1, Until: 3, Limit: 10, Deliver: true})
-		check(t, err)
+		testkit.Check(t, err)
 		var got []*bus.Message
 		for _, w := range page.Messages {
 			got = append(got, w.Message)

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // settle judges and carries out what has come.
 func (b *mailbox) settle(id string) bus.Settlement {
 	b.Helper()
 	out, err := b.s.Settle(b.Context(), bus.Due{To: b.to, ID: id})
-	check(b, err)
+	testkit.Check(b, err)
 	return out
 }
 
@@ -21,7 +22,7 @@ func (b *mailbox) settle(id string) bus.Settlement {
 func (b *mailbox) isDue(id string) bool {
 	b.Helper()
 	due, err := b.s.DueDeliveries(b.Context(), 1<<20)
-	check(b, err)
+	testkit.Check(b, err)
 	found := false
 	for _, d := range due {
 		found = found || d == bus.Due{To: b.to, ID: id}
@@ -32,7 +33,7 @@ func (b *mailbox) isDue(id string) bool {
 func (b *mailbox) count(want int) {
 	b.Helper()
 	stats, err := b.s.InboxStats(b.Context(), b.to)
-	check(b, err)
+	testkit.Check(b, err)
 	if stats.Count != want {
 		b.Errorf("%d wait, want %d", stats.Count, want)
 	}
@@ -75,9 +76,9 @@ func testAckedIsFinal(t *testing.T, s bus.Store) {
 		t.Errorf("the device is %d", st)
 	}
 	b.given("tablet", id) // does not open it again
-	eventually(t, "its time is over", func() bool { return b.waiting("watch", false) == "[]" })
+	testkit.Eventually(t, "its time is over", func() bool { return b.waiting("watch", false) == "[]" })
 	v, errs := s.Judge(t.Context(), []bus.Due{{To: b.to, ID: id}})
-	check(t, errs[0])
+	testkit.Check(t, errs[0])
 	if v[0].Changed != 0 || !v[0].Next.IsZero() {
 		t.Errorf("the verdict is %+v", v[0])
 	}
@@ -107,14 +108,14 @@ func testLateDevice(t *testing.T, s bus.Store) {
 	b.count(0)
 	b.is("what waits", b.waiting("", false), "[]")
 	page, err := s.Since(t.Context(), b.to, inboxLog, bus.Position{}, 10)
-	check(t, err)
+	testkit.Check(t, err)
 	b.is("the log", texts(page.Messages), "[x]")
 	for range 2 {
 		b.is("a late device", b.waiting("desk", true), "[x]")
 	}
 	l := listen(t, s, b.to)
 	_, err = s.Delivery(t.Context(), b.to, id, true)
-	check(t, err)
+	testkit.Check(t, err)
 	b.acked("desk", id)
 	b.acked("desk", id)
 	b.is("after its ack", b.waiting("desk", true), "[]")
@@ -139,7 +140,7 @@ func testDeliveriesOfDevices(t *testing.T, s bus.Store) {
 	dead := func(device string) (dead, there bool) {
 		t.Helper()
 		page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Device: device, Limit: 10, Deliver: true})
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) == 0 {
 			return false, false
 		}
@@ -180,7 +181,7 @@ func testManyDevices(t *testing.T, s bus.Store) {
 	id := b.send(b.each("x"))
 	name := func(i int) string { return fmt.Sprint("device", i) }
 	for i := range bus.MaxDevices + 5 {
-		check(t, s.MarkSent(t.Context(), []bus.Ack{{To: b.to, ID: id, Device: name(i)}}))
+		testkit.Check(t, s.MarkSent(t.Context(), []bus.Ack{{To: b.to, ID: id, Device: name(i)}}))
 	}
 	for i := range bus.MaxDevices + 5 {
 		want := "[x]"
@@ -294,7 +295,7 @@ func testDeliveriesAreWritten(t *testing.T, s bus.Store) {
 	id := b.send(p)
 	for range 5 {
 		page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Device: "phone", Limit: 10, Deliver: true})
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) != 1 || page.Messages[0].Dead || page.Messages[0].Deliveries != 0 {
 			t.Fatalf("the page is %+v", page.Messages)
 		}
@@ -304,7 +305,7 @@ func testDeliveriesAreWritten(t *testing.T, s bus.Store) {
 	}
 	b.given("phone", id)
 	page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Device: "phone", Limit: 10, Deliver: true})
-	check(t, err)
+	testkit.Check(t, err)
 	if !page.Messages[0].Dead || page.Messages[0].Deliveries != 1 || b.state(id) != bus.StateSent {
 		t.Errorf("it was given it once: %+v", page.Messages[0])
 	}

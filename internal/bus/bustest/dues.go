@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // testDues looks at the times of messages.
@@ -14,17 +15,17 @@ func testDues(t *testing.T, s bus.Store) {
 		b := newMailbox(t, s)
 		short := func(p bus.Publication) bus.Publication { p.Ack.Timeout = 0; return p }
 		before, err := s.DueStats(t.Context())
-		check(t, err)
+		testkit.Check(t, err)
 		acked, each, gone, left := b.send(short(b.mail("1"))), b.send(short(b.each("2"))), b.send(short(b.mail("3"))), b.send(short(b.mail("4")))
 		stats, err := s.DueStats(t.Context())
-		check(t, err)
+		testkit.Check(t, err)
 		if stats.Count != before.Count+4 {
 			t.Errorf("%d after %d", stats.Count, before.Count)
 		}
 		b.acked("phone", acked, each)
-		check(t, s.Discard(t.Context(), b.to, gone, bus.EndDeadLetter))
+		testkit.Check(t, s.Discard(t.Context(), b.to, gone, bus.EndDeadLetter))
 		stats, err = s.DueStats(t.Context())
-		check(t, err)
+		testkit.Check(t, err)
 		if stats.Count != before.Count+2 {
 			t.Errorf("%d after %d", stats.Count, before.Count)
 		}
@@ -32,13 +33,13 @@ func testDues(t *testing.T, s bus.Store) {
 			t.Error("what waits is not due")
 		}
 		v, errs := s.Judge(t.Context(), []bus.Due{{To: b.to, ID: gone}})
-		check(t, errs[0])
+		testkit.Check(t, errs[0])
 		if v[0].Reason != bus.EndDeadLetter || v[0].Ended.IsZero() || v[0].Changed != 0 {
 			t.Errorf("the verdict is %+v", v[0])
 		}
 		b.settle(gone)
 		stats, err = s.DueStats(t.Context())
-		check(t, err)
+		testkit.Check(t, err)
 		if stats.Count != before.Count+1 {
 			t.Errorf("%d after %d", stats.Count, before.Count)
 		}
@@ -65,20 +66,20 @@ func testDues(t *testing.T, s bus.Store) {
 		id := b.send(p)
 		due := []bus.Due{{To: b.to, ID: id}, {To: b.to, ID: "unknown"}}
 		v, errs := s.Judge(t.Context(), due)
-		check(t, errors.Join(errs...))
+		testkit.Check(t, errors.Join(errs...))
 		if v[0].Changed != bus.StateStored || v[0].Next != v[0].Expires || v[1].Changed != 0 || !v[1].Next.IsZero() {
 			t.Errorf("verdicts are %+v", v)
 		}
-		eventually(t, "its end", func() bool { return b.waiting("phone", false) == "[]" })
+		testkit.Eventually(t, "its end", func() bool { return b.waiting("phone", false) == "[]" })
 		out, errs := s.SettleAll(t.Context(), v)
-		check(t, errors.Join(errs...))
+		testkit.Check(t, errors.Join(errs...))
 		if out[0].Changed != bus.StateStored || out[0].Next.IsZero() || out[1] != (bus.Settlement{}) {
 			t.Errorf("settled as %+v", out)
 		}
 		v, errs = s.Judge(t.Context(), due[:1])
-		check(t, errors.Join(errs...))
+		testkit.Check(t, errors.Join(errs...))
 		out, errs = s.SettleAll(t.Context(), v)
-		check(t, errors.Join(errs...))
+		testkit.Check(t, errors.Join(errs...))
 		if v[0].Changed != bus.StateExpired || out[0].Changed != bus.StateExpired || !out[0].Next.IsZero() {
 			t.Errorf("judged as %+v, settled as %+v", v, out)
 		}
@@ -94,11 +95,11 @@ func testDues(t *testing.T, s bus.Store) {
 			if out := b.settle(id); out.Changed != 0 {
 				t.Errorf("%s: settled at once as %+v", wrong, out)
 			}
-			eventually(t, "its deadline", func() bool { return b.isDue(id) })
+			testkit.Eventually(t, "its deadline", func() bool { return b.isDue(id) })
 			if out := b.settle(id); out.Changed != bus.StateStored {
 				t.Errorf("%s: settled as %+v", wrong, out)
 			}
-			eventually(t, "its end", func() bool { return b.isDue(id) })
+			testkit.Eventually(t, "its end", func() bool { return b.isDue(id) })
 			if out := b.settle(id); out.Changed != bus.StateExpired {
 				t.Errorf("%s: settled as %+v", wrong, out)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // ledger reads the log of events on from where it was made.
@@ -22,7 +23,7 @@ type ledger struct {
 func newLedger(tb testing.TB, s bus.Store) *ledger {
 	tb.Helper()
 	tops, errs := s.Tops(tb.Context(), []bus.Address{bus.EventLog})
-	check(tb, bus.FirstError(errs))
+	testkit.Check(tb, bus.FirstError(errs))
 	return &ledger{tb, s, tops[0]}
 }
 
@@ -32,10 +33,10 @@ func (l *ledger) read(wanted func(bus.Event) bool) []bus.Event {
 	var all []bus.Event
 	for more := true; more; {
 		page, err := l.store.Since(l.tb.Context(), bus.EventLog, Events, l.at, 1000)
-		check(l.tb, err)
+		testkit.Check(l.tb, err)
 		for _, m := range page.Messages {
 			e, err := bus.EventOf(m)
-			check(l.tb, err)
+			testkit.Check(l.tb, err)
 			if wanted(e) {
 				all = append(all, e)
 			}
@@ -48,7 +49,7 @@ func (l *ledger) read(wanted func(bus.Event) bool) []bus.Event {
 func testEvents(t *testing.T, open Open) {
 	s := open(t)
 	node := "node-" + uuid.NewString()
-	check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
 	t.Run("an event that is repeated is written once", func(t *testing.T) { testEventOnce(t, s) })
 	t.Run("the first member occupies and the last one vacates", func(t *testing.T) { testOccupancy(t, s, node) })
 	t.Run("of quiet members nobody is told", func(t *testing.T) { testQuietMembers(t, s, node) })
@@ -90,19 +91,19 @@ func testOccupancy(t *testing.T, s bus.Store, node string) {
 	l := newLedger(t, s)
 	first := member("1", "ada", node)
 	first.Joined = first.Joined.Add(-time.Minute)
-	check(t, s.Join(t.Context(), a, first))
-	check(t, s.Join(t.Context(), a, first))
-	check(t, s.Join(t.Context(), a, member("2", "bob", node)))
-	check(t, s.Leave(t.Context(), a, "1"))
-	check(t, s.Leave(t.Context(), a, "1"))
+	testkit.Check(t, s.Join(t.Context(), a, first))
+	testkit.Check(t, s.Join(t.Context(), a, first))
+	testkit.Check(t, s.Join(t.Context(), a, member("2", "bob", node)))
+	testkit.Check(t, s.Leave(t.Context(), a, "1"))
+	testkit.Check(t, s.Leave(t.Context(), a, "1"))
 	before := time.Now()
-	check(t, s.Leave(t.Context(), a, "2"))
-	check(t, s.Leave(t.Context(), a, "2"))
-	check(t, s.Join(t.Context(), a, member("3", "bob", node)))
-	check(t, s.Leave(t.Context(), a, "3"))
+	testkit.Check(t, s.Leave(t.Context(), a, "2"))
+	testkit.Check(t, s.Leave(t.Context(), a, "2"))
+	testkit.Check(t, s.Join(t.Context(), a, member("3", "bob", node)))
+	testkit.Check(t, s.Leave(t.Context(), a, "3"))
 	ours := member("4", "ada", node)
-	check(t, s.Join(t.Context(), bus.PushClients, ours)) // nobody else's business
-	check(t, s.Leave(t.Context(), bus.PushClients, ours.Connection))
+	testkit.Check(t, s.Join(t.Context(), bus.PushClients, ours)) // nobody else's business
+	testkit.Check(t, s.Leave(t.Context(), bus.PushClients, ours.Connection))
 	got := l.read(func(e bus.Event) bool { return of(a)(e) || of(bus.PushClients)(e) })
 	if w := words(got); w != "[occupied  vacated left occupied  vacated left]" {
 		t.Fatalf("events are %s", w)
@@ -120,17 +121,17 @@ func testQuietMembers(t *testing.T, s bus.Store, node string) {
 	l := newLedger(t, s)
 	quiet := member("1", "ada", node)
 	quiet.Quiet = true
-	check(t, s.Join(t.Context(), a, quiet))
+	testkit.Check(t, s.Join(t.Context(), a, quiet))
 	if page, err := s.Members(t.Context(), a, "", 10); err != nil || page.Total != 1 {
 		t.Errorf("members are %+v, %v", page, err)
 	}
-	check(t, s.Leave(t.Context(), a, "1")) // nobody was told that it was there
-	check(t, s.Join(t.Context(), a, quiet))
-	check(t, s.Join(t.Context(), a, member("2", "bob", node))) // and who comes then tells
-	check(t, s.Leave(t.Context(), a, "2"))
-	check(t, s.Leave(t.Context(), a, "1"))
-	check(t, s.Join(t.Context(), a, quiet))
-	check(t, s.Leave(t.Context(), a, "1"))
+	testkit.Check(t, s.Leave(t.Context(), a, "1")) // nobody was told that it was there
+	testkit.Check(t, s.Join(t.Context(), a, quiet))
+	testkit.Check(t, s.Join(t.Context(), a, member("2", "bob", node))) // and who comes then tells
+	testkit.Check(t, s.Leave(t.Context(), a, "2"))
+	testkit.Check(t, s.Leave(t.Context(), a, "1"))
+	testkit.Check(t, s.Join(t.Context(), a, quiet))
+	testkit.Check(t, s.Leave(t.Context(), a, "1"))
 	if w := words(l.read(of(a))); w != "[occupied  vacated left]" {
 		t.Errorf("events are %s", w)
 	}
@@ -170,14 +171,14 @@ func testVacatedByLoss(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	l := newLedger(t, s)
 	at := time.Now().Add(-100 * time.Millisecond)
-	check(t, s.Join(t.Context(), a, member("1", "ada", node)))
-	check(t, s.Lose(t.Context(), a, "1", at, 300*time.Millisecond))
+	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", node)))
+	testkit.Check(t, s.Lose(t.Context(), a, "1", at, 300*time.Millisecond))
 	if got := words(l.read(of(a))); got != "[occupied ]" {
 		t.Errorf("events are %s", got)
 	}
 	reap(t, s, node, bus.NodeTTL, func() bool { return members(t, s, a) == "" })
 	var got []bus.Event
-	eventually(t, "it is told", func() bool { got = append(got, l.read(of(a))...); return len(got) > 0 })
+	testkit.Eventually(t, "it is told", func() bool { got = append(got, l.read(of(a))...); return len(got) > 0 })
 	if words(got) != "[vacated lost]" {
 		t.Fatalf("events are %s", words(got))
 	}
@@ -198,7 +199,7 @@ func opened(t *testing.T, s bus.Store, run, node string, n int) func(bus.Event) 
 		list = append(list, c)
 		ids[c.ID] = true
 	}
-	check(t, s.Opened(t.Context(), run, list))
+	testkit.Check(t, s.Opened(t.Context(), run, list))
 	return func(e bus.Event) bool { return ids[e.Connection] }
 }
 
@@ -212,12 +213,12 @@ func testDeadRun(t *testing.T, s bus.Store, node string) {
 	wanted := opened(t, s, dead, died, n)
 	others := opened(t, s, alive, node, 1)
 	closed := bus.Connection{ID: uuid.NewString(), Client: "closed", Node: died}
-	check(t, s.Opened(t.Context(), dead, []bus.Connection{closed}))
-	check(t, s.Ended(t.Context(), dead, []string{closed.ID, "unknown"}))
-	check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
-	check(t, s.Join(t.Context(), a, member("x", "ada", dead)))
+	testkit.Check(t, s.Opened(t.Context(), dead, []bus.Connection{closed}))
+	testkit.Check(t, s.Ended(t.Context(), dead, []string{closed.ID, "unknown"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Join(t.Context(), a, member("x", "ada", dead)))
 	known, err := s.Alive(t.Context(), dead)
-	check(t, err)
+	testkit.Check(t, err)
 	heard := time.Now()
 	if known != n {
 		t.Errorf("%d are remembered", known)
@@ -227,9 +228,9 @@ func testDeadRun(t *testing.T, s bus.Store, node string) {
 	var vacated []bus.Event
 	reap(t, s, node, silent, func() bool {
 		for _, run := range []string{alive, next} {
-			check(t, s.Beat(t.Context(), bus.Node{Name: run}))
+			testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: run}))
 			_, err := s.Alive(t.Context(), run)
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		for _, e := range l.read(func(e bus.Event) bool { return wanted(e) || others(e) || e.Connection == closed.ID || of(a)(e) }) {
 			if e.Address != "" {
@@ -266,7 +267,7 @@ func testZombie(t *testing.T, s bus.Store, node string) {
 	told := 0
 	reap(t, s, node, 200*time.Millisecond, func() bool { told += len(l.read(wanted)); return told == 3 })
 	known, err := s.Alive(t.Context(), run)
-	check(t, err)
+	testkit.Check(t, err)
 	if known != 0 {
 		t.Errorf("%d are remembered", known)
 	}
@@ -274,13 +275,13 @@ func testZombie(t *testing.T, s bus.Store, node string) {
 	if c.Connected().ID == (bus.Connection{ID: c.ID}).Connected().ID || c.Connected().ID == c.Disconnected(time.Now(), "").ID {
 		t.Error("events share an id")
 	}
-	check(t, s.Opened(t.Context(), run, []bus.Connection{c}))
+	testkit.Check(t, s.Opened(t.Context(), run, []bus.Connection{c}))
 	known, err = s.Alive(t.Context(), run)
-	check(t, err)
+	testkit.Check(t, err)
 	if known != 1 {
 		t.Errorf("%d are remembered", known)
 	}
-	check(t, s.Ended(t.Context(), run, []string{c.ID}))
+	testkit.Check(t, s.Ended(t.Context(), run, []string{c.ID}))
 }
 
 func testCursors(t *testing.T, open Open) {
@@ -289,7 +290,7 @@ func testCursors(t *testing.T, open Open) {
 	claim := func(owner string, ttl time.Duration) (bus.Position, bool) {
 		t.Helper()
 		at, held, err := s.Claim(t.Context(), name, owner, ttl)
-		check(t, err)
+		testkit.Check(t, err)
 		return at, held
 	}
 	if at, held := claim("a", time.Minute); !held || !at.IsZero() {
@@ -301,7 +302,7 @@ func testCursors(t *testing.T, open Open) {
 	there := bus.Position{Epoch: "e", Offset: 7}
 	for owner, want := range map[string]bool{"a": true, "b": false} {
 		held, err := s.Advance(t.Context(), name, owner, there, time.Minute)
-		check(t, err)
+		testkit.Check(t, err)
 		if held != want {
 			t.Errorf("%s advanced: %v", owner, held)
 		}
@@ -309,15 +310,15 @@ func testCursors(t *testing.T, open Open) {
 	if at, held := claim("a", time.Minute); !held || at != there {
 		t.Errorf("claimed again: %v at %v", held, at)
 	}
-	check(t, s.Release(t.Context(), name, "b"))
+	testkit.Check(t, s.Release(t.Context(), name, "b"))
 	if _, held := claim("b", time.Minute); held {
 		t.Error("another one released it")
 	}
-	check(t, s.Release(t.Context(), name, "a"))
+	testkit.Check(t, s.Release(t.Context(), name, "a"))
 	if at, held := claim("b", 50*time.Millisecond); !held || at != there {
 		t.Errorf("claimed after the release: %v at %v", held, at)
 	}
-	eventually(t, "the claim ends by itself", func() bool { _, held := claim("c", time.Minute); return held })
+	testkit.Eventually(t, "the claim ends by itself", func() bool { _, held := claim("c", time.Minute); return held })
 	if held, err := s.Advance(t.Context(), name, "b", bus.Position{Epoch: "x", Offset: 9}, time.Minute); held || err != nil {
 		t.Errorf("an old holder advanced: %v, %v", held, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // mailbox is an inbox that no other test uses.
@@ -22,7 +23,7 @@ type mailbox struct {
 func newMailbox(t *testing.T, s bus.Store) *mailbox {
 	t.Helper()
 	a, err := bus.NewAddress(bus.KindUsers, uuid.NewString())
-	check(t, err)
+	testkit.Check(t, err)
 	return &mailbox{t, s, a}
 }
 
@@ -59,7 +60,7 @@ func (b *mailbox) ack(device string, ids ...string) []error {
 func (b *mailbox) acked(device string, ids ...string) {
 	b.Helper()
 	for _, err := range b.ack(device, ids...) {
-		check(b, err)
+		testkit.Check(b, err)
 	}
 }
 
@@ -70,7 +71,7 @@ func (b *mailbox) waiting(device string, deliver bool) string {
 	after := uint64(0)
 	for {
 		page, err := b.s.Pending(b.Context(), b.to, bus.PendingQuery{Device: device, After: after, Limit: 3, Deliver: deliver})
-		check(b, err)
+		testkit.Check(b, err)
 		for _, w := range page.Messages {
 			all = append(all, w.Message)
 			if deliver && !w.Dead {
@@ -88,7 +89,7 @@ func (b *mailbox) waiting(device string, deliver bool) string {
 func (b *mailbox) given(device string, ids ...string) {
 	b.Helper()
 	for _, id := range ids {
-		check(b, b.s.MarkSent(b.Context(), []bus.Ack{{To: b.to, ID: id, Device: device, Again: true}}))
+		testkit.Check(b, b.s.MarkSent(b.Context(), []bus.Ack{{To: b.to, ID: id, Device: device, Again: true}}))
 	}
 }
 
@@ -102,7 +103,7 @@ func (b *mailbox) is(what, got, want string) {
 func (b *mailbox) delivery(id string) bus.Delivery {
 	b.Helper()
 	d, err := b.s.Delivery(b.Context(), b.to, id, false)
-	check(b, err)
+	testkit.Check(b, err)
 	return d
 }
 
@@ -126,7 +127,7 @@ func testInbox(t *testing.T, open Open) {
 		b.acked("phone", ids[0]) // twice is the same as once
 		b.is("for another device", b.waiting("desk", false), "[1 2 4 5 6]")
 		stats, err := s.InboxStats(t.Context(), b.to)
-		check(t, err)
+		testkit.Check(t, err)
 		if stats.Count != 5 || stats.Oldest.IsZero() {
 			t.Errorf("stats are %+v", stats)
 		}
@@ -144,16 +145,16 @@ func testInbox(t *testing.T, open Open) {
 		}
 		b.acked("phone", first.ID, ids[0])
 		page, err := s.Since(t.Context(), b.to, inboxLog, first.Position, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		b.is("since", texts(page.Messages), "[3 4 5]")
 		page, err = s.Since(t.Context(), b.to, inboxLog, bus.Position{}, 2)
-		check(t, err)
+		testkit.Check(t, err)
 		b.is("first page", texts(page.Messages), "[3 4]")
 		if !page.More || page.Next.Offset != 4 {
 			t.Errorf("next is %+v, more %t", page.Next, page.More)
 		}
 		tops, errs := s.Tops(t.Context(), []bus.Address{b.to, address(t)})
-		check(t, bus.FirstError(errs))
+		testkit.Check(t, bus.FirstError(errs))
 		if tops[0] != page.Top || tops[0].Offset != 5 || tops[1].Epoch == "" {
 			t.Errorf("tops are %+v", tops)
 		}
@@ -168,7 +169,7 @@ func testInbox(t *testing.T, open Open) {
 			b.send(b.mail(fmt.Sprint(i)))
 		}
 		first, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Limit: 2})
-		check(t, err)
+		testkit.Check(t, err)
 		for _, c := range []struct {
 			epoch string
 			after uint64
@@ -177,7 +178,7 @@ func testInbox(t *testing.T, open Open) {
 			{first.Top.Epoch, first.Next, "[3 4 5]"}, {"", first.Next, "[3 4 5]"}, {first.Top.Epoch, 9, "[]"}, {"another", 4, "[1 2 3 4 5]"},
 		} {
 			page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{After: c.after, Epoch: c.epoch, Limit: 10})
-			check(t, err)
+			testkit.Check(t, err)
 			var all []*bus.Message
 			for _, w := range page.Messages {
 				all = append(all, w.Message)
@@ -241,7 +242,7 @@ func testInbox(t *testing.T, open Open) {
 		if err := s.Discard(t.Context(), b.to, "nope", bus.EndTTL); !errors.Is(err, bus.ErrMessageNotFound) {
 			t.Errorf("discard: %v", err)
 		}
-		check(t, s.MarkSent(t.Context(), []bus.Ack{{To: b.to, ID: "nope", Device: "phone"}}))
+		testkit.Check(t, s.MarkSent(t.Context(), []bus.Ack{{To: b.to, ID: "nope", Device: "phone"}}))
 		b.is("inbox", b.waiting("phone", false), "[]")
 	})
 	t.Run("each device acknowledges for itself", func(t *testing.T) {
@@ -319,7 +320,7 @@ func testReceipts(t *testing.T, s bus.Store) {
 		}
 	}
 	sent := []bus.Ack{{To: b.to, ID: id, Device: "phone"}, {To: b.to, ID: id, Device: "desk"}, {To: b.to, ID: id, Device: "phone"}}
-	check(t, s.MarkSent(t.Context(), sent))
+	testkit.Check(t, s.MarkSent(t.Context(), sent))
 	hinted()
 	hinted()
 	d = b.delivery(id)

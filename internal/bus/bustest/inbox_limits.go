@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testInboxLimits(t *testing.T, s bus.Store) {
@@ -28,7 +29,7 @@ func testInboxLimits(t *testing.T, s bus.Store) {
 		p := b.mail("old")
 		p.Ack.Limit, p.Ack.Keep, p.Ack.Timeout = 1, 20*time.Millisecond, 10*time.Millisecond
 		id := b.send(p)
-		eventually(t, "it ends", func() bool { return b.waiting("phone", true) == "[]" })
+		testkit.Eventually(t, "it ends", func() bool { return b.waiting("phone", true) == "[]" })
 		next := b.mail("new")
 		next.Ack.Limit = 1
 		b.send(next)
@@ -58,7 +59,7 @@ func testInboxLimits(t *testing.T, s bus.Store) {
 		id := b.send(p)
 		for i := range 3 {
 			page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Device: "phone", Limit: 10, Deliver: true})
-			check(t, err)
+			testkit.Check(t, err)
 			if len(page.Messages) != 1 || page.Messages[0].Dead != (i == 2) || page.Messages[0].Delivery.DeadLetter != p.Ack.DeadLetter {
 				t.Errorf("delivery %d: %+v", i, page.Messages)
 			}
@@ -66,7 +67,7 @@ func testInboxLimits(t *testing.T, s bus.Store) {
 				b.given("phone", id)
 			}
 		}
-		check(t, s.Discard(t.Context(), b.to, id, bus.EndDeadLetter))
+		testkit.Check(t, s.Discard(t.Context(), b.to, id, bus.EndDeadLetter))
 		b.is("inbox", b.waiting("phone", true), "[]")
 		if d := b.delivery(id); d.Reason != bus.EndDeadLetter {
 			t.Errorf("delivery is %+v", d)
@@ -80,7 +81,7 @@ func testInboxLimits(t *testing.T, s bus.Store) {
 			p.IdempotencyKey, p.Digest, p.Window = "daily", "d", 50*time.Millisecond
 			r := publish(t, s, p)
 			sent = append(sent, r)
-			eventually(t, "the window has ended", func() bool { return s.Now().After(r.Published.Add(2 * p.Window)) })
+			testkit.Eventually(t, "the window has ended", func() bool { return s.Now().After(r.Published.Add(2 * p.Window)) })
 		}
 		if sent[0].ID == sent[1].ID || sent[1].Duplicate {
 			t.Fatalf("receipts are %+v", sent)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testLog(t *testing.T, open Open) {
@@ -23,12 +24,12 @@ func testLog(t *testing.T, open Open) {
 	t.Run("an address never used has a position", func(t *testing.T) {
 		a := address(t)
 		tops, errs := s.Tops(t.Context(), []bus.Address{a})
-		check(t, bus.FirstError(errs))
+		testkit.Check(t, bus.FirstError(errs))
 		if tops[0].Epoch == "" || tops[0].Offset != 0 {
 			t.Fatalf("top is %+v", tops[0])
 		}
 		page, err := s.Since(t.Context(), a, keep, tops[0], 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if page.Top != tops[0] || page.Next != tops[0] || page.More || len(page.Messages) > 0 {
 			t.Errorf("before the first message: %+v, top was %+v", page, tops[0])
 		}
@@ -36,7 +37,7 @@ func testLog(t *testing.T, open Open) {
 			t.Errorf("the first message is at %+v, top was %+v", r.Position, tops[0])
 		}
 		page, err = s.Since(t.Context(), a, keep, tops[0], 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if texts(page.Messages) != "[x]" || page.Next != page.Top || page.Top.Offset != 1 {
 			t.Errorf("page is %s, %+v", texts(page.Messages), page)
 		}
@@ -44,7 +45,7 @@ func testLog(t *testing.T, open Open) {
 	t.Run("what was there before the first message is told when it is not kept", func(t *testing.T) {
 		a := address(t)
 		tops, errs := s.Tops(t.Context(), []bus.Address{a})
-		check(t, bus.FirstError(errs))
+		testkit.Check(t, bus.FirstError(errs))
 		for i := range 4 {
 			publish(t, s, bus.Publication{Message: message(a, fmt.Sprint(i+1)), Retention: bus.Retention{Length: 3, Age: time.Minute}})
 		}
@@ -59,7 +60,7 @@ func testLog(t *testing.T, open Open) {
 		at := bus.Position{}
 		for {
 			page, err := s.Since(t.Context(), a, keep, at, 3)
-			check(t, err)
+			testkit.Check(t, err)
 			got = append(got, page.Messages...)
 			at = page.Next
 			if page.Top != (bus.Position{Epoch: epoch, Offset: 10}) {
@@ -73,12 +74,12 @@ func testLog(t *testing.T, open Open) {
 			t.Errorf("got %s, next %+v", texts(got), at)
 		}
 		page, err := s.Since(t.Context(), a, keep, bus.Position{Epoch: epoch, Offset: 7}, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if texts(page.Messages) != "[8 9 10]" || page.Messages[0].Position.Offset != 8 {
 			t.Errorf("got %s", texts(page.Messages))
 		}
 		page, err = s.Since(t.Context(), a, keep, at, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) != 0 || page.More || page.Next != at {
 			t.Errorf("after the top: %+v", page)
 		}
@@ -86,17 +87,17 @@ func testLog(t *testing.T, open Open) {
 	t.Run("latest pages downwards", func(t *testing.T) {
 		a, epoch := filled(t, 5, keep)
 		page, err := s.Latest(t.Context(), a, keep, 0, 2)
-		check(t, err)
+		testkit.Check(t, err)
 		if texts(page.Messages) != "[5 4]" || !page.More || page.Next != (bus.Position{Epoch: epoch, Offset: 4}) {
 			t.Fatalf("page is %s, %+v", texts(page.Messages), page)
 		}
 		page, err = s.Latest(t.Context(), a, keep, page.Next.Offset, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if texts(page.Messages) != "[3 2 1]" || page.More {
 			t.Errorf("page is %s, %+v", texts(page.Messages), page)
 		}
 		page, err = s.Latest(t.Context(), address(t), keep, 0, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) != 0 || page.More {
 			t.Errorf("an empty log has %+v", page)
 		}
@@ -115,7 +116,7 @@ func testLog(t *testing.T, open Open) {
 			}
 		}
 		page, err := s.Since(t.Context(), a, short, bus.Position{}, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if texts(page.Messages) != "[8 9 10]" {
 			t.Errorf("from the beginning: %s", texts(page.Messages))
 		}
@@ -130,9 +131,9 @@ func testLog(t *testing.T, open Open) {
 	t.Run("age is a bound", func(t *testing.T) {
 		brief := bus.Retention{Length: 10, Age: 500 * time.Millisecond}
 		a, epoch := filled(t, 3, brief)
-		eventually(t, "the messages are too old", func() bool {
+		testkit.Eventually(t, "the messages are too old", func() bool {
 			page, err := s.Since(t.Context(), a, brief, bus.Position{}, 10)
-			check(t, err)
+			testkit.Check(t, err)
 			return len(page.Messages) == 0
 		})
 		page, err := s.Since(t.Context(), a, brief, bus.Position{Epoch: epoch, Offset: 1}, 10)
@@ -151,9 +152,9 @@ func testLog(t *testing.T, open Open) {
 		publish(t, s, brief)
 		publish(t, s, durable(a, "3"))
 		last := publish(t, s, brief)
-		eventually(t, "the last one has expired", func() bool { return s.Now().After(last.Published.Add(brief.TTL)) })
+		testkit.Eventually(t, "the last one has expired", func() bool { return s.Now().After(last.Published.Add(brief.TTL)) })
 		page, err := s.Since(t.Context(), a, keep, bus.Position{}, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if texts(page.Messages) != "[1 3]" || page.Next.Offset != 4 {
 			t.Errorf("%s, next %+v", texts(page.Messages), page.Next)
 		}
@@ -178,7 +179,7 @@ func testLog(t *testing.T, open Open) {
 			}
 		}
 		page, err := s.Since(t.Context(), a, keep, bus.Position{}, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) != 3 {
 			t.Fatalf("%d messages were kept", len(page.Messages))
 		}
@@ -191,9 +192,9 @@ func testLog(t *testing.T, open Open) {
 	t.Run("a reader that keeps less deletes nothing", func(t *testing.T) {
 		a, epoch := filled(t, 3, keep)
 		brief := bus.Retention{Length: 10, Age: time.Millisecond}
-		eventually(t, "the messages are too old for one reader", func() bool {
+		testkit.Eventually(t, "the messages are too old for one reader", func() bool {
 			page, err := s.Since(t.Context(), a, brief, bus.Position{}, 10)
-			check(t, err)
+			testkit.Check(t, err)
 			return len(page.Messages) == 0
 		})
 		if page, err := s.Latest(t.Context(), a, brief, 0, 10); err != nil || len(page.Messages) != 0 {
@@ -208,7 +209,7 @@ func testLog(t *testing.T, open Open) {
 		brief := bus.Retention{Length: 1000, Age: 50 * time.Millisecond}
 		a, _ := filled(t, 3, brief)
 		old := s.Now()
-		eventually(t, "they are too old", func() bool { return s.Now().Sub(old) > brief.Age })
+		testkit.Eventually(t, "they are too old", func() bool { return s.Now().Sub(old) > brief.Age })
 		var first bus.Position
 		for range 128 {
 			if r := publish(t, s, bus.Publication{Message: message(a, "x"), Retention: brief}); first.IsZero() {
@@ -216,7 +217,7 @@ func testLog(t *testing.T, open Open) {
 			}
 		}
 		page, err := s.Since(t.Context(), a, bus.Retention{Length: 1000, Age: time.Hour}, bus.Position{}, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		if len(page.Messages) == 0 || page.Messages[0].Position.Offset < first.Offset {
 			t.Errorf("the oldest is %+v, the first young one %+v", page.Messages, first)
 		}

@@ -12,32 +12,33 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testTokens(t *testing.T, open Open) {
 	s := open(t)
 	id := uuid.NewString()
-	check(t, s.SaveToken(t.Context(), id, []byte("value"), time.Minute))
+	testkit.Check(t, s.SaveToken(t.Context(), id, []byte("value"), time.Minute))
 	if err := s.SaveToken(t.Context(), id, []byte("other"), time.Minute); !errors.Is(err, bus.ErrTokenExists) {
 		t.Errorf("error is %v", err)
 	}
 	v, err := s.Token(t.Context(), id)
-	check(t, err)
+	testkit.Check(t, err)
 	if string(v) != "value" {
 		t.Errorf("value is %s", v)
 	}
 	if _, err := s.Token(t.Context(), uuid.NewString()); !errors.Is(err, bus.ErrTokenNotFound) {
 		t.Errorf("error is %v", err)
 	}
-	check(t, s.DropToken(t.Context(), id))
-	check(t, s.DropToken(t.Context(), id))
+	testkit.Check(t, s.DropToken(t.Context(), id))
+	testkit.Check(t, s.DropToken(t.Context(), id))
 	if _, err := s.Token(t.Context(), id); !errors.Is(err, bus.ErrTokenNotFound) {
 		t.Errorf("error is %v", err)
 	}
-	check(t, s.SaveToken(t.Context(), id, []byte("again"), time.Minute))
+	testkit.Check(t, s.SaveToken(t.Context(), id, []byte("again"), time.Minute))
 	brief := uuid.NewString()
-	check(t, s.SaveToken(t.Context(), brief, []byte("x"), 50*time.Millisecond))
-	eventually(t, "the token ends", func() bool {
+	testkit.Check(t, s.SaveToken(t.Context(), brief, []byte("x"), 50*time.Millisecond))
+	testkit.Eventually(t, "the token ends", func() bool {
 		_, err := s.Token(t.Context(), brief)
 		return errors.Is(err, bus.ErrTokenNotFound)
 	})
@@ -57,7 +58,7 @@ func testFamilies(t *testing.T, open Open) {
 	if _, err := s.Family(t.Context(), family); !errors.Is(err, bus.ErrTokenNotFound) {
 		t.Errorf("error is %v", err)
 	}
-	check(t, s.SaveFamily(t.Context(), family, "a", []byte("value of a"), time.Minute))
+	testkit.Check(t, s.SaveFamily(t.Context(), family, "a", []byte("value of a"), time.Minute))
 	if err := s.SaveFamily(t.Context(), family, "x", []byte("x"), time.Minute); !errors.Is(err, bus.ErrTokenExists) {
 		t.Errorf("error is %v", err)
 	}
@@ -84,7 +85,7 @@ func testFamilies(t *testing.T, open Open) {
 	}
 	newest := strings.TrimPrefix(first, "to ")
 	v, err := s.Family(t.Context(), family)
-	check(t, err)
+	testkit.Check(t, err)
 	if string(v) != "value of "+newest {
 		t.Errorf("value is %s", v)
 	}
@@ -97,7 +98,7 @@ func testFamilies(t *testing.T, open Open) {
 	outcome("unknown", "x", time.Minute, bus.ExchangeStale)
 	outcome(newest, "c", 50*time.Millisecond, bus.ExchangeDone)
 	outcome("a", "x", time.Minute, bus.ExchangeStale) // its successor was used
-	eventually(t, "the answer is forgotten", func() bool {
+	testkit.Eventually(t, "the answer is forgotten", func() bool {
 		x, err := exchange(newest, "x", "x", time.Minute)
 		return err == nil && x.Outcome == bus.ExchangeStale
 	})
@@ -110,16 +111,16 @@ func testRevocations(t *testing.T, open Open) {
 	user := bus.Subject{Kind: bus.SubjectUser, ID: uuid.NewString()}
 	other := bus.Subject{Kind: bus.SubjectClient, ID: user.ID}
 	now := time.Now().Truncate(time.Millisecond)
-	check(t, s.Revoke(t.Context(), user, now, time.Minute))
-	check(t, s.Revoke(t.Context(), user, now.Add(-time.Hour), time.Minute)) // the later one wins
+	testkit.Check(t, s.Revoke(t.Context(), user, now, time.Minute))
+	testkit.Check(t, s.Revoke(t.Context(), user, now.Add(-time.Hour), time.Minute)) // the later one wins
 	times, err := s.RevokedBefore(t.Context(), []bus.Subject{other, user})
-	check(t, err)
+	testkit.Check(t, err)
 	if !times[0].IsZero() || !times[1].Equal(now) {
 		t.Errorf("times are %v, want zero and %v", times, now)
 	}
 	var r bus.Revocation
 	for r.ID != user.ID { // a shared server may have others
-		check(t, json.Unmarshal(l.next().Data, &r))
+		testkit.Check(t, json.Unmarshal(l.next().Data, &r))
 	}
 	if r.Kind != bus.SubjectUser || !r.Before.Equal(now) {
 		t.Errorf("announced %+v", r)
@@ -133,7 +134,7 @@ func testRevocationLog(t *testing.T, open Open) {
 	since := func() time.Time {
 		t.Helper()
 		times, err := s.RevokedBefore(t.Context(), lost)
-		check(t, err)
+		testkit.Check(t, err)
 		return times[0]
 	}
 	complete := since()
@@ -142,15 +143,15 @@ func testRevocationLog(t *testing.T, open Open) {
 	}
 	user := bus.Subject{Kind: bus.SubjectUser, ID: uuid.NewString()}
 	tops, errs := s.Tops(t.Context(), []bus.Address{bus.Revoked})
-	check(t, errors.Join(errs...))
+	testkit.Check(t, errors.Join(errs...))
 	began := s.Now()
-	check(t, s.Revoke(t.Context(), user, time.Time{}, time.Minute))
+	testkit.Check(t, s.Revoke(t.Context(), user, time.Time{}, time.Minute))
 	page, err := s.Since(t.Context(), bus.Revoked, bus.RevocationLog, tops[0], 100_000)
-	check(t, err)
+	testkit.Check(t, err)
 	found := false
 	for _, m := range page.Messages { // a shared server may have others
 		var r bus.Revocation
-		check(t, json.Unmarshal(m.Data, &r))
+		testkit.Check(t, json.Unmarshal(m.Data, &r))
 		if found = r.ID == user.ID; found {
 			if off := r.Before.Sub(began).Abs(); off > time.Minute {
 				t.Errorf("revoked at %v, it was %v", r.Before, began)
@@ -162,24 +163,24 @@ func testRevocationLog(t *testing.T, open Open) {
 		t.Error("the log does not have the revocation")
 	}
 	times, err := s.RevokedBefore(t.Context(), []bus.Subject{user})
-	check(t, err)
+	testkit.Check(t, err)
 	if times[0].IsZero() {
 		t.Error("the store does not have it")
 	}
-	check(t, s.RevocationsSeen(t.Context(), page.Next))
-	check(t, s.RevocationsSeen(t.Context(), bus.Position{Epoch: "never", Offset: 0}))
+	testkit.Check(t, s.RevocationsSeen(t.Context(), page.Next))
+	testkit.Check(t, s.RevocationsSeen(t.Context(), bus.Position{Epoch: "never", Offset: 0}))
 	if now := since(); !now.Equal(complete) {
 		t.Errorf("nothing was lost, and revocations are complete since %v", now)
 	}
 	l := listen(t, s, bus.Revoked)
-	eventually(t, "a millisecond passes", func() bool { return s.Now().After(complete.Add(10 * time.Millisecond)) })
-	check(t, s.RevocationsSeen(t.Context(), bus.Position{Epoch: page.Next.Epoch, Offset: page.Next.Offset + 1000}))
+	testkit.Eventually(t, "a millisecond passes", func() bool { return s.Now().After(complete.Add(10 * time.Millisecond)) })
+	testkit.Check(t, s.RevocationsSeen(t.Context(), bus.Position{Epoch: page.Next.Epoch, Offset: page.Next.Offset + 1000}))
 	if now := since(); !now.After(complete) {
 		t.Errorf("the log had lost its end, and revocations are complete since %v", now)
 	}
 	var r bus.Revocation
 	for r.Kind != bus.SubjectLost {
-		check(t, json.Unmarshal(l.next().Data, &r))
+		testkit.Check(t, json.Unmarshal(l.next().Data, &r))
 	}
 }
 
@@ -189,9 +190,9 @@ func testChannels(t *testing.T, open Open) {
 	var all []bus.Address
 	for i := range 5 {
 		a, err := bus.ParseAddress(fmt.Sprintf("%s:%d", prefix, i))
-		check(t, err)
+		testkit.Check(t, err)
 		all = append(all, a)
-		check(t, s.CreateChannel(t.Context(), bus.Channel{
+		testkit.Check(t, s.CreateChannel(t.Context(), bus.Channel{
 			Address: a, Labels: map[string]string{"n": fmt.Sprint(i)}, Created: time.Now().Truncate(time.Millisecond), TokenDigest: "d",
 		}, 1_000_000))
 	}
@@ -202,17 +203,17 @@ func testChannels(t *testing.T, open Open) {
 		t.Errorf("error is %v", err)
 	}
 	c, err := s.Channel(t.Context(), all[3])
-	check(t, err)
+	testkit.Check(t, err)
 	if c.Address != all[3] || c.Labels["n"] != "3" || c.TokenDigest != "d" || c.Created.IsZero() {
 		t.Errorf("channel is %+v", c)
 	}
 	page, err := s.ListChannels(t.Context(), prefix, 3)
-	check(t, err)
+	testkit.Check(t, err)
 	if len(page.Channels) != 3 || !page.More || page.Channels[2].Address != all[2] {
 		t.Fatalf("page is %+v", page)
 	}
 	page, err = s.ListChannels(t.Context(), all[2].String(), 100)
-	check(t, err)
+	testkit.Check(t, err)
 	found := 0
 	for _, c := range page.Channels {
 		if strings.HasPrefix(c.Address.String(), prefix) {
@@ -224,7 +225,7 @@ func testChannels(t *testing.T, open Open) {
 	}
 	l := listen(t, s, all[0])
 	before := publish(t, s, durable(all[0], "x")).Position
-	check(t, s.DeleteChannel(t.Context(), all[0]))
+	testkit.Check(t, s.DeleteChannel(t.Context(), all[0]))
 	if m := l.next(); text(m) != "x" {
 		t.Errorf("heard %+v", m)
 	}
@@ -246,6 +247,6 @@ func testChannels(t *testing.T, open Open) {
 		t.Errorf("kept %+v, %v", kept, err)
 	}
 	for _, a := range all[1:] {
-		check(t, s.DeleteChannel(t.Context(), a))
+		testkit.Check(t, s.DeleteChannel(t.Context(), a))
 	}
 }

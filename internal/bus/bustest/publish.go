@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testPublish(t *testing.T, open Open) {
@@ -70,7 +71,7 @@ func testPublish(t *testing.T, open Open) {
 		}
 		receipts, errs := s.PublishAll(t.Context(), AdmitAll(ps...))
 		for i := range ps {
-			check(t, errs[i])
+			testkit.Check(t, errs[i])
 			if receipts[i].Position.Offset != uint64(i/2+1) || receipts[i].ID != ps[i].Message.ID {
 				t.Errorf("receipt %d is %+v", i, receipts[i])
 			}
@@ -99,7 +100,7 @@ func testPublish(t *testing.T, open Open) {
 		if _, err := s.Publish(t.Context(), Admit(p)); !errors.Is(err, bus.ErrChannelNotFound) {
 			t.Errorf("error is %v", err)
 		}
-		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
+		testkit.Check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
 		publish(t, s, p)
 	})
 	t.Run("every field arrives", func(t *testing.T) {
@@ -133,7 +134,7 @@ func testPublish(t *testing.T, open Open) {
 			t.Error("published")
 		}
 	})
-	t.Run("ping", func(t *testing.T) { check(t, s.Ping(t.Context())) })
+	t.Run("ping", func(t *testing.T) { testkit.Check(t, s.Ping(t.Context())) })
 }
 
 func testIdempotency(t *testing.T, open Open) {
@@ -180,11 +181,11 @@ func testIdempotency(t *testing.T, open Open) {
 		for name, r := range map[string]bus.Retention{"live": {}, "durable": keep} {
 			a := address(t)
 			channel := bus.Channel{Address: a, Created: time.Now()}
-			check(t, s.CreateChannel(t.Context(), channel, 0))
+			testkit.Check(t, s.CreateChannel(t.Context(), channel, 0))
 			p := bus.Publication{Message: message(a, "x"), Retention: r, RequireChannel: true, IdempotencyKey: "k", Digest: "d", Window: time.Minute}
 			publish(t, s, p)
-			check(t, s.DeleteChannel(t.Context(), a))
-			check(t, s.CreateChannel(t.Context(), channel, 0))
+			testkit.Check(t, s.DeleteChannel(t.Context(), a))
+			testkit.Check(t, s.CreateChannel(t.Context(), channel, 0))
 			p.Message.ID = uuid.NewString()
 			l := listen(t, s, a)
 			again := publish(t, s, p)
@@ -203,7 +204,7 @@ func testIdempotency(t *testing.T, open Open) {
 		a := address(t)
 		p := bus.Publication{Message: message(a, "x"), Retention: keep, IdempotencyKey: "k", Digest: "d", Window: 50 * time.Millisecond}
 		first := publish(t, s, p)
-		eventually(t, "the window has ended", func() bool { return s.Now().After(first.Published.Add(2 * p.Window)) })
+		testkit.Eventually(t, "the window has ended", func() bool { return s.Now().After(first.Published.Add(2 * p.Window)) })
 		p.Message.ID, p.Digest = uuid.NewString(), "another"
 		if r := publish(t, s, p); r.Duplicate || r.ID != p.Message.ID || r.Position.Offset != 2 {
 			t.Errorf("after it: %+v", r)
@@ -273,7 +274,7 @@ func testFeed(t *testing.T, open Open) {
 		l := listen(t, s, a, b)
 		l.feed.Unsubscribe(a)
 		l.feed.Unsubscribe(a) // twice does no harm
-		eventually(t, "nothing more comes", func() bool {
+		testkit.Eventually(t, "nothing more comes", func() bool {
 			publish(t, s, bus.Publication{Message: message(a, "a")})
 			publish(t, s, bus.Publication{Message: message(b, "b")})
 			return text(l.next()) == "b"
@@ -310,6 +311,6 @@ func testFeed(t *testing.T, open Open) {
 			t.Error("a feed that does not run is ready")
 		}
 		l := listen(t, s)
-		eventually(t, "the feed is ready", func() bool { return l.feed.Ready() == nil })
+		testkit.Eventually(t, "the feed is ready", func() bool { return l.feed.Ready() == nil })
 	})
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // reap reaps, from several nodes at once, until ok.
 func reap(tb testing.TB, s bus.Store, node string, silent time.Duration, ok func() bool) {
 	tb.Helper()
-	eventually(tb, "it is reaped", func() bool {
-		check(tb, s.Beat(tb.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1"}))
+	testkit.Eventually(tb, "it is reaped", func() bool {
+		testkit.Check(tb, s.Beat(tb.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1"}))
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
@@ -33,14 +34,14 @@ func testKept(t *testing.T, s bus.Store, node string) {
 	dead := "node-" + uuid.NewString()
 	kept := func(name string) string {
 		text, err := s.Kept(t.Context(), name)
-		check(t, err)
+		testkit.Check(t, err)
 		return text
 	}
 	mine, its := kept(node), kept(dead)
-	check(t, s.Join(t.Context(), a, member("1", "ada", node)))
-	check(t, s.Join(t.Context(), a, member("2", "bob", dead)))
-	check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
-	check(t, s.Leave(t.Context(), a, "unknown"))
+	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", node)))
+	testkit.Check(t, s.Join(t.Context(), a, member("2", "bob", dead)))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Leave(t.Context(), a, "unknown"))
 	if kept(node) != mine || kept(dead) != its {
 		t.Error("something was lost before anything happened")
 	}

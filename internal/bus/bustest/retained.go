@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func retained(to bus.Address, text string, d time.Duration) bus.Publication {
@@ -20,7 +21,7 @@ func (l *listener) last(a bus.Address) (bus.Last, []*bus.Message) {
 	l.tb.Helper()
 	mark := uuid.NewString()
 	last, err := l.feed.Retained(l.tb.Context(), a, mark)
-	check(l.tb, err)
+	testkit.Check(l.tb, err)
 	var before []*bus.Message
 	for {
 		m := l.next()
@@ -74,7 +75,7 @@ func testRetained(t *testing.T, open Open) {
 		publish(t, s, p)
 		l := listen(t, s, a, b)
 		for _, one := range []bus.Address{a, b} {
-			eventually(t, "it has ended", func() bool { last, _ := l.last(one); return last.Message == nil })
+			testkit.Eventually(t, "it has ended", func() bool { last, _ := l.last(one); return last.Message == nil })
 		}
 	})
 	t.Run("a repeat does not bring it back", func(t *testing.T) {
@@ -90,9 +91,9 @@ func testRetained(t *testing.T, open Open) {
 	})
 	t.Run("a deleted channel has none", func(t *testing.T) {
 		a := address(t)
-		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
+		testkit.Check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
 		publish(t, s, retained(a, "x", time.Minute))
-		check(t, s.DeleteChannel(t.Context(), a))
+		testkit.Check(t, s.DeleteChannel(t.Context(), a))
 		if last, _ := listen(t, s, a).last(a); last.Message != nil {
 			t.Errorf("retained %+v", last.Message)
 		}

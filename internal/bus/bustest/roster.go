@@ -10,12 +10,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testRoster(t *testing.T, open Open) {
 	s := open(t)
 	node := "node-" + uuid.NewString()
-	check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
 	t.Run("members come and go", func(t *testing.T) { testMembers(t, s, node) })
 	t.Run("events are per client", func(t *testing.T) { testPresenceEvents(t, s, node) })
 	t.Run("who is back in time never left", func(t *testing.T) { testLostAndBack(t, s, node) })
@@ -36,7 +37,7 @@ func member(connection, client, node string) bus.Member {
 func members(tb testing.TB, s bus.Store, a bus.Address) string {
 	tb.Helper()
 	page, err := s.Members(tb.Context(), a, "", 1000)
-	check(tb, err)
+	testkit.Check(tb, err)
 	var all []string
 	for _, m := range page.Members {
 		all = append(all, m.Connection)
@@ -50,30 +51,30 @@ func members(tb testing.TB, s bus.Store, a bus.Address) string {
 func testMembers(t *testing.T, s bus.Store, node string) {
 	a, empty := address(t), address(t)
 	for i := range 5 {
-		check(t, s.Join(t.Context(), a, member(fmt.Sprint(i), "c", node)))
+		testkit.Check(t, s.Join(t.Context(), a, member(fmt.Sprint(i), "c", node)))
 	}
 	missing, err := s.Touch(t.Context(), node, []bus.Address{a, empty})
-	check(t, err)
+	testkit.Check(t, err)
 	if len(missing) != 1 || missing[0] != empty {
 		t.Errorf("missing are %v", missing)
 	}
 	page, err := s.Members(t.Context(), a, "", 3)
-	check(t, err)
+	testkit.Check(t, err)
 	if len(page.Members) != 3 || !page.More || page.Total != 5 || page.Members[0].Client != "c" || page.Members[0].User != "u" {
 		t.Fatalf("page is %+v", page)
 	}
 	page, err = s.Members(t.Context(), a, page.Members[2].Connection, 3)
-	check(t, err)
+	testkit.Check(t, err)
 	if len(page.Members) != 2 || page.More || page.Members[1].Connection != "4" || page.Members[1].Node != node || page.Total != 5 {
 		t.Fatalf("page is %+v", page)
 	}
-	check(t, s.Leave(t.Context(), a, "0"))
-	check(t, s.Leave(t.Context(), a, "0"))
+	testkit.Check(t, s.Leave(t.Context(), a, "0"))
+	testkit.Check(t, s.Leave(t.Context(), a, "0"))
 	if got := members(t, s, a); got != "1 2 3 4" {
 		t.Errorf("members are %s", got)
 	}
-	check(t, s.Join(t.Context(), a, member("5", "other", node)))
-	check(t, s.Leave(t.Context(), a, "5"))
+	testkit.Check(t, s.Join(t.Context(), a, member("5", "other", node)))
+	testkit.Check(t, s.Leave(t.Context(), a, "5"))
 	for client, want := range map[string]bool{"c": true, "other": false, "nobody": false} {
 		if got, err := s.Listed(t.Context(), a, client); err != nil || got != want {
 			t.Errorf("%s is listed: %t, %v", client, got, err)
@@ -89,7 +90,7 @@ func (l *listener) event(want string) bus.PresenceEvent {
 	l.tb.Helper()
 	m := l.next()
 	e, err := bus.PresenceOf(m)
-	check(l.tb, err)
+	testkit.Check(l.tb, err)
 	got := strings.Join(strings.Fields(fmt.Sprint(e.Kind, " ", e.Reason, " ", e.Member.Client, " ", e.Member.Connection)), " ")
 	if got != want || !m.Position.IsZero() {
 		l.tb.Fatalf("event is %q at %v, want %q", got, m.Position, want)
@@ -101,21 +102,21 @@ func testPresenceEvents(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	l := listen(t, s, a)
 	first := member("1", `ada "ü"`, node)
-	check(t, s.Join(t.Context(), a, first))
-	check(t, s.Join(t.Context(), a, first))
-	check(t, s.Join(t.Context(), a, member("2", `ada "ü"`, node)))
-	check(t, s.Join(t.Context(), a, member("3", "bob", node)))
+	testkit.Check(t, s.Join(t.Context(), a, first))
+	testkit.Check(t, s.Join(t.Context(), a, first))
+	testkit.Check(t, s.Join(t.Context(), a, member("2", `ada "ü"`, node)))
+	testkit.Check(t, s.Join(t.Context(), a, member("3", "bob", node)))
 	e := l.event(`joined ada "ü" 1`)
 	if !e.Time().Equal(first.Joined) || e.Member.User != "u" || e.Member.Node != node || !e.Member.Joined.Equal(first.Joined) {
 		t.Errorf("event is %+v, joined %v", e, first.Joined)
 	}
 	l.event("joined bob 3")
-	check(t, s.Leave(t.Context(), a, "1"))
-	check(t, s.Leave(t.Context(), a, "1"))
-	check(t, s.Leave(t.Context(), a, "3"))
+	testkit.Check(t, s.Leave(t.Context(), a, "1"))
+	testkit.Check(t, s.Leave(t.Context(), a, "1"))
+	testkit.Check(t, s.Leave(t.Context(), a, "3"))
 	l.event("left left bob 3")
 	before := time.Now()
-	check(t, s.Leave(t.Context(), a, "2"))
+	testkit.Check(t, s.Leave(t.Context(), a, "2"))
 	e = l.event(`left left ada "ü" 2`)
 	if d := e.Time().Sub(before); d < -2*time.Second || d > 2*time.Second {
 		t.Errorf("event is %v after it happened", d)
@@ -128,15 +129,15 @@ func testPresenceEvents(t *testing.T, s bus.Store, node string) {
 func testLostAndBack(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	l := listen(t, s, a)
-	check(t, s.Join(t.Context(), a, member("1", "ada", node)))
-	check(t, s.Join(t.Context(), a, member("3", "bob", node)))
-	check(t, s.Lose(t.Context(), a, "1", time.Now(), 300*time.Millisecond))
-	check(t, s.Lose(t.Context(), a, "3", time.Now(), 300*time.Millisecond))
-	check(t, s.Join(t.Context(), a, member("2", "ada", "another")))
-	check(t, s.Join(t.Context(), a, member("3", "bob", node))) // the same connection, found again
-	check(t, s.Beat(t.Context(), bus.Node{Name: "another"}))
+	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", node)))
+	testkit.Check(t, s.Join(t.Context(), a, member("3", "bob", node)))
+	testkit.Check(t, s.Lose(t.Context(), a, "1", time.Now(), 300*time.Millisecond))
+	testkit.Check(t, s.Lose(t.Context(), a, "3", time.Now(), 300*time.Millisecond))
+	testkit.Check(t, s.Join(t.Context(), a, member("2", "ada", "another")))
+	testkit.Check(t, s.Join(t.Context(), a, member("3", "bob", node))) // the same connection, found again
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "another"}))
 	reap(t, s, node, bus.NodeTTL, func() bool { return members(t, s, a) == "2 3" })
-	check(t, s.Leave(t.Context(), a, "2"))
+	testkit.Check(t, s.Leave(t.Context(), a, "2"))
 	l.event("joined ada 1")
 	l.event("joined bob 3")
 	l.event("left left ada 2")
@@ -147,18 +148,18 @@ func testLost(t *testing.T, s bus.Store, node string) {
 	l := listen(t, s, a)
 	at := time.Now().Add(-100 * time.Millisecond)
 	for _, c := range []string{"1", "2"} {
-		check(t, s.Join(t.Context(), a, member(c, "ada", node)))
-		check(t, s.Lose(t.Context(), a, c, at, 400*time.Millisecond))
+		testkit.Check(t, s.Join(t.Context(), a, member(c, "ada", node)))
+		testkit.Check(t, s.Lose(t.Context(), a, c, at, 400*time.Millisecond))
 	}
-	check(t, s.Lose(t.Context(), a, "unknown", at, 0))
+	testkit.Check(t, s.Lose(t.Context(), a, "unknown", at, 0))
 	if got := members(t, s, a); got != "1 2" {
 		t.Errorf("members are %s", got)
 	}
 	reap(t, s, node, bus.NodeTTL, func() bool { return members(t, s, a) == "" })
-	check(t, s.Join(t.Context(), a, member("4", "ada", node)))
+	testkit.Check(t, s.Join(t.Context(), a, member("4", "ada", node)))
 	l.event("joined ada 1")
 	e, err := bus.PresenceOf(l.next())
-	check(t, err)
+	testkit.Check(t, err)
 	if e.Kind != bus.PresenceLeft || e.Reason != bus.LeftLost || e.Member.Client != "ada" {
 		t.Errorf("event is %+v", e)
 	}
@@ -173,27 +174,27 @@ func testNodeDeath(t *testing.T, s bus.Store, node string) {
 	a, b := address(t), address(t)
 	l := listen(t, s, a, b)
 	dead := "node-" + uuid.NewString()
-	check(t, s.Join(t.Context(), a, member("z", "alive", node)))
+	testkit.Check(t, s.Join(t.Context(), a, member("z", "alive", node)))
 	for i := range n {
-		check(t, s.Join(t.Context(), a, member(fmt.Sprintf("%03d", i), fmt.Sprint("client", i), dead)))
+		testkit.Check(t, s.Join(t.Context(), a, member(fmt.Sprintf("%03d", i), fmt.Sprint("client", i), dead)))
 	}
-	check(t, s.Join(t.Context(), b, member("x", "other", dead)))
-	check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Join(t.Context(), b, member("x", "other", dead)))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
 	heard := time.Now()
 	const silent = 1500 * time.Millisecond
 	reap(t, s, node, silent, func() bool { return members(t, s, a) == "z" && members(t, s, b) == "" })
 	if d := time.Since(heard); d < silent {
 		t.Errorf("they were removed after %v", d)
 	}
-	check(t, s.Leave(t.Context(), a, "z"))
-	check(t, s.Join(t.Context(), b, member("y", "last", node)))
+	testkit.Check(t, s.Leave(t.Context(), a, "z"))
+	testkit.Check(t, s.Join(t.Context(), b, member("y", "last", node)))
 	left := make(map[string]int)
 	for range n + 2 { // who joined
 		l.next()
 	}
 	for {
 		e, err := bus.PresenceOf(l.next())
-		check(t, err)
+		testkit.Check(t, err)
 		if e.Member.Client == "last" {
 			break
 		}
@@ -215,9 +216,9 @@ func testNodeDeath(t *testing.T, s bus.Store, node string) {
 	}
 	// Both addresses have their own order: everything of b and a has come when the last of each has.
 	if want := n + 2; len(left) != want {
-		eventually(t, fmt.Sprintf("all %d have left", want), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("all %d have left", want), func() bool {
 			e, err := bus.PresenceOf(l.next())
-			check(t, err)
+			testkit.Check(t, err)
 			left[e.Member.Client]++
 			return len(left) == want
 		})
@@ -227,15 +228,15 @@ func testNodeDeath(t *testing.T, s bus.Store, node string) {
 func testAway(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	other := "node-" + uuid.NewString()
-	check(t, s.Beat(t.Context(), bus.Node{Name: other}))
-	check(t, s.Join(t.Context(), a, member("1", "ada", other)))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: other}))
+	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", other)))
 	const silent = 100 * time.Millisecond
 	away := time.NewTimer(3 * silent)
 	defer away.Stop()
 	<-away.C
 	for range 3 {
 		_, err := s.Reap(t.Context(), silent)
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	if got := members(t, s, a); got != "1" {
 		t.Errorf("members are %q", got)
@@ -247,14 +248,14 @@ func testNodeChange(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	l := listen(t, s, a)
 	dead := "node-" + uuid.NewString()
-	check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
-	check(t, s.Join(t.Context(), a, member("1", "ada", dead)))
-	check(t, s.Join(t.Context(), a, member("2", "ada", node)))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", dead)))
+	testkit.Check(t, s.Join(t.Context(), a, member("2", "ada", node)))
 	if got := members(t, s, a); got != "1 2" {
 		t.Errorf("members are %s", got)
 	}
 	reap(t, s, node, time.Second, func() bool { return members(t, s, a) == "2" })
-	check(t, s.Leave(t.Context(), a, "2"))
+	testkit.Check(t, s.Leave(t.Context(), a, "2"))
 	l.event("joined ada 1")
 	l.event("left left ada 2")
 }
@@ -281,12 +282,12 @@ func testCrowd(t *testing.T, s bus.Store, node string) {
 	if got := members(t, s, a); got != "" {
 		t.Errorf("members are %s", got)
 	}
-	check(t, s.Join(t.Context(), a, member("last", "last", node)))
+	testkit.Check(t, s.Join(t.Context(), a, member("last", "last", node)))
 	there := make(map[string]bool)
 	events := 0
 	for ; ; events++ {
 		e, err := bus.PresenceOf(l.next())
-		check(t, err)
+		testkit.Check(t, err)
 		c := e.Member.Client
 		if c == "last" {
 			break
@@ -310,7 +311,7 @@ func testMemberPages(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	const stay, size = 400, 30
 	for i := range stay {
-		check(t, s.Join(t.Context(), a, member(fmt.Sprintf("%04d", i), "c", node)))
+		testkit.Check(t, s.Join(t.Context(), a, member(fmt.Sprintf("%04d", i), "c", node)))
 	}
 	stop := make(chan struct{})
 	var others sync.WaitGroup
@@ -338,7 +339,7 @@ func testMemberPages(t *testing.T, s bus.Store, node string) {
 		seen, after := 0, ""
 		for more := true; more; {
 			page, err := s.Members(t.Context(), a, after, size)
-			check(t, err)
+			testkit.Check(t, err)
 			if len(page.Members) > size || page.Total < stay || page.Total > stay+4 {
 				t.Fatalf("%d members of %d", len(page.Members), page.Total)
 			}
@@ -364,11 +365,11 @@ func testMemberPages(t *testing.T, s bus.Store, node string) {
 
 func testGone(t *testing.T, s bus.Store, node string) {
 	gone := "node-" + uuid.NewString()
-	check(t, s.Beat(t.Context(), bus.Node{Name: gone}))
-	check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1"}))
-	check(t, s.Gone(t.Context(), gone))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: gone}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1"}))
+	testkit.Check(t, s.Gone(t.Context(), gone))
 	nodes, err := s.Nodes(t.Context())
-	check(t, err)
+	testkit.Check(t, err)
 	alive := false
 	for _, n := range nodes {
 		if n.Name == gone {

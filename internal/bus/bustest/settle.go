@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testSettle(t *testing.T, s bus.Store) {
@@ -17,7 +18,7 @@ func testSettle(t *testing.T, s bus.Store) {
 	settle := func(id string) bus.Settlement {
 		t.Helper()
 		out, err := s.Settle(t.Context(), bus.Due{To: b.to, ID: id})
-		check(t, err)
+		testkit.Check(t, err)
 		return out
 	}
 	if out := settle(id); out.Changed != 0 || out.Next.IsZero() {
@@ -28,13 +29,13 @@ func testSettle(t *testing.T, s bus.Store) {
 	}
 	ours := func() (found bool) {
 		due, err := s.DueDeliveries(t.Context(), 1000)
-		check(t, err)
+		testkit.Check(t, err)
 		for _, d := range due {
 			found = found || d == bus.Due{To: b.to, ID: id}
 		}
 		return found
 	}
-	eventually(t, "it is due", ours)
+	testkit.Eventually(t, "it is due", ours)
 	if ours() {
 		t.Error("it was lent twice")
 	}
@@ -45,7 +46,7 @@ func testSettle(t *testing.T, s bus.Store) {
 	if out := settle(id); out.Changed != 0 {
 		t.Errorf("stored twice: %+v", out)
 	}
-	eventually(t, "it is due again", ours)
+	testkit.Eventually(t, "it is due again", ours)
 	if out := settle(id); out.Changed != bus.StateExpired || !out.Next.IsZero() {
 		t.Errorf("after its end: %+v", out)
 	}

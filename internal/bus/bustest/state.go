@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testStates(t *testing.T, open Open) {
@@ -19,13 +20,13 @@ func testStates(t *testing.T, open Open) {
 		a := address(t)
 		l := listen(t, s, a)
 		at, err := s.State(t.Context(), a)
-		check(t, err)
+		testkit.Check(t, err)
 		if at.Revision != 0 || at.Value != nil {
 			t.Errorf("an unused address has %+v", at)
 		}
 		for i := range uint64(3) {
 			next, err := s.SetState(t.Context(), AdmitState(change(a, i, fmt.Sprint("v", i+1))))
-			check(t, err)
+			testkit.Check(t, err)
 			if next.Revision != i+1 {
 				t.Errorf("revision is %d", next.Revision)
 			}
@@ -39,12 +40,12 @@ func testStates(t *testing.T, open Open) {
 			}
 		}
 		at, err = s.State(t.Context(), a)
-		check(t, err)
+		testkit.Check(t, err)
 		if at.Revision != 3 || string(at.Value) != "v3" || at.Updated.IsZero() {
 			t.Errorf("state is %+v", at)
 		}
-		check(t, s.DeleteState(t.Context(), AdmitDeletion(a)))
-		check(t, s.DeleteState(t.Context(), AdmitDeletion(a)))
+		testkit.Check(t, s.DeleteState(t.Context(), AdmitDeletion(a)))
+		testkit.Check(t, s.DeleteState(t.Context(), AdmitDeletion(a)))
 		if next, err := s.SetState(t.Context(), AdmitState(change(a, 0, "again"))); err != nil || next.Revision != 1 {
 			t.Errorf("after a delete: %+v, %v", next, err)
 		}
@@ -57,10 +58,10 @@ func testStates(t *testing.T, open Open) {
 		c := change(a, 0, "x")
 		c.TTL = 20 * time.Millisecond
 		_, err := s.SetState(t.Context(), AdmitState(c))
-		check(t, err)
-		eventually(t, "it is forgotten", func() bool {
+		testkit.Check(t, err)
+		testkit.Eventually(t, "it is forgotten", func() bool {
 			at, err := s.State(t.Context(), a)
-			check(t, err)
+			testkit.Check(t, err)
 			return at.Revision == 0
 		})
 	})
@@ -70,13 +71,13 @@ func testStates(t *testing.T, open Open) {
 		c := change(a, 0, "first")
 		c.IdempotencyKey, c.Digest, c.Window = "key", "digest", time.Minute
 		first, err := s.SetState(t.Context(), AdmitState(c))
-		check(t, err)
+		testkit.Check(t, err)
 		_, err = s.SetState(t.Context(), AdmitState(change(a, 1, "second")))
-		check(t, err)
+		testkit.Check(t, err)
 		for _, revision := range []uint64{0, 1, 2} {
 			c.Revision, c.Value = revision, []byte("other")
 			again, err := s.SetState(t.Context(), AdmitState(c))
-			check(t, err)
+			testkit.Check(t, err)
 			if again.Revision != 1 || string(again.Value) != "first" || again.Updated.UnixMilli() != first.Updated.UnixMilli() {
 				t.Errorf("from revision %d: %+v, first it was %+v", revision, again, first)
 			}
@@ -106,15 +107,15 @@ func testStates(t *testing.T, open Open) {
 			t.Errorf("a change: %v", err)
 		}
 		_, err := s.SetState(t.Context(), AdmitState(change(a, 0, "before")))
-		check(t, err)
+		testkit.Check(t, err)
 		if err := s.DeleteState(t.Context(), AdmitState(c)); !errors.Is(err, bus.ErrChannelNotFound) {
 			t.Errorf("a removal: %v", err)
 		}
 		if at, err := s.State(t.Context(), a); err != nil || string(at.Value) != "before" {
 			t.Errorf("state is %+v, %v", at, err)
 		}
-		check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
-		check(t, s.DeleteState(t.Context(), AdmitState(c)))
+		testkit.Check(t, s.CreateChannel(t.Context(), bus.Channel{Address: a, Created: time.Now()}, 0))
+		testkit.Check(t, s.DeleteState(t.Context(), AdmitState(c)))
 		if at, err := s.State(t.Context(), a); err != nil || at.Revision != 0 {
 			t.Errorf("state is %+v, %v", at, err)
 		}

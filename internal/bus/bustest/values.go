@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func testValues(t *testing.T, open Open) {
@@ -29,7 +30,7 @@ func testValues(t *testing.T, open Open) {
 		}
 		if c.Verb != bus.ValueDel && len(rest) > 0 {
 			ttl, err := time.ParseDuration(rest[0])
-			check(t, err)
+			testkit.Check(t, err)
 			c.TTL = ttl
 		}
 		r, err := s.Command(t.Context(), c)
@@ -95,7 +96,7 @@ func testValues(t *testing.T, open Open) {
 		for _, k := range []string{"a", "b", "c"} {
 			run(t, me, "SET "+k+" 1 30ms")
 		}
-		eventually(t, "there is room", func() bool { return run(t, me, "SET d 1") == "OK" })
+		testkit.Eventually(t, "there is room", func() bool { return run(t, me, "SET d 1") == "OK" })
 		if got := run(t, me, "GET a"); got != "(nil)" {
 			t.Errorf("a is %s", got)
 		}

@@ -15,7 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // Server is one redis-server process.
@@ -115,7 +116,7 @@ func (s *Server) start() bool {
 	}
 	ended := s.own(cmd)
 	answers := false
-	until(s.tb, "redis-server answers", func() bool {
+	testkit.Eventually(s.tb, "redis-server answers", func() bool {
 		select {
 		case <-ended:
 			return true
@@ -178,21 +179,7 @@ func (s *Server) Kill9() {
 // Restart starts a killed server again on the same port with the same data.
 func (s *Server) Restart() {
 	s.tb.Helper()
-	until(s.tb, "redis-server has its port again", s.start)
-}
-
-// until waits for what offers no event.
-func until(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("it did not come true within 20 s: %s", what)
-		}
-		<-tick.C
-	}
+	testkit.Eventually(s.tb, "redis-server has its port again", s.start)
 }
 
 // Cluster is three masters.
@@ -213,7 +200,7 @@ func StartCluster(tb testing.TB) *Cluster {
 		tb.Fatalf("create cluster: %v\n%s", err, out)
 	}
 	for _, s := range c.Servers {
-		until(tb, "the cluster is up", func() bool {
+		testkit.Eventually(tb, "the cluster is up", func() bool {
 			out, _ := s.CLI("cluster", "info")
 			return strings.Contains(out, "cluster_state:ok") && strings.Contains(out, "cluster_known_nodes:3")
 		})
@@ -234,11 +221,11 @@ func (c *Cluster) AddReplicas() {
 		if out, err := r.CLI("cluster", "meet", "127.0.0.1", master.port); err != nil {
 			tb.Fatal(out, err)
 		}
-		until(tb, "the replica is taken", func() bool {
+		testkit.Eventually(tb, "the replica is taken", func() bool {
 			out, _ := r.CLI("cluster", "replicate", strings.TrimSpace(id))
 			return strings.HasPrefix(out, "OK")
 		})
-		until(tb, "the replica has caught up", func() bool {
+		testkit.Eventually(tb, "the replica has caught up", func() bool {
 			out, _ := r.CLI("info", "replication")
 			return strings.Contains(out, "master_link_status:up")
 		})
@@ -265,7 +252,7 @@ func StartSentinel(tb testing.TB) *Sentinel {
 	tb.Helper()
 	s := &Sentinel{Master: Start(tb, "--repl-diskless-sync-delay", "0", "--appendonly", "yes")}
 	s.Replica = Start(tb, "--replicaof", "127.0.0.1 "+s.Master.port, "--repl-diskless-sync-delay", "0", "--appendonly", "yes")
-	until(tb, "the replica has caught up", func() bool {
+	testkit.Eventually(tb, "the replica has caught up", func() bool {
 		out, _ := s.Replica.CLI("info", "replication")
 		return strings.Contains(out, "master_link_status:up")
 	})
@@ -282,7 +269,7 @@ func StartSentinel(tb testing.TB) *Sentinel {
 		s.Sentinels = append(s.Sentinels, one)
 	}
 	for _, one := range s.Sentinels {
-		until(tb, "the sentinels know each other", func() bool {
+		testkit.Eventually(tb, "the sentinels know each other", func() bool {
 			out, _ := one.CLI("sentinel", "master", "main")
 			return strings.Contains(out, "num-other-sentinels\n2") && strings.Contains(out, "num-slaves\n1")
 		})
@@ -297,7 +284,7 @@ func (s *Server) startSentinel(conf string) {
 		s.tb.Fatal(err)
 	}
 	s.own(cmd)
-	until(s.tb, "the sentinel answers", func() bool {
+	testkit.Eventually(s.tb, "the sentinel answers", func() bool {
 		out, err := s.CLI("ping")
 		return err == nil && strings.Contains(out, "PONG")
 	})
@@ -311,7 +298,7 @@ func (s *Sentinel) Cut() {
 			s.Master.tb.Fatal(out, err)
 		}
 	}
-	until(s.Master.tb, "the replica is cut off", func() bool {
+	testkit.Eventually(s.Master.tb, "the replica is cut off", func() bool {
 		out, _ := s.Replica.CLI("info", "replication")
 		return strings.Contains(out, "master_link_status:down")
 	})
