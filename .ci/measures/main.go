@@ -1,17 +1,24 @@
 // Command measures prints how the code is built, in the figures that docs/architecture.md keeps: files and functions by length,
 // files a package, and how many arrows between the files of a package run back up. Run it at the top: make measures.
 //
-// An arrow goes from a file to each other file of its package that declares a name it uses. The files of a package are put in an
-// order with as few arrows against it as a greedy search finds (Eades, Lin and Smyth, 1993); those that remain run back up.
+// An arrow goes from a file to each other file of its package that declares a name it uses, as the type checker understands it.
+// The files of a package are put in an order with as few arrows against it as a search finds (greedy: Eades, Lin and Smyth, 1993;
+// then each file moves to where fewer run against it); those that remain run back up.
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
+	"go/importer"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"go/types"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +35,7 @@ func main() {
 type room struct {
 	path  string
 	files []*file
+	uses  map[*ast.Ident]types.Object
 }
 
 type file struct {
@@ -36,74 +44,118 @@ type file struct {
 	ast   *ast.File
 }
 
+// listed is what go list says of a package.
+type listed struct {
+	ImportPath, Dir, Export string
+	GoFiles                 []string
+	DepOnly                 bool
+}
+
+// exclude are the packages that nobody reads: generated code.
+const exclude = "/gen/"
+
 func run() error {
+	list, err := packages()
+	if err != nil {
+		return err
+	}
+	exports := map[string]string{}
+	for _, p := range list {
+		exports[p.ImportPath] = p.Export
+	}
 	set := token.NewFileSet()
-	rooms := map[string]*room{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	imports := importer.ForCompiler(set, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	top, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	var rooms []*room
+	for _, p := range list {
+		if p.DepOnly || strings.Contains(p.ImportPath+"/", exclude) {
+			continue
+		}
+		r, err := read(set, imports, p)
 		if err != nil {
 			return err
 		}
-		if d.IsDir() {
-			if name := d.Name(); path != "." && (strings.HasPrefix(name, ".") || name == "gen" || name == "bench" || name == "node_modules" || name == "testdata") {
-				return filepath.SkipDir
-			}
-			return nil
+		if r.path, err = filepath.Rel(top, p.Dir); err != nil {
+			return err
 		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		return read(set, rooms, path)
-	})
-	if err != nil {
-		return err
+		rooms = append(rooms, r)
 	}
 	report(set, rooms)
 	return nil
 }
 
-func read(set *token.FileSet, rooms map[string]*room, path string) error {
-	parsed, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+// packages lists those of this module and all that they import, compiled.
+func packages() ([]listed, error) {
+	out, err := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", "./...").Output()
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("go list: %w", err)
 	}
-	dir := filepath.Dir(path)
-	if rooms[dir] == nil {
-		rooms[dir] = &room{path: dir}
+	var list []listed
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		switch err := d.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return list, nil
+		case err != nil:
+			return nil, fmt.Errorf("go list: %w", err)
+		}
+		list = append(list, p)
 	}
-	rooms[dir].files = append(rooms[dir].files, &file{filepath.Base(path), set.File(parsed.Pos()).LineCount(), parsed})
-	return nil
 }
 
-func report(set *token.FileSet, rooms map[string]*room) {
+// read parses and checks one package.
+func read(set *token.FileSet, imports types.Importer, p listed) (*room, error) {
+	r := &room{uses: map[*ast.Ident]types.Object{}}
+	var parsed []*ast.File
+	for _, name := range p.GoFiles {
+		f, err := parser.ParseFile(set, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, f)
+		r.files = append(r.files, &file{name, set.File(f.Pos()).LineCount(), f})
+	}
+	cfg := types.Config{Importer: imports}
+	if _, err := cfg.Check(p.ImportPath, set, parsed, &types.Info{Uses: r.uses}); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// longest is how many lines a function may have.
+const longest = 60
+
+func report(set *token.FileSet, rooms []*room) {
 	var files, functions []int
+	var over []string
 	for _, r := range rooms {
 		for _, f := range r.files {
 			files = append(files, f.lines)
 			for _, d := range f.ast.Decls {
-				if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
-					functions = append(functions, set.Position(fn.End()).Line-set.Position(fn.Pos()).Line+1)
+				fn, ok := d.(*ast.FuncDecl)
+				if !ok || fn.Body == nil {
+					continue
+				}
+				n := set.Position(fn.End()).Line - set.Position(fn.Pos()).Line + 1
+				functions = append(functions, n)
+				if n > longest {
+					over = append(over, fmt.Sprintf("%s/%s %s: %d", r.path, f.name, fn.Name.Name, n))
 				}
 			}
 		}
 	}
 	fmt.Printf("files %d: lines median %d, 90 in 100 below %d, most %d\n", len(files), part(files, 50), part(files, 90), part(files, 100))
-	over := 0
-	for _, n := range functions {
-		if n > 60 {
-			over++
-		}
+	fmt.Printf("functions %d: lines median %d, 90 in 100 below %d, most %d; over %d: %d\n",
+		len(functions), part(functions, 50), part(functions, 90), part(functions, 100), longest, len(over))
+	for _, f := range over {
+		fmt.Println("  " + f)
 	}
-	fmt.Printf("functions %d: lines median %d, 90 in 100 below %d, most %d; over 60: %d\n",
-		len(functions), part(functions, 50), part(functions, 90), part(functions, 100), over)
 	fmt.Printf("\n| package | files | arrows | run back up |\n|---|---:|---:|---:|\n")
-	paths := make([]string, 0, len(rooms))
-	for path := range rooms {
-		paths = append(paths, path)
-	}
-	slices.Sort(paths)
-	for _, path := range paths {
-		r := rooms[path]
-		arrows, back := r.arrows()
+	for _, r := range rooms {
+		arrows, back := r.arrows(set)
 		if len(r.files) < 4 {
 			continue
 		}
@@ -111,7 +163,7 @@ func report(set *token.FileSet, rooms map[string]*room) {
 		if arrows > 0 {
 			share = (100*back + arrows/2) / arrows
 		}
-		fmt.Printf("| %s | %d | %d | %d (%d %%) |\n", path, len(r.files), arrows, back, share)
+		fmt.Printf("| %s | %d | %d | %d (%d %%) |\n", r.path, len(r.files), arrows, back, share)
 	}
 }
 
@@ -125,81 +177,66 @@ func part(values []int, p int) int {
 }
 
 // arrows counts the arrows between the files of a room, and those that run against its best order.
-func (r *room) arrows() (all, back int) {
-	homes := r.homes()
-	edges := make([]map[int]bool, len(r.files))
+func (r *room) arrows(set *token.FileSet) (all, back int) {
+	places := map[string]int{}
 	for i, f := range r.files {
-		edges[i] = map[int]bool{}
-		ast.Inspect(f.ast, func(n ast.Node) bool {
-			id, ok := n.(*ast.Ident)
-			if !ok {
-				return true
-			}
-			if home, known := homes[id.Name]; known && home != i {
-				edges[i][home] = true
-			}
-			return true
-		})
-		all += len(edges[i])
+		places[f.name] = i
 	}
-	place := order(edges)
+	edges := make([]map[int]bool, len(r.files))
+	for i := range edges {
+		edges[i] = map[int]bool{}
+	}
+	for id, what := range r.uses {
+		if _, field := what.(*types.Var); what.Pkg() == nil || field && what.Parent() != what.Pkg().Scope() {
+			continue // a field is part of its type
+		}
+		to, here := places[filepath.Base(set.Position(what.Pos()).Filename)]
+		from := places[filepath.Base(set.Position(id.Pos()).Filename)]
+		if here && from != to && filepath.Dir(set.Position(what.Pos()).Filename) == filepath.Dir(set.Position(id.Pos()).Filename) {
+			edges[from][to] = true
+		}
+	}
+	for _, e := range edges {
+		all += len(e)
+	}
+	return all, against(edges, settle(edges, order(edges)))
+}
+
+// against counts the arrows that run against an order.
+func against(edges []map[int]bool, order []int) int {
+	place := make([]int, len(edges))
+	for p, i := range order {
+		place[i] = p
+	}
+	n := 0
 	for from, to := range edges {
 		for t := range to {
 			if place[from] > place[t] {
-				back++
+				n++
 			}
 		}
 	}
-	return all, back
+	return n
 }
 
-// homes says in which file each name of the package is declared. A name that stands in several files, as a method of several
-// types does, is nobody's.
-func (r *room) homes() map[string]int {
-	homes := map[string]int{}
-	note := func(name string, i int) {
-		if old, ok := homes[name]; ok && old != i {
-			i = -1
-		}
-		homes[name] = i
-	}
-	for i, f := range r.files {
-		for _, d := range f.ast.Decls {
-			for _, name := range declared(d) {
-				note(name, i)
-			}
-		}
-	}
-	for name, i := range homes {
-		if i < 0 || name == "_" {
-			delete(homes, name)
-		}
-	}
-	return homes
-}
-
-func declared(d ast.Decl) []string {
-	switch d := d.(type) {
-	case *ast.FuncDecl:
-		return []string{d.Name.Name}
-	case *ast.GenDecl:
-		var names []string
-		for _, s := range d.Specs {
-			switch s := s.(type) {
-			case *ast.TypeSpec:
-				names = append(names, s.Name.Name)
-			case *ast.ValueSpec:
-				for _, n := range s.Names {
-					names = append(names, n.Name)
+// settle moves single files while that turns arrows.
+func settle(edges []map[int]bool, order []int) []int {
+	best := against(edges, order)
+	for better := true; better; {
+		better = false
+		for from := range order {
+			for to := range order {
+				next := slices.Insert(slices.Delete(slices.Clone(order), from, from+1), to, order[from])
+				if n := against(edges, next); n < best {
+					order, best, better = next, n, true
 				}
 			}
 		}
-		return names
 	}
-	return nil
+	return order
 }
 
-// order returns a place for each file, so that most arrows go from a lower place to a higher one.
+// order puts the files in an order in which most arrows go from a former to a later one.
 func order(edges []map[int]bool) []int {
 	left := map[int]bool{}
 	for i := range edges {
@@ -229,11 +266,7 @@ func order(edges []map[int]bool) []int {
 		}
 	}
 	slices.Reverse(last)
-	place := make([]int, len(edges))
-	for p, i := range append(first, last...) {
-		place[i] = p
-	}
-	return place
+	return append(first, last...)
 }
 
 func degrees(edges []map[int]bool, left map[int]bool, i int) (out, in int) {
