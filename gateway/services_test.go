@@ -2,73 +2,44 @@ package gateway_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/gateway"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/rpctest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/publish"
 )
 
-const internalKey = "an-internal-key-for-the-tests-of-the-gateway"
-
 // serveServices is the real services over the memory store behind a gateway.
 func serveServices(t *testing.T) (*httptest.Server, string) {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	store := memory.New(memory.Config{})
+	t.Cleanup(func() { _ = store.Close() })
 	key, err := auth.NewKey("test")
-	must(err)
+	testkit.Check(t, err)
 	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
-	must(err)
+	testkit.Check(t, err)
 	ps, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()}})
-	must(err)
-	pipe := rpc.NewPipe()
-	inner, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: internalKey})
-	must(err)
-	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe})
-	must(err)
+	testkit.Check(t, err)
+	server := rpctest.New(t)
 	text, apiKey := rpc.NewAPIKey("backend", rpc.ScopeAll)
-	srv, err := rpc.NewServer(t.Context(), rpc.Config{Auth: rpc.AuthConfig{
-		Keys:   []rpc.APIKey{rpc.InternalKey(internalKey), apiKey},
-		Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(inner)),
-	}}, pipe, slog.New(slog.DiscardHandler), nil)
-	must(err)
-	as.Register(srv)
-	ps.Register(srv)
-	ctx, cancel := context.WithCancel(context.Background())
-	var g errgroup.Group
-	g.Go(func() error { return srv.Run(ctx) })
-	g.Go(func() error { return ps.Run(ctx) })
-	h, err := gateway.New(ctx, gateway.Conns{Auth: conn, Publish: conn, Admin: conn}, gateway.Config{})
-	must(err)
+	server.Run(rpc.Config{Auth: rpc.AuthConfig{
+		Keys: []rpc.APIKey{apiKey}, Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(server.Conn)),
+	}}, []rpctest.Service{as, ps}, ps.Run)
+	conn := server.Dial("")
+	h, err := gateway.New(t.Context(), gateway.Conns{Auth: conn, Publish: conn, Admin: conn}, gateway.Config{})
+	testkit.Check(t, err)
 	web := httptest.NewServer(h)
-	t.Cleanup(func() {
-		cancel()
-		web.Close()
-		_ = conn.Close()
-		_ = inner.Close()
-		if err := g.Wait(); err != nil {
-			t.Error(err)
-		}
-		_ = store.Close()
-	})
+	t.Cleanup(web.Close)
 	return web, "Authorization: Bearer " + text
 }
 

@@ -95,7 +95,7 @@ func TestWatchEvents_refusals(t *testing.T) {
 		return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+credential)
 	}
 	for name, tc := range map[string]struct {
-		h    *house
+		h    *fixture
 		ctx  context.Context
 		req  *hooksv1.WatchEventsRequest
 		want *bus.Error

@@ -147,9 +147,9 @@ func sending(tb testing.TB, rec *receiver, edit ...func(*events.Webhook)) events
 }
 
 // begin puts the webhook's place after a first event, so that nothing of what follows is before it.
-func begin(tb testing.TB, store *memory.Store) *house {
+func begin(tb testing.TB, store *memory.Store) *fixture {
 	tb.Helper()
-	h := &house{tb: tb, store: store}
+	h := &fixture{tb: tb, store: store}
 	at := h.write(bus.EventConnected, "begin")
 	_, _, err := store.Claim(tb.Context(), "webhook:hook", "test", time.Minute)
 	testkit.Check(tb, err)
@@ -195,12 +195,12 @@ func TestWebhook_staysInOrderThroughFailures(t *testing.T) {
 }
 
 // deliveries returns what the metric counts, and lag how far the webhook is behind.
-func (h *house) deliveries(outcome string) float64 {
+func (h *fixture) deliveries(outcome string) float64 {
 	return h.metric("trunkline_webhook_deliveries_total", outcome)
 }
-func (h *house) lag() float64 { return h.metric("trunkline_webhook_lag_seconds", "hook") }
+func (h *fixture) lag() float64 { return h.metric("trunkline_webhook_lag_seconds", "hook") }
 
-func (h *house) metric(name, label string) float64 {
+func (h *fixture) metric(name, label string) float64 {
 	h.tb.Helper()
 	families, err := h.reg.Gather()
 	testkit.Check(h.tb, err)
@@ -327,7 +327,7 @@ func TestWebhook_kindsAndGaps(t *testing.T) {
 // A webhook that is new begins now.
 func TestWebhook_beginsNow(t *testing.T) {
 	rec := receive(t, nil)
-	h := &house{tb: t, store: newStore()}
+	h := &fixture{tb: t, store: newStore()}
 	h.write(bus.EventConnected, "old")
 	start(t, h.store, sending(t, rec))
 	n := 0

@@ -17,7 +17,7 @@ import (
 )
 
 // mail sends a message that asks for an ack.
-func (h *house) mail(to, data string, policy *publishv1.AckPolicy) *publishv1.PublishResponse {
+func (h *fixture) mail(to, data string, policy *publishv1.AckPolicy) *publishv1.PublishResponse {
 	h.tb.Helper()
 	resp, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data), Ack: policy})
 	testkit.Check(h.tb, err)

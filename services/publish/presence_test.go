@@ -12,14 +12,14 @@ import (
 	"github.com/trunkline/trunkline/services/publish"
 )
 
-func (h *house) join(channel, client string) {
+func (h *fixture) join(channel, client string) {
 	h.tb.Helper()
 	a, err := bus.ParseAddress(channel)
 	testkit.Check(h.tb, err)
 	testkit.Check(h.tb, h.store.Join(h.tb.Context(), a, bus.Member{Connection: "conn-" + client, Client: client, User: "u", Node: "n", Joined: time.Now()}))
 }
 
-func (h *house) leave(channel, client string) {
+func (h *fixture) leave(channel, client string) {
 	h.tb.Helper()
 	a, err := bus.ParseAddress(channel)
 	testkit.Check(h.tb, err)

@@ -21,8 +21,8 @@ import (
 
 // standing opens each streaming method that takes tokens, and returns how to wait for what it sends next. The call is under way
 // when it has returned.
-var standing = map[string]func(*house, context.Context) (func() error, error){
-	publishv1.PublishService_Consume_FullMethodName: func(h *house, ctx context.Context) (func() error, error) {
+var standing = map[string]func(*fixture, context.Context) (func() error, error){
+	publishv1.PublishService_Consume_FullMethodName: func(h *fixture, ctx context.Context) (func() error, error) {
 		st, err := h.publish.Consume(ctx, &publishv1.ConsumeRequest{Address: "clients/ada"})
 		if err != nil {
 			return nil, err
@@ -30,7 +30,7 @@ var standing = map[string]func(*house, context.Context) (func() error, error){
 		_, err = st.Recv()
 		return func() error { _, err := st.Recv(); return err }, err
 	},
-	publishv1.PublishService_Subscribe_FullMethodName: func(h *house, ctx context.Context) (func() error, error) {
+	publishv1.PublishService_Subscribe_FullMethodName: func(h *fixture, ctx context.Context) (func() error, error) {
 		st, err := h.publish.Subscribe(ctx)
 		if err != nil {
 			return nil, err
@@ -38,7 +38,7 @@ var standing = map[string]func(*house, context.Context) (func() error, error){
 		_, err = st.Header()
 		return func() error { _, err := st.Recv(); return err }, err
 	},
-	publishv1.PublishService_PublishStream_FullMethodName: func(h *house, ctx context.Context) (func() error, error) {
+	publishv1.PublishService_PublishStream_FullMethodName: func(h *fixture, ctx context.Context) (func() error, error) {
 		st, err := h.publish.PublishStream(ctx)
 		if err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ var standing = map[string]func(*house, context.Context) (func() error, error){
 		_, err = st.Recv()
 		return func() error { _, err := st.Recv(); return err }, err
 	},
-	publishv1.PublishService_WatchReceipts_FullMethodName: func(h *house, ctx context.Context) (func() error, error) {
+	publishv1.PublishService_WatchReceipts_FullMethodName: func(h *fixture, ctx context.Context) (func() error, error) {
 		sent, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: "users/bob", Data: []byte("1"), Ack: &publishv1.AckPolicy{}})
 		if err != nil {
 			return nil, err
@@ -141,7 +141,7 @@ func streaming(tb testing.TB) []string {
 }
 
 // signedIn returns a context that carries a token of ada with all rights.
-func (h *house) signedIn(ttl time.Duration) (context.Context, *authv1.IssueTokenResponse) {
+func (h *fixture) signedIn(ttl time.Duration) (context.Context, *authv1.IssueTokenResponse) {
 	h.tb.Helper()
 	token, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{
 		Client: "ada", User: "u-ada", Ttl: durationpb.New(ttl), Refreshable: true,

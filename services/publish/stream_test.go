@@ -23,7 +23,7 @@ type consumer struct {
 	cancel context.CancelFunc
 }
 
-func (h *house) consume(ctx context.Context, req *publishv1.ConsumeRequest) (*consumer, *publishv1.Subscribed) {
+func (h *fixture) consume(ctx context.Context, req *publishv1.ConsumeRequest) (*consumer, *publishv1.Subscribed) {
 	h.tb.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	h.tb.Cleanup(cancel)

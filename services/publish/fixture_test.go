@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/metadata"
 
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
@@ -18,6 +17,7 @@ import (
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/rpctest"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
@@ -26,8 +26,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// house is the real services over the memory store, called through a real gRPC server.
-type house struct {
+// fixture is the real services over the memory store, called through a real gRPC server.
+type fixture struct {
 	tb       testing.TB
 	store    *memory.Store
 	publish  publishv1.PublishServiceClient
@@ -36,18 +36,16 @@ type house struct {
 	inboxes  publishv1.InboxServiceClient
 	admin    adminv1.AdminServiceClient
 	auth     authv1.AuthServiceClient
-	stop     context.CancelFunc
+	stop     func()
 }
 
-const secret = "an-internal-key-for-tests-of-publish"
-
-func start(tb testing.TB, cfg publish.Config) *house {
+func start(tb testing.TB, cfg publish.Config) *fixture {
 	tb.Helper()
 	return startOn(tb, cfg, func(s *memory.Store) publish.Store { return s })
 }
 
 // startOn starts the services over what wrap makes of the store.
-func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish.Store) *house {
+func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish.Store) *fixture {
 	tb.Helper()
 	store := memory.New(memory.Config{})
 	cfg.Namespaces = bus.Namespaces{
@@ -61,38 +59,21 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 	testkit.Check(tb, err)
 	ps, err := publish.New(wrap(store), cfg)
 	testkit.Check(tb, err)
-	pipe := rpc.NewPipe()
-	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
-	testkit.Check(tb, err)
+	server := rpctest.New(tb)
+	conn := server.Conn
 	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(conn)), rpc.NewStanding()
 	follower := revoked.New(store, standing, tokens.Forget, slog.New(slog.DiscardHandler))
-	srv, err := rpc.NewServer(tb.Context(), rpc.Config{
-		Auth:  rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(secret)}, Tokens: tokens, Standing: standing},
-		Grace: 5 * time.Second,
-	}, pipe, slog.New(slog.DiscardHandler), nil)
-	testkit.Check(tb, err)
-	as.Register(srv)
-	ps.Register(srv)
-	admin.New(store, cfg.Namespaces).Register(srv)
-	ctx, cancel := context.WithCancel(context.Background())
-	var g errgroup.Group
-	g.Go(func() error { return srv.Run(ctx) })
-	g.Go(func() error { return ps.Run(ctx) })
-	g.Go(func() error { return follower.Run(ctx) })
-	tb.Cleanup(func() {
-		testkit.Check(tb, conn.Close())
-		cancel()
-		testkit.Check(tb, g.Wait())
-	})
-	return &house{
+	stop := server.Run(rpc.Config{Auth: rpc.AuthConfig{Tokens: tokens, Standing: standing}},
+		[]rpctest.Service{as, ps, admin.New(store, cfg.Namespaces)}, ps.Run, follower.Run)
+	return &fixture{
 		states: publishv1.NewStateServiceClient(conn), inboxes: publishv1.NewInboxServiceClient(conn),
-		tb: tb, store: store, stop: cancel, publish: publishv1.NewPublishServiceClient(conn), channels: publishv1.NewChannelServiceClient(conn),
+		tb: tb, store: store, stop: stop, publish: publishv1.NewPublishServiceClient(conn), channels: publishv1.NewChannelServiceClient(conn),
 		admin: adminv1.NewAdminServiceClient(conn), auth: authv1.NewAuthServiceClient(conn),
 	}
 }
 
 // as returns a context whose calls are made with a token of the client.
-func (h *house) as(client string, grants ...*authv1.Grant) context.Context {
+func (h *fixture) as(client string, grants ...*authv1.Grant) context.Context {
 	h.tb.Helper()
 	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{Client: client, User: "u-" + client, Grants: grants})
 	testkit.Check(h.tb, err)
@@ -119,7 +100,7 @@ func refusal(tb testing.TB, err error, want *bus.Error) *bus.Error {
 	return e
 }
 
-func (h *house) pub(to, data string) *publishv1.PublishResponse {
+func (h *fixture) pub(to, data string) *publishv1.PublishResponse {
 	h.tb.Helper()
 	resp, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data)})
 	testkit.Check(h.tb, err)

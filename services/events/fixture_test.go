@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
@@ -18,18 +16,17 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/rpctest"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/events"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const secret = "an-internal-key-for-tests-of-events"
-
 var keep = bus.Retention{Length: 1000, Age: time.Hour}
 
-// house is the real service over the memory store, called through a real gRPC server.
-type house struct {
+// fixture is the real service over the memory store, called through a real gRPC server.
+type fixture struct {
 	tb     testing.TB
 	store  *memory.Store
 	events hooksv1.EventServiceClient
@@ -37,7 +34,7 @@ type house struct {
 	reg    *prometheus.Registry
 }
 
-func start(tb testing.TB, store *memory.Store, cfg events.Config, keys ...rpc.APIKey) *house {
+func start(tb testing.TB, store *memory.Store, cfg events.Config, keys ...rpc.APIKey) *fixture {
 	tb.Helper()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -45,25 +42,9 @@ func start(tb testing.TB, store *memory.Store, cfg events.Config, keys ...rpc.AP
 	reg := prometheus.NewRegistry()
 	s, err := events.New(store, cfg, reg)
 	testkit.Check(tb, err)
-	pipe := rpc.NewPipe()
-	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
-	testkit.Check(tb, err)
-	srv, err := rpc.NewServer(tb.Context(), rpc.Config{
-		Auth: rpc.AuthConfig{Keys: append(keys, rpc.InternalKey(secret))}, Grace: 5 * time.Second,
-	}, pipe, slog.New(slog.DiscardHandler), nil)
-	testkit.Check(tb, err)
-	s.Register(srv)
-	ctx, cancel := context.WithCancel(context.Background())
-	var g errgroup.Group
-	g.Go(func() error { return srv.Run(ctx) })
-	g.Go(func() error { return s.Run(ctx) })
-	stop := sync.OnceFunc(func() {
-		cancel()
-		testkit.Check(tb, g.Wait())
-		testkit.Check(tb, conn.Close())
-	})
-	tb.Cleanup(stop)
-	return &house{tb: tb, store: store, events: hooksv1.NewEventServiceClient(conn), stop: stop, reg: reg}
+	server := rpctest.New(tb)
+	stop := server.Run(rpc.Config{Auth: rpc.AuthConfig{Keys: keys}}, []rpctest.Service{s}, s.Run)
+	return &fixture{tb: tb, store: store, events: hooksv1.NewEventServiceClient(server.Conn), stop: stop, reg: reg}
 }
 
 func on() events.Config { return events.Config{Namespaces: bus.Namespaces{Events: keep}} }
@@ -71,7 +52,7 @@ func on() events.Config { return events.Config{Namespaces: bus.Namespaces{Events
 func newStore() *memory.Store { return memory.New(memory.Config{Events: keep}) }
 
 // write puts an event of the kind into the log and returns its position.
-func (h *house) write(kind bus.EventKind, name string) bus.Position {
+func (h *fixture) write(kind bus.EventKind, name string) bus.Position {
 	h.tb.Helper()
 	e := bus.Event{ID: bus.EventID(name), Kind: kind, Millis: time.Now().UnixMilli(), Connection: name, Client: "c-" + name}
 	r, err := h.store.Publish(h.tb.Context(), bustest.Admit(e.Publication(keep)))
@@ -84,7 +65,7 @@ type stream struct {
 	grpc.ServerStreamingClient[hooksv1.WatchEventsResponse]
 }
 
-func (h *house) watch(ctx context.Context, req *hooksv1.WatchEventsRequest) stream {
+func (h *fixture) watch(ctx context.Context, req *hooksv1.WatchEventsRequest) stream {
 	h.tb.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	h.tb.Cleanup(cancel)
