@@ -106,9 +106,10 @@ func TestWrites_areAllKnown(t *testing.T) {
 	for i := range commands.Len() {
 		known("the frame", string(commands.Get(i).Name()), frames)
 	}
-	conn := reflect.TypeFor[dialect.Conn]()
-	for i := range conn.NumMethod() {
-		known("a conversation's", conn.Method(i).Name, conversations)
+	for part := range reflect.TypeFor[dialect.Capabilities]().Fields() {
+		for method := range part.Type.Methods() {
+			known("a conversation's", method.Name, conversations)
+		}
 	}
 }
 

@@ -39,14 +39,14 @@ func (e *Edge) Handler(route Route) http.Handler {
 // before the upgrade, as an HTTP answer.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	turn := e.refuseHandshake
-	if k, ok := route.Dialects[0].(dialect.Doorkeeper); ok {
+	if k, ok := route.Dialects[0].(dialect.Handshaker); ok {
 		if !k.Check(w, r) {
 			return
 		}
 		turn = func(w http.ResponseWriter, err error) {
 			refusal := rpc.FromError(err)
 			e.metrics.refuse(refusal)
-			k.Turn(w, refusal)
+			k.RefuseHandshake(w, refusal)
 		}
 	}
 	if err := checkUpgrade(w, r); err != 0 {
@@ -213,7 +213,8 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 		return nil, hello.Flaw
 	}
 	if d, ok := s.dialect().(dialect.Stateful); ok {
-		s.talk = d.Converse(talker{s}, hello)
+		t := talker{s}
+		s.talk = d.Converse(dialect.Capabilities{Conn: t, Follower: t, Publisher: t, States: t}, hello)
 	}
 	return opening, nil
 }

@@ -91,6 +91,11 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	if err != nil {
 		return nil, err
 	}
+	for _, d := range dialects {
+		if err := dialect.Check(d); err != nil {
+			return nil, err
+		}
+	}
 	e := &Edge{
 		cfg:       cfg,
 		closeWait: closeWait,

@@ -113,12 +113,22 @@ func (p *parcel) event() *edgev1.ServerFrame {
 // frameOverhead is what a message's metadata costs in an encoding, about.
 const frameOverhead = 256
 
+// messageFrame and replyFrame return nil for a stateful dialect, which has words for a connection alone: one whose
+// conversation has not begun yet is told nothing.
 func messageFrame(d dialect.Dialect, m *bus.Message) []byte {
-	return frame(d.Opcode(), len(m.Data)+frameOverhead, func(dst []byte) []byte { return d.Message(dst, m) })
+	words, ok := d.(dialect.Stateless)
+	if !ok {
+		return nil
+	}
+	return frame(words.Opcode(), len(m.Data)+frameOverhead, func(dst []byte) []byte { return words.Message(dst, m) })
 }
 
 func replyFrame(d dialect.Dialect, f *edgev1.ServerFrame) []byte {
-	return frame(d.Opcode(), frameOverhead, func(dst []byte) []byte { return d.Reply(dst, f) })
+	words, ok := d.(dialect.Stateless)
+	if !ok {
+		return nil
+	}
+	return frame(words.Opcode(), frameOverhead, func(dst []byte) []byte { return words.Reply(dst, f) })
 }
 
 func gapProto(g bus.Gap) *publishv1.Gap {

@@ -165,7 +165,11 @@ func (s *session) handle(op int, b *buffer) {
 		s.talk.Receive(ctx, dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2
 		return
 	}
-	frame, err := s.dialect().Decode(dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2
+	words, ok := s.dialect().(dialect.Stateless)
+	if !ok {
+		return // New takes none that is neither
+	}
+	frame, err := words.Decode(dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2
 	if err != nil {
 		s.broken(err)
 		return

@@ -60,7 +60,12 @@ func (s *session) tick(now time.Time, a *attempt) {
 // talker is a session as its conversation sees it.
 type talker struct{ s *session }
 
-var _ dialect.Conn = talker{}
+var (
+	_ dialect.Conn      = talker{}
+	_ dialect.Follower  = talker{}
+	_ dialect.Publisher = talker{}
+	_ dialect.States    = talker{}
+)
 
 func (t talker) ID() string                    { return t.s.id }
 func (t talker) Identity() *bus.Identity       { return t.s.identity.Load() }

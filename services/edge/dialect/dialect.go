@@ -4,6 +4,7 @@
 package dialect
 
 import (
+	"fmt"
 	"net/http"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
@@ -20,24 +21,48 @@ const (
 	Binary Opcode = 2
 )
 
-// Dialect is one WebSocket protocol in one encoding. It keeps nothing about a connection, so
-// that encoded bytes are shared by all of them, and may be used concurrently.
+// Dialect is one WebSocket protocol in one encoding. It is also either Stateless or Stateful, and may be used
+// concurrently.
 type Dialect interface {
 	// Name labels metrics and logs.
 	Name() string
 	// Hello reads a handshake; false when it is not for this dialect.
 	Hello(r *http.Request) (Hello, bool)
+	// Close returns the code and the text of the close frame for a refusal; code 0 means a close frame without one.
+	Close(e *bus.Error) (code int, text string)
+}
+
+// Stateless is a dialect whose frames are the same for every connection. It keeps nothing about a connection, so
+// that encoded bytes are shared by all of them.
+type Stateless interface {
+	Dialect
+	// Opcode is the type of every frame the server sends.
+	Opcode() Opcode
 	// Decode reads a client's frame, whose text is known to be UTF-8. It returns nil for a frame
 	// that the protocol ignores, and an *bus.Error for one that breaks it.
 	Decode(op Opcode, data []byte) (*edgev1.ClientFrame, error)
-	// Opcode is the type of every frame the server sends.
-	Opcode() Opcode
 	// Reply appends the payload of an answer or event to dst; it returns nil when the protocol has no words for it.
 	Reply(dst []byte, f *edgev1.ServerFrame) []byte
 	// Message appends the payload of a message to dst; it returns nil when the protocol has no words for it.
 	Message(dst []byte, m *bus.Message) []byte
-	// Close returns the code and the text of the close frame for a refusal; code 0 means a close frame without one.
-	Close(e *bus.Error) (code int, text string)
+}
+
+// Stateful is a dialect whose frames depend on the connection that they are for: each connection has a Conversation.
+type Stateful interface {
+	Dialect
+	// Converse begins the conversation of a connection. It is called when the connection's identity is known and
+	// what Hello.Follow names is followed, before the handshake is answered; it must not use c yet.
+	Converse(c Capabilities, h Hello) Conversation
+}
+
+// Check returns an error when a dialect is neither Stateless nor Stateful, or both.
+func Check(d Dialect) error {
+	_, stateless := d.(Stateless)
+	_, stateful := d.(Stateful)
+	if stateless == stateful {
+		return fmt.Errorf("the dialect %s must be either stateless or stateful", d.Name())
+	}
+	return nil
 }
 
 // Hello is what a handshake says.

@@ -31,16 +31,16 @@ func flawOf(r *http.Request) *bus.Error {
 func (f *Facility) Check(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case !strings.HasPrefix(r.URL.Path, f.cfg.Path):
-		f.Turn(w, flawed(http.StatusNotFound, "there is nothing here; sockets are at "+f.cfg.Path+"FACILITY"))
+		f.RefuseHandshake(w, flawed(http.StatusNotFound, "there is nothing here; sockets are at "+f.cfg.Path+"FACILITY"))
 		return false
 	case r.Method != http.MethodGet:
-		f.Turn(w, flawed(http.StatusBadRequest, "HTTP method must be a GET"))
+		f.RefuseHandshake(w, flawed(http.StatusBadRequest, "HTTP method must be a GET"))
 		return false
 	case r.ProtoMajor != 1 || r.ProtoMinor != 1:
-		f.Turn(w, flawed(http.StatusBadRequest, "HTTP server protocol must be 1.1"))
+		f.RefuseHandshake(w, flawed(http.StatusBadRequest, "HTTP server protocol must be 1.1"))
 		return false
 	case !strings.EqualFold(strings.TrimSpace(r.Header.Get("Upgrade")), "websocket"):
-		f.Turn(w, flawed(http.StatusBadRequest, "Client does not wish to upgrade to a websocket"))
+		f.RefuseHandshake(w, flawed(http.StatusBadRequest, "Client does not wish to upgrade to a websocket"))
 		return false
 	}
 	if flaw := handshakeFlaw(r); flaw != nil {
@@ -74,8 +74,8 @@ func handshakeFlaw(r *http.Request) *bus.Error {
 
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// Turn answers a handshake that is refused: the sentence alone, as text/html, and the connection is closed.
-func (f *Facility) Turn(w http.ResponseWriter, e *bus.Error) {
+// RefuseHandshake answers a handshake that is refused: the sentence alone, as text/html, and the connection is closed.
+func (f *Facility) RefuseHandshake(w http.ResponseWriter, e *bus.Error) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")

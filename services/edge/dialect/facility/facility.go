@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -43,7 +42,7 @@ type Facility struct{ cfg Config }
 
 var (
 	_ dialect.Stateful   = (*Facility)(nil)
-	_ dialect.Doorkeeper = (*Facility)(nil)
+	_ dialect.Handshaker = (*Facility)(nil)
 	_ dialect.Closer     = (*Facility)(nil)
 )
 
@@ -69,9 +68,6 @@ func New(cfg Config) (*Facility, error) {
 
 // Name returns "facility".
 func (*Facility) Name() string { return "facility" }
-
-// Opcode returns Text; a message that is no UTF-8 goes in a binary frame all the same.
-func (*Facility) Opcode() dialect.Opcode { return dialect.Text }
 
 // Hello takes every handshake that Check has let through.
 func (f *Facility) Hello(r *http.Request) (dialect.Hello, bool) {
@@ -130,15 +126,6 @@ func anonymous() *bus.Identity {
 	}
 }
 
-// Decode is not used, nor are Reply and Message: see Converse.
-func (*Facility) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
-
-// Reply says nothing.
-func (*Facility) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
-
-// Message says nothing.
-func (*Facility) Message([]byte, *bus.Message) []byte { return nil }
-
 // Close returns 1007 for what is no text, 1008 for what is not allowed, 1009 for what is too large, and otherwise what the older
 // server closed with, after which its clients come back.
 func (*Facility) Close(e *bus.Error) (int, string) {
@@ -162,9 +149,9 @@ func (*Facility) Closing(code int, text string) (int, string) {
 }
 
 // Converse begins a conversation.
-func (f *Facility) Converse(c dialect.Conn, h dialect.Hello) dialect.Conversation {
+func (f *Facility) Converse(c dialect.Capabilities, h dialect.Hello) dialect.Conversation {
 	w, _ := h.Private.(wishes)
-	return &talk{facility: f, conn: c, wishes: w}
+	return &talk{facility: f, conn: c.Conn, publisher: c.Publisher, states: c.States, wishes: w}
 }
 
 var _ dialect.Conversation = (*talk)(nil)

@@ -66,12 +66,12 @@ func (t *talk) askState(ctx context.Context, data []byte) (*publishv1.State, err
 		if len(t.from) == 0 {
 			return nil, bus.ErrSubscribeDenied.With("the socket follows no audience", nil)
 		}
-		return t.conn.State(ctx, t.from[0])
+		return t.states.State(ctx, t.from[0])
 	}
 	if len(t.to) == 0 {
 		return nil, bus.ErrPublishDenied.With("the socket publishes to no audience", nil)
 	}
-	return t.conn.UpdateState(ctx, &publishv1.UpdateStateRequest{
+	return t.states.UpdateState(ctx, &publishv1.UpdateStateRequest{
 		Address: t.to[0].String(), Data: f.State.Merge, Revision: f.State.Revision, IdempotencyKey: f.State.Key,
 	})
 }

@@ -20,12 +20,14 @@ const heartbeatEvery = 3*time.Second - 100*time.Millisecond
 
 // talk is one socket.
 type talk struct {
-	facility *Facility
-	conn     dialect.Conn
-	wishes   wishes
-	to       []bus.Address // of what the client sends; set by Start
-	from     []bus.Address // of what it hears; set by Start
-	beat     time.Time     // of the last heartbeat; Tick's own
+	facility  *Facility
+	conn      dialect.Conn
+	publisher dialect.Publisher
+	states    dialect.States
+	wishes    wishes
+	to        []bus.Address // of what the client sends; set by Start
+	from      []bus.Address // of what it hears; set by Start
+	beat      time.Time     // of the last heartbeat; Tick's own
 
 	mu   sync.Mutex
 	said sent // the last frame of the client
@@ -66,7 +68,7 @@ func (t *talk) Receive(ctx context.Context, _ dialect.Opcode, data []byte) {
 		kind = publishv1.ContentType_CONTENT_TYPE_BINARY
 	}
 	for _, a := range t.to {
-		_, err := t.conn.Publish(ctx, &publishv1.PublishRequest{
+		_, err := t.publisher.Publish(ctx, &publishv1.PublishRequest{
 			To: a.String(), Data: data, ContentType: kind, Retain: durationpb.New(t.facility.cfg.Expire),
 		})
 		switch {

@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
 )
 
-var encodings = []dialect.Dialect{native.JSON{}, native.Proto{}}
+var encodings = []dialect.Stateless{native.JSON{}, native.Proto{}}
 
 // published is the answer to a publish, the most frequent one.
 func published() *edgev1.ServerFrame {

@@ -16,7 +16,7 @@ import (
 // any WebSocket library can be used.
 type JSON struct{}
 
-var _ dialect.Dialect = JSON{}
+var _ dialect.Stateless = JSON{}
 
 // Name returns "json".
 func (JSON) Name() string { return "json" }

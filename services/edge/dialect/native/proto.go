@@ -16,7 +16,7 @@ import (
 // Proto speaks trunkline.v1.proto.
 type Proto struct{}
 
-var _ dialect.Dialect = Proto{}
+var _ dialect.Stateless = Proto{}
 
 // Name returns "proto".
 func (Proto) Name() string { return "proto" }

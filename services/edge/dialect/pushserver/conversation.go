@@ -16,8 +16,9 @@ import (
 
 // conversation is the protocol on one connection.
 type conversation struct {
-	conn dialect.Conn
-	uuid string // the client's id; set by Start, before a message is given
+	conn     dialect.Conn
+	follower dialect.Follower
+	uuid     string // the client's id; set by Start, before a message is given
 
 	mu       sync.Mutex // guards what follows: Message and Event come while Receive is at it
 	names    map[bus.Address]string
@@ -94,7 +95,7 @@ func (c *conversation) Receive(ctx context.Context, op dialect.Opcode, data []by
 func (c *conversation) forbid(ctx context.Context, uuid string) {
 	details := "The given UUID does not belong to any WebSocket connection"
 	for _, name := range []string{strings.ToLower(uuid), uuid} {
-		there, err := c.conn.Listed(ctx, bus.PushClients, name)
+		there, err := c.follower.Listed(ctx, bus.PushClients, name)
 		if err != nil {
 			c.refuse(err, "")
 			return
@@ -114,13 +115,13 @@ func (c *conversation) subscribe(ctx context.Context, a bus.Address, name string
 		c.answer("Subscribed")
 		return
 	}
-	if err := c.conn.Created(ctx, a); err != nil {
+	if err := c.follower.Created(ctx, a); err != nil {
 		c.refuse(err, name)
 		return
 	}
 	var gone error
-	err := c.conn.Subscribe(ctx, dialect.Follow{Address: a}, func() {
-		if gone = c.conn.Created(ctx, a); gone != nil {
+	err := c.follower.Subscribe(ctx, dialect.Follow{Address: a}, func() {
+		if gone = c.follower.Created(ctx, a); gone != nil {
 			return
 		}
 		c.mu.Lock()
@@ -130,7 +131,7 @@ func (c *conversation) subscribe(ctx context.Context, a bus.Address, name string
 		c.answer("Subscribed")
 	})
 	if err == nil && gone != nil {
-		c.conn.Unsubscribe(a)
+		c.follower.Unsubscribe(a)
 		err = gone
 	}
 	if err != nil {
@@ -141,8 +142,8 @@ func (c *conversation) subscribe(ctx context.Context, a bus.Address, name string
 func (c *conversation) unsubscribe(ctx context.Context, a bus.Address, name string) {
 	if c.subscribed(a) {
 		c.forget(a)
-		c.conn.Unsubscribe(a)
-	} else if err := c.conn.Created(ctx, a); err != nil {
+		c.follower.Unsubscribe(a)
+	} else if err := c.follower.Created(ctx, a); err != nil {
 		c.refuse(err, name)
 		return
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 
-	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
@@ -22,7 +21,7 @@ type PushServer struct{ open bool }
 
 var (
 	_ dialect.Stateful   = (*PushServer)(nil)
-	_ dialect.Doorkeeper = (*PushServer)(nil)
+	_ dialect.Handshaker = (*PushServer)(nil)
 	_ dialect.Counted    = (*PushServer)(nil)
 )
 
@@ -33,20 +32,8 @@ func New(open bool) *PushServer { return &PushServer{open: open} }
 // Name returns "pushserver".
 func (*PushServer) Name() string { return "pushserver" }
 
-// Opcode returns Text.
-func (*PushServer) Opcode() dialect.Opcode { return dialect.Text }
-
 // Roster counts the clients.
 func (*PushServer) Roster() bus.Address { return bus.PushClients }
-
-// Decode is not used.
-func (*PushServer) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
-
-// Reply is not used.
-func (*PushServer) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
-
-// Message is not used.
-func (*PushServer) Message([]byte, *bus.Message) []byte { return nil }
 
 // Close returns the codes of the native protocol: the older server never closed, and its clients look at none.
 func (*PushServer) Close(e *bus.Error) (int, string) { return dialect.CloseCode(e), e.Reason }
@@ -84,8 +71,8 @@ func stranger() *bus.Identity {
 }
 
 // Converse begins a conversation.
-func (*PushServer) Converse(c dialect.Conn, _ dialect.Hello) dialect.Conversation {
-	return &conversation{conn: c, names: make(map[bus.Address]string)}
+func (*PushServer) Converse(c dialect.Capabilities, _ dialect.Hello) dialect.Conversation {
+	return &conversation{conn: c.Conn, follower: c.Follower, names: make(map[bus.Address]string)}
 }
 
 // Check answers what is no handshake as the older server did.
@@ -100,8 +87,8 @@ func (*PushServer) Check(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// Turn answers a refused handshake with an ERROR.
-func (*PushServer) Turn(w http.ResponseWriter, e *bus.Error) {
+// RefuseHandshake answers a refused handshake with an ERROR.
+func (*PushServer) RefuseHandshake(w http.ResponseWriter, e *bus.Error) {
 	f := refused(e)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

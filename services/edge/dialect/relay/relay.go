@@ -15,7 +15,7 @@ import (
 // Relay speaks the protocol. Any path will do; the token stands in ?token=.
 type Relay struct{}
 
-var _ dialect.Dialect = Relay{}
+var _ dialect.Stateless = Relay{}
 
 // Name returns "relay".
 func (Relay) Name() string { return "relay" }

@@ -21,9 +21,11 @@ import (
 
 // conversation is the protocol on one connection.
 type conversation struct {
-	cfg  Config
-	conn dialect.Conn
-	pool bus.Address
+	cfg       Config
+	conn      dialect.Conn
+	follower  dialect.Follower
+	publisher dialect.Publisher
+	pool      bus.Address
 
 	connection string        // its id; set by Start
 	base       *bus.Identity // whose grants it has; set by Start
@@ -73,7 +75,7 @@ func addressOf(name string) bus.Address {
 func (c *conversation) Start(context.Context) {
 	c.connection, c.base = c.conn.ID(), c.conn.Identity()
 	c.self.Store(&self{text: dialect.TextOf(c.base.Client), name: c.base.Client})
-	if !c.conn.Subscribed(c.pool) {
+	if !c.follower.Subscribed(c.pool) {
 		c.conn.Refuse(bus.ErrPermissionDenied.With("these credentials do not allow the room; a token needs subscribe, presence and publish on "+
 			c.pool.String(), map[string]string{"address": c.pool.String()}))
 	}
@@ -106,7 +108,7 @@ func (c *conversation) Receive(ctx context.Context, op dialect.Opcode, data []by
 func (c *conversation) tellID(ctx context.Context) error {
 	me := c.self.Load()
 	id := appendText(nil, me.text)
-	_, err := c.conn.Publish(ctx, &publishv1.PublishRequest{
+	_, err := c.publisher.Publish(ctx, &publishv1.PublishRequest{
 		To: addressOf(me.name).String(), Data: id, Attributes: map[string]string{attrEvent: sayClientID},
 	})
 	if errors.Is(err, bus.ErrPublishDenied) { // the token lets it write to others, or to nobody
@@ -159,7 +161,7 @@ func (c *conversation) ack(cmd command) error {
 	}
 	for _, a := range own {
 		if a.HasInbox() {
-			c.conn.Ack(a, id)
+			c.publisher.Ack(a, id)
 		}
 	}
 	return nil
@@ -180,7 +182,7 @@ func (c *conversation) send(ctx context.Context, op dialect.Opcode, cmd command)
 	}
 	pool := &publishv1.PublishRequest{To: c.pool.String(), Data: cmd.Data, Attributes: attributes}
 	if to == "" {
-		_, err := c.conn.Publish(ctx, pool)
+		_, err := c.publisher.Publish(ctx, pool)
 		return err
 	}
 	name := dialect.Name(to)
@@ -191,7 +193,7 @@ func (c *conversation) send(ctx context.Context, op dialect.Opcode, cmd command)
 	if c.cfg.Keep > 0 {
 		ack.Keep = durationpb.New(c.cfg.Keep)
 	}
-	_, kept := c.conn.Publish(ctx, &publishv1.PublishRequest{
+	_, kept := c.publisher.Publish(ctx, &publishv1.PublishRequest{
 		To: string(bus.KindClients) + "/" + name, Data: cmd.Data, Attributes: attributes, Ack: ack,
 	})
 	full := errors.Is(kept, bus.ErrInboxFull)
@@ -202,7 +204,7 @@ func (c *conversation) send(ctx context.Context, op dialect.Opcode, cmd command)
 		pool.Attributes = maps.Clone(attributes)
 		pool.Attributes[attrTo] = name
 	}
-	_, err = c.conn.Publish(ctx, pool)
+	_, err = c.publisher.Publish(ctx, pool)
 	return cmp.Or(kept, err)
 }
 

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	table "github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -49,7 +48,7 @@ type Rooms struct{ cfg Config }
 
 var (
 	_ dialect.Stateful   = (*Rooms)(nil)
-	_ dialect.Doorkeeper = (*Rooms)(nil)
+	_ dialect.Handshaker = (*Rooms)(nil)
 )
 
 // New returns the dialect.
@@ -60,18 +59,6 @@ func New(cfg Config) *Rooms {
 
 // Name returns "rooms".
 func (*Rooms) Name() string { return "rooms" }
-
-// Opcode returns Text.
-func (*Rooms) Opcode() dialect.Opcode { return dialect.Text }
-
-// Decode is not used: the dialect is stateful.
-func (*Rooms) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
-
-// Reply is not used: the dialect is stateful.
-func (*Rooms) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
-
-// Message is not used: the dialect is stateful.
-func (*Rooms) Message([]byte, *bus.Message) []byte { return nil }
 
 // Close returns the code of the catalogue. The original had none of its own.
 func (*Rooms) Close(e *bus.Error) (int, string) { return dialect.CloseCode(e), e.Reason }
@@ -107,8 +94,8 @@ func answer(w http.ResponseWriter, code int, text string) {
 	_, _ = w.Write(body) // the client may be gone
 }
 
-// Turn answers a refused handshake in the shape of the original's errors.
-func (*Rooms) Turn(w http.ResponseWriter, e *bus.Error) {
+// RefuseHandshake answers a refused handshake in the shape of the original's errors.
+func (*Rooms) RefuseHandshake(w http.ResponseWriter, e *bus.Error) {
 	if e.RetryAfter > 0 {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second // rounded up
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
@@ -199,6 +186,6 @@ func newID() string {
 }
 
 // Converse begins the conversation of a connection.
-func (d *Rooms) Converse(c dialect.Conn, h dialect.Hello) dialect.Conversation {
-	return &conversation{cfg: d.cfg, conn: c, pool: h.Follow[0].Address}
+func (d *Rooms) Converse(c dialect.Capabilities, h dialect.Hello) dialect.Conversation {
+	return &conversation{cfg: d.cfg, conn: c.Conn, follower: c.Follower, publisher: c.Publisher, pool: h.Follow[0].Address}
 }

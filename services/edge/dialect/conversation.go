@@ -10,15 +10,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Stateful is a dialect whose frames depend on the connection that they are for. Each connection
-// has a Conversation, and the methods Decode, Reply and Message of the dialect are not used.
-type Stateful interface {
-	Dialect
-	// Converse begins the conversation of a connection. It is called when the connection's identity is known and
-	// what Hello.Follow names is followed, before the handshake is answered; it must not use c yet.
-	Converse(c Conn, h Hello) Conversation
-}
-
 // Conversation speaks a Stateful dialect on one connection.
 type Conversation interface {
 	// Start is called once, before anything else, when the connection is open and has not been given a message yet.
@@ -38,14 +29,32 @@ type Conversation interface {
 	Tick(now time.Time) []byte
 }
 
-// Conn is a connection as its Conversation sees it. Its methods are called by Start and Receive alone.
+// Capabilities is what a Conversation is given of its connection. It keeps those that it needs. Their methods are called by
+// Start and Receive alone.
+type Capabilities struct {
+	Conn      Conn
+	Follower  Follower
+	Publisher Publisher
+	States    States
+}
+
+// Conn is who a connection is, and what is said to it.
 type Conn interface {
 	// ID identifies the connection.
 	ID() string
 	// Identity is who the connection is.
 	Identity() *bus.Identity
+	// Become gives the connection another identity, if the authorizer lets it connect: it leaves the own addresses that the
+	// new one does not have, and follows the others. What waits in their inboxes is delivered.
+	Become(ctx context.Context, who *bus.Identity) error
 	// Write sends a frame. The payload may be used again.
 	Write(op Opcode, payload []byte)
+	// Refuse ends the connection.
+	Refuse(e *bus.Error)
+}
+
+// Follower follows addresses for a connection, and looks at channels and rosters.
+type Follower interface {
 	// Subscribe follows an address. It calls followed, which may be nil, when no message can be missed any more and none has
 	// been given to Message. Following twice is an error, and so is what the identity or the authorizer do not allow.
 	Subscribe(ctx context.Context, f Follow, followed func()) error
@@ -58,20 +67,23 @@ type Conn interface {
 	// Listed says whether a connection of the client, on any node, is in the roster of the address. One that has just come
 	// or gone may be told otherwise.
 	Listed(ctx context.Context, a bus.Address, client string) (bool, error)
+}
+
+// Publisher publishes and acknowledges for a connection.
+type Publisher interface {
 	// Publish publishes as the connection's identity.
 	Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error)
+	// Ack acknowledges a message of an address that is the identity's own, or was before Become. It does not wait. A store
+	// that does not take it is told to Event as an error.
+	Ack(to bus.Address, id string)
+}
+
+// States reads and changes the objects that addresses have.
+type States interface {
 	// State returns the object of an address, which the identity must be allowed to read the history of.
 	State(ctx context.Context, a bus.Address) (*publishv1.State, error)
-	// UpdateState changes it, as one who may publish there.
+	// UpdateState changes it; the identity must be allowed to publish there.
 	UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.State, error)
-	// Ack acknowledges a message of an address that is the identity's own, or was before Become. It does not wait. A store that does not take it is
-	// told to Event as an error.
-	Ack(to bus.Address, id string)
-	// Become gives the connection another identity, if the authorizer lets it connect: it leaves the own addresses that the new one does not have, and
-	// follows the others. What waits in their inboxes is delivered.
-	Become(ctx context.Context, who *bus.Identity) error
-	// Refuse ends the connection.
-	Refuse(e *bus.Error)
 }
 
 // Follow is an address to follow.
@@ -98,12 +110,12 @@ type Counted interface {
 	Roster() bus.Address
 }
 
-// Doorkeeper is a dialect that answers handshakes in words of its own.
-type Doorkeeper interface {
+// Handshaker is a dialect that answers handshakes in words of its own.
+type Handshaker interface {
 	Dialect
 	// Check looks at a request before anything else. It answers what is no handshake and then returns false. It may put
 	// headers right that RFC 6455 is strict about.
 	Check(w http.ResponseWriter, r *http.Request) bool
-	// Turn answers a handshake that is refused.
-	Turn(w http.ResponseWriter, e *bus.Error)
+	// RefuseHandshake answers a handshake that is refused.
+	RefuseHandshake(w http.ResponseWriter, e *bus.Error)
 }
