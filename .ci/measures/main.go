@@ -1,5 +1,6 @@
 // Command measures prints how the code is built, in the figures that docs/architecture.md keeps: files and functions by length,
-// files a package, and how many arrows between the files of a package run back up. Run it at the top: make measures.
+// files a package, and how many arrows between the files of a package run back up. Run it at the top: make measures. With the
+// path of a package it prints that one's order, and each arrow that runs back up.
 //
 // An arrow goes from a file to each other file of its package that declares a name it uses, as the type checker understands it.
 // The files of a package are put in an order with as few arrows against it as a search finds (greedy: Eades, Lin and Smyth, 1993;
@@ -82,6 +83,14 @@ func run() error {
 			return err
 		}
 		rooms = append(rooms, r)
+	}
+	if len(os.Args) > 1 {
+		for _, r := range rooms {
+			if r.path == filepath.Clean(os.Args[1]) {
+				r.explain(set)
+			}
+		}
+		return nil
 	}
 	report(set, rooms)
 	return nil
@@ -178,13 +187,34 @@ func part(values []int, p int) int {
 
 // arrows counts the arrows between the files of a room, and those that run against its best order.
 func (r *room) arrows(set *token.FileSet) (all, back int) {
+	edges := r.edges(set)
+	for _, e := range edges {
+		all += len(e)
+	}
+	return all, len(against(edges, settle(edges, order(edges))))
+}
+
+// explain prints the best order of a room, and the arrows that run against it.
+func (r *room) explain(set *token.FileSet) {
+	edges := r.edges(set)
+	best := settle(edges, order(edges))
+	for _, i := range best {
+		fmt.Println(r.files[i].name)
+	}
+	for _, a := range against(edges, best) {
+		fmt.Printf("back: %s → %s: %s\n", r.files[a[0]].name, r.files[a[1]].name, strings.Join(edges[a[0]][a[1]], " "))
+	}
+}
+
+// edges are the arrows of each file, each with the names that make it.
+func (r *room) edges(set *token.FileSet) []map[int][]string {
 	places := map[string]int{}
 	for i, f := range r.files {
 		places[f.name] = i
 	}
-	edges := make([]map[int]bool, len(r.files))
+	edges := make([]map[int][]string, len(r.files))
 	for i := range edges {
-		edges[i] = map[int]bool{}
+		edges[i] = map[int][]string{}
 	}
 	for id, what := range r.uses {
 		if _, field := what.(*types.Var); what.Pkg() == nil || field && what.Parent() != what.Pkg().Scope() {
@@ -193,41 +223,39 @@ func (r *room) arrows(set *token.FileSet) (all, back int) {
 		to, here := places[filepath.Base(set.Position(what.Pos()).Filename)]
 		from := places[filepath.Base(set.Position(id.Pos()).Filename)]
 		if here && from != to && filepath.Dir(set.Position(what.Pos()).Filename) == filepath.Dir(set.Position(id.Pos()).Filename) {
-			edges[from][to] = true
+			if names := edges[from][to]; !slices.Contains(names, what.Name()) {
+				edges[from][to] = append(names, what.Name())
+			}
 		}
 	}
-	for _, e := range edges {
-		all += len(e)
-	}
-	return all, against(edges, settle(edges, order(edges)))
+	return edges
 }
 
-// against counts the arrows that run against an order.
-func against(edges []map[int]bool, order []int) int {
+// against lists the arrows that run against an order, each from one file to another.
+func against(edges []map[int][]string, order []int) (back [][2]int) {
 	place := make([]int, len(edges))
 	for p, i := range order {
 		place[i] = p
 	}
-	n := 0
-	for from, to := range edges {
-		for t := range to {
-			if place[from] > place[t] {
-				n++
+	for _, from := range order {
+		for _, to := range order {
+			if _, ok := edges[from][to]; ok && place[from] > place[to] {
+				back = append(back, [2]int{from, to})
 			}
 		}
 	}
-	return n
+	return back
 }
 
 // settle moves single files while that turns arrows.
-func settle(edges []map[int]bool, order []int) []int {
-	best := against(edges, order)
+func settle(edges []map[int][]string, order []int) []int {
+	best := len(against(edges, order))
 	for better := true; better; {
 		better = false
 		for from := range order {
 			for to := range order {
 				next := slices.Insert(slices.Delete(slices.Clone(order), from, from+1), to, order[from])
-				if n := against(edges, next); n < best {
+				if n := len(against(edges, next)); n < best {
 					order, best, better = next, n, true
 				}
 			}
@@ -237,7 +265,7 @@ func settle(edges []map[int]bool, order []int) []int {
 }
 
 // order puts the files in an order in which most arrows go from a former to a later one.
-func order(edges []map[int]bool) []int {
+func order(edges []map[int][]string) []int {
 	left := map[int]bool{}
 	for i := range edges {
 		left[i] = true
@@ -269,14 +297,14 @@ func order(edges []map[int]bool) []int {
 	return append(first, last...)
 }
 
-func degrees(edges []map[int]bool, left map[int]bool, i int) (out, in int) {
+func degrees(edges []map[int][]string, left map[int]bool, i int) (out, in int) {
 	for j := range edges[i] {
 		if left[j] {
 			out++
 		}
 	}
 	for j := range left {
-		if edges[j][i] {
+		if _, ok := edges[j][i]; ok {
 			in++
 		}
 	}
