@@ -45,24 +45,6 @@ func (s *session) do(ctx context.Context, f *edgev1.ClientFrame, then func(*edge
 	}
 }
 
-// post sends a command and waits for nothing; false when the session has ended.
-func (s *session) post(f *edgev1.ClientFrame, then func(*edgev1.ServerFrame)) (*pending, bool) {
-	p := &pending{then: then, answer: make(chan *edgev1.ServerFrame, 1)}
-	s.mu.Lock()
-	if s.pending == nil {
-		s.mu.Unlock()
-		return nil, false
-	}
-	s.next++
-	f.Id = s.next
-	s.pending[f.Id] = p
-	s.mu.Unlock()
-	if err := s.send(f); err != nil {
-		_ = s.ws.Close() // the reader ends, and Run connects again
-	}
-	return p, true
-}
-
 // lost is ErrLost, or the refusal that ended the connection for good.
 func (s *session) lost() error {
 	s.mu.Lock()

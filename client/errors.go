@@ -136,3 +136,10 @@ func lostError(last *Error, err error) error {
 	}
 	return fmt.Errorf("connection lost: %w", err)
 }
+
+// ticketError says that a connect by ticket was refused.
+type ticketError struct{ err error }
+
+func (e *ticketError) Error() string { return "connect by ticket: " + e.err.Error() }
+
+func (e *ticketError) Unwrap() error { return e.err }

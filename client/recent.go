@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 )
 
 // recentLimit is how many messages without a position are remembered.
@@ -50,26 +48,6 @@ type had struct{ id, epoch string }
 
 // repeatWindow is how long the server remembers keys, by default.
 const repeatWindow = 10 * time.Minute
-
-// repeated says whether a message was had before its log forked, and remembers it.
-func (c *Client) repeated(m *publishv1.Message) bool {
-	k := c.kept[m.GetTo()]
-	if k == nil {
-		k = &kept{had: make(map[string]had)}
-		c.kept[m.GetTo()] = k
-	}
-	now := had{m.GetId(), m.GetPosition().GetEpoch()}
-	name := now.rest()
-	before, ok := k.had[name]
-	if ok && before.epoch != now.epoch && before.near(now) {
-		return true
-	}
-	if !ok {
-		k.place(name)
-	}
-	k.had[name] = now
-	return false
-}
 
 // place makes room for a name.
 func (k *kept) place(name string) {

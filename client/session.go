@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 )
 
 // session is one connection.
@@ -216,4 +217,42 @@ func (s *session) refresh(ctx context.Context) error {
 			cancel()
 		}
 	}
+}
+
+// post sends a command and waits for nothing; false when the session has ended.
+func (s *session) post(f *edgev1.ClientFrame, then func(*edgev1.ServerFrame)) (*pending, bool) {
+	p := &pending{then: then, answer: make(chan *edgev1.ServerFrame, 1)}
+	s.mu.Lock()
+	if s.pending == nil {
+		s.mu.Unlock()
+		return nil, false
+	}
+	s.next++
+	f.Id = s.next
+	s.pending[f.Id] = p
+	s.mu.Unlock()
+	if err := s.send(f); err != nil {
+		_ = s.ws.Close() // the reader ends, and Run connects again
+	}
+	return p, true
+}
+
+// repeated says whether a message was had before its log forked, and remembers it.
+func (c *Client) repeated(m *publishv1.Message) bool {
+	k := c.kept[m.GetTo()]
+	if k == nil {
+		k = &kept{had: make(map[string]had)}
+		c.kept[m.GetTo()] = k
+	}
+	now := had{m.GetId(), m.GetPosition().GetEpoch()}
+	name := now.rest()
+	before, ok := k.had[name]
+	if ok && before.epoch != now.epoch && before.near(now) {
+		return true
+	}
+	if !ok {
+		k.place(name)
+	}
+	k.had[name] = now
+	return false
 }

@@ -51,9 +51,3 @@ func (c *Client) withoutTicket(err error) error {
 	c.keepTicket("", nil)
 	return &ticketError{err: err}
 }
-
-// ticketError says that a connect by ticket was refused.
-type ticketError struct{ err error }
-
-func (e *ticketError) Error() string { return "connect by ticket: " + e.err.Error() }
-func (e *ticketError) Unwrap() error { return e.err }

@@ -71,12 +71,6 @@ func (s *Server) revokeRefresh(ctx context.Context, token string) (*authv1.Revok
 	return &authv1.RevokeTokenResponse{RevokeTime: timestamppb.New(s.store.Now())}, nil
 }
 
-// opaqueLife is how long tokens of the older system live.
-const opaqueLife = 30 * 24 * time.Hour
-
-// longestLife is the longest that any token lives, whoever made it.
-func (s *Server) longestLife() time.Duration { return max(s.cfg.MaxTTL, s.cfg.RefreshTTL, opaqueLife) }
-
 // revocationTTL is how long a revocation is remembered: longer than any token lives.
 func (s *Server) revocationTTL() time.Duration { return s.longestLife() + time.Minute }
 

@@ -184,3 +184,9 @@ func encodeKey(id string, private ed25519.PrivateKey) (KeyConfig, error) {
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	return KeyConfig{ID: id, Algorithm: "EdDSA", PEM: text}, nil
 }
+
+// longestLife is the longest that any token lives, whoever made it.
+func (s *Server) longestLife() time.Duration { return max(s.cfg.MaxTTL, s.cfg.RefreshTTL, opaqueLife) }
+
+// opaqueLife is how long tokens of the older system live.
+const opaqueLife = 30 * 24 * time.Hour

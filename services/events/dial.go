@@ -52,3 +52,6 @@ func checkPublic(address string) error {
 	}
 	return nil
 }
+
+// maxAnswer is how much of an answer is read, so that the connection can be used again.
+const maxAnswer = 64 << 10

@@ -5,12 +5,35 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/trunkline/trunkline/internal/bus"
 )
+
+// sender sends the log to one webhook: one request after the other, each until it is taken or given up. Of several processes
+// one sends: the one that holds the webhook's cursor.
+type sender struct {
+	Webhook
+	server  *Server
+	owner   string
+	client  *http.Client
+	metrics *webhookMetrics
+
+	// Of the goroutine that sends.
+	at       bus.Position // of the last event that is done with
+	noted    bus.Position // of the cursor
+	waiting  []entry      // read and not sent yet: fewer than a request takes
+	size     int          // how many events the next request has at most; from 1 to Batch
+	failures int          // in a row
+	refusals int          // of the same event, in a row
+	given    bool         // an event was given up since the last one that was taken
+}
 
 // cursor is the name that the webhook's place is kept under.
 func (w *sender) cursor() string { return "webhook:" + w.Name }
@@ -94,14 +117,6 @@ func (w *sender) serve(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// entry is one event on its way.
-type entry struct {
-	id        string
-	body      []byte
-	at        bus.Position // of the last event that is done with once this one is
-	published time.Time
 }
 
 // readOn sends everything after the position. A webhook that is new begins now.
@@ -213,7 +228,7 @@ func (w *sender) deliver(ctx context.Context, list []entry) (int, error) {
 		w.lag(list[0].published)
 		id, body := request(list, w.Batch > 1)
 		call, done := lingering(ctx)
-		err := w.post(call, id, body)
+		err := w.post(call, w.client, id, body)
 		done()
 		if err == nil {
 			w.count("sent")
@@ -287,4 +302,24 @@ func (w *sender) backoff(err error) time.Duration {
 		wait = max(wait, f.after)
 	}
 	return wait
+}
+
+func (w *sender) count(outcome string) { w.metrics.deliveries.WithLabelValues(w.Name, outcome).Inc() }
+
+func (w *sender) lag(since time.Time) {
+	lag := 0.0
+	if !since.IsZero() {
+		lag = max(time.Since(since).Seconds(), 0)
+	}
+	w.metrics.lag.WithLabelValues(w.Name).Set(lag)
+}
+
+// wants says whether an event is sent.
+func (w *sender) wants(e bus.Event) bool {
+	return len(w.Kinds) == 0 || e.Kind == bus.EventGap || slices.Contains(w.Kinds, e.Kind)
+}
+
+type webhookMetrics struct {
+	deliveries *prometheus.CounterVec
+	lag        *prometheus.GaugeVec
 }

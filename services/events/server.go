@@ -4,11 +4,15 @@ package events
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -201,4 +205,51 @@ func (s *Server) top(ctx context.Context) (bus.Position, error) {
 	defer cancel()
 	tops, errs := s.store.Tops(call, []bus.Address{bus.EventLog})
 	return tops[0], bus.FirstError(errs)
+}
+
+func newSenders(s *Server, reg prometheus.Registerer) ([]*sender, error) {
+	if len(s.cfg.Webhooks) == 0 {
+		return nil, nil
+	}
+	m := &webhookMetrics{
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_webhook_deliveries_total", Help: "Requests to webhooks that were taken (sent) or failed, and events given up (dropped).",
+		}, []string{"webhook", "outcome"}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "trunkline_webhook_lag_seconds", Help: "Age of the event that a webhook has to take next; 0 when it has taken all.",
+		}, []string{"webhook"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.deliveries, m.lag)
+	}
+	var all []*sender
+	for _, w := range s.cfg.Webhooks {
+		u, err := url.Parse(w.URL)
+		switch {
+		case w.Name == "" || slices.ContainsFunc(all, func(o *sender) bool { return o.Name == w.Name }):
+			return nil, fmt.Errorf("webhook %q: the name is empty or taken", w.Name)
+		case err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !w.AllowPrivate):
+			return nil, fmt.Errorf("webhook %q: the URL is not https", w.Name) // which may hold a secret
+		case len(w.Secrets) == 0:
+			return nil, fmt.Errorf("webhook %q: there is no secret to sign with", w.Name)
+		}
+		if w.Timeout <= 0 {
+			w.Timeout = 10 * time.Second
+		}
+		if w.GiveUpAfter <= 0 {
+			w.GiveUpAfter = 24 * time.Hour
+		}
+		if w.GiveUpTries <= 0 {
+			w.GiveUpTries = 12
+		}
+		w.Batch = max(w.Batch, 1)
+		for _, outcome := range []string{"sent", "failed", "dropped"} {
+			m.deliveries.WithLabelValues(w.Name, outcome)
+		}
+		m.lag.WithLabelValues(w.Name)
+		all = append(all, &sender{
+			Webhook: w, server: s, owner: s.cfg.Node + "~" + uuid.NewString(), client: newClient(w.AllowPrivate), metrics: m,
+		})
+	}
+	return all, nil
 }

@@ -125,3 +125,11 @@ func request(list []entry, batched bool) (id string, body []byte) {
 	}
 	return bus.EventID(ids...), body
 }
+
+// entry is one event on its way.
+type entry struct {
+	id        string
+	body      []byte
+	at        bus.Position // of the last event that is done with once this one is
+	published time.Time
+}
