@@ -18,8 +18,8 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -144,7 +144,7 @@ func publish(tb testing.TB, h *apptest.House, from, to int) {
 }
 
 func TestClient_ResumesWhereItStood(t *testing.T) {
-	h := apptest.Start(t, apptest.With(func(c *app.Config) { c.Channels.Defaults.HistoryLength = 5 }))
+	h := apptest.Start(t, apptest.With(func(c *config.Config) { c.Channels.Defaults.HistoryLength = 5 }))
 	for _, spelling := range []string{"protobuf", "JSON"} {
 		t.Run(spelling, func(t *testing.T) {
 			k := newLink(t, h.HTTP)

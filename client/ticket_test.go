@@ -11,14 +11,14 @@ import (
 
 	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // sealing has an edge give tickets.
 func sealing(key string) apptest.Option {
-	return apptest.With(func(c *app.Config) {
-		c.Edge.Tickets.Keys = []app.Secret{app.Secret(base64.StdEncoding.EncodeToString([]byte(key)))}
+	return apptest.With(func(c *config.Config) {
+		c.Edge.Tickets.Keys = []config.Secret{config.Secret(base64.StdEncoding.EncodeToString([]byte(key)))}
 	})
 }
 

@@ -60,7 +60,7 @@ func (p *program) configEnv() *cobra.Command {
 		Use: "env", Short: "List the environment variables", Args: cobra.NoArgs,
 		Long: "List the environment variable of every setting. Each also has one with _FILE after its name, which names a file with the value.",
 		RunE: func(*cobra.Command, []string) error {
-			variables := app.Variables()
+			variables := app.Default().Variables()
 			rows := make([][]string, len(variables))
 			items := make([]any, len(variables))
 			for i, v := range variables {

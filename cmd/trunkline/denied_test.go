@@ -13,8 +13,8 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // censor is an authorizer that lets nobody have a message with the attribute "secret".
@@ -47,8 +47,8 @@ func serveHooks(tb testing.TB) string {
 
 // A publisher who waits is told that nobody may have the message, and why; and so is who asks for an explanation.
 func TestPub_waitsForADenial(t *testing.T) {
-	s := newShell(t, apptest.With(func(c *app.Config) {
-		c.Hooks.Authorizer = app.Authorizer{Address: serveHooks(t), On: []string{"deliver"}, Fail: "closed"}
+	s := newShell(t, apptest.With(func(c *config.Config) {
+		c.Hooks.Authorizer = config.Authorizer{Address: serveHooks(t), On: []string{"deliver"}, Fail: "closed"}
 	}))
 	token := s.house.Token(t, &authv1.IssueTokenRequest{Client: "phone", User: "ada"})
 	connected := make(chan struct{}, 16)

@@ -5,12 +5,12 @@ import (
 	"testing"
 
 	"github.com/trunkline/trunkline/client"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 func TestEvents(t *testing.T) {
-	h := apptest.Start(t, apptest.With(func(c *app.Config) { c.Hooks.Events.Enabled = true }))
+	h := apptest.Start(t, apptest.With(func(c *config.Config) { c.Hooks.Events.Enabled = true }))
 	s := &shell{house: h, env: []string{"TRUNKLINE_SERVER=" + h.HTTP, "TRUNKLINE_GRPC=" + h.GRPC, "TRUNKLINE_TOKEN=" + h.AdminKey}}
 	c := h.Connect(t, client.Config{})
 	if _, err := c.Subscribe(t.Context(), client.Subscription{Address: "channels/demo"}); err != nil {

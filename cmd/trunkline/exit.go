@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/trunkline/trunkline/client"
-	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -54,7 +54,7 @@ func (p *program) finish(ctx context.Context, err error) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	var problems app.Problems
+	var problems config.Problems
 	if errors.As(err, &problems) {
 		p.say("%v", problems)
 		s := "s"

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // settingFlags are the flags of serve that set one key each, in the order of --help.
@@ -32,7 +33,7 @@ var settingFlags = []struct{ name, key, usage string }{
 }
 
 // settingsFrom adds the flags of the configuration to a command and returns what reads them.
-func (p *program) settingsFrom(cmd *cobra.Command) func() (*app.Loaded, error) {
+func (p *program) settingsFrom(cmd *cobra.Command) func() (*config.Loaded, error) {
 	f := cmd.Flags()
 	files := f.StringArray("config", nil, "YAML file; again for more (TRUNKLINE_CONFIG; trunkline.yaml if there is one)")
 	dev := f.Bool("dev", false, "development mode: in memory, loopback only, local callers are admins")
@@ -43,15 +44,15 @@ func (p *program) settingsFrom(cmd *cobra.Command) func() (*app.Loaded, error) {
 			setting.NoOptDefVal = "true"
 		}
 	}
-	return func() (*app.Loaded, error) {
-		src := app.Sources{Files: p.files(*files), Env: p.env}
+	return func() (*config.Loaded, error) {
+		src := config.Sources{Files: p.files(*files), Env: p.env}
 		if *dev || f.Changed("dev") {
-			src.Flags = append(src.Flags, app.Flag{Name: "--dev", Key: "dev", Text: fmt.Sprint(*dev)})
+			src.Flags = append(src.Flags, config.Flag{Name: "--dev", Key: "dev", Text: fmt.Sprint(*dev)})
 		}
 		for _, s := range settingFlags {
 			f.Visit(func(flag *pflag.Flag) {
 				if flag.Name == s.name {
-					src.Flags = append(src.Flags, app.Flag{Name: "--" + s.name, Key: s.key, Text: flag.Value.String()})
+					src.Flags = append(src.Flags, config.Flag{Name: "--" + s.name, Key: s.key, Text: flag.Value.String()})
 				}
 			})
 		}
@@ -60,7 +61,7 @@ func (p *program) settingsFrom(cmd *cobra.Command) func() (*app.Loaded, error) {
 			if !ok {
 				return nil, usageError{fmt.Errorf("--set %s: write key=value", assignment)}
 			}
-			src.Flags = append(src.Flags, app.Flag{Name: "--set " + key, Key: key, Text: text})
+			src.Flags = append(src.Flags, config.Flag{Name: "--set " + key, Key: key, Text: text})
 		}
 		loaded, err := app.Load(src)
 		if err == nil {
@@ -106,7 +107,7 @@ the configuration has to hold a signing key (docs/configuration.md). The first S
 
 // runServer runs the server until ctx ends. A second signal does not wait for the stop that the first began: the error then
 // says what was left, and the program ends.
-func (p *program) runServer(ctx context.Context, cfg app.Config) error {
+func (p *program) runServer(ctx context.Context, cfg config.Config) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 )
@@ -29,7 +30,7 @@ type Options struct {
 
 // Running says where a process listens; empty where it does not.
 type Running struct {
-	Config Config
+	Config config.Config
 	// HTTP, GRPC and Internal are host:port as bound.
 	HTTP, GRPC, Internal string
 	// Legacy is where the older protocols listen, by the key of the setting that says so.
@@ -43,8 +44,8 @@ type Running struct {
 // Run runs the roles of the configuration until ctx ends, then stops: clients are told to move, open calls
 // finish, the store is closed last. It returns nil after a clean stop, and an error that says what was cut off when the
 // grace was over.
-func Run(ctx context.Context, cfg Config, options Options) (err error) {
-	cfg = cfg.complete()
+func Run(ctx context.Context, cfg config.Config, options Options) (err error) {
+	cfg = complete(cfg)
 	tel, err := telemetry.New(telemetry.Config{
 		Level: cfg.Log.Level, Format: cfg.Log.Format, Output: options.Log, Version: cfg.Version,
 	})
@@ -54,7 +55,7 @@ func Run(ctx context.Context, cfg Config, options Options) (err error) {
 	if err := checkFiles(cfg); err != nil {
 		return err
 	}
-	h := &house{cfg: cfg, tel: tel, started: time.Now(), run: bus.RunName(cfg.Node, random(6))}
+	h := &process{cfg: cfg, tel: tel, started: time.Now(), run: bus.RunName(cfg.Node, random(6))}
 	if cfg.Dev {
 		h.devKey, h.devAPIKey = rpc.NewAPIKey("dev", rpc.ScopeAll)
 	}
@@ -89,7 +90,7 @@ func Run(ctx context.Context, cfg Config, options Options) (err error) {
 	if options.Started != nil {
 		options.Started(h.running())
 	}
-	tel.Log.Info("started", "roles", cfg.Roles, "node", cfg.Node, "store", cfg.storeName(), "version", cfg.Version,
+	tel.Log.Info("started", "roles", cfg.Roles, "node", cfg.Node, "store", cfg.Store(), "version", cfg.Version,
 		"http", h.http.address(), "grpc", h.grpcAddress(), "internal", h.internal.address())
 	err = f.Wait()
 	tel.Log.Info("stopping")
@@ -98,22 +99,22 @@ func Run(ctx context.Context, cfg Config, options Options) (err error) {
 }
 
 // complete fills in what a process makes for itself.
-func (c Config) complete() Config {
+func complete(c config.Config) config.Config {
 	if len(c.Roles) == 0 {
-		c.Roles = Default().Roles
+		c.Roles = config.Roles()
 	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
 	if c.Node == "" {
 		host, _ := os.Hostname()
-		if host == "" || checkText(rules{kind: "name"}, host) != nil || len(host) > 40 {
+		if !config.IsName(host) || len(host) > 40 {
 			host = "node"
 		}
 		c.Node = host + "-" + random(4)
 	}
 	if c.InternalKey == "" {
-		c.InternalKey = Secret(random(32))
+		c.InternalKey = config.Secret(random(32))
 	}
 	return c
 }
@@ -124,18 +125,8 @@ func random(n int) string {
 	return hex.EncodeToString(b)
 }
 
-func (c Config) storeName() string {
-	switch {
-	case c.Redis.URL != "":
-		return "redis"
-	case len(c.Roles) == 1 && c.Runs(RoleGateway):
-		return "none"
-	}
-	return "memory"
-}
-
 // beat says that this node is alive until ctx ends.
-func (h *house) beat(ctx context.Context) error {
+func (h *process) beat(ctx context.Context) error {
 	tick := time.NewTicker(bus.NodeTTL / 3)
 	defer tick.Stop()
 	for {
@@ -158,11 +149,11 @@ func (h *house) beat(ctx context.Context) error {
 	}
 }
 
-func (h *house) node() bus.Node {
+func (h *process) node() bus.Node {
 	return bus.Node{Name: h.run, Roles: h.cfg.Roles, Version: h.cfg.Version, Started: h.started, Connections: h.connections()}
 }
 
-func (h *house) connections() int64 {
+func (h *process) connections() int64 {
 	if h.edge == nil {
 		return 0
 	}

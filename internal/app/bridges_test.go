@@ -8,8 +8,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -17,8 +17,8 @@ import (
 // TestRun_Bridges takes records of other programs to addresses, and back, over two edges: each once.
 func TestRun_Bridges(t *testing.T) {
 	server := redistest.Start(t)
-	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *app.Config) {
-		c.Redis.Bridges = []app.Bridge{
+	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *config.Config) {
+		c.Redis.Bridges = []config.Bridge{
 			{Channel: "app:notifications", To: "broadcast"},
 			{Channel: "orders", To: "channels/orders:eu", Direction: "both"},
 			{Channel: "said", To: "channels/said", Direction: "both", Format: "json", Data: "text", From: "by"},

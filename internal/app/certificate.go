@@ -3,50 +3,26 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/trunkline/trunkline/internal/config"
 )
-
-// loadCertificate reads a certificate and its key, and refuses one that has ended.
-func loadCertificate(t TLS) (*tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("load %s with %s: %w", t.CertFile, t.KeyFile, err)
-	}
-	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
-		return nil, fmt.Errorf("%s ended on %s", t.CertFile, cert.Leaf.NotAfter.Format(time.DateOnly))
-	}
-	return &cert, nil
-}
-
-func loadPool(path string) (*x509.CertPool, error) {
-	pem, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", path)
-	}
-	return pool, nil
-}
 
 // certificate is a certificate that follows its files. Handshakes may run concurrently with Run.
 type certificate struct {
-	files TLS
+	files config.TLS
 	log   *slog.Logger
 	now   atomic.Pointer[tls.Certificate]
 	stamp [2]time.Time // owned by Run once it runs
 }
 
-func newCertificate(files TLS, log *slog.Logger) (*certificate, error) {
+func newCertificate(files config.TLS, log *slog.Logger) (*certificate, error) {
 	c := &certificate{files: files, log: log}
 	c.changed()
-	loaded, err := loadCertificate(files)
+	loaded, err := files.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +54,7 @@ func (c *certificate) Run(ctx context.Context) error {
 		if !c.changed() {
 			continue
 		}
-		loaded, err := loadCertificate(c.files)
+		loaded, err := c.files.Load()
 		if err != nil {
 			c.log.Error("the certificate was changed and cannot be used; the old one stays", "error", err)
 			continue

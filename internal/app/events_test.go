@@ -18,14 +18,14 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
 // Every kind of event, over gRPC, NDJSON and text/event-stream, in one process and in several.
 func TestRun_Events(t *testing.T) {
-	on := apptest.With(func(c *app.Config) { c.Hooks.Events.Enabled = true })
+	on := apptest.With(func(c *config.Config) { c.Hooks.Events.Enabled = true })
 	t.Run("in memory", func(t *testing.T) { testRunEvents(t, apptest.Start(t, on)) })
 	t.Run("over Redis", func(t *testing.T) {
 		testRunEvents(t, apptest.Start(t, on, apptest.Redis(redistest.Start(t).URL()), apptest.Split(2)))

@@ -11,7 +11,7 @@ import (
 )
 
 // hangups reads the key sets of trusted issuers again at each SIGHUP, until ctx ends.
-func (h *house) hangups(ctx context.Context) error {
+func (h *process) hangups(ctx context.Context) error {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)
 	defer signal.Stop(c)

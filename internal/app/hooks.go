@@ -6,19 +6,20 @@ import (
 	"slices"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // dialAuthorizer connects to the authorizer, if one is configured.
-func (h *house) dialAuthorizer() error {
+func (h *process) dialAuthorizer() error {
 	cfg := h.cfg.Hooks.Authorizer
 	if cfg.Address == "" {
 		return nil
 	}
 	dial := rpc.DialConfig{Target: cfg.Address, Deadline: cfg.Timeout}
 	if cfg.CAFile != "" {
-		pool, err := loadPool(cfg.CAFile)
+		pool, err := config.LoadPool(cfg.CAFile)
 		if err != nil {
 			return fmt.Errorf("hooks.authorizer.ca_file: %w", err)
 		}
@@ -38,7 +39,7 @@ func (h *house) dialAuthorizer() error {
 }
 
 // authorizer is who is asked; nil for nobody.
-func (h *house) authorizer() bus.Authorizer {
+func (h *process) authorizer() bus.Authorizer {
 	if h.asks == nil {
 		return nil
 	}

@@ -11,13 +11,14 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 )
 
 // checks is what has to be so for this process to be sent to: the store answers, messages come through, the
 // services elsewhere are healthy, and it is not stopping.
-func (h *house) checks(ctx context.Context) []telemetry.Check {
+func (h *process) checks(ctx context.Context) []telemetry.Check {
 	checks := []telemetry.Check{{Name: "running", Run: func(context.Context) error {
 		if ctx.Err() != nil {
 			return errors.New("stopping")
@@ -27,19 +28,19 @@ func (h *house) checks(ctx context.Context) []telemetry.Check {
 	if h.store != nil {
 		checks = append(checks, telemetry.Check{Name: "store", Run: func(ctx context.Context) error { return reasoned(h.store.Ping(ctx)) }})
 	}
-	if h.cfg.Runs(RoleEdge) {
+	if h.cfg.Runs(config.RoleEdge) {
 		checks = append(checks, telemetry.Check{Name: "edge", Run: func(context.Context) error { return h.edge.Ready() }})
 	}
-	if h.cfg.Runs(RolePublish) {
+	if h.cfg.Runs(config.RolePublish) {
 		checks = append(checks, telemetry.Check{Name: "publish", Run: func(context.Context) error { return h.publish.Ready() }})
 	}
-	for _, role := range []string{RoleAuth, RolePublish} {
+	for _, role := range []string{config.RoleAuth, config.RolePublish} {
 		if conn := h.conns[role]; conn != nil && !h.cfg.Runs(role) {
 			checks = append(checks, telemetry.Check{
 				Name: "upstream " + role, Run: func(ctx context.Context) error { return healthy(ctx, conn) },
 				// Connections live on, receive, resume and acknowledge without these services. A load balancer that took every edge
 				// away for one would help nobody.
-				Degrades: h.cfg.Runs(RoleEdge),
+				Degrades: h.cfg.Runs(config.RoleEdge),
 			})
 		}
 	}
@@ -70,7 +71,7 @@ func healthy(ctx context.Context, conn *grpc.ClientConn) error {
 const healthInterval = time.Second
 
 // tellHealth keeps grpc.health.v1 as the checks are, until ctx ends.
-func (h *house) tellHealth(ctx context.Context) error {
+func (h *process) tellHealth(ctx context.Context) error {
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
 	for {
@@ -84,8 +85,8 @@ func (h *house) tellHealth(ctx context.Context) error {
 }
 
 // listen binds every port, so that one that is taken is known before anything runs.
-func (h *house) listen(ctx context.Context) error {
-	for _, d := range append(h.doors(), h.internal) {
+func (h *process) listen(ctx context.Context) error {
+	for _, d := range append(h.listeners(), h.internal) {
 		if err := d.open(ctx); err != nil {
 			return err
 		}
@@ -94,7 +95,7 @@ func (h *house) listen(ctx context.Context) error {
 }
 
 // runBack starts what the listeners of clients rely on.
-func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
+func (h *process) runBack(ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error { return tuneGC(ctx) })
 	if h.server != nil {
 		g.Go(func() error { return h.server.Run(ctx) })
@@ -117,11 +118,11 @@ func (h *house) runBack(ctx context.Context, g *errgroup.Group) {
 }
 
 // runFront starts what clients see; it is stopped first. Something always waits for ctx.
-func (h *house) runFront(ctx context.Context, g *errgroup.Group) {
+func (h *process) runFront(ctx context.Context, g *errgroup.Group) {
 	if h.edge != nil {
 		g.Go(func() error { return h.edge.Run(ctx) })
 	}
-	for _, d := range h.doors() {
+	for _, d := range h.listeners() {
 		if d != nil {
 			g.Go(func() error { return d.Run(ctx, h.tel.Log) })
 		}
@@ -132,14 +133,14 @@ func (h *house) runFront(ctx context.Context, g *errgroup.Group) {
 	})
 }
 
-func (h *house) grpcAddress() string {
+func (h *process) grpcAddress() string {
 	if h.server == nil || h.server.Addr() == nil {
 		return ""
 	}
 	return h.server.Addr().String()
 }
 
-func (h *house) running() Running {
+func (h *process) running() Running {
 	return Running{
 		Config: h.cfg, HTTP: h.http.address(), GRPC: h.grpcAddress(), Internal: h.internal.address(),
 		Legacy: h.legacyAddresses(), DevKey: h.devKey,

@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
@@ -46,7 +47,7 @@ func readinessAt(tb testing.TB, internal string, status int, text string) {
 // A Redis that cannot give what a namespace asks for is told.
 func TestReady_saysThatFsyncedCannotBeHad(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *app.Config) { c.Channels.Defaults.Durability = "fsynced" }))
+	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *config.Config) { c.Channels.Defaults.Durability = "fsynced" }))
 	if out, err := server.CLI("config", "set", "appendonly", "no"); err != nil {
 		t.Fatal(out, err)
 	}
@@ -124,14 +125,14 @@ func TestReady_saysThatRedisIsFull(t *testing.T) {
 func TestRun_refusesARedisThatEvicts(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	cfg := app.Default()
-	cfg.Dev, cfg.Redis.URL = true, app.Secret(server.URL())
+	cfg.Dev, cfg.Redis.URL = true, config.Secret(server.URL())
 	cfg.HTTP.Listen, cfg.GRPC.Listen, cfg.Internal.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	err := app.Run(t.Context(), cfg, app.Options{Log: io.Discard, Started: func(app.Running) { t.Error("it started") }})
-	var problems app.Problems
+	var problems config.Problems
 	if !errors.As(err, &problems) || !strings.Contains(err.Error(), "maxmemory-policy is allkeys-lru") {
 		t.Errorf("run: %v", err)
 	}
-	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *app.Config) { c.Redis.AllowEviction = true }))
+	h := apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *config.Config) { c.Redis.AllowEviction = true }))
 	readiness(t, h, http.StatusOK, "")
 	if out, err := server.CLI("config", "set", "maxmemory-policy", "noeviction"); err != nil {
 		t.Fatal(out, err)

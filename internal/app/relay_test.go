@@ -9,14 +9,14 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
 // TestRun_Relay takes one message the whole way through the older relay's two listeners.
 func TestRun_Relay(t *testing.T) {
-	relay := apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
+	relay := apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
 	for name, opts := range map[string][]apptest.Option{
 		"memory": {relay},
 		"redis":  {relay, apptest.Redis(redistest.Start(t).URL()), apptest.Split(1)},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/telemetry"
@@ -13,34 +14,34 @@ import (
 
 // openStore opens the store of the configuration; nil for a gateway alone, which has none. A Redis that is away
 // is no error: the process says that it is not ready. One that may throw messages away is.
-func openStore(ctx context.Context, cfg Config, tel *telemetry.Telemetry) (bus.Store, error) {
-	switch cfg.storeName() {
-	case "none":
+func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry) (bus.Store, error) {
+	switch cfg.Store() {
+	case config.Nothing:
 		return nil, nil
-	case "memory":
-		return memory.New(memory.Config{Events: cfg.events()}), nil
+	case config.InMemory:
+		return memory.New(memory.Config{Events: cfg.EventLog()}), nil
 	}
-	spaces := cfg.namespaces()
+	spaces := cfg.Namespaces()
 	c := redis.Config{
 		URL: cfg.Redis.URL.Reveal(), Prefix: cfg.Redis.Prefix, Replicas: spaces.MostReplicas(), Fsync: spaces.AnyFsynced(),
 		Least: func(a bus.Address) redis.Least {
 			ns := spaces.For(a)
 			return redis.Least{Durability: ns.Durability, Replicas: max(ns.Replicas, 1)}
 		},
-		Events: cfg.events(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
+		Events: cfg.EventLog(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
 	}
 	if cfg.Redis.CAFile != "" {
-		pem, err := readFile(cfg.Redis.CAFile)
+		pem, err := config.ReadFile(cfg.Redis.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("redis.ca_file: %w", err)
 		}
 		c.CA = pem
 	}
 	var err error
-	if c.Bridges, err = cfg.bridgeRules(); err != nil {
+	if c.Bridges, err = cfg.BridgeRules(); err != nil {
 		return nil, err
 	}
-	if c.Names, err = cfg.secondNames(); err != nil {
+	if c.Names, err = cfg.SecondNames(); err != nil {
 		return nil, err
 	}
 	store, err := redis.Open(c, tel.Log)
@@ -48,7 +49,7 @@ func openStore(ctx context.Context, cfg Config, tel *telemetry.Telemetry) (bus.S
 		return nil, err // not a nil *Store in a bus.Store that is not nil
 	}
 	if err := store.CheckEviction(ctx); err != nil {
-		return nil, errors.Join(Problems{{Where: "redis.url", Text: err.Error()}}, store.Close())
+		return nil, errors.Join(config.Problems{{Where: "redis.url", Text: err.Error()}}, store.Close())
 	}
 	return store, nil
 }

@@ -23,6 +23,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // authority signs certificates for a test.
@@ -71,7 +72,7 @@ func (a *authority) write(name, kind string, der []byte) {
 }
 
 // issue writes file.pem and file.key for 127.0.0.1 and the name.
-func (a *authority) issue(file, name string, serial int64, ends time.Time) app.TLS {
+func (a *authority) issue(file, name string, serial int64, ends time.Time) config.TLS {
 	a.tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -90,7 +91,7 @@ func (a *authority) issue(file, name string, serial int64, ends time.Time) app.T
 	}
 	a.write(file+".key", "PRIVATE KEY", raw)
 	a.write(file+".pem", "CERTIFICATE", der)
-	return app.TLS{CertFile: a.path(file + ".pem"), KeyFile: a.path(file + ".key")}
+	return config.TLS{CertFile: a.path(file + ".pem"), KeyFile: a.path(file + ".key")}
 }
 
 func (a *authority) trust() *tls.Config {
@@ -102,7 +103,7 @@ func (a *authority) trust() *tls.Config {
 func TestRun_TLS(t *testing.T) {
 	ca := newAuthority(t)
 	server := ca.issue("server", "server", 10, time.Now().Add(time.Hour))
-	h := apptest.Start(t, apptest.With(func(c *app.Config) {
+	h := apptest.Start(t, apptest.With(func(c *config.Config) {
 		c.HTTP.TLS, c.GRPC.TLS = server, server
 		c.GRPC.ClientCAFile = ca.path("ca.pem")
 		c.GRPC.ClientScopes = map[string][]string{"billing": {"publish"}}
@@ -156,7 +157,7 @@ func TestRun_TLS(t *testing.T) {
 func TestRun_RefusesACertificateThatHasEnded(t *testing.T) {
 	ca := newAuthority(t)
 	old := ca.issue("old", "server", 1, time.Now().Add(-time.Minute))
-	_, err := app.Load(app.Sources{Flags: []app.Flag{
+	_, err := app.Load(config.Sources{Flags: []config.Flag{
 		{Name: "--dev", Key: "dev", Text: "true"},
 		{Name: "--set", Key: "http.tls.cert_file", Text: old.CertFile},
 		{Name: "--set", Key: "http.tls.key_file", Text: old.KeyFile},

@@ -19,8 +19,8 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -62,10 +62,10 @@ func startWrites(t *testing.T) *writeHouse {
 		srv.Stop()
 		testkit.Check(t, g.Wait())
 	})
-	h := &writeHouse{t: t, House: apptest.Start(t, apptest.With(func(c *app.Config) {
+	h := &writeHouse{t: t, House: apptest.Start(t, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail, c.Hooks.Authorizer.On = l.Addr().String(), "closed", []string{"publish"}
 		explicit := true
-		c.Channels.Namespaces = map[string]app.ChannelRule{"made": {Explicit: &explicit}}
+		c.Channels.Namespaces = map[string]config.ChannelRule{"made": {Explicit: &explicit}}
 		c.Legacy.Dialects = []string{"facility", "relay", "pushserver"}
 		c.Legacy.Commands.Allow = []string{"SET"}
 	}))}

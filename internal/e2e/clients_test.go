@@ -15,8 +15,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -130,7 +130,7 @@ func TestRelayPage_inChromium(t *testing.T) {
 	redis := redistest.Start(t)
 	for name, store := range map[string]string{"memory": "", "redis": redis.URL()} {
 		t.Run(name, func(t *testing.T) {
-			h := apptest.Start(t, apptest.Redis(store), apptest.With(func(c *app.Config) {
+			h := apptest.Start(t, apptest.Redis(store), apptest.With(func(c *config.Config) {
 				c.Legacy.Dialects = []string{"relay"}
 				c.Legacy.Open = true
 			}))
@@ -157,7 +157,7 @@ func TestRelayPage_inChromium(t *testing.T) {
 
 // What an older relay program sees: known and unknown tokens, and closed doors unless they were opened.
 func TestRelay_doors(t *testing.T) {
-	h := apptest.Start(t, apptest.With(func(c *app.Config) { c.Legacy.Dialects = []string{"relay"}; c.Legacy.Open = true }))
+	h := apptest.Start(t, apptest.With(func(c *config.Config) { c.Legacy.Dialects = []string{"relay"}; c.Legacy.Open = true }))
 	status, body := get("http://" + h.Legacy["relay.http"] + "/token")
 	token := strings.TrimSuffix(strings.TrimPrefix(body, `{"token":"`), `"}`)
 	if status != http.StatusOK || len(token) != 36 {
@@ -170,7 +170,7 @@ func TestRelay_doors(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	closed := apptest.Start(t, apptest.With(func(c *app.Config) { c.Legacy.Dialects = []string{"relay"} }))
+	closed := apptest.Start(t, apptest.With(func(c *config.Config) { c.Legacy.Dialects = []string{"relay"} }))
 	if status, body := get("http://" + closed.Legacy["relay.http"] + "/token"); status != http.StatusUnauthorized || !strings.Contains(body, "legacy-open") {
 		t.Errorf("closed /token: %d %s", status, body)
 	}

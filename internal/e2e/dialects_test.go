@@ -12,8 +12,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -75,7 +75,7 @@ func TestDialects_cross(t *testing.T) {
 	redis := redistest.Start(t)
 	for name, store := range map[string]string{"memory": "", "redis": redis.URL()} {
 		t.Run(name, func(t *testing.T) {
-			h := apptest.Start(t, apptest.Dev(), apptest.Redis(store), apptest.With(func(c *app.Config) { c.Legacy.Dialects = []string{"all"} }))
+			h := apptest.Start(t, apptest.Dev(), apptest.Redis(store), apptest.With(func(c *config.Config) { c.Legacy.Dialects = []string{"all"} }))
 			relayHTTP, pushHTTP := "http://"+h.Legacy["relay.http"], "http://"+h.Legacy["pushserver.http"]
 
 			var relayToken struct{ Token string }

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -17,7 +17,7 @@ func TestFault_pushServerClientScript(t *testing.T) {
 	redis := redistest.Start(t)
 	for name, store := range map[string]string{"memory": "", "redis": redis.URL()} {
 		t.Run(name, func(t *testing.T) {
-			h := apptest.Start(t, apptest.Redis(store), apptest.With(func(c *app.Config) {
+			h := apptest.Start(t, apptest.Redis(store), apptest.With(func(c *config.Config) {
 				c.Legacy.Dialects, c.Legacy.Open = []string{"pushserver"}, true
 			}))
 			script(t, func(line string) {

@@ -17,8 +17,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -26,7 +26,7 @@ import (
 // relayHouse is a house that speaks the older relay, on each store.
 func relayHouse(t *testing.T, run func(t *testing.T, r *relaySystem)) {
 	t.Helper()
-	speaks := apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
+	speaks := apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
 	t.Run("memory", func(t *testing.T) { run(t, &relaySystem{tb: t, House: apptest.Start(t, speaks)}) })
 	t.Run("redis", func(t *testing.T) {
 		server := redistest.Start(t)
@@ -144,7 +144,7 @@ func TestRelay_refusals(t *testing.T) {
 // Whoever publishes on the Redis channel article reaches our sockets, and whoever listens to it hears our publishes.
 func TestRelay_article(t *testing.T) {
 	r := &relaySystem{tb: t, server: redistest.Start(t)}
-	r.House = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.Split(2), apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.House = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.Split(2), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	old := goredis.NewClient(&goredis.Options{Addr: r.server.Addr()})
 	defer func() { testkit.Check(t, old.Close()) }()
 	heard := old.Subscribe(t.Context(), "article")
@@ -185,7 +185,7 @@ func TestRelay_article(t *testing.T) {
 func TestRelay_olderEdge(t *testing.T) {
 	needs(t, modules)
 	r := &relaySystem{tb: t, server: redistest.Start(t)}
-	r.House = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.House = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	token := r.token()
 	var ws, refused *websocket.Conn
 	input, stop := io.Pipe()
@@ -219,7 +219,7 @@ func TestRelay_olderEdge(t *testing.T) {
 // Fault: "tokens kept in a process-local array; lost on restart, not shared between instances".
 func TestFault_relayTokensAreLost(t *testing.T) {
 	server := redistest.Start(t)
-	speaks := apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
+	speaks := apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
 	one := &relaySystem{tb: t, House: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
 	two := &relaySystem{tb: t, House: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
 	token := one.token()
@@ -243,7 +243,7 @@ func TestFault_relayTokensAreLost(t *testing.T) {
 func TestFault_relayDiesWithRedis(t *testing.T) {
 	server := redistest.Start(t)
 	r := &relaySystem{tb: t, server: server}
-	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	token := r.token()
 	ws := r.open("/ws", "?token="+token)
 	server.Kill9()
@@ -262,7 +262,7 @@ func TestFault_relayDiesWithRedis(t *testing.T) {
 // Faults: "stack traces sent to clients", "whole body logged and forwarded", "token in the query string and in logs".
 func TestFault_relayTellsItsInsides(t *testing.T) {
 	r := &relaySystem{tb: t}
-	r.House = apptest.Start(t, apptest.With(func(c *app.Config) {
+	r.House = apptest.Start(t, apptest.With(func(c *config.Config) {
 		c.Legacy.Dialects, c.Legacy.Open, c.Log.Level = []string{"relay"}, true, "debug"
 	}))
 	token := r.token()
@@ -287,7 +287,7 @@ func TestFault_relayTellsItsInsides(t *testing.T) {
 func TestFault_relayEdgeDiesWithTokenServer(t *testing.T) {
 	server := redistest.Start(t)
 	r := &relaySystem{tb: t, server: server}
-	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	token, other := r.token(), r.token()
 	ws := r.open("/ws", "?token="+token)
 	testkit.Check(t, r.Processes[0].Stop()) // auth

@@ -10,8 +10,8 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -19,7 +19,7 @@ import (
 // rooms starts a house that speaks the protocol, and returns its listeners.
 func rooms(t *testing.T, opts ...apptest.Option) []string {
 	t.Helper()
-	h := apptest.Start(t, append(opts, apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"rooms"}, true }))...)
+	h := apptest.Start(t, append(opts, apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"rooms"}, true }))...)
 	var all []string
 	for _, p := range h.Processes {
 		if at := p.Legacy["legacy.rooms.listen"]; at != "" {

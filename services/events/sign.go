@@ -1,51 +1,19 @@
 package events
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/hooks"
 )
 
-// Secret signs webhooks. It shows itself in no log and no error.
-type Secret struct{ key []byte }
-
-// String returns dots.
-func (Secret) String() string { return "••••" }
-
-// GoString returns dots.
-func (Secret) GoString() string { return "••••" }
-
-// LogValue returns dots.
-func (Secret) LogValue() slog.Value { return slog.StringValue("••••") }
-
-const secretPrefix = "whsec_"
-
-// ParseSecret reads whsec_ and 24 to 64 bytes in base64, as Standard Webhooks writes it. Its error does not repeat it.
-func ParseSecret(s string) (Secret, error) {
-	text, ok := strings.CutPrefix(s, secretPrefix)
-	key, err := base64.StdEncoding.DecodeString(text)
-	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
-		return Secret{}, errors.New("is not whsec_ and 24 to 64 bytes in base64 (try: echo whsec_$(openssl rand -base64 32))")
-	}
-	return Secret{key: key}, nil
-}
-
-// signatures returns the header webhook-signature (https://www.standardwebhooks.com): one signature for each secret.
-func signatures(secrets []Secret, id string, at time.Time, body []byte) string {
+// signatures returns the header webhook-signature: one signature for each secret.
+func signatures(secrets []hooks.Secret, id string, at time.Time, body []byte) string {
 	all := make([]string, len(secrets))
 	for i, s := range secrets {
-		mac := hmac.New(sha256.New, s.key)
-		mac.Write([]byte(id + "." + strconv.FormatInt(at.Unix(), 10) + "."))
-		mac.Write(body)
-		all[i] = "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+		all[i] = s.Sign(id, at, body)
 	}
 	return strings.Join(all, " ")
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/hooks"
 )
 
 // Webhook is one receiver of events.
@@ -13,7 +14,7 @@ type Webhook struct {
 	// URL is where requests go. Required.
 	URL string
 	// Secrets sign the requests, each on its own; one at the least.
-	Secrets []Secret
+	Secrets []hooks.Secret
 	// Kinds are the events that are sent; all when empty. Gaps are sent in any case.
 	Kinds []bus.EventKind
 	// AllowPrivate lets requests go to addresses of private networks and of this host, and without TLS.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/events"
@@ -44,11 +45,11 @@ var keys = [][]byte{bytes.Repeat([]byte("a1"), 16), bytes.Repeat([]byte("b2"), 1
 
 func whsec(key []byte) string { return "whsec_" + base64.StdEncoding.EncodeToString(key) }
 
-func secrets(tb testing.TB) []events.Secret {
+func secrets(tb testing.TB) []hooks.Secret {
 	tb.Helper()
-	var all []events.Secret
+	var all []hooks.Secret
 	for _, k := range keys {
-		s, err := events.ParseSecret(whsec(k))
+		s, err := hooks.ParseSecret(whsec(k))
 		testkit.Check(tb, err)
 		all = append(all, s)
 	}

@@ -22,6 +22,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/auth"
 )
@@ -69,7 +70,7 @@ type options struct {
 	redis string
 	split bool
 	edges int
-	edit  []func(*app.Config)
+	edit  []func(*config.Config)
 }
 
 // Option changes what Start starts.
@@ -82,12 +83,12 @@ func Redis(url string) Option { return func(o *options) { o.redis = url } }
 func Split(edges int) Option { return func(o *options) { o.split, o.edges = true, edges } }
 
 // With edits the configuration of every process.
-func With(edit func(c *app.Config)) Option {
+func With(edit func(c *config.Config)) Option {
 	return func(o *options) { o.edit = append(o.edit, edit) }
 }
 
 // Dev runs in development mode.
-func Dev() Option { return With(func(c *app.Config) { c.Dev = true }) }
+func Dev() Option { return With(func(c *config.Config) { c.Dev = true }) }
 
 // Start runs a house until the test ends, and fails the test when a process does not stop cleanly.
 func Start(tb testing.TB, opts ...Option) *House {
@@ -100,14 +101,14 @@ func Start(tb testing.TB, opts ...Option) *House {
 	base := app.Default()
 	base.HTTP.DrainLead = 0 // who tests it says so
 	base.HTTP.Listen, base.GRPC.Listen, base.Internal.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	base.Legacy.Relay = app.Relay{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
+	base.Legacy.Relay = config.Relay{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
 	base.Legacy.Rooms.Listen = "127.0.0.1:0"
-	base.Legacy.PushServer = app.PushServer{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
+	base.Legacy.PushServer = config.PushServer{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
 	base.Legacy.Facility.Listen = "127.0.0.1:0"
-	base.Redis.URL = app.Secret(o.redis)
-	base.InternalKey = app.Secret(secret())
-	base.Auth.Keys = []app.SigningKey{signingKey(tb)}
-	base.APIKeys = []app.APIKey{{ID: "admin", Digest: hex.EncodeToString(digest.Digest[:]), Scopes: []string{rpc.ScopeAll}}}
+	base.Redis.URL = config.Secret(o.redis)
+	base.InternalKey = config.Secret(secret())
+	base.Auth.Keys = []config.SigningKey{signingKey(tb)}
+	base.APIKeys = []config.APIKey{{ID: "admin", Digest: hex.EncodeToString(digest.Digest[:]), Scopes: []string{rpc.ScopeAll}}}
 	base.Edge.DrainWindow, base.Edge.DrainGrace = 10*time.Millisecond, 5*time.Second
 	for _, edit := range o.edit {
 		edit(&base)
@@ -123,21 +124,21 @@ func Start(tb testing.TB, opts ...Option) *House {
 	return h
 }
 
-func (h *House) startSplit(tb testing.TB, base app.Config, edges int) {
+func (h *House) startSplit(tb testing.TB, base config.Config, edges int) {
 	tb.Helper()
-	only := func(roles ...string) app.Config {
+	only := func(roles ...string) config.Config {
 		c := base
 		c.Roles = roles
 		return c
 	}
-	authAt := h.Start(tb, only(app.RoleAuth)).GRPC
-	base.Upstream = map[string]string{app.RoleAuth: authAt}
-	publish := h.Start(tb, only(app.RolePublish))
-	base.Upstream = map[string]string{app.RoleAuth: authAt, app.RolePublish: publish.GRPC}
-	gate := h.Start(tb, only(app.RoleGateway))
+	authAt := h.Start(tb, only(config.RoleAuth)).GRPC
+	base.Upstream = map[string]string{config.RoleAuth: authAt}
+	publish := h.Start(tb, only(config.RolePublish))
+	base.Upstream = map[string]string{config.RoleAuth: authAt, config.RolePublish: publish.GRPC}
+	gate := h.Start(tb, only(config.RoleGateway))
 	h.HTTP, h.GRPC, h.Internal = "http://"+gate.HTTP, publish.GRPC, publish.Internal
 	for range edges {
-		e := h.Start(tb, only(app.RoleEdge))
+		e := h.Start(tb, only(config.RoleEdge))
 		h.Edges = append(h.Edges, "http://"+e.HTTP)
 	}
 	h.clients(tb, authAt, publish.GRPC)
@@ -155,7 +156,7 @@ func (h *House) clients(tb testing.TB, authAt, publishAt string) {
 const startTimeout = 20 * time.Second
 
 // Start runs one more process until the test ends, and returns when it is ready.
-func (h *House) Start(tb testing.TB, cfg app.Config) *Process {
+func (h *House) Start(tb testing.TB, cfg config.Config) *Process {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Process{stop: cancel, done: make(chan struct{}), log: &logs{}}
@@ -303,13 +304,13 @@ func (h *House) Connect(tb testing.TB, cfg client.Config) *client.Client {
 	return c
 }
 
-func signingKey(tb testing.TB) app.SigningKey {
+func signingKey(tb testing.TB) config.SigningKey {
 	tb.Helper()
 	k, err := auth.NewKey("test")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return app.SigningKey{ID: k.ID, Algorithm: k.Algorithm, PrivateKey: app.Secret(k.PEM)}
+	return config.SigningKey{ID: k.ID, Algorithm: k.Algorithm, PrivateKey: config.Secret(k.PEM)}
 }
 
 func secret() string {

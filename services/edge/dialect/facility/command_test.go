@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // reply sends a frame and reads the answer as JSON.
@@ -27,7 +27,7 @@ func reason(m map[string]any) string {
 	return s
 }
 
-var commands = apptest.With(func(c *app.Config) { c.Legacy.Commands.Allow = []string{"GET", "SET", "DEL", "INCR", "EXPIRE"} })
+var commands = apptest.With(func(c *config.Config) { c.Legacy.Commands.Allow = []string{"GET", "SET", "DEL", "INCR", "EXPIRE"} })
 
 // A command frame runs a store command on the session's own values, from any of its sockets on any edge.
 func TestCommands(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/services/edge/dialect/facility"
 )
 
@@ -158,12 +159,12 @@ func TestFault_MessagesLostOrTwiceAtTheHandshake(t *testing.T) {
 		}
 		close(stop)
 		check(t, g.Wait())
-	}, apptest.With(func(c *app.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 }))
+	}, apptest.With(func(c *config.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 }))
 }
 
 // Everything was permitted unless something was said, a misspelt policy permitted everything, and nobody looked at the origin.
 func TestFault_OpenByDefault(t *testing.T) {
-	h := start(t, closed, with(func(f *app.Facility) { f.AllowedOrigins = []string{"https://app.example.com"} }))
+	h := start(t, closed, with(func(f *config.Facility) { f.AllowedOrigins = []string{"https://app.example.com"} }))
 	if a := raw(t, h.at[0], handshake("GET /ws/f?subscribe-broadcast HTTP/1.1", nil)); a.status != 403 {
 		t.Errorf("without credentials: %d %s", a.status, a.body)
 	}
@@ -178,7 +179,7 @@ func TestFault_OpenByDefault(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "trunkline.yaml")
 	check(t, os.WriteFile(file, []byte("hooks: {authoriser: {address: x:1}}\n"), 0o600))
-	if _, err := app.Load(app.Sources{Files: []string{file}}); err == nil || !strings.Contains(err.Error(), "authoriser") {
+	if _, err := app.Load(config.Sources{Files: []string{file}}); err == nil || !strings.Contains(err.Error(), "authoriser") {
 		t.Errorf("a misspelt policy: %v", err)
 	}
 }
@@ -252,12 +253,12 @@ func TestFault_HeartbeatAfterEveryEvent(t *testing.T) {
 		if beats > 10 {
 			t.Errorf("%d heartbeats among 100 messages", beats)
 		}
-	}, with(func(f *app.Facility) { f.Heartbeat = "beat" }))
+	}, with(func(f *config.Facility) { f.Heartbeat = "beat" }))
 }
 
 // Keeping nothing was an error.
 func TestFault_ExpireOff(t *testing.T) {
-	h := startRedis(t, with(func(f *app.Facility) { f.Expire = 0 }))
+	h := startRedis(t, with(func(f *config.Facility) { f.Expire = 0 }))
 	c := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast&echo", nil)
 	c.send("x")
 	c.gets("x")

@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc"
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // answer is what a raw request is answered with.
@@ -155,7 +155,7 @@ func TestPolicy(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	t.Cleanup(func() { server.Stop(); check(t, <-done) })
-	h := start(t, apptest.With(func(c *app.Config) {
+	h := start(t, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail = l.Addr().String(), "closed"
 	}))
 	banned := map[string]string{"Cookie": "sessionid=" + h.login(t, "banned"), "Sec-WebSocket-Version": "6"}

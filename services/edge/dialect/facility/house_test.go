@@ -18,8 +18,8 @@ import (
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
@@ -36,7 +36,7 @@ type house struct {
 
 func start(t *testing.T, opts ...apptest.Option) *house {
 	t.Helper()
-	opts = append([]apptest.Option{with(func(f *app.Facility) { f.Prefix = "ws4redis" }), apptest.With(func(c *app.Config) {
+	opts = append([]apptest.Option{with(func(f *config.Facility) { f.Prefix = "ws4redis" }), apptest.With(func(c *config.Config) {
 		c.Legacy.Dialects, c.Legacy.Open = []string{"facility"}, true
 	})}, opts...)
 	h := &house{House: apptest.Start(t, opts...), t: t}
@@ -67,12 +67,12 @@ func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest
 }
 
 // with edits how the protocol is spoken.
-func with(edit func(f *app.Facility)) apptest.Option {
-	return apptest.With(func(c *app.Config) { edit(&c.Legacy.Facility) })
+func with(edit func(f *config.Facility)) apptest.Option {
+	return apptest.With(func(c *config.Config) { edit(&c.Legacy.Facility) })
 }
 
 // closed takes away what --legacy-open gives.
-var closed = apptest.With(func(c *app.Config) { c.Legacy.Open = false })
+var closed = apptest.With(func(c *config.Config) { c.Legacy.Open = false })
 
 // login registers a session, as the site does, and returns its key.
 func (h *house) login(t *testing.T, user string, groups ...string) string {

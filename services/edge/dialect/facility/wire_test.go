@@ -13,8 +13,8 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // open is a bare connection that has shaken hands.
@@ -134,7 +134,7 @@ func TestFault_UnmaskedFrames(t *testing.T) {
 
 // Sockets stayed listed after an error, each with a thread and a connection to Redis.
 func TestFault_DeadPeersStay(t *testing.T) {
-	often := apptest.With(func(c *app.Config) { c.Edge.PingInterval = time.Second })
+	often := apptest.With(func(c *config.Config) { c.Edge.PingInterval = time.Second })
 	everywhere(t, func(t *testing.T, h *house) {
 		alive := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		for i := range 20 {
@@ -201,5 +201,5 @@ func TestThousandSockets(t *testing.T) {
 			c.gets("Hello, World")
 		}
 		t.Logf("%d sockets heard it within %s", sockets, time.Since(start))
-	}, apptest.With(func(c *app.Config) { c.Edge.ConnectionsPerIP = 0 }))
+	}, apptest.With(func(c *config.Config) { c.Edge.ConnectionsPerIP = 0 }))
 }

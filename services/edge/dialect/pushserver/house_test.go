@@ -12,8 +12,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
@@ -27,7 +27,7 @@ type house struct {
 
 func start(t *testing.T, opts ...apptest.Option) *house {
 	t.Helper()
-	opts = append([]apptest.Option{apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"pushserver"}, true })}, opts...)
+	opts = append([]apptest.Option{apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"pushserver"}, true })}, opts...)
 	h := &house{House: apptest.Start(t, opts...)}
 	h.http = h.Legacy["pushserver.http"]
 	for _, p := range h.Processes {
@@ -40,7 +40,7 @@ func start(t *testing.T, opts ...apptest.Option) *house {
 
 // closed does not let everybody do what the older system let everybody do.
 func closed() apptest.Option {
-	return apptest.With(func(c *app.Config) { c.Legacy.Open = false })
+	return apptest.With(func(c *config.Config) { c.Legacy.Open = false })
 }
 
 // everywhere runs a test on one process in memory, and on two edges over Redis.

@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
@@ -202,7 +202,7 @@ func TestPush_manyRecipients(t *testing.T) {
 
 // What is too much is refused in the protocol's shape, and the connection limits of the edge hold.
 func TestLimits(t *testing.T) {
-	h := start(t, apptest.With(func(c *app.Config) {
+	h := start(t, apptest.With(func(c *config.Config) {
 		c.Publish.MaxMessage, c.Channels.Created, c.Edge.ChannelsPerConnection = 1000, 3, 2
 	}))
 	token := h.create(t, "a")
@@ -326,7 +326,7 @@ func TestClosed(t *testing.T) {
 
 // A client that answers no ping is dropped and not counted any more; one that does stays.
 func TestPing(t *testing.T) {
-	h := start(t, apptest.With(func(c *app.Config) { c.Edge.PingInterval = time.Second }))
+	h := start(t, apptest.With(func(c *config.Config) { c.Edge.PingInterval = time.Second }))
 	pinged := make(chan struct{}, 16)
 	good := h.dial(t, 0, "/")
 	good.ws.SetPingHandler(func(payload string) error {

@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Transcripts of the older relay, in memory and on Redis with two edges.
 func TestTranscripts(t *testing.T) {
-	speaks := apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
+	speaks := apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
 	for name, opts := range map[string][]apptest.Option{
 		"memory": {speaks},
 		"redis":  {speaks, apptest.Redis(redistest.Start(t).URL()), apptest.Split(2)},

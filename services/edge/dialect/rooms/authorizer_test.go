@@ -10,8 +10,8 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // doorman lets nobody be called banned, and nobody write to quiet.
@@ -43,7 +43,7 @@ func TestAuthorizer(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	t.Cleanup(func() { server.Stop(); check(t, <-done) })
-	h := start(t, apptest.With(func(c *app.Config) {
+	h := start(t, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail = l.Addr().String(), "closed"
 	}))
 	a := h.as(t, 0, "ann")

@@ -14,15 +14,15 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
 // The tests whose names begin with Fault are about what the original did wrong; docs/dialects.md lists it.
 
 // soon lets messages count as stored quickly.
-var soon = with(func(r *app.Rooms) { r.AckTimeout = 100 * time.Millisecond })
+var soon = with(func(r *config.Rooms) { r.AckTimeout = 100 * time.Millisecond })
 
 // A wrong type ended the original's process, for a message 30 s later.
 func TestFault_WrongTypesOfData(t *testing.T) {
@@ -157,7 +157,7 @@ func TestFault_PrivateMessages(t *testing.T) {
 				t.Errorf("a bystander got %+v", f)
 			}
 		}
-	}, with(func(r *app.Rooms) { r.Delivery = "addressed" }))
+	}, with(func(r *config.Rooms) { r.Delivery = "addressed" }))
 }
 
 // The room was ignored.
@@ -172,12 +172,12 @@ func TestFault_RoomIgnored(t *testing.T) {
 		if f := b.next(); f.Body.Command != "sendMessage" || f.text(t) != "in room 2" {
 			t.Errorf("room 2 got %+v", f)
 		}
-	}, with(func(r *app.Rooms) { r.Scope = "room" }))
+	}, with(func(r *config.Rooms) { r.Scope = "room" }))
 }
 
 // Anybody could take any id.
 func TestFault_TakenIDs(t *testing.T) {
-	closed := apptest.With(func(c *app.Config) { c.Legacy.Open = false })
+	closed := apptest.With(func(c *config.Config) { c.Legacy.Open = false })
 	everywhere(t, func(t *testing.T, h *house) {
 		if status, body := h.refused(t, "/ws/1", nil); status != http.StatusUnauthorized || !strings.Contains(body, `{"message":"TOKEN_MISSING`) {
 			t.Errorf("without a token: %d %s", status, body)
@@ -228,7 +228,7 @@ func TestFault_TakenIDs(t *testing.T) {
 }
 
 func TestFault_TakenIDs_open(t *testing.T) {
-	h := start(t, with(func(r *app.Rooms) { r.BindIDs = true }))
+	h := start(t, with(func(r *config.Rooms) { r.BindIDs = true }))
 	a := h.dial(t, 0)
 	a.send("setID", "bob")
 	if reason, _ := a.refusal(); reason != "PERMISSION_DENIED" {
@@ -293,7 +293,7 @@ func TestFault_AddresseeIsNoKey(t *testing.T) {
 
 // The id of a connection was written by one goroutine and read by another.
 func TestFault_IDChangesWhileMessagesFlow(t *testing.T) {
-	fast := apptest.With(func(c *app.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 })
+	fast := apptest.With(func(c *config.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 })
 	everywhere(t, func(t *testing.T, h *house) {
 		const messages = 60
 		a, b := h.as(t, 0, "ann"), h.as(t, 1, "p")

@@ -12,8 +12,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
@@ -27,7 +27,7 @@ type house struct {
 // start starts one.
 func start(t *testing.T, opts ...apptest.Option) *house {
 	t.Helper()
-	opts = append([]apptest.Option{apptest.With(func(c *app.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"rooms"}, true })}, opts...)
+	opts = append([]apptest.Option{apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"rooms"}, true })}, opts...)
 	h := &house{House: apptest.Start(t, opts...)}
 	for _, p := range h.Processes {
 		if at := p.Legacy["legacy.rooms.listen"]; at != "" {
@@ -47,8 +47,8 @@ func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest
 }
 
 // with edits how the protocol is spoken.
-func with(edit func(r *app.Rooms)) apptest.Option {
-	return apptest.With(func(c *app.Config) { edit(&c.Legacy.Rooms) })
+func with(edit func(r *config.Rooms)) apptest.Option {
+	return apptest.With(func(c *config.Config) { edit(&c.Legacy.Rooms) })
 }
 
 func (h *house) config() dialecttest.Config {

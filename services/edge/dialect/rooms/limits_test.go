@@ -13,13 +13,13 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // A client that vanished during a broadcast ended the broadcasts of everybody, and left its entries behind.
 func TestFault_ClientsVanishMidBroadcast(t *testing.T) {
-	often := apptest.With(func(c *app.Config) {
+	often := apptest.With(func(c *config.Config) {
 		c.Edge.PingInterval, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = time.Second, 1e6, 1e6
 	})
 	everywhere(t, func(t *testing.T, h *house) {
@@ -73,7 +73,7 @@ func TestFault_ClientsVanishMidBroadcast(t *testing.T) {
 
 // One goroutine wrote to all, so that a reader that stalled stopped everybody.
 func TestFault_StalledReader(t *testing.T) {
-	fast := apptest.With(func(c *app.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 })
+	fast := apptest.With(func(c *config.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 })
 	everywhere(t, func(t *testing.T, h *house) {
 		a, b := h.as(t, 0, "ann"), h.as(t, 0, "bob")
 		stalled := h.as(t, 0, "stalled") // reads nothing from here on
@@ -110,7 +110,7 @@ func TestFault_StalledReader(t *testing.T) {
 
 // Every copy was a goroutine for 30 s, in a map that was never cleaned.
 func TestFault_PendingCopiesAreBounded(t *testing.T) {
-	h := start(t, apptest.With(func(c *app.Config) {
+	h := start(t, apptest.With(func(c *config.Config) {
 		c.Inbox.Limit, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 300, 1e6, 1e6
 	}))
 	a := h.as(t, 0, "ann")
@@ -145,7 +145,7 @@ func TestFault_PendingCopiesAreBounded(t *testing.T) {
 
 // There was no read limit, no ping and no look at the Origin.
 func TestFault_NoLimits(t *testing.T) {
-	h := start(t, apptest.With(func(c *app.Config) {
+	h := start(t, apptest.With(func(c *config.Config) {
 		c.Edge.FrameSize, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 4<<10, 1, 5
 		c.Publish.MaxMessage = 1 << 10
 		c.Edge.AllowedOrigins = []string{"https://good.example"}

@@ -17,8 +17,8 @@ import (
 	native "github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // A message that is published natively reaches a connection by its id, and one of a connection reaches a native client.
@@ -158,7 +158,7 @@ func (h *house) request(t *testing.T, at, method, path, credential string) (int,
 
 // Pages of every origin may call everything; closed, room ids take a token or an API key.
 func TestHTTP(t *testing.T) {
-	h := start(t, apptest.With(func(c *app.Config) { c.Legacy.Open = false }))
+	h := start(t, apptest.With(func(c *config.Config) { c.Legacy.Open = false }))
 	for _, x := range []struct{ method, path string }{
 		{http.MethodOptions, "/roomid"}, {http.MethodGet, "/roomid"}, {http.MethodGet, "/ws/1"}, {http.MethodGet, "/else"}, {http.MethodOptions, "/ws/1"},
 	} {
@@ -181,7 +181,7 @@ func TestHTTP(t *testing.T) {
 // The relay's HTTP and rooms share an address, as their originals' clients expect.
 func TestSharedListener(t *testing.T) {
 	free := freePort(t)
-	h := apptest.Start(t, apptest.With(func(c *app.Config) {
+	h := apptest.Start(t, apptest.With(func(c *config.Config) {
 		c.Legacy.Dialects, c.Legacy.Open = []string{"relay", "rooms"}, true
 		c.Legacy.Relay.HTTP, c.Legacy.Rooms.Listen = free, free
 	}))
@@ -241,5 +241,5 @@ func TestOneToken_twoConnections(t *testing.T) {
 			check(t, c.ws.Close())
 			watcher.get("userDisconnected")
 		}
-	}, apptest.With(func(c *app.Config) { c.Legacy.Open = false }))
+	}, apptest.With(func(c *config.Config) { c.Legacy.Open = false }))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/trunkline/trunkline/gateway"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
@@ -29,9 +30,9 @@ import (
 	"github.com/trunkline/trunkline/web"
 )
 
-// house is what one process runs. It is built, listened for and run by Run alone.
-type house struct {
-	cfg     Config
+// process is what one process runs. It is built, listened for and run by Run alone.
+type process struct {
+	cfg     config.Config
 	tel     *telemetry.Telemetry
 	store   bus.Store // nil for a gateway alone
 	started time.Time
@@ -50,14 +51,14 @@ type house struct {
 	conns   map[string]*grpc.ClientConn
 	ready   []telemetry.Check
 
-	http, internal *door
-	legacy         []*legacyDoor
+	http, internal *listener
+	legacy         []*sharedListener
 	older          map[string][]dialect.Dialect // of the older protocols, by name
 	ends           []func()                     // called by close
 }
 
 // buildServices builds the gRPC server with the services of this process, and the connections to all of them.
-func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
+func (h *process) buildServices(ctx context.Context, g *errgroup.Group) error {
 	pipe := rpc.NewPipe()
 	if err := h.dial(pipe); err != nil {
 		return err
@@ -66,10 +67,10 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	cfg := h.cfg
-	if !cfg.Runs(RoleAuth) && !cfg.Runs(RolePublish) {
+	if !cfg.Runs(config.RoleAuth) && !cfg.Runs(config.RolePublish) {
 		return nil
 	}
-	keys, err := apiKeys(cfg)
+	keys, err := cfg.Keys()
 	if err != nil {
 		return err
 	}
@@ -94,15 +95,15 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return explainListen("grpc.listen", err)
 	}
-	if cfg.Runs(RoleAuth) {
+	if cfg.Runs(config.RoleAuth) {
 		if h.auth, err = h.buildAuth(ctx); err != nil {
 			return err
 		}
 		h.auth.Register(h.server)
 	}
-	if cfg.Runs(RolePublish) {
+	if cfg.Runs(config.RolePublish) {
 		h.publish, err = publish.New(h.store, publish.Config{
-			Namespaces: cfg.namespaces(), MaxMessage: int(cfg.Publish.MaxMessage), IdempotencyWindow: cfg.Publish.IdempotencyWindow,
+			Namespaces: cfg.Namespaces(), MaxMessage: int(cfg.Publish.MaxMessage), IdempotencyWindow: cfg.Publish.IdempotencyWindow,
 			MaxChannels: cfg.Channels.Created,
 			Authorizer:  h.authorizer(), Log: h.tel.Log, Registry: h.tel.Registry,
 		})
@@ -113,10 +114,10 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 		if err := h.buildEvents(); err != nil {
 			return err
 		}
-		admin.New(h.store, cfg.namespaces()).Register(h.server)
+		admin.New(h.store, cfg.Namespaces()).Register(h.server)
 		c := cfg.Legacy.Commands
 		command.New(h.store, command.Config{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(h.server)
-		for _, p := range cfg.older() {
+		for _, p := range spoken(cfg.Legacy) {
 			if p.register != nil {
 				p.register(h)
 			}
@@ -125,7 +126,7 @@ func (h *house) buildServices(ctx context.Context, g *errgroup.Group) error {
 	return nil
 }
 
-func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
+func (h *process) buildAuth(ctx context.Context) (*auth.Server, error) {
 	a := h.cfg.Auth
 	cfg := auth.Config{
 		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
@@ -136,7 +137,7 @@ func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
 		if pem == "" {
 			pem = k.PublicKey
 		}
-		cfg.Keys = append(cfg.Keys, auth.KeyConfig{ID: k.ID, Algorithm: k.Algorithm, PEM: []byte(pem), Secret: []byte(k.Secret.Reveal()), Until: k.until()})
+		cfg.Keys = append(cfg.Keys, auth.KeyConfig{ID: k.ID, Algorithm: k.Algorithm, PEM: []byte(pem), Secret: []byte(k.Secret.Reveal()), Until: k.End()})
 	}
 	for _, t := range a.Trust {
 		cfg.Trust = append(cfg.Trust, auth.Trust{
@@ -161,21 +162,21 @@ func (h *house) buildAuth(ctx context.Context) (*auth.Server, error) {
 
 // dial makes the connections to the services: those of the roles themselves carry the internal key, those
 // of the gateway nothing but what its callers send.
-func (h *house) dial(pipe *rpc.Pipe) error {
+func (h *process) dial(pipe *rpc.Pipe) error {
 	cfg := h.cfg
 	var secured *tls.Config
 	if cfg.GRPC.CAFile != "" {
-		pool, err := loadPool(cfg.GRPC.CAFile)
+		pool, err := config.LoadPool(cfg.GRPC.CAFile)
 		if err != nil {
 			return err
 		}
 		secured = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	h.conns = map[string]*grpc.ClientConn{}
-	for _, role := range []string{RoleAuth, RolePublish} {
+	for _, role := range []string{config.RoleAuth, config.RolePublish} {
 		d := rpc.DialConfig{Pipe: pipe, TLS: secured}
 		if !cfg.Runs(role) {
-			d.Target, d.Pipe = cfg.target(role), nil
+			d.Target, d.Pipe = cfg.Target(role), nil
 		}
 		if d.Target == "" && d.Pipe == nil {
 			continue // check says which roles need it
@@ -194,14 +195,14 @@ func (h *house) dial(pipe *rpc.Pipe) error {
 }
 
 // buildFront builds the edge and the gateway, and says what each listener serves.
-func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
+func (h *process) buildFront(ctx context.Context, g *errgroup.Group) error {
 	cfg := h.cfg
 	h.ready = h.checks(ctx)
-	h.internal = newDoor("internal.listen", cfg.Internal.Listen, telemetry.Internal(h.tel.Registry, telemetry.InternalConfig{
-		Checks: h.ready, Profiling: loopbackListen(cfg.Internal.Listen),
+	h.internal = newListener("internal.listen", cfg.Internal.Listen, telemetry.Internal(h.tel.Registry, telemetry.InternalConfig{
+		Checks: h.ready, Profiling: cfg.Internal.Loopback(),
 	}))
 	var socket http.Handler
-	if cfg.Runs(RoleEdge) {
+	if cfg.Runs(config.RoleEdge) {
 		if err := h.buildEdge(); err != nil {
 			return err
 		}
@@ -209,7 +210,7 @@ func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
 	}
 	var handler http.Handler
 	switch {
-	case cfg.Runs(RoleGateway):
+	case cfg.Runs(config.RoleGateway):
 		rest, err := gateway.New(ctx, gateway.Conns{
 			Auth: h.conns["open auth"], Publish: h.conns["open publish"], Admin: h.conns["open publish"],
 		}, gateway.Config{AllowedOrigins: cfg.HTTP.AllowedOrigins, DevKey: h.devKey, WebSocket: socket, Pages: h.pages()})
@@ -222,11 +223,11 @@ func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
 		mux.Handle("/v1/ws", socket)
 		handler = mux
 	}
-	h.buildLegacyDoors()
+	h.buildLegacyListeners()
 	if handler == nil {
 		return nil
 	}
-	h.http = newDoor("http.listen", cfg.HTTP.Listen, handler)
+	h.http = newListener("http.listen", cfg.HTTP.Listen, handler)
 	if !cfg.Dev {
 		h.http.lead = cfg.HTTP.DrainLead
 	}
@@ -242,35 +243,32 @@ func (h *house) buildFront(ctx context.Context, g *errgroup.Group) error {
 }
 
 // pages returns the handlers of the web pages by path.
-func (h *house) pages() map[string]http.Handler {
+func (h *process) pages() map[string]http.Handler {
 	pages := web.Pages(h.cfg.Dev)
 	if h.cfg.Dev {
-		pages["/dev/token"] = devToken(authv1.NewAuthServiceClient(h.conns[RoleAuth]))
+		pages["/dev/token"] = devToken(authv1.NewAuthServiceClient(h.conns[config.RoleAuth]))
 	}
 	return pages
 }
 
-func (h *house) buildEdge() (err error) {
+func (h *process) buildEdge() (err error) {
 	e := h.cfg.Edge
-	proxies, err := h.cfg.proxies()
+	proxies, err := h.cfg.Proxies()
 	if err != nil {
 		return err
 	}
-	tickets := edge.Tickets{Life: e.Tickets.Life}
-	for _, k := range e.Tickets.Keys {
-		key, err := sealingKey(k.Reveal())
-		if err != nil {
-			return fmt.Errorf("edge.tickets.keys: %w", err)
-		}
-		tickets.Keys = append(tickets.Keys, key)
+	keys, err := e.Tickets.SealingKeys()
+	if err != nil {
+		return err
 	}
+	tickets := edge.Tickets{Life: e.Tickets.Life, Keys: keys}
 	dialects, err := h.buildLegacyDialects()
 	if err != nil {
 		return err
 	}
 	dialects = append([]dialect.Dialect{native.JSON{}, native.Proto{}}, dialects...)
-	h.edge, err = edge.New(h.store, edge.Conns{Auth: h.conns[RoleAuth], Publish: h.conns[RolePublish]}, dialects, edge.Config{
-		Node: h.cfg.Node, Run: h.run, Namespaces: h.cfg.namespaces(), AllowedOrigins: h.cfg.origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
+	h.edge, err = edge.New(h.store, edge.Conns{Auth: h.conns[config.RoleAuth], Publish: h.conns[config.RolePublish]}, dialects, edge.Config{
+		Node: h.cfg.Node, Run: h.run, Namespaces: h.cfg.Namespaces(), AllowedOrigins: h.cfg.Origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
 		Subscriptions: e.ChannelsPerConnection, Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,
@@ -281,9 +279,9 @@ func (h *house) buildEdge() (err error) {
 }
 
 // close frees what was built, the store last.
-func (h *house) close() error {
+func (h *process) close() error {
 	var errs []error
-	for _, d := range append(h.doors(), h.internal) {
+	for _, d := range append(h.listeners(), h.internal) {
 		d.close()
 	}
 	if h.server != nil {

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"fmt"
@@ -59,7 +59,7 @@ func (d *decoder) section(t reflect.Type, path string, n *yaml.Node, leaf func(f
 	fields := map[string]reflect.StructField{}
 	var names []string
 	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("koanf"); name != "-" {
+		if name := t.Field(i).Tag.Get("key"); name != "-" {
 			fields[name] = t.Field(i)
 			names = append(names, join(path, name))
 		}
@@ -118,14 +118,15 @@ func (d *decoder) file(n *yaml.Node, key string) *yaml.Node {
 
 // readValueFile returns what a file of one value says, without the line's end.
 func readValueFile(path string) (string, error) {
-	content, err := readFile(path)
+	content, err := ReadFile(path)
 	return strings.TrimRight(string(content), "\r\n"), err
 }
 
 // maxFile is the largest file that is read.
 const maxFile = 1 << 20
 
-func readFile(path string) ([]byte, error) {
+// ReadFile reads a file that a setting names, unless it is too large to be one.
+func ReadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"bytes"
@@ -12,8 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/trunkline/trunkline/services/edge"
-	"github.com/trunkline/trunkline/services/events"
+	"github.com/trunkline/trunkline/internal/hooks"
 )
 
 // rules is what the tags of a field say about its values.
@@ -171,14 +170,17 @@ func checkStrength(s string) error {
 	return nil
 }
 
+// SealingKeySize is how many bytes a key that seals tickets has.
+const SealingKeySize = 32
+
 // sealingKey reads a key that seals tickets.
 func sealingKey(s string) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(s)
-	if err != nil || len(key) != edge.TicketKeySize {
-		return nil, fmt.Errorf("%s is not %d bytes in base64 (try: openssl rand -base64 %d)", hidden, edge.TicketKeySize, edge.TicketKeySize)
+	if err != nil || len(key) != SealingKeySize {
+		return nil, fmt.Errorf("%s is not %d bytes in base64 (try: openssl rand -base64 %d)", hidden, SealingKeySize, SealingKeySize)
 	}
 	if bytes.Count(key, key[:1]) == len(key) {
-		return nil, fmt.Errorf("%s is one byte, repeated (try: openssl rand -base64 %d)", hidden, edge.TicketKeySize)
+		return nil, fmt.Errorf("%s is one byte, repeated (try: openssl rand -base64 %d)", hidden, SealingKeySize)
 	}
 	return key, nil
 }
@@ -225,7 +227,7 @@ func checkText(r rules, s string) error {
 	case "webhook":
 		return checkWebhookURL(s)
 	case "whsec":
-		if _, err := events.ParseSecret(s); err != nil {
+		if _, err := hooks.ParseSecret(s); err != nil {
 			return fmt.Errorf("%s %w", hidden, err)
 		}
 	case "redis":

@@ -1,4 +1,4 @@
-package app_test
+package config_test
 
 import (
 	"encoding/base64"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 const strong = "7fQ2mB9xKc4Lw8Zr1Tn6Vy3Hs5Jd0Pg2Ae4Uo" // enough characters
@@ -26,10 +27,10 @@ func write(tb testing.TB, name, content string) string {
 func TestLoad_LaterSourcesWin(t *testing.T) {
 	first := write(t, "a.yaml", "dev: true\nedge:\n  ping_interval: 10s\n  queue_bytes: 64KiB\nchannels:\n  namespaces:\n    orders: {history_length: 7}\n")
 	second := write(t, "b.yaml", "edge: {queue_bytes: 128KiB, write_timeout: 1s}\n")
-	l, err := app.Load(app.Sources{
+	l, err := app.Load(config.Sources{
 		Files: []string{first, second},
 		Env:   []string{"TRUNKLINE_EDGE_WRITE_TIMEOUT=2s", "TRUNKLINE_HTTP_ALLOWED_ORIGINS=https://a.example,https://b.example", "HOME=/"},
-		Flags: []app.Flag{{Name: "--http-listen", Key: "http.listen", Text: ":9999"}},
+		Flags: []config.Flag{{Name: "--http-listen", Key: "http.listen", Text: ":9999"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +60,7 @@ func TestLoad_Refuses(t *testing.T) {
 		name, yaml string
 		file       string
 		env        []string
-		flags      []app.Flag
+		flags      []config.Flag
 		want       []string
 	}{
 		{
@@ -82,7 +83,7 @@ func TestLoad_Refuses(t *testing.T) {
 		{name: "env unknown", env: []string{"TRUNKLINE_EDGE_MAX_CONNECTIONS=1"}, want: []string{"env TRUNKLINE_EDGE_MAX_CONNECTIONS  unknown   did you mean TRUNKLINE_EDGE_CONNECTIONS?"}},
 		{name: "env file missing", env: []string{"TRUNKLINE_REDIS_URL_FILE=" + filepath.Join(dir, "none")}, want: []string{"env TRUNKLINE_REDIS_URL_FILE", "no such file"}},
 		{name: "env and its file", env: []string{"TRUNKLINE_NODE=a", "TRUNKLINE_NODE_FILE=" + big}, want: []string{"TRUNKLINE_NODE"}},
-		{name: "flag unknown", flags: []app.Flag{{Name: "--set", Key: "edge.pings", Text: "1s"}}, want: []string{`--set  unknown key "edge.pings"`}},
+		{name: "flag unknown", flags: []config.Flag{{Name: "--set", Key: "edge.pings", Text: "1s"}}, want: []string{`--set  unknown key "edge.pings"`}},
 		{name: "ports", yaml: "dev: true\nhttp: {listen: \":0\"}\ngrpc: {listen: \":65536\"}\ninternal: {listen: \"127.0.0.1:abc\"}", want: []string{
 			`http.listen: ":0": port "0", allowed are 1 to 65535`, `port "65536"`, `port "abc"`,
 		}},
@@ -138,14 +139,14 @@ func TestLoad_Refuses(t *testing.T) {
 		{name: "limits the wrong way round", yaml: "dev: true\nedge: {connections: 10, connections_per_ip: 20}", want: []string{"20 is more than edge.connections (10)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			src := app.Sources{Env: c.env, Flags: c.flags}
+			src := config.Sources{Env: c.env, Flags: c.flags}
 			if c.yaml != "" {
 				src.Files = []string{write(t, "trunkline.yaml", c.yaml)}
 			} else if c.file != "" {
 				src.Files = []string{c.file}
 			}
 			_, err := app.Load(src)
-			var problems app.Problems
+			var problems config.Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("Load returned %v, want Problems", err)
 			}
@@ -168,7 +169,7 @@ func TestLoad_TakesSecretsFromFiles(t *testing.T) {
 	internal := write(t, "internal", strong+"\n")
 	file := write(t, "t.yaml", "dev: true\napi_keys:\n  - {id: backend, key_file: "+key+", scopes: [\"*\"]}\n")
 	tickets := []string{base64.StdEncoding.EncodeToString([]byte(strong[:32])), base64.StdEncoding.EncodeToString([]byte(strong[4:36]))}
-	l, err := app.Load(app.Sources{Files: []string{file}, Env: []string{
+	l, err := app.Load(config.Sources{Files: []string{file}, Env: []string{
 		"TRUNKLINE_INTERNAL_KEY_FILE=" + internal, "TRUNKLINE_EDGE_TICKETS_KEYS_FILE=" + write(t, "tickets", strings.Join(tickets, ",")+"\n"),
 	}})
 	if err != nil {
@@ -188,7 +189,7 @@ func TestLoad_TakesSecretsFromFiles(t *testing.T) {
 }
 
 func TestLoad_IgnoresTheVariablesOfKubernetes(t *testing.T) {
-	_, err := app.Load(app.Sources{Env: []string{
+	_, err := app.Load(config.Sources{Env: []string{
 		"TRUNKLINE_DEV=true", "TRUNKLINE_SERVICE_HOST=10.0.0.1", "TRUNKLINE_PORT=tcp://10.0.0.1:80", "TRUNKLINE_PORT_80_TCP=x",
 		"TRUNKLINE_EDGE_SERVICE_PORT=80", "TRUNKLINE_EDGE_PORT_8080_TCP_ADDR=x", "TRUNKLINE_SERVER=http://localhost:8080",
 	}})
@@ -198,7 +199,7 @@ func TestLoad_IgnoresTheVariablesOfKubernetes(t *testing.T) {
 }
 
 func TestLoad_ReadsStructuresFromVariables(t *testing.T) {
-	l, err := app.Load(app.Sources{Env: []string{
+	l, err := app.Load(config.Sources{Env: []string{
 		"TRUNKLINE_DEV=true", `TRUNKLINE_CHANNELS_NAMESPACES={orders: {history_length: 5, history_age: 2d}}`,
 		"TRUNKLINE_UPSTREAM=auth=a:1,publish=p:2", "TRUNKLINE_EDGE_ALLOWED_ORIGINS=",
 	}})

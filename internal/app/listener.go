@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// door is one HTTP listener. A nil door is one that is not there.
-type door struct {
+// listener is one HTTP listener. A nil listener is one that is not there.
+type listener struct {
 	key       string
 	listen    string
 	handler   http.Handler
@@ -28,40 +28,40 @@ type door struct {
 	stopping atomic.Bool
 }
 
-func newDoor(key, listen string, handler http.Handler) *door {
+func newListener(key, listen string, handler http.Handler) *listener {
 	if listen == "" {
 		return nil
 	}
-	return &door{key: key, listen: listen, handler: handler}
+	return &listener{key: key, listen: listen, handler: handler}
 }
 
 // open binds the port: both loopback addresses for localhost, where there are both.
-func (d *door) open(ctx context.Context) error {
-	if d == nil {
+func (l *listener) open(ctx context.Context) error {
+	if l == nil {
 		return nil
 	}
-	host, port, err := net.SplitHostPort(d.listen)
+	host, port, err := net.SplitHostPort(l.listen)
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.key, err)
+		return fmt.Errorf("%s: %w", l.key, err)
 	}
-	addresses := []string{d.listen}
+	addresses := []string{l.listen}
 	if host == "localhost" {
 		addresses = []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}
 	}
 	var lc net.ListenConfig
 	for i, address := range addresses {
-		l, err := lc.Listen(ctx, "tcp", address)
+		bound, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
 			if i > 0 && !errors.Is(err, syscall.EADDRINUSE) {
 				continue // a host without IPv6
 			}
-			return explainListen(d.key, err)
+			return explainListen(l.key, err)
 		}
 		if i == 0 && len(addresses) > 1 {
-			_, port, _ := net.SplitHostPort(l.Addr().String())
+			_, port, _ := net.SplitHostPort(bound.Addr().String())
 			addresses[1] = net.JoinHostPort("::1", port)
 		}
-		d.listeners = append(d.listeners, l)
+		l.listeners = append(l.listeners, bound)
 	}
 	return nil
 }
@@ -77,29 +77,29 @@ func explainListen(key string, err error) error {
 	return fmt.Errorf("%s: %w", key, err)
 }
 
-func (d *door) address() string {
-	if d == nil || len(d.listeners) == 0 {
+func (l *listener) address() string {
+	if l == nil || len(l.listeners) == 0 {
 		return ""
 	}
-	return d.listeners[0].Addr().String()
+	return l.listeners[0].Addr().String()
 }
 
-func (d *door) close() {
-	if d == nil {
+func (l *listener) close() {
+	if l == nil {
 		return
 	}
-	for _, l := range d.listeners {
-		_ = l.Close()
+	for _, bound := range l.listeners {
+		_ = bound.Close()
 	}
 }
 
-// serve tells callers that keep their connection to close it, once the door is about to close. A caller that was answered then
+// serve tells callers that keep their connection to close it, once the listener is about to close. A caller that was answered then
 // sends nothing more on it, and nothing is lost when it is closed.
-func (d *door) serve(w http.ResponseWriter, r *http.Request) {
-	if d.stopping.Load() {
+func (l *listener) serve(w http.ResponseWriter, r *http.Request) {
+	if l.stopping.Load() {
 		w.Header().Set("Connection", "close")
 	}
-	d.handler.ServeHTTP(w, r)
+	l.handler.ServeHTTP(w, r)
 }
 
 // httpGrace is how long open requests may go on after a stop.
@@ -107,32 +107,32 @@ const httpGrace = 10 * time.Second
 
 // Run serves until ctx ends, lets open requests finish, and returns nil, or an error when some had to be cut off. WebSockets
 // are not waited for: their edge does.
-func (d *door) Run(ctx context.Context, log *slog.Logger) error {
+func (l *listener) Run(ctx context.Context, log *slog.Logger) error {
 	srv := &http.Server{
-		Handler:           http.HandlerFunc(d.serve),
-		TLSConfig:         d.tls,
+		Handler:           http.HandlerFunc(l.serve),
+		TLSConfig:         l.tls,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.With("listener", d.key).Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.With("listener", l.key).Handler(), slog.LevelDebug),
 	}
 	var g errgroup.Group
-	for _, l := range d.listeners {
+	for _, bound := range l.listeners {
 		g.Go(func() error {
 			serve := srv.Serve
-			if d.tls != nil {
-				serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+			if l.tls != nil {
+				serve = func(b net.Listener) error { return srv.ServeTLS(b, "", "") }
 			}
-			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("serve %s: %w", d.key, err)
+			if err := serve(bound); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve %s: %w", l.key, err)
 			}
 			return nil
 		})
 	}
 	done, failed := make(chan error, 1), make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		d.stopping.Store(true)
-		lead := time.NewTimer(d.lead)
+		l.stopping.Store(true)
+		lead := time.NewTimer(l.lead)
 		defer lead.Stop()
 		select {
 		case <-lead.C:
@@ -143,7 +143,7 @@ func (d *door) Run(ctx context.Context, log *slog.Logger) error {
 		err := srv.Shutdown(grace)
 		if err != nil {
 			_ = srv.Close()
-			err = fmt.Errorf("%s: requests were left after %s and cut off: %w", d.key, httpGrace, err)
+			err = fmt.Errorf("%s: requests were left after %s and cut off: %w", l.key, httpGrace, err)
 		}
 		done <- err
 	})

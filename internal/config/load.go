@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"bytes"
@@ -68,11 +68,13 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Load reads all sources and checks the result. It returns Problems, all of them at once, or a configuration
-// that can be run.
-func Load(src Sources) (*Loaded, error) {
-	l := &loading{values: layer{}, origins: map[string]string{}}
-	l.defaults()
+// Load reads all sources over the defaults and checks the result. It returns Problems, all of them at once, or a
+// configuration that can be run.
+func Load(defaults Config, src Sources) (*Loaded, error) {
+	l := &loading{defaults: defaults, values: layer{}, origins: map[string]string{}}
+	for _, s := range settings() {
+		l.origins[s.key] = "default"
+	}
 	for _, path := range src.Files {
 		l.file(path)
 	}
@@ -92,6 +94,7 @@ func Load(src Sources) (*Loaded, error) {
 }
 
 type loading struct {
+	defaults Config
 	values   layer
 	origins  map[string]string
 	problems Problems
@@ -105,9 +108,9 @@ func (l *loading) add(values layer, origin map[string]string) {
 	maps.Copy(l.origins, origin)
 }
 
-// config assembles the values.
+// config puts the values over the defaults.
 func (l *loading) config() Config {
-	var cfg Config
+	cfg := l.defaults
 	tree := reflect.ValueOf(&cfg).Elem()
 	for _, s := range settings() {
 		if v := reflect.ValueOf(l.values[s.key]); v.IsValid() {
@@ -117,17 +120,8 @@ func (l *loading) config() Config {
 	return cfg
 }
 
-func (l *loading) defaults() {
-	cfg, values, origins := Default(), layer{}, map[string]string{}
-	for _, s := range settings() {
-		values[s.key] = s.value(cfg).Interface()
-		origins[s.key] = "default"
-	}
-	l.add(values, origins)
-}
-
 func (l *loading) file(path string) {
-	content, err := readFile(path)
+	content, err := ReadFile(path)
 	if err != nil {
 		var e *os.PathError
 		if errors.As(err, &e) {

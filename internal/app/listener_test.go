@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 )
 
 // Callers that keep their connection are told to close it before the door closes: no request of theirs is left without an answer.
 func TestStop_tellsKeptConnections(t *testing.T) {
-	h := apptest.Start(t, apptest.With(func(c *app.Config) { c.HTTP.DrainLead = 3 * time.Second }))
+	h := apptest.Start(t, apptest.With(func(c *config.Config) { c.HTTP.DrainLead = 3 * time.Second }))
 	const callers = 8
 	begun, told := make(chan struct{}, callers), make(chan bool, callers)
 	var g sync.WaitGroup

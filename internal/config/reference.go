@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// WriteReference writes every setting as Markdown.
-func WriteReference(w io.Writer) error {
+// WriteReference writes every setting as Markdown, with its value in c as the default.
+func (c Config) WriteReference(w io.Writer) error {
 	var b strings.Builder
-	section, cfg := "", Default()
+	section := ""
 	for _, s := range settings() {
 		name, _, nested := strings.Cut(s.key, ".")
 		if !nested {
@@ -30,7 +30,7 @@ func WriteReference(w io.Writer) error {
 		if s.example != "" {
 			says += " Example: `" + s.example + "`."
 		}
-		fmt.Fprintf(&b, "| `%s` `%s` | %s | %s |\n", s.key, s.env, code(show(s.value(cfg))), says)
+		fmt.Fprintf(&b, "| `%s` `%s` | %s | %s |\n", s.key, s.env, code(show(s.value(c))), says)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -90,7 +90,7 @@ func show(v reflect.Value) string {
 		var items []string
 		for i := range v.NumField() {
 			if f := v.Field(i); !f.IsZero() {
-				items = append(items, v.Type().Field(i).Tag.Get("koanf")+": "+show(f))
+				items = append(items, v.Type().Field(i).Tag.Get("key")+": "+show(f))
 			}
 		}
 		return "{" + strings.Join(items, ", ") + "}"
@@ -140,13 +140,12 @@ type Variable struct {
 	Doc     string `json:"doc"`
 }
 
-// Variables returns the environment variable of every setting. Each also has one with _FILE after its name, which
-// names a file with the value.
-func Variables() []Variable {
-	cfg := Default()
+// Variables returns the environment variable of every setting, with its value in c as the default. Each also has one
+// with _FILE after its name, which names a file with the value.
+func (c Config) Variables() []Variable {
 	all := make([]Variable, 0, len(settings()))
 	for _, s := range settings() {
-		all = append(all, Variable{Name: s.env, Key: s.key, Default: show(s.value(cfg)), Doc: s.doc})
+		all = append(all, Variable{Name: s.env, Key: s.key, Default: show(s.value(c)), Doc: s.doc})
 	}
 	return all
 }

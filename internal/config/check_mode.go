@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"net"
@@ -11,7 +11,7 @@ func (c *checking) tls() {
 		case (t.CertFile == "") != (t.KeyFile == ""):
 			c.fail(key+".cert_file", "cert_file and key_file are set together")
 		case t.CertFile != "":
-			if _, err := loadCertificate(t); err != nil {
+			if _, err := t.Load(); err != nil {
 				c.fail(key+".cert_file", "%v", err)
 			}
 		}
@@ -23,7 +23,7 @@ func (c *checking) tls() {
 		if g.TLS.CertFile == "" {
 			c.fail("grpc.client_ca_file", "needs grpc.tls: a caller's certificate comes with TLS")
 		}
-		if _, err := loadPool(g.ClientCAFile); err != nil {
+		if _, err := LoadPool(g.ClientCAFile); err != nil {
 			c.fail("grpc.client_ca_file", "%v", err)
 		}
 	}
@@ -31,7 +31,7 @@ func (c *checking) tls() {
 		c.fail("grpc.client_scopes", "needs grpc.client_ca_file")
 	}
 	if g.CAFile != "" {
-		if _, err := loadPool(g.CAFile); err != nil {
+		if _, err := LoadPool(g.CAFile); err != nil {
 			c.fail("grpc.ca_file", "%v", err)
 		}
 	}

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"reflect"
@@ -33,7 +33,7 @@ var settings = sync.OnceValue(func() []setting {
 func walk(t reflect.Type, prefix string, index []int, all *[]setting) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name := f.Tag.Get("koanf")
+		name := f.Tag.Get("key")
 		if name == "-" {
 			continue
 		}

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 
 // Bridge is one channel of Redis that is shared with other programs.
 type Bridge struct {
-	Channel   string `koanf:"channel"`
-	To        string `koanf:"to"`
-	Direction string `koanf:"direction" oneof:"in,both"`
-	Format    string `koanf:"format" oneof:"raw,json"`
-	Data      string `koanf:"data"`
-	From      string `koanf:"from"`
+	Channel   string `key:"channel"`
+	To        string `key:"to"`
+	Direction string `key:"direction" oneof:"in,both"`
+	Format    string `key:"format" oneof:"raw,json"`
+	Data      string `key:"data"`
+	From      string `key:"from"`
 }
 
 // rule makes the rule of a bridge.
@@ -31,11 +31,9 @@ func (c *checking) bridges() {
 		c.fail("redis.bridges", "needs redis.url: the channels are those of Redis")
 	}
 	channels, addresses := map[string]bool{}, map[bus.Address]bool{}
-	for _, p := range c.cfg.older() {
-		if p.bridges != nil {
-			for _, b := range p.bridges(c.cfg) {
-				channels[b.Channel] = true
-			}
+	for _, p := range c.cfg.Legacy.Spoken() {
+		for _, b := range p.Bridges {
+			channels[b.Channel] = true
 		}
 	}
 	for i, b := range r.Bridges {
@@ -62,7 +60,7 @@ func (c *checking) bridges() {
 		if strings.Contains(r.URL.Reveal(), "+cluster:") {
 			c.fail("redis.bridges", "%s: direction: both needs a single Redis or Sentinel, and redis.url is a Cluster", key)
 		}
-		if names := c.cfg.facilityNames(); names != nil {
+		if names := c.cfg.Legacy.names(); names != nil {
 			if _, ok := names.Name(rule.To()); ok {
 				c.fail("redis.bridges", "%s: %s has a name in Redis by the facility protocol already", key, rule.To())
 			}
@@ -70,13 +68,11 @@ func (c *checking) bridges() {
 	}
 }
 
-// bridgeRules are the channels that are read, those of the older protocols too.
-func (c Config) bridgeRules() ([]bus.BridgeRule, error) {
+// BridgeRules are the channels that are read, those of the older protocols too.
+func (c Config) BridgeRules() ([]bus.BridgeRule, error) {
 	var all []bus.BridgeRule
-	for _, p := range c.older() {
-		if p.bridges != nil {
-			all = append(all, p.bridges(c)...)
-		}
+	for _, p := range c.Legacy.Spoken() {
+		all = append(all, p.Bridges...)
 	}
 	for _, b := range c.Redis.Bridges {
 		rule, err := b.rule()
@@ -90,9 +86,9 @@ func (c Config) bridgeRules() ([]bus.BridgeRule, error) {
 	return all, nil
 }
 
-// secondNames returns the names that Redis shares with other programs, those of the facility protocol too; nil for none.
-func (c Config) secondNames() (*bus.NameRule, error) {
-	facility := c.facilityNames()
+// SecondNames returns the names that Redis shares with other programs, those of the facility protocol too; nil for none.
+func (c Config) SecondNames() (*bus.NameRule, error) {
+	facility := c.Legacy.names()
 	byAddress, byChannel := map[bus.Address]*bridge.Bridge{}, map[string]*bridge.Bridge{}
 	for _, b := range c.Redis.Bridges {
 		rule, err := b.rule()

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"fmt"
@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -48,18 +47,13 @@ func check(cfg Config, origins map[string]string) Problems {
 
 // all says whether the process is the whole system.
 func (c Config) all() bool {
-	for _, r := range Default().Roles {
-		if !c.Runs(r) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(Roles(), func(r string) bool { return !c.Runs(r) })
 }
 
 func (c *checking) roles() {
 	cfg := c.cfg
 	if len(cfg.Roles) == 0 {
-		c.fail("roles", "is empty, allowed are %s", strings.Join(Default().Roles, ", "))
+		c.fail("roles", "is empty, allowed are %s", strings.Join(Roles(), ", "))
 		return
 	}
 	for role := range cfg.Upstream {
@@ -70,11 +64,11 @@ func (c *checking) roles() {
 	if cfg.all() {
 		return
 	}
-	if cfg.storeName() == "memory" {
+	if cfg.Store() == InMemory {
 		c.fail("roles", "%s alone need Redis to meet the others: set redis.url, or run all roles in one process", strings.Join(cfg.Roles, ","))
 	}
 	needs := func(role string) {
-		if !cfg.Runs(role) && cfg.target(role) == "" {
+		if !cfg.Runs(role) && cfg.Target(role) == "" {
 			c.fail("upstream", "%s runs elsewhere: say where, such as %s=%s:9090", role, role, role)
 		}
 	}
@@ -87,8 +81,8 @@ func (c *checking) roles() {
 	}
 }
 
-// target is where a role runs that does not run here.
-func (c Config) target(role string) string {
+// Target is where a role runs that does not run here.
+func (c Config) Target(role string) string {
 	if t := c.Upstream[role]; t != "" {
 		return t
 	}
@@ -135,8 +129,8 @@ func (c Config) listeners() []listener {
 	add(c.Runs(RoleGateway) || c.Runs(RoleEdge), "http.listen", c.HTTP.Listen)
 	add(c.Runs(RoleAuth) || c.Runs(RolePublish), "grpc.listen", c.GRPC.Listen)
 	add(true, "internal.listen", c.Internal.Listen)
-	for _, l := range c.legacyListeners() {
-		all = append(all, listener{l.key, l.address, l.takes != nil})
+	for _, l := range c.LegacyListeners() {
+		all = append(all, listener{l.Key, l.Address, l.Takes != nil})
 	}
 	return all
 }
@@ -151,7 +145,7 @@ func (c Config) listener(key string) string {
 }
 
 func (c *checking) keys() {
-	if _, err := apiKeys(c.cfg); err != nil {
+	if _, err := c.cfg.Keys(); err != nil {
 		c.fail("api_keys", "%v", err)
 	}
 	for name, scopes := range c.cfg.GRPC.ClientScopes {
@@ -163,11 +157,11 @@ func (c *checking) keys() {
 	}
 }
 
-// apiKeys returns the keys of the configuration, without the internal one.
-func apiKeys(cfg Config) ([]rpc.APIKey, error) {
-	keys := make([]rpc.APIKey, 0, len(cfg.APIKeys))
+// Keys returns the API keys, without the internal one.
+func (c Config) Keys() ([]rpc.APIKey, error) {
+	keys := make([]rpc.APIKey, 0, len(c.APIKeys))
 	seen := map[string]bool{}
-	for i, k := range cfg.APIKeys {
+	for i, k := range c.APIKeys {
 		var key rpc.APIKey
 		var err error
 		switch {
@@ -229,75 +223,6 @@ func (c *checking) tokens() {
 			c.fail("auth.trust", "auth.trust[%d]: issuer %q is auth.issuer, our own", i, t.Issuer)
 		}
 	}
-}
-
-func (c *checking) channels() {
-	for _, p := range c.cfg.older() {
-		if ns := c.cfg.namespaces().Named[p.namespace]; p.namespace != "" && (!ns.Presence || ns.Explicit) {
-			c.fail("channels.namespaces", "%s: the %s protocol needs presence: true and explicit: false there", p.namespace, p.name)
-		}
-	}
-	if err := c.cfg.namespaces().Validate(); err != nil {
-		c.fail("channels.namespaces", "%v", err)
-	}
-}
-
-// namespaces returns what is configured for channels.
-func (c Config) namespaces() bus.Namespaces {
-	d := c.Channels.Defaults
-	named := make(map[string]bus.Namespace, len(c.Channels.Namespaces))
-	for name, rule := range c.Channels.Namespaces {
-		ch := d
-		override(&ch.HistoryLength, rule.HistoryLength)
-		override(&ch.HistoryAge, rule.HistoryAge)
-		override(&ch.Retain, rule.Retain)
-		override(&ch.Presence, rule.Presence)
-		override(&ch.Explicit, rule.Explicit)
-		override(&ch.Overload, rule.Overload)
-		override(&ch.ConflateKey, rule.ConflateKey)
-		override(&ch.Durability, rule.Durability)
-		override(&ch.Replicas, rule.Replicas)
-		named[name] = ch.namespace()
-	}
-	for _, p := range c.older() {
-		if _, ok := named[p.namespace]; !ok && p.namespace != "" {
-			named[p.namespace] = bus.Namespace{Presence: true}
-		}
-	}
-	return bus.Namespaces{
-		Default: d.namespace(), Named: named,
-		Inbox:  bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
-		Events: c.events(), Facilities: c.facilities(),
-	}
-}
-
-func override[T any](to, from *T) {
-	if from != nil {
-		*to = *from
-	}
-}
-
-var durabilities = map[string]bus.Durability{"accepted": bus.Accepted, "replicated": bus.Replicated, "fsynced": bus.Fsynced}
-
-func (c Channel) namespace() bus.Namespace {
-	return bus.Namespace{
-		Retention: bus.Retention{Length: c.HistoryLength, Age: c.HistoryAge},
-		Retain:    c.Retain,
-		Presence:  c.Presence, Explicit: c.Explicit, Overload: bus.Overload(c.Overload), ConflateKey: c.ConflateKey,
-		Durability: durabilities[c.Durability], Replicas: c.Replicas,
-	}
-}
-
-func (c *checking) hooks() {
-	a := c.cfg.Hooks.Authorizer
-	if a.Address != "" && a.Fail == "" {
-		c.fail("hooks.authorizer.fail", "is not set; say closed (refuse) or open (allow) for when the authorizer does not answer")
-	}
-	if a.Address == "" && (a.Fail != "" || a.CAFile != "" || len(a.On) > 0) {
-		c.fail("hooks.authorizer.address", "is not set, and other settings of the authorizer are")
-	}
-	c.webhooks()
-	c.bridges()
 }
 
 func (c *checking) edge() {

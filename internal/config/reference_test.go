@@ -1,4 +1,4 @@
-package app_test
+package config_test
 
 import (
 	"flag"
@@ -14,17 +14,17 @@ var update = flag.Bool("update", false, "write docs/configuration.md")
 
 const reference = "../../docs/configuration.md"
 
-// TestReference compares the document with the struct tree; go test ./internal/app -run Reference -update writes it.
+// TestReference compares the document with the struct tree; go test ./internal/config -run Reference -update writes it.
 func TestReference(t *testing.T) {
 	var want strings.Builder
-	if err := app.WriteReference(&want); err != nil {
+	if err := app.Default().WriteReference(&want); err != nil {
 		t.Fatal(err)
 	}
 	content, err := os.ReadFile(reference)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const marker = "<!-- Made from internal/app/config.go; a test compares. -->\n"
+	const marker = "<!-- Made from internal/config; a test compares. -->\n"
 	intro, _, ok := strings.Cut(string(content), marker)
 	if !ok {
 		t.Fatalf("%s has no line %q", reference, marker)
@@ -35,14 +35,14 @@ func TestReference(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if page != string(content) {
-		t.Errorf("%s is not what the settings are; run: go test ./internal/app -run Reference -update", reference)
+		t.Errorf("%s is not what the settings are; run: go test ./internal/config -run Reference -update", reference)
 	}
 }
 
 func TestVariables_AreDistinctAndNotThoseOfKubernetes(t *testing.T) {
 	kubernetes := regexp.MustCompile(`^TRUNKLINE_(SERVICE_.*|PORT.*|.*_SERVICE_HOST|.*_SERVICE_PORT.*|.*_PORT|.*_PORT_.*)$`)
 	seen := map[string]string{}
-	for _, v := range app.Variables() {
+	for _, v := range app.Default().Variables() {
 		if other, ok := seen[v.Name]; ok {
 			t.Errorf("%s is that of %s and %s", v.Name, other, v.Key)
 		}

@@ -1,0 +1,264 @@
+// Package config holds the settings of a process: their tree, and how they are read from files, the environment and
+// flags, checked and shown. It holds values only and builds nothing from them.
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+// Config is every setting of a process. This tree is the only source: the decoder, the names of environment
+// variables, their documentation and the checks are made from it. The program brings the defaults, because each
+// service declares its own.
+type Config struct {
+	Roles       []string          `key:"roles" oneof:"auth,publish,gateway,edge" doc:"The roles this process runs; a part of them needs Redis."`
+	Dev         bool              `key:"dev" doc:"Development mode: everything on loopback, keys made in memory, local callers are admins."`
+	Node        string            `key:"node" kind:"name" doc:"The name of this process among the others; made from the host's name when empty."`
+	InternalKey Secret            `key:"internal_key" kind:"strong" doc:"What roles in several processes call each other with; the same in all of them, at least 32 characters."`
+	Upstream    map[string]string `key:"upstream" kind:"target" doc:"Where the roles auth and publish run when not in this process, as host:port." example:"auth=auth:9090,publish=publish:9090"`
+	APIKeys     []APIKey          `key:"api_keys" doc:"The keys of back ends, each with id, key (or key_file, or digest) and scopes."`
+
+	Log      Log      `key:"log"`
+	HTTP     HTTP     `key:"http"`
+	GRPC     GRPC     `key:"grpc"`
+	Internal Internal `key:"internal"`
+	Redis    Redis    `key:"redis"`
+	Auth     Auth     `key:"auth"`
+	Edge     Edge     `key:"edge"`
+	Channels Channels `key:"channels"`
+	Inbox    Inbox    `key:"inbox"`
+	Publish  Publish  `key:"publish"`
+	Hooks    Hooks    `key:"hooks"`
+	Legacy   Legacy   `key:"legacy"`
+
+	// Version is shown to operators; the program sets it.
+	Version string `key:"-"`
+}
+
+// Log says how logs are written, to stderr.
+type Log struct {
+	Level  string `key:"level" oneof:"debug,info,warn,error" doc:"The least level that is written."`
+	Format string `key:"format" oneof:"auto,text,json" doc:"auto is text on a terminal and JSON elsewhere."`
+}
+
+// HTTP is the listener of REST, WebSocket and the web pages.
+type HTTP struct {
+	Listen         string        `key:"listen" kind:"listen" doc:"Where REST, WebSocket and the web pages listen."`
+	PublicURL      string        `key:"public_url" kind:"url" doc:"The URL that browsers reach the server under, where a proxy changes it." example:"https://push.example.com"`
+	TLS            TLS           `key:"tls"`
+	AllowedOrigins []string      `key:"allowed_origins" kind:"exact_origin" doc:"Origins of pages that may call REST besides those of the same origin (CORS)." example:"https://app.example.com"`
+	TrustedProxies []string      `key:"trusted_proxies" kind:"cidr" doc:"Networks whose X-Forwarded-For is believed." example:"10.0.0.0/8"`
+	DrainLead      time.Duration `key:"drain_lead" min:"0s" max:"5m" doc:"How long the port stays open after a stop, while readiness is red and callers are told to close their connections. None in development mode."`
+}
+
+// TLS is a certificate that is read again when its files change.
+type TLS struct {
+	CertFile string `key:"cert_file" kind:"file" doc:"The certificate chain, PEM; read again when it changes. Plain text when empty."`
+	KeyFile  string `key:"key_file" kind:"file" doc:"The key of the certificate, PEM."`
+}
+
+// GRPC is the listener of the services.
+type GRPC struct {
+	Listen       string              `key:"listen" kind:"listen" doc:"Where gRPC listens."`
+	TLS          TLS                 `key:"tls"`
+	ClientCAFile string              `key:"client_ca_file" kind:"file" doc:"Callers may present a certificate of this CA (mTLS)."`
+	ClientScopes map[string][]string `key:"client_scopes" doc:"What callers with a certificate may do: common name to scopes." example:"{billing: [publish]}"`
+	CAFile       string              `key:"ca_file" kind:"file" doc:"Connect to upstreams with TLS and check them against this CA."`
+	Reflection   string              `key:"reflection" oneof:"auto,on,off" doc:"gRPC reflection; auto is on in development mode. Elsewhere only on a loopback listener."`
+	MaxMessage   Size                `key:"max_message" min:"64KiB" max:"1GiB" doc:"The largest gRPC message received."`
+}
+
+// Internal is the listener of metrics, health and profiles.
+type Internal struct {
+	Listen      string `key:"listen" kind:"listen" doc:"Where metrics, health and, on loopback, profiles listen."`
+	AllowRemote bool   `key:"allow_remote" doc:"Lets internal.listen be an address that is not loopback; profiles are then off."`
+}
+
+// Redis is the store. Without a URL everything is in memory.
+type Redis struct {
+	URL    Secret `key:"url" kind:"redis" doc:"redis://, rediss:// (TLS), redis+sentinel:// or redis+cluster:// (rediss+… with TLS). In memory when empty." example:"redis://redis:6379/0"`
+	CAFile string `key:"ca_file" kind:"file" doc:"The CA of a rediss server; the system's when empty."`
+	Prefix string `key:"prefix" kind:"name" doc:"The first part of every key and channel in Redis."`
+
+	AllowEviction bool `key:"allow_eviction" doc:"Accepts a Redis whose maxmemory-policy is not noeviction, which may throw messages away without a word. Otherwise it is refused at the start, and readiness is red when it appears later."`
+
+	Bridges []Bridge `key:"bridges" doc:"Channels of Redis that other programs use, each with channel, to, direction (in or both), format (raw or json), data and from; see docs/dialects.md. The same on every process." example:"[{channel: app:notifications, to: broadcast}]"`
+}
+
+// Auth is about tokens.
+type Auth struct {
+	Issuer     string        `key:"issuer" kind:"required" doc:"The issuer claim of our tokens."`
+	Audience   string        `key:"audience" kind:"required" doc:"The audience claim of our tokens, and the one asked of others."`
+	Keys       []SigningKey  `key:"keys" doc:"The keys that sign and verify our tokens, the signing one first; each with id, algorithm and private_key (or private_key_file), or public_key to verify alone, or secret (HS256), and until, a time after which it is not used."`
+	Trust      []TrustIssuer `key:"trust" doc:"Other issuers whose tokens are valid here; each with issuer, jwks_url, audience, algorithms, trust_grants to believe its claim grants, key_age (60s), how long a withdrawn key may be believed, user_prefix for its users, clients, sessions and groups, share_users to let them be those of another issuer, and revocations, which are like auth.revocations."`
+	AccessTTL  time.Duration `key:"access_ttl" min:"1s" max:"720h" doc:"How long a token lives when its request does not say."`
+	MaxTTL     time.Duration `key:"max_ttl" min:"1s" max:"8760h" doc:"The longest a token may live."`
+	RefreshTTL time.Duration `key:"refresh_ttl" min:"1m" max:"8760h" doc:"How long a refresh token lives."`
+	Algorithms []string      `key:"algorithms" oneof:"EdDSA,ES256,RS256,HS256" doc:"The algorithms of our own tokens; those of auth.keys when empty."`
+
+	Revocations Revocations `key:"revocations"`
+}
+
+// Revocations is about revocations that the store has lost.
+type Revocations struct {
+	Lost string `key:"lost" oneof:"expire,allow" doc:"What becomes of tokens that were issued before the store lost revocations: expire answers them as expired, allow believes them. An issuer in auth.trust may have its own."`
+}
+
+// SigningKey signs or verifies our tokens.
+type SigningKey struct {
+	ID         string `key:"id"`
+	Algorithm  string `key:"algorithm" oneof:"EdDSA,ES256,RS256,HS256"`
+	PrivateKey Secret `key:"private_key"`
+	PublicKey  string `key:"public_key"`
+	Secret     Secret `key:"secret" kind:"strong"`
+	Until      string `key:"until" kind:"time"`
+}
+
+// TrustIssuer is another issuer.
+type TrustIssuer struct {
+	Issuer      string   `key:"issuer" kind:"required"`
+	JWKSURL     string   `key:"jwks_url" kind:"url"`
+	Audience    string   `key:"audience" kind:"required"`
+	Algorithms  []string `key:"algorithms" oneof:"EdDSA,ES256,RS256"`
+	TrustGrants bool     `key:"trust_grants"`
+
+	KeyAge      time.Duration `key:"key_age" min:"0s" max:"1h"`
+	UserPrefix  string        `key:"user_prefix"`
+	ShareUsers  bool          `key:"share_users"`
+	Revocations Revocations   `key:"revocations"`
+}
+
+// APIKey is the key of a back end.
+type APIKey struct {
+	ID     string   `key:"id"`
+	Key    Secret   `key:"key" kind:"strong"`
+	Digest string   `key:"digest"`
+	Scopes []string `key:"scopes"`
+}
+
+// Edge is about WebSocket connections.
+type Edge struct {
+	AllowedOrigins        []string      `key:"allowed_origins" kind:"origin" doc:"Origins of pages that may connect besides those of the same origin; * for all." example:"https://app.example.com"`
+	PingInterval          time.Duration `key:"ping_interval" min:"1s" max:"10m" doc:"How often a client is pinged; one that is silent for two intervals is closed."`
+	HandshakeTimeout      time.Duration `key:"handshake_timeout" min:"1s" max:"5m" doc:"How long a client has to send connect."`
+	WriteTimeout          time.Duration `key:"write_timeout" min:"100ms" max:"5m" doc:"How long a client may take no byte at all."`
+	CloseTimeout          time.Duration `key:"close_timeout" min:"100ms" max:"5m" doc:"How long a client that does not read may take to read why its connection ends; then it is reset."`
+	CallTimeout           time.Duration `key:"call_timeout" min:"10ms" max:"1m" doc:"How long a call to the auth and publish services may take."`
+	FrameSize             Size          `key:"frame_size" min:"1KiB" max:"16MiB" doc:"The largest frame of a client."`
+	QueueBytes            Size          `key:"queue_bytes" min:"16KiB" max:"1GiB" doc:"How much may wait for a client that reads slowly."`
+	CommandsPerSecond     float64       `key:"commands_per_second" min:"0.1" max:"1000000" doc:"Commands of one connection, over time."`
+	CommandBurst          int           `key:"command_burst" min:"1" max:"1000000" doc:"Commands of one connection, at once."`
+	ChannelsPerConnection int           `key:"channels_per_connection" min:"1" max:"100000" doc:"Subscriptions of one connection besides its own addresses."`
+	Connections           int           `key:"connections" min:"0" max:"10000000" doc:"Connections of this process; 0 for no limit."`
+	ConnectionsPerIP      int           `key:"connections_per_ip" min:"0" max:"10000000" doc:"Connections from one IP address; 0 for no limit."`
+	ConnectsInProgress    int           `key:"connects_in_progress" min:"1" max:"1000000" doc:"Connects that are worked on at once; more are refused at once, with a time to come back."`
+	Tickets               Tickets       `key:"tickets"`
+	DrainWindow           time.Duration `key:"drain_window" min:"1ms" max:"10m" doc:"At a stop, clients are told to move over this time."`
+	DrainGrace            time.Duration `key:"drain_grace" min:"1ms" max:"1h" doc:"At a stop, how long those that have not moved are served."`
+}
+
+// Tickets lets clients connect again without a call of the auth service. Without a key there are none.
+type Tickets struct {
+	Keys []Secret      `key:"keys" kind:"sealing" doc:"Keys of 32 bytes in base64, the same on every edge; the first seals resume tickets, all open them. No tickets when empty."`
+	Life time.Duration `key:"life" min:"1s" max:"10m" doc:"How long a resume ticket may be used; it never outlives its token. Open connections get a new one when about half of it is over."`
+}
+
+// Channels is how channels are kept, by the part of their name before the first colon.
+type Channels struct {
+	Defaults   Channel                `key:"defaults"`
+	Created    int                    `key:"created" min:"1" max:"10000000" doc:"How many channels may be created; using one does not need that."`
+	Namespaces map[string]ChannelRule `key:"namespaces" doc:"Namespaces that differ from channels.defaults, by name." example:"{orders: {history_length: 1000, history_age: 24h}}"`
+}
+
+// Channel is how the channels of a namespace are kept.
+type Channel struct {
+	HistoryLength int           `key:"history_length" min:"0" max:"1000000" doc:"How many messages are kept; 0 for none."`
+	HistoryAge    time.Duration `key:"history_age" min:"1s" max:"8760h" doc:"How long they are kept."`
+	Retain        time.Duration `key:"retain" min:"0s" max:"720h" doc:"How long the last message of each address is kept for those who subscribe with fromLast; 0 for not at all."`
+	Presence      bool          `key:"presence" doc:"Lists who is subscribed."`
+	Explicit      bool          `key:"explicit" doc:"Refuses channels that were not created."`
+	Overload      string        `key:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate" doc:"What a client gets that reads too slowly; by default catch_up where there is history, drop_oldest elsewhere."`
+	Durability    string        `key:"durability" oneof:"accepted,replicated,fsynced" doc:"The least that counts as OK: appended, by default; acknowledged by replicas; or synced to disk. Needs history."`
+	Replicas      int           `key:"replicas" min:"0" max:"5" doc:"With replicated: how many replicas; 1 unless set."`
+	ConflateKey   string        `key:"conflate_key" doc:"The attribute of which conflate keeps the newest message of each value."`
+}
+
+// ChannelRule is a Channel of which what is not set is as in channels.defaults.
+type ChannelRule struct {
+	HistoryLength *int           `key:"history_length" min:"0" max:"1000000"`
+	HistoryAge    *time.Duration `key:"history_age" min:"1s" max:"8760h"`
+	Retain        *time.Duration `key:"retain" min:"0s" max:"720h"`
+	Presence      *bool          `key:"presence"`
+	Explicit      *bool          `key:"explicit"`
+	Overload      *string        `key:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate"`
+	ConflateKey   *string        `key:"conflate_key"`
+	Durability    *string        `key:"durability" oneof:"accepted,replicated,fsynced"`
+	Replicas      *int           `key:"replicas" min:"0" max:"5"`
+}
+
+// Inbox is about messages that ask for an ack.
+type Inbox struct {
+	Limit      int           `key:"limit" min:"1" max:"1000000" doc:"How many messages may wait for an ack in one inbox; one more is refused."`
+	Keep       time.Duration `key:"keep" min:"1s" max:"720h" doc:"How long they wait, unless the publisher says less."`
+	AckTimeout time.Duration `key:"ack_timeout" min:"100ms" max:"1h" doc:"How long an ack may take before a message counts as stored, unless the publisher says otherwise."`
+}
+
+// Publish is about the publish service.
+type Publish struct {
+	MaxMessage        Size          `key:"max_message" min:"1KiB" max:"64MiB" doc:"The largest payload of a message."`
+	IdempotencyWindow time.Duration `key:"idempotency_window" min:"1s" max:"24h" doc:"How long an idempotency key is remembered."`
+}
+
+// Hooks is about services of yours that are asked, or told.
+type Hooks struct {
+	Authorizer Authorizer `key:"authorizer"`
+	Events     Events     `key:"events"`
+	Webhooks   []Webhook  `key:"webhooks" doc:"Where events are sent as signed requests; each with name, url, secrets (whsec_ and 24 to 64 bytes in base64; the first two or more while one is replaced), kinds (all when empty), allow_private, timeout (10s), give_up_after (24h), give_up_tries (12) and batch (1 event a request). Read by the role publish."`
+}
+
+// Events says whether a log of what happens is kept: who connects and disconnects, which addresses are occupied and
+// vacated, which messages were stored and have expired.
+type Events struct {
+	Enabled bool          `key:"enabled" doc:"Keeps a log of events, for trunkline.hooks.v1.EventService and webhooks. The same on every process."`
+	Length  int           `key:"length" min:"1000" max:"1000000" doc:"How many events are kept."`
+	Age     time.Duration `key:"age" min:"1m" max:"720h" doc:"How long they are kept."`
+}
+
+// Webhook is one receiver of events.
+type Webhook struct {
+	Name         string        `key:"name" kind:"name"`
+	URL          string        `key:"url" kind:"webhook"`
+	Secrets      []Secret      `key:"secrets" kind:"whsec"`
+	Kinds        []string      `key:"kinds" oneof:"connected,disconnected,occupied,vacated,stored,expired"`
+	AllowPrivate bool          `key:"allow_private"`
+	Timeout      time.Duration `key:"timeout" min:"100ms" max:"1m"`
+	GiveUpAfter  time.Duration `key:"give_up_after" min:"1s" max:"720h"`
+	GiveUpTries  int           `key:"give_up_tries" min:"1" max:"1000"`
+	Batch        int           `key:"batch" min:"1" max:"1000"`
+}
+
+// Authorizer is your AuthorizerService, which may refuse what a token grants.
+type Authorizer struct {
+	Address string        `key:"address" kind:"target" doc:"Where your trunkline.hooks.v1.AuthorizerService listens, as host:port; empty for none." example:"authorizer:9000"`
+	CAFile  string        `key:"ca_file" doc:"PEM certificates that the authorizer's certificate is checked against; plain text when empty."`
+	On      []string      `key:"on" oneof:"connect,subscribe,publish,deliver" doc:"What it is asked about; everything but deliver when empty."`
+	Fail    string        `key:"fail" oneof:"closed,open" doc:"What happens when it does not answer: closed refuses, open allows. Has to be said when there is an address."`
+	Timeout time.Duration `key:"timeout" min:"1ms" max:"1m" doc:"How long one question may take."`
+	Cache   time.Duration `key:"cache" min:"1ms" max:"1h" doc:"For how long an answer is believed at most."`
+}
+
+// The roles.
+const (
+	RoleAuth    = "auth"
+	RolePublish = "publish"
+	RoleGateway = "gateway"
+	RoleEdge    = "edge"
+)
+
+// Roles returns every role.
+func Roles() []string { return []string{RoleAuth, RolePublish, RoleGateway, RoleEdge} }
+
+// Runs says whether the process runs the role.
+func (c Config) Runs(role string) bool {
+	return slices.Contains(c.Roles, role)
+}
