@@ -2,8 +2,6 @@ package bus
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 	"time"
 )
@@ -56,11 +54,10 @@ func SessionKey(token string) (string, bool) {
 // SessionIdentity is a session of an older system: who it is by names, since when and for how long, and what it may do, where no
 // grants means to publish to all facilities of broadcast, its user, its groups and itself.
 func SessionIdentity(key, session, user string, groups []string, grants []OpaqueGrant, since time.Time, ttl time.Duration) OpaqueToken {
-	sum := sha256.Sum256([]byte(SessionCredential(key)))
 	// Later than the end of a session before, however soon.
 	now := since.Truncate(time.Millisecond).Add(time.Millisecond)
 	t := OpaqueToken{
-		Client: "s-" + hex.EncodeToString(sum[:16]), User: user, Session: session, Groups: groups, Grants: grants,
+		Client: "s-" + TokenDigest(SessionCredential(key))[:32], User: user, Session: session, Groups: groups, Grants: grants,
 		Issued: now, Expires: now.Add(ttl),
 	}
 	if len(grants) > 0 {

@@ -85,9 +85,8 @@ func (a *authenticator) caller(ctx context.Context) (*Caller, error) {
 	default:
 		return nil, bus.ErrTokenInvalid.With("authorization was sent more than once", nil)
 	}
-	scheme, secret, ok := strings.Cut(values[0], " ")
-	secret = strings.TrimSpace(secret)
-	if !ok || !strings.EqualFold(scheme, "bearer") || secret == "" {
+	secret := bus.BearerToken(values[0])
+	if secret == "" {
 		return nil, bus.ErrTokenMissing
 	}
 	if strings.HasPrefix(secret, keyPrefix) {

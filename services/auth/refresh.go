@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -61,11 +60,6 @@ func (sub *subject) tag(raw []byte) []byte {
 	return mac.Sum(nil)[:tagBytes]
 }
 
-func digest(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
-
 // isRefresh says whether a token is written as our refresh tokens are: nothing else reaches the store.
 func isRefresh(token string) bool {
 	return strings.HasPrefix(token, refreshPrefix) && len(token) == len(refreshPrefix)+base64.RawURLEncoding.EncodedLen(refreshBytes)
@@ -97,7 +91,7 @@ func (s *Server) beginFamily(ctx context.Context, p pair, sub subject) error {
 	if err != nil {
 		return err
 	}
-	return s.store.SaveFamily(ctx, sub.Family, digest(p.refresh), value, s.cfg.RefreshTTL)
+	return s.store.SaveFamily(ctx, sub.Family, bus.TokenDigest(p.refresh), value, s.cfg.RefreshTTL)
 }
 
 // value is what the store keeps of a family whose newest pair this is.
@@ -147,7 +141,7 @@ func (s *Server) exchange(ctx context.Context, token string, sub subject, issued
 		return nil, err
 	}
 	done, err := s.store.Exchange(ctx, sub.Family, bus.Exchange{
-		Old: digest(token), New: digest(p.refresh), Value: value, TTL: s.cfg.RefreshTTL, Answer: answer, Window: refreshRepeat,
+		Old: bus.TokenDigest(token), New: bus.TokenDigest(p.refresh), Value: value, TTL: s.cfg.RefreshTTL, Answer: answer, Window: refreshRepeat,
 	})
 	if err != nil {
 		return nil, err

@@ -200,7 +200,7 @@ func (s *Server) adopt(is *issuer, c *claims, token string) bool {
 	}
 	c.Family, c.IssuedMs = "", 0
 	if bus.CheckName("jti", c.ID) != nil {
-		c.ID = digest(token)[:32]
+		c.ID = bus.TokenDigest(token)[:32]
 	}
 	if prefix := is.cfg.UserPrefix; prefix != "" {
 		c.prefix(prefix)

@@ -226,14 +226,14 @@ func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error
 
 // opaqueIdentity is who a token of an older system stands for. It is kept in the same store as revocations, and lost with them.
 func opaqueIdentity(t bus.OpaqueToken, token string) *bus.Identity {
-	id := t.Identity(digest(token)[:32])
+	id := t.Identity(bus.TokenDigest(token)[:32])
 	id.OutlivesLoss = true
 	return id
 }
 
 // kept looks up what the store keeps of a token.
 func (s *Server) kept(ctx context.Context, token string) (*bus.Identity, error) {
-	value, err := s.store.Token(ctx, digest(token))
+	value, err := s.store.Token(ctx, bus.TokenDigest(token))
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,6 @@ package facility
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -213,7 +211,4 @@ func (s *Server) ends(ctx context.Context, key string) (time.Time, error) {
 }
 
 // digest is the one by which the auth service looks a token up.
-func digest(key string) string {
-	sum := sha256.Sum256([]byte(bus.SessionCredential(key)))
-	return hex.EncodeToString(sum[:])
-}
+func digest(key string) string { return bus.TokenDigest(bus.SessionCredential(key)) }

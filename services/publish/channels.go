@@ -3,9 +3,7 @@ package publish
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"time"
@@ -36,8 +34,7 @@ func (s *Server) CreateChannel(ctx context.Context, req *publishv1.CreateChannel
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails (crypto/rand)
 	token := "tlc_" + base64.RawURLEncoding.EncodeToString(secret[:])
-	sum := sha256.Sum256([]byte(token))
-	c := bus.Channel{Address: a, Labels: req.GetLabels(), Created: time.Now().Truncate(time.Millisecond), TokenDigest: hex.EncodeToString(sum[:])}
+	c := bus.Channel{Address: a, Labels: req.GetLabels(), Created: time.Now().Truncate(time.Millisecond), TokenDigest: bus.TokenDigest(token)}
 	if err := s.store.CreateChannel(ctx, c, s.cfg.MaxChannels); err != nil {
 		return nil, err
 	}

@@ -4,10 +4,8 @@ package pushserver
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -82,7 +80,7 @@ func (s *Server) CreatePushChannel(ctx context.Context, req *legacyv1.CreatePush
 		return nil, err
 	}
 	token := newToken()
-	c := bus.Channel{Address: a, Created: time.Now().Truncate(time.Millisecond), TokenDigest: digest(token)}
+	c := bus.Channel{Address: a, Created: time.Now().Truncate(time.Millisecond), TokenDigest: bus.TokenDigest(token)}
 	if name := req.GetChannel(); dialect.TextOf(a.ID()) != name && len(name) <= maxLabel {
 		c.Labels = map[string]string{nameLabel: name}
 	}
@@ -261,14 +259,8 @@ func absent(err error, name string) error {
 
 // check says whether the token is the channel's, in the same time whatever it is.
 func check(c bus.Channel, token string) error {
-	if subtle.ConstantTimeCompare([]byte(digest(token)), []byte(c.TokenDigest)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(bus.TokenDigest(token)), []byte(c.TokenDigest)) != 1 {
 		return bus.ErrPermissionDenied.With("Channel token is invalid", map[string]string{"field": "channel_token"})
 	}
 	return nil
-}
-
-// digest is what is kept of a token, as of every channel's.
-func digest(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
 }

@@ -5,8 +5,6 @@ package relay
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +76,7 @@ func (s *Server) CreateRelayToken(ctx context.Context, _ *legacyv1.CreateRelayTo
 	if err != nil {
 		return nil, fmt.Errorf("encode a relay token: %w", err)
 	}
-	if err := s.store.SaveToken(ctx, digest(token), value, s.cfg.TokenTTL); err != nil {
+	if err := s.store.SaveToken(ctx, bus.TokenDigest(token), value, s.cfg.TokenTTL); err != nil {
 		return nil, err
 	}
 	return &legacyv1.CreateRelayTokenResponse{Token: token}, nil
@@ -89,7 +87,7 @@ func (s *Server) CheckRelayToken(ctx context.Context, req *legacyv1.CheckRelayTo
 	if err := rpc.CallerFrom(ctx).CheckOpen(s.cfg.Open, rpc.ScopeTokensValidate); err != nil {
 		return nil, err
 	}
-	_, err := s.store.Token(ctx, digest(req.GetToken()))
+	_, err := s.store.Token(ctx, bus.TokenDigest(req.GetToken()))
 	if err == nil {
 		return &legacyv1.CheckRelayTokenResponse{Auth: true}, nil
 	}
@@ -163,9 +161,4 @@ func Map(record []byte) (*bus.Message, bool) {
 		m.From.Client = local
 	}
 	return m, true
-}
-
-func digest(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
 }

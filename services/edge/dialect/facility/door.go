@@ -7,10 +7,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	table "github.com/trunkline/trunkline/internal/refusal"
+	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
 type flawKey struct{}
@@ -87,9 +87,7 @@ func (f *Facility) RefuseHandshake(w http.ResponseWriter, e *bus.Error) {
 	if status == http.StatusUpgradeRequired {
 		h.Set("Sec-WebSocket-Version", "13, 8, 7")
 	}
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
-	}
+	dialect.SetRetryAfter(h, e)
 	body := escaper.Replace(e.Message)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

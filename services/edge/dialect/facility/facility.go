@@ -79,7 +79,10 @@ func (f *Facility) Hello(r *http.Request) (dialect.Hello, bool) {
 	if !f.sameSite(r) {
 		h.Refusal = bus.ErrOriginRefused.With("pages of this origin may not connect", map[string]string{"setting": "legacy.facility.allowed_origins"})
 	}
-	token, cookie := f.credentials(r)
+	token, cookie := dialect.Token(r), ""
+	if c, err := r.Cookie(f.cfg.Cookie); err == nil {
+		cookie = c.Value
+	}
 	switch {
 	case token != "":
 		h.Token = token
@@ -94,21 +97,6 @@ func (f *Facility) Hello(r *http.Request) (dialect.Hello, bool) {
 		h.Refusal = bus.ErrTokenMissing.With("no session; sign in first", map[string]string{"setting": "legacy.open"})
 	}
 	return h, true
-}
-
-// credentials returns a token, from the header or the query, and the session's key.
-func (f *Facility) credentials(r *http.Request) (token, cookie string) {
-	scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "bearer") {
-		token = strings.TrimSpace(rest)
-	}
-	if token == "" {
-		token = r.URL.Query().Get("token")
-	}
-	if c, err := r.Cookie(f.cfg.Cookie); err == nil {
-		cookie = c.Value
-	}
-	return token, cookie
 }
 
 // allTopics are the broadcast audiences of all facilities.

@@ -41,16 +41,9 @@ func hello(r *http.Request, name, other string) (dialect.Hello, bool) {
 	return withToken(r, dialect.Hello{Subprotocol: name}), true
 }
 
-// withToken takes the token from the authorization header or, because browsers cannot set
-// one, from the query.
+// withToken takes the token, which opens the session at once.
 func withToken(r *http.Request, h dialect.Hello) dialect.Hello {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "bearer") {
-		h.Token = strings.TrimSpace(token)
-	}
-	if h.Token == "" && r.URL.RawQuery != "" {
-		h.Token = r.URL.Query().Get("token")
-	}
+	h.Token = dialect.Token(r)
 	h.Connect = h.Token != ""
 	return h
 }

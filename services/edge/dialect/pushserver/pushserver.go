@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,10 +39,7 @@ func (*PushServer) Close(e *bus.Error) (int, string) { return dialect.CloseCode(
 
 // Hello takes every handshake. A subprotocol is not answered.
 func (p *PushServer) Hello(r *http.Request) (dialect.Hello, bool) {
-	h := dialect.Hello{Connect: true, Token: r.URL.Query().Get("token")}
-	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "bearer") {
-		h.Token = strings.TrimSpace(token)
-	}
+	h := dialect.Hello{Connect: true, Token: dialect.Token(r)}
 	switch {
 	case h.Token != "":
 	case p.open:
@@ -96,9 +92,7 @@ func (*PushServer) RefuseHandshake(w http.ResponseWriter, e *bus.Error) {
 	if f.Code == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", "Bearer")
 	}
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
-	}
+	dialect.SetRetryAfter(h, e)
 	w.WriteHeader(f.Code)
 	_ = json.NewEncoder(w).Encode(f) // the client may be gone
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -96,10 +95,7 @@ func answer(w http.ResponseWriter, code int, text string) {
 
 // RefuseHandshake answers a refused handshake in the shape of the original's errors.
 func (*Rooms) RefuseHandshake(w http.ResponseWriter, e *bus.Error) {
-	if e.RetryAfter > 0 {
-		seconds := (e.RetryAfter + time.Second - 1) / time.Second // rounded up
-		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
-	}
+	dialect.SetRetryAfter(w.Header(), e)
 	code := table.Of(e.Reason).HTTP
 	if code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
@@ -126,7 +122,7 @@ func (d *Rooms) Hello(r *http.Request) (dialect.Hello, bool) {
 	}
 	pool := d.pool(name)
 	h := dialect.Hello{
-		Token: token(r), Connect: true, Single: true, Follow: []dialect.Follow{{Address: pool, Presence: true}},
+		Token: dialect.Token(r), Connect: true, Single: true, Follow: []dialect.Follow{{Address: pool, Presence: true}},
 	}
 	switch {
 	case h.Token != "":
@@ -147,15 +143,6 @@ func (d *Rooms) pool(room string) bus.Address {
 	}
 	a, _ := bus.NewAddress(bus.KindChannels, Namespace+":"+name) // a name after a name and a colon is one
 	return a
-}
-
-// token is the credential of a handshake.
-func token(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "bearer") {
-		return strings.TrimSpace(token)
-	}
-	return r.URL.Query().Get("token")
 }
 
 // stranger is somebody without a token: a fresh id, the pool, and messages to any id.
