@@ -1,11 +1,7 @@
 package edge
 
 import (
-	"context"
-	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
@@ -104,72 +100,4 @@ func (sh *shard) writeHeld(sub *subscription, allowed []*parcel) {
 	if out := sub.session.join(allowed); len(out) > 0 && sh.pass(sub, out, allowed) {
 		sub.session.noteSent(sub, allowed)
 	}
-}
-
-// denied asks whether the session's device may have messages, and notes in the store which it may not have. It returns
-// by index whether it may not; nil messages are not asked about. It returns an error when nobody can say.
-func (s *session) denied(sub *subscription, list []*bus.Message) ([]bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
-	defer cancel()
-	who := s.identity.Load()
-	errs := make([]error, len(list))
-	var g errgroup.Group
-	g.SetLimit(questions)
-	for i, m := range list {
-		if m != nil {
-			g.Go(func() error {
-				errs[i] = bus.Admit(ctx, s.owner.cfg.Authorizer, who, m)
-				return nil
-			})
-		}
-	}
-	_ = g.Wait() // each message has its own error
-	out := make([]bool, len(list))
-	var notes []bus.Denial
-	for i, err := range errs {
-		if err == nil {
-			continue
-		}
-		e := rpc.FromError(err)
-		if e.RetryAfter > 0 {
-			return nil, e
-		}
-		out[i] = true
-		notes = append(notes, bus.Denial{To: sub.address, ID: list[i].ID, Device: who.Client, Why: e.Message})
-		s.owner.metrics.refuse(e)
-	}
-	if len(notes) == 0 {
-		return out, nil
-	}
-	note, stop := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
-	defer stop()
-	return out, s.owner.store.MarkDenied(note, notes)
-}
-
-// pending returns a page of an inbox as the session's device is given it. Where it has to be asked what the device may
-// have, that comes first, so that what it may not have does not count as given.
-func (s *session) pending(ctx context.Context, sub *subscription, after bus.Position) (bus.PendingPage, error) {
-	q := bus.PendingQuery{Device: s.clientID(), After: after.Offset, Epoch: after.Epoch, Limit: redeliverPage, Deliver: true}
-	if !sub.asks && s.granted(sub) {
-		return s.owner.store.Pending(ctx, sub.address, q)
-	}
-	q.Deliver = false
-	look, err := s.owner.store.Pending(ctx, sub.address, q)
-	if err != nil || len(look.Messages) == 0 {
-		return look, err
-	}
-	list := make([]*bus.Message, len(look.Messages))
-	for i, w := range look.Messages {
-		list[i] = w.Message
-	}
-	if _, err := s.denied(sub, list); err != nil {
-		return look, err
-	}
-	q.Deliver, q.Until = true, look.Next
-	page, err := s.owner.store.Pending(ctx, sub.address, q)
-	page.Next, page.More, page.Top = look.Next, look.More, look.Top
-	page.Messages = slices.DeleteFunc(page.Messages, func(w bus.Waiting) bool { // of a log that began anew in between
-		return !slices.ContainsFunc(list, func(m *bus.Message) bool { return m.ID == w.ID })
-	})
-	return page, err
 }

@@ -155,6 +155,38 @@ func (s *session) presence(ctx context.Context, id uint32, who *bus.Identity, re
 	return nil
 }
 
+// ack carries out an ack command. It is answered when the store has it, and only when it has an id.
+func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRequest) error {
+	var bad bus.Invalid
+	a := bad.Address("ack.address", req.GetAddress())
+	if req.GetClient() != "" && req.GetClient() != who.Client {
+		bad.Add("ack.client", "is set by the server from the token; leave it out")
+	}
+	rpc.CheckAcks(&bad, req)
+	if err := bad.Err(); err != nil {
+		return err
+	}
+	if !a.HasInbox() || !who.Owns(a) {
+		return bus.ErrPermissionDenied.With("messages to "+a.String()+" are not this client's to acknowledge", map[string]string{"address": a.String()})
+	}
+	list := make([]bus.Ack, len(req.GetIds()))
+	for i, message := range req.GetIds() {
+		list[i] = bus.Ack{To: a, ID: message, Device: who.Client, Connection: s.id}
+	}
+	return s.owner.behind.Acks.Ack(s.id, list, func(errs []error) {
+		if id == 0 {
+			return
+		}
+		for _, err := range errs {
+			if e := rpc.FromError(err); e != nil && e.RetryAfter > 0 { // as a whole: the client tries all again
+				s.replyError(id, e)
+				return
+			}
+		}
+		s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Acked{Acked: rpc.AckAnswer(list, errs)}})
+	})
+}
+
 func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 	a, err := bus.ParseAddress(address)
 	if err != nil {

@@ -56,6 +56,8 @@ type Config struct {
 	// Connections in all, and from one IP address; 0 for no limit.
 	Connections      int
 	ConnectionsPerIP int
+	// EventQueue is how many connects may wait to be told as events; 65,536 by default. More are left out, and told as a gap.
+	EventQueue int
 	// ConnectsInProgress is how many connects are worked on at once; 4096 by default. More are refused at once.
 	ConnectsInProgress int
 	// Authorizer is asked about what the grants of a token allow; nil for nobody.

@@ -33,7 +33,7 @@ func (sh *shard) end(sub *subscription) {
 	s := sub.session
 	s.stale.Store(true)
 	sh.owner.tail.Release(sub.address)
-	sh.owner.roster.leave(sub.address, s.id, time.Time{})
+	sh.owner.behind.Roster.Leave(sub.address, s.id, time.Time{})
 	b := s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
 		Unsubscribed: &publishv1.Unsubscribed{Address: sub.address.String()},
 	}})

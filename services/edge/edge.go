@@ -21,6 +21,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/services/edge/behind"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -55,11 +56,9 @@ type Edge struct {
 	tail        *tail.Tail
 	origins     *origins
 	limits      *limits
-	roster      *roster
-	events      *events
+	behind      *behind.Behind
 	revocations *revocations
 	store       Store
-	acks        *acks
 	tokens      *validator
 	admission   *admission
 	tickets     *sealer // nil without tickets
@@ -123,14 +122,13 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.hub = newHub(e)
 	e.readers = newReaders()
 	e.store = store
-	e.acks = &acks{store: store, timeout: cfg.CallTimeout, unnoted: e.metrics.unnoted, of: make(map[string]int), failed: func(err error) {
-		log.Warn("receipts could not be brought up to date", "error", err.Error())
-	}}
 	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
 	e.revocations = newRevocations(e)
-	e.roster = newRoster(store, e.hub, cfg, log, e.metrics.untold)
-	e.events = newEvents(store, e.writer.door, cfg, log, e.metrics.untold)
-	e.registerQueues(reg)
+	e.behind = behind.New(store, e.writer.door, behind.Config{
+		Node: cfg.Node, Life: cfg.Run, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
+		Events: cfg.EventQueue, Relist: e.hub.relist,
+	}, log, reg)
+	e.metrics.registerShards(reg, e.hub)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})
 	e.tail.Register(reg, "edge")
@@ -159,8 +157,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g, inner := errgroup.WithContext(inner)
 	g.Go(func() error { return e.tail.Run(inner) })
 	g.Go(func() error { return e.hub.run(inner) })
-	g.Go(func() error { return e.roster.run(inner) })
-	g.Go(func() error { e.events.serve(inner); return nil })
+	g.Go(func() error { return e.behind.Run(inner) })
 	g.Go(func() error { return e.revocations.run(inner) })
 	g.Go(func() error { return e.settle(inner) })
 	g.Go(e.readers.run)
@@ -171,7 +168,6 @@ func (e *Edge) Run(ctx context.Context) error {
 	}
 	left := e.drain()
 	e.tokens.running.Wait()
-	e.acks.running.Wait()
 	e.readers.close()
 	stop()
 	return errors.Join(left, g.Wait())

@@ -34,11 +34,11 @@ func (d *logless) PublishAll(ctx context.Context, ps []bus.Admitted) ([]bus.Rece
 	return d.Store.PublishAll(ctx, ps)
 }
 
-// eventful is a house that keeps events.
-func eventful(t *testing.T) (*house, *logless) {
+// eventful is a house that keeps events, of which so many may wait; 0 for as many as usual.
+func eventful(t *testing.T, queue int) (*house, *logless) {
 	t.Helper()
 	store := &logless{Store: memory.New(memory.Config{Events: kept})}
-	return startOn(t, store, edge.Config{Namespaces: bus.Namespaces{Events: kept}}), store
+	return startOn(t, store, edge.Config{Namespaces: bus.Namespaces{Events: kept}, EventQueue: queue}), store
 }
 
 // told returns who came and went: "connected USER", "disconnected USER REASON" or "gap MISSING", of n events or more.
@@ -67,7 +67,7 @@ func told(t *testing.T, s bus.Log, n int) []string {
 }
 
 func TestEvents_sayHowAConnectionEnded(t *testing.T) {
-	h, store := eventful(t)
+	h, store := eventful(t, 0)
 	h.connected(h.token("clean")).leave()
 	told(t, store, 2)
 	h.dial("").leave() // it never was a session
@@ -96,8 +96,7 @@ func TestEvents_sayHowAConnectionEnded(t *testing.T) {
 
 // While the log is away connects go on. What is too much is left out with its end, and told as a gap.
 func TestEvents_tellWhatTheyLeaveOut(t *testing.T) {
-	h, store := eventful(t)
-	h.edge.LimitEvents(3)
+	h, store := eventful(t, 3)
 	store.away.Store(true)
 	h.connected(h.token("first"))
 	clients := make([]*client, 10)
@@ -120,7 +119,7 @@ func TestEvents_tellWhatTheyLeaveOut(t *testing.T) {
 
 // A process that was taken for dead tells again who is connected.
 func TestEvents_areToldAgainAfterAReap(t *testing.T) {
-	h, store := eventful(t)
+	h, store := eventful(t, 0)
 	c := h.connected(h.token("ada"))
 	told(t, store, 1)
 	if _, err := store.Reap(t.Context(), 0); err != nil {
@@ -136,7 +135,7 @@ func TestEvents_areToldAgainAfterAReap(t *testing.T) {
 
 // What the store does not take when the edge stops is told by a reaper.
 func TestEvents_leftUnwrittenAreReaped(t *testing.T) {
-	h, store := eventful(t)
+	h, store := eventful(t, 0)
 	h.connected(h.token("ada"))
 	told(t, store, 1)
 	store.away.Store(true)

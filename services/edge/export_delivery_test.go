@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -155,9 +156,14 @@ func (q *Queue) Note(a bus.Ack) {
 
 // Noted waits until the store knows everything that counts as written.
 func (q *Queue) Noted() {
-	if err := q.t.owner.acks.flush(q.tb.Context()); err != nil {
+	ctx, stop := context.WithCancel(q.tb.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = q.t.owner.behind.Run(ctx) })
+	if err := q.t.owner.behind.Acks.Flush(ctx); err != nil {
 		q.tb.Fatal(err)
 	}
+	stop()
+	running.Wait()
 }
 
 // Drop forgets the backlog, but for what its writer is at.

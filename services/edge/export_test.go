@@ -38,21 +38,8 @@ func (e *Edge) Become(client string, who *bus.Identity) {
 // Doubt says that announcements of revocations may have been missed.
 func (e *Edge) Doubt() { e.revocations.interrupted() }
 
-// LimitEvents changes how many connects may wait to be told.
-func (e *Edge) LimitEvents(n int) {
-	e.events.mu.Lock()
-	defer e.events.mu.Unlock()
-	e.events.limit = n
-}
-
 // Waiting returns how many acks, notes of what was written and changes of rosters wait for the store.
 func (e *Edge) Waiting() (acks, sent, rosters int) {
-	acks, sent = e.acks.lengths()
-	return acks, sent, e.roster.length()
+	acks, sent = e.behind.Acks.Waiting()
+	return acks, sent, e.behind.Roster.Waiting()
 }
-
-// The bounds of what waits.
-const (
-	AckLimitOf = ackLimitOf
-	LaneLimit  = laneLimit
-)

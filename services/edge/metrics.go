@@ -19,8 +19,6 @@ type metrics struct {
 	lagging     *prometheus.CounterVec
 	resumed     prometheus.Counter
 	renewed     prometheus.Counter
-	untold      prometheus.Counter
-	unnoted     prometheus.Counter
 	validations prometheus.Histogram
 }
 
@@ -59,21 +57,38 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		renewed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_tickets_renewed_total", Help: "Resume tickets sent to open connections in place of older ones.",
 		}),
-		untold: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "trunkline_edge_events_dropped_total", Help: "Connections that no event was told of, because too many waited.",
-		}),
-		unnoted: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "trunkline_edge_sent_notes_dropped_total", Help: "Deliveries that the store was not told of, because too many notes waited for it.",
-		}),
 		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lapses, m.lagging, m.resumed, m.renewed, m.untold, m.unnoted, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lapses, m.lagging, m.resumed, m.renewed, m.validations)
 	}
 	return m
+}
+
+// registerShards makes readable what waits in the shards.
+func (*metrics) registerShards(reg prometheus.Registerer, h *hub) {
+	if reg == nil {
+		return
+	}
+	gauge := func(name, help string, value func(sh *shard) int) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			sum := 0
+			for _, sh := range h.shards {
+				sum += value(sh)
+			}
+			return float64(sum)
+		}))
+	}
+	gauge("trunkline_edge_shard_waiting_messages", "Messages that wait for the shards.", func(sh *shard) int { n, _ := sh.inbox.waiting(); return n })
+	gauge("trunkline_edge_shard_waiting_bytes", "The same in bytes.", func(sh *shard) int { _, n := sh.inbox.waiting(); return n })
+	gauge("trunkline_edge_held_bytes", "What subscriptions hold while they replay, in bytes.", func(sh *shard) int {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		return sh.held
+	})
 }
 
 func (m *metrics) refuse(e *bus.Error) { m.refused.WithLabelValues(e.Reason).Inc() }

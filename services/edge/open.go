@@ -109,7 +109,7 @@ func (s *session) begin(id uint32, o *opening) {
 	if e.revocations.opened(ctx, s, o.who, o.asked); s.refused.Load() != nil {
 		return
 	}
-	e.events.connected(s.id, o.who)
+	e.behind.Events.Connected(s.id, o.who)
 	if s.talk != nil {
 		s.talk.Start(ctx)
 	} else {

@@ -108,13 +108,22 @@ func (sh *shard) list(who *bus.Identity, subs []*subscription, now time.Time) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, sub := range subs {
-		if !sh.owner.roster.listed(sub.address) {
+		if !sh.owner.behind.Roster.Lists(sub.address) {
 			continue
 		}
 		sub.listed = now.UnixMilli()
-		sh.owner.roster.count(sub.address, 1)
-		sh.owner.roster.join(sub, who)
+		sh.owner.behind.Roster.Count(sub.address)
+		sh.owner.behind.Roster.Join(sub.address, sub.member(who))
 	}
+}
+
+// member is the subscription in a roster.
+func (s *subscription) member(who *bus.Identity) bus.Member {
+	m := bus.Member{Connection: s.session.id, Client: who.Client, User: who.User, Joined: time.UnixMilli(s.listed)}
+	if s.session.single {
+		m.Client = m.Connection
+	}
+	return m
 }
 
 // relist joins again who is subscribed to an address. A leave comes after detach, so it cannot be overtaken.
@@ -124,7 +133,7 @@ func (h *hub) relist(a bus.Address) {
 		if g := sh.groups[a]; g != nil {
 			for _, sub := range g.subs {
 				if who := sub.session.identity.Load(); who != nil && sub.listed > 0 {
-					sh.owner.roster.join(sub, who)
+					sh.owner.behind.Roster.Join(sub.address, sub.member(who))
 				}
 			}
 		}

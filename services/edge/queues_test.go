@@ -7,6 +7,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/edge/behind"
 )
 
 // While the store does not answer, acks wait up to a bound; beyond it they are refused with a hint, and the connection lives. What was
@@ -20,7 +21,7 @@ func TestAcks_waitUpToABound(t *testing.T) {
 	ids := `"` + strings.Repeat(`m","`, each-1) + `m"`
 	taken := 0
 	for refused := false; !refused; taken++ {
-		if taken > 2*edge.AckLimitOf/each {
+		if taken > 2*behind.AckLimitOf/each {
 			t.Fatalf("%d acks wait", taken*each)
 		}
 		c.send(fmt.Sprintf(`{"id":%d,"ack":{"address":"users/ada","ids":[%s]}}`, taken+10, ids))
@@ -38,7 +39,7 @@ func TestAcks_waitUpToABound(t *testing.T) {
 			t.Fatalf("ping was answered with %v", f)
 		}
 	}
-	if acks, _, _ := h.edge.Waiting(); acks > edge.AckLimitOf || acks < edge.AckLimitOf-each {
+	if acks, _, _ := h.edge.Waiting(); acks > behind.AckLimitOf || acks < behind.AckLimitOf-each {
 		t.Errorf("%d acks wait", acks)
 	}
 	c.send(fmt.Sprintf(`{"ack":{"address":"users/ada","ids":[%s]}}`, ids)) // refused too, though it asks for no answer

@@ -211,7 +211,7 @@ func (s *session) end(err error) {
 	lost := s.lost(err)
 	for i, sub := range subs {
 		addresses[i] = sub.address
-		s.owner.roster.leave(sub.address, s.id, lost)
+		s.owner.behind.Roster.Leave(sub.address, s.id, lost)
 	}
 	s.owner.tail.Release(addresses...)
 	s.owner.limits.leave(s.ip)
@@ -225,7 +225,7 @@ func (s *session) end(err error) {
 		reason = "lost"
 	}
 	s.owner.metrics.closed.WithLabelValues(reason).Inc()
-	s.owner.events.disconnected(s.id, reason, lost)
+	s.owner.behind.Events.Disconnected(s.id, reason, lost)
 	s.owner.metrics.connections.Dec()
 	s.owner.log.Debug("connection ended", "connection", s.id, "reason", reason)
 	s.linger()

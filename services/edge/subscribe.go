@@ -46,14 +46,14 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 	if err := who.Check(bus.Subscribe, a); err != nil {
 		return nil, err
 	}
-	if err := s.owner.roster.admits(a, s.id); err != nil {
+	if err := s.owner.behind.Roster.Admit(a, s.id); err != nil {
 		return nil, err
 	}
 	if c.GetPresence() {
 		if err := who.Check(bus.Presence, a); err != nil {
 			return nil, err
 		}
-		if !s.owner.roster.listed(a) {
+		if !s.owner.behind.Roster.Lists(a) {
 			return nil, bus.ErrFieldInvalid.With("presence: "+a.String()+" does not list who is subscribed", map[string]string{"address": a.String()})
 		}
 	}
@@ -253,7 +253,7 @@ func (s *session) unsubscribe(id uint32, c *edgev1.Unsubscribe) error {
 func (s *session) leave(sub *subscription) {
 	if len(s.shard.detach([]*subscription{sub})) > 0 {
 		s.owner.tail.Release(sub.address)
-		s.owner.roster.leave(sub.address, s.id, time.Time{})
+		s.owner.behind.Roster.Leave(sub.address, s.id, time.Time{})
 	}
 	s.subs = slices.DeleteFunc(s.subs, func(other *subscription) bool { return other == sub })
 }

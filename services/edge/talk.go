@@ -146,7 +146,7 @@ func (t talker) Ack(to bus.Address, id string) {
 	if !who.Owns(to) {
 		device = to.ID()
 	}
-	err := t.s.owner.acks.ack(t.s.id, []bus.Ack{{To: to, ID: id, Device: device, Connection: t.s.id}}, func(errs []error) {
+	err := t.s.owner.behind.Acks.Ack(t.s.id, []bus.Ack{{To: to, ID: id, Device: device, Connection: t.s.id}}, func(errs []error) {
 		if e := rpc.FromError(errs[0]); e != nil && e.RetryAfter > 0 {
 			t.s.replyError(0, e)
 		}
@@ -160,7 +160,7 @@ func (t talker) Ack(to bus.Address, id string) {
 func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 	s := t.s
 	asked := time.Now()
-	if err := s.owner.acks.flush(ctx); err != nil {
+	if err := s.owner.behind.Acks.Flush(ctx); err != nil {
 		return err // what this connection has acknowledged would be delivered to it again
 	}
 	if err := s.authorize(ctx, who, bus.Connect, bus.Address{}); err != nil {

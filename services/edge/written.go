@@ -48,6 +48,6 @@ func (t *transport) flushed(size int) []bus.Ack {
 // report tells the store of messages that were written.
 func (t *transport) report(notes []bus.Ack) {
 	if len(notes) > 0 && !hungUp(t.raw) {
-		t.owner.acks.wrote(notes)
+		t.owner.behind.Acks.Wrote(notes)
 	}
 }

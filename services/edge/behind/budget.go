@@ -1,4 +1,4 @@
-package edge
+package behind
 
 import (
 	"time"
@@ -14,7 +14,7 @@ const (
 	// nobody else's out.
 	occupancyBurst = 1000
 	occupancyEvery = 5 * time.Second
-	// occupancyUsers is how many users are told apart; who was not heard of for longest begins anew.
+	// occupancyUsers is how many users are told apart; the one that was not heard of for longest begins anew.
 	occupancyUsers = 10_000
 )
 

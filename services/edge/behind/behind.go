@@ -1,0 +1,71 @@
+// Package behind tells the store what sessions have done: what was written and acknowledged, who connected, and who is
+// subscribed. No session waits for it. Everything goes through bounded queues, whose workers write in batches and try
+// again when the store refuses.
+package behind
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Store is what is told.
+type Store interface {
+	bus.Inboxes
+	bus.Roster
+	bus.Reaper
+	bus.Connections
+	bus.Publisher
+}
+
+// Config says for whom the store is told, and within which times.
+type Config struct {
+	// Node is the name of this process, and Life the name under which the store knows this life of it.
+	Node, Life string
+	// Namespaces says which channels list their subscribers, and whether events are kept.
+	Namespaces bus.Namespaces
+	// CallTimeout is for one call of the store.
+	CallTimeout time.Duration
+	// LostGrace is how long a lost connection stays in rosters.
+	LostGrace time.Duration
+	// Events is how many connects may wait to be told; 65,536 by default.
+	Events int
+	// Relist joins every subscription of an address on this node again, by Roster.Join.
+	Relist func(bus.Address)
+}
+
+// Behind has what is told, by subject. Its parts may be used concurrently, and write while Run runs.
+type Behind struct {
+	Acks   *Acks
+	Events *Events
+	Roster *Roster
+}
+
+// New returns the queues, empty. Events are admitted by the door.
+func New(store Store, door *bus.Door, cfg Config, log *slog.Logger, reg prometheus.Registerer) *Behind {
+	m := newMetrics(reg)
+	b := &Behind{
+		Acks:   newAcks(store, cfg.CallTimeout, log, m.unnoted),
+		Events: newEvents(store, door, cfg, log, m.untold),
+		Roster: newRoster(store, cfg, log, m.untold),
+	}
+	m.queue("acks", b.Acks.waiting.filled)
+	m.queue("sent", b.Acks.sent.filled)
+	m.queue("rosters", b.Roster.Waiting)
+	m.queue("events", b.Events.queue.filled)
+	return b
+}
+
+// Run writes until ctx ends, and then what is left.
+func (b *Behind) Run(ctx context.Context) error {
+	var g errgroup.Group
+	g.Go(func() error { b.Acks.run(ctx); return nil })
+	g.Go(func() error { b.Events.run(ctx); return nil })
+	g.Go(func() error { b.Roster.run(ctx); return nil })
+	return g.Wait()
+}

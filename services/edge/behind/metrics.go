@@ -1,0 +1,38 @@
+package behind
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are those of the queues. Each queue has a bound: acks and subscriptions to rosters are refused beyond it; notes
+// of what was written, and events, are left out, which is counted.
+type metrics struct {
+	reg     prometheus.Registerer // nil for none
+	untold  prometheus.Counter
+	unnoted prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		reg: reg,
+		untold: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_events_dropped_total", Help: "Connections that no event was told of, because too many waited.",
+		}),
+		unnoted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_edge_sent_notes_dropped_total", Help: "Deliveries that the store was not told of, because too many notes waited for it.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.untold, m.unnoted)
+	}
+	return m
+}
+
+// queue makes the length of a queue readable.
+func (m *metrics) queue(name string, length func() int) {
+	if m.reg == nil {
+		return
+	}
+	m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trunkline_edge_waiting_for_store", Help: "What waits in memory for the store, by queue.",
+		ConstLabels: prometheus.Labels{"queue": name},
+	}, func() float64 { return float64(length()) }))
+}
