@@ -6,6 +6,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
+	"github.com/trunkline/trunkline/internal/bus/bustest/difftest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
@@ -36,7 +37,7 @@ func TestStore_isTheSameAsMemory(t *testing.T) {
 	if testing.Short() {
 		steps = 1_000
 	}
-	bustest.Same(t, memory.New(memory.Config{Now: clock.Now}), s, bustest.World{
+	difftest.Same(t, memory.New(memory.Config{Now: clock.Now}), s, difftest.World{
 		Steps: steps, Now: clock.Now, Advance: clock.Advance, Lose: lossy.Lose,
 		Fork: func() {
 			server.Kill9()

@@ -115,153 +115,13 @@ func (b *mailbox) state(id string) bus.DeliveryState {
 
 func testInbox(t *testing.T, open Open) {
 	s := open(t)
-	t.Run("keeps what is not acknowledged, in order", func(t *testing.T) {
-		b := newMailbox(t, s)
-		var ids []string
-		for i := range 8 {
-			ids = append(ids, b.send(b.mail(fmt.Sprint(i))))
-		}
-		b.is("all", b.waiting("phone", true), "[0 1 2 3 4 5 6 7]")
-		b.acked("phone", ids[0], ids[3], ids[7])
-		b.is("after acks", b.waiting("phone", true), "[1 2 4 5 6]")
-		b.acked("phone", ids[0]) // twice is the same as once
-		b.is("for another device", b.waiting("desk", false), "[1 2 4 5 6]")
-		stats, err := s.InboxStats(t.Context(), b.to)
-		testkit.Check(t, err)
-		if stats.Count != 5 || stats.Oldest.IsZero() {
-			t.Errorf("stats are %+v", stats)
-		}
-	})
-	t.Run("positions are dense and acks leave no gap", func(t *testing.T) {
-		b := newMailbox(t, s)
-		first := publish(t, s, b.mail("1"))
-		var ids []string
-		for i := 2; i <= 5; i++ {
-			r := publish(t, s, b.mail(fmt.Sprint(i)))
-			if r.Position != (bus.Position{Epoch: first.Position.Epoch, Offset: uint64(i)}) || r.Durability != bus.Accepted {
-				t.Errorf("receipt %d is %+v", i, r)
-			}
-			ids = append(ids, r.ID)
-		}
-		b.acked("phone", first.ID, ids[0])
-		page, err := s.Since(t.Context(), b.to, inboxLog, first.Position, 10)
-		testkit.Check(t, err)
-		b.is("since", texts(page.Messages), "[3 4 5]")
-		page, err = s.Since(t.Context(), b.to, inboxLog, bus.Position{}, 2)
-		testkit.Check(t, err)
-		b.is("first page", texts(page.Messages), "[3 4]")
-		if !page.More || page.Next.Offset != 4 {
-			t.Errorf("next is %+v, more %t", page.Next, page.More)
-		}
-		tops, errs := s.Tops(t.Context(), []bus.Address{b.to, address(t)})
-		testkit.Check(t, bus.FirstError(errs))
-		if tops[0] != page.Top || tops[0].Offset != 5 || tops[1].Epoch == "" {
-			t.Errorf("tops are %+v", tops)
-		}
-		_, err = s.Since(t.Context(), b.to, inboxLog, bus.Position{Epoch: "another", Offset: 3}, 10)
-		if !errors.Is(err, bus.ErrGap) {
-			t.Errorf("another epoch: %v", err)
-		}
-	})
-	t.Run("pages go on where they ended", func(t *testing.T) {
-		b := newMailbox(t, s)
-		for i := 1; i <= 5; i++ {
-			b.send(b.mail(fmt.Sprint(i)))
-		}
-		first, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Limit: 2})
-		testkit.Check(t, err)
-		for _, c := range []struct {
-			epoch string
-			after uint64
-			want  string
-		}{
-			{first.Top.Epoch, first.Next, "[3 4 5]"}, {"", first.Next, "[3 4 5]"}, {first.Top.Epoch, 9, "[]"}, {"another", 4, "[1 2 3 4 5]"},
-		} {
-			page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{After: c.after, Epoch: c.epoch, Limit: 10})
-			testkit.Check(t, err)
-			var all []*bus.Message
-			for _, w := range page.Messages {
-				all = append(all, w.Message)
-			}
-			b.is(fmt.Sprint("after ", c.epoch, " ", c.after), texts(all), c.want)
-			if page.Next != 5 || page.More || page.Top != first.Top {
-				t.Errorf("next is %d, more %t, top %+v", page.Next, page.More, page.Top)
-			}
-		}
-		page, err := s.Since(t.Context(), b.to, inboxLog, bus.Position{Epoch: first.Top.Epoch, Offset: 9}, 10)
-		if !errors.Is(err, bus.ErrGap) || len(page.Messages) != 0 || page.Next != page.Top {
-			t.Errorf("since a position beyond the end: %v, %+v", err, page)
-		}
-	})
-	t.Run("an inbox that was lost is a gap", func(t *testing.T) {
-		b := newMailbox(t, s) // as after FLUSHALL: whoever comes back knows an epoch that nobody knows any more
-		known := bus.Position{Epoch: "lost", Offset: 3}
-		page, err := s.Since(t.Context(), b.to, inboxLog, known, 1)
-		if !errors.Is(err, bus.ErrGap) || len(page.Messages) != 0 {
-			t.Errorf("with nothing in it: %v, %+v", err, page)
-		}
-		at := publish(t, s, b.mail("new")).Position
-		page, err = s.Since(t.Context(), b.to, inboxLog, known, 1)
-		if !errors.Is(err, bus.ErrGap) || texts(page.Messages) != "[new]" || page.Top != at {
-			t.Errorf("with something new: %v, %+v", err, page)
-		}
-		if _, err = s.Since(t.Context(), b.to, inboxLog, at, 1); err != nil {
-			t.Errorf("at its end: %v", err)
-		}
-	})
-	t.Run("the first ack dismisses it elsewhere", func(t *testing.T) {
-		b := newMailbox(t, s)
-		l := listen(t, s, b.to)
-		id := b.send(b.mail("hi"))
-		if m := l.next(); m.ID != id || m.Ack != bus.AnyDevice || m.Position.Offset != 1 {
-			t.Errorf("got %+v", m)
-		}
-		b.acked("phone", id)
-		if m := l.next(); m.Kind != bus.MessageDismissal || m.ID != id || m.ExcludeConnection != "conn-phone" || !m.Position.IsZero() {
-			t.Errorf("got %+v", m)
-		}
-		b.acked("desk", id) // is known and over: no second dismissal
-		b.send(b.mail("next"))
-		if m := l.next(); text(m) != "next" {
-			t.Errorf("got %+v", m)
-		}
-		if b.state(id) != bus.StateAcked {
-			t.Error("not acked")
-		}
-	})
-	t.Run("unknown messages", func(t *testing.T) {
-		b := newMailbox(t, s)
-		id := b.send(b.mail("x"))
-		errs := b.ack("phone", "nope", id, "neither")
-		if !errors.Is(errs[0], bus.ErrMessageNotFound) || errs[1] != nil || !errors.Is(errs[2], bus.ErrMessageNotFound) {
-			t.Errorf("errors are %v", errs)
-		}
-		if _, err := s.Delivery(t.Context(), b.to, "nope", true); !errors.Is(err, bus.ErrMessageNotFound) {
-			t.Errorf("delivery: %v", err)
-		}
-		if err := s.Discard(t.Context(), b.to, "nope", bus.EndTTL); !errors.Is(err, bus.ErrMessageNotFound) {
-			t.Errorf("discard: %v", err)
-		}
-		testkit.Check(t, s.MarkSent(t.Context(), []bus.Ack{{To: b.to, ID: "nope", Device: "phone"}}))
-		b.is("inbox", b.waiting("phone", false), "[]")
-	})
-	t.Run("each device acknowledges for itself", func(t *testing.T) {
-		b := newMailbox(t, s)
-		id := b.send(b.each("x"))
-		b.is("phone", b.waiting("phone", true), "[x]")
-		b.is("desk", b.waiting("desk", true), "[x]")
-		b.acked("phone", id)
-		b.is("phone after its ack", b.waiting("phone", true), "[]")
-		b.is("desk", b.waiting("desk", true), "[x]")
-		if st := b.state(id); st != bus.StateSent {
-			t.Errorf("state is %d", st)
-		}
-		b.acked("desk", id)
-		d := b.delivery(id)
-		if d.State(time.Now()) != bus.StateAcked || len(d.Devices) != 2 || d.SentCount != 2 || d.AckedCount != 2 || d.Devices[0].Client != "desk" {
-			t.Errorf("delivery is %+v", d)
-		}
-	})
+	t.Run("keeps what is not acknowledged, in order", func(t *testing.T) { testInboxKeepsWhatIsNotAcknowledgedInOrder(t, s) })
+	t.Run("positions are dense and acks leave no gap", func(t *testing.T) { testInboxPositionsAreDenseAndAcksLeaveNoGap(t, s) })
+	t.Run("pages go on where they ended", func(t *testing.T) { testInboxPagesGoOnWhereTheyEnded(t, s) })
+	t.Run("an inbox that was lost is a gap", func(t *testing.T) { testInboxAnInboxThatWasLostIsAGap(t, s) })
+	t.Run("the first ack dismisses it elsewhere", func(t *testing.T) { testInboxTheFirstAckDismissesItElsewhere(t, s) })
+	t.Run("unknown messages", func(t *testing.T) { testInboxUnknownMessages(t, s) })
+	t.Run("each device acknowledges for itself", func(t *testing.T) { testInboxEachDeviceAcknowledgesForItself(t, s) })
 	t.Run("each device", func(t *testing.T) { testEachDevice(t, s) })
 	t.Run("ids", func(t *testing.T) { testIDs(t, s) })
 	t.Run("dues", func(t *testing.T) { testDues(t, s) })
@@ -269,32 +129,7 @@ func testInbox(t *testing.T, open Open) {
 	t.Run("receipts", func(t *testing.T) { testReceipts(t, s) })
 	t.Run("denials", func(t *testing.T) { testDenied(t, s) })
 	t.Run("limits", func(t *testing.T) { testInboxLimits(t, s) })
-	t.Run("concurrent acks", func(t *testing.T) {
-		b := newMailbox(t, s)
-		l := listen(t, s, b.to)
-		var ids []string
-		for i := range 50 {
-			ids = append(ids, b.send(b.mail(fmt.Sprint(i))))
-			l.next()
-		}
-		var callers sync.WaitGroup
-		for c := range 8 {
-			callers.Go(func() { b.acked(fmt.Sprint("device", c), ids...) })
-		}
-		callers.Wait()
-		seen := map[string]bool{}
-		for range ids {
-			m := l.next()
-			if m.Kind != bus.MessageDismissal || seen[m.ID] {
-				t.Errorf("got %+v", m)
-			}
-			seen[m.ID] = true
-		}
-		b.send(b.mail("last"))
-		if m := l.next(); text(m) != "last" {
-			t.Errorf("more than one dismissal: %+v", m)
-		}
-	})
+	t.Run("concurrent acks", func(t *testing.T) { testInboxConcurrentAcks(t, s) })
 }
 
 func testReceipts(t *testing.T, s bus.Store) {
@@ -338,5 +173,186 @@ func testReceipts(t *testing.T, s bus.Store) {
 	d = b.delivery(id)
 	if d.State(time.Now()) != bus.StateAcked || d.AckedCount != 1 || d.Ended.IsZero() || d.Devices[0].Acked.IsZero() || !d.Devices[1].Acked.IsZero() {
 		t.Errorf("delivery is %+v", d)
+	}
+}
+
+func testInboxKeepsWhatIsNotAcknowledgedInOrder(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	var ids []string
+	for i := range 8 {
+		ids = append(ids, b.send(b.mail(fmt.Sprint(i))))
+	}
+	b.is("all", b.waiting("phone", true), "[0 1 2 3 4 5 6 7]")
+	b.acked("phone", ids[0], ids[3], ids[7])
+	b.is("after acks", b.waiting("phone", true), "[1 2 4 5 6]")
+	b.acked("phone", ids[0]) // twice is the same as once
+	b.is("for another device", b.waiting("desk", false), "[1 2 4 5 6]")
+	stats, err := s.InboxStats(t.Context(), b.to)
+	testkit.Check(t, err)
+	if stats.Count != 5 || stats.Oldest.IsZero() {
+		t.Errorf("stats are %+v", stats)
+	}
+}
+
+func testInboxPositionsAreDenseAndAcksLeaveNoGap(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	first := publish(t, s, b.mail("1"))
+	var ids []string
+	for i := 2; i <= 5; i++ {
+		r := publish(t, s, b.mail(fmt.Sprint(i)))
+		if r.Position != (bus.Position{Epoch: first.Position.Epoch, Offset: uint64(i)}) || r.Durability != bus.Accepted {
+			t.Errorf("receipt %d is %+v", i, r)
+		}
+		ids = append(ids, r.ID)
+	}
+	b.acked("phone", first.ID, ids[0])
+	page, err := s.Since(t.Context(), b.to, inboxLog, first.Position, 10)
+	testkit.Check(t, err)
+	b.is("since", texts(page.Messages), "[3 4 5]")
+	page, err = s.Since(t.Context(), b.to, inboxLog, bus.Position{}, 2)
+	testkit.Check(t, err)
+	b.is("first page", texts(page.Messages), "[3 4]")
+	if !page.More || page.Next.Offset != 4 {
+		t.Errorf("next is %+v, more %t", page.Next, page.More)
+	}
+	tops, errs := s.Tops(t.Context(), []bus.Address{b.to, address(t)})
+	testkit.Check(t, bus.FirstError(errs))
+	if tops[0] != page.Top || tops[0].Offset != 5 || tops[1].Epoch == "" {
+		t.Errorf("tops are %+v", tops)
+	}
+	_, err = s.Since(t.Context(), b.to, inboxLog, bus.Position{Epoch: "another", Offset: 3}, 10)
+	if !errors.Is(err, bus.ErrGap) {
+		t.Errorf("another epoch: %v", err)
+	}
+}
+
+func testInboxPagesGoOnWhereTheyEnded(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	for i := 1; i <= 5; i++ {
+		b.send(b.mail(fmt.Sprint(i)))
+	}
+	first, err := s.Pending(t.Context(), b.to, bus.PendingQuery{Limit: 2})
+	testkit.Check(t, err)
+	for _, c := range []struct {
+		epoch string
+		after uint64
+		want  string
+	}{
+		{first.Top.Epoch, first.Next, "[3 4 5]"}, {"", first.Next, "[3 4 5]"}, {first.Top.Epoch, 9, "[]"}, {"another", 4, "[1 2 3 4 5]"},
+	} {
+		page, err := s.Pending(t.Context(), b.to, bus.PendingQuery{After: c.after, Epoch: c.epoch, Limit: 10})
+		testkit.Check(t, err)
+		var all []*bus.Message
+		for _, w := range page.Messages {
+			all = append(all, w.Message)
+		}
+		b.is(fmt.Sprint("after ", c.epoch, " ", c.after), texts(all), c.want)
+		if page.Next != 5 || page.More || page.Top != first.Top {
+			t.Errorf("next is %d, more %t, top %+v", page.Next, page.More, page.Top)
+		}
+	}
+	page, err := s.Since(t.Context(), b.to, inboxLog, bus.Position{Epoch: first.Top.Epoch, Offset: 9}, 10)
+	if !errors.Is(err, bus.ErrGap) || len(page.Messages) != 0 || page.Next != page.Top {
+		t.Errorf("since a position beyond the end: %v, %+v", err, page)
+	}
+}
+
+func testInboxAnInboxThatWasLostIsAGap(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s) // as after FLUSHALL: whoever comes back knows an epoch that nobody knows any more
+	known := bus.Position{Epoch: "lost", Offset: 3}
+	page, err := s.Since(t.Context(), b.to, inboxLog, known, 1)
+	if !errors.Is(err, bus.ErrGap) || len(page.Messages) != 0 {
+		t.Errorf("with nothing in it: %v, %+v", err, page)
+	}
+	at := publish(t, s, b.mail("new")).Position
+	page, err = s.Since(t.Context(), b.to, inboxLog, known, 1)
+	if !errors.Is(err, bus.ErrGap) || texts(page.Messages) != "[new]" || page.Top != at {
+		t.Errorf("with something new: %v, %+v", err, page)
+	}
+	if _, err = s.Since(t.Context(), b.to, inboxLog, at, 1); err != nil {
+		t.Errorf("at its end: %v", err)
+	}
+}
+
+func testInboxTheFirstAckDismissesItElsewhere(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	l := listen(t, s, b.to)
+	id := b.send(b.mail("hi"))
+	if m := l.next(); m.ID != id || m.Ack != bus.AnyDevice || m.Position.Offset != 1 {
+		t.Errorf("got %+v", m)
+	}
+	b.acked("phone", id)
+	if m := l.next(); m.Kind != bus.MessageDismissal || m.ID != id || m.ExcludeConnection != "conn-phone" || !m.Position.IsZero() {
+		t.Errorf("got %+v", m)
+	}
+	b.acked("desk", id) // is known and over: no second dismissal
+	b.send(b.mail("next"))
+	if m := l.next(); text(m) != "next" {
+		t.Errorf("got %+v", m)
+	}
+	if b.state(id) != bus.StateAcked {
+		t.Error("not acked")
+	}
+}
+
+func testInboxUnknownMessages(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	id := b.send(b.mail("x"))
+	errs := b.ack("phone", "nope", id, "neither")
+	if !errors.Is(errs[0], bus.ErrMessageNotFound) || errs[1] != nil || !errors.Is(errs[2], bus.ErrMessageNotFound) {
+		t.Errorf("errors are %v", errs)
+	}
+	if _, err := s.Delivery(t.Context(), b.to, "nope", true); !errors.Is(err, bus.ErrMessageNotFound) {
+		t.Errorf("delivery: %v", err)
+	}
+	if err := s.Discard(t.Context(), b.to, "nope", bus.EndTTL); !errors.Is(err, bus.ErrMessageNotFound) {
+		t.Errorf("discard: %v", err)
+	}
+	testkit.Check(t, s.MarkSent(t.Context(), []bus.Ack{{To: b.to, ID: "nope", Device: "phone"}}))
+	b.is("inbox", b.waiting("phone", false), "[]")
+}
+
+func testInboxEachDeviceAcknowledgesForItself(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	id := b.send(b.each("x"))
+	b.is("phone", b.waiting("phone", true), "[x]")
+	b.is("desk", b.waiting("desk", true), "[x]")
+	b.acked("phone", id)
+	b.is("phone after its ack", b.waiting("phone", true), "[]")
+	b.is("desk", b.waiting("desk", true), "[x]")
+	if st := b.state(id); st != bus.StateSent {
+		t.Errorf("state is %d", st)
+	}
+	b.acked("desk", id)
+	d := b.delivery(id)
+	if d.State(time.Now()) != bus.StateAcked || len(d.Devices) != 2 || d.SentCount != 2 || d.AckedCount != 2 || d.Devices[0].Client != "desk" {
+		t.Errorf("delivery is %+v", d)
+	}
+}
+
+func testInboxConcurrentAcks(t *testing.T, s bus.Store) {
+	b := newMailbox(t, s)
+	l := listen(t, s, b.to)
+	var ids []string
+	for i := range 50 {
+		ids = append(ids, b.send(b.mail(fmt.Sprint(i))))
+		l.next()
+	}
+	var callers sync.WaitGroup
+	for c := range 8 {
+		callers.Go(func() { b.acked(fmt.Sprint("device", c), ids...) })
+	}
+	callers.Wait()
+	seen := map[string]bool{}
+	for range ids {
+		m := l.next()
+		if m.Kind != bus.MessageDismissal || seen[m.ID] {
+			t.Errorf("got %+v", m)
+		}
+		seen[m.ID] = true
+	}
+	b.send(b.mail("last"))
+	if m := l.next(); text(m) != "last" {
+		t.Errorf("more than one dismissal: %+v", m)
 	}
 }

@@ -223,30 +223,36 @@ func testChannels(t *testing.T, open Open) {
 	if found != 2 {
 		t.Errorf("the rest has %d", found)
 	}
-	l := listen(t, s, all[0])
-	before := publish(t, s, durable(all[0], "x")).Position
-	testkit.Check(t, s.DeleteChannel(t.Context(), all[0]))
+	testDeletedChannel(t, s, all[0])
+	for _, a := range all[1:] {
+		testkit.Check(t, s.DeleteChannel(t.Context(), a))
+	}
+}
+
+// testDeletedChannel proves that nothing of a channel outlives it, and that its end is announced once.
+func testDeletedChannel(t *testing.T, s bus.Store, a bus.Address) {
+	t.Helper()
+	l := listen(t, s, a)
+	before := publish(t, s, durable(a, "x")).Position
+	testkit.Check(t, s.DeleteChannel(t.Context(), a))
 	if m := l.next(); text(m) != "x" {
 		t.Errorf("heard %+v", m)
 	}
-	if m := l.next(); m.Kind != bus.MessageDeleted || m.To != all[0] || !m.Position.IsZero() {
+	if m := l.next(); m.Kind != bus.MessageDeleted || m.To != a || !m.Position.IsZero() {
 		t.Errorf("the end was announced by %+v", m)
 	}
-	if _, err := s.Channel(t.Context(), all[0]); !errors.Is(err, bus.ErrChannelNotFound) {
+	if _, err := s.Channel(t.Context(), a); !errors.Is(err, bus.ErrChannelNotFound) {
 		t.Errorf("error is %v", err)
 	}
-	if err := s.DeleteChannel(t.Context(), all[0]); !errors.Is(err, bus.ErrChannelNotFound) {
+	if err := s.DeleteChannel(t.Context(), a); !errors.Is(err, bus.ErrChannelNotFound) {
 		t.Errorf("error is %v", err)
 	}
-	publish(t, s, bus.Publication{Message: message(all[0], "y")})
+	publish(t, s, bus.Publication{Message: message(a, "y")})
 	if m := l.next(); m.Kind != bus.MessageData {
 		t.Errorf("what was not there was announced to end: %+v", m)
 	}
-	kept, err := s.Since(t.Context(), all[0], keep, before, 10)
+	kept, err := s.Since(t.Context(), a, keep, before, 10)
 	if !errors.Is(err, bus.ErrGap) || len(kept.Messages) != 0 || kept.Top.Epoch == before.Epoch {
 		t.Errorf("kept %+v, %v", kept, err)
-	}
-	for _, a := range all[1:] {
-		testkit.Check(t, s.DeleteChannel(t.Context(), a))
 	}
 }

@@ -1,4 +1,5 @@
-package bustest
+// Package difftest proves that two stores cannot be told apart, by doing the same random things to both.
+package difftest
 
 import (
 	"context"
@@ -12,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 )
 
 // Same proves that two stores cannot be told apart: random publishes, acks, reads, resumes, trims, expiries, repeats after
@@ -80,6 +82,9 @@ type machine struct {
 	ears      [2]*ear // nil while disconnected
 	n         int
 }
+
+// inboxLog is how the log of an address with an inbox is read.
+var inboxLog = bus.Retention{Length: 1000, Age: time.Hour, Inbox: true}
 
 // ear is a running feed.
 type ear struct {
@@ -185,6 +190,9 @@ func reason(err error) string {
 	return err.Error()
 }
 
+// wait bounds every wait for an event.
+const wait = 15 * time.Second
+
 // retentions are short, so that logs are trimmed.
 var short = bus.Retention{Length: 5, Age: units(6)}
 
@@ -216,7 +224,7 @@ func (m *machine) send(rt *rapid.T, p bus.Publication) {
 	var at [2]bus.Position
 	heard := 0
 	m.both(rt, "publish", func(i int, s bus.Store) string {
-		r, err := s.Publish(context.Background(), Admit(p))
+		r, err := s.Publish(context.Background(), bustest.Admit(p))
 		if err != nil {
 			return reason(err)
 		}
@@ -281,7 +289,7 @@ func (m *machine) state(rt *rapid.T) {
 	}
 	ok := false
 	m.both(rt, "state", func(_ int, s bus.Store) string {
-		at, err := s.SetState(context.Background(), AdmitState(c))
+		at, err := s.SetState(context.Background(), bustest.AdmitState(c))
 		if ok = err == nil; ok {
 			m.revisions[to] = at.Revision
 		}
@@ -296,7 +304,7 @@ func (m *machine) state(rt *rapid.T) {
 func (m *machine) deleteState(rt *rapid.T) {
 	to := rapid.SampledFrom(m.channels).Draw(rt, "to")
 	m.revisions[to] = 0
-	m.both(rt, "delete", func(_ int, s bus.Store) string { return reason(s.DeleteState(context.Background(), AdmitDeletion(to))) })
+	m.both(rt, "delete", func(_ int, s bus.Store) string { return reason(s.DeleteState(context.Background(), bustest.AdmitDeletion(to))) })
 }
 
 // disconnect leaves the feeds, or comes back.

@@ -1,4 +1,4 @@
-package bustest
+package difftest
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/bus/bustest"
 )
 
 // World is what happens around two stores that are compared. What is nil does not happen.
@@ -100,14 +101,14 @@ func (m *machine) lost(rt *rapid.T) {
 	var said string
 	heard := 0
 	if carried {
-		_, err := m.stores[0].Publish(context.Background(), Admit(p))
+		_, err := m.stores[0].Publish(context.Background(), bustest.Admit(p))
 		said = reason(err)
 		if err == nil {
 			heard = 1
 		}
 	}
 	m.world.Lose(text, carried)
-	if _, err := m.stores[1].Publish(context.Background(), Admit(p)); reason(err) != bus.ErrStoreUnavailable.Reason {
+	if _, err := m.stores[1].Publish(context.Background(), bustest.Admit(p)); reason(err) != bus.ErrStoreUnavailable.Reason {
 		rt.Fatalf("the answer was lost: %v; the other store said %q", err, said)
 	}
 	m.heard(rt, heard)
