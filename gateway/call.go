@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 	"google.golang.org/grpc/codes"
 )
 
@@ -18,10 +20,10 @@ const maxPath = 2048
 
 // call checks everything that can be checked without a service and hands the request on.
 func (g *gateway) call(w http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get(requestIDHeader)
+	id := r.Header.Get(requestid.Header)
 	in, cancel, err := g.admit(w, r)
 	if err != nil {
-		refusalOf(err).write(w, id)
+		rest.FromError(err).Write(w, id)
 		return
 	}
 	defer cancel()
@@ -38,7 +40,7 @@ func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, 
 		return nil, nil, err
 	}
 	if len(r.Header.Values("Authorization")) > 1 {
-		return nil, nil, refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_INVALID", "authorization was sent more than once", nil)
+		return nil, nil, rest.Refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_INVALID", "authorization was sent more than once", nil)
 	}
 	_, stream := streamed(r.URL.Path)
 	method := r.Method
@@ -88,17 +90,17 @@ func checkPath(r *http.Request) error {
 	path := r.URL.Path
 	switch {
 	case len(r.URL.EscapedPath()) > maxPath:
-		return addressInvalid("the path is longer than 2048 bytes")
+		return rest.AddressInvalid("the path is longer than 2048 bytes")
 	case !utf8.ValidString(path):
-		return addressInvalid("the path is not UTF-8")
+		return rest.AddressInvalid("the path is not UTF-8")
 	case strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\\' }):
-		return addressInvalid("the path has a control character or a backslash")
+		return rest.AddressInvalid("the path has a control character or a backslash")
 	case strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f"):
-		return addressInvalid("the path has an encoded slash (%2F); names have no slash")
+		return rest.AddressInvalid("the path has an encoded slash (%2F); names have no slash")
 	}
 	for _, part := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
 		if part == "." || part == ".." || part == "" {
-			return addressInvalid("the path has an empty part, . or ..")
+			return rest.AddressInvalid("the path has an empty part, . or ..")
 		}
 	}
 	return nil
@@ -111,7 +113,7 @@ func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	if r.ContentLength > g.cfg.MaxBody {
 		w.Header().Set("Connection", "close")
-		return nil, tooLarge(g.cfg.MaxBody)
+		return nil, rest.TooLarge(g.cfg.MaxBody)
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) // a writer without one has no connection to hold
@@ -119,12 +121,12 @@ func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, tooLarge(g.cfg.MaxBody)
+		return nil, rest.TooLarge(g.cfg.MaxBody)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
-		return nil, refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive in time", nil)
+		return nil, rest.Refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive in time", nil)
 	case err != nil:
-		return nil, invalid("INVALID_JSON", "the body did not arrive whole")
+		return nil, rest.Invalid("INVALID_JSON", "the body did not arrive whole")
 	}
 	_ = control.SetReadDeadline(time.Time{})
 	return raw, nil
@@ -134,7 +136,7 @@ func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // which is accepted from anything but a web page.
 func checkContent(r *http.Request) error {
 	if e := r.Header.Values("Content-Encoding"); len(e) > 1 || len(e) == 1 && !strings.EqualFold(e[0], "identity") {
-		return mediaType("the body is encoded; send it without Content-Encoding", e[0])
+		return rest.MediaType("the body is encoded; send it without Content-Encoding", e[0])
 	}
 	all := r.Header.Values("Content-Type")
 	if len(all) == 0 {
@@ -143,32 +145,32 @@ func checkContent(r *http.Request) error {
 	kind, params, err := mime.ParseMediaType(all[0])
 	form := kind == "application/x-www-form-urlencoded" && r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == ""
 	if err != nil || len(all) > 1 || kind != "application/json" && !form {
-		return mediaType("this content type is not spoken here; send application/json", all[0])
+		return rest.MediaType("this content type is not spoken here; send application/json", all[0])
 	}
 	if c := params["charset"]; c != "" && !strings.EqualFold(c, "utf-8") && !strings.EqualFold(c, "us-ascii") {
-		return mediaType("the body must be UTF-8", all[0])
+		return rest.MediaType("the body must be UTF-8", all[0])
 	}
 	return nil
 }
 
-func notAllowed(path string) *refusal {
-	e := refuse(http.StatusMethodNotAllowed, codes.Unimplemented, "METHOD_UNKNOWN", "this route does not take this HTTP method", nil)
-	e.allow = "GET, HEAD"
+func notAllowed(path string) *rest.Refusal {
+	e := rest.Refuse(http.StatusMethodNotAllowed, codes.Unimplemented, "METHOD_UNKNOWN", "this route does not take this HTTP method", nil)
+	e.Allow = "GET, HEAD"
 	_, stream := streamed(path)
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	verb := strings.Contains(parts[len(parts)-1], ":")
 	switch {
 	case stream:
-		e.allow = http.MethodGet
+		e.Allow = http.MethodGet
 	case path == "/v1/channels":
-		e.allow = "GET, HEAD, POST"
+		e.Allow = "GET, HEAD, POST"
 	case len(parts) == 3 && parts[1] == "channels" && strings.HasSuffix(path, ":publish"):
-		e.allow = "GET, HEAD, DELETE, POST"
+		e.Allow = "GET, HEAD, DELETE, POST"
 	case len(parts) == 3 && parts[1] == "channels":
-		e.allow = "GET, HEAD, DELETE"
+		e.Allow = "GET, HEAD, DELETE"
 	case verb:
-		e.allow = http.MethodPost
+		e.Allow = http.MethodPost
 	}
-	e.message += "; allowed: " + e.allow
+	e.Message += "; allowed: " + e.Allow
 	return e
 }

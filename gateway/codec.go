@@ -10,6 +10,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/payload"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // codec is the JSON of package payload as the mux wants it.
@@ -90,10 +91,10 @@ func (b *body) decode(v any) error {
 	}
 	// What is said twice must be said the same: nothing of a request is overruled without a word.
 	if p.GetTo() != "" && "/v1/"+p.GetTo()+":publish" != b.path {
-		return wrong("to", "differs from the address in the path; leave it out")
+		return rest.Wrong("to", "differs from the address in the path; leave it out")
 	}
 	if b.key != "" && p.GetIdempotencyKey() != "" && b.key != p.GetIdempotencyKey() {
-		return wrong("idempotencyKey", "differs from the Idempotency-Key header; send one of them")
+		return rest.Wrong("idempotencyKey", "differs from the Idempotency-Key header; send one of them")
 	}
 	if b.key != "" {
 		p.IdempotencyKey = b.key

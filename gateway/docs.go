@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/trunkline/trunkline/gen/openapi"
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 //go:embed docs
@@ -20,14 +22,14 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 
 // serveDocs answers /openapi.json and the page that renders it.
 func serveDocs(w http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get(requestIDHeader)
+	id := r.Header.Get(requestid.Header)
 	f, ok := docsFiles[r.URL.Path]
 	if !ok && r.URL.Path != "/openapi.json" {
-		noRoute().write(w, id)
+		rest.NoRoute().Write(w, id)
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		notAllowed(r.URL.Path).write(w, id)
+		notAllowed(r.URL.Path).Write(w, id)
 		return
 	}
 	content := openapi.JSON
@@ -35,7 +37,7 @@ func serveDocs(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		var err error
 		if content, err = docs.ReadFile(f.file); err != nil {
-			noRoute().write(w, id)
+			rest.NoRoute().Write(w, id)
 			return
 		}
 		w.Header().Set("Content-Type", f.contentType)

@@ -9,13 +9,14 @@ import (
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/payload"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // followEvents opens the stream of events.
 func (g *gateway) followEvents(ctx context.Context, r *http.Request) (func() (event, error), error) {
 	req := &hooksv1.WatchEventsRequest{}
 	if err := runtime.PopulateQueryParameters(req, r.URL.Query(), utilities.NewDoubleArray(nil)); err != nil {
-		return nil, wrong("query", "is not well formed; a kind is such as EVENT_KIND_CONNECTED")
+		return nil, rest.Wrong("query", "is not well formed; a kind is such as EVENT_KIND_CONNECTED")
 	}
 	last, err := lastEvent(r)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/trunkline/trunkline/internal/rest"
 	"google.golang.org/grpc/codes"
 )
 
@@ -41,7 +42,7 @@ func formJSON(body string) ([]byte, error) {
 	root := &branch{}
 	pairs := strings.Split(body, "&")
 	if len(pairs) > maxFormPairs {
-		return nil, refuse(http.StatusRequestEntityTooLarge, codes.InvalidArgument, "MESSAGE_TOO_LARGE", "the form has more than 1000 fields", nil)
+		return nil, rest.Refuse(http.StatusRequestEntityTooLarge, codes.InvalidArgument, "MESSAGE_TOO_LARGE", "the form has more than 1000 fields", nil)
 	}
 	for _, pair := range pairs {
 		key, value, _ := strings.Cut(pair, "=")

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/rs/cors"
 	"google.golang.org/grpc"
@@ -20,6 +19,8 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // Conns are the connections to the services. They must send no credentials of their own: every
@@ -108,8 +109,8 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		g.api = cors.New(cors.Options{
 			AllowedOrigins: cfg.AllowedOrigins,
 			AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
-			AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Traceparent", requestIDHeader},
-			ExposedHeaders: []string{requestIDHeader, "Idempotent-Replayed", "Retry-After"},
+			AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Traceparent", requestid.Header},
+			ExposedHeaders: []string{requestid.Header, "Idempotent-Replayed", "Retry-After"},
 			MaxAge:         600,
 		}).Handler(g.api)
 	}
@@ -127,13 +128,9 @@ type gateway struct {
 
 // ServeHTTP gives every answer its request id and safe headers, and finds its room.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get(requestIDHeader)
-	if !saneRequestID(id) {
-		id = uuid.Must(uuid.NewV7()).String()
-	}
-	r.Header.Set(requestIDHeader, id)
+	id := requestid.Tell(w, r)
+	r.Header.Set(requestid.Header, id)
 	h := w.Header()
-	h.Set(requestIDHeader, id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -150,7 +147,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/openapi.json" || path == "/docs" || strings.HasPrefix(path, "/docs/"):
 		serveDocs(w, r)
 	default:
-		noRoute().write(w, id)
+		rest.NoRoute().Write(w, id)
 	}
 }
 
@@ -159,19 +156,19 @@ func failed(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.
 	if b, ok := r.Body.(*body); ok && b.fault != nil {
 		err = b.fault
 	}
-	refusalOf(err).write(w, r.Header.Get(requestIDHeader))
+	rest.FromError(err).Write(w, r.Header.Get(requestid.Header))
 }
 
 // unrouted answers a request that no route takes.
 func unrouted(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
-	e := noRoute()
+	e := rest.NoRoute()
 	switch code {
 	case http.StatusMethodNotAllowed:
 		e = notAllowed(r.URL.EscapedPath()) // an encoded colon begins no verb
 	case http.StatusBadRequest:
-		e = addressInvalid("the path is not well formed")
+		e = rest.AddressInvalid("the path is not well formed")
 	}
-	e.write(w, r.Header.Get(requestIDHeader))
+	e.Write(w, r.Header.Get(requestid.Header))
 }
 
 // replayed tells a caller by header that it had this answer before.

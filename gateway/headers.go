@@ -9,17 +9,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
-const (
-	requestIDHeader = "X-Request-Id"
-	maxTimeout      = time.Minute
-)
+const maxTimeout = time.Minute
 
 // inward lets no header through but these; the mux itself adds authorization.
 func inward(name string) (string, bool) {
 	switch name {
-	case requestIDHeader, "Traceparent":
+	case requestid.Header, "Traceparent":
 		return strings.ToLower(name), true
 	}
 	return "", false
@@ -28,7 +28,7 @@ func inward(name string) (string, bool) {
 func nothing(string) (string, bool) { return "", false }
 
 // kept are the headers of a request that anything behind the gateway may see.
-var kept = []string{"Authorization", "Accept", "Content-Type", requestIDHeader, "Traceparent", "Last-Event-Id"}
+var kept = []string{"Authorization", "Accept", "Content-Type", requestid.Header, "Traceparent", "Last-Event-Id"}
 
 // keep returns the headers that are let through.
 func keep(in http.Header) http.Header {
@@ -43,12 +43,6 @@ func keep(in http.Header) http.Header {
 
 var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
-func saneRequestID(s string) bool {
-	return s != "" && len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	}) < 0
-}
-
 var grpcTimeout = regexp.MustCompile(`^([0-9]{1,8})([HMSmun])$`)
 
 var timeoutUnits = map[string]time.Duration{
@@ -57,7 +51,7 @@ var timeoutUnits = map[string]time.Duration{
 }
 
 // timeoutOf returns what the caller asked for, or the default.
-func timeoutOf(h http.Header, standard time.Duration) (time.Duration, *refusal) {
+func timeoutOf(h http.Header, standard time.Duration) (time.Duration, *rest.Refusal) {
 	values := h.Values("Grpc-Timeout")
 	if len(values) == 0 {
 		return standard, nil
@@ -68,7 +62,7 @@ func timeoutOf(h http.Header, standard time.Duration) (time.Duration, *refusal) 
 			return time.Duration(n) * timeoutUnits[m[2]], nil
 		}
 	}
-	return 0, wrong("Grpc-Timeout", "must be a number and a unit (H M S m u n), more than 0 and at most 60 seconds, such as 5S")
+	return 0, rest.Wrong("Grpc-Timeout", "must be a number and a unit (H M S m u n), more than 0 and at most 60 seconds, such as 5S")
 }
 
 // lendKey says whether a caller without credentials gets the key of development mode: a program on

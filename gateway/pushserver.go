@@ -13,11 +13,11 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // PushServerConfig tunes the HTTP listener of the older channel push server.
@@ -81,11 +81,7 @@ func pushAck(message, channel string, token *string) *pushAnswer {
 func (s *pushServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	id := r.Header.Get(requestIDHeader)
-	if !saneRequestID(id) {
-		id = uuid.Must(uuid.NewV7()).String()
-	}
-	h.Set(requestIDHeader, id)
+	id := requestid.Tell(w, r)
 	path := r.URL.Path
 	if strings.HasPrefix(path, "/js/pushserver.js") {
 		writeScript(w)
@@ -156,7 +152,7 @@ func (s *pushServer) body(w http.ResponseWriter, r *http.Request) ([]byte, *push
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, pushError(http.StatusRequestEntityTooLarge, http.StatusText(http.StatusRequestEntityTooLarge), tooLarge(s.cfg.MaxBody).message)
+		return nil, pushError(http.StatusRequestEntityTooLarge, http.StatusText(http.StatusRequestEntityTooLarge), rest.TooLarge(s.cfg.MaxBody).Message)
 	}
 	if err != nil {
 		w.Header().Set("Connection", "close")
@@ -169,27 +165,17 @@ func (s *pushServer) body(w http.ResponseWriter, r *http.Request) ([]byte, *push
 // pushRefusal is the ERROR of a refused call. The sentences of refusals that the older server knew are its own, made by
 // the service; of what went wrong inside, nothing is told.
 func pushRefusal(err error) *pushAnswer {
-	e := refusalOf(err)
-	switch reasonOf(e) {
+	e := rest.FromError(err)
+	switch e.Reason() {
 	case "CHANNEL_NOT_FOUND":
-		return pushError(http.StatusNotFound, "Not found", e.message)
+		return pushError(http.StatusNotFound, "Not found", e.Message)
 	case "MESSAGE_TOO_LARGE":
-		e.http = http.StatusRequestEntityTooLarge
+		e.HTTP = http.StatusRequestEntityTooLarge
 	}
-	if e.http == http.StatusInternalServerError {
-		return &pushAnswer{Type: "ERROR", Code: e.http, Message: http.StatusText(e.http), Data: pushTrouble{}}
+	if e.HTTP == http.StatusInternalServerError {
+		return &pushAnswer{Type: "ERROR", Code: e.HTTP, Message: http.StatusText(e.HTTP), Data: pushTrouble{}}
 	}
-	return pushError(e.http, http.StatusText(e.http), e.message)
-}
-
-// reasonOf returns the reason of a refusal.
-func reasonOf(e *refusal) string {
-	for _, d := range e.details {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain {
-			return info.GetReason()
-		}
-	}
-	return ""
+	return pushError(e.HTTP, http.StatusText(e.HTTP), e.Message)
 }
 
 // statistics collects the pages.

@@ -12,6 +12,7 @@ import (
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 const (
@@ -52,11 +53,11 @@ func checkQuery(method string, u *url.URL) error {
 		return nil
 	}
 	if len(u.RawQuery) > maxQuery {
-		return wrong("query", "is longer than 4096 bytes")
+		return rest.Wrong("query", "is longer than 4096 bytes")
 	}
 	values, err := url.ParseQuery(u.RawQuery)
 	if err != nil || len(values) > maxQueryKeys {
-		return wrong("query", "is not well formed or has more than 32 keys")
+		return rest.Wrong("query", "is not well formed or has more than 32 keys")
 	}
 	var unknown, bad []*errdetails.BadRequest_FieldViolation
 	add := func(list *[]*errdetails.BadRequest_FieldViolation, key, text string) {
@@ -81,10 +82,10 @@ func checkQuery(method string, u *url.URL) error {
 		seen[string(d.FullName())] = true
 	}
 	if len(unknown) > 0 {
-		return invalid("UNKNOWN_FIELD", unknown[0].GetField()+": "+unknown[0].GetDescription(), unknown...)
+		return rest.Invalid("UNKNOWN_FIELD", unknown[0].GetField()+": "+unknown[0].GetDescription(), unknown...)
 	}
 	if len(bad) > 0 {
-		return invalid("FIELD_INVALID", bad[0].GetField()+": "+bad[0].GetDescription(), bad...)
+		return rest.Invalid("FIELD_INVALID", bad[0].GetField()+": "+bad[0].GetDescription(), bad...)
 	}
 	return nil
 }

@@ -16,12 +16,13 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // RelayConfig tunes the HTTP listener of the older relay system.
@@ -70,16 +71,12 @@ func (s *relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	id := r.Header.Get(requestIDHeader)
-	if !saneRequestID(id) {
-		id = uuid.Must(uuid.NewV7()).String()
-	}
-	h.Set(requestIDHeader, id)
+	id := requestid.Tell(w, r)
 	ctx, cancel := context.WithTimeout(legacyContext(r, id), s.cfg.Timeout)
 	defer cancel()
 	answer, err := s.route(ctx, w, r)
 	if err != nil {
-		refusalOf(err).write(w, id)
+		rest.FromError(err).Write(w, id)
 		return
 	}
 	writeRelay(w, answer)
@@ -99,15 +96,15 @@ func legacyContext(r *http.Request, id string) context.Context {
 func (s *relay) route(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	path := strings.TrimSuffix(r.URL.EscapedPath(), "/")
-	name, rest, nested := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	name, token, nested := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch {
 	case read && !nested && strings.EqualFold(name, "token"):
 		res, err := s.client.CreateRelayToken(ctx, &legacyv1.CreateRelayTokenRequest{})
 		return map[string]string{"token": res.GetToken()}, err
-	case read && nested && strings.EqualFold(name, "auth") && rest != "" && !strings.Contains(rest, "/"):
-		token, err := url.PathUnescape(rest)
+	case read && nested && strings.EqualFold(name, "auth") && token != "" && !strings.Contains(token, "/"):
+		token, err := url.PathUnescape(token)
 		if err != nil || !utf8.ValidString(token) {
-			return nil, wrong("token", "is not well-formed percent-encoded UTF-8")
+			return nil, rest.Wrong("token", "is not well-formed percent-encoded UTF-8")
 		}
 		res, err := s.client.CheckRelayToken(ctx, &legacyv1.CheckRelayTokenRequest{Token: token})
 		return map[string]bool{"auth": res.GetAuth()}, err
@@ -119,7 +116,7 @@ func (s *relay) route(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		_, err = s.client.PublishArticle(ctx, &legacyv1.PublishArticleRequest{Record: record})
 		return map[string]bool{"status": true}, err
 	}
-	return nil, refuse(http.StatusNotFound, codes.NotFound, "METHOD_UNKNOWN",
+	return nil, rest.Refuse(http.StatusNotFound, codes.NotFound, "METHOD_UNKNOWN",
 		"there is no such route; there are GET /token, GET /auth/{token} and POST /publish", nil)
 }
 
@@ -144,21 +141,21 @@ func (s *relay) record(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return []byte("{}"), nil
 	}
 	if c := params["charset"]; c != "" && !strings.EqualFold(c, "utf-8") {
-		return nil, mediaType("the body must be UTF-8", r.Header.Get("Content-Type"))
+		return nil, rest.MediaType("the body must be UTF-8", r.Header.Get("Content-Type"))
 	}
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, mediaType("the body is encoded; send it without Content-Encoding", e)
+		return nil, rest.MediaType("the body is encoded; send it without Content-Encoding", e)
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) // a writer without one has no connection to hold
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, tooLarge(s.cfg.MaxBody)
+		return nil, rest.TooLarge(s.cfg.MaxBody)
 	}
 	if err != nil {
 		w.Header().Set("Connection", "close")
-		return nil, refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive whole in time", nil)
+		return nil, rest.Refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive whole in time", nil)
 	}
 	_ = control.SetReadDeadline(time.Time{})
 	if kind != "application/json" {
@@ -169,11 +166,11 @@ func (s *relay) record(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return []byte("{}"), nil
 	}
 	if raw[0] != '{' && raw[0] != '[' {
-		return nil, invalid("INVALID_JSON", "the body must be a JSON object or list")
+		return nil, rest.Invalid("INVALID_JSON", "the body must be a JSON object or list")
 	}
 	var line bytes.Buffer
 	if err := json.Compact(&line, raw); err != nil {
-		return nil, invalid("INVALID_JSON", "the body is not JSON")
+		return nil, rest.Invalid("INVALID_JSON", "the body is not JSON")
 	}
 	return line.Bytes(), nil
 }

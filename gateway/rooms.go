@@ -8,10 +8,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // roomIDTimeout is how long a room id may take.
@@ -22,21 +23,17 @@ const roomIDTimeout = 10 * time.Second
 func NewRoomID(conn *grpc.ClientConn) http.Handler {
 	client := legacyv1.NewRoomsServiceClient(conn)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(requestIDHeader)
-		if !saneRequestID(id) {
-			id = uuid.Must(uuid.NewV7()).String()
-		}
+		id := requestid.Tell(w, r)
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		h.Set(requestIDHeader, id)
 		h.Set("Content-Type", "application/json; charset=utf-8")
 		ctx, cancel := context.WithTimeout(legacyContext(r, id), roomIDTimeout)
 		defer cancel()
 		res, err := client.NextRoomID(ctx, &legacyv1.NextRoomIDRequest{})
 		if err != nil {
-			writeMessage(w, refusalOf(err))
+			writeMessage(w, rest.FromError(err))
 			return
 		}
 		_, _ = w.Write(strconv.AppendInt(nil, res.GetId(), 10)) // the client may be gone
@@ -44,11 +41,11 @@ func NewRoomID(conn *grpc.ClientConn) http.Handler {
 }
 
 // writeMessage writes a refusal in the shape {"message":…}.
-func writeMessage(w http.ResponseWriter, e *refusal) {
-	if e.retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.retry.Seconds()))))
+func writeMessage(w http.ResponseWriter, e *rest.Refusal) {
+	if e.Retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.Retry.Seconds()))))
 	}
-	body, _ := json.Marshal(map[string]string{"message": e.message}) // a text always encodes
-	w.WriteHeader(e.http)
+	body, _ := json.Marshal(map[string]string{"message": e.Message}) // a text always encodes
+	w.WriteHeader(e.HTTP)
 	_, _ = w.Write(body) // the client may be gone
 }

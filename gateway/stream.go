@@ -16,6 +16,8 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/payload"
+	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // writeTimeout is how long one event may take to reach the client's machine.
@@ -60,7 +62,7 @@ func isAddress(parts []string) bool {
 // stream follows an address. The generated handler would send the same messages; this one also
 // speaks text/event-stream, resumes by Last-Event-ID, and ends with the error in our own form.
 func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
-	id := r.Header.Get(requestIDHeader)
+	id := r.Header.Get(requestid.Header)
 	ctx, cancel := context.WithCancelCause(outgoing(r))
 	defer cancel(nil)
 	defer context.AfterFunc(g.ctx, func() { cancel(errDraining) })()
@@ -70,7 +72,7 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 		first, err = next()
 	}
 	if err != nil {
-		refusalOf(ended(ctx, err)).write(w, id)
+		rest.FromError(ended(ctx, err)).Write(w, id)
 		return
 	}
 	alive := tokenOf(header)
@@ -86,7 +88,7 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 		write, err = next()
 	}
 	if !errors.Is(err, io.EOF) && r.Context().Err() == nil {
-		out.failure(refusalOf(ended(ctx, err)), id)
+		out.failure(rest.FromError(ended(ctx, err)), id)
 	}
 }
 
@@ -148,9 +150,9 @@ func (g *gateway) follow(ctx context.Context, r *http.Request, what watched) (fu
 	}, events.Header, nil
 }
 
-var errTokenEnded = refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_EXPIRED", "token has expired; get a new one", nil)
+var errTokenEnded = rest.Refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_EXPIRED", "token has expired; get a new one", nil)
 
-var errDraining = refuse(http.StatusServiceUnavailable, codes.Unavailable, "SERVER_DRAINING", "the server is shutting down; connect again", nil)
+var errDraining = rest.Refuse(http.StatusServiceUnavailable, codes.Unavailable, "SERVER_DRAINING", "the server is shutting down; connect again", nil)
 
 // ended prefers our own reason to end a stream over what gRPC makes of it.
 func ended(ctx context.Context, err error) error {
@@ -162,7 +164,7 @@ func ended(ctx context.Context, err error) error {
 
 func outgoing(r *http.Request) context.Context {
 	md := metadata.MD{}
-	for _, name := range []string{"Authorization", requestIDHeader, "Traceparent"} {
+	for _, name := range []string{"Authorization", requestid.Header, "Traceparent"} {
 		if v := r.Header.Get(name); v != "" && printable(v) {
 			md.Set(strings.ToLower(name), v)
 		}
@@ -177,7 +179,7 @@ func printable(s string) bool {
 func consumeRequest(r *http.Request, address string) (*publishv1.ConsumeRequest, error) {
 	req := &publishv1.ConsumeRequest{}
 	if err := runtime.PopulateQueryParameters(req, r.URL.Query(), utilities.NewDoubleArray(nil)); err != nil {
-		return nil, wrong("query", "is not well formed")
+		return nil, rest.Wrong("query", "is not well formed")
 	}
 	req.Address = address
 	last, err := lastEvent(r)
@@ -196,11 +198,11 @@ func lastEvent(r *http.Request) (*publishv1.Position, error) {
 	}
 	i := strings.LastIndexByte(last, ':')
 	if i < 0 {
-		return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
+		return nil, rest.Wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
 	}
 	offset, err := strconv.ParseUint(last[i+1:], 10, 64)
 	if err != nil {
-		return nil, wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
+		return nil, rest.Wrong("Last-Event-ID", "must be epoch:offset, as the id of an event")
 	}
 	return &publishv1.Position{Epoch: last[:i], Offset: offset}, nil
 }
@@ -278,12 +280,12 @@ func head(b []byte, event string, p *publishv1.Position) []byte {
 }
 
 // failure ends the stream with the error as its last line or event.
-func (e *eventWriter) failure(f *refusal, requestID string) {
+func (e *eventWriter) failure(f *rest.Refusal, requestID string) {
 	b := e.buf[:0]
 	if e.sse {
 		b = append(b, "event: error\ndata: "...)
 	}
-	b = append(append(b, f.body(requestID)...), '\n')
+	b = append(append(b, f.Body(requestID)...), '\n')
 	if e.sse {
 		b = append(b, '\n')
 	}

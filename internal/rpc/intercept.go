@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/requestid"
 )
 
 // maxDeadline bounds what a caller may ask for in a unary call.
@@ -186,15 +186,8 @@ const RequestIDHeader = "x-request-id"
 
 // requestID returns the caller's id when it is a sane one, and a new one otherwise.
 func requestID(ctx context.Context) string {
-	if v := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(v) == 1 && SaneRequestID(v[0]) {
+	if v := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(v) == 1 && requestid.Sane(v[0]) {
 		return v[0]
 	}
 	return uuid.NewString()
-}
-
-// SaneRequestID says whether an id may be logged and returned as it came: 1 to 64 of letters, digits, - and _.
-func SaneRequestID(s string) bool {
-	return s != "" && len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	}) < 0
 }
