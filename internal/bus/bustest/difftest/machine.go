@@ -1,4 +1,3 @@
-// Package difftest proves that two stores cannot be told apart, by doing the same random things to both.
 package difftest
 
 import (
@@ -6,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,57 +13,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 )
-
-// Same proves that two stores cannot be told apart: random publishes, acks, reads, resumes, trims, expiries, repeats after
-// lost answers and disconnects, done to both, show the same. It goes on until so many steps were made.
-func Same(t *testing.T, a, b bus.Store, w World) {
-	t.Helper()
-	made := 0
-	for made < max(w.Steps, 1) && !t.Failed() {
-		rapid.Check(t, func(rt *rapid.T) {
-			m := newMachine(rt, a, b, w)
-			defer m.close()
-			rt.Repeat(m.steps(&made))
-		})
-	}
-	t.Logf("%d steps", made)
-}
-
-// steps are what may be done, counted.
-func (m *machine) steps(made *int) map[string]func(*rapid.T) {
-	steps := map[string]func(*rapid.T){
-		"publish":      m.publish,
-		"mail":         m.mail,
-		"ack":          m.ack,
-		"deny":         m.deny,
-		"pending":      m.pending,
-		"resume":       m.resume,
-		"newest":       m.newest,
-		"state":        m.state,
-		"delivery":     m.delivery,
-		"disconnect":   m.disconnect,
-		"delete":       m.deleteState,
-		"token":        m.token,
-		"family":       m.family,
-		"revoke":       m.revoke,
-		"retained":     m.retained,
-		"create":       m.create,
-		"delete topic": m.deleteChannel,
-	}
-	if m.world.Advance != nil {
-		steps["wait"] = m.wait
-	}
-	if m.world.Lose != nil {
-		steps["lost answer"] = m.lost
-	}
-	if m.world.Fork != nil {
-		steps["fork"] = m.fork
-	}
-	for name, step := range steps {
-		steps[name] = func(rt *rapid.T) { *made++; step(rt) }
-	}
-	return steps
-}
 
 // machine does everything to both stores.
 type machine struct {
@@ -319,4 +266,40 @@ func (m *machine) disconnect(rt *rapid.T) {
 		}
 	}
 	m.close()
+}
+
+// World is what happens around two stores that are compared. What is nil does not happen.
+type World struct {
+	// Steps is how many there are at least.
+	Steps int
+	// Now is the time of both stores; time.Now by default.
+	Now func() time.Time
+	// Advance moves the time of both stores.
+	Advance func(d time.Duration)
+	// Lose makes the second store lose the answer to its next call that has this text in it, which is carried out or not.
+	Lose func(text string, carried bool)
+	// Fork gives the second store another life without taking anything from it, as a restart does, and returns when
+	// it answers.
+	Fork func()
+}
+
+// unit is what everything that ends is measured in, and what time is moved by: far more than a run takes.
+const unit = time.Minute
+
+// units is n of them and a half, so that nothing ends at the moment to which the time is moved.
+func units(n int) time.Duration { return time.Duration(n)*unit + unit/2 }
+
+func (m *machine) now() time.Time {
+	if m.world.Now != nil {
+		return m.world.Now()
+	}
+	return time.Now()
+}
+
+// brief is a lifetime that is over soon: at once where the time cannot be moved.
+func (m *machine) brief() time.Duration {
+	if m.world.Advance != nil {
+		return units(1)
+	}
+	return time.Millisecond
 }

@@ -12,42 +12,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 )
 
-// World is what happens around two stores that are compared. What is nil does not happen.
-type World struct {
-	// Steps is how many there are at least.
-	Steps int
-	// Now is the time of both stores; time.Now by default.
-	Now func() time.Time
-	// Advance moves the time of both stores.
-	Advance func(d time.Duration)
-	// Lose makes the second store lose the answer to its next call that has this text in it, which is carried out or not.
-	Lose func(text string, carried bool)
-	// Fork gives the second store another life without taking anything from it, as a restart does, and returns when
-	// it answers.
-	Fork func()
-}
-
-// unit is what everything that ends is measured in, and what time is moved by: far more than a run takes.
-const unit = time.Minute
-
-// units is n of them and a half, so that nothing ends at the moment to which the time is moved.
-func units(n int) time.Duration { return time.Duration(n)*unit + unit/2 }
-
-func (m *machine) now() time.Time {
-	if m.world.Now != nil {
-		return m.world.Now()
-	}
-	return time.Now()
-}
-
-// brief is a lifetime that is over soon: at once where the time cannot be moved.
-func (m *machine) brief() time.Duration {
-	if m.world.Advance != nil {
-		return units(1)
-	}
-	return time.Millisecond
-}
-
 // wait moves the time.
 func (m *machine) wait(rt *rapid.T) {
 	m.world.Advance(time.Duration(rapid.IntRange(1, 3).Draw(rt, "units")) * unit)
