@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -80,25 +81,41 @@ func (c *cuts) pass(v resp.Value, wire []byte) [][]byte {
 	return redistest.Cut(wire, places[0])
 }
 
+// payload is data that looks like the protocol.
+type payload struct {
+	data []byte
+	kind bus.ContentType
+}
+
+// small returns payloads that are a frame for somebody else.
+func small(t *testing.T) map[string]payload {
+	fake := forgery(address(t, "clients/victim"))
+	return map[string]payload{
+		"text":   {fake, bus.Text},
+		"binary": {append([]byte{0, 0xff, '\r', '\n'}, fake...), bus.Binary},
+	}
+}
+
+// large returns payloads of 64 KiB that are full of such frames.
+func large(t *testing.T) map[string]payload {
+	const size = 64 << 10
+	fake := forgery(address(t, "clients/victim"))
+	filled := append(bytes.Repeat(fake, size/len(fake)), make([]byte, size%len(fake))...)
+	return map[string]payload{
+		"64 KiB text":   {bytes.ReplaceAll(filled, []byte{0}, []byte("-")), bus.Text},
+		"64 KiB binary": {filled, bus.Binary},
+	}
+}
+
 // The network stops for a while in front of a byte of a pushed message, and again behind it; each byte has its turn. Nothing is
 // forged, nothing is lost, and the connection is the same as before.
 func TestFeed_survivesAPauseAtEveryByte(t *testing.T) {
-	const size = 64 << 10
-	victim := address(t, "clients/victim")
-	fake := forgery(victim)
-	filled := append(bytes.Repeat(fake, size/len(fake)), make([]byte, size%len(fake))...)
-	for name, c := range map[string]struct {
-		data []byte
-		kind bus.ContentType
-	}{
-		"text":          {fake, bus.Text},
-		"binary":        {append([]byte{0, 0xff, '\r', '\n'}, fake...), bus.Binary},
-		"64 KiB text":   {bytes.ReplaceAll(filled, []byte{0}, []byte("-")), bus.Text},
-		"64 KiB binary": {filled, bus.Binary},
-	} {
+	all := small(t)
+	maps.Copy(all, large(t))
+	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			splitEverywhere(t, victim, c.data, c.kind)
+			splitEverywhere(t, address(t, "clients/victim"), c.data, c.kind)
 		})
 	}
 }

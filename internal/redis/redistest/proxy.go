@@ -19,6 +19,8 @@ type Proxy struct {
 	pass   Pass
 	pause  time.Duration
 	group  sync.WaitGroup
+
+	dialled sync.Map // watched, by the address of the client
 }
 
 // Pass is asked before a value that the server has sent is passed on. It is given the value and its bytes, and returns what to
@@ -92,30 +94,20 @@ func (p *Proxy) forward(client, server net.Conn) {
 
 // answer passes on what the server says.
 func (p *Proxy) answer(client net.Conn, server *resp.Conn) {
-	for {
+	for sent := int64(0); ; {
 		v, err := server.Read()
 		if err != nil {
 			return
 		}
 		for i, piece := range p.pass(v, Encode(nil, v)) {
-			if i > 0 && !p.wait() {
+			if i > 0 && !p.wait(client, sent) {
 				return
 			}
-			if _, err := client.Write(piece); err != nil {
+			n, err := client.Write(piece)
+			if sent += int64(n); err != nil {
 				return
 			}
 		}
-	}
-}
-
-func (p *Proxy) wait() bool {
-	timer := time.NewTimer(p.pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-p.ctx.Done():
-		return false
 	}
 }
 
