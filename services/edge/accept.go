@@ -19,6 +19,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -54,7 +55,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		return
 	}
 	if !route.AnyOrigin {
-		if err := e.origins.check(r); err != nil {
+		if err := e.origins.Check(r); err != nil {
 			turn(w, err)
 			return
 		}
@@ -68,7 +69,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		turn(w, hello.Refusal)
 		return
 	}
-	ip := clientIP(r, e.cfg.TrustedProxies)
+	ip := access.ClientIP(r, e.cfg.TrustedProxies)
 	if err := e.admit(ip, hello); err != nil {
 		turn(w, err)
 		return
@@ -77,7 +78,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	s.counted = true
 	if err := s.handshake(w, r, hello, turn); err != nil {
 		s.settled()
-		e.limits.leave(ip)
+		e.limits.Leave(ip)
 		e.sessions.Done()
 	}
 }
@@ -85,21 +86,21 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 // admit counts a handshake in: among the connects in progress, the connections and the sessions. After an error it
 // is counted nowhere.
 func (e *Edge) admit(ip string, hello dialect.Hello) error {
-	if err := e.admission.enter(); err != nil {
+	if err := e.admission.Enter(); err != nil {
 		return err
 	}
-	if e.tickets == nil && !hello.Connect && e.tokens.overloaded() { // the connect that follows would be refused
-		e.admission.leave()
-		return e.admission.refuse("edge.call_timeout")
+	if e.tickets == nil && !hello.Connect && e.tokens.Overloaded() { // the connect that follows would be refused
+		e.admission.Leave()
+		return e.admission.Refuse("edge.call_timeout")
 	}
-	if err := e.limits.enter(ip); err != nil {
-		e.admission.leave()
+	if err := e.limits.Enter(ip); err != nil {
+		e.admission.Leave()
 		return err
 	}
 	if !e.enter() {
-		e.limits.leave(ip)
-		e.admission.leave()
-		return bus.ErrDraining.Retry(leastDelay + rand.N(leastDelay)) //nolint:gosec // jitter, not a secret
+		e.limits.Leave(ip)
+		e.admission.Leave()
+		return bus.ErrDraining.Retry(access.LeastDelay + rand.N(access.LeastDelay)) //nolint:gosec // jitter, not a secret
 	}
 	return nil
 }
@@ -108,7 +109,7 @@ func (e *Edge) admit(ip string, hello dialect.Hello) error {
 func (s *session) settled() {
 	if s.counted {
 		s.counted = false
-		s.owner.admission.leave()
+		s.owner.admission.Leave()
 	}
 }
 
@@ -191,7 +192,7 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	identity := hello.Identity
 	if identity == nil {
 		var err error
-		identity, err = e.tokens.validate(ctx, hello.Token)
+		identity, err = e.tokens.Validate(ctx, hello.Token)
 		if err != nil && hello.Guest != nil && refusal.Of(rpc.FromError(err).Reason).Code == refusal.Unauthenticated {
 			identity, err = hello.Guest, nil
 		}

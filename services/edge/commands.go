@@ -2,10 +2,7 @@ package edge
 
 import (
 	"context"
-	"slices"
 	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -72,7 +69,7 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 		s.refuse(rpc.FromError(err))
 		return
 	}
-	if err := s.owner.admission.enter(); err != nil {
+	if err := s.owner.admission.Enter(); err != nil {
 		s.turnAway(err)
 		return
 	}
@@ -118,7 +115,7 @@ func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
 	case c.GetToken() == "":
 		return nil, bus.ErrTokenMissing.With("connect.token is empty", nil)
 	}
-	return s.owner.tokens.validate(ctx, c.GetToken())
+	return s.owner.tokens.Validate(ctx, c.GetToken())
 }
 
 func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.PublishRequest) error {
@@ -193,54 +190,4 @@ func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 		return err
 	}
 	return who.Check(action, a)
-}
-
-// refresh replaces the token. The new one must be of the same client, user and session. What it newly grants of the identity's own
-// addresses is followed, or everything stays as it was; what it does not grant any more is left; where it does not grant
-// presence, the subscription stays without it.
-func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
-	asked := time.Now()
-	who, err := s.owner.tokens.validate(ctx, req.GetToken())
-	if err != nil {
-		return err
-	}
-	if who.Client != old.Client || who.User != old.User || who.Session != old.Session {
-		s.refuse(bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
-		return nil
-	}
-	fresh, positions, err := s.followNew(ctx, who)
-	if err != nil {
-		return err
-	}
-	s.identity.Store(who)
-	s.expires.Store(who.Expires.UnixMilli())
-	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
-		return nil
-	}
-	s.leaveLost(who)
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
-		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires), Own: places(fresh, positions, false)},
-	}})
-	if s.renewable() { // the ticket before is one of the old token
-		s.renew(asked, nil)
-	}
-	for i, sub := range fresh {
-		s.letIn(sub, positions[i])
-	}
-	return nil
-}
-
-// leaveLost leaves what an identity does not grant any more, and tells the client.
-func (s *session) leaveLost(who *bus.Identity) {
-	for _, sub := range slices.Clone(s.subs) {
-		switch {
-		case !who.Allows(bus.Subscribe, sub.address):
-			s.leave(sub)
-			s.reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
-				Unsubscribed: &publishv1.Unsubscribed{Address: sub.address.String()},
-			}})
-		case sub.watches && !who.Allows(bus.Presence, sub.address):
-			s.shard.unwatch(sub)
-		}
-	}
 }

@@ -6,6 +6,17 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/access"
+)
+
+// Tickets says whether connections are given resume tickets. The zero value gives none.
+type Tickets = access.Tickets
+
+const (
+	// TicketKeySize is how many bytes a key of Tickets has.
+	TicketKeySize = access.TicketKeySize
+	// MaxTicketLife bounds Tickets.Life.
+	MaxTicketLife = access.MaxTicketLife
 )
 
 // Config tunes an Edge. The zero value of a field means its default.
@@ -116,6 +127,6 @@ func (c Config) validate() error {
 	if c.PingInterval < time.Second || c.ConnectTimeout < time.Second {
 		return fmt.Errorf("edge: ping_interval and connect_timeout are at least 1s")
 	}
-	_, err := newOrigins(c.AllowedOrigins, c.DevLoopback)
+	_, err := access.NewOrigins(c.AllowedOrigins, c.DevLoopback)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/access"
 )
 
 const (
@@ -92,7 +93,7 @@ func (e *Edge) await() error {
 		}
 		late := time.Since(start) > e.cfg.CallTimeout
 		for _, s := range e.unrefused(func(s *session) bool { return late || !s.busy.Load() }) {
-			s.sendOff(moveDelay + rand.N(leastDelay)) //nolint:gosec // jitter, not a secret
+			s.sendOff(moveDelay + rand.N(access.LeastDelay)) //nolint:gosec // jitter, not a secret
 		}
 	}
 }

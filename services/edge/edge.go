@@ -21,6 +21,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/behind"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
@@ -54,14 +55,14 @@ type Edge struct {
 	slots       []dialect.Dialect
 	hub         *hub
 	tail        *tail.Tail
-	origins     *origins
-	limits      *limits
+	origins     *access.Origins
+	limits      *access.Limits
 	behind      *behind.Behind
 	revocations *revocations
 	store       Store
-	tokens      *validator
-	admission   *admission
-	tickets     *sealer // nil without tickets
+	tokens      *access.Validator
+	admission   *access.Admission
+	tickets     *access.Sealer // nil without tickets
 	writer      *writer
 	channels    publishv1.ChannelServiceClient
 	upgrader    websocket.Upgrader
@@ -82,11 +83,11 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	origins, err := newOrigins(cfg.AllowedOrigins, cfg.DevLoopback)
+	origins, err := access.NewOrigins(cfg.AllowedOrigins, cfg.DevLoopback)
 	if err != nil {
 		return nil, err
 	}
-	tickets, err := newSealer(cfg.Tickets)
+	tickets, err := access.NewSealer(cfg.Tickets)
 	if err != nil {
 		return nil, err
 	}
@@ -99,12 +100,12 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		cfg:       cfg,
 		closeWait: closeWait,
 		tickets:   tickets,
-		admission: newAdmission(cfg.ConnectsInProgress),
+		admission: access.NewAdmission(cfg.ConnectsInProgress),
 		log:       log,
 		metrics:   newMetrics(reg),
 		slots:     dialects,
 		origins:   origins,
-		limits:    newLimits(cfg.Connections, cfg.ConnectionsPerIP),
+		limits:    access.NewLimits(cfg.Connections, cfg.ConnectionsPerIP),
 		channels:  publishv1.NewChannelServiceClient(conns.Publish),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 5 * time.Second,
@@ -122,7 +123,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.hub = newHub(e)
 	e.readers = newReaders()
 	e.store = store
-	e.tokens = newValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, e.metrics)
+	e.tokens = access.NewValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, reg)
 	e.revocations = newRevocations(e)
 	e.behind = behind.New(store, e.writer.door, behind.Config{
 		Node: cfg.Node, Life: cfg.Run, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
@@ -136,7 +137,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 }
 
 // Connections returns how many connections there are.
-func (e *Edge) Connections() int64 { return int64(e.limits.connections()) }
+func (e *Edge) Connections() int64 { return int64(e.limits.Connections()) }
 
 // Ready returns nil while messages are known to reach this edge, and otherwise says why not.
 func (e *Edge) Ready() error {
@@ -167,7 +168,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	case <-inner.Done():
 	}
 	left := e.drain()
-	e.tokens.running.Wait()
+	e.tokens.Wait()
 	e.readers.close()
 	stop()
 	return errors.Join(left, g.Wait())

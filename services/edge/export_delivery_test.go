@@ -200,5 +200,5 @@ func MessageFrame(d dialect.Dialect, m *bus.Message) []byte { return messageFram
 
 // Validate asks who a token stands for, as a connect does.
 func (e *Edge) Validate(ctx context.Context, token string) (*bus.Identity, error) {
-	return e.tokens.validate(ctx, token)
+	return e.tokens.Validate(ctx, token)
 }

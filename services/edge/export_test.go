@@ -9,7 +9,7 @@ import (
 
 // Seal returns a ticket, as an answer to a connect does.
 func (e *Edge) Seal(id *bus.Identity) string {
-	text, _ := e.tickets.seal(id, time.Now())
+	text, _ := e.tickets.Seal(id, time.Now())
 	return text
 }
 
@@ -23,9 +23,7 @@ func (e *Edge) Sure() bool { return e.revocations.sure() }
 
 // Connecting returns how many connects are in progress.
 func (e *Edge) Connecting() int {
-	e.admission.mu.Lock()
-	defer e.admission.mu.Unlock()
-	return e.admission.running
+	return e.admission.InProgress()
 }
 
 // Become gives the sessions of a client another identity, as a refresh does before it leaves what that does not grant.

@@ -19,7 +19,6 @@ type metrics struct {
 	lagging     *prometheus.CounterVec
 	resumed     prometheus.Counter
 	renewed     prometheus.Counter
-	validations prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -57,13 +56,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		renewed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_tickets_renewed_total", Help: "Resume tickets sent to open connections in place of older ones.",
 		}),
-		validations: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
-		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lapses, m.lagging, m.resumed, m.renewed, m.validations)
+		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.sent, m.gaps, m.slow, m.lapses, m.lagging, m.resumed, m.renewed)
 	}
 	return m
 }

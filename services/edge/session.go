@@ -214,7 +214,7 @@ func (s *session) end(err error) {
 		s.owner.behind.Roster.Leave(sub.address, s.id, lost)
 	}
 	s.owner.tail.Release(addresses...)
-	s.owner.limits.leave(s.ip)
+	s.owner.limits.Leave(s.ip)
 	if p := s.owner.readers.poller; p != nil && s.raw != nil {
 		p.forget(s)
 	}

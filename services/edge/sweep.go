@@ -17,7 +17,7 @@ func (sh *shard) sweep(now time.Time) {
 	defer sh.mu.Unlock()
 	tickets := 0
 	if renewing {
-		tickets = sh.owner.tickets.renewals(len(sh.sessions))
+		tickets = sh.owner.tickets.Renewals(len(sh.sessions), sweepInterval)
 	}
 	unix := now.Unix()
 	connectWithin := uint32(sh.owner.cfg.ConnectTimeout / time.Second) //nolint:gosec // checked by Validate

@@ -1,4 +1,4 @@
-package edge
+package access
 
 import (
 	"sync"
@@ -6,8 +6,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// limits counts connections, in all and by address.
-type limits struct {
+// Limits counts connections, in all and by address.
+type Limits struct {
 	total, perIP int
 
 	mu    sync.Mutex
@@ -15,12 +15,13 @@ type limits struct {
 	byIP  map[string]int
 }
 
-func newLimits(total, perIP int) *limits {
-	return &limits{total: total, perIP: perIP, byIP: make(map[string]int)}
+// NewLimits returns limits of connections, in all and from one IP address; 0 is no limit.
+func NewLimits(total, perIP int) *Limits {
+	return &Limits{total: total, perIP: perIP, byIP: make(map[string]int)}
 }
 
-// enter counts a connection, or refuses it.
-func (l *limits) enter(ip string) error {
+// Enter counts a connection, or refuses it.
+func (l *Limits) Enter(ip string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.total > 0 && l.count >= l.total {
@@ -34,8 +35,8 @@ func (l *limits) enter(ip string) error {
 	return nil
 }
 
-// leave undoes enter.
-func (l *limits) leave(ip string) {
+// Leave undoes Enter.
+func (l *Limits) Leave(ip string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count--
@@ -44,8 +45,8 @@ func (l *limits) leave(ip string) {
 	}
 }
 
-// connections returns how many there are.
-func (l *limits) connections() int {
+// Connections returns how many there are.
+func (l *Limits) Connections() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count

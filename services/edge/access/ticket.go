@@ -1,7 +1,6 @@
-package edge
+package access
 
 import (
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/base64"
@@ -11,10 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
-	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
@@ -27,9 +24,9 @@ type Tickets struct {
 	Life time.Duration
 }
 
-// sealer seals and opens resume tickets: what a validated token says and when that was known to be true, so that a
+// Sealer seals and opens resume tickets: what a validated token says and when that was known to be true, so that a
 // reconnect asks no auth service. It is immutable; nil when there are no tickets.
-type sealer struct {
+type Sealer struct {
 	keys []cipher.AEAD
 	life time.Duration
 }
@@ -41,18 +38,21 @@ const (
 	MaxTicketLife = 10 * time.Minute
 	// maxTicket is the longest ticket, in characters. An identity that needs more gets none.
 	maxTicket = 16 << 10
+	// clockSkew is how far the clocks of two nodes may be apart.
+	clockSkew = 10 * time.Second
 	// ticketPurpose is authenticated with every ticket: the version of what is inside, and what it is for.
 	ticketPurpose = "trunkline edge resume ticket v1"
 )
 
-func newSealer(t Tickets) (*sealer, error) {
+// NewSealer returns the sealer of tickets; nil when there are none.
+func NewSealer(t Tickets) (*Sealer, error) {
 	if len(t.Keys) == 0 {
 		return nil, nil
 	}
 	if t.Life < 0 || t.Life > MaxTicketLife {
 		return nil, fmt.Errorf("edge: Tickets.Life is %s, allowed are up to %s", t.Life, MaxTicketLife)
 	}
-	s := &sealer{life: t.Life}
+	s := &Sealer{life: t.Life}
 	for i, key := range t.Keys {
 		if len(key) != TicketKeySize {
 			return nil, fmt.Errorf("edge: Tickets.Keys[%d] has %d bytes, it must have %d", i, len(key), TicketKeySize)
@@ -70,8 +70,8 @@ func newSealer(t Tickets) (*sealer, error) {
 	return s, nil
 }
 
-// seal returns a ticket of an identity that is known to be right now, and when it ends; empty when there is none.
-func (s *sealer) seal(id *bus.Identity, now time.Time) (string, time.Time) {
+// Seal returns a ticket of an identity that is known to be valid at this time, and when the ticket ends; empty when there is none.
+func (s *Sealer) Seal(id *bus.Identity, now time.Time) (string, time.Time) {
 	plain := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())) //nolint:gosec // after 1970
 	plain, err := proto.MarshalOptions{}.MarshalAppend(plain, rpc.IdentityProto(id))
 	if err != nil {
@@ -86,15 +86,15 @@ func (s *sealer) seal(id *bus.Identity, now time.Time) (string, time.Time) {
 }
 
 // end is when a ticket of the identity, sealed at the time, may not be used any more.
-func (s *sealer) end(id *bus.Identity, sealed time.Time) time.Time {
+func (s *Sealer) end(id *bus.Identity, sealed time.Time) time.Time {
 	if end := sealed.Add(s.life); end.Before(id.Expires) {
 		return end
 	}
 	return id.Expires
 }
 
-// open returns what a ticket holds. Outside there is one text for every cause.
-func (s *sealer) open(ticket string, now time.Time) (*bus.Identity, time.Time, error) {
+// Open returns what a ticket holds, and when it was sealed. Outside there is one text for every cause.
+func (s *Sealer) Open(ticket string, now time.Time) (*bus.Identity, time.Time, error) {
 	if s == nil || len(ticket) > maxTicket {
 		return nil, time.Time{}, bus.ErrTicketInvalid
 	}
@@ -120,39 +120,9 @@ func (s *sealer) open(ticket string, now time.Time) (*bus.Identity, time.Time, e
 	return nil, time.Time{}, bus.ErrTicketInvalid
 }
 
-// redeem returns the identity of a ticket, without a call of the auth service.
-func (e *Edge) redeem(ctx context.Context, ticket string) (*bus.Identity, error) {
-	id, sealed, err := e.tickets.open(ticket, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	if err := e.revocations.check(ctx, id, sealed); err != nil {
-		return nil, err
-	}
-	e.metrics.resumed.Inc()
-	return id, nil
-}
-
-// ticket adds a ticket to the answer of a connect. There is none while a revocation may have been missed: it
-// would carry that on to the next edge.
-func (s *session) ticket(c *edgev1.Connected, id *bus.Identity) {
-	e := s.owner
-	if e.tickets == nil {
-		return
-	}
-	now := time.Now()
-	s.renews.Store(e.tickets.renewal(now))
-	if !e.revocations.sure() {
-		return
-	}
-	if text, end := e.tickets.seal(id, now); text != "" {
-		c.Ticket, c.TicketExpireTime = text, timestamppb.New(end)
-	}
-}
-
-// renewal is when a ticket sealed at a time is followed by the next one, in Unix seconds: when about half of its life
+// Renewal is when a ticket sealed at a time is followed by the next one, in Unix seconds: when about half of its life
 // is over, spread over a quarter of it, so that those of a storm of connects are not all due at once.
-func (s *sealer) renewal(sealed time.Time) int64 {
+func (s *Sealer) Renewal(sealed time.Time) int64 {
 	at := sealed.Add(s.life/2 - s.life/8)
 	if spread := s.life / 4; spread > 0 {
 		at = at.Add(rand.N(spread)) //nolint:gosec // spreading needs no secret
@@ -160,35 +130,8 @@ func (s *sealer) renewal(sealed time.Time) int64 {
 	return at.Unix()
 }
 
-// renewable says whether the session has tickets, which may be sealed now.
-func (s *session) renewable() bool {
-	return s.owner.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.owner.revocations.sure()
-}
-
-// renew sends the session a new ticket. It may be called with the shard's lock held.
-func (s *session) renew(now time.Time, a *attempt) {
-	if f := s.nextTicket(now); len(f) > 0 {
-		s.push(f, a)
-	}
-}
-
-// nextTicket returns the frame of a new ticket; nil when there is none. The caller knows that the identity is right at
-// the time: that no revocation of it can have been missed.
-func (s *session) nextTicket(now time.Time) []byte {
-	e := s.owner
-	s.renews.Store(e.tickets.renewal(now))
-	text, end := e.tickets.seal(s.identity.Load(), now)
-	if text == "" {
-		return nil
-	}
-	e.metrics.renewed.Inc()
-	return s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Ticket{Ticket: &edgev1.ResumeTicket{
-		Ticket: text, ExpireTime: timestamppb.New(end),
-	}}})
-}
-
-// renewals is how many tickets one sweep of a shard may seal: so many that all of its sessions get theirs within an
-// eighth of a ticket's life, when all are due.
-func (s *sealer) renewals(sessions int) int {
-	return int(int64(sessions)*int64(sweepInterval)/max(int64(s.life/8), int64(sweepInterval))) + 1
+// Renewals is how many tickets may be sealed for some sessions in an interval. When all are due, all get theirs within an
+// eighth of a ticket's life.
+func (s *Sealer) Renewals(sessions int, interval time.Duration) int {
+	return int(int64(sessions)*int64(interval)/max(int64(s.life/8), int64(interval))) + 1
 }

@@ -1,4 +1,4 @@
-package edge
+package access
 
 import (
 	"context"
@@ -8,32 +8,37 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
-// validator asks the auth service who a token stands for. Every token is asked for; handshakes that come
-// while a call is under way share the next one, so that a storm of connects does not cost a call each. Who
+// Validator asks the auth service whom a token stands for. Every token is asked for; handshakes that come
+// while a call is under way share the next one, so that a storm of connects does not cost a call each. A handshake that
 // would wait too long for that is refused at once.
-type validator struct {
+type Validator struct {
 	auth      authv1.AuthServiceClient
 	timeout   time.Duration
-	metrics   *metrics
-	admission *admission
+	batches   prometheus.Histogram
+	admission *Admission
 
 	mu      sync.Mutex
-	waiting []*question
+	waiting []*pendingToken
 	calls   [validateCalls]time.Time // when each call under way began; zero where there is none
 	usual   time.Duration            // how long a call takes, of late
 	running sync.WaitGroup
 }
 
-// question is one token that waits for an answer.
-type question struct {
+// Wait waits for the calls under way.
+func (v *Validator) Wait() { v.running.Wait() }
+
+// pendingToken is one token that waits for an answer.
+type pendingToken struct {
 	token  string
-	answer chan answer // buffered: who asks may have given up
-	gone   atomic.Bool // who asked has given up
+	answer chan answer // buffered: whoever asked may have given up
+	gone   atomic.Bool // whoever asked has given up
 }
 
 type answer struct {
@@ -48,18 +53,27 @@ const (
 	validateCalls = 4
 )
 
-func newValidator(auth authv1.AuthServiceClient, timeout time.Duration, a *admission, m *metrics) *validator {
-	return &validator{auth: auth, timeout: timeout, metrics: m, admission: a}
+// NewValidator returns a validator whose calls take no longer than the timeout. Refusals of tokens that would wait too long
+// are the admission's.
+func NewValidator(auth authv1.AuthServiceClient, timeout time.Duration, a *Admission, reg prometheus.Registerer) *Validator {
+	v := &Validator{auth: auth, timeout: timeout, admission: a, batches: prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
+		Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+	})}
+	if reg != nil {
+		reg.MustRegister(v.batches)
+	}
+	return v
 }
 
-// validate returns the identity of a token. Nobody is let in without the auth service's word.
-func (v *validator) validate(ctx context.Context, token string) (*bus.Identity, error) {
-	q := &question{token: token, answer: make(chan answer, 1)}
+// Validate returns the identity of a token. Nobody is let in without the auth service's word.
+func (v *Validator) Validate(ctx context.Context, token string) (*bus.Identity, error) {
+	q := &pendingToken{token: token, answer: make(chan answer, 1)}
 	v.mu.Lock()
 	free := v.free()
 	if free < 0 && v.late() {
 		v.mu.Unlock()
-		return nil, v.admission.refuse("edge.call_timeout")
+		return nil, v.admission.Refuse("edge.call_timeout")
 	}
 	v.waiting = append(v.waiting, q)
 	if free >= 0 {
@@ -76,21 +90,21 @@ func (v *validator) validate(ctx context.Context, token string) (*bus.Identity, 
 	}
 }
 
-// overloaded says whether another token would wait too long.
-func (v *validator) overloaded() bool {
+// Overloaded says whether another token would wait too long.
+func (v *Validator) Overloaded() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.free() < 0 && v.late()
 }
 
 // free returns a call that is not under way, or -1. The caller holds the lock.
-func (v *validator) free() int {
+func (v *Validator) free() int {
 	return slices.IndexFunc(v.calls[:], time.Time.IsZero)
 }
 
 // late says whether another token would wait for its call longer than half the call's own time, when all calls are under
 // way. A call takes as long as the last ones did, or as the oldest one does already. The caller holds the lock.
-func (v *validator) late() bool {
+func (v *Validator) late() bool {
 	takes := v.usual
 	for _, start := range v.calls {
 		takes = max(takes, time.Since(start))
@@ -99,12 +113,12 @@ func (v *validator) late() bool {
 	return time.Duration(rounds)*takes > v.timeout/2
 }
 
-// ask makes calls until nobody waits. It is the one that has this number.
-func (v *validator) ask(number int) {
+// ask makes calls until nobody waits. The number is that of its slot in calls, which is its own until it returns.
+func (v *Validator) ask(number int) {
 	for {
-		runtime.Gosched() // who is about to ask joins
+		runtime.Gosched() // handshakes that are about to ask join
 		v.mu.Lock()
-		var batch []*question
+		var batch []*pendingToken
 		for len(v.waiting) > 0 && len(batch) < validateBatch {
 			if q := v.waiting[0]; !q.gone.Load() {
 				batch = append(batch, q)
@@ -128,8 +142,8 @@ func (v *validator) ask(number int) {
 	}
 }
 
-func (v *validator) call(batch []*question) {
-	v.metrics.validations.Observe(float64(len(batch)))
+func (v *Validator) call(batch []*pendingToken) {
+	v.batches.Observe(float64(len(batch)))
 	ctx, cancel := context.WithTimeout(context.Background(), v.timeout)
 	defer cancel()
 	req := &authv1.BatchValidateTokensRequest{Tokens: make([]string, len(batch))}

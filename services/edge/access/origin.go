@@ -1,4 +1,4 @@
-package edge
+package access
 
 import (
 	"fmt"
@@ -11,16 +11,17 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// origins decides which pages may connect: by scheme, host and port (RFC 6454, section 4). A client
+// Origins decides which pages may connect: by scheme, host and port (RFC 6454, section 4). A client
 // that sends no Origin is no page, and is let through to the token check.
-type origins struct {
+type Origins struct {
 	all      bool
 	loopback bool
 	allowed  map[string]bool
 }
 
-func newOrigins(list []string, loopback bool) (*origins, error) {
-	o := &origins{loopback: loopback, allowed: make(map[string]bool)}
+// NewOrigins returns the origins of a list, in which "*" stands for all; loopback allows every page of a loopback address too.
+func NewOrigins(list []string, loopback bool) (*Origins, error) {
+	o := &Origins{loopback: loopback, allowed: make(map[string]bool)}
 	for _, text := range list {
 		if text == "*" {
 			o.all = true
@@ -35,7 +36,7 @@ func newOrigins(list []string, loopback bool) (*origins, error) {
 	return o, nil
 }
 
-// normalOrigin spells an origin with its port and in lower case; false for what is none.
+// normalOrigin spells an origin with its port and in lower case; false for anything else.
 func normalOrigin(text string) (string, bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
@@ -54,8 +55,8 @@ func normalOrigin(text string) (string, bool) {
 	return scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port), true
 }
 
-// check returns nil when the page that opens the connection may do so.
-func (o *origins) check(r *http.Request) error {
+// Check returns nil when the page that opens the connection may do so.
+func (o *Origins) Check(r *http.Request) error {
 	values := r.Header.Values("Origin")
 	if len(values) == 0 || o.all {
 		return nil
@@ -93,8 +94,8 @@ func loopbackOrigin(name string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// clientIP returns whom a connection comes from: the peer, or what a trusted proxy says.
-func clientIP(r *http.Request, trusted []netip.Prefix) string {
+// ClientIP returns whom a connection comes from: the peer, or what a trusted proxy says.
+func ClientIP(r *http.Request, trusted []netip.Prefix) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
