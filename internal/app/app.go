@@ -7,16 +7,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
-	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 )
 
@@ -55,43 +51,32 @@ func Run(ctx context.Context, cfg config.Config, options Options) (err error) {
 	if err := checkFiles(cfg); err != nil {
 		return err
 	}
-	h := &process{cfg: cfg, tel: tel, started: time.Now(), run: bus.RunName(cfg.Node, random(6))}
-	if cfg.Dev {
-		h.devKey, h.devAPIKey = rpc.NewAPIKey("dev", rpc.ScopeAll)
-	}
-	defer func() { err = errors.Join(err, h.close()) }()
-	if h.store, err = openStore(ctx, cfg, tel); err != nil {
-		return fmt.Errorf("open the store: %w", err)
-	}
 	// The services and what they need outlive the listeners of clients.
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBack()
+	front, stopFront := context.WithCancel(ctx)
+	defer stopFront()
+	p, err := newProcess(back, front, cfg, tel)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.closers.close()) }()
+	if err := p.listen(front); err != nil {
+		return err
+	}
 	b, back := errgroup.WithContext(back)
-	f, front := errgroup.WithContext(ctx)
-	front, stopFront := context.WithCancel(front)
+	f, front := errgroup.WithContext(front)
+	// When a service fails, clients are told to move; when anything of theirs fails, readiness says that the process stops.
 	defer context.AfterFunc(back, stopFront)()
-	defer func() {
-		stopFront()
-		_ = f.Wait()
-		stopBack()
-		_ = b.Wait()
-	}()
-
-	if err := h.buildServices(back, b); err != nil {
-		return err
-	}
-	if err := h.buildFront(front, f); err != nil {
-		return err
-	}
-	if err := h.listen(front); err != nil {
-		return err
-	}
-	h.runBack(back, b)
-	h.runFront(front, f)
+	defer context.AfterFunc(front, stopFront)()
+	p.runBack(back, b)
+	p.runFront(front, f)
+	running := p.running()
 	if options.Started != nil {
-		options.Started(h.running())
+		options.Started(running)
 	}
 	tel.Log.Info("started", "roles", cfg.Roles, "node", cfg.Node, "store", cfg.Store(), "version", cfg.Version,
-		"http", h.http.address(), "grpc", h.grpcAddress(), "internal", h.internal.address())
+		"http", running.HTTP, "grpc", running.GRPC, "internal", running.Internal)
 	err = f.Wait()
 	tel.Log.Info("stopping")
 	stopBack()
@@ -123,39 +108,4 @@ func random(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails (crypto/rand)
 	return hex.EncodeToString(b)
-}
-
-// beat says that this node is alive until ctx ends.
-func (h *process) beat(ctx context.Context) error {
-	tick := time.NewTicker(bus.NodeTTL / 3)
-	defer tick.Stop()
-	for {
-		call, cancel := context.WithTimeout(ctx, 2*time.Second)
-		err := h.store.Beat(call, h.node())
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			h.tel.Log.Warn("cannot say that this node is alive", "error", err.Error())
-		}
-		select {
-		case <-ctx.Done():
-			call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			if err := h.store.Gone(call, h.run); err != nil {
-				h.tel.Log.Warn("cannot say that this node has gone", "error", err.Error())
-			}
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-func (h *process) node() bus.Node {
-	return bus.Node{Name: h.run, Roles: h.cfg.Roles, Version: h.cfg.Version, Started: h.started, Connections: h.connections()}
-}
-
-func (h *process) connections() int64 {
-	if h.edge == nil {
-		return 0
-	}
-	return h.edge.Connections()
 }

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"slices"
 
+	"google.golang.org/grpc"
+
+	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -15,11 +18,13 @@ import (
 type protocol struct {
 	config.Protocol
 	// dialects makes what the edge has to speak.
-	dialects func(h *process) ([]dialect.Dialect, error)
-	// handler makes what one of its listeners, by its key, serves; d is what dialects has made.
-	handler func(h *process, key string, d []dialect.Dialect) http.Handler
-	// register adds its gRPC services to the publish role.
-	register func(h *process)
+	dialects func(b base) ([]dialect.Dialect, error)
+	// handler makes what one of its listeners, by its key, serves; sockets and d are nil without the role edge.
+	handler func(b base, sockets *edge.Edge, key string, d []dialect.Dialect) http.Handler
+	// register adds its gRPC services to those of the publish role.
+	register func(b base, r grpc.ServiceRegistrar)
+	// sessions finds the users of sessions that only older programs know.
+	sessions func(b base, open *closers) (bus.SessionResolver, error)
 }
 
 // protocols returns the older protocols that there are.
@@ -53,59 +58,74 @@ func (d *sharedListener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.handlers[other].ServeHTTP(w, r)
 }
 
-// buildLegacyDialects makes the dialects of the older protocols.
-func (h *process) buildLegacyDialects() ([]dialect.Dialect, error) {
-	h.older = make(map[string][]dialect.Dialect)
-	var all []dialect.Dialect
-	for _, p := range spoken(h.cfg.Legacy) {
-		if p.dialects == nil {
-			continue
-		}
-		d, err := p.dialects(h)
+// legacyDialects makes what the edge speaks for the older protocols, by their names; none without the role.
+func legacyDialects(b base) (map[string][]dialect.Dialect, error) {
+	if !b.cfg.Runs(config.RoleEdge) {
+		return nil, nil
+	}
+	all := make(map[string][]dialect.Dialect)
+	for _, p := range spoken(b.cfg.Legacy) {
+		d, err := p.dialects(b)
 		if err != nil {
 			return nil, fmt.Errorf("legacy.%s: %w", p.Name, err)
 		}
-		h.older[p.Name] = d
-		all = append(all, d...)
+		all[p.Name] = d
 	}
 	return all, nil
 }
 
-// buildLegacyListeners makes the listeners of the older protocols.
-func (h *process) buildLegacyListeners() {
-	for _, p := range spoken(h.cfg.Legacy) {
-		for _, l := range h.cfg.ListenersOf(p.Protocol) {
-			d := h.shared(l)
-			d.parts = append(d.parts, l)
-			d.handlers = append(d.handlers, p.handler(h, l.Key, h.older[p.Name]))
+// registerLegacy adds the gRPC services of the older protocols.
+func registerLegacy(b base, r grpc.ServiceRegistrar) {
+	for _, p := range spoken(b.cfg.Legacy) {
+		if p.register != nil {
+			p.register(b, r)
 		}
 	}
 }
 
-// shared returns the listener at a listener's address, a new one unless another protocol has it.
-func (h *process) shared(l config.Listener) *sharedListener {
-	if _, port, _ := net.SplitHostPort(l.Address); port != "0" {
-		for _, d := range h.legacy {
-			if d.listen == l.Address {
-				return d
+// legacySessions returns what is asked about sessions that nobody has registered; nil for nothing.
+func legacySessions(b base, open *closers) (bus.SessionResolver, error) {
+	for _, p := range spoken(b.cfg.Legacy) {
+		if p.sessions != nil {
+			return p.sessions(b, open)
+		}
+	}
+	return nil, nil
+}
+
+// newLegacyListeners makes the listeners of the older protocols. Those with the same address are one.
+func newLegacyListeners(b base, sockets *edge.Edge, older map[string][]dialect.Dialect) []*sharedListener {
+	var all []*sharedListener
+	for _, p := range spoken(b.cfg.Legacy) {
+		for _, part := range b.cfg.ListenersOf(p.Protocol) {
+			l := at(all, part.Address)
+			if l == nil {
+				l = new(sharedListener)
+				l.listener = newListener(part.Key, part.Address, l)
+				all = append(all, l)
 			}
-		}
-	}
-	d := new(sharedListener)
-	d.listener = newListener(l.Key, l.Address, d)
-	h.legacy = append(h.legacy, d)
-	return d
-}
-
-// legacyAddresses returns where the older protocols listen, by the key of the setting.
-func (h *process) legacyAddresses() map[string]string {
-	all := make(map[string]string)
-	for _, d := range h.legacy {
-		for _, p := range d.parts {
-			all[p.Key] = d.address()
+			l.parts = append(l.parts, part)
+			l.handlers = append(l.handlers, p.handler(b, sockets, part.Key, older[p.Name]))
 		}
 	}
 	return all
+}
+
+// at returns the listener with an address; nil when there is none. Port 0 stands for a free port each time.
+func at(all []*sharedListener, address string) *sharedListener {
+	if _, port, _ := net.SplitHostPort(address); port == "0" {
+		return nil
+	}
+	i := slices.IndexFunc(all, func(l *sharedListener) bool { return l.listen == address })
+	if i < 0 {
+		return nil
+	}
+	return all[i]
+}
+
+// anyOrigin takes the connections of an older protocol from pages of any origin, as it always did.
+func anyOrigin(sockets *edge.Edge, d []dialect.Dialect) http.Handler {
+	return sockets.Handler(edge.Route{Dialects: d, AnyOrigin: true})
 }
 
 // LegacyURLs returns how the older protocols are reached, in the order of their settings.
@@ -115,18 +135,4 @@ func (r Running) LegacyURLs(local func(address string) string) []string {
 		all = append(all, fmt.Sprintf(l.URL, local(r.Legacy[l.Key])))
 	}
 	return all
-}
-
-// listeners returns every listener of clients.
-func (h *process) listeners() []*listener {
-	all := []*listener{h.http}
-	for _, d := range h.legacy {
-		all = append(all, d.listener)
-	}
-	return all
-}
-
-// legacyRoute is how the connections of an older protocol are taken: from pages of any origin, as it always did.
-func (h *process) legacyRoute(d []dialect.Dialect) http.Handler {
-	return h.edge.Handler(edge.Route{Dialects: d, AnyOrigin: true})
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"google.golang.org/grpc"
+
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
@@ -34,12 +36,12 @@ func facilityProtocol() protocol {
 				return bus.Namespace{Retain: l.Facility.Expire, MaxMessage: int(l.Facility.MaxMessage)}
 			},
 		},
-		dialects: func(h *process) ([]dialect.Dialect, error) {
-			cfg := h.cfg
+		dialects: func(b base) ([]dialect.Dialect, error) {
+			cfg := b.cfg
 			f := cfg.Legacy.Facility
 			var commands legacyv1.CommandServiceClient
 			if len(cfg.Legacy.Commands.Allow) > 0 {
-				commands = legacyv1.NewCommandServiceClient(h.conns[config.RolePublish])
+				commands = legacyv1.NewCommandServiceClient(b.conns.publish)
 			}
 			d, err := facilitydialect.New(facilitydialect.Config{
 				Commands: commands, Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
@@ -49,25 +51,26 @@ func facilityProtocol() protocol {
 			return []dialect.Dialect{d}, err
 		},
 		// The dialect looks at the origin itself: a cookie is sent to every port of a host name.
-		handler: func(h *process, _ string, d []dialect.Dialect) http.Handler {
-			return h.edge.Handler(edge.Route{Dialects: d, AnyOrigin: true})
+		handler: func(_ base, sockets *edge.Edge, _ string, d []dialect.Dialect) http.Handler {
+			return anyOrigin(sockets, d)
 		},
-		register: func(h *process) { facility.New(h.store).Register(h.server) },
+		register: func(b base, r grpc.ServiceRegistrar) { facility.New(b.store).Register(r) },
+		sessions: facilitySessions,
 	}
 }
 
-// resolver is who is asked about sessions that nobody has registered; nil for nobody.
-func (h *process) resolver() (bus.SessionResolver, error) {
-	r := h.cfg.Legacy.Facility.Resolver
-	if !h.cfg.Legacy.Speaks("facility") || r.URL.Reveal() == "" {
+// facilitySessions asks the site about sessions that nobody has registered; nil when it is not configured.
+func facilitySessions(b base, open *closers) (bus.SessionResolver, error) {
+	f := b.cfg.Legacy.Facility
+	if f.Resolver.URL.Reveal() == "" {
 		return nil, nil
 	}
 	s, err := hooks.NewSessions(hooks.SessionsConfig{
-		URL: r.URL.Reveal(), Cookie: h.cfg.Legacy.Facility.Cookie, Name: dialect.Name, Timeout: r.Timeout, Cache: r.Cache,
-	}, h.tel.Log)
+		URL: f.Resolver.URL.Reveal(), Cookie: f.Cookie, Name: dialect.Name, Timeout: f.Resolver.Timeout, Cache: f.Resolver.Cache,
+	}, b.tel.Log)
 	if err != nil {
 		return nil, err
 	}
-	h.ends = append(h.ends, s.Close)
+	open.add(func() error { s.Close(); return nil })
 	return s, nil
 }

@@ -3,8 +3,11 @@ package app
 import (
 	"net/http"
 
+	"google.golang.org/grpc"
+
 	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	pushdialect "github.com/trunkline/trunkline/services/edge/dialect/pushserver"
 	"github.com/trunkline/trunkline/services/pushserver"
@@ -21,20 +24,20 @@ func pushServerProtocol() protocol {
 				}
 			},
 		},
-		dialects: func(h *process) ([]dialect.Dialect, error) {
-			cfg := h.cfg
+		dialects: func(b base) ([]dialect.Dialect, error) {
+			cfg := b.cfg
 			return []dialect.Dialect{pushdialect.New(cfg.LegacyOpen())}, nil
 		},
-		handler: func(h *process, key string, d []dialect.Dialect) http.Handler {
+		handler: func(b base, sockets *edge.Edge, key string, d []dialect.Dialect) http.Handler {
 			if key == "legacy.pushserver.http_listen" {
-				return gateway.NewPushServer(h.conns["open publish"], gateway.PushServerConfig{})
+				return gateway.NewPushServer(b.conns.openPublish, gateway.PushServerConfig{})
 			}
-			return h.legacyRoute(d)
+			return anyOrigin(sockets, d)
 		},
-		register: func(h *process) {
-			pushserver.New(h.store, pushserver.Config{
-				Open: h.cfg.LegacyOpen(), Namespaces: h.cfg.Namespaces(), MaxMessage: int(h.cfg.Publish.MaxMessage), MaxChannels: h.cfg.Channels.Created,
-			}).Register(h.server)
+		register: func(b base, r grpc.ServiceRegistrar) {
+			pushserver.New(b.store, pushserver.Config{
+				Open: b.cfg.LegacyOpen(), Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), MaxChannels: b.cfg.Channels.Created,
+			}).Register(r)
 		},
 	}
 }

@@ -3,9 +3,12 @@ package app
 import (
 	"net/http"
 
+	"google.golang.org/grpc"
+
 	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	relaydialect "github.com/trunkline/trunkline/services/edge/dialect/relay"
 	"github.com/trunkline/trunkline/services/relay"
@@ -23,13 +26,15 @@ func relayProtocol() protocol {
 			},
 			Bridges: []bus.BridgeRule{{Channel: relay.Article, Map: relay.Map}},
 		},
-		dialects: func(*process) ([]dialect.Dialect, error) { return []dialect.Dialect{relaydialect.Relay{}}, nil },
-		handler: func(h *process, key string, d []dialect.Dialect) http.Handler {
+		dialects: func(base) ([]dialect.Dialect, error) { return []dialect.Dialect{relaydialect.Relay{}}, nil },
+		handler: func(b base, sockets *edge.Edge, key string, d []dialect.Dialect) http.Handler {
 			if key == "legacy.relay.http_listen" {
-				return gateway.NewRelay(h.conns["open publish"], gateway.RelayConfig{})
+				return gateway.NewRelay(b.conns.openPublish, gateway.RelayConfig{})
 			}
-			return h.legacyRoute(d)
+			return anyOrigin(sockets, d)
 		},
-		register: func(h *process) { relay.New(h.store, relay.Config{Open: h.cfg.LegacyOpen()}).Register(h.server) },
+		register: func(b base, r grpc.ServiceRegistrar) {
+			relay.New(b.store, relay.Config{Open: b.cfg.LegacyOpen()}).Register(r)
+		},
 	}
 }

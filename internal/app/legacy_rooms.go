@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/services/edge"
@@ -35,25 +37,27 @@ func roomsProtocol() protocol {
 			},
 			Namespace: roomsdialect.Namespace,
 		},
-		dialects: func(h *process) ([]dialect.Dialect, error) {
-			cfg := h.cfg
+		dialects: func(b base) ([]dialect.Dialect, error) {
+			cfg := b.cfg
 			r := cfg.Legacy.Rooms
 			return []dialect.Dialect{roomsdialect.New(roomsdialect.Config{
 				Open: cfg.LegacyOpen(), Addressed: r.Delivery == "addressed", Apart: r.Scope == "room", BindIDs: r.BindIDs,
 				AckTimeout: r.AckTimeout, Keep: r.Keep,
 			})}, nil
 		},
-		handler: func(h *process, _ string, d []dialect.Dialect) http.Handler {
-			sockets := h.edge.Handler(edge.Route{Dialects: d, AnyOrigin: h.cfg.Legacy.Rooms.AnyOrigin})
-			counter := gateway.NewRoomID(h.conns["open publish"])
+		handler: func(b base, sockets *edge.Edge, _ string, d []dialect.Dialect) http.Handler {
+			ws := sockets.Handler(edge.Route{Dialects: d, AnyOrigin: b.cfg.Legacy.Rooms.AnyOrigin})
+			counter := gateway.NewRoomID(b.conns.openPublish)
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodGet && r.URL.Path == roomID {
 					counter.ServeHTTP(w, r)
 					return
 				}
-				sockets.ServeHTTP(w, r)
+				ws.ServeHTTP(w, r)
 			})
 		},
-		register: func(h *process) { rooms.New(h.store, rooms.Config{Open: h.cfg.LegacyOpen()}).Register(h.server) },
+		register: func(b base, r grpc.ServiceRegistrar) {
+			rooms.New(b.store, rooms.Config{Open: b.cfg.LegacyOpen()}).Register(r)
+		},
 	}
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,11 +16,12 @@ import (
 
 // listener is one HTTP listener. A nil listener is one that is not there.
 type listener struct {
-	key       string
-	listen    string
-	handler   http.Handler
-	tls       *tls.Config
-	listeners []net.Listener
+	key     string
+	listen  string
+	handler http.Handler
+	// certificate is that of the server; nil for plain text. It is followed by a Run of its own.
+	certificate *certificate
+	listeners   []net.Listener
 	// lead is how long the port stays open after a stop. Callers that keep their connection are told to close it meanwhile, and
 	// load balancers find another one.
 	lead     time.Duration
@@ -84,13 +84,15 @@ func (l *listener) address() string {
 	return l.listeners[0].Addr().String()
 }
 
-func (l *listener) close() {
+// close frees the port. A port that Run has closed already is no error.
+func (l *listener) close() error {
 	if l == nil {
-		return
+		return nil
 	}
 	for _, bound := range l.listeners {
 		_ = bound.Close()
 	}
+	return nil
 }
 
 // serve tells callers that keep their connection to close it, once the listener is about to close. A caller that was answered then
@@ -110,17 +112,19 @@ const httpGrace = 10 * time.Second
 func (l *listener) Run(ctx context.Context, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           http.HandlerFunc(l.serve),
-		TLSConfig:         l.tls,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.With("listener", l.key).Handler(), slog.LevelDebug),
 	}
+	if l.certificate != nil {
+		srv.TLSConfig = l.certificate.server()
+	}
 	var g errgroup.Group
 	for _, bound := range l.listeners {
 		g.Go(func() error {
 			serve := srv.Serve
-			if l.tls != nil {
+			if l.certificate != nil {
 				serve = func(b net.Listener) error { return srv.ServeTLS(b, "", "") }
 			}
 			if err := serve(bound); !errors.Is(err, http.ErrServerClosed) {

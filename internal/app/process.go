@@ -2,299 +2,182 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 
-	"github.com/trunkline/trunkline/gateway"
-	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
-	"github.com/trunkline/trunkline/internal/hooks"
-	"github.com/trunkline/trunkline/internal/revoked"
-	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
-	"github.com/trunkline/trunkline/services/admin"
-	"github.com/trunkline/trunkline/services/auth"
-	"github.com/trunkline/trunkline/services/command"
 	"github.com/trunkline/trunkline/services/edge"
-	"github.com/trunkline/trunkline/services/edge/dialect"
-	"github.com/trunkline/trunkline/services/edge/dialect/native"
-	"github.com/trunkline/trunkline/services/events"
-	"github.com/trunkline/trunkline/services/publish"
-	"github.com/trunkline/trunkline/web"
 )
 
-// process is what one process runs. It is built, listened for and run by Run alone.
+// process is what one process runs. newProcess makes it whole; what its roles have no need of is nil.
 type process struct {
-	cfg     config.Config
-	tel     *telemetry.Telemetry
-	store   bus.Store // nil for a gateway alone
+	base
+	life    string // the name under which the store knows this run of the process
 	started time.Time
-	run     string // this life of the process
+	devKey  string // the throw-away API key of development mode
 
-	devKey    string
-	devAPIKey rpc.APIKey
-
-	server  *rpc.Server       // nil without services
-	revoked *revoked.Follower // nil without services
-	auth    *auth.Server
-	publish *publish.Server
-	events  *events.Server
-	edge    *edge.Edge
-	asks    *hooks.Authorizer // nil for nobody
-	conns   map[string]*grpc.ClientConn
-	ready   []telemetry.Check
+	services *services
+	edge     *edge.Edge
+	ready    []telemetry.Check
 
 	http, internal *listener
 	legacy         []*sharedListener
-	older          map[string][]dialect.Dialect // of the older protocols, by name
-	ends           []func()                     // called by close
+
+	closers closers
 }
 
-// buildServices builds the gRPC server with the services of this process, and the connections to all of them.
-func (h *process) buildServices(ctx context.Context, g *errgroup.Group) error {
-	pipe := rpc.NewPipe()
-	if err := h.dial(pipe); err != nil {
-		return err
-	}
-	if err := h.dialAuthorizer(); err != nil {
-		return err
-	}
-	cfg := h.cfg
-	if !cfg.Runs(config.RoleAuth) && !cfg.Runs(config.RolePublish) {
-		return nil
-	}
-	keys, err := cfg.Keys()
-	if err != nil {
-		return err
-	}
-	keys = append(keys, rpc.InternalKey(cfg.InternalKey.Reveal()))
-	if cfg.Dev {
-		keys = append(keys, h.devAPIKey)
-	}
-	secured, err := h.grpcTLS(g, ctx)
-	if err != nil {
-		return err
-	}
-	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(h.conns["auth"])), rpc.NewStanding()
-	h.revoked = revoked.New(h.store, standing, tokens.Forget, h.tel.Log)
-	h.server, err = rpc.NewServer(ctx, rpc.Config{
-		Listen: cfg.GRPC.Listen, TLS: secured, MaxMessage: int(cfg.GRPC.MaxMessage),
-		Reflection: cfg.GRPC.Reflection == "on" || cfg.GRPC.Reflection == "auto" && cfg.Dev,
-		Auth: rpc.AuthConfig{
-			Keys: keys, Tokens: tokens, Standing: standing,
-			Certificates: cfg.GRPC.ClientScopes, DevLoopback: cfg.Dev,
-		},
-	}, pipe, h.tel.Log, h.tel.Registry)
-	if err != nil {
-		return explainListen("grpc.listen", err)
-	}
-	if cfg.Runs(config.RoleAuth) {
-		if h.auth, err = h.buildAuth(ctx); err != nil {
-			return err
-		}
-		h.auth.Register(h.server)
-	}
-	if cfg.Runs(config.RolePublish) {
-		h.publish, err = publish.New(h.store, publish.Config{
-			Namespaces: cfg.Namespaces(), MaxMessage: int(cfg.Publish.MaxMessage), IdempotencyWindow: cfg.Publish.IdempotencyWindow,
-			MaxChannels: cfg.Channels.Created,
-			Authorizer:  h.authorizer(), Log: h.tel.Log, Registry: h.tel.Registry,
-		})
+// newProcess builds everything that the configuration asks for, from the store up to the listeners. Nothing runs yet, and on an
+// error nothing is left open. Clients are served until front ends. What serves them lives on until back does.
+func newProcess(back, front context.Context, cfg config.Config, tel *telemetry.Telemetry) (_ *process, err error) {
+	var open closers
+	defer func() {
 		if err != nil {
-			return fmt.Errorf("build the publish service: %w", err)
+			err = errors.Join(err, open.close())
 		}
-		h.publish.Register(h.server)
-		if err := h.buildEvents(); err != nil {
-			return err
-		}
-		admin.New(h.store, cfg.Namespaces()).Register(h.server)
-		c := cfg.Legacy.Commands
-		command.New(h.store, command.Config{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(h.server)
-		for _, p := range spoken(cfg.Legacy) {
-			if p.register != nil {
-				p.register(h)
-			}
-		}
-	}
-	return nil
-}
-
-func (h *process) buildAuth(ctx context.Context) (*auth.Server, error) {
-	a := h.cfg.Auth
-	cfg := auth.Config{
-		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
-		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost),
-	}
-	for _, k := range a.Keys {
-		pem := k.PrivateKey.Reveal()
-		if pem == "" {
-			pem = k.PublicKey
-		}
-		cfg.Keys = append(cfg.Keys, auth.KeyConfig{ID: k.ID, Algorithm: k.Algorithm, PEM: []byte(pem), Secret: []byte(k.Secret.Reveal()), Until: k.End()})
-	}
-	for _, t := range a.Trust {
-		cfg.Trust = append(cfg.Trust, auth.Trust{
-			Issuer: t.Issuer, Audience: t.Audience, JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, TrustGrants: t.TrustGrants, Context: ctx,
-			KeyAge: t.KeyAge, UserPrefix: t.UserPrefix, ShareUsers: t.ShareUsers, LostRevocations: auth.LostRevocations(t.Revocations.Lost),
-		})
-	}
-	if h.cfg.Dev && len(cfg.Keys) == 0 {
-		k, err := auth.NewKey("dev")
-		if err != nil {
-			return nil, err
-		}
-		cfg.Keys = append(cfg.Keys, k)
-	}
-	sessions, err := h.resolver()
+	}()
+	b, err := newBase(back, cfg, tel, &open)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Sessions = sessions
-	return auth.New(h.store, cfg)
+	keys, devKey, err := apiKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
+	services, err := newServices(back, b, keys, &open)
+	if err != nil {
+		return nil, err
+	}
+	older, err := legacyDialects(b)
+	if err != nil {
+		return nil, err
+	}
+	life := bus.RunName(cfg.Node, random(6))
+	sockets, err := newEdge(b, life, older)
+	if err != nil {
+		return nil, err
+	}
+	ready := checks(front, b, services, sockets)
+	handler, err := newHandler(front, b, sockets, devKey)
+	if err != nil {
+		return nil, err
+	}
+	http, err := newClientListener(b, handler)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{
+		base: b, life: life, started: time.Now(), devKey: devKey, services: services, edge: sockets, ready: ready,
+		http: http, internal: newInternalListener(b, ready), legacy: newLegacyListeners(b, sockets, older),
+	}
+	for _, l := range append(p.clientListeners(), p.internal) {
+		open.add(l.close)
+	}
+	p.closers = open
+	return p, nil
 }
 
-// dial makes the connections to the services: those of the roles themselves carry the internal key, those
-// of the gateway nothing but what its callers send.
-func (h *process) dial(pipe *rpc.Pipe) error {
-	cfg := h.cfg
-	var secured *tls.Config
-	if cfg.GRPC.CAFile != "" {
-		pool, err := config.LoadPool(cfg.GRPC.CAFile)
-		if err != nil {
-			return err
-		}
-		secured = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+// clientListeners returns every HTTP listener of clients.
+func (p *process) clientListeners() []*listener {
+	all := []*listener{p.http}
+	for _, l := range p.legacy {
+		all = append(all, l.listener)
 	}
-	h.conns = map[string]*grpc.ClientConn{}
-	for _, role := range []string{config.RoleAuth, config.RolePublish} {
-		d := rpc.DialConfig{Pipe: pipe, TLS: secured}
-		if !cfg.Runs(role) {
-			d.Target, d.Pipe = cfg.Target(role), nil
-		}
-		if d.Target == "" && d.Pipe == nil {
-			continue // check says which roles need it
-		}
-		open, err := rpc.Dial(d)
-		if err != nil {
-			return err
-		}
-		h.conns["open "+role] = open
-		d.InternalKey = cfg.InternalKey.Reveal()
-		if h.conns[role], err = rpc.Dial(d); err != nil {
+	return all
+}
+
+// listen binds every port, so that one that is taken is known before anything runs.
+func (p *process) listen(ctx context.Context) error {
+	for _, l := range append(p.clientListeners(), p.internal) {
+		if err := l.open(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// buildFront builds the edge and the gateway, and says what each listener serves.
-func (h *process) buildFront(ctx context.Context, g *errgroup.Group) error {
-	cfg := h.cfg
-	h.ready = h.checks(ctx)
-	h.internal = newListener("internal.listen", cfg.Internal.Listen, telemetry.Internal(h.tel.Registry, telemetry.InternalConfig{
-		Checks: h.ready, Profiling: cfg.Internal.Loopback(),
-	}))
-	var socket http.Handler
-	if cfg.Runs(config.RoleEdge) {
-		if err := h.buildEdge(); err != nil {
-			return err
-		}
-		socket = h.edge.Handler(edge.Route{Dialects: []dialect.Dialect{native.JSON{}, native.Proto{}}})
+// runBack starts what the listeners of clients rely on.
+func (p *process) runBack(ctx context.Context, g *errgroup.Group) {
+	g.Go(func() error { return tuneGC(ctx) })
+	if p.services != nil {
+		p.services.run(ctx, g)
+		g.Go(func() error { return tellHealth(ctx, p.services.server, p.ready) })
 	}
-	var handler http.Handler
-	switch {
-	case cfg.Runs(config.RoleGateway):
-		rest, err := gateway.New(ctx, gateway.Conns{
-			Auth: h.conns["open auth"], Publish: h.conns["open publish"], Admin: h.conns["open publish"],
-		}, gateway.Config{AllowedOrigins: cfg.HTTP.AllowedOrigins, DevKey: h.devKey, WebSocket: socket, Pages: h.pages()})
-		if err != nil {
-			return err
-		}
-		handler = rest
-	case socket != nil:
-		mux := http.NewServeMux()
-		mux.Handle("/v1/ws", socket)
-		handler = mux
+	if p.store != nil {
+		g.Go(func() error { return p.beat(ctx) })
 	}
-	h.buildLegacyListeners()
-	if handler == nil {
+	if p.internal != nil {
+		g.Go(func() error { return p.internal.Run(ctx, p.tel.Log) })
+	}
+}
+
+// runFront starts what clients see; it is stopped first. Something always waits for ctx.
+func (p *process) runFront(ctx context.Context, g *errgroup.Group) {
+	if p.edge != nil {
+		g.Go(func() error { return p.edge.Run(ctx) })
+	}
+	for _, l := range p.clientListeners() {
+		if l != nil {
+			g.Go(func() error { return l.Run(ctx, p.tel.Log) })
+		}
+	}
+	if p.http != nil && p.http.certificate != nil {
+		g.Go(func() error { return p.http.certificate.Run(ctx) })
+	}
+	g.Go(func() error {
+		<-ctx.Done()
 		return nil
-	}
-	h.http = newListener("http.listen", cfg.HTTP.Listen, handler)
-	if !cfg.Dev {
-		h.http.lead = cfg.HTTP.DrainLead
-	}
-	if cfg.HTTP.TLS.CertFile != "" {
-		c, err := newCertificate(cfg.HTTP.TLS, h.tel.Log)
-		if err != nil {
-			return err
+	})
+}
+
+// beat says that this process is alive until ctx ends.
+func (p *process) beat(ctx context.Context) error {
+	tick := time.NewTicker(bus.NodeTTL / 3)
+	defer tick.Stop()
+	for {
+		call, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := p.store.Beat(call, bus.Node{
+			Name: p.life, Roles: p.cfg.Roles, Version: p.cfg.Version, Started: p.started, Connections: p.connections(),
+		})
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			p.tel.Log.Warn("cannot say that this node is alive", "error", err.Error())
 		}
-		h.http.tls = c.server()
-		g.Go(func() error { return c.Run(ctx) })
+		select {
+		case <-ctx.Done():
+			call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			if err := p.store.Gone(call, p.life); err != nil {
+				p.tel.Log.Warn("cannot say that this node has gone", "error", err.Error())
+			}
+			return nil
+		case <-tick.C:
+		}
 	}
-	return nil
 }
 
-// pages returns the handlers of the web pages by path.
-func (h *process) pages() map[string]http.Handler {
-	pages := web.Pages(h.cfg.Dev)
-	if h.cfg.Dev {
-		pages["/dev/token"] = devToken(authv1.NewAuthServiceClient(h.conns[config.RoleAuth]))
+func (p *process) connections() int64 {
+	if p.edge == nil {
+		return 0
 	}
-	return pages
+	return p.edge.Connections()
 }
 
-func (h *process) buildEdge() (err error) {
-	e := h.cfg.Edge
-	proxies, err := h.cfg.Proxies()
-	if err != nil {
-		return err
+func (p *process) running() Running {
+	r := Running{
+		Config: p.cfg, HTTP: p.http.address(), Internal: p.internal.address(), Legacy: make(map[string]string),
+		DevKey: p.devKey, Connections: p.connections,
 	}
-	keys, err := e.Tickets.SealingKeys()
-	if err != nil {
-		return err
+	if p.services != nil {
+		r.GRPC = p.services.address()
 	}
-	tickets := edge.Tickets{Life: e.Tickets.Life, Keys: keys}
-	dialects, err := h.buildLegacyDialects()
-	if err != nil {
-		return err
+	for _, l := range p.legacy {
+		for _, part := range l.parts {
+			r.Legacy[part.Key] = l.address()
+		}
 	}
-	dialects = append([]dialect.Dialect{native.JSON{}, native.Proto{}}, dialects...)
-	h.edge, err = edge.New(h.store, edge.Conns{Auth: h.conns[config.RoleAuth], Publish: h.conns[config.RolePublish]}, dialects, edge.Config{
-		Node: h.cfg.Node, Run: h.run, Namespaces: h.cfg.Namespaces(), AllowedOrigins: h.cfg.Origins(), DevLoopback: h.cfg.Dev, TrustedProxies: proxies,
-		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
-		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout, CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst,
-		Subscriptions: e.ChannelsPerConnection, Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,
-		ConnectsInProgress: e.ConnectsInProgress, Tickets: tickets, Authorizer: h.authorizer(),
-		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
-	}, h.tel.Log, h.tel.Registry)
-	return err
-}
-
-// close frees what was built, the store last.
-func (h *process) close() error {
-	var errs []error
-	for _, d := range append(h.listeners(), h.internal) {
-		d.close()
-	}
-	if h.server != nil {
-		h.server.Close()
-	}
-	for _, end := range h.ends {
-		end()
-	}
-	for _, c := range h.conns {
-		errs = append(errs, c.Close())
-	}
-	if h.store != nil {
-		errs = append(errs, h.store.Close())
-	}
-	return errors.Join(errs...)
+	return r
 }

@@ -1,0 +1,145 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/telemetry"
+)
+
+// closers are what frees the parts of a process, in the order in which they were built.
+type closers []func() error
+
+func (c *closers) add(end func() error) { *c = append(*c, end) }
+
+// close frees the parts, those that stand on others first.
+func (c closers) close() error {
+	var errs []error
+	for _, end := range slices.Backward(c) {
+		errs = append(errs, end())
+	}
+	return errors.Join(errs...)
+}
+
+// base is what every role stands on.
+type base struct {
+	cfg        config.Config
+	tel        *telemetry.Telemetry
+	store      bus.Store // nil for a gateway alone
+	pipe       *rpc.Pipe
+	conns      conns
+	authorizer bus.Authorizer // nil for nobody
+}
+
+// newBase opens the store and the connections. What it opened is in open, also when it fails.
+func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, open *closers) (base, error) {
+	store, err := openStore(ctx, cfg, tel)
+	if err != nil {
+		return base{}, fmt.Errorf("open the store: %w", err)
+	}
+	if store != nil {
+		open.add(store.Close)
+	}
+	pipe := rpc.NewPipe()
+	conns, err := dial(cfg, pipe, open)
+	if err != nil {
+		return base{}, err
+	}
+	authorizer, err := dialAuthorizer(cfg.Hooks.Authorizer, tel, open)
+	if err != nil {
+		return base{}, err
+	}
+	return base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer}, nil
+}
+
+// conns are the connections to the services; those to a role that nobody here needs are nil.
+type conns struct {
+	// auth and publish carry the internal key: the roles of this process speak for themselves.
+	auth, publish *grpc.ClientConn
+	// openAuth and openPublish carry nothing but what the callers of the gateway send.
+	openAuth, openPublish *grpc.ClientConn
+}
+
+// dial connects to the services: those of this process over the pipe, others where the configuration says.
+func dial(cfg config.Config, pipe *rpc.Pipe, open *closers) (c conns, err error) {
+	var secured *tls.Config
+	if cfg.GRPC.CAFile != "" {
+		if secured, err = trusting(cfg.GRPC.CAFile); err != nil {
+			return conns{}, err
+		}
+	}
+	connect := func(role, key string) (*grpc.ClientConn, error) {
+		d := rpc.DialConfig{Pipe: pipe, TLS: secured, InternalKey: key}
+		if !cfg.Runs(role) {
+			d.Target, d.Pipe = cfg.Target(role), nil
+		}
+		if d.Target == "" && d.Pipe == nil {
+			return nil, nil // the check of the configuration says which roles need it
+		}
+		conn, err := rpc.Dial(d)
+		if err == nil {
+			open.add(conn.Close)
+		}
+		return conn, err
+	}
+	for _, to := range []struct {
+		conn      **grpc.ClientConn
+		role, key string
+	}{
+		{&c.openAuth, config.RoleAuth, ""},
+		{&c.openPublish, config.RolePublish, ""},
+		{&c.auth, config.RoleAuth, cfg.InternalKey.Reveal()},
+		{&c.publish, config.RolePublish, cfg.InternalKey.Reveal()},
+	} {
+		if *to.conn, err = connect(to.role, to.key); err != nil {
+			return conns{}, err
+		}
+	}
+	return c, nil
+}
+
+// trusting returns what a client needs to check servers against the certificates of a file.
+func trusting(path string) (*tls.Config, error) {
+	pool, err := config.LoadPool(path)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+// dialAuthorizer connects to the authorizer; nil when none is configured.
+func dialAuthorizer(cfg config.Authorizer, tel *telemetry.Telemetry, open *closers) (bus.Authorizer, error) {
+	if cfg.Address == "" {
+		return nil, nil
+	}
+	d := rpc.DialConfig{Target: cfg.Address, Deadline: cfg.Timeout}
+	if cfg.CAFile != "" {
+		var err error
+		if d.TLS, err = trusting(cfg.CAFile); err != nil {
+			return nil, fmt.Errorf("hooks.authorizer.ca_file: %w", err)
+		}
+	}
+	conn, err := rpc.Dial(d)
+	if err != nil {
+		return nil, err
+	}
+	open.add(conn.Close)
+	asked := func(action string) bool { return len(cfg.On) == 0 || slices.Contains(cfg.On, action) }
+	authorizer, err := hooks.New(conn, hooks.Config{
+		Timeout: cfg.Timeout, Cache: cfg.Cache, FailOpen: cfg.Fail == "open",
+		Connect: asked("connect"), Subscribe: asked("subscribe"), Publish: asked("publish"), Deliver: slices.Contains(cfg.On, "deliver"),
+	}, tel.Log, tel.Registry)
+	if err != nil {
+		return nil, err // not a nil *Authorizer in a bus.Authorizer that is not nil
+	}
+	return authorizer, nil
+}

@@ -1,0 +1,240 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/revoked"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/admin"
+	"github.com/trunkline/trunkline/services/auth"
+	"github.com/trunkline/trunkline/services/command"
+	"github.com/trunkline/trunkline/services/events"
+	"github.com/trunkline/trunkline/services/publish"
+)
+
+// services are the gRPC services of a process and their server.
+type services struct {
+	log         *slog.Logger
+	server      *rpc.Server
+	certificate *certificate // nil without TLS
+	revoked     *revoked.Follower
+	auth        *auth.Server    // nil without the role auth
+	publish     *publish.Server // nil without the role publish, as events
+	events      *events.Server
+}
+
+// newServices builds the services of this process and adds them to their server; nil when it runs neither auth nor publish.
+func newServices(ctx context.Context, b base, keys []rpc.APIKey, open *closers) (*services, error) {
+	if !b.cfg.Runs(config.RoleAuth) && !b.cfg.Runs(config.RolePublish) {
+		return nil, nil
+	}
+	secured, certificate, err := grpcTLS(b.cfg.GRPC, b.tel.Log)
+	if err != nil {
+		return nil, err
+	}
+	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(b.conns.auth)), rpc.NewStanding()
+	server, err := rpc.NewServer(ctx, rpc.Config{
+		Listen: b.cfg.GRPC.Listen, TLS: secured, MaxMessage: int(b.cfg.GRPC.MaxMessage),
+		Reflection: b.cfg.GRPC.Reflection == "on" || b.cfg.GRPC.Reflection == "auto" && b.cfg.Dev,
+		Auth: rpc.AuthConfig{
+			Keys: keys, Tokens: tokens, Standing: standing,
+			Certificates: b.cfg.GRPC.ClientScopes, DevLoopback: b.cfg.Dev,
+		},
+	}, b.pipe, b.tel.Log, b.tel.Registry)
+	if err != nil {
+		return nil, explainListen("grpc.listen", err)
+	}
+	open.add(func() error { server.Close(); return nil })
+	s := &services{
+		log: b.tel.Log, server: server, certificate: certificate,
+		revoked: revoked.New(b.store, standing, tokens.Forget, b.tel.Log),
+	}
+	if b.cfg.Runs(config.RoleAuth) {
+		if s.auth, err = newAuth(ctx, b, open); err != nil {
+			return nil, err
+		}
+		s.auth.Register(server)
+	}
+	if b.cfg.Runs(config.RolePublish) {
+		if s.publish, s.events, err = newPublish(b); err != nil {
+			return nil, err
+		}
+		s.publish.Register(server)
+		s.events.Register(server)
+		admin.New(b.store, b.cfg.Namespaces()).Register(server)
+		c := b.cfg.Legacy.Commands
+		command.New(b.store, command.Config{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(server)
+		registerLegacy(b, server)
+	}
+	return s, nil
+}
+
+// apiKeys returns the keys that callers may have, and the throw-away one of development mode.
+func apiKeys(cfg config.Config) (keys []rpc.APIKey, devKey string, err error) {
+	if keys, err = cfg.Keys(); err != nil {
+		return nil, "", err
+	}
+	keys = append(keys, rpc.InternalKey(cfg.InternalKey.Reveal()))
+	if cfg.Dev {
+		var k rpc.APIKey
+		devKey, k = rpc.NewAPIKey("dev", rpc.ScopeAll)
+		keys = append(keys, k)
+	}
+	return keys, devKey, nil
+}
+
+// grpcTLS returns the TLS of the gRPC port; nil for plain text. With a client CA, callers may present a
+// certificate, and one that is not of the CA is refused.
+func grpcTLS(cfg config.GRPC, log *slog.Logger) (*tls.Config, *certificate, error) {
+	if cfg.TLS.CertFile == "" {
+		return nil, nil, nil
+	}
+	c, err := newCertificate(cfg.TLS, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	secured := c.server()
+	if cfg.ClientCAFile != "" {
+		pool, err := config.LoadPool(cfg.ClientCAFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		secured.ClientCAs, secured.ClientAuth = pool, tls.VerifyClientCertIfGiven
+	}
+	return secured, c, nil
+}
+
+func newAuth(ctx context.Context, b base, open *closers) (*auth.Server, error) {
+	a := b.cfg.Auth
+	cfg := auth.Config{
+		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
+		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost),
+	}
+	for _, k := range a.Keys {
+		pem := k.PrivateKey.Reveal()
+		if pem == "" {
+			pem = k.PublicKey
+		}
+		cfg.Keys = append(cfg.Keys, auth.KeyConfig{ID: k.ID, Algorithm: k.Algorithm, PEM: []byte(pem), Secret: []byte(k.Secret.Reveal()), Until: k.End()})
+	}
+	for _, t := range a.Trust {
+		cfg.Trust = append(cfg.Trust, auth.Trust{
+			Issuer: t.Issuer, Audience: t.Audience, JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, TrustGrants: t.TrustGrants, Context: ctx,
+			KeyAge: t.KeyAge, UserPrefix: t.UserPrefix, ShareUsers: t.ShareUsers, LostRevocations: auth.LostRevocations(t.Revocations.Lost),
+		})
+	}
+	if b.cfg.Dev && len(cfg.Keys) == 0 {
+		k, err := auth.NewKey("dev")
+		if err != nil {
+			return nil, err
+		}
+		cfg.Keys = append(cfg.Keys, k)
+	}
+	sessions, err := legacySessions(b, open)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Sessions = sessions
+	return auth.New(b.store, cfg)
+}
+
+// newPublish builds the services of the role publish: the one that takes messages, and the one that sends events.
+func newPublish(b base) (*publish.Server, *events.Server, error) {
+	publisher, err := publish.New(b.store, publish.Config{
+		Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), IdempotencyWindow: b.cfg.Publish.IdempotencyWindow,
+		MaxChannels: b.cfg.Channels.Created,
+		Authorizer:  b.authorizer, Log: b.tel.Log, Registry: b.tel.Registry,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("build the publish service: %w", err)
+	}
+	cfg := events.Config{Namespaces: b.cfg.Namespaces(), Node: b.cfg.Node, Log: b.tel.Log}
+	for _, w := range b.cfg.Hooks.Webhooks {
+		hook, err := webhook(w)
+		if err != nil {
+			return nil, nil, fmt.Errorf("hooks.webhooks: %s: %w", w.Name, err)
+		}
+		cfg.Webhooks = append(cfg.Webhooks, hook)
+	}
+	sender, err := events.New(b.store, cfg, b.tel.Registry)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build the event service: %w", err)
+	}
+	return publisher, sender, nil
+}
+
+func webhook(w config.Webhook) (events.Webhook, error) {
+	hook := events.Webhook{
+		Name: w.Name, URL: w.URL, AllowPrivate: w.AllowPrivate,
+		Timeout: cmp.Or(w.Timeout, 10*time.Second), GiveUpAfter: cmp.Or(w.GiveUpAfter, 24*time.Hour),
+		GiveUpTries: w.GiveUpTries, Batch: w.Batch,
+	}
+	for _, s := range w.Secrets {
+		secret, err := hooks.ParseSecret(s.Reveal())
+		if err != nil {
+			return events.Webhook{}, fmt.Errorf("secrets: %w", err)
+		}
+		hook.Secrets = append(hook.Secrets, secret)
+	}
+	for _, k := range w.Kinds {
+		hook.Kinds = append(hook.Kinds, bus.EventKind(k))
+	}
+	return hook, nil
+}
+
+// address is where gRPC listens, as bound; empty where it is served to this process alone.
+func (s *services) address() string {
+	if s.server.Addr() == nil {
+		return ""
+	}
+	return s.server.Addr().String()
+}
+
+// run starts the services.
+func (s *services) run(ctx context.Context, g *errgroup.Group) {
+	g.Go(func() error { return s.server.Run(ctx) })
+	g.Go(func() error { return s.revoked.Run(ctx) })
+	if s.certificate != nil {
+		g.Go(func() error { return s.certificate.Run(ctx) })
+	}
+	if s.auth != nil {
+		g.Go(func() error { return s.rereadKeySets(ctx) })
+	}
+	if s.publish != nil {
+		g.Go(func() error { return s.publish.Run(ctx) })
+		g.Go(func() error { return s.events.Run(ctx) })
+	}
+}
+
+// rereadKeySets reads the key sets of trusted issuers again at each SIGHUP, until ctx ends.
+func (s *services) rereadKeySets(ctx context.Context) error {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	defer signal.Stop(c)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c:
+			resp, err := s.auth.RefreshKeySets(ctx, &authv1.RefreshKeySetsRequest{})
+			if err != nil {
+				s.log.Warn("cannot read every key set again", slog.String("error", err.Error()))
+			}
+			s.log.Info("read key sets again", slog.Any("issuers", resp.GetIssuers()))
+		}
+	}
+}
