@@ -29,6 +29,8 @@ type login struct {
 	private ed25519.PrivateKey
 	set     []byte
 	keys    atomic.Pointer[[]byte] // what it serves
+	away    atomic.Bool
+	asked   chan struct{} // told of each request, if somebody listens
 	url     string
 }
 
@@ -40,9 +42,19 @@ func startLogin(t *testing.T, name string) *login {
 		"kty": "OKP", "crv": "Ed25519", "kid": "theirs", "alg": "EdDSA", "use": "sig", "x": base64.RawURLEncoding.EncodeToString(public),
 	}}})
 	testkit.Check(t, err)
-	l := &login{name: name, private: private, set: set}
+	l := &login{name: name, private: private, set: set, asked: make(chan struct{})}
 	l.keys.Store(&set)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*l.keys.Load()) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case l.asked <- struct{}{}:
+		default:
+		}
+		if l.away.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write(*l.keys.Load())
+	}))
 	t.Cleanup(func() {
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		server.Close()
@@ -53,7 +65,12 @@ func startLogin(t *testing.T, name string) *login {
 
 func (l *login) sign(t *testing.T, sub string, issued time.Time) string {
 	t.Helper()
-	return forge(t, jwt.SigningMethodEdDSA, l.private, map[string]any{"kid": "theirs"}, jwt.MapClaims{
+	return l.signWith(t, "theirs", sub, issued)
+}
+
+func (l *login) signWith(t *testing.T, kid, sub string, issued time.Time) string {
+	t.Helper()
+	return forge(t, jwt.SigningMethodEdDSA, l.private, map[string]any{"kid": kid}, jwt.MapClaims{
 		"iss": l.name, "aud": "us", "sub": sub, "iat": issued.Unix(), "exp": issued.Add(time.Hour).Unix(),
 	})
 }
@@ -112,6 +129,19 @@ func TestRefresh_worksForATokenThatALossMadeExpire(t *testing.T) {
 	testkit.Check(t, f.validate(t.Context(), next.GetToken()))
 }
 
+// Where a loss is allowed, it ends neither a token whose signature is still remembered from its issue, nor one that is read anew.
+func TestRevoke_lostWhereThatIsAllowed(t *testing.T) {
+	f := start(t, func(c *auth.Config) { c.LostRevocations = auth.LostAllow })
+	other, err := auth.New(f.store, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now, LostRevocations: auth.LostAllow})
+	testkit.Check(t, err)
+	token := f.issue(t, &authv1.IssueTokenRequest{User: "ada"}).GetToken()
+	f.clock.advance(time.Second)
+	testkit.Check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
+	testkit.Check(t, f.validate(t.Context(), token))
+	_, err = other.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
+	testkit.Check(t, err)
+}
+
 func TestRevoke_ofAUserHoldsForAnIssuerWhoseClockIsAhead(t *testing.T) {
 	theirs := startLogin(t, "https://login.example")
 	f := start(t, func(c *auth.Config) { c.Trust = []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKS: theirs.set}} })
@@ -131,15 +161,12 @@ func TestRevoke_ofAUserHoldsForAnIssuerWhoseClockIsAhead(t *testing.T) {
 }
 
 func TestTrust_withdrawnKeyIsUnknown(t *testing.T) {
-	none := []byte(`{"keys":[]}`)
 	trusting := func(t *testing.T, age time.Duration) (fixture, *login, string) {
 		theirs := startLogin(t, "https://login.example")
-		f := start(t, func(c *auth.Config) {
-			c.Trust = []auth.Trust{{Issuer: theirs.name, Audience: "us", JWKSURL: theirs.url, KeyAge: age, Context: t.Context()}}
-		})
+		f := trusts(t, age, theirs)
 		seen := theirs.sign(t, "ada", f.clock.Now())
 		testkit.Check(t, f.validate(t.Context(), seen))
-		theirs.keys.Store(&none)
+		theirs.keys.Store(&noKeys)
 		return f, theirs, seen
 	}
 	t.Run("when it is asked for", func(t *testing.T) {
@@ -180,7 +207,7 @@ func TestTrust_issuersDoNotShareUsersUnlessTheyAreTold(t *testing.T) {
 			{Issuer: b.name, Audience: "us", JWKS: b.set, UserPrefix: second, ShareUsers: share},
 		}})
 	}
-	for _, same := range [][2]string{{"", ""}, {"a:", "a:"}, {"", "b:"}, {"a:", "a:b:"}} {
+	for _, same := range [][2]string{{"", ""}, {"a:", "a:"}, {"", "b:"}, {"b:", ""}, {"a:", "a:b:"}, {"a:b:", "a:"}} {
 		if _, err := trust(same[0], same[1], false); err == nil {
 			t.Errorf("prefixes %q let users of one be users of the other", same)
 		}
@@ -189,11 +216,18 @@ func TestTrust_issuersDoNotShareUsersUnlessTheyAreTold(t *testing.T) {
 	testkit.Check(t, err)
 	s, err := trust("a:", "b:", false)
 	testkit.Check(t, err)
-	resp, err := s.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: b.sign(t, "ada", time.Now())})
-	testkit.Check(t, err)
-	id := rpc.IdentityFromProto(resp.GetIdentity())
-	if id.User != "b:ada" || id.Client[:2] != "b:" {
-		t.Errorf("user %q, client %q", id.User, id.Client)
+	var id bus.Identity
+	for given, client := range map[string]string{"phone": "b:phone", "": "b:token"} { // the token's id stands for a client that it does not name
+		token := forge(t, jwt.SigningMethodEdDSA, b.private, map[string]any{"kid": "theirs"}, jwt.MapClaims{
+			"iss": b.name, "aud": "us", "sub": "ada", "cid": given, "sid": "s", "grp": []string{"g", "h"}, "jti": "token",
+			"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+		})
+		resp, err := s.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
+		testkit.Check(t, err)
+		id = *rpc.IdentityFromProto(resp.GetIdentity())
+		if got := fmt.Sprint(id.User, " ", id.Client, " ", id.Session, " ", id.Groups); got != "b:ada "+client+" b:s [b:g b:h]" {
+			t.Errorf("it stands for %s", got)
+		}
 	}
 	theirs, err := bus.ParseAddress("users/ada")
 	testkit.Check(t, err)

@@ -51,6 +51,7 @@ func TestRefresh_repeatedAfterALostAnswerGivesTheSamePair(t *testing.T) {
 			}
 			second, err := s.RefreshToken(t.Context(), req)
 			testkit.Check(t, err)
+			f.clock.advance(25 * time.Second)
 			third, err := s.RefreshToken(t.Context(), req) // our own answer was lost
 			testkit.Check(t, err)
 			if third.GetRefreshToken() != second.GetRefreshToken() || third.GetToken() != second.GetToken() {
@@ -60,6 +61,22 @@ func TestRefresh_repeatedAfterALostAnswerGivesTheSamePair(t *testing.T) {
 				testkit.Check(t, f.validate(t.Context(), token))
 			}
 		})
+	}
+}
+
+// An answer is repeated as long as it may still be on its way. Whoever shows the old token after that is not who was answered.
+func TestRefresh_repeatedAfterItsTimeIsReuse(t *testing.T) {
+	f := start(t)
+	first := f.issue(t, &authv1.IssueTokenRequest{Refreshable: true})
+	req := &authv1.RefreshTokenRequest{RefreshToken: first.GetRefreshToken()}
+	second, err := f.RefreshToken(t.Context(), req)
+	testkit.Check(t, err)
+	f.clock.advance(31 * time.Second)
+	if _, err := f.RefreshToken(t.Context(), req); !errors.Is(err, bus.ErrRefreshTokenReused) {
+		t.Errorf("error is %v", err)
+	}
+	if err := f.validate(t.Context(), second.GetToken()); !errors.Is(err, bus.ErrTokenRevoked) {
+		t.Errorf("the family lives on: %v", err)
 	}
 }
 
