@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -136,6 +137,7 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an inbox", func(t *testing.T) { skewedInbox(t, stores) })
 	t.Run("a place", func(t *testing.T) {
 		_, held, err := behind.Claim(t.Context(), "place", "behind", time.Minute)
 		testkit.Check(t, err)
@@ -163,6 +165,47 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 			t.Errorf("members are %+v", page.Members)
 		}
 	})
+}
+
+// skewedInbox looks at what waits for an ack: it is due, and ends, when the server says so.
+func skewedInbox(t *testing.T, stores map[string]*redis.Store) {
+	to := address(t, "users/ada")
+	letter := func(id string, timeout time.Duration) bus.Publication {
+		p := mail(to, id)
+		p.Ack.Timeout, p.Ack.Keep = timeout, 5*time.Minute
+		return p
+	}
+	for name, s := range stores {
+		_, errs := s.PublishAll(t.Context(), bustest.AdmitAll(letter("later "+name, time.Minute), letter("now "+name, 0)))
+		testkit.Check(t, errors.Join(errs...))
+	}
+	lent := map[string]bool{}
+	for _, s := range stores {
+		page, err := s.Pending(t.Context(), to, bus.PendingQuery{Limit: 10})
+		testkit.Check(t, err)
+		for _, w := range page.Messages {
+			due := w.Delivery.Deadline.Sub(w.Delivery.Published)
+			if off := time.Since(w.Delivery.Published).Abs(); off > time.Minute || due != 0 && due != time.Minute || w.Delivery.Expires.Sub(w.Delivery.Published) != 5*time.Minute {
+				t.Errorf("%s: %+v", w.ID, w.Delivery)
+			}
+		}
+		if len(page.Messages) != 2*len(stores) {
+			t.Errorf("%d messages wait", len(page.Messages))
+		}
+		due, err := s.DueDeliveries(t.Context(), 16*10)
+		testkit.Check(t, err)
+		verdicts, errs := s.Judge(t.Context(), due)
+		testkit.Check(t, errors.Join(errs...))
+		for _, v := range verdicts {
+			lent[v.ID] = true
+			if !strings.HasPrefix(v.ID, "now ") || v.Changed != bus.StateStored {
+				t.Errorf("the verdict of %s is %+v", v.ID, v)
+			}
+		}
+	}
+	if len(lent) != len(stores) {
+		t.Errorf("due are %v", lent)
+	}
 }
 
 // old puts n entries of an hour ago into a log.
@@ -207,22 +250,30 @@ func TestLog_emptiesInSteps(t *testing.T) {
 		t.Errorf("a reader has deleted: %d are left", kept())
 	}
 	p := publication(a)
-	for _, p.Retention = range []bus.Retention{long, {Length: 10, Age: time.Minute}} { // too old, then too long
+	for _, step := range []struct {
+		keep     bus.Retention
+		each     int // publishes for one look at the age, or at the length
+		down, to int
+	}{{long, 64, n, n / 2}, {bus.Retention{Length: 10, Age: time.Minute}, 1, n / 2, 10}} { // too old, then too long
 		before := kept()
-		for i := 0; before > p.Retention.Length && i < 10_000; i++ {
-			_, err := s.Publish(t.Context(), bustest.Admit(p))
-			testkit.Check(t, err)
+		if before > step.down+2048 {
+			t.Fatalf("%d entries are left", before)
+		}
+		for i := 0; before > step.to && i < 10_000; i++ {
+			for range step.each {
+				p.Retention = step.keep
+				_, err := s.Publish(t.Context(), bustest.Admit(p))
+				testkit.Check(t, err)
+			}
 			after := kept()
 			if before-after > 2048 {
-				t.Fatalf("one publish has removed %d entries", before-after)
+				t.Fatalf("one look has removed %d entries", before-after)
 			}
-			if before = after; p.Retention.Length == long.Length && before < n/2 {
-				break
-			}
+			before = after
 		}
-	}
-	if kept() > 10 {
-		t.Errorf("%d entries are left", kept())
+		if before > step.to {
+			t.Fatalf("%d entries are left", before)
+		}
 	}
 	page, err = s.Since(t.Context(), a, long, bus.Position{}, 100)
 	if err != nil || len(page.Messages) != 10 {

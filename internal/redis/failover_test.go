@@ -249,8 +249,11 @@ func TestEpoch_livesAsLongAsItIsUsed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := address(t, "channels/"+name)
-			first, err := use(a)
+			p := publication(a)
+			p.Retention = bus.Retention{Length: 10, Age: time.Second}
+			receipt, err := s.Publish(t.Context(), bustest.Admit(p))
 			testkit.Check(t, err)
+			first := receipt.Position
 			tick := time.NewTicker(life / 10)
 			defer tick.Stop()
 			for until := time.Now().Add(2 * life); time.Now().Before(until); <-tick.C {
