@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // shown are the measured figures that docs/sizing.md has, and what each is multiplied with.
 var shown = []struct {
 	title, scenario, metric string
@@ -38,7 +40,9 @@ var shown = []struct {
 // measured prints figures as they are in the file.
 func (t table) measured(m *measured) {
 	wrong, runs := m.wrong()
-	t.text("**Measured** by `bench %s`; %s. Lost, repeated or out of order: %.0f in %d runs.", m.command, m.environment, wrong, runs)
+	t.text("**Measured** by the following command. Lost, repeated or out of order: %.0f in %d runs.\n", wrong, runs)
+	t.text("```\nbench%s\n```\n", strings.ReplaceAll(" "+m.command, " -", " \\\n  -"))
+	t.text("On:\n\n- %s", strings.ReplaceAll(m.environment, ", ", "\n- "))
 	head := []string{"figure"}
 	for _, d := range deployed {
 		head = append(head, d.title)

@@ -87,8 +87,8 @@ func (t table) connections(m *measured) {
 		t.row(idle.title, fmt.Sprintf("%s %% of a core for %d", short(100*all*idlers/million), idlers), short(all)+" cores", "")
 	}
 	storm := perEdge * stormPeak
-	t.text("\n**An edge goes**, and its %d clients go to the other %.0f edges: at a drain %.0f of them in the worst second, at a crash as fast as they are let in.",
-		perEdge, edges-1, storm)
+	t.text("\n**An edge goes**, and its %d clients go to the other %.0f edges. At a drain %.0f of them come in the worst second, at a crash as fast as they\n"+
+		"are let in.", perEdge, edges-1, storm)
 	t.head("part", "CPU a connect, µs", "connects/s of a core", "cores in the worst second of a drain", fmt.Sprintf("all back after a crash, at the earliest, with cores %.0f %% busy", 100*busy))
 	for _, p := range []struct {
 		title, metric string
@@ -129,8 +129,8 @@ func (t table) deliveries(m *measured) {
 		},
 		{"unicast: 1,000,000 publishes/s", million, 1, level(m.get("unicast stream", "cpu of edges", 4)), alone},
 	}
-	t.text("\n**1,000,000 deliveries/s** of 128 bytes, live, published by streams, to the clients of %d edges. Cores are those that work; plan with %.0f %%.", holders, 100*busy)
-	t.text("Fitted: a publish costs Redis %s µs + %s µs for each edge that follows; a delivery costs the edges %s µs + %s µs for each push that they take for it.",
+	t.text("\n**1,000,000 deliveries/s** of 128 bytes, live, published by streams, to the clients of %d edges. Cores are fully busy ones; plan with %.0f %%.", holders, 100*busy)
+	t.text("Fitted: a publish costs Redis %s µs + %s µs for each edge that follows. A delivery costs the edges %s µs + %s µs for each push.",
 		short(redis.at0), short(redis.slope), short(delivery.at0), short(delivery.slope))
 	t.head("shape", "edges a publish goes to", "cores of edges", fmt.Sprintf("edges of %d cores", coresEach), "cores of Redis", "masters", "cores of publish", "Redis out, Gbit/s", "to clients, Gbit/s")
 	wire := m.get("rooms of 20", "bytes", 4) + wireHead
@@ -159,7 +159,8 @@ func whole(v float64) string { return fmt.Sprintf("%.0f", v) }
 
 // kept prints what history and acks add.
 func (t table) kept(m *measured) {
-	t.text("\n**Quiet channels**: every edge that has clients there asks about each one, whether anything is published or not. One Redis thread, %.0f %% busy with nothing else, bears so many pairs of an edge and a channel:", 100*busy)
+	t.text("\n**Quiet channels**: every edge that has clients there asks about each one, whether anything is published or not.\n"+
+		"Pairs of an edge and a channel that one Redis thread bears, %.0f %% busy with nothing else:", 100*busy)
 	second := 0.0
 	t.head("channel with", "every", "CPU of Redis, µs", "pairs")
 	for _, q := range []struct {
