@@ -29,7 +29,7 @@ lint: ## Contract, import rules, Go lint, file length
 	@go -C .ci/tools vet ./openapi && go -C .ci/checkfiles vet . && go -C bench vet ./...
 
 measures: ## Print how the code is built: lengths, files a package, arrows that run back up
-	@go run ./.ci/measures
+	@go run ./.ci/measures $(if $(WRITE),-write)
 
 fmt: ## Format our Go files
 	@$(LINT) fmt ./...
