@@ -251,7 +251,9 @@ func (m *machine) state(rt *rapid.T) {
 func (m *machine) deleteState(rt *rapid.T) {
 	to := rapid.SampledFrom(m.channels).Draw(rt, "to")
 	m.revisions[to] = 0
-	m.both(rt, "delete", func(_ int, s bus.Store) string { return reason(s.DeleteState(context.Background(), bustest.AdmitDeletion(to))) })
+	m.both(rt, "delete", func(_ int, s bus.Store) string {
+		return reason(s.DeleteState(context.Background(), bustest.AdmitDeletion(to)))
+	})
 }
 
 // disconnect leaves the feeds, or comes back.
