@@ -9,9 +9,11 @@ import (
 
 	"google.golang.org/grpc"
 
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 )
@@ -38,6 +40,9 @@ type base struct {
 	pipe       *rpc.Pipe
 	conns      conns
 	authorizer bus.Authorizer // nil for nobody
+	// tokens validates what callers show, and revoked ends what stands on a token; both are nil for a gateway alone.
+	tokens  *rpc.Tokens
+	revoked *revoked.Follower
 }
 
 // newBase opens the store and the connections. What it opened is in open, also when it fails.
@@ -58,7 +63,12 @@ func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, o
 	if err != nil {
 		return base{}, err
 	}
-	return base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer}, nil
+	b := base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer}
+	if store != nil {
+		b.tokens = rpc.NewTokens(authv1.NewAuthServiceClient(conns.auth))
+		b.revoked = revoked.New(store, revoked.Config{Forget: b.tokens.Forget, Log: tel.Log})
+	}
+	return b, nil
 }
 
 // conns are the connections to the services; those to a role that nobody here needs are nil.

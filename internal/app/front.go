@@ -44,7 +44,7 @@ func newEdge(b base, life string, older map[string][]dialect.Dialect) (*edge.Edg
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout,
 		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, Subscriptions: e.ChannelsPerConnection,
 		Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP, ConnectsInProgress: e.ConnectsInProgress,
-		Tickets: edge.Tickets{Life: e.Tickets.Life, Keys: keys}, Authorizer: b.authorizer,
+		Tickets: edge.Tickets{Life: e.Tickets.Life, Keys: keys}, Authorizer: b.authorizer, Revocations: b.revoked,
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}, b.tel.Log, b.tel.Registry)
 }

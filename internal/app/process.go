@@ -107,6 +107,7 @@ func (p *process) runBack(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return tellHealth(ctx, p.services.server, p.ready) })
 	}
 	if p.store != nil {
+		g.Go(func() error { return p.revoked.Run(ctx) })
 		g.Go(func() error { return p.beat(ctx) })
 	}
 	if p.internal != nil {

@@ -17,7 +17,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
-	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
@@ -30,8 +29,7 @@ import (
 type services struct {
 	log         *slog.Logger
 	server      *rpc.Server
-	certificate *certificate // nil without TLS
-	revoked     *revoked.Follower
+	certificate *certificate    // nil without TLS
 	auth        *auth.Server    // nil without the role auth
 	publish     *publish.Server // nil without the role publish, as events
 	events      *events.Server
@@ -46,12 +44,11 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, open *closers) 
 	if err != nil {
 		return nil, err
 	}
-	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(b.conns.auth)), rpc.NewStanding()
 	server, err := rpc.NewServer(ctx, rpc.Config{
 		Listen: b.cfg.GRPC.Listen, TLS: secured, MaxMessage: int(b.cfg.GRPC.MaxMessage),
 		Reflection: b.cfg.GRPC.Reflection == "on" || b.cfg.GRPC.Reflection == "auto" && b.cfg.Dev,
 		Auth: rpc.AuthConfig{
-			Keys: keys, Tokens: tokens, Standing: standing,
+			Keys: keys, Tokens: b.tokens, Revocations: b.revoked,
 			Certificates: b.cfg.GRPC.ClientScopes, DevLoopback: b.cfg.Dev,
 		},
 	}, b.pipe, b.tel.Log, b.tel.Registry)
@@ -59,10 +56,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, open *closers) 
 		return nil, explainListen("grpc.listen", err)
 	}
 	open.add(func() error { server.Close(); return nil })
-	s := &services{
-		log: b.tel.Log, server: server, certificate: certificate,
-		revoked: revoked.New(b.store, standing, tokens.Forget, b.tel.Log),
-	}
+	s := &services{log: b.tel.Log, server: server, certificate: certificate}
 	if b.cfg.Runs(config.RoleAuth) {
 		if s.auth, err = newAuth(ctx, b, open); err != nil {
 			return nil, err
@@ -207,7 +201,6 @@ func (s *services) address() string {
 // run starts the services.
 func (s *services) run(ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error { return s.server.Run(ctx) })
-	g.Go(func() error { return s.revoked.Run(ctx) })
 	if s.certificate != nil {
 		g.Go(func() error { return s.certificate.Run(ctx) })
 	}

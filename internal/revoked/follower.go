@@ -1,5 +1,5 @@
-// Package revoked follows the log of revocations for the gRPC server of a process, so that calls that outlive the check of
-// their token end with it.
+// Package revoked follows the log of revocations for one process, so that whatever stands on a token ends with it: the streams
+// of a gRPC server, and the connections of an edge.
 package revoked
 
 import (
@@ -7,14 +7,12 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/tail"
 )
 
@@ -24,18 +22,54 @@ type Store interface {
 	bus.Revocations
 }
 
-// Follower tells standing calls of revocations: of each as it comes, by the log when a push was missed, and by the store itself
-// when the log cannot say. It notes in the store that revocations may be lost when the log has lost what it had seen.
+// Call is something that stands on a token: a stream of a gRPC server, or a connection of an edge. Its methods may be called
+// concurrently.
+type Call interface {
+	// Identity is who makes the call now.
+	Identity() *bus.Identity
+	// End ends the call. The first reason counts.
+	End(why *bus.Error)
+}
+
+// Calls returns the open calls of one kind whose identity is wanted. It may hold locks while it asks, and must not end a call.
+type Calls func(wanted func(*bus.Identity) bool) []Call
+
+// Config tunes a Follower.
+type Config struct {
+	// Forget is called when revocations may have been missed: whatever remembers tokens as valid must then ask again. Optional.
+	Forget func()
+	// Log hears of losses, and of what has to be tried again; discarded by default.
+	Log *slog.Logger
+}
+
+// Follower ends open calls when they are revoked: by the log as it comes, and by the store itself where the log cannot say.
+//
+// It also notices when the store has lost revocations, and says so to the store. A call whose token is older than a loss may
+// be one that was revoked. It stays open only when nothing can have been missed here, up to the moment at which the log went on
+// anew; see settle. What is remembered here and the store has lost is written again.
+//
+// Add comes before Run; everything else may be called concurrently.
 type Follower struct {
 	store  Store
-	calls  *rpc.Standing
-	forget func()
-	log    *slog.Logger
+	cfg    Config
 	tail   *tail.Tail
-	doubts chan struct{}
+	kinds  []Calls
+	memory memory
 
-	mu   sync.Mutex
-	ends []bus.Position // from where the log did not go on, not told to the store yet
+	wake   chan struct{} // something is in fresh
+	doubts chan struct{} // the open calls have to be asked about
+	losses chan struct{} // the store has lost revocations
+
+	mu       sync.Mutex
+	fresh    []bus.Revocation // heard, and not applied to the open calls yet
+	ends     []bus.Position   // from where the log did not go on, not told to the store yet
+	doubt    uint64           // how often something may have been missed or lost
+	settled  uint64           // doubt, when the open calls were asked about last
+	broken   bool             // the feed was interrupted since then
+	anew     bool             // the log went on anew since then, and the feed was not interrupted before
+	outlived time.Time        // the newest loss that the open calls were judged by
+	mark     string           // the mark that is waited for
+	back     chan struct{}    // closed when it is back
 }
 
 var (
@@ -50,58 +84,149 @@ const (
 	askBatch = 2000
 	// endsLimit is how many ends of the log are kept for the store. One is enough to note a loss.
 	endsLimit = 16
+	// ClockSkew is how far the clocks of two nodes may be apart.
+	ClockSkew = 10 * time.Second
 )
 
-// New returns a follower that tells calls. forget is called when revocations may have been missed: whatever remembers tokens as
-// valid must then ask again.
-func New(store Store, calls *rpc.Standing, forget func(), log *slog.Logger) *Follower {
-	f := &Follower{store: store, calls: calls, forget: forget, log: log, doubts: make(chan struct{}, 1)}
-	f.tail = tail.New(store, f, tail.Config{Log: log})
+// New returns a follower without calls.
+func New(store Store, cfg Config) *Follower {
+	if cfg.Forget == nil {
+		cfg.Forget = func() {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &Follower{
+		store: store, cfg: cfg, broken: true,
+		wake: make(chan struct{}, 1), doubts: make(chan struct{}, 1), losses: make(chan struct{}, 1),
+	}
+	f.tail = tail.New(store, f, tail.Config{Log: cfg.Log})
 	return f
 }
+
+// Add adds calls of one kind.
+func (f *Follower) Add(calls Calls) { f.kinds = append(f.kinds, calls) }
 
 // Run follows until ctx ends, and returns nil.
 func (f *Follower) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.tail.Run(ctx) })
 	g.Go(func() error { return f.follow(ctx) })
-	g.Go(func() error { return f.settle(ctx) })
+	g.Go(func() error { return f.apply(ctx) })
+	g.Go(func() error {
+		return f.serve(ctx, f.doubts, "cannot ask whether open calls were revoked, trying on", f.settle)
+	})
+	g.Go(func() error {
+		return f.serve(ctx, f.losses, "cannot write revocations again, trying on", f.restore)
+	})
 	return g.Wait()
 }
 
 // Ready returns nil while revocations are known to come through, and otherwise says why not.
 func (f *Follower) Ready() error { return f.tail.Ready() }
 
-// Deliver takes one revocation.
+// Sure says whether no revocation of an open call can have been missed.
+func (f *Follower) Sure() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.settled == f.doubt && f.doubt > 0 && f.tail.Ready() == nil
+}
+
+// Refused returns why an identity is refused by what was heard lately; nil when it is not.
+func (f *Follower) Refused(id *bus.Identity) *bus.Error { return f.memory.refuses(id) }
+
+// Check refuses an identity that was right at a time, by some node's clock, when it was revoked since: from memory if that goes
+// back so far, and otherwise by asking the store.
+func (f *Follower) Check(ctx context.Context, id *bus.Identity, right time.Time) error {
+	if refused := f.memory.refuses(id); refused != nil {
+		return refused
+	}
+	if f.memory.complete(right) && f.tail.Ready() == nil {
+		return nil
+	}
+	refused, err := f.ask(ctx, id)
+	if refused != nil {
+		return refused
+	}
+	return err
+}
+
+// Opened is told of a call that is open from now on, or that has another identity, which was right at a time by this node's
+// clock. It ends the call when it was revoked since, and asks the store where that may have been missed.
+func (f *Follower) Opened(ctx context.Context, c Call, right time.Time) {
+	id := c.Identity()
+	refused := f.memory.refuses(id)
+	if refused == nil && f.memory.missed(right) {
+		var err error
+		if refused, err = f.ask(ctx, id); err != nil {
+			f.Doubt() // all calls are asked about again, until there is an answer
+		}
+	}
+	if refused != nil {
+		c.End(refused)
+	}
+}
+
+// Doubt says that revocations may have been missed until now: nothing is believed from memory before the store was asked.
+func (f *Follower) Doubt() {
+	f.mu.Lock()
+	f.broken, f.anew = true, false
+	f.mu.Unlock()
+	f.question()
+}
+
+// question makes settle ask about the open calls.
+func (f *Follower) question() {
+	f.mu.Lock()
+	f.doubt++
+	f.mu.Unlock()
+	f.memory.interrupted()
+	f.cfg.Forget()
+	signal(f.doubts)
+}
+
+// Deliver takes one revocation, or the mark that settle waits for.
 func (f *Follower) Deliver(m *bus.Message) {
-	var r bus.Revocation
-	if err := json.Unmarshal(m.Data, &r); err != nil {
-		f.log.Warn("a revocation cannot be read", slog.String("error", err.Error()))
+	if m.Kind == bus.MessageMark {
+		f.returned(m.ID)
 		return
 	}
-	f.calls.Announce(r)
+	var r bus.Revocation
+	if err := json.Unmarshal(m.Data, &r); err != nil {
+		f.cfg.Log.Warn("a revocation cannot be read", slog.String("error", err.Error()))
+		return
+	}
+	f.memory.note(r)
+	f.mu.Lock()
+	lost := r.Kind == bus.SubjectLost
+	news := lost && !r.Before.Equal(f.outlived)
+	if !lost {
+		f.fresh = append(f.fresh, r)
+	}
+	f.mu.Unlock()
+	switch {
+	case news:
+		f.question()
+	case !lost:
+		signal(f.wake)
+	}
 }
 
 // Gap notes that the log does not go on from where it was.
 func (f *Follower) Gap(g bus.Gap) {
-	f.mu.Lock()
-	if (g.Reason == bus.GapEpoch || g.Reason == bus.GapStoreReset) && len(f.ends) < endsLimit {
-		f.ends = append(f.ends, g.From)
+	if g.Reason == bus.GapEpoch || g.Reason == bus.GapStoreReset {
+		f.mu.Lock()
+		if len(f.ends) < endsLimit {
+			f.ends = append(f.ends, g.From)
+		}
+		f.anew = !f.broken
+		f.mu.Unlock()
 	}
-	f.mu.Unlock()
-	f.doubt()
+	f.question()
 }
 
-// Interrupted notes that pushes may have been missed. The log has them; until it was read nothing is believed from memory.
-func (f *Follower) Interrupted([]bus.Address) { f.forget() }
-
-func (f *Follower) doubt() {
-	f.forget()
-	select {
-	case f.doubts <- struct{}{}:
-	default:
-	}
-}
+// Interrupted notes that pushes may have been missed. The log may have them, or have lost them too.
+func (f *Follower) Interrupted([]bus.Address) { f.Doubt() }
 
 // follow follows the log, trying until it succeeds.
 func (f *Follower) follow(ctx context.Context) error {
@@ -110,70 +235,84 @@ func (f *Follower) follow(ctx context.Context) error {
 		_, err := f.tail.Acquire(call, bus.Revoked)
 		cancel()
 		if err == nil {
-			f.doubt() // about calls that are older, and the store learns since when revocations are complete
+			f.memory.begin()
+			f.Doubt() // about calls that are older, and the store learns since when revocations are complete
 			<-ctx.Done()
 			f.tail.Release(bus.Revoked)
 			return nil
 		}
 		if try == 0 && ctx.Err() == nil {
-			f.log.Warn("cannot follow revocations yet, trying on", slog.String("error", err.Error()))
+			f.cfg.Log.Warn("cannot follow revocations yet, trying on", slog.String("error", err.Error()))
 		}
 		pause(ctx)
 	}
 	return nil
 }
 
-// settle asks the store about the tokens of all calls whenever there is doubt, until it has answered.
-func (f *Follower) settle(ctx context.Context) error {
+// apply ends the open calls that revocations refuse. What is heard while it looks goes with the next look.
+func (f *Follower) apply(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-f.doubts:
+		case <-f.wake:
+		}
+		f.mu.Lock()
+		before := make(map[bus.Subject]time.Time, len(f.fresh))
+		for _, r := range f.fresh {
+			if s := (bus.Subject{Kind: r.Kind, ID: r.ID}); r.Before.After(before[s]) {
+				before[s] = r.Before
+			}
+		}
+		f.fresh = nil
+		f.mu.Unlock()
+		refused := func(id *bus.Identity) *bus.Error {
+			return id.Refused(func(s bus.Subject) time.Time { return before[s] })
+		}
+		for _, c := range f.open(func(id *bus.Identity) bool { return refused(id) != nil }) {
+			if why := refused(c.Identity()); why != nil { // it may have another identity meanwhile
+				c.End(why)
+			}
+		}
+	}
+}
+
+// open returns the open calls of all kinds whose identity is wanted.
+func (f *Follower) open(wanted func(*bus.Identity) bool) []Call {
+	var all []Call
+	for _, calls := range f.kinds {
+		all = append(all, calls(wanted)...)
+	}
+	return all
+}
+
+// serve does the work whenever it is signalled, until it has succeeded.
+func (f *Follower) serve(ctx context.Context, wanted <-chan struct{}, failed string, work func(context.Context) error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wanted:
 		}
 		for try := 0; ctx.Err() == nil; try++ {
-			err := f.ask(ctx)
+			err := work(ctx)
 			if err == nil {
 				break
 			}
 			if try == 0 && ctx.Err() == nil {
-				f.log.Warn("cannot ask whether open calls were revoked, trying on", slog.String("error", err.Error()))
+				f.cfg.Log.Warn(failed, slog.String("error", err.Error()))
 			}
 			pause(ctx)
 		}
 	}
 }
 
-func (f *Follower) ask(ctx context.Context) error {
-	f.mu.Lock()
-	ends := f.ends
-	f.mu.Unlock()
-	for _, at := range ends {
-		call, cancel := context.WithTimeout(ctx, callTime)
-		err := f.store.RevocationsSeen(call, at)
-		cancel()
-		if err != nil {
-			return err
-		}
+// signal wakes whoever waits for the channel, which has room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
-	f.mu.Lock()
-	f.ends = f.ends[len(ends):]
-	f.mu.Unlock()
-	subjects := append(f.calls.Subjects(), bus.Subject{Kind: bus.SubjectLost})
-	for some := range slices.Chunk(subjects, askBatch) {
-		call, cancel := context.WithTimeout(ctx, callTime)
-		times, err := f.store.RevokedBefore(call, some)
-		cancel()
-		if err != nil {
-			return err
-		}
-		for i, at := range times {
-			if !at.IsZero() {
-				f.calls.Announce(bus.Revocation{Kind: some[i].Kind, ID: some[i].ID, Before: at})
-			}
-		}
-	}
-	return nil
 }
 
 // pause waits between tries.

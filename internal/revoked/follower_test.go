@@ -13,8 +13,10 @@ import (
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/revoked"
-	"github.com/trunkline/trunkline/internal/rpc"
 )
+
+// is says whether a refusal has the reason; nil has none.
+func is(got, want *bus.Error) bool { return got != nil && errors.Is(got, want) }
 
 // A revocation whose push was missed comes by the log, and a server that was emptied makes older tokens expire.
 func TestFollower_hearsWhatItWasNotPushed(t *testing.T) {
@@ -24,8 +26,7 @@ func TestFollower_hearsWhatItWasNotPushed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := rpc.NewStanding()
-	follower := revoked.New(store, calls, func() {}, log)
+	follower := revoked.New(store, revoked.Config{Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
 	g.Go(func() error { return follower.Run(ctx) })
@@ -37,9 +38,9 @@ func TestFollower_hearsWhatItWasNotPushed(t *testing.T) {
 	}()
 	refused := func(id *bus.Identity, want *bus.Error) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); !errors.Is(calls.Refused(id), want); {
+		for deadline := time.Now().Add(20 * time.Second); !is(follower.Refused(id), want); {
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: %v, want %s", id.User, calls.Refused(id), want.Reason)
+				t.Fatalf("%s: %v, want %s", id.User, follower.Refused(id), want.Reason)
 			}
 			timer := time.NewTimer(5 * time.Millisecond)
 			<-timer.C
@@ -52,7 +53,7 @@ func TestFollower_hearsWhatItWasNotPushed(t *testing.T) {
 		}
 	}
 	ada := &bus.Identity{Client: "c", User: "ada", TokenID: "t", Issued: time.Unix(1, 0), OutlivesLoss: true}
-	for deadline := time.Now().Add(20 * time.Second); calls.Refused(ada) == nil; { // until the follower follows
+	for deadline := time.Now().Add(20 * time.Second); follower.Refused(ada) == nil; { // until the follower follows
 		if time.Now().After(deadline) {
 			t.Fatal(follower.Ready())
 		}
@@ -65,7 +66,7 @@ func TestFollower_hearsWhatItWasNotPushed(t *testing.T) {
 	bob := &bus.Identity{Client: "c", User: "bob", TokenID: "t", Issued: time.Unix(1, 0), OutlivesLoss: true}
 	refused(bob, bus.ErrTokenRevoked)
 	eve := &bus.Identity{Client: "c", User: "eve", TokenID: "t", Issued: store.Now()}
-	if err := calls.Refused(eve); err != nil {
+	if err := follower.Refused(eve); err != nil {
 		t.Errorf("nothing was lost, and %v", err)
 	}
 	if out, err := server.CLI("flushall"); err != nil {

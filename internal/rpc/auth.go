@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/revoked"
 )
 
 // Validator says who a token stands for. It returns an *bus.Error for a token that is refused,
@@ -25,9 +26,9 @@ type AuthConfig struct {
 	Keys []APIKey
 	// Tokens validates tokens; nil refuses all of them.
 	Tokens Validator
-	// Standing knows the streams of clients, and whose tokens were revoked; one of its own by default, which nobody tells
-	// of revocations.
-	Standing *Standing
+	// Revocations ends the streams of clients whose tokens are revoked. Nil for a server that hears of no revocations: what its
+	// Tokens says is then all that counts.
+	Revocations *revoked.Follower
 	// Certificates maps the common name of a verified client certificate to scopes.
 	Certificates map[string][]string
 	// DevLoopback makes a caller without credentials from a loopback address an admin. Development only.
@@ -37,7 +38,7 @@ type AuthConfig struct {
 type authenticator struct {
 	keys        keyring
 	tokens      Validator
-	standing    *Standing
+	standing    *standing
 	certs       map[string][]string
 	devLoopback bool
 }
@@ -47,10 +48,9 @@ func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Standing == nil {
-		cfg.Standing = NewStanding()
-	}
-	return &authenticator{keys: ring, tokens: cfg.Tokens, standing: cfg.Standing, certs: cfg.Certificates, devLoopback: cfg.DevLoopback}, nil
+	return &authenticator{
+		keys: ring, tokens: cfg.Tokens, standing: newStanding(cfg.Revocations), certs: cfg.Certificates, devLoopback: cfg.DevLoopback,
+	}, nil
 }
 
 // admit applies the method's rule and returns the caller; nil where the method asks for none.
@@ -99,7 +99,7 @@ func (a *authenticator) caller(ctx context.Context) (*Caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.standing.Refused(id); err != nil {
+	if err := a.standing.refused(id); err != nil {
 		return nil, err // the validator may remember better times
 	}
 	return &Caller{Name: id.Client, Identity: id}, nil

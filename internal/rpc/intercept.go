@@ -89,6 +89,7 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 	if method == "unknown" { // methods that nobody registered come here, as streams
 		return bus.ErrMethodUnknown
 	}
+	began := time.Now()
 	caller, err := in.auth.admit(ss.ctx, method)
 	if err != nil {
 		return err
@@ -101,7 +102,7 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 		return handler(srv, ss)
 	}
 	var leave func()
-	ss.ctx, leave = in.auth.standing.enter(ss.ctx, caller.Identity)
+	ss.ctx, leave = in.auth.standing.enter(ss.ctx, caller.Identity, began)
 	defer leave()
 	ss.identity = caller.Identity
 	left := max(time.Until(caller.Identity.Expires), 0)

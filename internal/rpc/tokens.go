@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -14,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// tokenMemory is how long a validated token is believed without asking again. Revocations come by Standing meanwhile.
+// tokenMemory is how long a validated token is believed without asking again. Revocations are heard meanwhile.
 const tokenMemory = 3 * time.Second
 
 // tokenLimit is how many tokens are remembered.
@@ -27,6 +28,9 @@ type Tokens struct {
 	recent *Recent[[sha256.Size]byte, remembered]
 	calls  singleflight.Group
 	now    func() time.Time
+
+	mu     sync.Mutex
+	forgot uint64 // how often everything was forgotten
 }
 
 type remembered struct {
@@ -59,8 +63,28 @@ func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, err
 	}
 }
 
-// Forget forgets what was validated: revocations of it may have been missed.
-func (t *Tokens) Forget() { t.recent.Clear() }
+// Forget forgets what was validated, and what is being validated: revocations of it may have been missed.
+func (t *Tokens) Forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forgot++
+	t.recent.Clear()
+}
+
+// remember keeps an answer, unless everything was forgotten since it was asked for.
+func (t *Tokens) remember(key [sha256.Size]byte, r remembered, forgot uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.forgot == forgot {
+		t.recent.Put(key, r)
+	}
+}
+
+func (t *Tokens) forgotten() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.forgot
+}
 
 // gaveUp says whether a call ended because its caller did, or because the caller's deadline came.
 func gaveUp(err error) bool {
@@ -72,6 +96,7 @@ func gaveUp(err error) bool {
 }
 
 func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (*bus.Identity, error) {
+	forgot := t.forgotten()
 	resp, err := t.auth.ValidateToken(ctx, &authv1.ValidateTokenRequest{Token: token})
 	if err != nil {
 		return nil, Unreachable(err, bus.ErrAuthUnavailable)
@@ -81,7 +106,7 @@ func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (
 	if id.Expires.Before(until) {
 		until = id.Expires
 	}
-	t.recent.Put(key, remembered{identity: id, until: until})
+	t.remember(key, remembered{identity: id, until: until}, forgot)
 	return id, nil
 }
 

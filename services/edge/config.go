@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/services/edge/access"
 )
 
@@ -73,6 +74,9 @@ type Config struct {
 	ConnectsInProgress int
 	// Authorizer is asked about what the grants of a token allow; nil for nobody.
 	Authorizer bus.Authorizer
+	// Revocations ends the connections whose tokens are revoked. It is that of the process, which runs it; by default the edge
+	// has one of its own.
+	Revocations *revoked.Follower
 	// Tickets lets clients reconnect without a call of the auth service; off by default.
 	Tickets Tickets
 	// DrainWindow is over which clients are told to move; 5 s by default. DrainGrace is how long Run waits for them; 25 s by default.

@@ -4,6 +4,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/tail"
 	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/behind"
@@ -36,10 +38,7 @@ type Store interface {
 	bus.Connections
 	bus.Clock
 	bus.Publisher // of dead letters and events alone; what clients publish goes by the publish service
-	// RevokedBefore is that of bus.Revocations.
-	RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error)
-	// RevocationsSeen is that of bus.Revocations.
-	RevocationsSeen(ctx context.Context, at bus.Position) error
+	bus.Revocations
 }
 
 // Conns are the connections to the other roles.
@@ -58,7 +57,8 @@ type Edge struct {
 	origins     *access.Origins
 	limits      *access.Limits
 	behind      *behind.Behind
-	revocations *revocations
+	revocations *revoked.Follower
+	follows     bool // the follower of revocations is this edge's own
 	store       Store
 	tokens      *access.Validator
 	admission   *access.Admission
@@ -124,13 +124,16 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	e.readers = newReaders()
 	e.store = store
 	e.tokens = access.NewValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, reg)
-	e.revocations = newRevocations(e)
+	if e.revocations = cfg.Revocations; e.revocations == nil {
+		e.revocations, e.follows = revoked.New(store, revoked.Config{Log: log}), true
+	}
+	e.revocations.Add(e.hub.standing)
 	e.behind = behind.New(store, e.writer.door, behind.Config{
 		Node: cfg.Node, Life: cfg.Run, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
 		Events: cfg.EventQueue, Relist: e.hub.relist,
 	}, log, reg)
 	e.metrics.registerShards(reg, e.hub)
-	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), revocations: e.revocations, gaps: e.metrics.gaps},
+	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), gaps: e.metrics.gaps},
 		tail.Config{Namespaces: cfg.Namespaces, Log: log})
 	e.tail.Register(reg, "edge")
 	return e, nil
@@ -146,7 +149,7 @@ func (e *Edge) Ready() error {
 	if !e.open {
 		return bus.ErrDraining
 	}
-	return e.tail.Ready()
+	return cmp.Or(e.tail.Ready(), e.revocations.Ready())
 }
 
 // Run serves until ctx ends. Then it accepts nobody any more, tells the clients to move, spread over
@@ -159,7 +162,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.tail.Run(inner) })
 	g.Go(func() error { return e.hub.run(inner) })
 	g.Go(func() error { return e.behind.Run(inner) })
-	g.Go(func() error { return e.revocations.run(inner) })
+	if e.follows {
+		g.Go(func() error { return e.revocations.Run(inner) })
+	}
 	g.Go(func() error { return e.settle(inner) })
 	g.Go(e.readers.run)
 	e.setOpen(true)

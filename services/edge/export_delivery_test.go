@@ -32,7 +32,7 @@ type Delivery struct {
 // NewDelivery gives an address subscribers that speak the dialect of the slot: client0, client1 and so on.
 func NewDelivery(tb testing.TB, e *Edge, to bus.Address, slot, subscribers int) *Delivery {
 	tb.Helper()
-	d := &Delivery{tb: tb, sink: sink{hub: e.hub, slots: len(e.slots), revocations: e.revocations, gaps: e.metrics.gaps}, shard: e.hub.shards[0], slot: slot}
+	d := &Delivery{tb: tb, sink: sink{hub: e.hub, slots: len(e.slots), gaps: e.metrics.gaps}, shard: e.hub.shards[0], slot: slot}
 	for i := range subscribers {
 		t, peer := newTransport(tb, e, slot)
 		t.session.shard, t.session.client = d.shard, fmt.Sprint("client", i)

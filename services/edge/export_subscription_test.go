@@ -28,7 +28,7 @@ func Follow(tb testing.TB, e *Edge, to bus.Address, slot int) *Following {
 	tb.Helper()
 	t, peer := newTransport(tb, e, slot)
 	f := &Following{tb: tb, s: t.session, peer: peer}
-	f.sink = sink{hub: e.hub, slots: len(e.slots), revocations: e.revocations, gaps: e.metrics.gaps}
+	f.sink = sink{hub: e.hub, slots: len(e.slots), gaps: e.metrics.gaps}
 	f.s.shard = e.hub.shards[0]
 	f.sub = &subscription{session: f.s, address: to}
 	f.s.subs = append(f.s.subs, f.sub)

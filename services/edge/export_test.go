@@ -19,7 +19,7 @@ func (e *Edge) Redeem(ctx context.Context, ticket string) (*bus.Identity, error)
 }
 
 // Sure says whether tickets are given.
-func (e *Edge) Sure() bool { return e.revocations.sure() }
+func (e *Edge) Sure() bool { return e.revocations.Sure() }
 
 // Connecting returns how many connects are in progress.
 func (e *Edge) Connecting() int {
@@ -28,13 +28,15 @@ func (e *Edge) Connecting() int {
 
 // Become gives the sessions of a client another identity, as a refresh does before it leaves what that does not grant.
 func (e *Edge) Become(client string, who *bus.Identity) {
-	for _, s := range e.connected(func(id *bus.Identity) bool { return id.Client == client }) {
-		s.identity.Store(who)
-	}
+	e.hub.sessions(func(s *session) {
+		if id := s.identity.Load(); id != nil && id.Client == client {
+			s.identity.Store(who)
+		}
+	})
 }
 
 // Doubt says that announcements of revocations may have been missed.
-func (e *Edge) Doubt() { e.revocations.interrupted() }
+func (e *Edge) Doubt() { e.revocations.Doubt() }
 
 // Waiting returns how many acks, notes of what was written and changes of rosters wait for the store.
 func (e *Edge) Waiting() (acks, sent, rosters int) {

@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -149,18 +148,13 @@ func positionProto(p bus.Position) *publishv1.Position {
 
 // sink is what the tail hands messages to.
 type sink struct {
-	hub         *hub
-	slots       int
-	revocations *revocations
-	gaps        prometheus.Counter
+	hub   *hub
+	slots int
+	gaps  prometheus.Counter
 }
 
 // Deliver puts a message into every shard that has subscribers for it.
 func (s sink) Deliver(m *bus.Message) {
-	if m.To == bus.Revoked {
-		s.revocations.announce(m)
-		return
-	}
 	if m.Kind == bus.MessageReceipt {
 		return // for who watches a receipt
 	}
@@ -172,19 +166,8 @@ func (s sink) Deliver(m *bus.Message) {
 
 // Gap puts a gap into every shard that has subscribers for it.
 func (s sink) Gap(g bus.Gap) {
-	if g.Address == bus.Revoked {
-		s.revocations.missed(g)
-		return
-	}
 	s.gaps.Inc()
 	s.hub.spread(newParcel(nil, &g, s.slots))
-}
-
-// Interrupted says that announcements of revocations may have been missed.
-func (s sink) Interrupted(addresses []bus.Address) {
-	if addresses == nil || slices.Contains(addresses, bus.Revoked) {
-		s.revocations.interrupted()
-	}
 }
 
 func (h *hub) spread(p *parcel) {

@@ -106,7 +106,7 @@ func (s *session) begin(id uint32, o *opening) {
 	defer cancel()
 	s.identity.Store(o.who)
 	s.expires.Store(o.who.Expires.UnixMilli())
-	if e.revocations.opened(ctx, s, o.who, o.asked); s.refused.Load() != nil {
+	if e.revocations.Opened(ctx, standing{s}, o.asked); s.refused.Load() != nil {
 		return
 	}
 	e.behind.Events.Connected(s.id, o.who)

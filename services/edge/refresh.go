@@ -31,7 +31,7 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 	}
 	s.identity.Store(who)
 	s.expires.Store(who.Expires.UnixMilli())
-	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
+	if s.owner.revocations.Opened(ctx, standing{s}, asked); s.refused.Load() != nil {
 		return nil
 	}
 	s.leaveLost(who)
@@ -68,7 +68,7 @@ func (e *Edge) redeem(ctx context.Context, ticket string) (*bus.Identity, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.revocations.check(ctx, id, sealed); err != nil {
+	if err := e.revocations.Check(ctx, id, sealed); err != nil {
 		return nil, err
 	}
 	e.metrics.resumed.Inc()
@@ -84,7 +84,7 @@ func (s *session) ticket(c *edgev1.Connected, id *bus.Identity) {
 	}
 	now := time.Now()
 	s.renews.Store(e.tickets.Renewal(now))
-	if !e.revocations.sure() {
+	if !e.revocations.Sure() {
 		return
 	}
 	if text, end := e.tickets.Seal(id, now); text != "" {
@@ -94,7 +94,7 @@ func (s *session) ticket(c *edgev1.Connected, id *bus.Identity) {
 
 // renewable says whether the session has tickets, which may be sealed now.
 func (s *session) renewable() bool {
-	return s.owner.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.owner.revocations.sure()
+	return s.owner.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.owner.revocations.Sure()
 }
 
 // renew sends the session a new ticket. It may be called with the shard's lock held.

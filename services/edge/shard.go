@@ -305,3 +305,11 @@ func (sh *shard) drop(sub *subscription) {
 		sh.hub.mark(sub.address, sh.number, false)
 	}
 }
+
+// signal wakes whoever waits for the channel, which has room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -12,7 +12,7 @@ const sweepInterval = time.Second
 // sweep ends sessions that did not connect in time, whose token has expired or that answer no ping, pings the
 // others, and gives those their next ticket that are due.
 func (sh *shard) sweep(now time.Time) {
-	renewing := sh.owner.tickets != nil && sh.owner.revocations.sure()
+	renewing := sh.owner.tickets != nil && sh.owner.revocations.Sure()
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	tickets := 0

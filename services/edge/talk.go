@@ -179,7 +179,7 @@ func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 	}
 	old := s.identity.Swap(who)
 	s.expires.Store(who.Expires.UnixMilli())
-	if s.owner.revocations.opened(ctx, s, who, asked); s.refused.Load() != nil {
+	if s.owner.revocations.Opened(ctx, standing{s}, asked); s.refused.Load() != nil {
 		return nil
 	}
 	for _, a := range old.Own() {

@@ -3,7 +3,6 @@ package publish_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -61,9 +60,9 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 	testkit.Check(tb, err)
 	server := rpctest.New(tb)
 	conn := server.Conn
-	tokens, standing := rpc.NewTokens(authv1.NewAuthServiceClient(conn)), rpc.NewStanding()
-	follower := revoked.New(store, standing, tokens.Forget, slog.New(slog.DiscardHandler))
-	stop := server.Run(rpc.Config{Auth: rpc.AuthConfig{Tokens: tokens, Standing: standing}},
+	tokens := rpc.NewTokens(authv1.NewAuthServiceClient(conn))
+	follower := revoked.New(store, revoked.Config{Forget: tokens.Forget})
+	stop := server.Run(rpc.Config{Auth: rpc.AuthConfig{Tokens: tokens, Revocations: follower}},
 		[]rpctest.Service{as, ps, admin.New(store, cfg.Namespaces)}, ps.Run, follower.Run)
 	return &fixture{
 		states: publishv1.NewStateServiceClient(conn), inboxes: publishv1.NewInboxServiceClient(conn),

@@ -13,6 +13,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -38,8 +39,6 @@ const (
 	MaxTicketLife = 10 * time.Minute
 	// maxTicket is the longest ticket, in characters. An identity that needs more gets none.
 	maxTicket = 16 << 10
-	// clockSkew is how far the clocks of two nodes may be apart.
-	clockSkew = 10 * time.Second
 	// ticketPurpose is authenticated with every ticket: the version of what is inside, and what it is for.
 	ticketPurpose = "trunkline edge resume ticket v1"
 )
@@ -112,7 +111,7 @@ func (s *Sealer) Open(ticket string, now time.Time) (*bus.Identity, time.Time, e
 			break
 		}
 		id, sealed := rpc.IdentityFromProto(p), time.UnixMilli(int64(binary.BigEndian.Uint64(plain))) //nolint:gosec // as it was written
-		if !now.Before(s.end(id, sealed)) || sealed.After(now.Add(clockSkew)) {
+		if !now.Before(s.end(id, sealed)) || sealed.After(now.Add(revoked.ClockSkew)) {
 			break
 		}
 		return id, sealed, nil
