@@ -140,12 +140,12 @@ func (c *client) expect(waiting []string, line string, values map[string]string)
 	return nil
 }
 
-// blocks returns the fenced blocks of a kind.
+// blocks returns the fenced blocks of a kind, with frames joined that go on in indented lines.
 func blocks(text, kind string) []string {
 	var all []string
 	for _, part := range strings.Split(text, "```"+kind+"\n")[1:] {
 		block, _, _ := strings.Cut(part, "```")
-		all = append(all, block)
+		all = append(all, strings.ReplaceAll(block, "\n    ", ""))
 	}
 	return all
 }
