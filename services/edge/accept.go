@@ -1,12 +1,10 @@
 package edge
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -127,10 +125,10 @@ func (e *Edge) choose(r *http.Request, route Route) (int, dialect.Hello) {
 }
 
 func (e *Edge) newSession(slot int, ip string) *session {
-	s := &session{slot: slot, ip: ip, id: uuid.NewString()}
+	s := &session{owner: e, slot: slot, ip: ip, id: uuid.NewString()}
 	s.limiter = *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)
 	s.shard = e.hub.shards[e.next.Add(1)%uint64(len(e.hub.shards))]
-	s.transport = &transport{owner: e, session: s}
+	s.conn = e.sockets.NewConn(s)
 	return s
 }
 
@@ -147,17 +145,10 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 	if hello.Subprotocol != "" {
 		header = http.Header{"Sec-Websocket-Protocol": {hello.Subprotocol}}
 	}
-	ws, err := e.upgrader.Upgrade(&hijacker{ResponseWriter: w, session: s}, r, header)
-	if err != nil {
+	if err := s.conn.Upgrade(w, r, header, cmp.Or(hello.FrameSize, e.cfg.FrameSize)); err != nil {
 		s.abandon()
 		return err
 	}
-	s.ws = ws
-	s.heard.Store(true) // the handshake: who says nothing after it is pinged before it counts as gone
-	ws.SetReadLimit(cmp.Or(hello.FrameSize, e.cfg.FrameSize))
-	ws.SetPingHandler(s.pinged)
-	ws.SetPongHandler(s.ponged)
-	ws.SetCloseHandler(s.closing)
 	e.metrics.opened.WithLabelValues(s.dialect().Name()).Inc()
 	e.metrics.connections.Inc()
 	s.shard.add(s)
@@ -166,16 +157,16 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 		s.settled()
 		e.metrics.refuse(rpc.FromError(refusal))
 		s.refuse(rpc.FromError(refusal))
-		s.attend()
+		s.conn.Start()
 	case opening != nil:
 		go func() {
 			s.begin(0, opening)
 			s.settled()
-			s.attend()
+			s.conn.Start()
 		}()
 	default:
 		s.settled() // until its connect command
-		s.attend()
+		s.conn.Start()
 	}
 	return nil
 }
@@ -226,35 +217,6 @@ func wantedOf(list []dialect.Follow) []*edgev1.Subscribe {
 		wanted[i] = &edgev1.Subscribe{Address: f.Address.String(), Presence: f.Presence, FromLast: f.Last}
 	}
 	return wanted
-}
-
-// hijacker hands gorilla the session's transport instead of the bare connection.
-type hijacker struct {
-	http.ResponseWriter
-	session *session
-}
-
-// Hijack takes the connection over from net/http.
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	h.session.take(conn)
-	return h.session.transport, rw, nil
-}
-
-// closing answers a client's close frame with the same code (RFC 6455, section 5.5.1), unless its dialect knows better.
-func (s *session) closing(code int, text string) error {
-	if c, ok := s.dialect().(dialect.Closer); ok {
-		s.finish(closeFrame(c.Closing(code, text)))
-		return nil
-	}
-	if code == 1005 { // the frame had no code
-		code = 0
-	}
-	s.finish(closeFrame(code, ""))
-	return nil
 }
 
 // checkUpgrade answers what is no WebSocket handshake; 0 when it is one, as far as gorilla does not check it.

@@ -97,38 +97,6 @@ func BenchmarkFrame(b *testing.B) {
 	}
 }
 
-// What a slow reader costs: 256 frames that find a backlog, and the way of such a backlog to the reader.
-func BenchmarkQueue(b *testing.B) {
-	frame := make([]byte, 256)
-	put := func(q *edge.Queue) {
-		q.Fill()
-		for range 256 {
-			q.Put(frame)
-		}
-	}
-	b.Run("put", func(b *testing.B) {
-		e, _ := still(b)
-		q := edge.NewQueue(b, e)
-		b.ReportAllocs()
-		for b.Loop() {
-			put(q)
-			q.Drop()
-		}
-		q.Drain()
-	})
-	b.Run("drain", func(b *testing.B) {
-		e, _ := still(b)
-		q := edge.NewQueue(b, e)
-		b.ReportAllocs()
-		for b.Loop() {
-			b.StopTimer()
-			put(q)
-			b.StartTimer()
-			q.Drain()
-		}
-	})
-}
-
 // A connect's question to the auth service over gRPC: one at a time, and many at once, which share their calls.
 func BenchmarkValidate(b *testing.B) {
 	h := start(b, edge.Config{})

@@ -56,6 +56,8 @@ type Config struct {
 	// CloseTimeout is how long a client that does not read may take to read the frame that it has a part of, and why its connection
 	// ends; 30 s by default. After that the connection is reset.
 	CloseTimeout time.Duration
+	// CloseWait is how long a client that reads has to answer a close frame; 3 s by default.
+	CloseWait time.Duration
 	// LostGrace is how long a client whose connection was lost may take to come back before it counts as gone; 10 s by default.
 	LostGrace time.Duration
 	// CallTimeout is for calls to the auth and publish services; 2 s by default.
@@ -116,6 +118,7 @@ func (c Config) withDefaults() Config {
 	def(&c.PingInterval, 25*time.Second)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.CloseTimeout, 30*time.Second)
+	def(&c.CloseWait, 3*time.Second)
 	def(&c.CallTimeout, 2*time.Second)
 	def(&c.Tickets.Life, 2*time.Minute)
 	def(&c.LostGrace, bus.LostGrace)

@@ -49,7 +49,7 @@ func (e *Edge) drain() error {
 
 // move tells a client to go and when to come back, unless a command of it is under way.
 func (s *session) move(back time.Duration) {
-	if !s.busy.Load() {
+	if !s.conn.Busy() {
 		s.sendOff(max(back, moveDelay))
 	}
 }
@@ -86,13 +86,13 @@ func (e *Edge) await() error {
 			for _, s := range e.unrefused(nil) {
 				s.refuse(bus.ErrDraining)
 			}
-			e.hub.sessions(func(s *session) { _ = s.Close() })
+			e.hub.sessions(func(s *session) { _ = s.conn.Close() })
 			<-gone
 			return fmt.Errorf("the drain of the edge ended after %s, connections that were left and cut off: %d", e.cfg.DrainGrace, left)
 		case <-ticker.C:
 		}
 		late := time.Since(start) > e.cfg.CallTimeout
-		for _, s := range e.unrefused(func(s *session) bool { return late || !s.busy.Load() }) {
+		for _, s := range e.unrefused(func(s *session) bool { return late || !s.conn.Busy() }) {
 			s.sendOff(moveDelay + rand.N(access.LeastDelay)) //nolint:gosec // jitter, not a secret
 		}
 	}

@@ -8,12 +8,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -26,6 +23,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/behind"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // Store is what an edge needs of a store.
@@ -65,10 +63,7 @@ type Edge struct {
 	tickets     *access.Sealer // nil without tickets
 	writer      *writer
 	channels    publishv1.ChannelServiceClient
-	upgrader    websocket.Upgrader
-	readers     *readers
-
-	closeWait time.Duration // closeWait, but in tests
+	sockets     *wire.Sockets
 
 	next     atomic.Uint64 // spreads connections over the shards
 	accept   sync.RWMutex  // held for reading by a handshake that counts itself in sessions
@@ -98,7 +93,6 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}
 	e := &Edge{
 		cfg:       cfg,
-		closeWait: closeWait,
 		tickets:   tickets,
 		admission: access.NewAdmission(cfg.ConnectsInProgress),
 		log:       log,
@@ -107,21 +101,16 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		origins:   origins,
 		limits:    access.NewLimits(cfg.Connections, cfg.ConnectionsPerIP),
 		channels:  publishv1.NewChannelServiceClient(conns.Publish),
-		upgrader: websocket.Upgrader{
-			HandshakeTimeout: 5 * time.Second,
-			// Small: an idle connection keeps its read buffer. Frames are read through it into pooled buffers.
-			ReadBufferSize:  256,
-			WriteBufferSize: 256,
-			WriteBufferPool: &sync.Pool{},
-			CheckOrigin:     func(*http.Request) bool { return true }, // checked before, with the reason told
-		},
 	}
 	e.writer = &writer{
 		door:    bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer}),
 		publish: publishv1.NewPublishServiceClient(conns.Publish), states: publishv1.NewStateServiceClient(conns.Publish),
 	}
 	e.hub = newHub(e)
-	e.readers = newReaders()
+	e.sockets = wire.New(wire.Config{
+		QueueBytes: cfg.QueueBytes, WriteTimeout: cfg.WriteTimeout, CloseTimeout: cfg.CloseTimeout, CloseWait: cfg.CloseWait,
+		Go: e.writers.Go,
+	})
 	e.store = store
 	e.tokens = access.NewValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, reg)
 	if e.revocations = cfg.Revocations; e.revocations == nil {
@@ -166,7 +155,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		g.Go(func() error { return e.revocations.Run(inner) })
 	}
 	g.Go(func() error { return e.settle(inner) })
-	g.Go(e.readers.run)
+	g.Go(e.sockets.Run)
 	e.setOpen(true)
 	select {
 	case <-ctx.Done():
@@ -174,7 +163,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	}
 	left := e.drain()
 	e.tokens.Wait()
-	e.readers.close()
+	e.sockets.Close()
 	stop()
 	return errors.Join(left, g.Wait())
 }

@@ -26,8 +26,8 @@ type Following struct {
 // Follow attaches a subscription that speaks the dialect of the slot. Until it is placed and started it holds.
 func Follow(tb testing.TB, e *Edge, to bus.Address, slot int) *Following {
 	tb.Helper()
-	t, peer := newTransport(tb, e, slot)
-	f := &Following{tb: tb, s: t.session, peer: peer}
+	s, peer := connect(tb, e, slot)
+	f := &Following{tb: tb, s: s, peer: peer}
 	f.sink = sink{hub: e.hub, slots: len(e.slots), gaps: e.metrics.gaps}
 	f.s.shard = e.hub.shards[0]
 	f.sub = &subscription{session: f.s, address: to}
@@ -100,7 +100,7 @@ func (f *Following) Held() int {
 }
 
 // End closes the connection, so that Read comes to an end.
-func (f *Following) End() { _ = f.s.Conn.Close() }
+func (f *Following) End() { _ = f.s.conn.Close() }
 
 // Read returns the next frame; nil at the end.
 func (f *Following) Read() *edgev1.ServerFrame {
@@ -135,7 +135,7 @@ func (f *Following) Read() *edgev1.ServerFrame {
 func (e *Edge) Wrote() { e.writers.Wait() }
 
 // Expire lets the token end.
-func (f *Following) Expire(at time.Time) { f.s.expires.Store(at.UnixMilli()) }
+func (f *Following) Expire(at time.Time) { f.s.conn.ExpireAt(at) }
 
 // Hold makes the subscription hold again, and Begin lets go of what it holds.
 func (f *Following) Hold() {
@@ -148,18 +148,7 @@ func (f *Following) Hold() {
 func (f *Following) Begin() { f.s.shard.begin(f.sub) }
 
 // Paced writes as a replay does.
-func (f *Following) Paced(p []byte) { _ = f.s.sendPaced(f.tb.Context(), p) }
-
-// Fill writes messages until no more may wait, and returns how many were written and how many of them wait.
-func (f *Following) Fill() (all, waiting int) {
-	p := messageFrame(f.s.owner.slots[f.s.slot], &bus.Message{ID: "1", To: f.sub.address, Data: make([]byte, 32<<10)})
-	for f.s.sendMessages(p, f.s.shard.attempt) == nil {
-		all++
-	}
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	return all, len(f.s.backlog)
-}
+func (f *Following) Paced(p []byte) { _ = f.s.paced(f.tb.Context(), p) }
 
 // Count reads until the error that ends the session, and returns how many messages came before.
 func (f *Following) Count() (n int) {
@@ -169,13 +158,10 @@ func (f *Following) Count() (n int) {
 	return n
 }
 
-// CloseWait changes how long a client that reads has to answer a close frame.
-func (e *Edge) CloseWait(d time.Duration) { e.closeWait = d }
-
 // Backlogs is how many connections have a backlog, Refused how many were told to end.
 func (e *Edge) Backlogs() (n int) {
 	e.hub.sessions(func(s *session) {
-		if !s.idle() {
+		if !s.conn.Idle() {
 			n++
 		}
 	})
@@ -203,11 +189,4 @@ func (f *Following) Still(do func()) {
 	f.s.shard.mu.Lock()
 	defer f.s.shard.mu.Unlock()
 	do()
-}
-
-// Backlog is how many messages of Fill wait.
-func (f *Following) Backlog() int {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	return len(f.s.backlog)
 }

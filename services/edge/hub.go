@@ -13,6 +13,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // hub hands messages to sessions. It is sharded by core: a connection belongs to one shard, a shard is one
@@ -119,7 +120,7 @@ func messageFrame(d dialect.Dialect, m *bus.Message) []byte {
 	if !ok {
 		return nil
 	}
-	return frame(words.Opcode(), len(m.Data)+frameOverhead, func(dst []byte) []byte { return words.Message(dst, m) })
+	return wire.Frame(byte(words.Opcode()), len(m.Data)+frameOverhead, func(dst []byte) []byte { return words.Message(dst, m) })
 }
 
 func replyFrame(d dialect.Dialect, f *edgev1.ServerFrame) []byte {
@@ -127,7 +128,7 @@ func replyFrame(d dialect.Dialect, f *edgev1.ServerFrame) []byte {
 	if !ok {
 		return nil
 	}
-	return frame(words.Opcode(), frameOverhead, func(dst []byte) []byte { return words.Reply(dst, f) })
+	return wire.Frame(byte(words.Opcode()), frameOverhead, func(dst []byte) []byte { return words.Reply(dst, f) })
 }
 
 func gapProto(g bus.Gap) *publishv1.Gap {

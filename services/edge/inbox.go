@@ -21,7 +21,9 @@ func (s *session) noteSent(sub *subscription, due []*parcel) {
 			notes = append(notes, bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.clientID()})
 		}
 	}
-	s.written(notes)
+	if len(notes) > 0 {
+		s.conn.AfterWritten(func() { s.owner.behind.Acks.Wrote(notes) })
+	}
 }
 
 // redeliverPage is how many messages of an inbox are read at once: what a reconnect costs does not
@@ -74,10 +76,12 @@ func (s *session) hand(ctx context.Context, list []bus.Waiting) error {
 			notes = append(notes, bus.Ack{To: m.To, ID: m.ID, Device: s.clientID(), Again: true})
 		}
 		if len(out) > 0 && (len(out) >= replayPiece || i == len(list)-1) {
-			if err := s.sendPaced(ctx, out); err != nil {
+			if err := s.paced(ctx, out); err != nil {
 				return err
 			}
-			s.written(notes)
+			if given := notes; len(given) > 0 {
+				s.conn.AfterWritten(func() { s.owner.behind.Acks.Wrote(given) })
+			}
 			out, notes = nil, nil
 		}
 	}

@@ -97,6 +97,6 @@ func (s *session) giveLast(req *request) {
 	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
 	defer cancel()
 	if b := s.messageFrame(req.kept); len(b) > 0 {
-		_ = s.sendPaced(ctx, b) // a client that is gone is noticed by its reader
+		_ = s.paced(ctx, b) // a client that is gone is noticed by its reader
 	}
 }

@@ -105,7 +105,7 @@ func (s *session) begin(id uint32, o *opening) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
 	defer cancel()
 	s.identity.Store(o.who)
-	s.expires.Store(o.who.Expires.UnixMilli())
+	s.conn.ExpireAt(o.who.Expires)
 	if e.revocations.Opened(ctx, standing{s}, o.asked); s.refused.Load() != nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // A client that reads more slowly than it is sent to falls behind in the addresses that find its backlog full. What it
@@ -28,12 +29,12 @@ const lagLimit = 1024
 // pass writes the joined frames of parcels to a subscriber. It returns false when they were not written.
 func (sh *shard) pass(sub *subscription, out []byte, due []*parcel) bool {
 	s := sub.session
-	if s.lapsedAt(sh.clock) {
+	if s.conn.Expired(sh.clock) {
 		s.refuse(bus.ErrTokenExpired)
 		return false
 	}
-	err := s.sendMessages(out, sh.attempt)
-	if errors.Is(err, errSlow) {
+	err := s.conn.SendMessages(out, sh.attempt)
+	if errors.Is(err, wire.ErrSlow) {
 		sh.fallBehind(sub, due)
 	}
 	return err == nil
@@ -73,7 +74,7 @@ func (sh *shard) wait(sub *subscription) {
 	s.behind = append(s.behind, sub)
 	if !s.catching {
 		s.catching = true
-		s.whenDrained(func() { sh.owner.writers.Go(func() { s.catchUp() }) })
+		s.conn.WhenDrained(func() { sh.owner.writers.Go(func() { s.catchUp() }) })
 	}
 }
 
@@ -214,7 +215,7 @@ func (s *session) catchUpOn(ctx context.Context, sub *subscription) error {
 	if !sub.holding { // set before s.behind, and changed by this goroutine alone
 		for due := s.shard.take(sub); due != nil; due = s.shard.take(sub) {
 			if out := s.join(due); len(out) > 0 {
-				if err := s.sendPaced(ctx, out); err != nil {
+				if err := s.paced(ctx, out); err != nil {
 					return err
 				}
 			}
@@ -242,28 +243,4 @@ func (s *subscription) isGone() bool {
 	s.session.shard.mu.Lock()
 	defer s.session.shard.mu.Unlock()
 	return s.gone
-}
-
-// drainedBelow is how much of a backlog may be left when a client counts as having read it.
-const drainedBelow = 64 << 10
-
-// whenDrained calls f once, when the backlog has been read.
-func (t *transport) whenDrained(f func()) {
-	t.mu.Lock()
-	if t.draining && t.bytes > drainedBelow {
-		t.drained = f
-		f = nil
-	}
-	t.mu.Unlock()
-	if f != nil {
-		f()
-	}
-}
-
-// tellDrained says that the backlog was read, to who asked. The caller holds the lock.
-func (t *transport) tellDrained() {
-	if t.drained != nil && t.bytes <= drainedBelow {
-		t.drained()
-		t.drained = nil
-	}
 }

@@ -4,11 +4,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gorilla/websocket"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // watch counts the subscriptions of an address that are told who comes and goes.
@@ -85,7 +85,7 @@ func (s *session) lost(err error) time.Time {
 		}
 		return now
 	}
-	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+	if wire.Left(err) {
 		return time.Time{}
 	}
 	return now
@@ -96,7 +96,7 @@ func (s *session) lost(err error) time.Time {
 func (s *session) hasten(e *bus.Error) {
 	switch e.Reason {
 	case bus.ErrTokenRevoked.Reason, bus.ErrTokenExpired.Reason, bus.ErrIdleTimeout.Reason:
-		_ = s.SetReadDeadline(time.Now().Add(sentAwayWait)) // the last frames are waited for after that
+		_ = s.conn.SetReadDeadline(time.Now().Add(sentAwayWait)) // the last frames are waited for after that
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // refresh replaces the token. The new one must be of the same client, user and session. What it newly grants of the identity's own
@@ -30,7 +31,7 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 		return err
 	}
 	s.identity.Store(who)
-	s.expires.Store(who.Expires.UnixMilli())
+	s.conn.ExpireAt(who.Expires)
 	if s.owner.revocations.Opened(ctx, standing{s}, asked); s.refused.Load() != nil {
 		return nil
 	}
@@ -98,7 +99,7 @@ func (s *session) renewable() bool {
 }
 
 // renew sends the session a new ticket. It may be called with the shard's lock held.
-func (s *session) renew(now time.Time, a *attempt) {
+func (s *session) renew(now time.Time, a *wire.Attempt) {
 	if f := s.nextTicket(now); len(f) > 0 {
 		s.push(f, a)
 	}

@@ -1,31 +1,27 @@
 package edge
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
-	"net"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
-	"github.com/gorilla/websocket"
 	"golang.org/x/time/rate"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // session is the life of one connection. At any time at most one goroutine has it: a worker while something is being
-// read or done, and nobody while it is parked; see readers. Only that goroutine touches what is not atomic or guarded by the shard.
+// read or done, and nobody while its connection is parked; see wire.Conn. Only that goroutine touches what is not atomic or guarded by the shard.
 type session struct {
-	*transport
-	ws      *websocket.Conn
+	owner   *Edge
+	conn    *wire.Conn
 	shard   *shard
 	slot    int // of its dialect
 	id      string
@@ -40,11 +36,7 @@ type session struct {
 	talk       dialect.Conversation // nil unless the dialect is stateful
 
 	identity atomic.Pointer[bus.Identity]
-	expires  atomic.Int64 // Unix milliseconds; 0 until connected
 	renews   atomic.Int64 // when the next ticket is due, in Unix seconds; 0 for never
-	heard    atomic.Bool  // something came since the last ping
-	busy     atomic.Bool  // a command is under way
-	parked   atomic.Bool  // nobody has it: who sets it to false does
 	refused  atomic.Pointer[bus.Error]
 	stale    atomic.Bool // subs has some that were ended
 
@@ -57,22 +49,32 @@ type session struct {
 
 func (s *session) dialect() dialect.Dialect { return s.owner.slots[s.slot] }
 
-// lapsed says whether the session's token has ended.
-func (s *session) lapsed(now time.Time) bool { return s.lapsedAt(now.UnixMilli()) }
-
-func (s *session) lapsedAt(unixMilli int64) bool {
-	end := s.expires.Load()
-	return end != 0 && unixMilli >= end
-}
-
 // push writes shared bytes; false when they cannot be written. It never blocks and never takes the shard's lock.
-func (s *session) push(p []byte, a *attempt) bool {
-	err := s.send(p, a)
-	if errors.Is(err, errSlow) {
-		s.owner.metrics.slow.Inc()
-		s.refuse(bus.ErrSlowConsumer)
+func (s *session) push(p []byte, a *wire.Attempt) bool {
+	err := s.conn.Send(p, a)
+	if errors.Is(err, wire.ErrSlow) {
+		s.Stop(err)
 	}
 	return err == nil
+}
+
+// paced writes frames at the client's own pace.
+func (s *session) paced(ctx context.Context, p []byte) error {
+	err := s.conn.SendPaced(ctx, p)
+	if errors.Is(err, wire.ErrSlow) {
+		return bus.ErrSlowConsumer
+	}
+	return err
+}
+
+// Stop ends a session to which nothing can be written any more.
+func (s *session) Stop(why error) {
+	if errors.Is(why, wire.ErrExpired) {
+		s.refuse(bus.ErrTokenExpired)
+		return
+	}
+	s.owner.metrics.slow.Inc()
+	s.refuse(bus.ErrSlowConsumer)
 }
 
 // reply writes an answer or an event of this session alone.
@@ -122,30 +124,17 @@ func (s *session) refuseAfter(first []byte, e *bus.Error) {
 	}
 	last := append(first[:len(first):len(first)], s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})...)
 	code, text := s.dialect().Close(e)
-	s.finish(append(last[:len(last):len(last)], closeFrame(code, text)...))
+	s.conn.Finish(append(last[:len(last):len(last)], wire.CloseFrame(code, text)...))
 	s.hasten(e)
 }
 
-// buffer is a message on its way from the reader to the handler.
-type buffer = bytes.Buffer
-
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
-
-// largeBuffer is what is not kept for the next message.
-const largeBuffer = 64 << 10
-
-func free(b *buffer) {
-	if b.Cap() <= largeBuffer {
-		b.Reset()
-		buffers.Put(b)
-	}
-}
-
-// handle does what a message says.
-func (s *session) handle(op int, b *buffer) {
-	defer free(b)
+// Receive does what a message says.
+func (s *session) Receive(op int, data []byte) {
 	defer s.recovered()
-	if op == websocket.TextMessage && !utf8.Valid(b.Bytes()) {
+	if s.refused.Load() != nil {
+		return // the client's close is waited for
+	}
+	if dialect.Opcode(op) == dialect.Text && !utf8.Valid(data) { //nolint:gosec // 1 or 2
 		s.refuse(errNotUTF8)
 		return
 	}
@@ -154,7 +143,7 @@ func (s *session) handle(op int, b *buffer) {
 		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
 		return
 	}
-	if s.lapsed(time.Now()) { // this process may have stood still
+	if s.conn.Expired(time.Now().UnixMilli()) { // this process may have stood still
 		s.refuse(bus.ErrTokenExpired)
 		return
 	}
@@ -162,14 +151,14 @@ func (s *session) handle(op int, b *buffer) {
 	if s.talk != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
 		defer cancel()
-		s.talk.Receive(ctx, dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2
+		s.talk.Receive(ctx, dialect.Opcode(op), data) //nolint:gosec // 1 or 2
 		return
 	}
 	words, ok := s.dialect().(dialect.Stateless)
 	if !ok {
 		return // New takes none that is neither
 	}
-	frame, err := words.Decode(dialect.Opcode(op), b.Bytes()) //nolint:gosec // 1 or 2
+	frame, err := words.Decode(dialect.Opcode(op), data) //nolint:gosec // 1 or 2
 	if err != nil {
 		s.broken(err)
 		return
@@ -198,13 +187,9 @@ func (s *session) broken(err error) {
 	s.replyError(0, e)
 }
 
-// end cleans up after the last read. err says why there is nothing more to read.
-func (s *session) end(err error) {
+// Ended cleans up after the last read. err says why there is nothing more to read.
+func (s *session) Ended(err error) {
 	defer s.owner.sessions.Done()
-	if errors.Is(err, websocket.ErrReadLimit) {
-		// gorilla is silent about a length whose top bit is set; a second close frame it does not send.
-		_ = s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseMessageTooBig, ""), time.Now().Add(time.Second))
-	}
 	subs := s.shard.detach(s.subs)
 	s.shard.remove(s)
 	addresses := make([]bus.Address, len(subs))
@@ -215,9 +200,6 @@ func (s *session) end(err error) {
 	}
 	s.owner.tail.Release(addresses...)
 	s.owner.limits.Leave(s.ip)
-	if p := s.owner.readers.poller; p != nil && s.raw != nil {
-		p.forget(s)
-	}
 	reason := "client"
 	if e := s.refused.Load(); e != nil {
 		reason = e.Reason
@@ -228,40 +210,27 @@ func (s *session) end(err error) {
 	s.owner.behind.Events.Disconnected(s.id, reason, lost)
 	s.owner.metrics.connections.Dec()
 	s.owner.log.Debug("connection ended", "connection", s.id, "reason", reason)
-	s.linger()
+	s.conn.Linger()
 }
 
-// linger closes the connection without losing the close frame that was written last: a socket
-// closed with unread bytes resets the connection (RFC 6455, section 7.1.1).
-func (s *session) linger() {
-	defer func() { _ = s.Close() }()
-	half, ok := s.Conn.(interface{ CloseWrite() error })
-	if !s.settle() || !ok {
-		return
+// Closing answers a client's close frame with the same code (RFC 6455, section 5.5.1), unless its dialect knows better.
+func (s *session) Closing(code int, text string) (int, string) {
+	if c, ok := s.dialect().(dialect.Closer); ok {
+		return c.Closing(code, text)
 	}
-	if half.CloseWrite() != nil {
-		return
+	if code == 1005 { // the frame had no code
+		code = 0
 	}
-	_ = s.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = io.CopyN(io.Discard, s.Conn, 1<<20)
+	return code, ""
 }
 
-// pinged answers a client's ping, at most one at a time.
-func (s *session) pinged(payload string) error {
-	s.heard.Store(true)
+// Ping says whether a client's ping is answered.
+func (s *session) Ping() bool {
 	if !s.limiter.Allow() {
 		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
-		return nil
+		return false
 	}
-	if s.idle() {
-		s.push(controlFrame(opPong, []byte(payload)), nil)
-	}
-	return nil
+	return true
 }
 
-func (s *session) ponged(string) error {
-	s.heard.Store(true)
-	return nil
-}
-
-var _ net.Conn = (*transport)(nil)
+var _ wire.Handler = (*session)(nil)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // shard is the part of the hub that one goroutine serves.
@@ -23,7 +24,7 @@ type shard struct {
 	sessions []*session
 	touched  []*group
 	merged   [][]byte // by dialect, of the group being flushed
-	attempt  *attempt
+	attempt  *wire.Attempt
 	rounds   uint64 // that have ended
 	held     int    // bytes that subscriptions hold
 	clock    int64  // Unix milliseconds, read right before a batch is written
@@ -45,7 +46,7 @@ func newShard(h *hub, owner *Edge, number int) *shard {
 		wake:    make(chan struct{}, 1),
 		groups:  make(map[bus.Address]*group),
 		merged:  make([][]byte, len(owner.slots)),
-		attempt: newAttempt(),
+		attempt: wire.NewAttempt(),
 	}
 }
 

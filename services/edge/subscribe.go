@@ -178,7 +178,7 @@ func (s *session) sendReplay(ctx context.Context, sub *subscription, piece []byt
 	if sub.isGone() {
 		return errLeft
 	}
-	return s.sendPaced(ctx, piece)
+	return s.paced(ctx, piece)
 }
 
 // pieces returns the frames of a page, a few in each. Sessions of one dialect share them, unless the messages are not for everybody.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // sweepInterval is how often a shard looks at its sessions; it stands in for three timers a connection.
@@ -27,24 +28,23 @@ func (sh *shard) sweep(now time.Time) {
 		if s.talk != nil {
 			s.tick(now, sh.attempt)
 		}
-		expires := s.expires.Load()
 		switch {
-		case expires == 0:
+		case s.identity.Load() == nil:
 			if s.age > connectWithin {
 				s.refuse(bus.ErrConnectTimeout)
 			}
-		case s.lapsed(now):
+		case s.conn.Expired(now.UnixMilli()):
 			s.refuse(bus.ErrTokenExpired)
 		case s.age >= pingEvery:
 			s.age = 0
-			if !s.heard.Swap(false) {
+			if !s.conn.Heard() {
 				s.refuse(bus.ErrIdleTimeout)
 				continue
 			}
-			if s.idle() {
-				s.push(pingFrame, sh.attempt)
+			if s.conn.Idle() {
+				s.push(wire.PingFrame, sh.attempt)
 			}
-		case tickets > 0 && s.due(unix) && s.idle():
+		case tickets > 0 && s.due(unix) && s.conn.Idle():
 			tickets--
 			s.renew(now, sh.attempt)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // clientID is whose the session is; empty until it is known.
@@ -36,24 +37,24 @@ func (s *session) messageFrame(m *bus.Message) []byte {
 		return messageFrame(s.dialect(), m)
 	}
 	var op dialect.Opcode
-	buf := make([]byte, headerRoom, headerRoom+len(m.Data)+frameOverhead)
+	buf := make([]byte, wire.HeaderRoom, wire.HeaderRoom+len(m.Data)+frameOverhead)
 	if op, buf = s.talk.Message(buf, m); buf == nil {
 		return nil
 	}
-	return seal(byte(op), buf)
+	return wire.Seal(byte(op), buf)
 }
 
 func (s *session) eventFrame(f *edgev1.ServerFrame) []byte {
 	if s.talk == nil {
 		return replyFrame(s.dialect(), f)
 	}
-	return frame(dialect.Text, frameOverhead, func(dst []byte) []byte { return s.talk.Event(dst, f) })
+	return wire.Frame(byte(dialect.Text), frameOverhead, func(dst []byte) []byte { return s.talk.Event(dst, f) })
 }
 
 // tick sends what is due by the clock. The caller holds the shard's lock.
-func (s *session) tick(now time.Time, a *attempt) {
-	if text := s.talk.Tick(now); text != nil && s.expires.Load() != 0 {
-		s.push(frame(dialect.Text, len(text), func(dst []byte) []byte { return append(dst, text...) }), a)
+func (s *session) tick(now time.Time, a *wire.Attempt) {
+	if text := s.talk.Tick(now); text != nil && s.identity.Load() != nil {
+		s.push(wire.Frame(byte(dialect.Text), len(text), func(dst []byte) []byte { return append(dst, text...) }), a)
 	}
 }
 
@@ -73,7 +74,7 @@ func (t talker) Refuse(e *bus.Error)           { t.s.owner.metrics.refuse(e); t.
 func (t talker) Subscribed(a bus.Address) bool { return t.s.subscription(a) != nil }
 
 func (t talker) Write(op dialect.Opcode, payload []byte) {
-	t.s.push(frame(op, len(payload), func(dst []byte) []byte { return append(dst, payload...) }), nil)
+	t.s.push(wire.Frame(byte(op), len(payload), func(dst []byte) []byte { return append(dst, payload...) }), nil)
 }
 
 func (t talker) Subscribe(ctx context.Context, f dialect.Follow, followed func()) error {
@@ -178,7 +179,7 @@ func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 		return err
 	}
 	old := s.identity.Swap(who)
-	s.expires.Store(who.Expires.UnixMilli())
+	s.conn.ExpireAt(who.Expires)
 	if s.owner.revocations.Opened(ctx, standing{s}, asked); s.refused.Load() != nil {
 		return nil
 	}

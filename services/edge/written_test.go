@@ -5,17 +5,13 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/services/edge"
-	"github.com/trunkline/trunkline/services/edge/dialect"
-	"github.com/trunkline/trunkline/services/edge/dialect/native"
 )
 
 // gated is a store that lets calls through one by one: each takes a value from its gate, and goes on when that is closed.
@@ -81,42 +77,5 @@ func TestDeliveries_ofAClientThatDiesInItsHandshake(t *testing.T) {
 			c.settled()
 			second.receipt(resp.GetId(), "EXPIRED (dead_letter), phone EXPIRED")
 		})
-	}
-}
-
-// What is still in the queue of a client that does not read was not delivered.
-func TestDeliveries_countWhenTheyAreWritten(t *testing.T) {
-	store := memory.New(memory.Config{})
-	e, err := edge.New(store, edge.Conns{}, []dialect.Dialect{native.JSON{}}, edge.Config{Node: "test"}, slog.New(slog.DiscardHandler), nil)
-	check(t, err)
-	ada, err := bus.ParseAddress("users/ada")
-	check(t, err)
-	sent := func(id string) int {
-		d, err := store.Delivery(t.Context(), ada, id, false)
-		check(t, err)
-		return d.SentCount
-	}
-	for _, id := range []string{"read", "lost"} {
-		_, err := store.Publish(t.Context(), bustest.Admit(bus.Publication{
-			Message: bus.Message{ID: id, To: ada, ContentType: bus.Text, Ack: bus.AnyDevice},
-			Ack:     &bus.AckTerms{Scope: bus.AnyDevice, Timeout: time.Minute, Keep: time.Hour, Limit: 10},
-		}))
-		check(t, err)
-		q := edge.NewQueue(t, e)
-		q.Fill()
-		q.Put(make([]byte, 256))
-		q.Note(bus.Ack{To: ada, ID: id, Device: "phone", Again: true})
-		if n := sent(id); n != 0 {
-			t.Errorf("%s: given to %d devices while it was in the queue", id, n)
-		}
-		if id == "lost" {
-			q.Hangup()
-		} else {
-			q.Drain()
-		}
-		q.Noted()
-		if n, want := sent(id), map[string]int{"read": 1}[id]; n != want {
-			t.Errorf("%s: given to %d devices, want %d", id, n, want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package edge
+package wire
 
 import (
 	"encoding/binary"
@@ -38,10 +38,10 @@ const (
 )
 
 // glance looks at what has come, between two messages, without waiting.
-func (in *intake) glance(s *session) glanced {
+func (in *intake) glance(c *Conn) glanced {
 	if in.r == in.w {
 		in.r, in.w = 0, 0
-		if s.raw.Read(in.now) != nil {
+		if c.raw.Read(in.now) != nil {
 			return foundFrame // gorilla's read finds the error again
 		}
 		switch {
@@ -60,13 +60,13 @@ func (in *intake) glance(s *session) glanced {
 	n := int(b[1] - masked)
 	switch b[0] {
 	case finBit | opPong:
-		_ = s.ponged("")
+		_ = c.ponged("")
 	case finBit | opPing:
 		payload := make([]byte, n)
 		for i := range payload {
 			payload[i] = b[6+i] ^ b[2+i%4]
 		}
-		_ = s.pinged(string(payload))
+		_ = c.pinged(string(payload))
 	default:
 		return foundFrame
 	}

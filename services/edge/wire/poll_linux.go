@@ -1,4 +1,4 @@
-package edge
+package wire
 
 import (
 	"os"
@@ -7,17 +7,17 @@ import (
 	"syscall"
 )
 
-// poller waits for bytes on parked sessions (epoll(7)). Its own descriptor waits in Go's poller, so no
+// poller waits for bytes on parked connections (epoll(7)). Its own descriptor waits in Go's poller, so no
 // thread is blocked.
 type poller struct {
 	file *os.File
 	raw  syscall.RawConn
 
 	mu    sync.RWMutex // held for writing to grow
-	table []atomic.Pointer[session]
+	table []atomic.Pointer[Conn]
 }
 
-// pollEvents is how many sessions one look may find.
+// pollEvents is how many connections one look may find.
 const pollEvents = 256
 
 // newPoller returns nil when the system has none.
@@ -38,8 +38,8 @@ func newPoller() *poller {
 	return p
 }
 
-// run calls ready for every session that has bytes, until close.
-func (p *poller) run(ready func(*session)) error {
+// run calls ready for every connection that has bytes, until close.
+func (p *poller) run(ready func(*Conn)) error {
 	events := make([]syscall.EpollEvent, pollEvents)
 	n, failed := 0, error(nil)
 	look := func(fd uintptr) bool {
@@ -54,8 +54,8 @@ func (p *poller) run(ready func(*session)) error {
 			return os.NewSyscallError("epoll_wait", failed)
 		}
 		for _, e := range events[:n] {
-			if s := p.at(int(e.Fd)); s != nil {
-				ready(s)
+			if c := p.at(int(e.Fd)); c != nil {
+				ready(c)
 			}
 		}
 	}
@@ -63,9 +63,9 @@ func (p *poller) run(ready func(*session)) error {
 
 func (p *poller) close() { _ = p.file.Close() }
 
-// at returns the session of a descriptor. It may be one that took the descriptor over after
+// at returns the connection of a descriptor. It may be one that took the descriptor over after
 // the event: it finds nothing to read, and is parked again.
-func (p *poller) at(fd int) *session {
+func (p *poller) at(fd int) *Conn {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if fd < len(p.table) {
@@ -74,13 +74,13 @@ func (p *poller) at(fd int) *session {
 	return nil
 }
 
-// watch waits for the next bytes of a session.
-func (p *poller) watch(s *session) error {
+// watch waits for the next bytes of a connection.
+func (p *poller) watch(c *Conn) error {
 	var failed error
-	err := s.raw.Control(func(fd uintptr) {
+	err := c.raw.Control(func(fd uintptr) {
 		event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(fd)} //nolint:gosec // a descriptor
 		op := syscall.EPOLL_CTL_MOD
-		if p.enter(int(fd), s) {
+		if p.enter(int(fd), c) {
 			op = syscall.EPOLL_CTL_ADD
 		}
 		failed = p.control(op, int(fd), &event)
@@ -99,33 +99,33 @@ func (p *poller) control(op, fd int, event *syscall.EpollEvent) (failed error) {
 	return failed
 }
 
-// enter puts a session into the table, and says whether it was not there.
-func (p *poller) enter(fd int, s *session) bool {
+// enter puts a connection into the table, and says whether it was not there.
+func (p *poller) enter(fd int, c *Conn) bool {
 	p.mu.RLock()
 	if fd < len(p.table) {
 		defer p.mu.RUnlock()
-		return p.table[fd].Swap(s) != s
+		return p.table[fd].Swap(c) != c
 	}
 	p.mu.RUnlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if fd >= len(p.table) {
-		grown := make([]atomic.Pointer[session], max(2*len(p.table), fd+1, 1024))
+		grown := make([]atomic.Pointer[Conn], max(2*len(p.table), fd+1, 1024))
 		for i := range p.table {
 			grown[i].Store(p.table[i].Load())
 		}
 		p.table = grown
 	}
-	return p.table[fd].Swap(s) != s
+	return p.table[fd].Swap(c) != c
 }
 
-// forget removes a session that ends, before its connection is closed.
-func (p *poller) forget(s *session) {
-	_ = s.raw.Control(func(fd uintptr) {
+// forget removes a connection that ends, before its connection is closed.
+func (p *poller) forget(c *Conn) {
+	_ = c.raw.Control(func(fd uintptr) {
 		p.mu.RLock()
 		defer p.mu.RUnlock()
 		if int(fd) < len(p.table) { //nolint:gosec // a descriptor
-			p.table[fd].CompareAndSwap(s, nil)
+			p.table[fd].CompareAndSwap(c, nil)
 		}
 	})
 }

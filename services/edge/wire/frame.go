@@ -1,13 +1,11 @@
-package edge
+package wire
 
 import (
 	"encoding/binary"
-
-	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// headerRoom is the longest header of an unmasked frame (RFC 6455, section 5.2).
-const headerRoom = 10
+// HeaderRoom is the longest header of an unmasked frame (RFC 6455, section 5.2).
+const HeaderRoom = 10
 
 // opcodes of control frames (RFC 6455, section 11.8).
 const (
@@ -19,28 +17,28 @@ const (
 // finBit marks the last, here the only, frame of a message.
 const finBit = 0x80
 
-// frame encodes a payload behind room for its header and returns the whole frame. encode appends to its
-// argument and returns nil when there is nothing to send; frame then returns nil too.
-func frame(op dialect.Opcode, size int, encode func(dst []byte) []byte) []byte {
-	buf := make([]byte, headerRoom, headerRoom+size)
+// Frame encodes a payload behind room for its header and returns the whole frame. encode appends to its
+// argument and returns nil when there is nothing to send; Frame then returns nil too.
+func Frame(op byte, size int, encode func(dst []byte) []byte) []byte {
+	buf := make([]byte, HeaderRoom, HeaderRoom+size)
 	buf = encode(buf)
 	if buf == nil {
 		return nil
 	}
-	return seal(byte(op), buf)
+	return Seal(op, buf)
 }
 
-// seal writes the header right before the payload that stands behind headerRoom.
-func seal(op byte, buf []byte) []byte {
-	n := len(buf) - headerRoom
-	start := headerRoom - 2
+// Seal writes the header right before the payload that stands behind HeaderRoom, and returns the frame.
+func Seal(op byte, buf []byte) []byte {
+	n := len(buf) - HeaderRoom
+	start := HeaderRoom - 2
 	switch {
 	case n > 0xFFFF:
-		start = headerRoom - 10
+		start = HeaderRoom - 10
 		buf[start+1] = 127
 		binary.BigEndian.PutUint64(buf[start+2:], uint64(n)) //nolint:gosec // a length is not negative
 	case n > 125:
-		start = headerRoom - 4
+		start = HeaderRoom - 4
 		buf[start+1] = 126
 		binary.BigEndian.PutUint16(buf[start+2:], uint16(n)) //nolint:gosec // checked above
 	default:
@@ -58,8 +56,8 @@ func controlFrame(op byte, payload []byte) []byte {
 	return append([]byte{finBit | op, byte(len(payload))}, payload...) //nolint:gosec // at most 125
 }
 
-// closeFrame builds a close frame; code 0 makes one without a code.
-func closeFrame(code int, text string) []byte {
+// CloseFrame builds a close frame; code 0 makes one without a code.
+func CloseFrame(code int, text string) []byte {
 	if code == 0 {
 		return controlFrame(opClose, nil)
 	}
@@ -70,18 +68,18 @@ func closeFrame(code int, text string) []byte {
 	return controlFrame(opClose, append(payload, text...))
 }
 
-// pingFrame is the same for everybody.
-var pingFrame = controlFrame(opPing, nil)
+// PingFrame is the same for everybody.
+var PingFrame = controlFrame(opPing, nil)
 
-// frameLength is how long the frame is that p begins with, of those that a server sends; all of p when it is none, as the answer
+// frameLength is how long the frame is that p begins with, of those that a server sends; all of p when it is something else, as the answer
 // of a handshake.
 func frameLength(p []byte) int {
 	if len(p) < 2 || p[0] < finBit {
 		return len(p)
 	}
 	switch {
-	case p[1] == 127 && len(p) >= headerRoom:
-		return headerRoom + int(binary.BigEndian.Uint64(p[2:])) //nolint:gosec // as seal wrote it
+	case p[1] == 127 && len(p) >= HeaderRoom:
+		return HeaderRoom + int(binary.BigEndian.Uint64(p[2:])) //nolint:gosec // as Seal wrote it
 	case p[1] == 126 && len(p) >= 4:
 		return 4 + int(binary.BigEndian.Uint16(p[2:]))
 	}

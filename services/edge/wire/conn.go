@@ -1,0 +1,239 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Conn is one WebSocket connection over a socket. Everything that is written goes through its lock,
+// gorilla's control frames too, so that nobody writes between the halves of a frame. A write never blocks: what the
+// kernel does not take at once becomes the backlog, and one goroutine, which lives only while there is a
+// backlog, writes it. Except where it is said otherwise its methods may be used concurrently, once Upgrade has returned.
+type Conn struct {
+	net.Conn
+	raw     syscall.RawConn // nil when the connection is not a plain socket
+	ws      *websocket.Conn
+	sockets *Sockets
+	handler Handler
+	in      *intake // of the worker that reads; nil when there is none
+
+	expires atomic.Int64 // Unix milliseconds; 0 for never
+	heard   atomic.Bool  // something came since Heard
+	busy    atomic.Bool  // the handler has a message
+	parked  atomic.Bool  // nobody reads: whoever sets it to false does
+
+	mu       sync.Mutex
+	backlog  [][]byte
+	bytes    int
+	draining bool
+	finished bool // a close frame is the last thing in the backlog, or was written
+	broken   bool
+	drained  func()        // called once, when the backlog has been read
+	queued   uint64        // bytes ever put into the backlog
+	cleared  uint64        // and written from it
+	after    []after       // what is called when parts of it are written
+	room     chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
+	begun    int           // bytes at the head of the backlog that end a frame of which the client has a part
+	until    time.Time     // how long the last frames may take; zero before Finish
+	still    chan struct{} // closed when nobody writes any more; nil when nobody waits for that
+}
+
+// Handler is the owner of one connection. Receive, Ping, Closing and Ended come one at a time, from whoever reads.
+type Handler interface {
+	// Receive takes a text (1) or binary (2) message. The data is the caller's, and changes after Receive.
+	Receive(op int, data []byte)
+	// Ping says whether a ping is to be answered.
+	Ping() bool
+	// Closing returns the code and the text of the answer to a close frame. code is 1005 for a frame without one, and an answer
+	// with code 0 has none.
+	Closing(code int, text string) (int, string)
+	// Stop says that nothing can be written any more: ErrSlow or ErrExpired. The handler calls Finish. It may come from any
+	// goroutine that writes.
+	Stop(why error)
+	// Ended is called once, after everything else, with what ended the reading. It calls Linger.
+	Ended(err error)
+}
+
+// ErrBroken says that the connection takes no more bytes.
+var ErrBroken = errors.New("connection is closed")
+
+// ErrSlow says that the client has more waiting than it may, or takes nothing.
+var ErrSlow = errors.New("backlog is full")
+
+// ErrExpired says that the time until which may be written is over.
+var ErrExpired = errors.New("connection has expired")
+
+// NewConn returns the connection of a handler. It has no socket before Upgrade.
+func (s *Sockets) NewConn(h Handler) *Conn { return &Conn{sockets: s, handler: h} }
+
+// ExpireAt sets the time at which nothing may be written any more.
+func (c *Conn) ExpireAt(t time.Time) { c.expires.Store(t.UnixMilli()) }
+
+// Expired says whether that time has come, in Unix milliseconds.
+func (c *Conn) Expired(unixMilli int64) bool {
+	end := c.expires.Load()
+	return end != 0 && unixMilli >= end
+}
+
+// Heard says whether something came from the client since the last call.
+func (c *Conn) Heard() bool { return c.heard.Swap(false) }
+
+// Busy says whether the handler has a message of the client.
+func (c *Conn) Busy() bool { return c.busy.Load() }
+
+// take gives the Conn its socket, before anything is written.
+func (c *Conn) take(conn net.Conn) {
+	c.Conn = conn
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		c.raw, _ = tcp.SyscallConn()
+	}
+}
+
+// Read is what gorilla reads with.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.in != nil {
+		return c.in.read(c.Conn, p)
+	}
+	return c.Conn.Read(p)
+}
+
+// Close closes the socket, and has whoever parked the connection find out.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	c.broken = true
+	c.mu.Unlock()
+	err := c.Conn.Close()
+	c.sockets.readers.kick(c)
+	return err
+}
+
+// closed says whether the connection is being closed or has failed.
+func (c *Conn) closed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.finished || c.broken
+}
+
+// Write is what gorilla writes with. It keeps no reference to p.
+func (c *Conn) Write(p []byte) (int, error) {
+	own := append([]byte(nil), p...)
+	if err := c.Send(own, nil); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// SetWriteDeadline does nothing: gorilla sets one with every control frame, and a deadline left behind
+// would fail the writes that never wait.
+func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
+
+// Send writes whole frames. p must not change afterwards. a is the caller's attempt, or nil. It returns
+// ErrSlow when the client has more waiting than it may, and ErrBroken when nothing can be written any more.
+func (c *Conn) Send(p []byte, a *Attempt) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken || c.finished {
+		return ErrBroken
+	}
+	return c.put(p, a, c.sockets.cfg.QueueBytes)
+}
+
+// SendMessages is Send for messages, which leave a part of the queue to answers.
+func (c *Conn) SendMessages(p []byte, a *Attempt) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken || c.finished {
+		return ErrBroken
+	}
+	return c.put(p, a, c.sockets.cfg.QueueBytes*3/4)
+}
+
+func (c *Conn) put(p []byte, a *Attempt, limit int) error {
+	if !c.draining && c.raw != nil {
+		if a == nil {
+			a = attempts.Get().(*Attempt)
+			defer attempts.Put(a)
+		}
+		n, err := a.write(c.raw, p)
+		if err != nil {
+			c.fail()
+			return ErrBroken
+		}
+		if n == len(p) {
+			return nil
+		}
+		c.begun = frameRest(p, 0, n)
+		p = p[n:]
+	}
+	if c.bytes+len(p) > limit && c.bytes > 0 {
+		return ErrSlow
+	}
+	c.backlog = append(c.backlog, p)
+	c.bytes += len(p)
+	c.queued += uint64(len(p))
+	if !c.draining {
+		c.draining = true
+		c.sockets.cfg.Go(c.drain)
+	}
+	return nil
+}
+
+// Idle says whether nothing is waiting to be written.
+func (c *Conn) Idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.draining
+}
+
+// pacedBacklog is up to where a paced writer fills the backlog.
+const pacedBacklog = 128 << 10
+
+// SendPaced writes like Send, but waits while the client is behind: for a replay, which goes at the
+// client's own pace. It returns ErrSlow when ctx ends before.
+func (c *Conn) SendPaced(ctx context.Context, p []byte) error {
+	for {
+		c.mu.Lock()
+		if c.broken || c.finished {
+			c.mu.Unlock()
+			return ErrBroken
+		}
+		if c.Expired(time.Now().UnixMilli()) { // it may have waited for long
+			c.mu.Unlock()
+			c.handler.Stop(ErrExpired)
+			return ErrBroken
+		}
+		if c.bytes <= min(pacedBacklog, c.sockets.cfg.QueueBytes/4) {
+			err := c.put(p, nil, math.MaxInt) // one piece above the mark
+			c.mu.Unlock()
+			return err
+		}
+		if c.room == nil {
+			c.room = make(chan struct{})
+		}
+		room := c.room
+		c.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ErrSlow
+		}
+	}
+}
+
+// makeRoom wakes a paced writer. The caller holds the lock.
+func (c *Conn) makeRoom() {
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
+}
+
+var _ net.Conn = (*Conn)(nil)

@@ -1,0 +1,67 @@
+package wire
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+
+	"github.com/gorilla/websocket"
+)
+
+// Upgrade answers a handshake and takes its connection over. The client's messages may have as many bytes as the limit.
+// After an error the connection is of no use.
+func (c *Conn) Upgrade(w http.ResponseWriter, r *http.Request, header http.Header, limit int64) error {
+	ws, err := c.sockets.upgrader.Upgrade(&hijacker{ResponseWriter: w, conn: c}, r, header)
+	if err != nil {
+		return err
+	}
+	c.ws = ws
+	c.heard.Store(true) // the handshake: a client that says nothing after it is pinged before it counts as gone
+	ws.SetReadLimit(limit)
+	ws.SetPingHandler(c.pinged)
+	ws.SetPongHandler(c.ponged)
+	ws.SetCloseHandler(c.closing)
+	return nil
+}
+
+// hijacker hands gorilla the Conn instead of the bare connection.
+type hijacker struct {
+	http.ResponseWriter
+	conn *Conn
+}
+
+// Hijack takes the connection over from net/http.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.conn.take(conn)
+	return h.conn, rw, nil
+}
+
+// pinged answers a client's ping, at most one at a time.
+func (c *Conn) pinged(payload string) error {
+	c.heard.Store(true)
+	// One answer at most waits, so a client that pings and does not read cannot fill its queue with them.
+	if c.handler.Ping() && c.Idle() {
+		_ = c.Send(controlFrame(opPong, []byte(payload)), nil) // a connection that has failed is found by its reader
+	}
+	return nil
+}
+
+func (c *Conn) ponged(string) error {
+	c.heard.Store(true)
+	return nil
+}
+
+// closing answers a client's close frame (RFC 6455, section 5.5.1).
+func (c *Conn) closing(code int, text string) error {
+	c.Finish(CloseFrame(c.handler.Closing(code, text)))
+	return nil
+}
+
+// Left says whether the error that ended a connection is a client's goodbye.
+func Left(err error) bool {
+	return websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived)
+}
