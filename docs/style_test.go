@@ -169,8 +169,17 @@ func TestSentences(t *testing.T) {
 	text := "# A heading is none\n\nOne, with `a.b c`. Two ends here! `code` begins three (as\nit may). \"Four\" e.g. is 2.5 words.\n\n" +
 		"```sh\nno sentence here. Nor here.\n```\n- An item.\n- Another\n  of two lines\n\n| a | b |\n|---|---|\n| left. Still left | [right](x.md) |\n"
 	want := []sentence{
-		{3, "One, with CODE."}, {3, "Two ends here!"}, {3, "CODE begins three (as it may)."}, {3, `"Four" eg is 2.5 words.`},
-		{9, "An item."}, {10, "Another of two lines"}, {13, "a"}, {13, "b"}, {15, "left."}, {15, "Still left"}, {15, "right"},
+		{3, "One, with CODE."},
+		{3, "Two ends here!"},
+		{3, "CODE begins three (as it may)."},
+		{3, `"Four" eg is 2.5 words.`},
+		{9, "An item."},
+		{10, "Another of two lines"},
+		{13, "a"},
+		{13, "b"},
+		{15, "left."},
+		{15, "Still left"},
+		{15, "right"},
 	}
 	if got := sentences(text); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", got, want)

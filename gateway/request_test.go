@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/gateway"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -56,9 +57,9 @@ func TestRequests(t *testing.T) {
 		{"timeout of words", publish, `{}`, []string{"Grpc-Timeout: soon"}, 400, "Grpc-Timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := send(t, s, "POST", tt.path, tt.body, tt.header...)
-			if got.status != tt.status || !strings.Contains(got.body, tt.says) {
-				t.Errorf("got %d %s, want %d with %s", got.status, got.body, tt.status, tt.says)
+			got := testkit.Send(t, s, "POST", tt.path, tt.body, tt.header...)
+			if got.Status != tt.status || !strings.Contains(got.Body, tt.says) {
+				t.Errorf("got %d %s, want %d with %s", got.Status, got.Body, tt.status, tt.says)
 			}
 		})
 	}
@@ -85,14 +86,14 @@ func TestQueries(t *testing.T) {
 		{strings.Repeat("a&", 10000), 400, "FIELD_INVALID"},
 		{"pageSize=%zz", 400, "FIELD_INVALID"},
 	} {
-		got := send(t, s, "GET", "/v1/channels/a/messages?"+tt.query, "")
-		if got.status != tt.status || !strings.Contains(got.body, tt.says) {
-			t.Errorf("%.60s: got %d %s, want %d with %s", tt.query, got.status, got.body, tt.status, tt.says)
+		got := testkit.Send(t, s, "GET", "/v1/channels/a/messages?"+tt.query, "")
+		if got.Status != tt.status || !strings.Contains(got.Body, tt.says) {
+			t.Errorf("%.60s: got %d %s, want %d with %s", tt.query, got.Status, got.Body, tt.status, tt.says)
 		}
 	}
-	got := send(t, s, "GET", "/v1/channels/a/messages", "ignored")
-	if want := `"messages":[{"data":{"a":1},"contentType":"CONTENT_TYPE_JSON","redelivered":false,"ackRequired":false},{"data":"t"`; !strings.Contains(got.body, want) {
-		t.Errorf("got %s, want %s", got.body, want)
+	got := testkit.Send(t, s, "GET", "/v1/channels/a/messages", "ignored")
+	if want := `"messages":[{"data":{"a":1},"contentType":"CONTENT_TYPE_JSON","redelivered":false,"ackRequired":false},{"data":"t"`; !strings.Contains(got.Body, want) {
+		t.Errorf("got %s, want %s", got.Body, want)
 	}
 }
 
@@ -116,7 +117,7 @@ func TestErrors(t *testing.T) {
 		"internal":    {500, "INTERNAL", "INTERNAL", ""},
 		"fields":      {400, "INVALID_ARGUMENT", "FIELD_INVALID", ""},
 	} {
-		got := send(t, s, "POST", "/v1/channels/refused:publish", `{"data":"`+data+`"}`, "X-Request-Id: req-1")
+		got := testkit.Send(t, s, "POST", "/v1/channels/refused:publish", `{"data":"`+data+`"}`, "X-Request-Id: req-1")
 		var body struct {
 			Error struct {
 				Code            int
@@ -124,38 +125,38 @@ func TestErrors(t *testing.T) {
 				Details         []map[string]any
 			}
 		}
-		if err := json.Unmarshal([]byte(got.body), &body); err != nil {
-			t.Fatalf("%s: %v in %s", data, err, got.body)
+		if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
+			t.Fatalf("%s: %v in %s", data, err, got.Body)
 		}
 		e := body.Error
-		if got.status != want.code || e.Code != want.code || e.Status != want.status || len(e.Details) < 2 || e.Details[0]["reason"] != want.reason ||
+		if got.Status != want.code || e.Code != want.code || e.Status != want.status || len(e.Details) < 2 || e.Details[0]["reason"] != want.reason ||
 			e.Details[0]["@type"] != "type.googleapis.com/google.rpc.ErrorInfo" || e.Message == "" {
-			t.Errorf("%s: got %d %s", data, got.status, got.body)
+			t.Errorf("%s: got %d %s", data, got.Status, got.Body)
 		}
-		if !strings.Contains(got.body, `"requestId":"req-1"`) || got.header.Get("X-Request-Id") != "req-1" {
-			t.Errorf("%s: the request id is missing in %s", data, got.body)
+		if !strings.Contains(got.Body, `"requestId":"req-1"`) || got.Header.Get("X-Request-Id") != "req-1" {
+			t.Errorf("%s: the request id is missing in %s", data, got.Body)
 		}
-		if want.header != "" && got.header.Get(want.header) == "" {
+		if want.header != "" && got.Header.Get(want.header) == "" {
 			t.Errorf("%s: no %s", data, want.header)
 		}
 	}
-	got := send(t, s, "POST", "/v1/tokens:issue", `{}`)
-	if got.status != 501 || strings.Contains(got.body, "IssueToken") {
-		t.Errorf("what gRPC says itself: got %d %s", got.status, got.body)
+	got := testkit.Send(t, s, "POST", "/v1/tokens:issue", `{}`)
+	if got.Status != 501 || strings.Contains(got.Body, "IssueToken") {
+		t.Errorf("what gRPC says itself: got %d %s", got.Status, got.Body)
 	}
-	if got := send(t, s, "POST", "/v1/channels/a:publish", `{"idempotencyKey":"again"}`); got.header.Get("Idempotent-Replayed") != "true" {
-		t.Errorf("no Idempotent-Replayed in %v", got.header)
+	if got := testkit.Send(t, s, "POST", "/v1/channels/a:publish", `{"idempotencyKey":"again"}`); got.Header.Get("Idempotent-Replayed") != "true" {
+		t.Errorf("no Idempotent-Replayed in %v", got.Header)
 	}
-	if got := send(t, s, "GET", "/v1/keys", "", "X-Request-Id: <script>"); got.header.Get("X-Request-Id") == "<script>" {
+	if got := testkit.Send(t, s, "GET", "/v1/keys", "", "X-Request-Id: <script>"); got.Header.Get("X-Request-Id") == "<script>" {
 		t.Error("returned a request id that nobody checked")
 	}
 }
 
 func TestSlowBody(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{BodyTimeout: 50 * time.Millisecond})
-	got := send(t, s, "POST", "/v1/channels/a:publish", "{", "Content-Length: 100")
-	if got.status != http.StatusRequestTimeout || !strings.Contains(got.body, "DEADLINE_EXCEEDED") {
-		t.Errorf("got %d %s", got.status, got.body)
+	got := testkit.Send(t, s, "POST", "/v1/channels/a:publish", "{", "Content-Length: 100")
+	if got.Status != http.StatusRequestTimeout || !strings.Contains(got.Body, "DEADLINE_EXCEEDED") {
+		t.Errorf("got %d %s", got.Status, got.Body)
 	}
 }
 
@@ -178,9 +179,9 @@ func TestDevKey(t *testing.T) {
 		{"a proxy on this machine", []string{"X-Forwarded-For: 203.0.113.9"}, false},
 		{"credentials of its own", []string{"Authorization: Bearer own"}, false},
 	} {
-		got := send(t, s, "POST", "/v1/channels/a:publish", `{}`, append(tt.header, "Content-Type: application/json")...)
-		if got.status != 200 || strings.Contains(got.body, "tlk_dev") != tt.lent {
-			t.Errorf("%s: got %d %s", tt.name, got.status, got.body)
+		got := testkit.Send(t, s, "POST", "/v1/channels/a:publish", `{}`, append(tt.header, "Content-Type: application/json")...)
+		if got.Status != 200 || strings.Contains(got.Body, "tlk_dev") != tt.lent {
+			t.Errorf("%s: got %d %s", tt.name, got.Status, got.Body)
 		}
 	}
 }
@@ -188,8 +189,8 @@ func TestDevKey(t *testing.T) {
 func TestCORS(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{AllowedOrigins: []string{"https://shop.example"}})
 	for origin, want := range map[string]string{"https://shop.example": "https://shop.example", "https://evil.test": "", "null": ""} {
-		got := send(t, s, "OPTIONS", "/v1/channels/a:publish", "", "Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
-		if h := got.header.Get("Access-Control-Allow-Origin"); h != want {
+		got := testkit.Send(t, s, "OPTIONS", "/v1/channels/a:publish", "", "Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
+		if h := got.Header.Get("Access-Control-Allow-Origin"); h != want {
 			t.Errorf("%s: preflight allows %q", origin, h)
 		}
 	}

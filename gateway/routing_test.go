@@ -1,11 +1,9 @@
 package gateway_test
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -21,6 +19,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // echo answers with what it was asked, so that a test sees which route led where with what.
@@ -134,45 +133,6 @@ func serveEcho(ctx context.Context, t *testing.T, cfg gateway.Config) *httptest.
 	return web
 }
 
-type reply struct {
-	status int
-	header http.Header
-	body   string
-}
-
-// send makes a request; header lines are "Name: value", and a path is sent exactly as it is written.
-func send(t *testing.T, s *httptest.Server, method, path, body string, header ...string) reply {
-	t.Helper()
-	conn, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	lines := []string{method + " " + path + " HTTP/1.1", "Connection: close"}
-	hasHost, hasLength := false, false
-	for _, h := range header {
-		hasHost = hasHost || strings.HasPrefix(h, "Host:")
-		hasLength = hasLength || strings.HasPrefix(h, "Content-Length:") || strings.HasPrefix(h, "Transfer-Encoding:")
-	}
-	if !hasHost {
-		lines = append(lines, "Host: "+s.Listener.Addr().String())
-	}
-	if body != "" && !hasLength {
-		lines = append(lines, "Content-Length: "+itoa(len(body)))
-	}
-	lines = append(lines, header...)
-	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"+body); err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	b, _ := io.ReadAll(res.Body)
-	return reply{res.StatusCode, res.Header, string(b)}
-}
-
 func TestRoutes(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{})
 	long := strings.Repeat("a", 10<<10)
@@ -243,15 +203,15 @@ func TestRoutes(t *testing.T) {
 		if tt.method == "POST" {
 			body = "{}"
 		}
-		got := send(t, s, tt.method, tt.path, body)
-		if got.status != tt.status || !strings.Contains(got.body, tt.says) {
-			t.Errorf("%s %.80s: got %d %s, want %d with %s", tt.method, tt.path, got.status, got.body, tt.status, tt.says)
+		got := testkit.Send(t, s, tt.method, tt.path, body)
+		if got.Status != tt.status || !strings.Contains(got.Body, tt.says) {
+			t.Errorf("%s %.80s: got %d %s, want %d with %s", tt.method, tt.path, got.Status, got.Body, tt.status, tt.says)
 		}
-		if got.status == 405 && (got.header.Get("Allow") == "" || tt.says != "" && tt.says != got.header.Get("Allow")) {
-			t.Errorf("%s %s: Allow is %q", tt.method, tt.path, got.header.Get("Allow"))
+		if got.Status == 405 && (got.Header.Get("Allow") == "" || tt.says != "" && tt.says != got.Header.Get("Allow")) {
+			t.Errorf("%s %s: Allow is %q", tt.method, tt.path, got.Header.Get("Allow"))
 		}
-		if got.header.Get("X-Request-Id") == "" || got.header.Get("X-Content-Type-Options") != "nosniff" {
-			t.Errorf("%s %s: headers %v", tt.method, tt.path, got.header)
+		if got.Header.Get("X-Request-Id") == "" || got.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s %s: headers %v", tt.method, tt.path, got.Header)
 		}
 	}
 }

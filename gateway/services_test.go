@@ -45,41 +45,41 @@ func serveServices(t *testing.T) (*httptest.Server, string) {
 
 func TestServices(t *testing.T) {
 	s, key := serveServices(t)
-	post := func(path, body string, header ...string) reply {
+	post := func(path, body string, header ...string) testkit.Reply {
 		t.Helper()
-		return send(t, s, "POST", path, body, header...)
+		return testkit.Send(t, s, "POST", path, body, header...)
 	}
 
 	t.Run("without credentials", func(t *testing.T) {
 		got := post("/v1/channels/demo:publish", `{"data":1}`)
-		if got.status != 401 || got.header.Get("WWW-Authenticate") != "Bearer" || !strings.Contains(got.body, "TOKEN_MISSING") {
-			t.Errorf("got %d %s", got.status, got.body)
+		if got.Status != 401 || got.Header.Get("WWW-Authenticate") != "Bearer" || !strings.Contains(got.Body, "TOKEN_MISSING") {
+			t.Errorf("got %d %s", got.Status, got.Body)
 		}
 	})
 	t.Run("a token that grants one channel", func(t *testing.T) {
 		got := post("/v1/tokens:issue", `{"user":"ada","grants":[{"address":"channels/demo","actions":["ACTION_PUBLISH","ACTION_HISTORY"]}]}`, key)
 		var issued struct{ Token string }
-		if err := json.Unmarshal([]byte(got.body), &issued); err != nil || issued.Token == "" {
-			t.Fatalf("got %d %s", got.status, got.body)
+		if err := json.Unmarshal([]byte(got.Body), &issued); err != nil || issued.Token == "" {
+			t.Fatalf("got %d %s", got.Status, got.Body)
 		}
 		token := "Authorization: Bearer " + issued.Token
-		if got := post("/v1/channels/demo:publish", `{"data":{"a":1}}`, token); got.status != 200 {
-			t.Errorf("got %d %s", got.status, got.body)
+		if got := post("/v1/channels/demo:publish", `{"data":{"a":1}}`, token); got.Status != 200 {
+			t.Errorf("got %d %s", got.Status, got.Body)
 		}
-		if got := post("/v1/channels/other:publish", `{"data":1}`, token); got.status != 403 || !strings.Contains(got.body, "CHANNEL_PUBLISH_DENIED") {
-			t.Errorf("got %d %s", got.status, got.body)
+		if got := post("/v1/channels/other:publish", `{"data":1}`, token); got.Status != 403 || !strings.Contains(got.Body, "CHANNEL_PUBLISH_DENIED") {
+			t.Errorf("got %d %s", got.Status, got.Body)
 		}
-		if got := send(t, s, "GET", "/v1/channels/demo/messages", "", token); got.status != 200 || !strings.Contains(got.body, `"data":{"a":1}`) || !strings.Contains(got.body, `"user":"ada"`) {
-			t.Errorf("got %d %s", got.status, got.body)
+		if got := testkit.Send(t, s, "GET", "/v1/channels/demo/messages", "", token); got.Status != 200 || !strings.Contains(got.Body, `"data":{"a":1}`) || !strings.Contains(got.Body, `"user":"ada"`) {
+			t.Errorf("got %d %s", got.Status, got.Body)
 		}
 	})
 	t.Run("idempotency", func(t *testing.T) {
 		first := post("/v1/channels/idem:publish", `{"data":1}`, key, "Idempotency-Key: k1")
 		again := post("/v1/channels/idem:publish", `{"data":1}`, key, "Idempotency-Key: k1")
 		other := post("/v1/channels/idem:publish", `{"data":2}`, key, "Idempotency-Key: k1")
-		if first.status != 200 || first.header.Get("Idempotent-Replayed") != "" || again.header.Get("Idempotent-Replayed") != "true" ||
-			other.status != 409 || !strings.Contains(other.body, "IDEMPOTENCY_MISMATCH") {
-			t.Errorf("got %d %s, %d %s, %d %s", first.status, first.body, again.status, again.body, other.status, other.body)
+		if first.Status != 200 || first.Header.Get("Idempotent-Replayed") != "" || again.Header.Get("Idempotent-Replayed") != "true" ||
+			other.Status != 409 || !strings.Contains(other.Body, "IDEMPOTENCY_MISMATCH") {
+			t.Errorf("got %d %s, %d %s, %d %s", first.Status, first.Body, again.Status, again.Body, other.Status, other.Body)
 		}
 	})
 	t.Run("bad requests name their fields", func(t *testing.T) {
@@ -87,17 +87,17 @@ func TestServices(t *testing.T) {
 			"/v1/channels/a%20b:publish": "ADDRESS_INVALID", "/v1/channels/-a:publish": "ADDRESS_INVALID", "/v1/channels/a:publish": "ttl",
 		} {
 			got := post(path, `{"data":1,"ttl":"-1s"}`, key)
-			if got.status != 400 || !strings.Contains(got.body, says) && !strings.Contains(got.body, `"field":"to"`) {
-				t.Errorf("%s: got %d %s", path, got.status, got.body)
+			if got.Status != 400 || !strings.Contains(got.Body, says) && !strings.Contains(got.Body, `"field":"to"`) {
+				t.Errorf("%s: got %d %s", path, got.Status, got.Body)
 			}
 		}
-		if got := post("/v1/channels/a:publish", `{"data":"`+strings.Repeat("x", 70000)+`"}`, key); got.status != 400 || !strings.Contains(got.body, "65536") {
-			t.Errorf("got %d %s", got.status, got.body)
+		if got := post("/v1/channels/a:publish", `{"data":"`+strings.Repeat("x", 70000)+`"}`, key); got.Status != 400 || !strings.Contains(got.Body, "65536") {
+			t.Errorf("got %d %s", got.Status, got.Body)
 		}
 	})
 	t.Run("keys", func(t *testing.T) {
-		if got := send(t, s, "GET", "/.well-known/jwks.json", ""); got.status != 200 || !strings.Contains(got.body, `"kty":"OKP"`) {
-			t.Errorf("got %d %s", got.status, got.body)
+		if got := testkit.Send(t, s, "GET", "/.well-known/jwks.json", ""); got.Status != 200 || !strings.Contains(got.Body, `"kty":"OKP"`) {
+			t.Errorf("got %d %s", got.Status, got.Body)
 		}
 	})
 	t.Run("a stream shows what is published", func(t *testing.T) {
@@ -115,8 +115,8 @@ func TestServices(t *testing.T) {
 		if !lines.Scan() || !strings.Contains(lines.Text(), "subscribed") {
 			t.Fatalf("got %d %s", res.StatusCode, lines.Text())
 		}
-		if got := post("/v1/channels/live:eu:publish", "{\"data\":{\n\"b\":2}}", key); got.status != 200 {
-			t.Fatalf("got %d %s", got.status, got.body)
+		if got := post("/v1/channels/live:eu:publish", "{\"data\":{\n\"b\":2}}", key); got.Status != 200 {
+			t.Fatalf("got %d %s", got.Status, got.Body)
 		}
 		if !lines.Scan() || !strings.Contains(lines.Text(), `"data":{"b":2}`) || !strings.Contains(lines.Text(), `"to":"channels/live:eu"`) {
 			t.Errorf("got %s", lines.Text())

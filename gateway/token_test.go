@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/trunkline/trunkline/gateway"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // What was sent to the gateway while the token lived, and is written after its end, is not written: the gateway itself may have
@@ -13,12 +14,12 @@ import (
 func TestStream_writesNothingAfterTheTokensEnd(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{})
 	for _, accept := range []string{"application/x-ndjson", "text/event-stream"} {
-		got := send(t, s, "GET", "/v1/channels/ending/stream", "", "Accept: "+accept)
-		if got.status != http.StatusOK || !strings.Contains(got.body, "TOKEN_EXPIRED") || strings.Contains(got.body, `"m1"`) {
-			t.Errorf("got %d %s", got.status, got.body)
+		got := testkit.Send(t, s, "GET", "/v1/channels/ending/stream", "", "Accept: "+accept)
+		if got.Status != http.StatusOK || !strings.Contains(got.Body, "TOKEN_EXPIRED") || strings.Contains(got.Body, `"m1"`) {
+			t.Errorf("got %d %s", got.Status, got.Body)
 		}
 	}
-	if got := send(t, s, "GET", "/v1/channels/lives/stream", ""); !strings.Contains(got.body, `"m1"`) {
-		t.Errorf("while it lives: %d %s", got.status, got.body)
+	if got := testkit.Send(t, s, "GET", "/v1/channels/lives/stream", ""); !strings.Contains(got.Body, `"m1"`) {
+		t.Errorf("while it lives: %d %s", got.Status, got.Body)
 	}
 }

@@ -9,12 +9,10 @@ import (
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
-	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/legacy/facility"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
-	facilitydialect "github.com/trunkline/trunkline/services/edge/dialect/facility"
-	"github.com/trunkline/trunkline/services/facility"
 )
 
 func defaultFacility() config.Facility {
@@ -31,7 +29,7 @@ func facilityProtocol() protocol {
 			Listeners: func(l config.Legacy) []config.Listener {
 				return []config.Listener{{Key: "legacy.facility.listen", Address: l.Facility.Listen, Role: config.RoleEdge, URL: "Facility    ws://%s" + l.Facility.Path + "FACILITY"}}
 			},
-			Names: func(l config.Legacy) *bus.NameRule { return facilitydialect.Names(l.Facility.Prefix) },
+			Names: func(l config.Legacy) *bus.NameRule { return facility.Names(l.Facility.Prefix) },
 			Facilities: func(l config.Legacy) bus.Namespace {
 				return bus.Namespace{Retain: l.Facility.Expire, MaxMessage: int(l.Facility.MaxMessage)}
 			},
@@ -43,7 +41,7 @@ func facilityProtocol() protocol {
 			if len(cfg.Legacy.Commands.Allow) > 0 {
 				commands = legacyv1.NewCommandServiceClient(b.conns.publish)
 			}
-			d, err := facilitydialect.New(facilitydialect.Config{
+			d, err := facility.NewSocket(facility.SocketConfig{
 				Commands: commands, Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
 				Path: f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
 				Origins: f.AllowedOrigins, Open: cfg.LegacyOpen(),
@@ -54,7 +52,7 @@ func facilityProtocol() protocol {
 		handler: func(_ base, sockets *edge.Edge, _ string, d []dialect.Dialect) http.Handler {
 			return anyOrigin(sockets, d)
 		},
-		register: func(b base, r grpc.ServiceRegistrar) { facility.New(b.store).Register(r) },
+		register: func(b base, r grpc.ServiceRegistrar) { facility.NewService(b.store).Register(r) },
 		sessions: facilitySessions,
 	}
 }
@@ -65,7 +63,7 @@ func facilitySessions(b base, open *closers) (bus.SessionResolver, error) {
 	if f.Resolver.URL.Reveal() == "" {
 		return nil, nil
 	}
-	s, err := hooks.NewSessions(hooks.SessionsConfig{
+	s, err := facility.NewSessions(facility.SessionsConfig{
 		URL: f.Resolver.URL.Reveal(), Cookie: f.Cookie, Name: dialect.Name, Timeout: f.Resolver.Timeout, Cache: f.Resolver.Cache,
 	}, b.tel.Log)
 	if err != nil {

@@ -5,12 +5,11 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/legacy"
+	"github.com/trunkline/trunkline/legacy/pushserver"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
-	pushdialect "github.com/trunkline/trunkline/services/edge/dialect/pushserver"
-	"github.com/trunkline/trunkline/services/pushserver"
 )
 
 func pushServerProtocol() protocol {
@@ -26,16 +25,16 @@ func pushServerProtocol() protocol {
 		},
 		dialects: func(b base) ([]dialect.Dialect, error) {
 			cfg := b.cfg
-			return []dialect.Dialect{pushdialect.New(cfg.LegacyOpen())}, nil
+			return []dialect.Dialect{pushserver.NewSocket(cfg.LegacyOpen())}, nil
 		},
 		handler: func(b base, sockets *edge.Edge, key string, d []dialect.Dialect) http.Handler {
 			if key == "legacy.pushserver.http_listen" {
-				return gateway.NewPushServer(b.conns.openPublish, gateway.PushServerConfig{})
+				return pushserver.NewHTTP(b.conns.openPublish, legacy.HTTPConfig{})
 			}
 			return anyOrigin(sockets, d)
 		},
 		register: func(b base, r grpc.ServiceRegistrar) {
-			pushserver.New(b.store, pushserver.Config{
+			pushserver.NewService(b.store, pushserver.ServiceConfig{
 				Open: b.cfg.LegacyOpen(), Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), MaxChannels: b.cfg.Channels.Created,
 			}).Register(r)
 		},

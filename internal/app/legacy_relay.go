@@ -5,13 +5,12 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/legacy"
+	"github.com/trunkline/trunkline/legacy/relay"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
-	relaydialect "github.com/trunkline/trunkline/services/edge/dialect/relay"
-	"github.com/trunkline/trunkline/services/relay"
 )
 
 func relayProtocol() protocol {
@@ -26,15 +25,15 @@ func relayProtocol() protocol {
 			},
 			Bridges: []bus.BridgeRule{{Channel: relay.Article, Map: relay.Map}},
 		},
-		dialects: func(base) ([]dialect.Dialect, error) { return []dialect.Dialect{relaydialect.Relay{}}, nil },
+		dialects: func(base) ([]dialect.Dialect, error) { return []dialect.Dialect{relay.Socket{}}, nil },
 		handler: func(b base, sockets *edge.Edge, key string, d []dialect.Dialect) http.Handler {
 			if key == "legacy.relay.http_listen" {
-				return gateway.NewRelay(b.conns.openPublish, gateway.RelayConfig{})
+				return relay.NewHTTP(b.conns.openPublish, legacy.HTTPConfig{})
 			}
 			return anyOrigin(sockets, d)
 		},
 		register: func(b base, r grpc.ServiceRegistrar) {
-			relay.New(b.store, relay.Config{Open: b.cfg.LegacyOpen()}).Register(r)
+			relay.NewService(b.store, relay.ServiceConfig{Open: b.cfg.LegacyOpen()}).Register(r)
 		},
 	}
 }

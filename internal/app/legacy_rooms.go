@@ -7,12 +7,10 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/legacy/rooms"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
-	roomsdialect "github.com/trunkline/trunkline/services/edge/dialect/rooms"
-	"github.com/trunkline/trunkline/services/rooms"
 )
 
 func defaultRooms() config.Rooms {
@@ -32,22 +30,22 @@ func roomsProtocol() protocol {
 			Listeners: func(l config.Legacy) []config.Listener {
 				return []config.Listener{{
 					Key: "legacy.rooms.listen", Address: l.Rooms.Listen, Role: config.RoleEdge, URL: "Rooms       ws://%s/ws/1",
-					Takes: func(path string) bool { return path == roomID || strings.HasPrefix(path, roomsdialect.Path) },
+					Takes: func(path string) bool { return path == roomID || strings.HasPrefix(path, rooms.Path) },
 				}}
 			},
-			Namespace: roomsdialect.Namespace,
+			Namespace: rooms.Namespace,
 		},
 		dialects: func(b base) ([]dialect.Dialect, error) {
 			cfg := b.cfg
 			r := cfg.Legacy.Rooms
-			return []dialect.Dialect{roomsdialect.New(roomsdialect.Config{
+			return []dialect.Dialect{rooms.NewSocket(rooms.SocketConfig{
 				Open: cfg.LegacyOpen(), Addressed: r.Delivery == "addressed", Apart: r.Scope == "room", BindIDs: r.BindIDs,
 				AckTimeout: r.AckTimeout, Keep: r.Keep,
 			})}, nil
 		},
 		handler: func(b base, sockets *edge.Edge, _ string, d []dialect.Dialect) http.Handler {
 			ws := sockets.Handler(edge.Route{Dialects: d, AnyOrigin: b.cfg.Legacy.Rooms.AnyOrigin})
-			counter := gateway.NewRoomID(b.conns.openPublish)
+			counter := rooms.NewHTTP(b.conns.openPublish)
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodGet && r.URL.Path == roomID {
 					counter.ServeHTTP(w, r)
@@ -57,7 +55,7 @@ func roomsProtocol() protocol {
 			})
 		},
 		register: func(b base, r grpc.ServiceRegistrar) {
-			rooms.New(b.store, rooms.Config{Open: b.cfg.LegacyOpen()}).Register(r)
+			rooms.NewService(b.store, rooms.ServiceConfig{Open: b.cfg.LegacyOpen()}).Register(r)
 		},
 	}
 }

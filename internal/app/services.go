@@ -18,9 +18,9 @@ import (
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/legacy/facility"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
-	"github.com/trunkline/trunkline/services/command"
 	"github.com/trunkline/trunkline/services/events"
 	"github.com/trunkline/trunkline/services/publish"
 )
@@ -71,7 +71,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, open *closers) 
 		s.events.Register(server)
 		admin.New(b.store, b.cfg.Namespaces()).Register(server)
 		c := b.cfg.Legacy.Commands
-		command.New(b.store, command.Config{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(server)
+		facility.NewCommandService(b.store, facility.CommandConfig{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(server)
 		registerLegacy(b, server)
 	}
 	return s, nil

@@ -27,12 +27,12 @@ var uses = map[string][]string{
 	"(bus) AdmittedRecord": {"internal/bus/door.go", "internal/bus/store.go"}, "(bus) Entry": {"internal/bus/door.go"},
 	"AdmitInTest": {"internal/bus/bustest/admit.go"}, "AdmitStateInTest": {"internal/bus/bustest/admit.go"}, "AdmitRecordInTest": {},
 	// Each service has one door, for its own configuration.
-	"NewDoor": {"services/publish/server.go", "services/edge/edge.go", "services/pushserver/server.go", "services/relay/server.go"},
+	"NewDoor": {"services/publish/server.go", "services/edge/edge.go", "legacy/pushserver/service.go", "legacy/relay/service.go"},
 	// Callers without a token or a key.
-	"Holder{}": {"services/pushserver/server.go", "services/relay/server.go"},
+	"Holder{}": {"legacy/pushserver/service.go", "legacy/relay/service.go"},
 	// What is written in nobody's name, or was let in before.
 	"Tell": {"services/edge/behind/events.go", "services/publish/sweep.go"}, "Buried": {"services/edge/inbox.go"},
-	"AdmitRecord": {"services/relay/server.go"},
+	"AdmitRecord": {"legacy/relay/service.go"},
 	// The stores' own publishing, which takes a description: for what they tell themselves. Looked for in the stores.
 	"publish()":     {"internal/redis/publish.go", "internal/memory/publish.go", "internal/memory/revocations.go", "internal/memory/events.go", "internal/memory/state.go"},
 	"publishAll()":  {"internal/redis/publish.go", "internal/redis/events.go"},

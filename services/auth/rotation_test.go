@@ -18,12 +18,10 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
-	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
-	"github.com/trunkline/trunkline/services/relay"
 )
 
 func TestRotation_overlaps(t *testing.T) {
@@ -213,20 +211,22 @@ func TestTrust_acceptsAnotherIssuer(t *testing.T) {
 	}
 }
 
-func TestRelayTokens_areValidated(t *testing.T) {
+func TestOpaqueTokens_areValidated(t *testing.T) {
 	f := start(t)
-	r := relay.New(f.store, relay.Config{Open: true, TokenTTL: time.Hour})
-	token, err := r.CreateRelayToken(t.Context(), &legacyv1.CreateRelayTokenRequest{})
+	const token = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+	now := f.store.Now()
+	value, err := json.Marshal(bus.OpaqueToken{Client: token, Issued: now, Expires: now.Add(time.Hour)})
 	testkit.Check(t, err)
-	resp, err := f.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token.GetToken()})
+	testkit.Check(t, f.store.SaveToken(t.Context(), bus.TokenDigest(token), value, time.Hour))
+	resp, err := f.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
 	testkit.Check(t, err)
-	if resp.GetIdentity().GetClient() != token.GetToken() {
+	if resp.GetIdentity().GetClient() != token {
 		t.Errorf("identity is %v", resp.GetIdentity())
 	}
-	f.clock.advance(time.Minute) // the relay's own clock is the real one
-	_, err = f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_Client{Client: token.GetToken()}})
+	f.clock.advance(time.Minute) // the store's clock is the real one
+	_, err = f.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_Client{Client: token}})
 	testkit.Check(t, err)
-	if err := f.validate(t.Context(), token.GetToken()); !errors.Is(err, bus.ErrTokenRevoked) {
-		t.Errorf("a revoked relay token: %v", err)
+	if err := f.validate(t.Context(), token); !errors.Is(err, bus.ErrTokenRevoked) {
+		t.Errorf("a revoked opaque token: %v", err)
 	}
 }

@@ -1,0 +1,163 @@
+// Package facility is the older system of facilities and audiences: a socket follows and publishes to a facility's
+// broadcast, user, group and session audiences, which its query names; frames are opaque bytes without an envelope. Back
+// ends say whose sessions are. docs/dialects.md has the mapping.
+package facility
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// SocketConfig is what a site of the older system has configured. The zero value of a field means its default.
+type SocketConfig struct {
+	// Path is what comes before the facility; /ws/ by default.
+	Path string
+	// Cookie is the name of the cookie that holds the session's key; sessionid by default.
+	Cookie string
+	// Heartbeat is sent every few seconds, and swallowed from clients; empty for none.
+	Heartbeat string
+	// Expire is how long the last message is kept; 0 for not at all.
+	Expire time.Duration
+	// MaxMessage is the largest message of a client, in bytes; 1 MiB by default.
+	MaxMessage int64
+	// Origins are of the pages that may connect besides those of the same host name; "*" for all.
+	Origins []string
+	// Open lets clients in that say nothing of who they are, to broadcast audiences.
+	Open bool
+	// Commands runs command frames, called as a back end; nil when there are none.
+	Commands legacyv1.CommandServiceClient
+	// Refusal reads a *bus.Error out of what a call returned.
+	Refusal func(error) error
+}
+
+// Socket is its WebSocket side.
+type Socket struct{ cfg SocketConfig }
+
+var (
+	_ dialect.Stateful   = (*Socket)(nil)
+	_ dialect.Handshaker = (*Socket)(nil)
+	_ dialect.Closer     = (*Socket)(nil)
+)
+
+// NewSocket returns the dialect.
+func NewSocket(cfg SocketConfig) (*Socket, error) {
+	if cfg.Path == "" {
+		cfg.Path = "/ws/"
+	}
+	if !strings.HasPrefix(cfg.Path, "/") || !strings.HasSuffix(cfg.Path, "/") {
+		return nil, errors.New("path: begins and ends with a slash")
+	}
+	if cfg.Cookie == "" {
+		cfg.Cookie = "sessionid"
+	}
+	if cfg.MaxMessage <= 0 {
+		cfg.MaxMessage = 1 << 20
+	}
+	if cfg.Refusal == nil {
+		cfg.Refusal = func(err error) error { return err }
+	}
+	return &Socket{cfg: cfg}, nil
+}
+
+// Name returns "facility".
+func (*Socket) Name() string { return "facility" }
+
+// Hello takes every handshake that Check has let through.
+func (f *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
+	w := f.wishes(r)
+	h := dialect.Hello{
+		Subprotocol: subprotocol(r), Connect: true, OnlyFollow: true, FrameSize: f.cfg.MaxMessage,
+		FollowAs: w.follow, Private: w, Flaw: flawOf(r),
+	}
+	if !f.sameSite(r) {
+		h.Refusal = bus.ErrOriginRefused.With("pages of this origin may not connect", map[string]string{"setting": "legacy.facility.allowed_origins"})
+	}
+	token, cookie := dialect.Token(r), ""
+	if c, err := r.Cookie(f.cfg.Cookie); err == nil {
+		cookie = c.Value
+	}
+	switch {
+	case token != "":
+		h.Token = token
+	case cookie != "":
+		h.Token = bus.SessionCredential(cookie)
+		if f.cfg.Open {
+			h.Guest = anonymous()
+		}
+	case f.cfg.Open:
+		h.Identity = anonymous()
+	case h.Refusal == nil:
+		h.Refusal = bus.ErrTokenMissing.With("no session; sign in first", map[string]string{"setting": "legacy.open"})
+	}
+	return h, true
+}
+
+// allTopics are the broadcast audiences of all facilities.
+var allTopics = func() bus.Pattern {
+	p, _ := bus.ParsePattern("broadcast/topics/*") // a constant that is one
+	return p
+}()
+
+// anonymous is somebody of whom nothing is known: no two of them share anything but broadcast audiences.
+func anonymous() *bus.Identity {
+	now := time.Now()
+	return &bus.Identity{
+		Grants: []bus.Grant{{Pattern: allTopics, Actions: bus.Publish}},
+		Issued: now, Expires: now.AddDate(10, 0, 0), OutlivesLoss: true,
+	}
+}
+
+// Close returns 1007 for what is no text, 1008 for what is not allowed, 1009 for what is too large, and otherwise what the older
+// server closed with, after which its clients come back.
+func (*Socket) Close(e *bus.Error) (int, string) {
+	switch dialect.CloseCode(e) {
+	case 1007:
+		return 1007, ""
+	case 4400, 4401, 4403, 4429:
+		return 1008, e.Reason
+	case 4413:
+		return 1009, e.Reason
+	}
+	return 1001, "Websocket Closed"
+}
+
+// Closing returns the client's own code and text; 1000 for a frame without them.
+func (*Socket) Closing(code int, text string) (int, string) {
+	if code == 1005 {
+		return 1000, ""
+	}
+	return code, text
+}
+
+// Converse begins a conversation.
+func (f *Socket) Converse(c dialect.Capabilities, h dialect.Hello) dialect.Conversation {
+	w, _ := h.Private.(wishes)
+	return &talk{socket: f, conn: c.Conn, publisher: c.Publisher, states: c.States, wishes: w}
+}
+
+var _ dialect.Conversation = (*talk)(nil)
+
+// refusedHere says whether an audience is not the client's to publish to.
+func refusedHere(err error) bool {
+	var e *bus.Error
+	return errors.As(err, &e) && (errors.Is(e, bus.ErrPublishDenied) || errors.Is(e, bus.ErrPermissionDenied))
+}
+
+// refusal returns the reason of an error.
+func refusal(err error) *bus.Error {
+	var e *bus.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return bus.ErrDeadlineExceeded
+	}
+	return bus.ErrInternal
+}

@@ -1,0 +1,123 @@
+package facility
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// heartbeatEvery is how often a heartbeat is due. Ticks come about every second, so one is sent at least every four.
+const heartbeatEvery = 3*time.Second - 100*time.Millisecond
+
+// talk is one socket.
+type talk struct {
+	socket    *Socket
+	conn      dialect.Conn
+	publisher dialect.Publisher
+	states    dialect.States
+	wishes    wishes
+	to        []bus.Address // of what the client sends; set by Start
+	from      []bus.Address // of what it hears; set by Start
+	beat      time.Time     // of the last heartbeat; Tick's own
+
+	mu   sync.Mutex
+	said sent // the last frame of the client
+}
+
+// sent remembers one frame.
+type sent struct {
+	any    bool
+	length int
+	sum    [sha256.Size]byte
+}
+
+// Start notes the audiences of what the client sends.
+func (t *talk) Start(context.Context) {
+	t.to = t.wishes.addresses(t.conn.Identity(), t.wishes.publish)
+	t.from = t.wishes.addresses(t.conn.Identity(), t.wishes.subscribe)
+}
+
+// Receive publishes a frame to every audience that the client has, in their order. When it returns, everything is stored:
+// frames, and the close frame too, are read one after the other.
+func (t *talk) Receive(ctx context.Context, _ dialect.Opcode, data []byte) {
+	if beat := t.socket.cfg.Heartbeat; beat != "" && string(data) == beat {
+		t.remember(sent{})
+		return
+	}
+	if t.command(ctx, data) {
+		return
+	}
+	if t.wishes.state && isStateFrame(data) {
+		t.conn.Write(dialect.Text, t.stateFrame(ctx, data))
+		return
+	}
+	if !t.wishes.echo {
+		t.remember(sent{any: true, length: len(data), sum: sha256.Sum256(data)})
+	}
+	kind := publishv1.ContentType_CONTENT_TYPE_TEXT
+	if !utf8.Valid(data) {
+		kind = publishv1.ContentType_CONTENT_TYPE_BINARY
+	}
+	for _, a := range t.to {
+		_, err := t.publisher.Publish(ctx, &publishv1.PublishRequest{
+			To: a.String(), Data: data, ContentType: kind, Retain: durationpb.New(t.socket.cfg.Expire),
+		})
+		switch {
+		case err == nil:
+		case refusedHere(err): // dropped silently, as it always was
+		default:
+			t.conn.Refuse(refusal(err)) // the client comes back, and knows that it has to send it again
+			return
+		}
+	}
+}
+
+func (t *talk) remember(s sent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.said = s
+}
+
+// isEcho says whether the client has sent the same bytes last.
+func (t *talk) isEcho(data []byte) bool {
+	t.mu.Lock()
+	said := t.said
+	t.mu.Unlock()
+	return said.any && said.length == len(data) && said.sum == sha256.Sum256(data)
+}
+
+// Message appends the data as it is: as text where it is, and in a binary frame otherwise.
+func (t *talk) Message(dst []byte, m *bus.Message) (dialect.Opcode, []byte) {
+	if revision, ok := m.Attributes[stateAttribute]; ok {
+		return dialect.Text, t.stateChange(dst, revision, m.Data)
+	}
+	if t.isEcho(m.Data) {
+		return 0, nil
+	}
+	op := dialect.Text
+	if m.ContentType == bus.Binary && !utf8.Valid(m.Data) {
+		op = dialect.Binary
+	}
+	return op, append(dst, m.Data...)
+}
+
+// Event says nothing: the protocol has no words for anything but messages.
+func (t *talk) Event([]byte, *edgev1.ServerFrame) []byte { return nil }
+
+// Tick returns a heartbeat when one is due.
+func (t *talk) Tick(now time.Time) []byte {
+	if t.socket.cfg.Heartbeat == "" || now.Sub(t.beat) < heartbeatEvery {
+		return nil
+	}
+	t.beat = now
+	return []byte(t.socket.cfg.Heartbeat)
+}

@@ -1,0 +1,80 @@
+package facility
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// audiences are the kinds of audience in the order in which they are served.
+var audiences = []string{"broadcast", "group", "user", "session"}
+
+// wishes is what the address of a socket asks for.
+type wishes struct {
+	topic              string // of the facility
+	subscribe, publish map[string]bool
+	echo, state        bool
+}
+
+// wishes reads the path and the names in the query; their values do not matter.
+func (f *Socket) wishes(r *http.Request) wishes {
+	w := wishes{
+		topic:     dialect.Name(strings.TrimPrefix(r.URL.Path, f.cfg.Path)),
+		subscribe: make(map[string]bool), publish: make(map[string]bool),
+	}
+	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		name, _, _ := strings.Cut(part, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil {
+			continue
+		}
+		name = strings.ToLower(strings.TrimSpace(name))
+		if kind, ok := strings.CutPrefix(name, "subscribe-"); ok {
+			w.subscribe[kind] = true
+		} else if kind, ok := strings.CutPrefix(name, "publish-"); ok {
+			w.publish[kind] = true
+		}
+		w.echo = w.echo || name == "echo"
+		w.state = w.state || name == "state"
+	}
+	return w
+}
+
+// follow returns what somebody is to be given.
+func (w wishes) follow(who *bus.Identity) []dialect.Follow {
+	var list []dialect.Follow
+	for _, a := range w.addresses(who, w.subscribe) {
+		list = append(list, dialect.Follow{Address: a, Last: true})
+	}
+	return list
+}
+
+// addresses returns the addresses of somebody's audiences, in the order in which they are served. Who has no user, group or
+// session has no such audience.
+func (w wishes) addresses(who *bus.Identity, kinds map[string]bool) []bus.Address {
+	var list []bus.Address
+	add := func(base string) {
+		if a, err := bus.ParseAddress(base + "/topics/" + w.topic); err == nil {
+			list = append(list, a)
+		}
+	}
+	for _, kind := range audiences {
+		switch {
+		case !kinds[kind]:
+		case kind == "broadcast":
+			add("broadcast")
+		case kind == "group":
+			for _, g := range who.Groups {
+				add("groups/" + g)
+			}
+		case kind == "user" && who.User != "":
+			add("users/" + who.User)
+		case kind == "session" && who.Session != "":
+			add("sessions/" + who.Session)
+		}
+	}
+	return list
+}

@@ -1,0 +1,61 @@
+// Package relay is the older relay system: opaque tokens that are addresses at the same time, and records that reach older
+// edges and our own. docs/dialects.md has the mapping.
+package relay
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+
+	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+)
+
+// Socket is its WebSocket side, on any path: a token in the query is the client's address, the server sends
+// {"message": X}, and what a client sends is read and ignored.
+type Socket struct{}
+
+var _ dialect.Stateless = Socket{}
+
+// Name returns "relay".
+func (Socket) Name() string { return "relay" }
+
+// Opcode returns Text.
+func (Socket) Opcode() dialect.Opcode { return dialect.Text }
+
+// Hello takes every handshake. A missing, empty or unknown token is refused by a close frame without a
+// code, after the upgrade, as the older edge did; the token is checked before it.
+func (Socket) Hello(r *http.Request) (dialect.Hello, bool) {
+	return dialect.Hello{Token: r.URL.Query().Get("token"), Connect: true, RefuseLate: true}, true
+}
+
+// Decode ignores what a client sends.
+func (Socket) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
+
+// Reply says nothing: success is silent, and so is a refusal.
+func (Socket) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
+
+// Close returns no code: the client sees 1005.
+func (Socket) Close(*bus.Error) (int, string) { return 0, "" }
+
+// Message writes {"message": X}; X is the payload as it is. A message without one, such as a
+// record of the older system without a message member, is {}.
+func (Socket) Message(dst []byte, m *bus.Message) []byte {
+	if len(m.Data) == 0 {
+		return append(dst, `{}`...)
+	}
+	dst = append(dst, `{"message":`...)
+	switch m.ContentType {
+	case bus.Text:
+		text, _ := json.Marshal(string(m.Data)) // a string always encodes
+		dst = append(dst, text...)
+	case bus.Binary:
+		dst = append(dst, '"')
+		dst = base64.StdEncoding.AppendEncode(dst, m.Data)
+		dst = append(dst, '"')
+	default:
+		dst = append(dst, m.Data...)
+	}
+	return append(dst, '}')
+}
