@@ -128,7 +128,7 @@ type gateway struct {
 
 // ServeHTTP gives every answer its request id and safe headers, and finds its room.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := requestid.Tell(w, r)
+	id := requestid.Of(w, r)
 	r.Header.Set(requestid.Header, id)
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

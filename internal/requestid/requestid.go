@@ -18,8 +18,8 @@ func Sane(id string) bool {
 	}) < 0
 }
 
-// Tell returns the id of a request, the caller's if it is a sane one and otherwise a new one, and tells it in the answer.
-func Tell(w http.ResponseWriter, r *http.Request) string {
+// Of returns the id of a request, the caller's if it is a sane one and otherwise a new one, and tells it in the answer.
+func Of(w http.ResponseWriter, r *http.Request) string {
 	id := r.Header.Get(Header)
 	if !Sane(id) {
 		id = uuid.Must(uuid.NewV7()).String()

@@ -61,7 +61,7 @@ func pushAck(message, channel string, token *string) *pushAnswer {
 func (s *publisherAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	id := requestid.Tell(w, r)
+	id := requestid.Of(w, r)
 	path := r.URL.Path
 	if strings.HasPrefix(path, "/js/pushserver.js") {
 		writeScript(w)

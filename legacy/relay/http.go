@@ -41,7 +41,7 @@ func (s *tokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if legacy.AllowEveryOrigin(w, r) {
 		return
 	}
-	id := requestid.Tell(w, r)
+	id := requestid.Of(w, r)
 	ctx, cancel := context.WithTimeout(legacy.Outgoing(r, id), s.cfg.Timeout)
 	defer cancel()
 	answer, err := s.route(ctx, w, r)

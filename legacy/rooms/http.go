@@ -24,7 +24,7 @@ const roomIDTimeout = 10 * time.Second
 func NewHTTP(conn grpc.ClientConnInterface) http.Handler {
 	client := legacyv1.NewRoomsServiceClient(conn)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := requestid.Tell(w, r)
+		id := requestid.Of(w, r)
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("X-Content-Type-Options", "nosniff")
