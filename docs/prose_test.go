@@ -128,7 +128,7 @@ func settings(tb testing.TB) map[string]bool {
 		tb.Fatal(err)
 	}
 	keys := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_.A-Z]+)`").FindAllStringSubmatch(string(b), -1) {
+	for _, m := range regexp.MustCompile("(?m)^- \\*\\*`([a-z_.A-Z]+)`").FindAllStringSubmatch(string(b), -1) {
 		key := m[1]
 		for key != "" {
 			keys[key] = true
@@ -136,7 +136,7 @@ func settings(tb testing.TB) map[string]bool {
 		}
 	}
 	if len(keys) < 50 {
-		tb.Fatalf("configuration.md lists %d settings; has its table another form?", len(keys))
+		tb.Fatalf("configuration.md lists %d settings; has its list another form?", len(keys))
 	}
 	return keys
 }

@@ -89,8 +89,8 @@ type Redis struct {
 type Auth struct {
 	Issuer     string        `key:"issuer" kind:"required" doc:"The issuer claim of our tokens."`
 	Audience   string        `key:"audience" kind:"required" doc:"The audience claim of our tokens, and the one asked of others."`
-	Keys       []SigningKey  `key:"keys" doc:"The keys that sign and verify our tokens, the signing one first; each with id, algorithm and private_key (or private_key_file), or public_key to verify alone, or secret (HS256), and until, a time after which it is not used."`
-	Trust      []TrustIssuer `key:"trust" doc:"Other issuers whose tokens are valid here; each with issuer, jwks_url, audience, algorithms, trust_grants to believe its claim grants, key_age (60s), how long a withdrawn key may be believed, user_prefix for its users, clients, sessions and groups, share_users to let them be those of another issuer, and revocations, which are like auth.revocations."`
+	Keys       []SigningKey  `key:"keys" doc:"The keys that sign and verify our tokens, the signing one first. Each has id, algorithm, and one of three: private_key (or private_key_file), public_key to verify alone, or secret (HS256). It is not used after the time until, when that is set."`
+	Trust      []TrustIssuer `key:"trust" doc:"Other issuers whose tokens are valid here, each with issuer, jwks_url, audience and algorithms. With trust_grants its claim grants is believed. A key that it has withdrawn may be believed for key_age (60s). Its users, clients, sessions and groups begin with user_prefix; with share_users they may be the same as another issuer's. Its revocations are like auth.revocations."`
 	AccessTTL  time.Duration `key:"access_ttl" min:"1s" max:"720h" doc:"How long a token lives when its request does not say."`
 	MaxTTL     time.Duration `key:"max_ttl" min:"1s" max:"8760h" doc:"The longest a token may live."`
 	RefreshTTL time.Duration `key:"refresh_ttl" min:"1m" max:"8760h" doc:"How long a refresh token lives."`
@@ -213,7 +213,7 @@ type Publish struct {
 type Hooks struct {
 	Authorizer Authorizer `key:"authorizer"`
 	Events     Events     `key:"events"`
-	Webhooks   []Webhook  `key:"webhooks" doc:"Where events are sent as signed requests; each with name, url, secrets (whsec_ and 24 to 64 bytes in base64; the first two or more while one is replaced), kinds (all when empty), allow_private, timeout (10s), give_up_after (24h), give_up_tries (12) and batch (1 event a request). Read by the role publish."`
+	Webhooks   []Webhook  `key:"webhooks" doc:"Where events are sent as signed requests; read by the role publish. Each has name, url, secrets, kinds (all when empty), allow_private and batch (1 event a request). A secret is whsec_ and 24 to 64 bytes in base64; while one is replaced, there are two or more. The times are timeout (10s) and give_up_after (24h), and give_up_tries (12) counts refusals."`
 }
 
 // Events says whether a log of what happens is kept: who connects and disconnects, which addresses are occupied and

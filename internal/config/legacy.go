@@ -44,7 +44,7 @@ type PushServer struct {
 // Rooms is how the rooms protocol is spoken.
 type Rooms struct {
 	Listen     string        `key:"listen" kind:"listen" doc:"Where the /ws/{room} and GET /roomid of the rooms protocol listen. The relay's HTTP may listen there too."`
-	Delivery   string        `key:"delivery" oneof:"broadcast,addressed" doc:"Who gets a message that names its addressee: broadcast is everybody, as in the original; addressed is nobody else."`
+	Delivery   string        `key:"delivery" oneof:"broadcast,addressed" doc:"Whether a message that names its addressee also goes to everybody else, as in the original (broadcast), or to nobody else (addressed)."`
 	Scope      string        `key:"scope" oneof:"all,room" doc:"all puts the connections of all rooms together, as the original does; room keeps each room apart."`
 	AckTimeout time.Duration `key:"ack_timeout" min:"100ms" max:"1h" doc:"How long an addressee's ack may take before the message counts as stored."`
 	Keep       time.Duration `key:"keep" min:"1s" max:"720h" doc:"How long a message waits for its addressee."`

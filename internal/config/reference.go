@@ -21,36 +21,53 @@ func (c Config) WriteReference(w io.Writer) error {
 		}
 		if name != section {
 			section = name
-			fmt.Fprintf(&b, "\n### %s\n\n| key and variable | default | says |\n|---|---|---|\n", section)
+			fmt.Fprintf(&b, "\n### %s\n\n", section)
 		}
-		says := s.doc
-		if allowed := s.allowed(); allowed != "" {
-			says += " " + allowed
-		}
-		if s.example != "" {
-			says += " Example: `" + s.example + "`."
-		}
-		fmt.Fprintf(&b, "| `%s` `%s` | %s | %s |\n", s.key, s.env, code(show(s.value(c))), says)
+		b.WriteString(s.reference(c))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
+// reference is a setting as an item of a list: a line of facts, and what it says.
+func (s setting) reference(c Config) string {
+	facts := []string{"**`" + s.key + "`**", "`" + s.env + "`"}
+	if value := show(s.value(c)); value != "" {
+		facts = append(facts, "default `"+value+"`")
+	}
+	if allowed := s.allowed(); allowed != "" {
+		facts = append(facts, allowed)
+	}
+	says := s.doc
+	if s.example != "" {
+		says += " Example: `" + s.example + "`."
+	}
+	return "- " + strings.Join(facts, " · ") + "\\\n" + fill(says)
+}
+
 func (s setting) allowed() string {
 	switch {
 	case len(s.rules.oneof) > 0:
-		return "One of: " + strings.Join(s.rules.oneof, ", ") + "."
+		return strings.Join(s.rules.oneof, ", ")
 	case s.rules.min != "" || s.rules.max != "":
-		return s.rules.min + " to " + s.rules.max + "."
+		return s.rules.min + " to " + s.rules.max
 	}
 	return ""
 }
 
-func code(s string) string {
-	if s == "" {
-		return ""
+// fill breaks text into indented lines that are read without scrolling sideways.
+func fill(text string) string {
+	const width = 150
+	var b strings.Builder
+	line := " "
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > width {
+			b.WriteString(line + "\n")
+			line = " "
+		}
+		line += " " + word
 	}
-	return "`" + s + "`"
+	return b.String() + line + "\n"
 }
 
 // show writes a value as a file would; secrets as dots.
