@@ -4,6 +4,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -90,17 +91,8 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	def(&cfg.Timeout, 10*time.Second)
-	def(&cfg.MinBackoff, 200*time.Millisecond)
-	def(&cfg.MaxBackoff, 15*time.Second)
-	if cfg.MaxFrame <= 0 {
-		cfg.MaxFrame = 16 << 20
-	}
+	cfg.Timeout, cfg.MaxFrame = cmp.Or(cfg.Timeout, 10*time.Second), cmp.Or(cfg.MaxFrame, 16<<20)
+	cfg.MinBackoff, cfg.MaxBackoff = cmp.Or(cfg.MinBackoff, 200*time.Millisecond), cmp.Or(cfg.MaxBackoff, 15*time.Second)
 	c := &Client{
 		cfg: cfg, url: address, coding: binaryCoding{},
 		subs: map[string]*subscription{}, opened: make(chan struct{}), seen: newRecent(), kept: map[string]*kept{}, acks: newAcks(),

@@ -3,45 +3,69 @@ package app
 import (
 	"time"
 
+	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/legacy/facility"
+	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
 // The settings check the size of keys that the edge takes.
 var _ [edge.TicketKeySize]byte = [config.SealingKeySize]byte{}
 
-// Default returns the configuration of a process that is told nothing: all roles, in memory.
+// Default returns the configuration of a process that is told nothing: all roles, in memory. Packages that have a default of
+// their own say it here.
 func Default() config.Config {
+	inbox, asked := bus.DefaultInbox(), hooks.Default()
 	return config.Config{
 		Roles:    config.Roles(),
 		Log:      config.Log{Level: "info", Format: "auto"},
 		HTTP:     config.HTTP{Listen: ":8080", DrainLead: 2 * time.Second},
-		GRPC:     config.GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: 4 << 20},
+		GRPC:     config.GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: rpc.DefaultMaxMessage},
 		Internal: config.Internal{Listen: "127.0.0.1:9091"},
-		Redis:    config.Redis{Prefix: "tl:"},
-		Auth: config.Auth{
-			Issuer: "trunkline", Audience: "trunkline",
-			AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour, Revocations: config.Revocations{Lost: "expire"},
+		Redis:    config.Redis{Prefix: redis.DefaultPrefix},
+		Auth:     defaultAuth(),
+		Edge:     defaultEdge(),
+		Channels: config.Channels{
+			Created:  bus.DefaultMaxChannels,
+			Defaults: config.Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true},
 		},
-		Edge: config.Edge{
-			PingInterval: 25 * time.Second, HandshakeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CallTimeout: 2 * time.Second,
-			FrameSize: 128 << 10, QueueBytes: 1 << 20, CommandsPerSecond: 100, CommandBurst: 200,
-			ChannelsPerConnection: 128, ConnectionsPerIP: 1000, ConnectsInProgress: 4096, Tickets: config.Tickets{Life: 2 * time.Minute}, DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
-		},
-		Channels: config.Channels{Created: 100_000, Defaults: config.Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true}},
-		Inbox:    config.Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second},
-		Publish:  config.Publish{MaxMessage: 64 << 10, IdempotencyWindow: 10 * time.Minute},
+		Inbox:   config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
+		Publish: config.Publish{MaxMessage: bus.DefaultMaxMessage, IdempotencyWindow: bus.DefaultWindow},
 		Hooks: config.Hooks{
-			Authorizer: config.Authorizer{Timeout: time.Second, Cache: 10 * time.Second}, Events: config.Events{Length: 100_000, Age: 24 * time.Hour},
+			Authorizer: config.Authorizer{Timeout: asked.Timeout, Cache: asked.Cache},
+			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour},
 		},
 		Legacy: config.Legacy{
-			Commands:   config.Commands{Keys: 100, Keep: 24 * time.Hour},
+			Commands:   config.Commands{Keys: facility.DefaultKeys, Keep: facility.DefaultKeep},
 			Relay:      config.Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"},
 			PushServer: config.PushServer{HTTP: "localhost:5223", WebSocket: "localhost:5222"},
 			Rooms:      defaultRooms(),
 			Facility:   defaultFacility(),
 			Protocols:  known(),
 		},
+	}
+}
+
+func defaultAuth() config.Auth {
+	a := auth.Default()
+	return config.Auth{
+		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
+		Revocations: config.Revocations{Lost: string(a.LostRevocations)},
+	}
+}
+
+func defaultEdge() config.Edge {
+	e := edge.Default()
+	return config.Edge{
+		PingInterval: e.PingInterval, HandshakeTimeout: e.ConnectTimeout, WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout,
+		CallTimeout: e.CallTimeout, FrameSize: config.Size(e.FrameSize), QueueBytes: config.Size(e.QueueBytes),
+		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, ChannelsPerConnection: e.Subscriptions,
+		ConnectionsPerIP: 1000, ConnectsInProgress: e.ConnectsInProgress, Tickets: config.Tickets{Life: e.Tickets.Life},
+		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}
 }
 

@@ -38,7 +38,7 @@ func newEdge(b base, life string, older map[string][]dialect.Dialect) (*edge.Edg
 		dialects = append(dialects, older[p.Name]...)
 	}
 	return edge.New(b.store, edge.Conns{Auth: b.conns.auth, Publish: b.conns.publish}, dialects, edge.Config{
-		Node: b.cfg.Node, Run: life, Namespaces: b.cfg.Namespaces(),
+		Node: b.cfg.Node, Life: life, Namespaces: b.cfg.Namespaces(),
 		AllowedOrigins: b.cfg.Origins(), DevLoopback: b.cfg.Dev, TrustedProxies: proxies,
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout,

@@ -16,9 +16,11 @@ import (
 )
 
 func defaultFacility() config.Facility {
+	sessions := facility.DefaultSessions()
 	return config.Facility{
-		Listen: "localhost:8000", Path: "/ws/", Expire: time.Hour, Cookie: "sessionid", MaxMessage: 1 << 20,
-		Resolver: config.Resolver{Timeout: time.Second, Cache: 10 * time.Second},
+		Listen: "localhost:8000", Path: facility.DefaultPath, Expire: time.Hour, Cookie: facility.DefaultCookie,
+		MaxMessage: facility.DefaultMaxMessage,
+		Resolver:   config.Resolver{Timeout: sessions.Timeout, Cache: sessions.Cache},
 	}
 }
 

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -174,8 +172,7 @@ func newPublish(b base) (*publish.Server, *events.Server, error) {
 func webhook(w config.Webhook) (events.Webhook, error) {
 	hook := events.Webhook{
 		Name: w.Name, URL: w.URL, AllowPrivate: w.AllowPrivate,
-		Timeout: cmp.Or(w.Timeout, 10*time.Second), GiveUpAfter: cmp.Or(w.GiveUpAfter, 24*time.Hour),
-		GiveUpTries: w.GiveUpTries, Batch: w.Batch,
+		Timeout: w.Timeout, GiveUpAfter: w.GiveUpAfter, GiveUpTries: w.GiveUpTries, Batch: w.Batch,
 	}
 	for _, s := range w.Secrets {
 		secret, err := hooks.ParseSecret(s.Reveal())

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -80,12 +81,22 @@ func (h Holder) Check(action Action, a Address) error {
 // Who returns nil: no token of a client is behind it.
 func (Holder) Who() *Identity { return nil }
 
+// What a publication may be where nothing else is configured.
+const (
+	// DefaultMaxMessage is the largest payload, in bytes.
+	DefaultMaxMessage = 64 << 10
+	// DefaultWindow is how long an idempotency key is remembered.
+	DefaultWindow = 10 * time.Minute
+	// DefaultMaxChannels is how many channels may be created.
+	DefaultMaxChannels = 100_000
+)
+
 // DoorConfig is what a Door decides by. The zero value of a field means its default.
 type DoorConfig struct {
 	Namespaces Namespaces
-	// MaxMessage is the largest payload, in bytes, where a namespace does not allow more; 64 KiB by default.
+	// MaxMessage is the largest payload, in bytes, where a namespace does not allow more; DefaultMaxMessage unless set.
 	MaxMessage int
-	// Window is how long an idempotency key is remembered; 10 minutes by default.
+	// Window is how long an idempotency key is remembered; DefaultWindow unless set.
 	Window time.Duration
 	// Authorizer is asked about what the grants of a token allow; nil for nobody. Back ends are not asked about.
 	Authorizer Authorizer
@@ -104,12 +115,8 @@ type Door struct {
 
 // NewDoor returns a door.
 func NewDoor(cfg DoorConfig) *Door {
-	if cfg.MaxMessage <= 0 {
-		cfg.MaxMessage = 64 << 10
-	}
-	if cfg.Window <= 0 {
-		cfg.Window = 10 * time.Minute
-	}
+	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, DefaultMaxMessage)
+	cfg.Window = cmp.Or(cfg.Window, DefaultWindow)
 	return &Door{cfg: cfg, inbox: cfg.Namespaces.Inbox.WithDefaults()}
 }
 

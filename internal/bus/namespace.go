@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -74,7 +75,7 @@ type Namespaces struct {
 	Default Namespace
 	// Named is by the part of a channel's name before the first colon.
 	Named map[string]Namespace
-	// Inbox is how many messages may wait for an ack in one inbox, and for how long; 10,000 and 7 days by default.
+	// Inbox is how many messages may wait for an ack in one inbox, and for how long; DefaultInbox where that is not set.
 	Inbox Inbox
 	// Events is how the log of events is kept; nothing is told while it is zero.
 	Events Retention
@@ -90,18 +91,15 @@ type Inbox struct {
 	AckTimeout time.Duration
 }
 
+// DefaultInbox returns the defaults of inboxes.
+func DefaultInbox() Inbox {
+	return Inbox{Limit: 10_000, Keep: 7 * 24 * time.Hour, AckTimeout: 30 * time.Second}
+}
+
 // WithDefaults returns the configuration with what is not set filled in.
 func (i Inbox) WithDefaults() Inbox {
-	if i.Limit <= 0 {
-		i.Limit = 10_000
-	}
-	if i.Keep <= 0 {
-		i.Keep = 7 * 24 * time.Hour
-	}
-	if i.AckTimeout <= 0 {
-		i.AckTimeout = 30 * time.Second
-	}
-	return i
+	d := DefaultInbox()
+	return Inbox{Limit: cmp.Or(i.Limit, d.Limit), Keep: cmp.Or(i.Keep, d.Keep), AckTimeout: cmp.Or(i.AckTimeout, d.AckTimeout)}
 }
 
 // MostReplicas returns how many replicas the namespaces ask for at most.

@@ -2,6 +2,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,18 +20,22 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Config tunes an Authorizer. The zero value of a field means its default.
+// Config tunes an Authorizer. The zero value of a field means that of Default.
 type Config struct {
-	// Timeout is for each call; 1 s by default.
+	// Timeout is for each call.
 	Timeout time.Duration
-	// Cache is for how long an answer is believed at most; 10 s by default. CacheEntries is how many are kept;
-	// 100,000 by default.
+	// Cache is for how long an answer is believed at most. CacheEntries is how many are kept.
 	Cache        time.Duration
 	CacheEntries int
 	// FailOpen allows what cannot be asked; otherwise it is refused with AUTHORIZER_UNAVAILABLE.
 	FailOpen bool
 	// Connect, Subscribe, Publish and Deliver say what is asked about; all but Deliver when none is set.
 	Connect, Subscribe, Publish, Deliver bool
+}
+
+// Default returns the defaults.
+func Default() Config {
+	return Config{Timeout: time.Second, Cache: 10 * time.Second, CacheEntries: 100_000}
 }
 
 // Authorizer asks an AuthorizerService. Equal questions share one call, and answers are believed for a stated time.
@@ -55,15 +60,9 @@ type answer struct {
 
 // New returns an authorizer that calls the service over a connection.
 func New(conn grpc.ClientConnInterface, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Authorizer, error) {
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = time.Second
-	}
-	if cfg.Cache <= 0 {
-		cfg.Cache = 10 * time.Second
-	}
-	if cfg.CacheEntries <= 0 {
-		cfg.CacheEntries = 100_000
-	}
+	d := Default()
+	cfg.Timeout, cfg.Cache = cmp.Or(cfg.Timeout, d.Timeout), cmp.Or(cfg.Cache, d.Cache)
+	cfg.CacheEntries = cmp.Or(cfg.CacheEntries, d.CacheEntries)
 	if !cfg.Connect && !cfg.Subscribe && !cfg.Publish && !cfg.Deliver {
 		cfg.Connect, cfg.Subscribe, cfg.Publish = true, true, true
 	}

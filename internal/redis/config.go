@@ -22,6 +22,9 @@ type Least struct {
 	Replicas   int
 }
 
+// DefaultPrefix begins every name unless another one is configured.
+const DefaultPrefix = "tl:"
+
 // Config says where Redis is. The zero value of a field means its default.
 type Config struct {
 	// URL is one of
@@ -33,7 +36,7 @@ type Config struct {
 	URL string
 	// CA is PEM certificates that servers are checked against; the system's by default.
 	CA []byte
-	// Prefix begins every name; "tl:" by default.
+	// Prefix begins every name; DefaultPrefix unless set.
 	Prefix string
 	// Timeout is for every call; 2 s by default.
 	Timeout time.Duration

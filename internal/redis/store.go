@@ -3,6 +3,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,9 +108,7 @@ func (l libraryLog) Printf(ctx context.Context, format string, v ...any) {
 // Open returns a store. It fails only when the configuration is wrong: a server that is away is
 // reported by Ping and by every call.
 func Open(cfg Config, log *slog.Logger) (*Store, error) {
-	if cfg.Prefix == "" {
-		cfg.Prefix = "tl:"
-	}
+	cfg.Prefix = cmp.Or(cfg.Prefix, DefaultPrefix)
 	if strings.ContainsAny(cfg.Prefix, "{}*?[] \n") {
 		return nil, fmt.Errorf("redis prefix: %q may not have braces, spaces or wildcards", cfg.Prefix)
 	}

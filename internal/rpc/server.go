@@ -4,6 +4,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -31,6 +32,9 @@ const streamWorkers = 128
 // saves 7 % of what a publish costs, and a caller cannot make it grow.
 const window = 1 << 20
 
+// DefaultMaxMessage is the largest message that a Server receives, in bytes, unless another size is configured.
+const DefaultMaxMessage = 4 << 20
+
 // Config tunes a Server. The zero value serves the pipe alone, with the defaults.
 type Config struct {
 	// Listen is the TCP address; empty for none.
@@ -42,7 +46,7 @@ type Config struct {
 	Auth AuthConfig
 	// Reflection serves both versions of gRPC reflection.
 	Reflection bool
-	// MaxMessage is the largest message received, in bytes; 4 MiB by default.
+	// MaxMessage is the largest message received, in bytes; DefaultMaxMessage unless set.
 	MaxMessage int
 	// MaxStreams is how many calls one connection may have open; 1000 by default.
 	MaxStreams uint32
@@ -53,18 +57,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.MaxMessage <= 0 {
-		c.MaxMessage = 4 << 20
-	}
-	if c.MaxStreams == 0 {
-		c.MaxStreams = 1000
-	}
-	if c.Deadline <= 0 {
-		c.Deadline = 10 * time.Second
-	}
-	if c.Grace <= 0 {
-		c.Grace = 10 * time.Second
-	}
+	c.MaxMessage = cmp.Or(c.MaxMessage, DefaultMaxMessage)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 1000)
+	c.Deadline, c.Grace = cmp.Or(c.Deadline, 10*time.Second), cmp.Or(c.Grace, 10*time.Second)
 	return c
 }
 

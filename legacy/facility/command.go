@@ -1,6 +1,7 @@
 package facility
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -15,11 +16,17 @@ import (
 type CommandConfig struct {
 	// Allow are the verbs that may be used, of bus.ValueVerbs.
 	Allow []string
-	// Keys is how many keys an owner may have; 100 by default.
+	// Keys is how many keys an owner may have; DefaultKeys unless set.
 	Keys int
-	// Keep is how long values are kept after the last change; 24 h by default.
+	// Keep is how long values are kept after the last change; DefaultKeep unless set.
 	Keep time.Duration
 }
+
+// The defaults of CommandConfig.
+const (
+	DefaultKeys = 100
+	DefaultKeep = 24 * time.Hour
+)
 
 // CommandService is the CommandService. It may be used concurrently.
 type CommandService struct {
@@ -30,12 +37,7 @@ type CommandService struct {
 
 // NewCommandService returns the service.
 func NewCommandService(store bus.Values, cfg CommandConfig) *CommandService {
-	if cfg.Keys <= 0 {
-		cfg.Keys = 100
-	}
-	if cfg.Keep <= 0 {
-		cfg.Keep = 24 * time.Hour
-	}
+	cfg.Keys, cfg.Keep = cmp.Or(cfg.Keys, DefaultKeys), cmp.Or(cfg.Keep, DefaultKeep)
 	return &CommandService{store: store, cfg: cfg}
 }
 

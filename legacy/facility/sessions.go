@@ -1,6 +1,7 @@
 package facility
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// SessionsConfig tunes Sessions. The zero value of a field means its default.
+// SessionsConfig tunes Sessions. The zero value of a field means that of DefaultSessions.
 type SessionsConfig struct {
 	// URL answers GET with the cookie of a session: 200 and {"user":"ada","groups":["staff"]}, or 401, 403 or 404 for a session
 	// that there is not. Required.
@@ -26,12 +27,17 @@ type SessionsConfig struct {
 	Cookie string
 	// Name returns the name that stands for a user, a group or a session as the older system spells it. Required.
 	Name func(text string) string
-	// Timeout is for each question; 1 s by default.
+	// Timeout is for each question.
 	Timeout time.Duration
-	// Cache is for how long an answer is believed; 10 s by default.
+	// Cache is for how long an answer is believed.
 	Cache time.Duration
-	// Life is how long a connection of a resolved session may last; 12 h by default.
+	// Life is how long a connection of a resolved session may last.
 	Life time.Duration
+}
+
+// DefaultSessions returns the defaults.
+func DefaultSessions() SessionsConfig {
+	return SessionsConfig{Timeout: time.Second, Cache: 10 * time.Second, Life: 12 * time.Hour}
 }
 
 // Sessions asks the site of an older system whose its sessions are. Without an answer nobody is let in.
@@ -61,14 +67,8 @@ const (
 
 // NewSessions returns a resolver.
 func NewSessions(cfg SessionsConfig, log *slog.Logger) (*Sessions, error) {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	def(&cfg.Timeout, time.Second)
-	def(&cfg.Cache, 10*time.Second)
-	def(&cfg.Life, 12*time.Hour)
+	d := DefaultSessions()
+	cfg.Timeout, cfg.Cache, cfg.Life = cmp.Or(cfg.Timeout, d.Timeout), cmp.Or(cfg.Cache, d.Cache), cmp.Or(cfg.Life, d.Life)
 	cache, err := lru.New[string, resolved](sessionsCached)
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of sessions: %w", err)

@@ -4,6 +4,7 @@
 package facility
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -17,15 +18,15 @@ import (
 
 // SocketConfig is what a site of the older system has configured. The zero value of a field means its default.
 type SocketConfig struct {
-	// Path is what comes before the facility; /ws/ by default.
+	// Path is what comes before the facility; DefaultPath unless set.
 	Path string
-	// Cookie is the name of the cookie that holds the session's key; sessionid by default.
+	// Cookie is the name of the cookie that holds the session's key; DefaultCookie unless set.
 	Cookie string
 	// Heartbeat is sent every few seconds, and swallowed from clients; empty for none.
 	Heartbeat string
 	// Expire is how long the last message is kept; 0 for not at all.
 	Expire time.Duration
-	// MaxMessage is the largest message of a client, in bytes; 1 MiB by default.
+	// MaxMessage is the largest message of a client, in bytes; DefaultMaxMessage unless set.
 	MaxMessage int64
 	// Origins are of the pages that may connect besides those of the same host name; "*" for all.
 	Origins []string
@@ -36,6 +37,13 @@ type SocketConfig struct {
 	// Refusal reads a *bus.Error out of what a call returned.
 	Refusal func(error) error
 }
+
+// The defaults of SocketConfig.
+const (
+	DefaultPath       = "/ws/"
+	DefaultCookie     = "sessionid"
+	DefaultMaxMessage = 1 << 20
+)
 
 // Socket is its WebSocket side.
 type Socket struct{ cfg SocketConfig }
@@ -48,17 +56,10 @@ var (
 
 // NewSocket returns the dialect.
 func NewSocket(cfg SocketConfig) (*Socket, error) {
-	if cfg.Path == "" {
-		cfg.Path = "/ws/"
-	}
+	cfg.Path, cfg.Cookie = cmp.Or(cfg.Path, DefaultPath), cmp.Or(cfg.Cookie, DefaultCookie)
+	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, DefaultMaxMessage)
 	if !strings.HasPrefix(cfg.Path, "/") || !strings.HasSuffix(cfg.Path, "/") {
 		return nil, errors.New("path: begins and ends with a slash")
-	}
-	if cfg.Cookie == "" {
-		cfg.Cookie = "sessionid"
-	}
-	if cfg.MaxMessage <= 0 {
-		cfg.MaxMessage = 1 << 20
 	}
 	if cfg.Refusal == nil {
 		cfg.Refusal = func(err error) error { return err }

@@ -1,6 +1,7 @@
 package pushserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/base64"
@@ -34,7 +35,7 @@ type ServiceConfig struct {
 	Open bool
 	// Namespaces says how channels are kept.
 	Namespaces bus.Namespaces
-	// MaxMessage is the largest message, in bytes; 64 KiB by default.
+	// MaxMessage is the largest message, in bytes; bus.DefaultMaxMessage unless set.
 	MaxMessage int
 	// MaxChannels is how many channels may be created; 100,000 by default.
 	MaxChannels int
@@ -50,12 +51,8 @@ type Service struct {
 
 // NewService returns the service.
 func NewService(store Store, cfg ServiceConfig) *Service {
-	if cfg.MaxMessage <= 0 {
-		cfg.MaxMessage = 64 << 10
-	}
-	if cfg.MaxChannels <= 0 {
-		cfg.MaxChannels = 100_000
-	}
+	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, bus.DefaultMaxMessage)
+	cfg.MaxChannels = cmp.Or(cfg.MaxChannels, bus.DefaultMaxChannels)
 	return &Service{store: store, door: bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage}), cfg: cfg}
 }
 

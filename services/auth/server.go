@@ -2,6 +2,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
@@ -26,21 +27,21 @@ type Store interface {
 	bus.Clock
 }
 
-// Config says how tokens are made. The zero value of a field means its default.
+// Config says how tokens are made. The zero value of a field means that of Default.
 type Config struct {
-	// Issuer and Audience are the claims iss and aud; both "trunkline" by default.
+	// Issuer and Audience are the claims iss and aud.
 	Issuer, Audience string
 	// Keys are ours; the first one signs. At least one.
 	Keys []KeyConfig
 	// Algorithms that are accepted in our own tokens; those of Keys by default.
 	Algorithms []string
-	// AccessTTL is for tokens that ask for none, 15 m by default; MaxTTL is the longest, 24 h by default.
+	// AccessTTL is for tokens that ask for none; MaxTTL is the longest.
 	AccessTTL, MaxTTL time.Duration
-	// RefreshTTL is how long a refresh token lives; 30 days by default.
+	// RefreshTTL is how long a refresh token lives.
 	RefreshTTL time.Duration
 	// Trust lists other issuers.
 	Trust []Trust
-	// LostRevocations says what becomes of tokens that were issued before revocations may have been lost; LostExpire by default.
+	// LostRevocations says what becomes of tokens that were issued before revocations may have been lost.
 	LostRevocations LostRevocations
 	// Sessions is asked about sessions of an older system that nobody has registered; nil for nobody.
 	Sessions bus.SessionResolver
@@ -59,6 +60,14 @@ const (
 	LostAllow LostRevocations = "allow"
 )
 
+// Default returns the defaults.
+func Default() Config {
+	return Config{
+		Issuer: "trunkline", Audience: "trunkline",
+		AccessTTL: 15 * time.Minute, MaxTTL: 24 * time.Hour, RefreshTTL: 30 * 24 * time.Hour, LostRevocations: LostExpire,
+	}
+}
+
 // Server is the AuthService. It may be used concurrently.
 type Server struct {
 	authv1.UnimplementedAuthServiceServer
@@ -75,21 +84,11 @@ const signatureMemory = 50_000
 
 // New returns a server. It fails when a key or an issuer cannot be used.
 func New(store Store, cfg Config) (*Server, error) {
-	def := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	span := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	def(&cfg.Issuer, "trunkline")
-	def(&cfg.Audience, "trunkline")
-	span(&cfg.AccessTTL, 15*time.Minute)
-	span(&cfg.MaxTTL, 24*time.Hour)
-	span(&cfg.RefreshTTL, 30*24*time.Hour)
+	d := Default()
+	cfg.Issuer, cfg.Audience = cmp.Or(cfg.Issuer, d.Issuer), cmp.Or(cfg.Audience, d.Audience)
+	cfg.AccessTTL, cfg.MaxTTL = cmp.Or(cfg.AccessTTL, d.AccessTTL), cmp.Or(cfg.MaxTTL, d.MaxTTL)
+	cfg.RefreshTTL = cmp.Or(cfg.RefreshTTL, d.RefreshTTL)
+	cfg.LostRevocations = cmp.Or(cfg.LostRevocations, d.LostRevocations)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -20,12 +21,12 @@ const (
 	MaxTicketLife = access.MaxTicketLife
 )
 
-// Config tunes an Edge. The zero value of a field means its default.
+// Config tunes an Edge. The zero value of a field means that of Default.
 type Config struct {
 	// Node is the name of this process, in presence and in Connected frames. Required.
 	Node string
-	// Run is the name under which the store knows this life of the process; Node by default.
-	Run string
+	// Life is the name under which the store knows this life of the process; Node by default.
+	Life string
 	// Namespaces says which channels keep history and list their subscribers.
 	Namespaces bus.Namespaces
 	// AllowedOrigins are scheme://host[:port] of pages that may connect besides those of the same origin; "*" allows all.
@@ -34,45 +35,43 @@ type Config struct {
 	DevLoopback bool
 	// TrustedProxies may say in X-Forwarded-For whom a connection comes from.
 	TrustedProxies []netip.Prefix
-	// FrameSize is the largest frame of a client, in bytes; 128 KiB by default.
+	// FrameSize is the largest frame of a client, in bytes.
 	FrameSize int64
-	// QueueBytes is how much may wait for a client that reads slowly; 1 MiB by default.
+	// QueueBytes is how much may wait for a client that reads slowly.
 	QueueBytes int
-	// HoldLimit is how many messages of an address are held while a subscription replays; 1024 by default.
+	// HoldLimit is how many messages of an address are held while a subscription replays.
 	HoldLimit int
-	// HoldBytes bounds the same in bytes; 1 MiB by default. HoldTotal bounds it for all subscriptions of the edge; 64 MiB by
-	// default. What is beyond is read from the log.
+	// HoldBytes bounds the same in bytes, and HoldTotal for all subscriptions of the edge. What is beyond is read from the log.
 	HoldBytes, HoldTotal int
-	// ShardParcels and ShardBytes bound what waits for one core's part of the connections; 16,384 messages and 32 MiB by default.
-	// What is beyond is read from the log, or told as a gap.
+	// ShardParcels and ShardBytes bound what waits for one core's part of the connections, in messages and in bytes. What is
+	// beyond is read from the log, or told as a gap.
 	ShardParcels, ShardBytes int
-	// ConnectTimeout is how long a client has to send connect; 10 s by default, in whole seconds.
+	// ConnectTimeout is how long a client has to send connect, in whole seconds.
 	ConnectTimeout time.Duration
-	// PingInterval is how often a client is pinged; 25 s by default, in whole seconds. A client that
-	// is silent for two intervals is closed.
+	// PingInterval is how often a client is pinged, in whole seconds. A client that is silent for two intervals is closed.
 	PingInterval time.Duration
-	// WriteTimeout is how long a client may take no byte at all; 10 s by default.
+	// WriteTimeout is how long a client may take no byte at all.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a client that does not read may take to read the frame that it has a part of, and why its connection
-	// ends; 30 s by default. After that the connection is reset.
+	// ends. After that the connection is reset.
 	CloseTimeout time.Duration
-	// CloseWait is how long a client that reads has to answer a close frame; 3 s by default.
+	// CloseWait is how long a client that reads has to answer a close frame.
 	CloseWait time.Duration
-	// LostGrace is how long a client whose connection was lost may take to come back before it counts as gone; 10 s by default.
+	// LostGrace is how long a client whose connection was lost may take to come back before it counts as gone.
 	LostGrace time.Duration
-	// CallTimeout is for calls to the auth and publish services; 2 s by default.
+	// CallTimeout is for calls to the auth and publish services.
 	CallTimeout time.Duration
-	// CommandsPerSecond of one connection, and the burst on top; 100 and 200 by default.
+	// CommandsPerSecond of one connection, and the burst on top.
 	CommandsPerSecond float64
 	CommandBurst      int
-	// Subscriptions of one connection besides its own addresses; 128 by default.
+	// Subscriptions of one connection besides its own addresses.
 	Subscriptions int
 	// Connections in all, and from one IP address; 0 for no limit.
 	Connections      int
 	ConnectionsPerIP int
 	// EventQueue is how many connects may wait to be told as events; 65,536 by default. More are left out, and told as a gap.
 	EventQueue int
-	// ConnectsInProgress is how many connects are worked on at once; 4096 by default. More are refused at once.
+	// ConnectsInProgress is how many connects are worked on at once. More are refused at once.
 	ConnectsInProgress int
 	// Authorizer is asked about what the grants of a token allow; nil for nobody.
 	Authorizer bus.Authorizer
@@ -81,49 +80,49 @@ type Config struct {
 	Revocations *revoked.Follower
 	// Tickets lets clients reconnect without a call of the auth service; off by default.
 	Tickets Tickets
-	// DrainWindow is over which clients are told to move; 5 s by default. DrainGrace is how long Run waits for them; 25 s by default.
+	// DrainWindow is over which clients are told to move. DrainGrace is how long Run waits for them.
 	DrainWindow, DrainGrace time.Duration
 }
 
+// Default returns the defaults.
+func Default() Config {
+	return Config{
+		FrameSize: 128 << 10, QueueBytes: 1 << 20,
+		HoldLimit: 1024, HoldBytes: 1 << 20, HoldTotal: 64 << 20,
+		ShardParcels: 16 << 10, ShardBytes: 32 << 20,
+		ConnectTimeout: 10 * time.Second, PingInterval: 25 * time.Second,
+		WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CloseWait: 3 * time.Second,
+		LostGrace: bus.LostGrace, CallTimeout: 2 * time.Second,
+		CommandsPerSecond: 100, CommandBurst: 200, Subscriptions: 128,
+		ConnectsInProgress: 4096, Tickets: Tickets{Life: 2 * time.Minute},
+		DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
+	}
+}
+
 func (c Config) withDefaults() Config {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	num := func(n *int, v int) {
-		if *n <= 0 {
-			*n = v
-		}
-	}
-	if c.Run == "" {
-		c.Run = c.Node
-	}
-	if c.FrameSize <= 0 {
-		c.FrameSize = 128 << 10
-	}
-	num(&c.QueueBytes, 1<<20)
-	num(&c.HoldLimit, 1024)
-	num(&c.HoldBytes, 1<<20)
-	num(&c.ShardParcels, 16<<10)
-	num(&c.ShardBytes, 32<<20)
-	num(&c.HoldTotal, 64<<20)
-	num(&c.CommandBurst, 200)
-	num(&c.Subscriptions, 128)
-	num(&c.ConnectsInProgress, 4096)
-	if c.CommandsPerSecond <= 0 {
-		c.CommandsPerSecond = 100
-	}
-	def(&c.ConnectTimeout, 10*time.Second)
-	def(&c.PingInterval, 25*time.Second)
-	def(&c.WriteTimeout, 10*time.Second)
-	def(&c.CloseTimeout, 30*time.Second)
-	def(&c.CloseWait, 3*time.Second)
-	def(&c.CallTimeout, 2*time.Second)
-	def(&c.Tickets.Life, 2*time.Minute)
-	def(&c.LostGrace, bus.LostGrace)
-	def(&c.DrainWindow, 5*time.Second)
-	def(&c.DrainGrace, 25*time.Second)
+	d := Default()
+	c.Life = cmp.Or(c.Life, c.Node)
+	c.FrameSize = cmp.Or(c.FrameSize, d.FrameSize)
+	c.QueueBytes = cmp.Or(c.QueueBytes, d.QueueBytes)
+	c.HoldLimit = cmp.Or(c.HoldLimit, d.HoldLimit)
+	c.HoldBytes = cmp.Or(c.HoldBytes, d.HoldBytes)
+	c.HoldTotal = cmp.Or(c.HoldTotal, d.HoldTotal)
+	c.ShardParcels = cmp.Or(c.ShardParcels, d.ShardParcels)
+	c.ShardBytes = cmp.Or(c.ShardBytes, d.ShardBytes)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, d.ConnectTimeout)
+	c.PingInterval = cmp.Or(c.PingInterval, d.PingInterval)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, d.WriteTimeout)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, d.CloseTimeout)
+	c.CloseWait = cmp.Or(c.CloseWait, d.CloseWait)
+	c.LostGrace = cmp.Or(c.LostGrace, d.LostGrace)
+	c.CallTimeout = cmp.Or(c.CallTimeout, d.CallTimeout)
+	c.CommandsPerSecond = cmp.Or(c.CommandsPerSecond, d.CommandsPerSecond)
+	c.CommandBurst = cmp.Or(c.CommandBurst, d.CommandBurst)
+	c.Subscriptions = cmp.Or(c.Subscriptions, d.Subscriptions)
+	c.ConnectsInProgress = cmp.Or(c.ConnectsInProgress, d.ConnectsInProgress)
+	c.Tickets.Life = cmp.Or(c.Tickets.Life, d.Tickets.Life)
+	c.DrainWindow = cmp.Or(c.DrainWindow, d.DrainWindow)
+	c.DrainGrace = cmp.Or(c.DrainGrace, d.DrainGrace)
 	return c
 }
 

@@ -118,7 +118,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}
 	e.revocations.Add(e.hub.standing)
 	e.behind = behind.New(store, e.writer.door, behind.Config{
-		Node: cfg.Node, Life: cfg.Run, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
+		Node: cfg.Node, Life: cfg.Life, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
 		Events: cfg.EventQueue, Relist: e.hub.relist,
 	}, log, reg)
 	e.metrics.registerShards(reg, e.hub)

@@ -3,6 +3,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -50,15 +51,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	def(&c.Heartbeat, 15*time.Second)
-	def(&c.Lease, 15*time.Second)
-	def(&c.RetryMin, time.Second)
-	def(&c.RetryMax, 5*time.Minute)
+	c.Heartbeat, c.Lease = cmp.Or(c.Heartbeat, 15*time.Second), cmp.Or(c.Lease, 15*time.Second)
+	c.RetryMin, c.RetryMax = cmp.Or(c.RetryMin, time.Second), cmp.Or(c.RetryMax, 5*time.Minute)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -233,15 +227,8 @@ func newSenders(s *Server, reg prometheus.Registerer) ([]*sender, error) {
 		case len(w.Secrets) == 0:
 			return nil, fmt.Errorf("webhook %q: there is no secret to sign with", w.Name)
 		}
-		if w.Timeout <= 0 {
-			w.Timeout = 10 * time.Second
-		}
-		if w.GiveUpAfter <= 0 {
-			w.GiveUpAfter = 24 * time.Hour
-		}
-		if w.GiveUpTries <= 0 {
-			w.GiveUpTries = 12
-		}
+		w.Timeout, w.GiveUpAfter = cmp.Or(w.Timeout, 10*time.Second), cmp.Or(w.GiveUpAfter, 24*time.Hour)
+		w.GiveUpTries = cmp.Or(w.GiveUpTries, 12)
 		w.Batch = max(w.Batch, 1)
 		for _, outcome := range []string{"sent", "failed", "dropped"} {
 			m.deliveries.WithLabelValues(w.Name, outcome)

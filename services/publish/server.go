@@ -3,6 +3,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -32,11 +33,11 @@ type Store interface {
 type Config struct {
 	// Namespaces says how channels are kept.
 	Namespaces bus.Namespaces
-	// MaxMessage is the largest payload, in bytes; 64 KiB by default.
+	// MaxMessage is the largest payload, in bytes; bus.DefaultMaxMessage unless set.
 	MaxMessage int
-	// MaxChannels is how many channels may be created; 100,000 by default.
+	// MaxChannels is how many channels may be created; bus.DefaultMaxChannels unless set.
 	MaxChannels int
-	// IdempotencyWindow is how long a key is remembered; 10 minutes by default.
+	// IdempotencyWindow is how long a key is remembered; bus.DefaultWindow unless set.
 	IdempotencyWindow time.Duration
 	// Credits is how many messages of a stream may be unanswered; 1024 by default.
 	Credits int
@@ -73,21 +74,12 @@ type Server struct {
 
 // New returns a server.
 func New(store Store, cfg Config) (*Server, error) {
-	num := func(n *int, v int) {
-		if *n <= 0 {
-			*n = v
-		}
-	}
-	num(&cfg.MaxMessage, 64<<10)
-	num(&cfg.MaxChannels, 100_000)
-	num(&cfg.Credits, 1024)
-	num(&cfg.StreamQueue, 1024)
-	if cfg.IdempotencyWindow <= 0 {
-		cfg.IdempotencyWindow = 10 * time.Minute
-	}
-	if cfg.Heartbeat <= 0 {
-		cfg.Heartbeat = 15 * time.Second
-	}
+	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, bus.DefaultMaxMessage)
+	cfg.MaxChannels = cmp.Or(cfg.MaxChannels, bus.DefaultMaxChannels)
+	cfg.IdempotencyWindow = cmp.Or(cfg.IdempotencyWindow, bus.DefaultWindow)
+	cfg.Credits = cmp.Or(cfg.Credits, 1024)
+	cfg.StreamQueue = cmp.Or(cfg.StreamQueue, 1024)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
 	if err := cfg.Namespaces.Validate(); err != nil {
 		return nil, err
 	}
