@@ -2,8 +2,10 @@ package redis //nolint:testpackage // it takes the locks of a feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // gate is a receiver that holds up one address.
@@ -109,14 +112,48 @@ func TestFeed_deliversPastTheLocksOfOthers(t *testing.T) {
 	}
 	send(t, c, g.hold)
 	<-g.held
-	f.mu.Lock()
-	busy.mu.Lock()
-	send(t, c, other)
-	g.expect(t, other)
-	busy.mu.Unlock()
-	f.mu.Unlock()
-	close(g.release)
+	release := sync.OnceFunc(func() { close(g.release) })
+	defer release()
+	func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		busy.mu.Lock()
+		defer busy.mu.Unlock()
+		send(t, c, other)
+		g.expect(t, other)
+	}()
+	release()
 	g.expect(t, g.hold)
+}
+
+// While a cluster is asked where an address lives, and does not answer, nobody waits for the lock of the feed.
+func TestFeed_asksTheClusterWithoutItsLock(t *testing.T) {
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	testkit.Check(t, err)
+	s, err := Open(Config{URL: "redis+cluster://" + silent.Addr().String(), Timeout: time.Minute}, slog.New(slog.DiscardHandler))
+	testkit.Check(t, err)
+	f, _ := s.NewFeed().(*feed)
+	ctx, cancel := context.WithCancel(t.Context())
+	f.begin = func(*link) {} // it runs, and nothing else asks
+	var asking sync.WaitGroup
+	asking.Go(func() { _ = f.Subscribe(ctx, named(t, "channels/a")) })
+	conn, err := silent.Accept() // it was asked
+	testkit.Check(t, err)
+	free := make(chan struct{})
+	go func() {
+		_ = f.Ready()
+		close(free)
+	}()
+	select {
+	case <-free:
+	case <-time.After(10 * time.Second):
+		t.Error("the lock is held while the cluster is asked")
+	}
+	testkit.Check(t, errors.Join(conn.Close(), silent.Close())) // the question ends
+	cancel()
+	asking.Wait()
+	<-free
+	testkit.Check(t, s.Close())
 }
 
 // The address that a busy receiver is told of keeps its order and its one call at a time while it moves to another connection.
