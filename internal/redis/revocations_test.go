@@ -68,7 +68,7 @@ func TestRevoke_saysWhenItIsNotAsDurableAsMessagesAre(t *testing.T) {
 		"all is well":        {cfg: redis.Config{Replicas: 1}, replica: true, inEffect: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := redistest.Start(t)
+			server := redistest.Start(t, "--repl-diskless-sync-delay", "0")
 			if c.replica {
 				host, port, _ := strings.Cut(server.Addr(), ":")
 				replica := redistest.Start(t, "--replicaof", host+" "+port)

@@ -23,9 +23,9 @@ func TestPublish_idsAreTheServersOwn(t *testing.T) {
 		return &rpc.Caller{Name: name, Identity: &bus.Identity{Client: name, Grants: []bus.Grant{{Pattern: pattern, Actions: bus.Publish}}}}
 	}
 	seen := map[string]string{}
-	for who, caller := range map[string]*rpc.Caller{"ada": client("ada"), "bob": client("bob"), "a back end": rpc.Backend("key", rpc.ScopeAll)} {
+	for who, caller := range map[string]*rpc.Caller{"ada": client("ada"), "bob": client("bob"), "a back end": rpc.Backend("key", rpc.ScopeAll), "another": rpc.Backend("other", rpc.ScopeAll)} {
 		for _, to := range []string{"channels/a", "channels/b"} {
-			req := &publishv1.PublishRequest{To: to, Data: []byte(`"` + who + `"`), IdempotencyKey: "1"}
+			req := &publishv1.PublishRequest{To: to, Data: []byte(`"the same"`), IdempotencyKey: "1"}
 			first, err := s.Publish(rpc.WithCaller(t.Context(), caller), req)
 			testkit.Check(t, err)
 			again, err := s.Publish(rpc.WithCaller(t.Context(), caller), req)

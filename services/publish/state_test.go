@@ -147,6 +147,13 @@ func TestState_isChangedOnceForEachKey(t *testing.T) {
 	first.Data = []byte(`{"a":2}`)
 	_, err = h.states.UpdateState(t.Context(), first)
 	refused(t, err, bus.ErrIdempotencyMismatch)
+	other := uint64(3)
+	for _, revision := range []*uint64{&other, nil} {
+		_, err = h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{
+			Address: "channels/game", Data: []byte(`{"a":1}`), Revision: revision, IdempotencyKey: "k1",
+		})
+		refused(t, err, bus.ErrIdempotencyMismatch)
+	}
 	first.IdempotencyKey = "k3"
 	_, err = h.states.UpdateState(t.Context(), first)
 	refused(t, err, bus.ErrRevisionMismatch)
