@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +20,8 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/redis"
+	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
@@ -115,31 +119,68 @@ func TestRevoke_lostWithTheStoreMakesOlderTokensExpire(t *testing.T) {
 	}
 }
 
-// A log that has lost its end may have lost revocations. A refresh gets a token that is believed.
-func TestRefresh_worksForATokenThatALossMadeExpire(t *testing.T) {
-	f := start(t)
-	pair := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
-	f.clock.advance(time.Second)
-	testkit.Check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
-	if err := f.validate(t.Context(), pair.GetToken()); !errors.Is(err, bus.ErrTokenExpired) {
-		t.Errorf("error is %v", err)
+// A log that has lost its end may have lost the revocation of a refresh token too: its owner signs in again.
+func TestRefresh_ofATokenThatIsOlderThanALoss(t *testing.T) {
+	for _, lost := range []auth.LostRevocations{auth.LostExpire, auth.LostAllow} {
+		t.Run(string(lost), func(t *testing.T) {
+			f := start(t, func(c *auth.Config) { c.LostRevocations = lost })
+			pair := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
+			used, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: pair.GetRefreshToken()})
+			testkit.Check(t, err)
+			f.clock.advance(time.Second)
+			testkit.Check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
+			for name, token := range map[string]string{"the newest": used.GetRefreshToken(), "one that was used a moment ago": pair.GetRefreshToken()} {
+				_, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: token})
+				if lost == auth.LostExpire && !errors.Is(err, bus.ErrTokenExpired) || lost == auth.LostAllow && name == "the newest" && err != nil {
+					t.Errorf("%s: error is %v", name, err)
+				}
+			}
+			again := f.issue(t, &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
+			testkit.Check(t, f.validate(t.Context(), again.GetToken()))
+			next, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: again.GetRefreshToken()})
+			testkit.Check(t, err)
+			testkit.Check(t, f.validate(t.Context(), next.GetToken()))
+		})
 	}
-	next, err := f.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: pair.GetRefreshToken()})
-	testkit.Check(t, err)
-	testkit.Check(t, f.validate(t.Context(), next.GetToken()))
 }
 
-// Where a loss is allowed, it ends neither a token whose signature is still remembered from its issue, nor one that is read anew.
-func TestRevoke_lostWhereThatIsAllowed(t *testing.T) {
-	f := start(t, func(c *auth.Config) { c.LostRevocations = auth.LostAllow })
-	other, err := auth.New(f.store, auth.Config{Keys: []auth.KeyConfig{f.key}, Now: f.clock.Now, LostRevocations: auth.LostAllow})
+// A replica that takes over without a revocation has the family: no refresh makes a new session of it.
+func TestRefresh_ofAFamilyWhoseRevocationIsLost(t *testing.T) {
+	master, replica := redistest.Start(t), redistest.Start(t)
+	cli := func(server *redistest.Server, args ...string) string {
+		t.Helper()
+		out, err := server.CLI(args...)
+		testkit.Check(t, err)
+		return strings.TrimSpace(out)
+	}
+	host, port, _ := strings.Cut(master.Addr(), ":")
+	cli(replica, "replicaof", host, port)
+	key, err := auth.NewKey("k")
 	testkit.Check(t, err)
-	token := f.issue(t, &authv1.IssueTokenRequest{User: "ada"}).GetToken()
-	f.clock.advance(time.Second)
-	testkit.Check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
-	testkit.Check(t, f.validate(t.Context(), token))
-	_, err = other.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
+	serve := func(server *redistest.Server) (*auth.Server, *redis.Store) {
+		store, err := redis.Open(redis.Config{URL: server.URL()}, slog.New(slog.DiscardHandler))
+		testkit.Check(t, err)
+		t.Cleanup(func() { testkit.Check(t, store.Close()) })
+		s, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
+		testkit.Check(t, err)
+		return s, store
+	}
+	s, store := serve(master)
+	pair, err := s.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada", Refreshable: true})
 	testkit.Check(t, err)
+	testkit.Eventually(t, "the replica has everything", func() bool { return cli(master, "wait", "1", "100") == "1" })
+	cli(replica, "replicaof", "127.0.0.1", "1")
+	_, err = s.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_Token{Token: pair.GetRefreshToken()}})
+	testkit.Check(t, err)
+	tops, errs := store.Tops(t.Context(), []bus.Address{bus.Revoked})
+	testkit.Check(t, errors.Join(errs...))
+	cli(replica, "replicaof", "no", "one")
+	next, there := serve(replica)
+	testkit.Check(t, there.RevocationsSeen(t.Context(), tops[0])) // as a follower says that was there
+	_, err = next.RefreshToken(t.Context(), &authv1.RefreshTokenRequest{RefreshToken: pair.GetRefreshToken()})
+	if !errors.Is(err, bus.ErrTokenExpired) {
+		t.Errorf("error is %v", err)
+	}
 }
 
 func TestRevoke_ofAUserHoldsForAnIssuerWhoseClockIsAhead(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -205,20 +206,24 @@ func (s *Server) revokeFamily(ctx context.Context, family string) error {
 }
 
 // refreshable returns when a pair that the refresh token is exchanged for counts as issued, or why it is not: its owner was
-// revoked since it was issued. Both are judged by one answer of the store, so that whoever is revoked right behind it is revoked
-// with the new pair too.
+// revoked since it was issued, or may have been, where the store has lost revocations. Both are judged by one answer of the store,
+// so that whoever is revoked right behind it is revoked with the new pair too.
 func (s *Server) refreshable(ctx context.Context, sub subject) (time.Time, error) {
 	who := &bus.Identity{
 		Client: sub.Client, User: sub.User, Session: sub.Session, Family: sub.Family, Issued: sub.Issued,
-		OutlivesLoss: true, // it lies in the same store, and is how to get a token that is believed again
 	}
-	now := s.store.Now()
-	subjects := append(who.Subjects(), bus.Subject{Kind: bus.SubjectLost})
+	now, subjects := s.store.Now(), who.Subjects()
 	times, err := s.store.RevokedBefore(ctx, subjects)
 	if err != nil {
 		return time.Time{}, err
 	}
-	if refused := who.Refused(func(sub bus.Subject) time.Time { return times[slices.Index(subjects, sub)] }); refused != nil {
+	who.OutlivesLoss = s.cfg.LostRevocations == LostAllow
+	refused := who.Refused(func(sub bus.Subject) time.Time { return times[slices.Index(subjects, sub)] })
+	switch {
+	case refused == nil:
+	case errors.Is(refused, bus.ErrTokenExpired):
+		return time.Time{}, bus.ErrTokenExpired.With("revocations of this refresh token may be lost; sign in again", nil)
+	default:
 		return time.Time{}, refused
 	}
 	return issuedAfter(now, subjects, times), nil
