@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // An address that nothing was published to has no key, however many follow it. Its position is the beginning: an epoch that all
@@ -19,15 +20,15 @@ func (s *Store) beginningKey(a bus.Address) string {
 	if s.cluster == nil {
 		return s.keys.beginning("all")
 	}
-	return s.keys.beginning(slotTags()[slotNumber(s.keys.push(a))])
+	return s.keys.beginning(slotTags()[server.Slot(s.keys.push(a))])
 }
 
 // slotTags are texts of which each belongs to the slot of its index.
 var slotTags = sync.OnceValue(func() []string {
-	tags := make([]string, slotCount)
-	for i, missing := 0, slotCount; missing > 0; i++ {
+	tags := make([]string, server.Slots)
+	for i, missing := 0, server.Slots; missing > 0; i++ {
 		tag := strconv.Itoa(i)
-		if n := slotNumber("{" + tag + "}"); tags[n] == "" {
+		if n := server.Slot("{" + tag + "}"); tags[n] == "" {
 			tags[n] = tag
 			missing--
 		}
@@ -68,7 +69,7 @@ func (s *Store) readBeginnings(ctx context.Context, found map[string]string) err
 		names = append(names, name)
 		cmds = append(cmds, redis.NewStringCmd(ctx, "get", name))
 	}
-	if err := s.pipes.do(ctx, cmds); err != nil {
+	if err := s.pipes.Do(ctx, cmds); err != nil {
 		return err
 	}
 	var failed error

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
@@ -90,14 +88,11 @@ func (c *clock) close() {
 
 // askTime asks a master for its time; in a Cluster the one that has the revocations, which judges when tokens were issued.
 func (s *Store) askTime(ctx context.Context) (time.Time, error) {
-	if client, ok := s.client.(*redis.Client); ok {
-		return client.Time(ctx).Result()
-	}
-	client, err := s.cluster.MasterForKey(ctx, s.keys.stream(bus.Revoked))
+	to, err := s.pipes.OfKey(ctx, s.keys.stream(bus.Revoked))
 	if err != nil {
 		return time.Time{}, err
 	}
-	return client.Time(ctx).Result()
+	return to.Client().Time(ctx).Result()
 }
 
 // Now returns the time of the servers, as it is estimated from their answers.

@@ -14,13 +14,11 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // Least is a durability, with the number of replicas where it is Replicated.
-type Least struct {
-	Durability bus.Durability
-	Replicas   int
-}
+type Least = server.Least
 
 // DefaultPrefix begins every name unless another one is configured.
 const DefaultPrefix = "tl:"

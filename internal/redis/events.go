@@ -90,7 +90,7 @@ func (s *Store) Opened(ctx context.Context, run string, connections []bus.Connec
 		return unavailable(err)
 	}
 	key := s.keys.opened(run)
-	for chunk := range slices.Chunk(connections, maxPipeline) {
+	for chunk := range slices.Chunk(connections, bulk) {
 		set := []any{"hset", key}
 		for _, c := range chunk {
 			b, err := json.Marshal(c)
@@ -108,7 +108,7 @@ func (s *Store) Opened(ctx context.Context, run string, connections []bus.Connec
 
 // Ended forgets connections.
 func (s *Store) Ended(ctx context.Context, run string, ids []string) error {
-	for chunk := range slices.Chunk(ids, maxPipeline) {
+	for chunk := range slices.Chunk(ids, bulk) {
 		del := []any{"hdel", s.keys.opened(run)}
 		for _, id := range chunk {
 			del = append(del, id)

@@ -9,6 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/pipes"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // Ping asks every master.
@@ -33,11 +35,7 @@ func (s *Store) CheckEviction(ctx context.Context) error {
 func (s *Store) eachMaster(ctx context.Context, f func(context.Context, *redis.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	if s.cluster == nil {
-		client, _ := s.client.(*redis.Client)
-		return unavailable(f(ctx, client))
-	}
-	return unavailable(s.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+	return unavailable(s.pipes.EachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
 		err := f(ctx, c)
 		if err != nil {
 			cancel() // one is enough: nobody waits for another that does not answer
@@ -52,9 +50,9 @@ const writable = "#!lua\nreturn 1"
 
 // ping asks one master whether it takes writes and keeps them, and whether it can give the durability that channels ask for.
 func (s *Store) ping(ctx context.Context, c *redis.Client) error {
-	to := s.pipes.ofClient(c)
-	if to.isSilent() {
-		return errSilentMaster
+	to := s.pipes.OfClient(c)
+	if to.Silent() {
+		return pipes.ErrSilent
 	}
 	if err := c.Eval(ctx, writable, nil).Err(); err != nil {
 		return err
@@ -62,18 +60,20 @@ func (s *Store) ping(ctx context.Context, c *redis.Client) error {
 	if err := s.keeps(ctx, c); err != nil {
 		return err
 	}
-	s.lives.watch(ctx, c)
+	info, unsaid := c.Info(ctx, "replication", "persistence").Result()
+	if unsaid == nil {
+		s.lives.Watch(ctx, c, info)
+	}
 	if s.cfg.Fsync {
-		if _, err := to.fsyncs(ctx, s.log); err != nil {
+		if _, err := to.Syncs(ctx, s.log); err != nil {
 			return err
 		}
 	}
 	if s.cfg.Replicas == 0 {
 		return nil
 	}
-	info, err := c.Info(ctx, "replication").Result()
-	if err != nil {
-		return err
+	if unsaid != nil {
+		return unsaid
 	}
 	if n := strings.Count(info, "state=online"); n < s.cfg.Replicas {
 		return bus.ErrStoreUnavailable.With("Redis has fewer replicas in step than channels ask for", map[string]string{
@@ -91,7 +91,7 @@ func (s *Store) keeps(ctx context.Context, c *redis.Client) error {
 	if s.cfg.AllowEviction {
 		return nil
 	}
-	policy, err := evictionPolicy(ctx, c)
+	policy, err := server.EvictionPolicy(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -108,22 +108,4 @@ func (s *Store) keeps(ctx context.Context, c *redis.Client) error {
 		"Redis may throw messages away: its maxmemory-policy is "+policy+"; set it to noeviction, or redis.allow_eviction to true",
 		map[string]string{"setting": "maxmemory-policy"},
 	).Wrap(errEvicts)
-}
-
-// evictionPolicy returns the maxmemory-policy of a server; empty when it does not say. Some managed services know no CONFIG, so INFO is
-// asked first.
-func evictionPolicy(ctx context.Context, c *redis.Client) (string, error) {
-	info, err := c.Info(ctx, "memory").Result()
-	if err != nil && !forbidden(err) {
-		return "", err
-	}
-	if _, rest, ok := strings.Cut(info, "maxmemory_policy:"); ok {
-		policy, _, _ := strings.Cut(rest, "\r")
-		return policy, nil
-	}
-	conf, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
-	if err != nil && !forbidden(err) {
-		return "", err
-	}
-	return conf["maxmemory-policy"], nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/pipes"
 )
 
 // What asks for replicas or the disk is appended hidden: it is neither pushed nor read until they have it. Otherwise a failover
@@ -38,12 +39,12 @@ func demandOf(p *bus.Publication) string {
 }
 
 // showCall shows what is durable now. wanted is the publication that is asked for, zero for none.
-func (s *Store) showCall(to bus.Address, wanted bus.Position, replicas int, synced, givenUp bool) call {
+func (s *Store) showCall(to bus.Address, wanted bus.Position, said pipes.Proof, givenUp bool) call {
 	return call{
 		script: showScript,
 		keys:   []string{s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.last(to)},
 		args: []any{
-			wanted.Epoch, strconv.FormatUint(wanted.Offset, 10), replicas, flag(synced), flag(givenUp), s.publishVerb(), hiddenFor.Milliseconds(),
+			wanted.Epoch, strconv.FormatUint(wanted.Offset, 10), said.Replicas, flag(said.Synced), flag(givenUp), s.publishVerb(), hiddenFor.Milliseconds(),
 		},
 	}
 }
@@ -57,12 +58,11 @@ func flag(on bool) string {
 
 // showing is one publication of a batch that is to be shown.
 type showing struct {
-	to       bus.Address
-	at       bus.Position
-	replicas int
-	synced   bool
-	givenUp  bool
-	err      error
+	to      bus.Address
+	at      bus.Position
+	said    pipes.Proof
+	givenUp bool
+	err     error
 }
 
 var (
@@ -78,7 +78,7 @@ func (s *Store) show(ctx context.Context, list []*showing) {
 	for try := 0; len(list) > 0; try++ {
 		calls := make([]call, len(list))
 		for i, w := range list {
-			calls[i] = s.showCall(w.to, w.at, w.replicas, w.synced, w.givenUp)
+			calls[i] = s.showCall(w.to, w.at, w.said, w.givenUp)
 		}
 		cmds, err := s.runAll(ctx, calls)
 		var again []*showing
@@ -183,7 +183,7 @@ func (h *heldUp) look() {
 	h.mu.Lock()
 	var list []bus.Address
 	for a, since := range h.addresses {
-		if time.Since(since) > hiddenFor && len(list) < maxPipeline {
+		if time.Since(since) > hiddenFor && len(list) < bulk {
 			list = append(list, a)
 		}
 	}
@@ -193,7 +193,7 @@ func (h *heldUp) look() {
 	}
 	calls := make([]call, len(list))
 	for i, a := range list {
-		calls[i] = h.store.showCall(a, bus.Position{}, 0, false, false)
+		calls[i] = h.store.showCall(a, bus.Position{}, pipes.Proof{}, false)
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, h.store.cfg.Timeout)
 	defer cancel()

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // keptSlots is how many beginnings of a Cluster tell that a master has lost its data: about one for each of as many masters.
@@ -25,7 +27,7 @@ func (s *Store) Kept(ctx context.Context, node string) (string, error) {
 	if s.cluster != nil {
 		names = names[:0]
 		for i := range keptSlots {
-			names = append(names, s.keys.beginning(slotTags()[i*slotCount/keptSlots]))
+			names = append(names, s.keys.beginning(slotTags()[i*server.Slots/keptSlots]))
 		}
 	}
 	found, err := s.beginnings(ctx, names)
@@ -46,22 +48,16 @@ func (s *Store) Kept(ctx context.Context, node string) (string, error) {
 func (s *Store) replids(ctx context.Context) ([]string, error) {
 	var mu sync.Mutex
 	var all []string
-	add := func(ctx context.Context, c *redis.Client) error {
+	err := s.pipes.EachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
 		text, err := c.Info(ctx, "replication").Result()
-		if err != nil && !forbidden(err) {
+		if err != nil && !server.Forbidden(err) {
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		all = append(all, field(text, "master_replid"))
+		all = append(all, server.Field(text, "master_replid"))
 		return nil
-	}
-	if s.cluster == nil {
-		client, _ := s.client.(*redis.Client)
-		err := add(ctx, client)
-		return all, err
-	}
-	err := s.cluster.ForEachMaster(ctx, add)
+	})
 	slices.Sort(all)
 	return all, err
 }

@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
-	"strings"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // keys spells every name in Redis. Names of one address share the hash tag {address}, so that a
@@ -146,19 +146,8 @@ func (k keys) probe(id string) string { return k.prefix + "{probe:" + id + "}" }
 // life is the pub/sub channel that feeds keep subscribed for as long as the server is in the life of that replication id.
 func (k keys) life(id string) string { return k.prefix + "life:" + id }
 
-// neverSuffix ends the name of a key that is never there.
-const neverSuffix = "}:-"
-
 // never is a key beside another one that is never there. In a Cluster every script names one: a master whose slot is on its way to another
 // refuses a script then, whatever else it names, and does not run a part of it.
 func (k keys) never(beside string) string {
-	return tagOf(beside) + strings.TrimPrefix(neverSuffix, "}")
-}
-
-// tagOf returns the beginning of a name that all names of its address have.
-func tagOf(name string) string {
-	if i := strings.IndexByte(name, '}'); i >= 0 {
-		return name[:i+1]
-	}
-	return name
+	return server.Tag(beside) + ":-"
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // life is the life of the server of one connection: the time between two changes of its replication id, which changes at every
@@ -22,10 +24,10 @@ var errLife = errors.New("the server has begun another life")
 // informed takes the answer to INFO.
 func (h *hearing) informed(text string) error {
 	id := ""
-	if field(text, "role") == "master" {
-		id = field(text, "master_replid")
-		n, _ := strconv.Atoi(field(text, "connected_slaves")) // none where it does not say
-		h.link.feed.store.lives.saw(id, n)
+	if server.Field(text, "role") == "master" {
+		id = server.Field(text, "master_replid")
+		n, _ := strconv.Atoi(server.Field(text, "connected_slaves")) // none where it does not say
+		h.link.feed.store.lives.Saw(id, n)
 	}
 	switch {
 	case h.life.id == id:
@@ -54,14 +56,4 @@ func (h *hearing) uninformed(text string) {
 	l.mu.Unlock()
 	h.life.id = ""
 	l.signal()
-}
-
-// field reads one line of INFO.
-func field(text, name string) string {
-	for line := range strings.SplitSeq(text, "\r\n") {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			return value
-		}
-	}
-	return ""
 }

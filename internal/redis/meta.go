@@ -15,9 +15,12 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
+// bulk is how many things one caller sends at once: about as many as go in one pipeline.
+const bulk = 512
+
 // do carries out plain commands in the pipelines of all callers.
 func (s *Store) do(ctx context.Context, cmds ...redis.Cmder) error {
-	if err := s.pipes.do(ctx, cmds); err != nil {
+	if err := s.pipes.Do(ctx, cmds); err != nil {
 		return err
 	}
 	for _, c := range cmds {

@@ -52,5 +52,5 @@ func (l *link) sendProbe(ctx context.Context) {
 		_ = l.client.Load().Process(call, cmd) // on the link's own node: what is proved is this connection
 		return
 	}
-	_ = l.feed.store.pipes.do(call, []redis.Cmder{cmd})
+	_ = l.feed.store.pipes.Do(call, []redis.Cmder{cmd})
 }

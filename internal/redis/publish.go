@@ -62,7 +62,7 @@ func (s *Store) publish(ctx context.Context, p bus.Publication) (bus.Receipt, er
 	}
 	s.stamp(&p, s.Now())
 	cmd := s.pushCmd(ctx, &p)
-	err := s.pipes.doOne(ctx, cmd)
+	err := s.pipes.DoOne(ctx, cmd)
 	if err == nil {
 		err = failure(cmd.Err())
 	}
@@ -131,7 +131,7 @@ func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Rec
 	for i := range due {
 		noted[i] = s.command(ctx, &due[i], "evalsha", due[i].script.Hash())
 	}
-	if err := s.pipes.do(ctx, append(noted, cmds...)); err != nil {
+	if err := s.pipes.Do(ctx, append(noted, cmds...)); err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
@@ -202,7 +202,7 @@ func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder)
 	if len(again) == 0 {
 		return nil
 	}
-	return s.pipes.do(ctx, again)
+	return s.pipes.Do(ctx, again)
 }
 
 // publishCall is the call of the publish script; quietly leaves out the address's second name, unless records are bridged there.
@@ -309,7 +309,7 @@ func (s *Store) PublishRecord(ctx context.Context, channel string, in bus.Admitt
 	for _, b := range s.cfg.Bridges {
 		if b.Channel == channel {
 			cmd := redis.NewIntCmd(ctx, "publish", channel, in.Record())
-			if err := s.pipes.do(ctx, []redis.Cmder{cmd}); err != nil {
+			if err := s.pipes.Do(ctx, []redis.Cmder{cmd}); err != nil {
 				return err
 			}
 			return failure(cmd.Err())

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/pipes"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // revoking is one call of the script that revokes.
@@ -93,46 +95,33 @@ func (s *Store) announcement(subject bus.Subject) (head, tail []byte, err error)
 // secure makes sure that a revocation is as durable as the strictest namespace wants its messages: on replicas, on a disk. A WAIT is
 // about the writes of its own connection, so one more write comes before it; what was written earlier is then there too.
 func (s *Store) secure(ctx context.Context, subject bus.Subject, at int64) error {
-	d := demand{replicas: s.cfg.Replicas, fsync: s.cfg.Fsync}
-	if d == (demand{}) {
+	d := pipes.Demand{Replicas: s.cfg.Replicas, Fsync: s.cfg.Fsync}
+	if d == (pipes.Demand{}) {
 		return nil
 	}
 	missing := bus.ErrNotReached.With("the revocation is in effect, but is not known to survive the loss of a server; repeat it", nil)
-	to, err := s.pipes.ofKey(ctx, s.keys.revoked(subject))
+	to, err := s.pipes.OfKey(ctx, s.keys.revoked(subject))
 	if err != nil {
 		return missing.Wrap(err)
 	}
-	how := fsyncNone
-	if d.fsync {
-		if how, err = to.fsyncs(ctx, s.log); err != nil {
+	how := server.SyncNone
+	if d.Fsync {
+		if how, err = to.Syncs(ctx, s.log); err != nil {
 			return missing.Wrap(err)
 		}
 	}
-	select {
-	case to.strict <- struct{}{}:
-		defer func() { <-to.strict }()
-	case <-ctx.Done():
-		return missing.Wrap(ctx.Err())
+	release, err := to.Reserve(ctx)
+	if err != nil {
+		return missing.Wrap(err)
 	}
-	if !s.secured(ctx, to.client, &strictly{store: s, demand: &d}, how, subject, at) {
+	defer release()
+	has := redis.NewStringCmd(ctx, "get", s.keys.revoked(subject))
+	write := expire(ctx, s.keys.stream(bus.Revoked), bus.RevocationLog.Age) // a full server carries it out too
+	said := s.pipes.Prove(ctx, pipes.Way{To: to}, []redis.Cmder{has, write}, d, how)
+	if kept, err := has.Int64(); err != nil || kept < at || said.Replicas < d.Replicas || d.Fsync && !said.Synced {
 		return missing
 	}
 	return nil
-}
-
-// secured asks a master whether it has the revocation, and who else has its data.
-func (s *Store) secured(ctx context.Context, client *redis.Client, b *strictly, how fsync, subject bus.Subject, at int64) bool {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	pipe := client.Pipeline()
-	has := pipe.Get(ctx, s.keys.revoked(subject))
-	// A full server carries this write out too.
-	pipe.PExpire(ctx, s.keys.stream(bus.Revoked), bus.RevocationLog.Age)
-	said := b.prove(ctx, pipe, how)
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	kept, err := has.Int64()
-	replicas, synced := said.read()
-	return err == nil && kept >= at && replicas >= b.demand.replicas && (synced || !b.demand.fsync)
 }
 
 // RevokedBefore returns the times of the revocations, in one round trip. Since when they are complete is asked of the script once:

@@ -190,7 +190,7 @@ func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address)
 	var missing []bus.Address
 	index := s.keys.nodeIndex(node)
 	now := s.Now()
-	for chunk := range slices.Chunk(addresses, maxPipeline) {
+	for chunk := range slices.Chunk(addresses, bulk) {
 		note := []any{"zadd", index}
 		calls := make([]call, len(chunk))
 		for i, a := range chunk {

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 //go:embed lua/*.lua
@@ -25,24 +27,14 @@ func source(name string) string {
 
 // script returns a script that begins with preludes, whose functions it calls.
 func script(name string, preludes ...string) *redis.Script {
-	flags, body := shebang(source(name))
+	flags, body := server.Shebang(source(name))
 	return register(flags + strings.Join(preludes, "") + body)
-}
-
-// shebang takes the first line off a script, which says what a server may refuse it for: "#!lua" when it is full,
-// "#!lua flags=allow-oom" not then, and "#!lua flags=no-writes" never. Redis reads it only where the text begins.
-func shebang(text string) (line, body string) {
-	if !strings.HasPrefix(text, "#!") {
-		return "", text
-	}
-	line, body, _ = strings.Cut(text, "\n")
-	return line + "\n", body
 }
 
 // pushing returns a script as one that is only called where it writes nothing. Without a first line Redis runs it when it is
 // full, and also when its disk fails.
 func pushing(name string) *redis.Script {
-	_, body := shebang(source(name))
+	_, body := server.Shebang(source(name))
 	return register(source("epoch") + source("young") + source("era") + body)
 }
 
@@ -51,7 +43,7 @@ func appending(name string) *redis.Script { return script(name, source("epoch"))
 
 // publishing returns a script that can call publish().
 func publishing(name string) *redis.Script {
-	_, publish := shebang(source("publish"))
+	_, publish := server.Shebang(source("publish"))
 	return script(name, source("epoch"), source("young"), source("era"), "local function publish()\n", publish, "end\n")
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/pipes"
 )
 
 // dueSets is over how many sorted sets the times of messages are spread.
@@ -85,13 +86,13 @@ func (s *Store) noteDues(ctx context.Context, calls []call) error {
 // noteElsewhere notes a time in a sorted set of another master than its own, which has failed: a message does not depend on a
 // master that has nothing else of it. DueDeliveries brings the time home.
 func (s *Store) noteElsewhere(ctx context.Context, c call, failed error) error {
-	tried := make(map[*pipe]bool)
+	tried := make(map[*pipes.Pipe]bool)
 	for n := -1; s.cluster != nil && n < dueSets; n++ {
 		key := c.keys[0]
 		if n >= 0 {
 			key = s.keys.due(n)
 		}
-		to, err := s.pipes.ofKey(ctx, key)
+		to, err := s.pipes.OfKey(ctx, key)
 		if err != nil || tried[to] {
 			continue
 		}

@@ -2,11 +2,12 @@ package redis
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // slot is the subscriptions of one slot of a Cluster, which live at one node.
@@ -145,35 +146,11 @@ func (f *feed) settle(number uint16, client *redis.Client) {
 
 // slotOf returns the slot of a subscription. The caller holds the lock.
 func (f *feed) slotOf(sub *subscription) *slot {
-	sub.slot = slotNumber(sub.channel)
+	sub.slot = server.Slot(sub.channel)
 	s := f.slots[sub.slot]
 	if s == nil {
 		s = &slot{channel: sub.channel, members: make(map[*subscription]struct{})}
 		f.slots[sub.slot] = s
 	}
 	return s
-}
-
-// slotCount is how many slots a Cluster has.
-const slotCount = 16384
-
-// slotNumber is the slot of a name: the CRC16 of what stands in its braces.
-func slotNumber(name string) uint16 {
-	if _, rest, ok := strings.Cut(name, "{"); ok {
-		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
-			name = tag
-		}
-	}
-	var crc uint16
-	for i := range len(name) {
-		crc ^= uint16(name[i]) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-	}
-	return crc % slotCount
 }

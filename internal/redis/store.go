@@ -5,10 +5,8 @@ package redis
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/pipes"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // The verbs.
@@ -76,10 +76,10 @@ type Store struct {
 	keys    keys
 	cfg     Config
 	log     *slog.Logger
-	pipes   *pipes
+	pipes   *pipes.Pipes
 	clock   *clock
 	heldUp  *heldUp
-	lives   lives
+	lives   server.Lives
 
 	interruptions interruptions // of subscriptions
 
@@ -132,7 +132,9 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 		s.cfg.Names = nil
 	}
 	s.interruptions = newInterruptions(cfg.Metrics)
-	s.pipes = newPipes(s)
+	s.pipes = pipes.New(pipes.Config{
+		Client: client, Timeout: cfg.Timeout, Never: s.keys.never, Script: func(hash string) string { return texts[hash] }, Metrics: cfg.Metrics, Log: log,
+	})
 	s.heldUp = newHeldUp(s)
 	s.clock = &clock{local: cfg.Now, ask: s.askTime, timeout: cfg.Timeout}
 	return s, nil
@@ -141,7 +143,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 // Close ends the store after the calls that are under way.
 func (s *Store) Close() error {
 	s.heldUp.close()
-	s.pipes.wait()
+	s.pipes.Close()
 	s.clock.close()
 	if err := s.client.Close(); err != nil {
 		return fmt.Errorf("close redis: %w", err)
@@ -162,17 +164,6 @@ func failure(err error) error {
 		return bus.ErrReplicasMissing.Wrap(err)
 	}
 	return bus.ErrStoreUnavailable.Wrap(err)
-}
-
-// moved says whether Redis refused a command because another node has its slot: it was not carried out.
-func moved(err error) bool {
-	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
-}
-
-// refusedBefore says whether the command certainly was not carried out: the connection could not be made.
-func refusedBefore(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // run carries out one script.
@@ -235,7 +226,7 @@ func (s *Store) runOnce(ctx context.Context, calls []call) ([]*redis.Cmd, error)
 		cmds[i] = s.command(ctx, &c, "evalsha", c.script.Hash())
 		todo[i] = cmds[i]
 	}
-	if err := s.pipes.do(ctx, todo); err != nil {
+	if err := s.pipes.Do(ctx, todo); err != nil {
 		return nil, err
 	}
 	// A server that does not know a script has not run it: sending its text is no repetition.
@@ -253,7 +244,7 @@ func (s *Store) runOnce(ctx context.Context, calls []call) ([]*redis.Cmd, error)
 		}
 	}
 	if len(places) > 0 {
-		if err := s.pipes.do(ctx, again); err != nil {
+		if err := s.pipes.Do(ctx, again); err != nil {
 			return nil, err
 		}
 	}

@@ -1,4 +1,4 @@
-package redis //nolint:testpackage // variants are private to the store
+package pipes //nolint:testpackage // variants are private to the package
 
 import (
 	"context"
@@ -9,23 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
-
-// Every script has a variant that Redis takes, with the same first line.
-func TestVariant_ofEveryScript(t *testing.T) {
-	client := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Addr()})
-	defer func() { _ = client.Close() }()
-	for _, text := range texts {
-		variant := variantOf(text)
-		line, _ := shebang(text)
-		if other, _ := shebang(variant); other != line {
-			t.Errorf("begins with %q, not %q", other, line)
-		}
-		if err := client.ScriptLoad(t.Context(), variant).Err(); err != nil {
-			t.Errorf("%v\n%s", err, variant)
-		}
-	}
-}
 
 // A variant does what its script does where a slot is importing: with keys that are missing, in commands with several of them, and
 // with errors. It tells what was pushed.
@@ -36,6 +21,7 @@ func TestVariant_answersAsItsScript(t *testing.T) {
 	m := c.Begin("tl:{v}:a")
 	target := redis.NewClient(&redis.Options{Addr: m.To.Addr()})
 	defer func() { _ = target.Close() }()
+	p := &Pipes{cfg: Config{Never: func(beside string) string { return server.Tag(beside) + ":-" }}}
 	n := 0
 	for _, row := range []struct {
 		body   string
@@ -55,10 +41,10 @@ func TestVariant_answersAsItsScript(t *testing.T) {
 		t.Run(row.body, func(t *testing.T) {
 			n++
 			cmd := redis.NewCmd(t.Context(), "eval", "#!lua\n"+row.body, 3, "tl:{v}:a", "tl:{v}:b", "tl:{v}:-", "arg")
-			a := askingFor(t.Context(), cmd)
-			_, _ = target.Pipelined(t.Context(), func(p redis.Pipeliner) error {
-				_ = p.Process(t.Context(), redis.NewStatusCmd(t.Context(), "asking"))
-				return p.Process(t.Context(), a.sent)
+			a := p.askingFor(t.Context(), cmd)
+			_, _ = target.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+				_ = pipe.Process(t.Context(), redis.NewStatusCmd(t.Context(), "asking"))
+				return pipe.Process(t.Context(), a.sent)
 			})
 			pushes := a.answer(context.Background())
 			got := fmt.Sprint(cmd.Val())
@@ -71,10 +57,10 @@ func TestVariant_answersAsItsScript(t *testing.T) {
 		})
 	}
 	plain := redis.NewSliceCmd(t.Context(), "mget", "tl:{v}:a", "tl:{v}:c")
-	a := askingFor(t.Context(), plain)
-	_, _ = target.Pipelined(t.Context(), func(p redis.Pipeliner) error {
-		_ = p.Process(t.Context(), redis.NewStatusCmd(t.Context(), "asking"))
-		return p.Process(t.Context(), a.sent)
+	a := p.askingFor(t.Context(), plain)
+	_, _ = target.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		_ = pipe.Process(t.Context(), redis.NewStatusCmd(t.Context(), "asking"))
+		return pipe.Process(t.Context(), a.sent)
 	})
 	a.answer(t.Context())
 	if plain.Err() != nil || !slices.Equal(plain.Val(), []any{nil, nil}) {

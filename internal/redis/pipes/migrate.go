@@ -1,4 +1,4 @@
-package redis
+package pipes
 
 import (
 	"context"
@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // A slot that is being moved has some of its keys at its master and some at the next one, perhaps for long: a move that was interrupted
@@ -73,8 +76,8 @@ func redirected(err error, prefix string, from *redis.Client) (redirection, bool
 
 // settle moves what an address still has at the master of its slot to where the slot goes, and returns that place; false when it is not
 // on its way any more.
-func (p *pipes) settle(ctx context.Context, from *pipe, name string) (redirection, bool, error) {
-	probe := redis.NewStringCmd(ctx, "get", p.store.keys.never(name)) // which is never there, so that it is answered with the way
+func (p *Pipes) settle(ctx context.Context, from *Pipe, name string) (redirection, bool, error) {
+	probe := redis.NewStringCmd(ctx, "get", p.cfg.Never(name)) // which is never there, so that it is answered with the way
 	if err := pass(ctx, from, []redis.Cmder{probe}); err != nil {
 		return redirection{}, false, err
 	}
@@ -82,7 +85,7 @@ func (p *pipes) settle(ctx context.Context, from *pipe, name string) (redirectio
 	if !ok {
 		return redirection{}, false, nil
 	}
-	err := p.moves.once(ctx, tagOf(name), to.addr, func(ctx context.Context) error { return p.move(ctx, from, to, tagOf(name)) })
+	err := p.moves.once(ctx, server.Tag(name), to.addr, func(ctx context.Context) error { return p.move(ctx, from, to, server.Tag(name)) })
 	if err != nil {
 		p.warn(to, err)
 	}
@@ -127,7 +130,7 @@ func (m *moves) prune() {
 }
 
 // move moves all keys of an address.
-func (p *pipes) move(ctx context.Context, from *pipe, to redirection, tag string) error {
+func (p *Pipes) move(ctx context.Context, from *Pipe, to redirection, tag string) error {
 	n := listing
 	for range movePages {
 		names, err := from.client.Do(ctx, "cluster", "getkeysinslot", to.slot, n).StringSlice()
@@ -140,7 +143,7 @@ func (p *pipes) move(ctx context.Context, from *pipe, to redirection, tag string
 				ours = append(ours, name)
 			}
 		}
-		for chunk := range chunksOf(ours, moveChunk) {
+		for chunk := range slices.Chunk(ours, moveChunk) {
 			if err := p.migrate(ctx, from, to, chunk); err != nil {
 				return err
 			}
@@ -157,25 +160,13 @@ func (p *pipes) move(ctx context.Context, from *pipe, to redirection, tag string
 	return errors.New("the address gets keys faster than they are moved")
 }
 
-func chunksOf(list []string, n int) func(func([]string) bool) {
-	return func(yield func([]string) bool) {
-		for len(list) > 0 {
-			k := min(n, len(list))
-			if !yield(list[:k]) {
-				return
-			}
-			list = list[k:]
-		}
-	}
-}
-
 // migrate moves keys as a resharding does. One that is gone was moved by somebody else.
-func (p *pipes) migrate(ctx context.Context, from *pipe, to redirection, names []string) error {
+func (p *Pipes) migrate(ctx context.Context, from *Pipe, to redirection, names []string) error {
 	host, port, err := net.SplitHostPort(to.addr)
 	if err != nil {
 		return fmt.Errorf("the address of the master %q: %w", to.addr, err)
 	}
-	args := []any{"migrate", host, port, "", 0, p.store.cfg.Timeout.Milliseconds()}
+	args := []any{"migrate", host, port, "", 0, p.cfg.Timeout.Milliseconds()}
 	switch o := from.client.Options(); {
 	case o.Username != "":
 		args = append(args, "auth2", o.Username, o.Password)
@@ -193,7 +184,7 @@ func (p *pipes) migrate(ctx context.Context, from *pipe, to redirection, names [
 }
 
 // warn says why an address could not be moved, once a second at the most: callers are refused meanwhile, and may try again.
-func (p *pipes) warn(to redirection, err error) {
+func (p *Pipes) warn(to redirection, err error) {
 	p.moves.mu.Lock()
 	quiet := time.Since(p.moves.warned) < time.Second
 	if !quiet {
@@ -207,6 +198,6 @@ func (p *pipes) warn(to redirection, err error) {
 	if strings.Contains(err.Error(), "NOPERM") {
 		fix = "allow the user of Redis +cluster|getkeysinslot +migrate +select +restore-asking +asking, see docs/operations.md"
 	}
-	p.store.log.Warn("a slot is being moved and its keys cannot be moved to the next master", slog.String("slot", to.slot),
+	p.cfg.Log.Warn("a slot is being moved and its keys cannot be moved to the next master", slog.String("slot", to.slot),
 		slog.String("to", to.addr), slog.String("error", err.Error()), slog.String("fix", fix))
 }

@@ -1,16 +1,17 @@
-package redis //nolint:testpackage // pipelines are private to the store
+package pipes //nolint:testpackage // pipelines are private to the package
 
 import (
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 )
 
 // What has waited for too long is refused and not sent; the rest keeps its order.
 func TestPipes_timely(t *testing.T) {
-	p := &pipe{timeout: time.Second}
+	p := &Pipe{timeout: time.Second, refused: prometheus.NewCounter(prometheus.CounterOpts{})}
 	now := time.Now()
 	cmd := func() redis.Cmder { return redis.NewCmd(t.Context(), "PING") }
 	late, first, second := cmd(), cmd(), cmd()

@@ -1,4 +1,4 @@
-package redis
+package pipes
 
 import (
 	"context"
@@ -7,21 +7,24 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// pipe sends the commands of all callers to one master, in pipelines. A command that comes while a pipeline is under
+// Pipe sends the commands of all callers to one master, in pipelines. A command that comes while a pipeline is under
 // way goes with the next one, unless that pipeline takes long or many wait: batches grow with the load, which is what saves
 // work, and a single command waits for nobody. Each master has a pipe of its own, so that nobody waits for another's.
-type pipe struct {
+type Pipe struct {
 	client  *redis.Client
 	timeout time.Duration
 	reload  func() // learns again which master has which slot; nil where there is one master
 	running *sync.WaitGroup
 	stop    <-chan struct{} // closed when the store is
-	strict  chan struct{}   // who waits for replicas or the disk holds a place in it
+	refused prometheus.Counter
+
+	durable chan struct{} // those who wait for replicas or the disk hold a place in it
 	syncs   syncs
 
 	mu      sync.Mutex
@@ -41,6 +44,15 @@ type batch struct {
 
 var batches = sync.Pool{New: func() any { return &batch{done: make(chan struct{}, 1)} }}
 
+func newBatch() *batch {
+	return batches.Get().(*batch) //nolint:forcetypeassert // the pool has nothing else
+}
+
+func (b *batch) free() {
+	b.cmds, b.one[0] = nil, nil
+	batches.Put(b)
+}
+
 const (
 	// maxFlights is how many pipelines to one master are under way at once. There is a second one when the last has taken
 	// longer than slowFlight, or fullFlight callers wait.
@@ -56,17 +68,20 @@ const (
 // errQueued is the error of a command that was not sent.
 var errQueued = errors.New("not sent: the commands before it have taken too long")
 
+// Client returns the client of the master, for what does not go in line.
+func (p *Pipe) Client() *redis.Client { return p.client }
+
 // enter puts a batch in line. It returns false when nothing is sent now; its commands have an error then.
-func (p *pipe) enter(b *batch) bool {
+func (p *Pipe) enter(b *batch) bool {
 	b.since = time.Now()
 	p.mu.Lock()
 	if p.silence == silent || len(p.waiting) >= maxWaiting {
 		err := errQueued
 		if p.silence == silent {
-			err = errSilentMaster
+			err = ErrSilent
 		}
 		p.mu.Unlock()
-		refuse(b, err)
+		p.refuse(b, err)
 		return false
 	}
 	p.waiting = append(p.waiting, b)
@@ -80,7 +95,7 @@ func (p *pipe) enter(b *batch) bool {
 }
 
 // wait returns when a batch has its answers. When ctx ends before, the outcome is unknown and the commands must not be read.
-func (p *pipe) wait(ctx context.Context, b *batch) error {
+func (p *Pipe) wait(ctx context.Context, b *batch) error {
 	if deadline, ok := ctx.Deadline(); ok && deadline.Sub(b.since) > p.patience() {
 		<-b.done // which comes before the deadline, so that there is no need for a timer
 	} else {
@@ -94,21 +109,27 @@ func (p *pipe) wait(ctx context.Context, b *batch) error {
 	return nil
 }
 
-func (b *batch) free() {
-	b.cmds, b.one[0] = nil, nil
-	batches.Put(b)
+// pass carries out commands at one master.
+func pass(ctx context.Context, to *Pipe, cmds []redis.Cmder) error {
+	b := newBatch()
+	b.cmds = cmds
+	if !to.enter(b) {
+		b.free()
+		return nil
+	}
+	return to.wait(ctx, b)
 }
 
 // patience is how long a batch takes at the most: one that has waited longer than a pipeline may take is not sent.
-func (p *pipe) patience() time.Duration { return 3 * p.timeout }
+func (p *Pipe) patience() time.Duration { return 3 * p.timeout }
 
 // another says whether another pipeline is worth while. The caller holds the lock.
-func (p *pipe) another(now time.Time) bool {
+func (p *Pipe) another(now time.Time) bool {
 	return len(p.waiting) >= fullFlight || now.Sub(p.started) > slowFlight
 }
 
 // fly sends pipelines until nobody waits.
-func (p *pipe) fly() {
+func (p *Pipe) fly() {
 	var cmds []redis.Cmder
 	for {
 		runtime.Gosched() // who is about to publish joins
@@ -141,25 +162,27 @@ func (p *pipe) fly() {
 }
 
 // timely returns the commands of the batches that have not waited for too long. The others are refused.
-func (p *pipe) timely(cmds []redis.Cmder, batches []*batch, now time.Time) []redis.Cmder {
+func (p *Pipe) timely(cmds []redis.Cmder, batches []*batch, now time.Time) []redis.Cmder {
 	for _, b := range batches {
 		if now.Sub(b.since) <= p.timeout {
 			cmds = append(cmds, b.cmds...)
 			continue
 		}
-		refuse(b, errQueued)
+		p.refuse(b, errQueued)
 	}
 	return cmds
 }
 
-func refuse(b *batch, err error) {
+// refuse gives the commands of a batch an error instead of sending them.
+func (p *Pipe) refuse(b *batch, err error) {
+	p.refused.Inc()
 	for _, c := range b.cmds {
 		c.SetErr(err)
 	}
 }
 
 // exec sends one pipeline, and says whether the server did not answer in time.
-func (p *pipe) exec(cmds []redis.Cmder) bool {
+func (p *Pipe) exec(cmds []redis.Cmder) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
 	pipe := p.client.Pipeline()
@@ -170,4 +193,11 @@ func (p *pipe) exec(cmds []redis.Cmder) bool {
 	}
 	_, err := pipe.Exec(ctx) // each command has its own error
 	return timedOut(err)
+}
+
+// idle says whether nobody has used a pipe for a while.
+func (p *Pipe) idle(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.flights == 0 && len(p.waiting) == 0 && p.silence == heard && now.Sub(p.started) > idlePipe
 }

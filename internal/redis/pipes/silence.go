@@ -1,4 +1,4 @@
-package redis
+package pipes
 
 import (
 	"context"
@@ -25,8 +25,8 @@ const (
 // listenPause is between two questions to a silent master that came back without an answer.
 const listenPause = 100 * time.Millisecond
 
-// errSilentMaster is the error of a command that was not sent because its master answers nothing.
-var errSilentMaster = errors.New("not sent: the server does not answer")
+// ErrSilent is the error of a command that was not sent because its master answers nothing.
+var ErrSilent = errors.New("not sent: the server does not answer")
 
 // timedOut says whether a server did not answer in time.
 func timedOut(err error) bool {
@@ -40,7 +40,7 @@ func timedOut(err error) bool {
 // suspect asks a master whether it answers at all, after a pipeline that was not answered: what was lost may have been no more
 // than one connection. Without an answer all who wait are refused, and so is everybody who comes, so that a frozen master
 // costs nobody more than the first timeout.
-func (p *pipe) suspect() {
+func (p *Pipe) suspect() {
 	p.mu.Lock()
 	first := p.silence == heard
 	if first {
@@ -64,19 +64,19 @@ func (p *pipe) suspect() {
 	}
 	p.mu.Unlock()
 	for _, b := range refused {
-		refuse(b, errSilentMaster)
+		p.refuse(b, ErrSilent)
 		b.done <- struct{}{}
 	}
 }
 
-// isSilent says whether to send nothing now.
-func (p *pipe) isSilent() bool {
+// Silent says whether to send nothing now.
+func (p *Pipe) Silent() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.silence == silent
 }
 
-func (p *pipe) ping(timeout time.Duration) error {
+func (p *Pipe) ping(timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	return p.client.Ping(ctx).Err()
@@ -84,7 +84,7 @@ func (p *pipe) ping(timeout time.Duration) error {
 
 // listen asks a silent master again and again until it answers, or it is known that it never will. Meanwhile another may have
 // taken over its slots.
-func (p *pipe) listen() {
+func (p *Pipe) listen() {
 	for {
 		if p.reload != nil {
 			p.reload()

@@ -1,10 +1,11 @@
-package redis
+package pipes
 
 import (
 	"context"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // A slot that is on its way to another master is importing there, and a command with several keys is refused while one of them is missing,
@@ -63,9 +64,9 @@ end
 return {body() or false, pushed}
 `
 
-// variantOf returns the variant of a script's text.
-func variantOf(text string) string {
-	line, body := shebang(text)
+// VariantOf returns the variant of a script's text.
+func VariantOf(text string) string {
+	line, body := server.Shebang(text)
 	return line + variantHead + body + variantTail
 }
 
@@ -79,23 +80,24 @@ type asked struct {
 }
 
 // askingFor returns a command as it is sent behind ASKING.
-func askingFor(ctx context.Context, c redis.Cmder) asked {
+func (p *Pipes) askingFor(ctx context.Context, c redis.Cmder) asked {
 	args := c.Args()
 	name, _ := args[0].(string)
 	switch {
 	case name == "evalsha" || name == "eval":
 		text, _ := args[1].(string)
 		if name == "evalsha" {
-			text = texts[text]
+			text = p.cfg.Script(text)
 		}
 		n, _ := args[2].(int)
 		keys, rest := args[3:3+n], args[3+n:]
-		if last, _ := keys[n-1].(string); strings.HasSuffix(last, neverSuffix) {
+		first, _ := keys[0].(string)
+		if last, _ := keys[n-1].(string); last == p.cfg.Never(first) {
 			keys = keys[:n-1]
 		}
-		return vary(ctx, c, variantOf(text), keys, rest)
+		return vary(ctx, c, VariantOf(text), keys, rest)
 	case len(args) > 2 && (name == "mget" || name == "del" || name == "unlink" || name == "exists"):
-		return vary(ctx, c, variantOf(plainly), args[1:2], args)
+		return vary(ctx, c, VariantOf(plainly), args[1:2], args)
 	}
 	return asked{original: c, sent: c}
 }

@@ -1,0 +1,97 @@
+package pipes
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// idlePipe is after how long a pipe that nobody uses may be forgotten.
+const idlePipe = time.Minute
+
+func (p *Pipes) newPipe(client *redis.Client) *Pipe {
+	one := &Pipe{
+		client: client, timeout: p.cfg.Timeout, running: &p.running, stop: p.stop, durable: make(chan struct{}, durableFlights), refused: p.refused,
+	}
+	if p.cluster != nil {
+		one.reload = func() { p.cluster.ReloadState(context.Background()) } // which only asks for it
+	}
+	return one
+}
+
+// OfKey returns the pipe of the master that has a key.
+func (p *Pipes) OfKey(ctx context.Context, key string) (*Pipe, error) {
+	if p.single != nil {
+		return p.single, nil
+	}
+	client, err := p.cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return nil, bus.ErrStoreUnavailable.Wrap(err)
+	}
+	return p.OfClient(client), nil
+}
+
+// OfClient returns the pipe of a master. A master that comes back at its address has another client.
+func (p *Pipes) OfClient(client *redis.Client) *Pipe {
+	if p.single != nil {
+		return p.single
+	}
+	addr := client.Options().Addr
+	p.mu.RLock()
+	one := p.of[addr]
+	p.mu.RUnlock()
+	if one != nil && one.client == client {
+		return one
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one = p.of[addr]; one != nil && one.client == client {
+		return one
+	}
+	forgetIdle(p.of)
+	one = p.newPipe(client)
+	p.of[addr] = one
+	return one
+}
+
+func forgetIdle(pipes map[string]*Pipe) (forgotten []*Pipe) {
+	now := time.Now()
+	for addr, one := range pipes {
+		if one.idle(now) {
+			delete(pipes, addr)
+			forgotten = append(forgotten, one)
+		}
+	}
+	return forgotten
+}
+
+// ofAddr returns the pipe of a master that another one has named: go-redis may not know it yet.
+func (p *Pipes) ofAddr(addr string) *Pipe {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one := p.of[addr]; one != nil {
+		return one
+	}
+	one := p.named[addr]
+	if one == nil {
+		for _, old := range forgetIdle(p.named) {
+			_ = old.client.Close() // nobody uses it
+		}
+		one = p.newPipe(redis.NewClient(p.nodeOptions(addr)))
+		p.named[addr] = one
+	}
+	return one
+}
+
+// nodeOptions are those of the Cluster's for one of its masters.
+func (p *Pipes) nodeOptions(addr string) *redis.Options {
+	o := p.cluster.Options()
+	return &redis.Options{
+		Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig, Protocol: o.Protocol, MaxRetries: o.MaxRetries,
+		DialerRetries: o.DialerRetries, ContextTimeoutEnabled: o.ContextTimeoutEnabled, DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout,
+		WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout, MaintNotificationsConfig: o.MaintNotificationsConfig,
+	}
+}
