@@ -11,6 +11,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/pipes"
+	"github.com/trunkline/trunkline/internal/retry"
 )
 
 // What asks for replicas or the disk is appended hidden: it is neither pushed nor read until they have it. Otherwise a failover
@@ -91,7 +92,7 @@ func (s *Store) show(ctx context.Context, list []*showing) {
 			}
 		}
 		if list = again; len(list) > 0 {
-			pause(ctx, try)
+			retry.Wait(ctx, retry.Backoff(try))
 		}
 		if ctx.Err() != nil {
 			return

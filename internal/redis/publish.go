@@ -96,72 +96,90 @@ func (s *Store) simple(p *bus.Publication) bool {
 	return s.secondName(p.Message.To) == ""
 }
 
+// publishing is some publications on their way.
+type publishing struct {
+	receipts []bus.Receipt
+	errs     []error
+	calls    []call
+	cmds     []redis.Cmder
+	due      []call // notes when messages have to be looked at
+}
+
 // publishAll is PublishAll, also for what the store itself tells.
 func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
-	receipts := make([]bus.Receipt, len(ps))
-	errs := make([]error, len(ps))
-	cmds := make([]redis.Cmder, len(ps))
-	calls := make([]call, len(ps))
+	b := s.prepare(ctx, ps)
+	if strict := strictest(ps); strict != nil {
+		return b.receipts, s.publishStrictly(ctx, ps, b.calls, b.receipts, strict)
+	}
+	if err := s.send(ctx, &b); err != nil {
+		for i := range b.errs {
+			b.errs[i] = err
+		}
+		return b.receipts, b.errs
+	}
+	for i, cmd := range b.cmds {
+		if script, ok := cmd.(*redis.Cmd); ok {
+			b.errs[i] = s.readReceipt(script, &ps[i], &b.receipts[i]) //nolint:gosec // a command for each publication
+		} else {
+			b.errs[i] = failure(cmd.Err())
+		}
+	}
+	return b.receipts, b.errs
+}
+
+// prepare makes the commands of publications.
+func (s *Store) prepare(ctx context.Context, ps []bus.Publication) publishing {
+	b := publishing{
+		receipts: make([]bus.Receipt, len(ps)), errs: make([]error, len(ps)), calls: make([]call, len(ps)), cmds: make([]redis.Cmder, len(ps)),
+	}
 	scripted := false
-	var due []call // notes when messages have to be looked at; before the publishes, and harmless without them
 	now := s.Now()
 	for i := range ps {
 		p := &ps[i]
 		s.stamp(p, now)
-		receipts[i] = pushed(p)
+		b.receipts[i] = pushed(p)
 		// What comes after a script goes by the script too: a server that does not know it yet refuses both, and
 		// both are sent again in their order.
 		if !scripted && s.simple(p) {
-			cmds[i] = s.pushCmd(ctx, p)
+			b.cmds[i] = s.pushCmd(ctx, p)
 			continue
 		}
 		scripted = true
 		if p.Ack != nil {
-			calls[i] = s.inboxCall(p)
-			due = append(due, s.dueCall(p))
+			b.calls[i] = s.inboxCall(p)
+			b.due = append(b.due, s.dueCall(p))
 		} else {
-			calls[i] = s.publishCall(p, false)
+			b.calls[i] = s.publishCall(p, false)
 		}
-		cmds[i] = s.publishCmd(ctx, calls, i)
+		b.cmds[i] = s.publishCmd(ctx, b.calls, i)
 	}
-	if strict := strictest(ps); strict != nil {
-		return receipts, s.publishStrictly(ctx, ps, calls, receipts, strict)
+	return b
+}
+
+// send carries out publications. The times to look at messages go before the publishes: without these they are harmless.
+func (s *Store) send(ctx context.Context, b *publishing) error {
+	noted := make([]redis.Cmder, len(b.due), len(b.due)+len(b.cmds))
+	for i := range b.due {
+		noted[i] = s.command(ctx, &b.due[i], "evalsha", b.due[i].script.Hash())
 	}
-	noted := make([]redis.Cmder, len(due), len(due)+len(cmds))
-	for i := range due {
-		noted[i] = s.command(ctx, &due[i], "evalsha", due[i].script.Hash())
+	if err := s.pipes.Do(ctx, append(noted, b.cmds...)); err != nil {
+		return err
 	}
-	if err := s.pipes.Do(ctx, append(noted, cmds...)); err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-		return receipts, errs
+	s.checkDue(ctx, b.due, noted)
+	if err := s.sendTexts(ctx, b.calls, b.cmds); err != nil {
+		return err
 	}
-	s.checkDue(ctx, due, noted)
-	if err := s.sendTexts(ctx, calls, cmds); err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-		return receipts, errs
-	}
-	scripts := make([]*redis.Cmd, len(cmds))
-	for i, cmd := range cmds {
+	scripts := make([]*redis.Cmd, len(b.cmds))
+	for i, cmd := range b.cmds {
 		scripts[i], _ = cmd.(*redis.Cmd)
 	}
-	if err := s.settleLives(ctx, calls, scripts); err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-		return receipts, errs
-	}
-	for i, cmd := range cmds {
-		if script := scripts[i]; script != nil {
-			errs[i] = s.readReceipt(script, &ps[i], &receipts[i]) //nolint:gosec // a command for each publication
-		} else {
-			errs[i] = failure(cmd.Err())
+	err := s.settleLives(ctx, b.calls, scripts)
+	for i, script := range scripts { // what was sent again has another answer
+		if script != nil {
+			b.cmds[i] = script
 		}
 	}
-	return receipts, errs
+	return err
 }
 
 // publishCmd returns the command of a call. The first of several of its script goes with the text, which the ones behind it

@@ -3,14 +3,40 @@ package redis
 import (
 	"context"
 	"errors"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/links"
 )
+
+// feed is what the store adds to its subscriptions: the last message of an address.
+type feed struct {
+	*links.Feed
+	store *Store
+}
+
+var _ bus.Feed = feed{}
+
+// NewFeed returns a feed without subscriptions.
+func (s *Store) NewFeed() bus.Feed {
+	return feed{store: s, Feed: links.New(links.Config{
+		Client: s.client, Timeout: s.cfg.Timeout, Bridges: s.cfg.Bridges, Metrics: s.subscriptions, Log: s.log,
+		Channel: s.keys.push, Alias: s.secondName, Probe: s.keys.probe, Life: s.keys.life,
+		Decode: s.heard, DecodeAlias: s.recorded, Send: s.pipes.DoOne, Saw: s.lives.Saw,
+	})}
+}
+
+// heard reads what came on the channel of an address; nil for what is no message.
+func (s *Store) heard(to bus.Address, payload []byte) (m *bus.Message, repeated bool, err error) {
+	if string(payload) == heldUpHint {
+		s.heldUp.add(to)
+		return nil, false, nil
+	}
+	return decodePush(to, payload)
+}
 
 // secondName returns the name under which older programs know an address; empty when they do not.
 func (s *Store) secondName(a bus.Address) string {
@@ -31,39 +57,18 @@ func (s *Store) records(a bus.Address) bus.Records {
 }
 
 // recorded is the message of what an older program has sent; false when it is for nobody.
-func (s *Store) recorded(to bus.Address, record string) (*bus.Message, bool) {
+func (s *Store) recorded(to bus.Address, record []byte) (*bus.Message, bool) {
 	if r := s.records(to); r != nil {
-		return r.Map([]byte(record))
+		return r.Map(record)
 	}
-	return s.bare(to, record), true
-}
-
-// marked hands a mark on: "<mark> <address>".
-func (f *feed) marked(by *link, text string) {
-	mark, name, _ := strings.Cut(text, " ")
-	a, err := bus.StoredAddress(name)
-	if err != nil {
-		return
-	}
-	f.mu.Lock()
-	sub := f.subs[a]
-	f.mu.Unlock()
-	if sub != nil {
-		f.take(sub, by, &bus.Message{ID: mark, To: a, Kind: bus.MessageMark})
-	}
+	return s.bare(to, string(record)), true
 }
 
 // Retained reads the last message of an address. The mark comes back on the connection that the address is subscribed on, on
 // which Redis keeps the order of what it does.
-func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Last, error) {
-	f.mu.Lock()
-	sub := f.subs[a]
-	var l *link
-	if sub != nil {
-		l = sub.home.Load()
-	}
-	f.mu.Unlock()
-	if l == nil {
+func (f feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Last, error) {
+	channel, subscribed := f.MarkOn(a)
+	if !subscribed {
 		return bus.Last{}, bus.ErrStoreUnavailable.With("the address is not subscribed", map[string]string{"address": a.String()})
 	}
 	key, second := f.store.keys.last(a), f.store.secondName(a)
@@ -73,7 +78,7 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 	if second != "" {
 		key = second
 	}
-	cmd, err := f.store.run(ctx, retainedScript, []string{key}, l.probe, mark+" "+a.String())
+	cmd, err := f.store.run(ctx, retainedScript, []string{key}, channel, mark+" "+a.String())
 	if errors.Is(err, redis.Nil) {
 		return bus.Last{}, nil
 	}

@@ -41,8 +41,8 @@ func pushing(name string) *redis.Script {
 // appending returns a script that can call current(), which says under which epoch to append.
 func appending(name string) *redis.Script { return script(name, source("epoch")) }
 
-// publishing returns a script that can call publish().
-func publishing(name string) *redis.Script {
+// calling returns a script that can call publish().
+func calling(name string) *redis.Script {
 	_, publish := server.Shebang(source("publish"))
 	return script(name, source("epoch"), source("young"), source("era"), "local function publish()\n", publish, "end\n")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/links"
 	"github.com/trunkline/trunkline/internal/redis/pipes"
 	"github.com/trunkline/trunkline/internal/redis/server"
 )
@@ -46,7 +47,7 @@ var (
 	dueMoveScript       = script("due_move")
 	dueStatsScript      = script("due_stats", source("device"))
 	watchScript         = script("watch")
-	stateScript         = publishing("state")
+	stateScript         = calling("state")
 	deleteStateScript   = script("delete_state")
 	rosterJoinScript    = script("roster_join")
 	rosterLoseScript    = script("roster_lose")
@@ -81,7 +82,7 @@ type Store struct {
 	heldUp  *heldUp
 	lives   server.Lives
 
-	interruptions interruptions // of subscriptions
+	subscriptions *links.Metrics
 
 	complete atomic.Bool // it was asked since when revocations are complete
 
@@ -131,7 +132,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if s.cluster != nil {
 		s.cfg.Names = nil
 	}
-	s.interruptions = newInterruptions(cfg.Metrics)
+	s.subscriptions = links.NewMetrics(cfg.Metrics)
 	s.pipes = pipes.New(pipes.Config{
 		Client: client, Timeout: cfg.Timeout, Never: s.keys.never, Script: func(hash string) string { return texts[hash] }, Metrics: cfg.Metrics, Log: log,
 	})

@@ -2,14 +2,11 @@ package pipes
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
@@ -27,42 +24,12 @@ type Proof struct {
 	Synced   bool
 }
 
-const (
-	// durableFlights is how many pipelines to one master wait for replicas or the disk at once: they hold a connection each, and
-	// its pool has to have others for those who do not wait.
-	durableFlights = 8
-	// replicaWait is how long replicas have to acknowledge.
-	replicaWait = time.Second
-	// syncKnown is how long what was found out of a master's disk is believed.
-	syncKnown = 10 * time.Second
-)
-
-// syncs is how a master syncs, as it was found out.
-type syncs struct {
-	mu  sync.Mutex
-	how server.Sync
-	err error
-	at  time.Time
-}
+// replicaWait is how long replicas have to acknowledge.
+const replicaWait = time.Second
 
 // Syncs says how a master syncs; ErrNotDurable when it does not.
 func (p *Pipe) Syncs(ctx context.Context, log *slog.Logger) (server.Sync, error) {
-	known := &p.syncs
-	known.mu.Lock()
-	defer known.mu.Unlock()
-	if time.Since(known.at) < syncKnown {
-		return known.how, known.err
-	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	how, err := server.SyncOf(ctx, p.client)
-	if err == nil || errors.Is(err, bus.ErrNotDurable) {
-		if err != nil && known.err == nil {
-			log.Warn("FSYNCED is refused", slog.String("error", err.Error()))
-		}
-		known.how, known.err, known.at = how, err, time.Now()
-	}
-	return how, err
+	return p.syncs.Of(ctx, p.client, p.timeout, log)
 }
 
 // Reserve waits for one of the places of those who wait for replicas or the disk of a master. The place is given back by release.

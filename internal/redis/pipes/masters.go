@@ -9,9 +9,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// idlePipe is after how long a pipe that nobody uses may be forgotten.
-const idlePipe = time.Minute
-
 func (p *Pipes) newPipe(client *redis.Client) *Pipe {
 	one := &Pipe{
 		client: client, timeout: p.cfg.Timeout, running: &p.running, stop: p.stop, durable: make(chan struct{}, durableFlights), refused: p.refused,
@@ -94,4 +91,21 @@ func (p *Pipes) nodeOptions(addr string) *redis.Options {
 		DialerRetries: o.DialerRetries, ContextTimeoutEnabled: o.ContextTimeoutEnabled, DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout,
 		WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout, MaintNotificationsConfig: o.MaintNotificationsConfig,
 	}
+}
+
+// waiting is how many batches wait, over all masters.
+func (p *Pipes) waiting() int {
+	if p.single != nil {
+		return p.single.length()
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	n := 0
+	for _, one := range p.of {
+		n += one.length()
+	}
+	for _, one := range p.named {
+		n += one.length()
+	}
+	return n
 }

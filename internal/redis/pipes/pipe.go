@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // Pipe sends the commands of all callers to one master, in pipelines. A command that comes while a pipeline is under
@@ -25,7 +26,7 @@ type Pipe struct {
 	refused prometheus.Counter
 
 	durable chan struct{} // those who wait for replicas or the disk hold a place in it
-	syncs   syncs
+	syncs   server.Syncs
 
 	mu      sync.Mutex
 	waiting []*batch
@@ -61,6 +62,11 @@ const (
 	fullFlight = 128
 	// maxPipeline is how many commands go into one, about.
 	maxPipeline = 512
+	// durableFlights is how many pipelines to one master wait for replicas or the disk at once: they hold a connection each, and
+	// its pool has to have others for those who do not wait.
+	durableFlights = 8
+	// idlePipe is after how long a pipe that nobody uses may be forgotten.
+	idlePipe = time.Minute
 	// maxWaiting is how many batches wait for one master; beyond it callers are refused at once.
 	maxWaiting = 1 << 16
 )
@@ -193,6 +199,13 @@ func (p *Pipe) exec(cmds []redis.Cmder) bool {
 	}
 	_, err := pipe.Exec(ctx) // each command has its own error
 	return timedOut(err)
+}
+
+// length is how many batches wait.
+func (p *Pipe) length() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting)
 }
 
 // idle says whether nobody has used a pipe for a while.

@@ -49,7 +49,7 @@ type Pipes struct {
 func New(cfg Config) *Pipes {
 	p := &Pipes{cfg: cfg, stop: make(chan struct{}), of: make(map[string]*Pipe), named: make(map[string]*Pipe)}
 	p.moves.of = make(map[string]*move)
-	p.register(cfg.Metrics)
+	p.refused = newMetrics(cfg.Metrics, p.waiting)
 	switch client := cfg.Client.(type) {
 	case *redis.Client:
 		p.single = p.newPipe(client)

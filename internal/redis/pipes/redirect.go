@@ -11,6 +11,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/server"
+	"github.com/trunkline/trunkline/internal/retry"
 )
 
 const (
@@ -151,14 +152,10 @@ func errorsOf(cmds []redis.Cmder) []error {
 
 // Rest waits before another try.
 func Rest(ctx context.Context, try int) error {
-	wait := time.NewTimer(min(time.Duration(try+1)*movePause, mostPause))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
+	if !retry.Wait(ctx, min(time.Duration(try+1)*movePause, mostPause)) {
 		return bus.ErrStoreUnavailable.Wrap(ctx.Err())
 	}
+	return nil
 }
 
 // undone returns the commands that were refused because their slot is elsewhere or their master takes no connections.

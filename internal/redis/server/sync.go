@@ -2,8 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,8 +24,38 @@ const (
 	SyncWait        // WAITAOF (Redis 7.2 and later)
 )
 
-// SyncOf says how a server syncs; ErrNotDurable when it does not.
-func SyncOf(ctx context.Context, c *redis.Client) (Sync, error) {
+// syncKnown is how long what was found out of a server's disk is believed.
+const syncKnown = 10 * time.Second
+
+// Syncs remembers how one server syncs. The zero value is ready to use, by many goroutines at once.
+type Syncs struct {
+	mu  sync.Mutex // held while the server is asked: others wait for the one answer
+	how Sync
+	err error
+	at  time.Time
+}
+
+// Of says how the server syncs, as it was found out lately; ErrNotDurable when it does not. The time to ask it begins with the question.
+func (s *Syncs) Of(ctx context.Context, c *redis.Client, within time.Duration, log *slog.Logger) (Sync, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.at) < syncKnown {
+		return s.how, s.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	how, err := syncOf(ctx, c)
+	if err == nil || errors.Is(err, bus.ErrNotDurable) { // anything else is not known yet
+		if err != nil && s.err == nil {
+			log.Warn("FSYNCED is refused", slog.String("error", err.Error()))
+		}
+		s.how, s.err, s.at = how, err, time.Now()
+	}
+	return how, err
+}
+
+// syncOf says how a server syncs; ErrNotDurable when it does not.
+func syncOf(ctx context.Context, c *redis.Client) (Sync, error) {
 	conf, err := c.ConfigGet(ctx, "append*").Result()
 	if Forbidden(err) {
 		return syncUnasked(ctx, c)

@@ -1,4 +1,4 @@
-package redis
+package links
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 
 // askLoop sends requests in order, as many in one command as are of one kind. What comes while a command
 // is written goes with the next one.
-func (l *link) askLoop(ctx context.Context, conn *resp.Conn) error {
+func (q *requests) askLoop(ctx context.Context, conn *resp.Conn) error {
 	for {
 		runtime.Gosched() // who is about to ask joins
-		for l.write(conn) {
+		for q.write(conn) {
 		}
 		if err := conn.Flush(); err != nil {
 			return err
 		}
 		select {
-		case <-l.wake:
+		case <-q.wake:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -27,18 +27,18 @@ func (l *link) askLoop(ctx context.Context, conn *resp.Conn) error {
 }
 
 // write sends a run of requests of one kind; false when there are none.
-func (l *link) write(conn *resp.Conn) bool {
-	l.mu.Lock()
+func (q *requests) write(conn *resp.Conn) bool {
+	q.mu.Lock()
 	n := 0
-	for n < len(l.todo) && n < chunk && l.todo[n].verb == l.todo[0].verb {
+	for n < len(q.todo) && n < chunk && q.todo[n].verb == q.todo[0].verb {
 		n++
 	}
-	run := l.todo[:n:n]
-	if l.todo = l.todo[n:]; len(l.todo) == 0 {
-		l.todo = nil
+	run := q.todo[:n:n]
+	if q.todo = q.todo[n:]; len(q.todo) == 0 {
+		q.todo = nil
 	}
-	commands := l.commands(run)
-	l.mu.Unlock()
+	commands := q.commands(run)
+	q.mu.Unlock()
 	for _, c := range commands {
 		conn.Command(c...)
 	}
@@ -49,19 +49,19 @@ func (l *link) write(conn *resp.Conn) bool {
 //
 // What is left is not waited for. The server may end a subscription just before it is left, and then both are answered, or the
 // second with an error: nobody could tell whose the error is. A mark behind what was left sets that apart from what comes after.
-func (l *link) commands(run []request) [][]string {
+func (q *requests) commands(run []request) [][]string {
 	var commands [][]string
 	leaving := false
 	for i, r := range run {
 		switch r.verb {
 		case info:
-			l.asked = append(l.asked, r)
+			q.asked = append(q.asked, r)
 			commands = append(commands, []string{string(info), "replication"})
 			continue
 		case subscribe, ssubscribe:
 			r.want.sent = true
 			r.last = r.verb == ssubscribe || i == len(run)-1
-			l.asked = append(l.asked, r)
+			q.asked = append(q.asked, r)
 		case unsubscribe, sunsubscribe, mark:
 			if !r.want.sent { // it was never asked for, or the server has ended it
 				continue
@@ -77,9 +77,9 @@ func (l *link) commands(run []request) [][]string {
 		commands[last] = append(commands[last], r.channel)
 	}
 	if leaving {
-		l.marks++
-		name := l.probe + ":" + strconv.Itoa(l.marks)
-		l.asked = append(l.asked, request{verb: mark, channel: name})
+		q.marks++
+		name := q.probe + ":" + strconv.Itoa(q.marks)
+		q.asked = append(q.asked, request{verb: mark, channel: name})
 		commands = append(commands, []string{string(unsubscribe), name})
 	}
 	return commands

@@ -1,11 +1,10 @@
-package redis //nolint:testpackage // a hearing is private to the store
+package links //nolint:testpackage // a hearing is private to the store
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -50,15 +49,14 @@ func (o *only) Interrupted(addresses []bus.Address) {
 func hear(tb testing.TB, text []byte) (int, error) {
 	tb.Helper()
 	o := &only{tb: tb, to: named(tb, "channels/a")}
-	s := &Store{keys: keys{"tl:"}, log: slog.New(slog.DiscardHandler), interruptions: newInterruptions(nil)}
-	f, _ := s.NewFeed().(*feed)
+	f := New(plain(nil))
 	f.receiver, f.begin = o, func(*link) {}
 	sub, _ := f.enter(o.to)
 	f.mu.Lock()
 	l := f.link("0", nil)
 	f.move(sub, l)
 	f.mu.Unlock()
-	l.begin()
+	l.begin(false)
 	for l.write(resp.New(taker{}, time.Second)) {
 	}
 	h := &hearing{link: l, conn: resp.New(said{text: bytes.NewReader(text)}, time.Second), push: resp.Push}
@@ -91,7 +89,7 @@ const followed = "tl:{channels/a}:p"
 
 // messageOn is a message on a channel.
 func messageOn(channel string) string {
-	return push("message", channel, "\n"+string(encode(&bus.Message{ID: "x", ContentType: bus.JSON})))
+	return push("message", channel, "\nx")
 }
 
 // Whatever a server says, nothing is delivered but messages to what is followed, and whatever it may not say is an error.

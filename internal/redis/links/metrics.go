@@ -1,15 +1,16 @@
-package redis
+package links
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// interruptions counts the subscriptions whose messages may have been missed, by cause.
-type interruptions struct {
+// Metrics counts the subscriptions whose messages may have been missed, by cause, over all feeds of a store.
+type Metrics struct {
 	lost    prometheus.Counter // the connection ended
 	ended   prometheus.Counter // the server ended the subscription
 	refused prometheus.Counter // the server answered with an error; it is asked again
 }
 
-func newInterruptions(reg prometheus.Registerer) interruptions {
+// NewMetrics returns metrics, registered where there is a register.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
 	all := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "trunkline_store_subscriptions_interrupted_total",
 		Help: "Subscriptions in Redis that were lost or refused and are asked for again, by cause.",
@@ -17,7 +18,7 @@ func newInterruptions(reg prometheus.Registerer) interruptions {
 	if reg != nil {
 		reg.MustRegister(all)
 	}
-	return interruptions{
+	return &Metrics{
 		lost: all.WithLabelValues("connection"), ended: all.WithLabelValues("ended"), refused: all.WithLabelValues("refused"),
 	}
 }

@@ -1,4 +1,4 @@
-package redis
+package links
 
 import (
 	"context"
@@ -27,7 +27,7 @@ const slotCheck = time.Second
 const patience = 4
 
 // followSlots is the net below what the nodes tell: it moves subscriptions whose slot has moved, and keeps a link to every master.
-func (f *feed) followSlots(ctx context.Context) error {
+func (f *Feed) followSlots(ctx context.Context) error {
 	ticker := time.NewTicker(slotCheck)
 	defer ticker.Stop()
 	for look := uint16(0); ; look++ {
@@ -36,15 +36,15 @@ func (f *feed) followSlots(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			f.store.cluster.ReloadState(ctx)
+			f.cluster.ReloadState(ctx)
 		}
 	}
 }
 
-func (f *feed) checkSlots(ctx context.Context, look uint16) {
+func (f *Feed) checkSlots(ctx context.Context, look uint16) {
 	var mu sync.Mutex
 	masters := make(map[string]*redis.Client)
-	err := f.store.cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+	err := f.cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()
 		masters[c.Options().Addr] = c
@@ -55,14 +55,14 @@ func (f *feed) checkSlots(ctx context.Context, look uint16) {
 	}
 	f.keepLinks(masters)
 	for number, channel := range f.slotsToCheck(look) {
-		if client, err := f.store.cluster.MasterForKey(ctx, channel); err == nil {
+		if client, err := f.cluster.MasterForKey(ctx, channel); err == nil {
 			f.settle(number, client)
 		}
 	}
 }
 
 // keepLinks has a link for each master, and ends those of nodes that are none any more.
-func (f *feed) keepLinks(masters map[string]*redis.Client) {
+func (f *Feed) keepLinks(masters map[string]*redis.Client) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.begin == nil {
@@ -89,7 +89,7 @@ func (f *feed) keepLinks(masters map[string]*redis.Client) {
 			}
 		}
 	}
-	if f.bridge == nil && len(f.store.cfg.Bridges) > 0 {
+	if f.bridge == nil && len(f.cfg.Bridges) > 0 {
 		for _, f.bridge = range f.links {
 			f.bridge.followBridges()
 			break
@@ -101,7 +101,7 @@ func (f *feed) keepLinks(masters map[string]*redis.Client) {
 const slotTurns = 8
 
 // slotsToCheck returns a channel of each slot that has its turn, or whose subscriptions may be at the wrong place.
-func (f *feed) slotsToCheck(look uint16) map[uint16]string {
+func (f *Feed) slotsToCheck(look uint16) map[uint16]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	well := make(map[string]bool, len(f.links))
@@ -118,7 +118,7 @@ func (f *feed) slotsToCheck(look uint16) map[uint16]string {
 }
 
 // settle moves the subscriptions of a slot to the node that the cluster names, as far as they are not open elsewhere.
-func (f *feed) settle(number uint16, client *redis.Client) {
+func (f *Feed) settle(number uint16, client *redis.Client) {
 	name := client.Options().Addr
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,7 +145,7 @@ func (f *feed) settle(number uint16, client *redis.Client) {
 }
 
 // slotOf returns the slot of a subscription. The caller holds the lock.
-func (f *feed) slotOf(sub *subscription) *slot {
+func (f *Feed) slotOf(sub *subscription) *slot {
 	sub.slot = server.Slot(sub.channel)
 	s := f.slots[sub.slot]
 	if s == nil {

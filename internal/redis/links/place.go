@@ -1,17 +1,24 @@
-package redis
+package links
 
 import (
 	"context"
 	"hash/fnv"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/retry"
 )
 
+// singleLinks is how many links a single server has.
+const singleLinks = 2
+
 // place finds the link that a subscription belongs to. It may ask the cluster, so the lock is not held meanwhile.
-func (f *feed) place(ctx context.Context, sub *subscription) {
+func (f *Feed) place(ctx context.Context, sub *subscription) {
 	name, client := f.target(ctx, sub)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -31,25 +38,29 @@ func (f *feed) place(ctx context.Context, sub *subscription) {
 }
 
 // target names the link of an address.
-func (f *feed) target(ctx context.Context, sub *subscription) (string, *redis.Client) {
-	if f.store.cluster == nil {
-		client, _ := f.store.client.(*redis.Client)
-		if f.store.secondName(sub.address) != "" {
-			return "0", client // older programs read all their names on one connection, and rely on the order over them
+func (f *Feed) target(ctx context.Context, sub *subscription) (string, *redis.Client) {
+	if f.cluster == nil {
+		if sub.alias != "" {
+			return "0", f.single // other programs read all their names on one connection, and rely on the order over them
 		}
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(sub.address.String())) // a hash never fails
-		return strconv.Itoa(int(h.Sum32() % singleLinks)), client
+		return OfSingle(sub.address), f.single
 	}
-	client, err := f.store.cluster.MasterForKey(ctx, sub.channel)
+	client, err := f.cluster.MasterForKey(ctx, sub.channel)
 	if err != nil {
 		return "", nil
 	}
 	return client.Options().Addr, client
 }
 
+// OfSingle names the link of an address where there is one server.
+func OfSingle(a bus.Address) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(a.String())) // a hash never fails
+	return strconv.Itoa(int(h.Sum32() % singleLinks))
+}
+
 // link returns the link of that name, starting it when it is new. The caller holds the lock.
-func (f *feed) link(name string, client *redis.Client) *link {
+func (f *Feed) link(name string, client *redis.Client) *link {
 	if l := f.links[name]; l != nil {
 		l.client.Store(client)
 		return l
@@ -61,7 +72,7 @@ func (f *feed) link(name string, client *redis.Client) *link {
 }
 
 // move gives a subscription to a link, or asks for it again at the one that it has. The caller holds the lock.
-func (f *feed) move(sub *subscription, l *link) {
+func (f *Feed) move(sub *subscription, l *link) {
 	delete(f.waiting, sub)
 	if old := sub.home.Load(); old != nil {
 		old.leave(sub)
@@ -82,7 +93,7 @@ const settled = time.Second
 
 // astray places a subscription anew that the server of a link has ended. The node is asked where the address lives now by
 // subscribing there again: it takes it, or says who has the slot.
-func (f *feed) astray(sub *subscription, from *link) {
+func (f *Feed) astray(sub *subscription, from *link) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.begins(sub, from) {
@@ -92,8 +103,8 @@ func (f *feed) astray(sub *subscription, from *link) {
 
 // denied takes the error with which a server has answered a subscription. One that names another node is followed, any other is
 // answered by a pause.
-func (f *feed) denied(sub *subscription, by *link, text string) {
-	f.store.log.Debug("a subscription was refused, placing it anew", slog.String("address", sub.address.String()), slog.String("error", text))
+func (f *Feed) denied(sub *subscription, by *link, text string) {
+	f.cfg.Log.Debug("a subscription was refused, placing it anew", slog.String("address", sub.address.String()), slog.String("error", text))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.begins(sub, by) {
@@ -106,7 +117,7 @@ func (f *feed) denied(sub *subscription, by *link, text string) {
 }
 
 // begins notes that a subscription is not open; false when it was left or has another place by now. The caller holds the lock.
-func (f *feed) begins(sub *subscription, at *link) bool {
+func (f *Feed) begins(sub *subscription, at *link) bool {
 	if f.subs[sub.address] != sub || sub.home.Load() != at || f.begin == nil {
 		return false
 	}
@@ -121,7 +132,7 @@ func (f *feed) begins(sub *subscription, at *link) bool {
 }
 
 // step places a subscription at a link, or later when there is none or this has been tried too often. The caller holds the lock.
-func (f *feed) step(sub *subscription, to *link) {
+func (f *Feed) step(sub *subscription, to *link) {
 	sub.tries++
 	if to == nil || sub.tries > stepsAtOnce {
 		f.later(sub)
@@ -131,8 +142,8 @@ func (f *feed) step(sub *subscription, to *link) {
 }
 
 // later places a subscription after a pause. The caller holds the lock.
-func (f *feed) later(sub *subscription) {
-	f.waiting[sub] = time.Now().Add(backoff(max(1, sub.tries-stepsAtOnce)))
+func (f *Feed) later(sub *subscription) {
+	f.waiting[sub] = time.Now().Add(retry.Backoff(max(1, sub.tries-stepsAtOnce)))
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -147,7 +158,7 @@ const (
 )
 
 // placeLoop places what waits for it.
-func (f *feed) placeLoop(ctx context.Context) error {
+func (f *Feed) placeLoop(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -155,15 +166,10 @@ func (f *feed) placeLoop(ctx context.Context) error {
 		case <-f.wake:
 		}
 		for more := true; more && ctx.Err() == nil; {
-			if f.store.cluster != nil {
-				f.store.cluster.ReloadState(ctx) // it has a pause of its own
+			if f.cluster != nil {
+				f.cluster.ReloadState(ctx) // it has a pause of its own
 			}
-			timer := time.NewTimer(placeEvery)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-			}
-			timer.Stop()
+			retry.Wait(ctx, placeEvery)
 			var subs []*subscription
 			subs, more = f.due(time.Now())
 			for _, sub := range subs {
@@ -174,7 +180,7 @@ func (f *feed) placeLoop(ctx context.Context) error {
 }
 
 // due takes out some of those whose pause is over, and says whether others are left.
-func (f *feed) due(now time.Time) (subs []*subscription, more bool) {
+func (f *Feed) due(now time.Time) (subs []*subscription, more bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	looked := 0
@@ -188,4 +194,12 @@ func (f *feed) due(now time.Time) (subs []*subscription, more bool) {
 		}
 	}
 	return subs, len(f.waiting) > 0
+}
+
+// movedTo is where an error says that a slot lives; empty when it says nothing of that.
+func movedTo(text string) string {
+	if f := strings.Fields(text); len(f) == 3 && f[0] == "MOVED" {
+		return f[2]
+	}
+	return ""
 }

@@ -1,13 +1,15 @@
-package redis
+package links
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/redis/resp"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // hearing reads one connection of a link. Everything is the read loop's own.
@@ -16,9 +18,9 @@ type hearing struct {
 	conn *resp.Conn
 	push resp.Kind // of what the server says unasked: an array in RESP 2
 
-	// repeat is the second name on which the message read last comes again: the publish script sends on both channels in one
-	// step, so nothing else comes between.
-	repeat string
+	// copied is the alias on which the message read last comes again: it is sent on both channels in one step, so nothing else comes
+	// between.
+	copied string
 	// missed are subscriptions that are open again and whose interruption is not told yet.
 	missed []*subscription
 	// complete is set when everything that was wanted at the beginning is answered.
@@ -26,11 +28,18 @@ type hearing struct {
 	life     life
 }
 
-// missedAtMost is how many interruptions are told together.
+// missedAtMost is how many Metrics are told together.
 const missedAtMost = 512
 
-// errUnexpected is something that a server does not say at this place. Nothing after it can be believed.
-var errUnexpected = errors.New("an answer that was not expected")
+// life is the life of the server of one connection: the time between two changes of its replication id, which changes at every
+// restart and every promotion. While the channel that is named for it has a subscriber, scripts know without INFO that the
+// server is still in that life, because the connection ends with it.
+//
+//	id      subscribed  state
+//	empty   no          not asked, or the server is no master
+//	set     no          asked for; INFO comes again behind the confirmation
+//	set     yes         INFO is asked each second; the connection ends when it says something else
+type life struct{ id string }
 
 // run reads until the connection ends. It tells of an interruption before it hands on the first message after it, and before
 // it waits.
@@ -112,11 +121,11 @@ func (h *hearing) opened(v verb, channel string) error {
 		return nil // it was left meanwhile
 	}
 	switch w.use {
-	case ofAddress, ofSecondName:
+	case ofAddress, ofAlias:
 		if missed {
 			h.missed = append(h.missed, w.sub)
 		}
-		if w.use == ofSecondName || w.sub.second == "" { // the second name is asked for last
+		if w.use == ofAlias || w.sub.alias == "" { // the alias is asked for last
 			l.feed.confirmed(w.sub)
 		}
 	case ofProbe:
@@ -145,10 +154,10 @@ func (h *hearing) ended(v verb, channel string) error {
 	if w == nil {
 		return nil // it was left, or its answer is still to come
 	}
-	if w.use > ofSecondName {
+	if w.use > ofAlias {
 		return fmt.Errorf("%w: the server ended a subscription of the connection itself", errUnexpected)
 	}
-	l.feed.store.interruptions.ended.Inc()
+	l.feed.cfg.Metrics.ended.Inc()
 	l.inquire() // a node that loses its slots may have another master now
 	l.feed.astray(w.sub, l)
 	return nil
@@ -169,9 +178,9 @@ func (h *hearing) refused(text string) error {
 		case r.want.use == ofProbe:
 			return fmt.Errorf("%w: the probe's channel: %s", errRefused, text)
 		case r.want.use == ofBridge:
-			h.link.feed.store.log.Warn("a bridged channel cannot be subscribed", slog.String("channel", r.channel), slog.String("error", text))
+			h.link.feed.cfg.Log.Warn("a bridged channel cannot be subscribed", slog.String("channel", r.channel), slog.String("error", text))
 		default:
-			h.link.feed.store.interruptions.refused.Inc()
+			h.link.feed.cfg.Metrics.refused.Inc()
 			h.link.feed.denied(r.want.sub, h.link, text)
 		}
 	}
@@ -180,8 +189,8 @@ func (h *hearing) refused(text string) error {
 
 // message hands on what came on a channel.
 func (h *hearing) message(sharded bool, channel, payload []byte) error {
-	skip := h.repeat
-	h.repeat = ""
+	skip := h.copied
+	h.copied = ""
 	l := h.link
 	w := l.wants(channel)
 	if w == nil {
@@ -196,11 +205,11 @@ func (h *hearing) message(sharded bool, channel, payload []byte) error {
 		h.echoed(string(payload))
 	case ofBridge:
 		l.feed.bridged(w.rule, payload)
-	case ofSecondName:
+	case ofAlias:
 		if w.channel == skip {
 			return nil
 		}
-		if m, ok := l.feed.store.recorded(w.sub.address, string(payload)); ok {
+		if m, ok := l.feed.cfg.DecodeAlias(w.sub.address, payload); ok {
 			l.feed.take(w.sub, l, m)
 		}
 	case ofAddress:
@@ -223,25 +232,55 @@ func (h *hearing) echoed(payload string) {
 
 // ours hands on a message of ours.
 func (h *hearing) ours(sub *subscription, payload []byte) {
-	if string(payload) == heldUpHint {
-		h.link.feed.store.heldUp.add(sub.address)
-		return
-	}
-	m, repeated, err := decodePush(sub.address, payload)
-	if repeated {
-		h.repeat = sub.second
+	m, copied, err := h.link.feed.cfg.Decode(sub.address, payload)
+	if copied {
+		h.copied = sub.alias
 	}
 	if err != nil {
-		h.link.feed.store.log.Warn("a pushed message cannot be read", slog.String("address", sub.address.String()), slog.Int("bytes", len(payload)))
+		h.link.feed.cfg.Log.Warn("a pushed message cannot be read", slog.String("address", sub.address.String()), slog.Int("bytes", len(payload)))
 		return
 	}
-	h.link.feed.take(sub, h.link, m)
+	if m != nil {
+		h.link.feed.take(sub, h.link, m)
+	}
 }
 
-// movedTo is where an error says that a slot lives; empty when it says nothing of that.
-func movedTo(text string) string {
-	if f := strings.Fields(text); len(f) == 3 && f[0] == "MOVED" {
-		return f[2]
+// errLife is a server that is not in the life any more whose channel the connection keeps.
+var errLife = errors.New("the server has begun another life")
+
+// informed takes the answer to INFO.
+func (h *hearing) informed(text string) error {
+	id := ""
+	if server.Field(text, "role") == "master" {
+		id = server.Field(text, "master_replid")
+		n, _ := strconv.Atoi(server.Field(text, "connected_slaves")) // none where it does not say
+		h.link.feed.cfg.Saw(id, n)
 	}
-	return ""
+	switch {
+	case h.life.id == id:
+		return nil
+	case h.life.id != "":
+		return errLife
+	}
+	h.life.id = id
+	h.link.mu.Lock()
+	h.link.want(&want{channel: h.link.feed.cfg.Life(id), use: ofLife})
+	h.link.mu.Unlock()
+	h.link.signal()
+	return nil
+}
+
+// uninformed gives the life up: what cannot be asked is not kept. Where it is not permitted it is not asked again.
+func (h *hearing) uninformed(text string) {
+	l := h.link
+	l.mu.Lock()
+	l.lifeless = strings.HasPrefix(text, "NOPERM")
+	channel := l.feed.cfg.Life(h.life.id)
+	if w := l.wanted[channel]; w != nil {
+		delete(l.wanted, channel)
+		l.ask(request{verb: unsubscribe, channel: channel, want: w})
+	}
+	l.mu.Unlock()
+	h.life.id = ""
+	l.signal()
 }

@@ -140,41 +140,6 @@ func TestFork_isNoneWhereNothingCanBeLost(t *testing.T) {
 	}
 }
 
-// A life is believed to have everything only where that follows from what was asked of every message, and was seen.
-func TestLife_keepsWhatItCertainlyHas(t *testing.T) {
-	now := time.Now()
-	one, two := redis.Least{Durability: bus.Replicated, Replicas: 1}, redis.Least{Durability: bus.Replicated, Replicas: 2}
-	synced := redis.Least{Durability: bus.Fsynced}
-	promoted := redis.Life{Before: "old", Started: now.Add(-time.Hour), Replicas: 1}
-	restarted := redis.Life{Started: now, Appends: true, Always: true}
-	with := func(l redis.Life, change func(*redis.Life)) redis.Life { change(&l); return l }
-	for name, c := range map[string]struct {
-		life  redis.Life
-		least redis.Least
-		keeps bool
-	}{
-		"the only replica":                        {promoted, one, true},
-		"one of two that had to have everything":  {with(promoted, func(l *redis.Life) { l.Replicas = 2 }), two, true},
-		"one of two of which one had to":          {with(promoted, func(l *redis.Life) { l.Replicas = 2 }), one, false},
-		"nobody saw how many there were":          {with(promoted, func(l *redis.Life) { l.Replicas = 0 }), one, false},
-		"no replica had to":                       {promoted, redis.Least{}, false},
-		"the disk of the former one had to":       {promoted, synced, false},
-		"it began after the newest entry":         {with(promoted, func(l *redis.Life) { l.Started = now.Add(-time.Minute) }), one, false},
-		"it may have begun after it":              {with(promoted, func(l *redis.Life) { l.Started = now.Add(-time.Minute - time.Second) }), one, false},
-		"it comes from a third life":              {with(promoted, func(l *redis.Life) { l.Before = "third" }), one, false},
-		"a file of everything":                    {restarted, redis.Least{}, true},
-		"a file that is not always synced":        {with(restarted, func(l *redis.Life) { l.Always = false }), redis.Least{}, false},
-		"it was not always synced before":         {with(restarted, func(l *redis.Life) { l.Lax = true }), redis.Least{}, false},
-		"every message was synced by itself":      {with(restarted, func(l *redis.Life) { l.Always, l.Lax = false, true }), synced, true},
-		"no file":                                 {with(restarted, func(l *redis.Life) { l.Appends = false }), synced, false},
-		"its own replicas had everything, not it": {with(restarted, func(l *redis.Life) { l.Always = false }), one, false},
-	} {
-		if got := c.life.Keeps(now.Add(-time.Minute), c.least); got != c.keeps {
-			t.Errorf("%s: %t", name, got)
-		}
-	}
-}
-
 // uptime is for how many seconds a server has run, as it says.
 func uptime(t *testing.T, server *redistest.Server) int {
 	t.Helper()

@@ -1,9 +1,11 @@
-package redis
+package links
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,9 +15,8 @@ import (
 // dial makes a connection with the client's own way of dialling, which is to the master of the moment behind Sentinel, and
 // with its user. It speaks RESP 3, which sets what the server says unasked apart from answers, or RESP 2 where the server knows
 // nothing else; push is the kind of the former. The number of the database does not matter: channels belong to none.
-func (l *link) dial(ctx context.Context) (conn *resp.Conn, push resp.Kind, err error) {
-	o := l.client.Load().Options()
-	ctx, cancel := context.WithTimeout(ctx, l.feed.store.cfg.Timeout)
+func dial(ctx context.Context, o *redis.Options, timeout time.Duration) (conn *resp.Conn, push resp.Kind, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	raw, err := o.Dialer(ctx, o.Network, o.Addr)
 	if err != nil {
@@ -93,3 +94,10 @@ func ask(conn *resp.Conn, command ...string) (resp.Value, error) {
 	}
 	return answer, nil
 }
+
+var (
+	// errUnexpected is something that a server does not say at this place. Nothing after it can be believed.
+	errUnexpected = errors.New("an answer that was not expected")
+	// errRefused is an answer that a link cannot live with.
+	errRefused = errors.New("the server refused")
+)

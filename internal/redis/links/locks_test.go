@@ -1,10 +1,9 @@
-package redis //nolint:testpackage // it takes the locks of a feed
+package links //nolint:testpackage // it takes the locks of a feed
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -39,21 +38,6 @@ func (g *gate) Deliver(m *bus.Message) {
 
 func (g *gate) Interrupted([]bus.Address) {}
 
-// opened is a store with a feed that runs until the test ends.
-func opened(tb testing.TB, url string, r bus.Receiver) (*Store, *feed) {
-	tb.Helper()
-	s, err := Open(Config{URL: url}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	f, _ := s.NewFeed().(*feed)
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { _ = f.Run(ctx, r) })
-	tb.Cleanup(func() { cancel(); done.Wait(); _ = s.Close() })
-	return s, f
-}
-
 func named(tb testing.TB, format string, args ...any) bus.Address {
 	tb.Helper()
 	a, err := bus.ParseAddress(fmt.Sprintf(format, args...))
@@ -66,8 +50,7 @@ func named(tb testing.TB, format string, args ...any) bus.Address {
 // send publishes a live message past the store.
 func send(tb testing.TB, c *goredis.Client, a bus.Address) {
 	tb.Helper()
-	name := keys{"tl:"}.push(a)
-	if err := c.Publish(tb.Context(), name, "\n"+string(encode(&bus.Message{ID: "x", ContentType: bus.JSON}))).Err(); err != nil {
+	if err := c.Publish(tb.Context(), channelOf(a), "\nx").Err(); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -84,7 +67,7 @@ func (g *gate) expect(tb testing.TB, a bus.Address) {
 	}
 }
 
-func follows(tb testing.TB, f *feed, all ...bus.Address) {
+func follows(tb testing.TB, f *Feed, all ...bus.Address) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 60*time.Second)
 	defer cancel()
@@ -100,7 +83,7 @@ func TestFeed_deliversPastTheLocksOfOthers(t *testing.T) {
 	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
 	defer func() { _ = c.Close() }()
 	g := newGate(named(t, "channels/busy"))
-	_, f := opened(t, server.URL(), g)
+	f := opened(t, server.URL(), g)
 	follows(t, f, g.hold)
 	busy := f.subs[g.hold].home.Load()
 	other := g.hold
@@ -130,9 +113,7 @@ func TestFeed_deliversPastTheLocksOfOthers(t *testing.T) {
 func TestFeed_asksTheClusterWithoutItsLock(t *testing.T) {
 	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	testkit.Check(t, err)
-	s, err := Open(Config{URL: "redis+cluster://" + silent.Addr().String(), Timeout: time.Minute}, slog.New(slog.DiscardHandler))
-	testkit.Check(t, err)
-	f, _ := s.NewFeed().(*feed)
+	f := New(plain(clientOf(t, "redis+cluster://"+silent.Addr().String())))
 	ctx, cancel := context.WithCancel(t.Context())
 	f.begin = func(*link) {} // it runs, and nothing else asks
 	var asking sync.WaitGroup
@@ -153,7 +134,6 @@ func TestFeed_asksTheClusterWithoutItsLock(t *testing.T) {
 	cancel()
 	asking.Wait()
 	<-free
-	testkit.Check(t, s.Close())
 }
 
 // The address that a busy receiver is told of keeps its order and its one call at a time while it moves to another connection.
@@ -163,7 +143,7 @@ func TestFeed_movesAnAddressWithoutTwoCallsAtOnce(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	a := named(t, "channels/moves")
 	r := &serial{tb: t, next: make(chan struct{}, 1<<16)}
-	_, f := opened(t, server.URL(), r)
+	f := opened(t, server.URL(), r)
 	follows(t, f, a)
 	stop := make(chan struct{})
 	var senders sync.WaitGroup
@@ -208,7 +188,7 @@ func (s *serial) Interrupted([]bus.Address) { s.calls++ }
 
 func BenchmarkFeed_checkSlots(b *testing.B) {
 	g := newGate(bus.Address{})
-	_, f := opened(b, redistest.StartCluster(b).URL(), g)
+	f := opened(b, redistest.StartCluster(b).URL(), g)
 	all := make([]bus.Address, 0, 50_000)
 	for i := range cap(all) {
 		all = append(all, named(b, "channels/bench:%d", i))
