@@ -184,3 +184,34 @@ func TestSentences(t *testing.T) {
 		t.Errorf("%d words", n)
 	}
 }
+
+// packages are the folders with Go code of ours, apart from those inside another one, such as internal/redis/resp.
+func packages(tb testing.TB) []string {
+	tb.Helper()
+	all := []string{"client", "cmd/trunkline", "gateway", "web", "bench"}
+	for _, parent := range []string{"internal", "services", "legacy"} {
+		entries, err := os.ReadDir("../" + parent)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				all = append(all, parent+"/"+e.Name())
+			}
+		}
+	}
+	return all
+}
+
+// A new package has a line in the table of README.md.
+func TestReadme_namesEveryPackage(t *testing.T) {
+	b, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range packages(t) {
+		if !strings.Contains(string(b), "]("+name+")") {
+			t.Errorf("README.md has no line for %s", name)
+		}
+	}
+}
