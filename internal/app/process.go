@@ -55,7 +55,7 @@ func newProcess(back, front context.Context, cfg config.Config, tel *telemetry.T
 	if err != nil {
 		return nil, err
 	}
-	life := bus.RunName(cfg.Node, random(6))
+	life := bus.LifeName(cfg.Node, random(6))
 	sockets, err := newEdge(b, life, older)
 	if err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (p *process) beat(ctx context.Context) error {
 	for {
 		call, cancel := context.WithTimeout(ctx, 2*time.Second)
 		err := p.store.Beat(call, bus.Node{
-			Name: p.life, Roles: p.cfg.Roles, Version: p.cfg.Version, Started: p.started, Connections: p.connections(),
+			Life: p.life, Roles: p.cfg.Roles, Version: p.cfg.Version, Started: p.started, Connections: p.connections(),
 		})
 		cancel()
 		if err != nil && ctx.Err() == nil {

@@ -158,21 +158,21 @@ const NodeTTL = 15 * time.Second
 
 // Node is one process.
 type Node struct {
-	// Name names one life of the process, as RunName makes it: what another one of the same name has left behind is then
+	// Life names one life of the process, as LifeName makes it: what another one of the same name has left behind is then
 	// not taken for its own.
-	Name        string
+	Life        string
 	Roles       []string
 	Version     string
 	Started     time.Time
 	Connections int64
 }
 
-// RunName returns the name of one life of the process that is configured as node.
-func RunName(node, life string) string { return node + "~" + life }
+// LifeName returns the name of one life of the process that is configured as node.
+func LifeName(node, life string) string { return node + "~" + life }
 
-// Process returns the name that the process is configured with.
-func (n Node) Process() string {
-	node, _, _ := strings.Cut(n.Name, "~")
+// Name returns the name that the process is configured with.
+func (n Node) Name() string {
+	node, _, _ := strings.Cut(n.Life, "~")
 	return node
 }
 
@@ -181,8 +181,8 @@ type Nodes interface {
 	// Beat says that the node is alive; each does so at least every NodeTTL/3.
 	Beat(ctx context.Context, n Node) error
 	// Gone forgets a node at once. Members that it has left behind are reaped like those of a node that died.
-	Gone(ctx context.Context, name string) error
-	// Nodes returns the living nodes, ordered by name.
+	Gone(ctx context.Context, life string) error
+	// Nodes returns the living nodes, ordered by life.
 	Nodes(ctx context.Context) ([]Node, error)
 }
 

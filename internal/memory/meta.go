@@ -112,17 +112,17 @@ func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
 func (s *Store) Beat(_ context.Context, n bus.Node) error {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
-	s.meta.nodes[n.Name] = livingNode{Node: n, heard: s.now()}
+	s.meta.nodes[n.Life] = livingNode{Node: n, heard: s.now()}
 	return nil
 }
 
 // Gone forgets a node; what it has left behind is reaped.
-func (s *Store) Gone(_ context.Context, name string) error {
+func (s *Store) Gone(_ context.Context, life string) error {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
-	if n, ok := s.meta.nodes[name]; ok {
+	if n, ok := s.meta.nodes[life]; ok {
 		n.gone = true
-		s.meta.nodes[name] = n
+		s.meta.nodes[life] = n
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (s *Store) Nodes(context.Context) ([]bus.Node, error) {
 			nodes = append(nodes, n.Node)
 		}
 	}
-	slices.SortFunc(nodes, func(a, b bus.Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(nodes, func(a, b bus.Node) int { return strings.Compare(a.Life, b.Life) })
 	return nodes, nil
 }
 
@@ -146,7 +146,7 @@ func (m *meta) met(name string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.nodes[name]; !ok {
-		m.nodes[name] = livingNode{Node: bus.Node{Name: name}, heard: now, gone: true}
+		m.nodes[name] = livingNode{Node: bus.Node{Life: name}, heard: now, gone: true}
 	}
 }
 

@@ -20,7 +20,7 @@ func TestReap_afterRedisWasAway(t *testing.T) {
 	r, _ := follow(t, s, a)
 	names := []string{"one", "two", "died"}
 	for _, name := range names {
-		testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: name}))
+		testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: name}))
 		testkit.Check(t, s.Join(t.Context(), a, bus.Member{Connection: name, Client: name, Node: name, Joined: time.Now()}))
 		// What an hour of silence leaves behind.
 		if out, err := server.CLI("zincrby", "tl:{nodes}:heard", "-3600000", name); err != nil {
@@ -43,9 +43,9 @@ func TestReap_afterRedisWasAway(t *testing.T) {
 		}
 	}
 	listed("died one two")
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "one"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: "one"}))
 	listed("died one two")
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "two"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: "two"}))
 	listed("died one two")
 	out, err := server.CLI("get", "tl:{nodes}:truce")
 	testkit.Check(t, err)
@@ -56,7 +56,7 @@ func TestReap_afterRedisWasAway(t *testing.T) {
 	if out, err := server.CLI("set", "tl:{nodes}:truce", "1", "keepttl"); err != nil { // in place of waiting for its end
 		t.Fatal(out, err)
 	}
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "one"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: "one"}))
 	listed("one two")
 	for len(r.messages) > 0 {
 		if e, err := bus.PresenceOf(<-r.messages); err == nil && e.Kind == bus.PresenceLeft && e.Member.Client != "died" {

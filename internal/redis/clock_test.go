@@ -153,7 +153,7 @@ func TestClock_wrongOneLosesNothing(t *testing.T) {
 	t.Run("members", func(t *testing.T) {
 		a := address(t, "channels/members")
 		for name, s := range stores {
-			testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: name}))
+			testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: name}))
 			m := member(name)
 			m.Node = name
 			testkit.Check(t, s.Join(t.Context(), a, m))

@@ -62,14 +62,14 @@ func TestEvents_notedAndNotTold(t *testing.T) {
 	})
 	t.Run("by a reap of its node", func(t *testing.T) {
 		a := address(t, "channels/dead")
-		if err := s.Beat(t.Context(), bus.Node{Name: "dead"}); err != nil {
+		if err := s.Beat(t.Context(), bus.Node{Life: "dead"}); err != nil {
 			t.Fatal(err)
 		}
 		join(a, "1", "dead")
 		leave(a, "1")
 		note(a, "evt_c", "occupied")
 		testkit.Eventually(t, "it is told", func() bool {
-			if err := s.Beat(t.Context(), bus.Node{Name: "living"}); err != nil { // somebody has to be, or the store was away
+			if err := s.Beat(t.Context(), bus.Node{Life: "living"}); err != nil { // somebody has to be, or the store was away
 				t.Fatal(err)
 			}
 			if _, err := s.Reap(t.Context(), 100*time.Millisecond); err != nil {

@@ -154,7 +154,7 @@ func TestFullServer_refusesWhatGrowsAndNothingElse(t *testing.T) {
 		}},
 		{"discard", func() error { return s.Discard(ctx, inbox, discarded.Message.ID, bus.EndDeadLetter) }},
 		{"leave", func() error { return s.Leave(ctx, known, "connection") }},
-		{"beat", func() error { return s.Beat(ctx, bus.Node{Name: "n"}) }},
+		{"beat", func() error { return s.Beat(ctx, bus.Node{Life: "n"}) }},
 		{"gone", func() error { return s.Gone(ctx, "n") }},
 		{"delete a state", func() error { return s.DeleteState(ctx, bustest.AdmitDeletion(known)) }},
 		{"read", func() error { _, err := s.Since(ctx, known, durable.Retention, bus.Position{}, 10); return err }},

@@ -37,7 +37,7 @@ func (s *Store) Beat(ctx context.Context, n bus.Node) error {
 	if err != nil {
 		return bus.ErrInternal.Wrap(err)
 	}
-	_, err = s.run(ctx, beatScript, []string{s.keys.nodes(), s.keys.heard(), s.keys.truce()}, n.Name, b, (10 * bus.NodeTTL).Milliseconds(), bus.NodeTTL.Milliseconds())
+	_, err = s.run(ctx, beatScript, []string{s.keys.nodes(), s.keys.heard(), s.keys.truce()}, n.Life, b, (10 * bus.NodeTTL).Milliseconds(), bus.NodeTTL.Milliseconds())
 	if err != nil {
 		return unavailable(err)
 	}
@@ -45,8 +45,8 @@ func (s *Store) Beat(ctx context.Context, n bus.Node) error {
 }
 
 // Gone forgets a node. When it was heard of is kept, for those who reap what it has left behind.
-func (s *Store) Gone(ctx context.Context, name string) error {
-	return s.do(ctx, redis.NewIntCmd(ctx, "hdel", s.keys.nodes(), name))
+func (s *Store) Gone(ctx context.Context, life string) error {
+	return s.do(ctx, redis.NewIntCmd(ctx, "hdel", s.keys.nodes(), life))
 }
 
 // Nodes returns the living nodes.
@@ -66,7 +66,7 @@ func (s *Store) Nodes(ctx context.Context) ([]bus.Node, error) {
 			nodes = append(nodes, n)
 		}
 	}
-	slices.SortFunc(nodes, func(a, b bus.Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(nodes, func(a, b bus.Node) int { return strings.Compare(a.Life, b.Life) })
 	return nodes, nil
 }
 

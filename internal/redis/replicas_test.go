@@ -51,7 +51,7 @@ func writes(t *testing.T, s *redis.Store, a, inbox bus.Address) []verb {
 		{"ack", func() error { return s.Ack(ctx, []bus.Ack{{To: inbox, ID: "first", Device: "phone"}})[0] }},
 		{"join", func() error { return s.Join(ctx, a, member("two")) }},
 		{"leave", func() error { return s.Leave(ctx, a, "one") }},
-		{"beat", func() error { return s.Beat(ctx, bus.Node{Name: "n"}) }},
+		{"beat", func() error { return s.Beat(ctx, bus.Node{Life: "n"}) }},
 		{"create channel", func() error {
 			return s.CreateChannel(ctx, bus.Channel{Address: address(t, "channels/new"), Created: time.Now()}, 0)
 		}},
@@ -85,7 +85,7 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 	first := bus.StateChange{Publication: publication(a), Value: []byte("1"), TTL: time.Hour}
 	_, err = s.SetState(t.Context(), bustest.AdmitState(first))
 	testkit.Check(t, err)
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "n"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: "n"}))
 	testkit.Check(t, s.Join(t.Context(), a, member("one")))
 	testkit.Eventually(t, "the follower has what is there", func() bool { return f.arrived.Load() == 3 }) // the join, too
 	before := everything(t, s, a, inbox)

@@ -19,7 +19,7 @@ func TestRoster_crowd(t *testing.T) {
 	s := open(t, server.URL())
 	a := address(t, "channels/crowd")
 	const n, callers = 10_000, 20
-	if err := s.Beat(t.Context(), bus.Node{Name: "node"}); err != nil {
+	if err := s.Beat(t.Context(), bus.Node{Life: "node"}); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()

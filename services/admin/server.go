@@ -46,16 +46,16 @@ func (s *Server) ListNodes(ctx context.Context, _ *adminv1.ListNodesRequest) (*a
 	resp := &adminv1.ListNodesResponse{}
 	last := make(map[string]time.Time, len(nodes))
 	for _, n := range nodes {
-		if n.Started.After(last[n.Process()]) {
-			last[n.Process()] = n.Started
+		if n.Started.After(last[n.Name()]) {
+			last[n.Name()] = n.Started
 		}
 	}
 	for _, n := range nodes {
-		if n.Started.Before(last[n.Process()]) {
+		if n.Started.Before(last[n.Name()]) {
 			continue
 		}
 		resp.Nodes = append(resp.Nodes, &adminv1.Node{
-			Name: n.Process(), Roles: n.Roles, Version: n.Version, StartTime: timestamppb.New(n.Started), Connections: n.Connections,
+			Name: n.Name(), Roles: n.Roles, Version: n.Version, StartTime: timestamppb.New(n.Started), Connections: n.Connections,
 		})
 	}
 	return resp, nil

@@ -291,7 +291,7 @@ func TestPresenceEvents_nodeDies(t *testing.T) {
 	store := memory.New(memory.Config{Now: c.Now})
 	a, b := startOn(t, store, edge.Config{Node: "a"}), startOn(t, store, edge.Config{Node: "b"})
 	for _, name := range []string{"a", "b"} {
-		check(t, store.Beat(t.Context(), bus.Node{Name: name}))
+		check(t, store.Beat(t.Context(), bus.Node{Life: name}))
 	}
 	heard := c.Now()
 	watcher := b.watch("watcher")
@@ -303,7 +303,7 @@ func TestPresenceEvents_nodeDies(t *testing.T) {
 	eventually(t, func() bool { return strings.Count(b.members(), "carol@") == 2 })
 	// Node a falls silent; b does not.
 	c.ahead.Store(int64(bus.NodeTTL) - int64(time.Second/2))
-	check(t, store.Beat(t.Context(), bus.Node{Name: "b"}))
+	check(t, store.Beat(t.Context(), bus.Node{Life: "b"}))
 	died := time.Now()
 	at := watcher.event("LEFT bob node_lost")
 	if d := time.Since(died); d > 3*time.Second {

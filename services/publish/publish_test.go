@@ -345,7 +345,7 @@ func TestListMessages(t *testing.T) {
 
 func TestNodes(t *testing.T) {
 	h := start(t, publish.Config{})
-	testkit.Check(t, h.store.Beat(t.Context(), bus.Node{Name: "n1", Roles: []string{"edge"}, Version: "1", Started: time.Now(), Connections: 7}))
+	testkit.Check(t, h.store.Beat(t.Context(), bus.Node{Life: "n1", Roles: []string{"edge"}, Version: "1", Started: time.Now(), Connections: 7}))
 	resp, err := h.admin.ListNodes(t.Context(), &adminv1.ListNodesRequest{})
 	testkit.Check(t, err)
 	if n := resp.GetNodes(); len(n) != 1 || n[0].GetName() != "n1" || n[0].GetConnections() != 7 {

@@ -49,7 +49,7 @@ func (l *ledger) read(wanted func(bus.Event) bool) []bus.Event {
 func testEvents(t *testing.T, open Open) {
 	s := open(t)
 	node := "node-" + uuid.NewString()
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
 	t.Run("an event that is repeated is written once", func(t *testing.T) { testEventOnce(t, s) })
 	t.Run("the first member occupies and the last one vacates", func(t *testing.T) { testOccupancy(t, s, node) })
 	t.Run("of quiet members nobody is told", func(t *testing.T) { testQuietMembers(t, s, node) })
@@ -208,14 +208,14 @@ func testDeadRun(t *testing.T, s bus.Store, node string) {
 	l := newLedger(t, s)
 	a := address(t)
 	died := "node-" + uuid.NewString()
-	dead, alive := bus.RunName(died, "1"), bus.RunName(node, "1")
-	next := bus.RunName(died, "2") // which starts at once
+	dead, alive := bus.LifeName(died, "1"), bus.LifeName(node, "1")
+	next := bus.LifeName(died, "2") // which starts at once
 	wanted := opened(t, s, dead, died, n)
 	others := opened(t, s, alive, node, 1)
 	closed := bus.Connection{ID: uuid.NewString(), Client: "closed", Node: died}
 	testkit.Check(t, s.Opened(t.Context(), dead, []bus.Connection{closed}))
 	testkit.Check(t, s.Ended(t.Context(), dead, []string{closed.ID, "unknown"}))
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: dead}))
 	testkit.Check(t, s.Join(t.Context(), a, member("x", "ada", dead)))
 	known, err := s.Alive(t.Context(), dead)
 	testkit.Check(t, err)
@@ -228,7 +228,7 @@ func testDeadRun(t *testing.T, s bus.Store, node string) {
 	var vacated []bus.Event
 	reap(t, s, node, silent, func() bool {
 		for _, run := range []string{alive, next} {
-			testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: run}))
+			testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: run}))
 			_, err := s.Alive(t.Context(), run)
 			testkit.Check(t, err)
 		}

@@ -15,7 +15,7 @@ import (
 func reap(tb testing.TB, s bus.Store, node string, silent time.Duration, ok func() bool) {
 	tb.Helper()
 	testkit.Eventually(tb, "it is reaped", func() bool {
-		testkit.Check(tb, s.Beat(tb.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1"}))
+		testkit.Check(tb, s.Beat(tb.Context(), bus.Node{Life: node, Roles: []string{"edge"}, Version: "1"}))
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
@@ -40,7 +40,7 @@ func testKept(t *testing.T, s bus.Store, node string) {
 	mine, its := kept(node), kept(dead)
 	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", node)))
 	testkit.Check(t, s.Join(t.Context(), a, member("2", "bob", dead)))
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: dead}))
 	testkit.Check(t, s.Leave(t.Context(), a, "unknown"))
 	if kept(node) != mine || kept(dead) != its {
 		t.Error("something was lost before anything happened")

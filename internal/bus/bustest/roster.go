@@ -16,7 +16,7 @@ import (
 func testRoster(t *testing.T, open Open) {
 	s := open(t)
 	node := "node-" + uuid.NewString()
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: node, Roles: []string{"edge"}, Version: "1", Started: time.Now()}))
 	t.Run("members come and go", func(t *testing.T) { testMembers(t, s, node) })
 	t.Run("events are per client", func(t *testing.T) { testPresenceEvents(t, s, node) })
 	t.Run("who is back in time never left", func(t *testing.T) { testLostAndBack(t, s, node) })
@@ -135,7 +135,7 @@ func testLostAndBack(t *testing.T, s bus.Store, node string) {
 	testkit.Check(t, s.Lose(t.Context(), a, "3", time.Now(), 300*time.Millisecond))
 	testkit.Check(t, s.Join(t.Context(), a, member("2", "ada", "another")))
 	testkit.Check(t, s.Join(t.Context(), a, member("3", "bob", node))) // the same connection, found again
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: "another"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: "another"}))
 	reap(t, s, node, bus.NodeTTL, func() bool { return members(t, s, a) == "2 3" })
 	testkit.Check(t, s.Leave(t.Context(), a, "2"))
 	l.event("joined ada 1")
@@ -179,7 +179,7 @@ func testNodeDeath(t *testing.T, s bus.Store, node string) {
 		testkit.Check(t, s.Join(t.Context(), a, member(fmt.Sprintf("%03d", i), fmt.Sprint("client", i), dead)))
 	}
 	testkit.Check(t, s.Join(t.Context(), b, member("x", "other", dead)))
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: dead}))
 	heard := time.Now()
 	const silent = 1500 * time.Millisecond
 	reap(t, s, node, silent, func() bool { return members(t, s, a) == "z" && members(t, s, b) == "" })
@@ -228,7 +228,7 @@ func testNodeDeath(t *testing.T, s bus.Store, node string) {
 func testAway(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	other := "node-" + uuid.NewString()
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: other}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: other}))
 	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", other)))
 	const silent = 100 * time.Millisecond
 	away := time.NewTimer(3 * silent)
@@ -248,7 +248,7 @@ func testNodeChange(t *testing.T, s bus.Store, node string) {
 	a := address(t)
 	l := listen(t, s, a)
 	dead := "node-" + uuid.NewString()
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: dead}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: dead}))
 	testkit.Check(t, s.Join(t.Context(), a, member("1", "ada", dead)))
 	testkit.Check(t, s.Join(t.Context(), a, member("2", "ada", node)))
 	if got := members(t, s, a); got != "1 2" {
@@ -365,17 +365,17 @@ func testMemberPages(t *testing.T, s bus.Store, node string) {
 
 func testGone(t *testing.T, s bus.Store, node string) {
 	gone := "node-" + uuid.NewString()
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: gone}))
-	testkit.Check(t, s.Beat(t.Context(), bus.Node{Name: node, Roles: []string{"edge"}, Version: "1"}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: gone}))
+	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: node, Roles: []string{"edge"}, Version: "1"}))
 	testkit.Check(t, s.Gone(t.Context(), gone))
 	nodes, err := s.Nodes(t.Context())
 	testkit.Check(t, err)
 	alive := false
 	for _, n := range nodes {
-		if n.Name == gone {
+		if n.Life == gone {
 			t.Error("the node is listed")
 		}
-		alive = alive || n.Name == node && n.Version == "1" && n.Roles[0] == "edge"
+		alive = alive || n.Life == node && n.Version == "1" && n.Roles[0] == "edge"
 	}
 	if !alive {
 		t.Errorf("the living node is not in %+v", nodes)
