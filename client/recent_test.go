@@ -133,3 +133,25 @@ func TestClient_liveMessagesOfSeveralAddresses(t *testing.T) {
 		}
 	}
 }
+
+// Of messages without a position the newest are remembered, and no more.
+func TestClient_remembersTheNewestLiveMessages(t *testing.T) {
+	c := remembering()
+	name := func(i int) *publishv1.Message { return message("users/ada", fmt.Sprint(i), nil) }
+	for i := range 3 * recentLimit {
+		if !c.advance(name(i)) {
+			t.Fatalf("message %d was taken for old", i)
+		}
+	}
+	if n := len(c.seen.ids); n != recentLimit {
+		t.Errorf("%d are remembered", n)
+	}
+	for i := 2 * recentLimit; i < 3*recentLimit; i++ {
+		if c.advance(name(i)) {
+			t.Fatalf("message %d was taken for new", i)
+		}
+	}
+	if !c.advance(name(0)) {
+		t.Error("what was forgotten was taken for old")
+	}
+}

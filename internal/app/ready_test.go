@@ -127,7 +127,12 @@ func TestRun_refusesARedisThatEvicts(t *testing.T) {
 	cfg := app.Default()
 	cfg.Dev, cfg.Redis.URL = true, config.Secret(server.URL())
 	cfg.HTTP.Listen, cfg.GRPC.Listen, cfg.Internal.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	err := app.Run(t.Context(), cfg, app.Options{Log: io.Discard, Started: func(app.Running) { t.Error("it started") }})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	err := app.Run(ctx, cfg, app.Options{Log: io.Discard, Started: func(app.Running) {
+		t.Error("it started")
+		stop()
+	}})
 	var problems config.Problems
 	if !errors.As(err, &problems) || !strings.Contains(err.Error(), "maxmemory-policy is allkeys-lru") {
 		t.Errorf("run: %v", err)

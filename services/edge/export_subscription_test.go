@@ -102,8 +102,14 @@ func (f *Following) Held() int {
 // End closes the connection, so that Read comes to an end.
 func (f *Following) End() { _ = f.s.conn.Close() }
 
+// readTimeout is how long Read waits at most.
+const readTimeout = 30 * time.Second
+
 // Read returns the next frame; nil at the end.
 func (f *Following) Read() *edgev1.ServerFrame {
+	if err := f.peer.SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
+		return nil
+	}
 	var head [2]byte
 	if _, err := io.ReadFull(f.peer, head[:]); err != nil {
 		return nil

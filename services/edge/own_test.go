@@ -60,9 +60,13 @@ func TestRefresh_followsWhatTheNewTokenGrants(t *testing.T) {
 	h := startOn(t, store, edge.Config{})
 	c := h.connected(h.grouped("g1"))
 	store.deaf.Store(true)
-	e, _ := c.refresh(h.grouped("g1", "g2"))["error"].(map[string]any)
+	e, _ := c.refresh(h.grouped("g2"))["error"].(map[string]any)
 	if e["reason"] != "STORE_UNAVAILABLE" || e["retryDelay"] == nil {
 		t.Fatalf("the refresh was answered with %v", e)
+	}
+	c.send(`{"id":2,"subscribe":{"address":"groups/g2"}}`) // the token is the one before
+	if e, _ := c.read()["error"].(map[string]any); e["reason"] != "CHANNEL_SUBSCRIBE_DENIED" {
+		t.Errorf("subscribe was answered with %v", e)
 	}
 	h.pub("groups/g1", `"as before"`)
 	if m := c.message(); m["data"] != "as before" {
@@ -125,6 +129,11 @@ func TestConnect_tellsAnInboxThatWasLost(t *testing.T) {
 	}
 	if !slices.ContainsFunc(own, stands) {
 		t.Fatalf("connected has %v", f)
+	}
+	for _, o := range own {
+		if o.(map[string]any)["position"] == nil {
+			t.Errorf("connected names %v, of which nothing is kept", o)
+		}
 	}
 	c.message()
 	check(t, c.ws.Close())
