@@ -134,7 +134,7 @@ func recording(cfg client.Config) (client.Config, events) {
 	return cfg, e
 }
 
-func publish(tb testing.TB, h *apptest.House, from, to int) {
+func publish(tb testing.TB, h *apptest.Deployment, from, to int) {
 	tb.Helper()
 	for i := from; i <= to; i++ {
 		if _, err := h.Publish.Publish(context.Background(), &publishv1.PublishRequest{To: "channels/demo", Data: fmt.Append(nil, i)}); err != nil {

@@ -27,8 +27,8 @@ func TestClient_ComesBackByTicket(t *testing.T) {
 	first := apptest.Start(t, sealing("one key of two, of thirty-two b."))
 	second := apptest.Start(t, sealing("another, which does not open it."))
 	link := newLink(t, first.Edges[0])
-	var house atomic.Pointer[apptest.House]
-	house.Store(first)
+	var deployment atomic.Pointer[apptest.Deployment]
+	deployment.Store(first)
 	var mu sync.Mutex
 	var asked int
 	var lost []error
@@ -41,7 +41,7 @@ func TestClient_ComesBackByTicket(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		asked++
-		return house.Load().Token(t, &authv1.IssueTokenRequest{Client: "c1"}, "channels/*"), nil
+		return deployment.Load().Token(t, &authv1.IssueTokenRequest{Client: "c1"}, "channels/*"), nil
 	}})
 	cfg.OnDisconnected = func(err error) {
 		mu.Lock()
@@ -68,7 +68,7 @@ func TestClient_ComesBackByTicket(t *testing.T) {
 	}
 	before := tokens()
 	link.Cut()
-	house.Store(second)
+	deployment.Store(second)
 	link.Turn(second.Edges[0])
 	link.Mend()
 	e.want(t, "connected")

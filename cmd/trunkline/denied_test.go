@@ -50,10 +50,10 @@ func TestPub_waitsForADenial(t *testing.T) {
 	s := newShell(t, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer = config.Authorizer{Address: serveHooks(t), On: []string{"deliver"}, Fail: "closed"}
 	}))
-	token := s.house.Token(t, &authv1.IssueTokenRequest{Client: "phone", User: "ada"})
+	token := s.deployment.Token(t, &authv1.IssueTokenRequest{Client: "phone", User: "ada"})
 	connected := make(chan struct{}, 16)
 	c, err := client.New(client.Config{
-		URL: s.house.Edges[0], Token: func(context.Context) (string, error) { return token, nil },
+		URL: s.deployment.Edges[0], Token: func(context.Context) (string, error) { return token, nil },
 		OnConnected: func(*edgev1.Connected) { connected <- struct{}{} },
 	})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 func TestEvents(t *testing.T) {
 	h := apptest.Start(t, apptest.With(func(c *config.Config) { c.Hooks.Events.Enabled = true }))
-	s := &shell{house: h, env: []string{"TRUNKLINE_SERVER=" + h.HTTP, "TRUNKLINE_GRPC=" + h.GRPC, "TRUNKLINE_TOKEN=" + h.AdminKey}}
+	s := &shell{deployment: h, env: []string{"TRUNKLINE_SERVER=" + h.HTTP, "TRUNKLINE_GRPC=" + h.GRPC, "TRUNKLINE_TOKEN=" + h.AdminKey}}
 	c := h.Connect(t, client.Config{})
 	if _, err := c.Subscribe(t.Context(), client.Subscription{Address: "channels/demo"}); err != nil {
 		t.Fatal(err)

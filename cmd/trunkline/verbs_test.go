@@ -21,16 +21,16 @@ var update = flag.Bool("update", false, "write testdata and docs/cli.md")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// shell runs command lines against a house.
+// shell runs command lines against a deployment.
 type shell struct {
-	house *apptest.House
-	env   []string
+	deployment *apptest.Deployment
+	env        []string
 }
 
 func newShell(tb testing.TB, opts ...apptest.Option) *shell {
 	tb.Helper()
 	h := apptest.Start(tb, opts...)
-	return &shell{house: h, env: []string{
+	return &shell{deployment: h, env: []string{
 		"TRUNKLINE_SERVER=" + h.HTTP, "TRUNKLINE_GRPC=" + h.GRPC, "TRUNKLINE_TOKEN=" + h.AdminKey, "TRUNKLINE_INTERNAL=" + h.Internal,
 	}}
 }
@@ -113,7 +113,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// TestVerbs runs every verb with -o json against one house, in this order.
+// TestVerbs runs every verb with -o json against one deployment, in this order.
 func TestVerbs(t *testing.T) {
 	s := newShell(t)
 	ctx := t.Context()
@@ -234,7 +234,7 @@ func TestExitCodes(t *testing.T) {
 					t.Errorf("no %q in\n%s", want, r.err)
 				}
 			}
-			if strings.Contains(r.out+r.err, s.house.AdminKey) {
+			if strings.Contains(r.out+r.err, s.deployment.AdminKey) {
 				t.Error("the API key is printed")
 			}
 		})

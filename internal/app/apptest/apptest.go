@@ -1,4 +1,4 @@
-// Package apptest runs the real house on free ports for any test.
+// Package apptest runs a real deployment on free ports for any test.
 package apptest
 
 import (
@@ -27,8 +27,8 @@ import (
 	"github.com/trunkline/trunkline/services/auth"
 )
 
-// House is a running system: one process with all roles, or several that share a Redis.
-type House struct {
+// Deployment is a running system: one process with all roles, or several that share a Redis.
+type Deployment struct {
 	// HTTP is the URL of the gateway, GRPC and Internal the host:port of its process.
 	HTTP, GRPC, Internal string
 	// Edges are the URLs of the edges.
@@ -46,6 +46,9 @@ type House struct {
 	Channels publishv1.ChannelServiceClient
 	Admin    adminv1.AdminServiceClient
 }
+
+// House is a Deployment.
+type House = Deployment
 
 // Process is one app.
 type Process struct {
@@ -90,8 +93,8 @@ func With(edit func(c *config.Config)) Option {
 // Dev runs in development mode.
 func Dev() Option { return With(func(c *config.Config) { c.Dev = true }) }
 
-// Start runs a house until the test ends, and fails the test when a process does not stop cleanly.
-func Start(tb testing.TB, opts ...Option) *House {
+// Start runs a deployment until the test ends, and fails the test when a process does not stop cleanly.
+func Start(tb testing.TB, opts ...Option) *Deployment {
 	tb.Helper()
 	o := options{}
 	for _, opt := range opts {
@@ -113,50 +116,50 @@ func Start(tb testing.TB, opts ...Option) *House {
 	for _, edit := range o.edit {
 		edit(&base)
 	}
-	h := &House{AdminKey: adminKey, Legacy: map[string]string{}}
+	d := &Deployment{AdminKey: adminKey, Legacy: map[string]string{}}
 	if o.split {
-		h.startSplit(tb, base, o.edges)
-		return h
+		d.startSplit(tb, base, o.edges)
+		return d
 	}
-	p := h.Start(tb, base)
-	h.HTTP, h.GRPC, h.Internal, h.Edges = "http://"+p.HTTP, p.GRPC, p.Internal, []string{"http://" + p.HTTP}
-	h.clients(tb, p.GRPC, p.GRPC)
-	return h
+	p := d.Start(tb, base)
+	d.HTTP, d.GRPC, d.Internal, d.Edges = "http://"+p.HTTP, p.GRPC, p.Internal, []string{"http://" + p.HTTP}
+	d.clients(tb, p.GRPC, p.GRPC)
+	return d
 }
 
-func (h *House) startSplit(tb testing.TB, base config.Config, edges int) {
+func (d *Deployment) startSplit(tb testing.TB, base config.Config, edges int) {
 	tb.Helper()
 	only := func(roles ...string) config.Config {
 		c := base
 		c.Roles = roles
 		return c
 	}
-	authAt := h.Start(tb, only(config.RoleAuth)).GRPC
+	authAt := d.Start(tb, only(config.RoleAuth)).GRPC
 	base.Upstream = map[string]string{config.RoleAuth: authAt}
-	publish := h.Start(tb, only(config.RolePublish))
+	publish := d.Start(tb, only(config.RolePublish))
 	base.Upstream = map[string]string{config.RoleAuth: authAt, config.RolePublish: publish.GRPC}
-	gate := h.Start(tb, only(config.RoleGateway))
-	h.HTTP, h.GRPC, h.Internal = "http://"+gate.HTTP, publish.GRPC, publish.Internal
+	gate := d.Start(tb, only(config.RoleGateway))
+	d.HTTP, d.GRPC, d.Internal = "http://"+gate.HTTP, publish.GRPC, publish.Internal
 	for range edges {
-		e := h.Start(tb, only(config.RoleEdge))
-		h.Edges = append(h.Edges, "http://"+e.HTTP)
+		e := d.Start(tb, only(config.RoleEdge))
+		d.Edges = append(d.Edges, "http://"+e.HTTP)
 	}
-	h.clients(tb, authAt, publish.GRPC)
+	d.clients(tb, authAt, publish.GRPC)
 }
 
-func (h *House) clients(tb testing.TB, authAt, publishAt string) {
+func (d *Deployment) clients(tb testing.TB, authAt, publishAt string) {
 	tb.Helper()
-	a, p := Dial(tb, authAt, h.AdminKey), Dial(tb, publishAt, h.AdminKey)
-	h.Auth = authv1.NewAuthServiceClient(a)
-	h.Publish, h.Channels = publishv1.NewPublishServiceClient(p), publishv1.NewChannelServiceClient(p)
-	h.Admin = adminv1.NewAdminServiceClient(p)
+	a, p := Dial(tb, authAt, d.AdminKey), Dial(tb, publishAt, d.AdminKey)
+	d.Auth = authv1.NewAuthServiceClient(a)
+	d.Publish, d.Channels = publishv1.NewPublishServiceClient(p), publishv1.NewChannelServiceClient(p)
+	d.Admin = adminv1.NewAdminServiceClient(p)
 }
 
 // startTimeout is how long a process may take to listen and be ready.
 const startTimeout = 20 * time.Second
 
 // Start runs one more process until the test ends, and returns when it is ready.
-func (h *House) Start(tb testing.TB, cfg config.Config) *Process {
+func (d *Deployment) Start(tb testing.TB, cfg config.Config) *Process {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Process{stop: cancel, done: make(chan struct{}), log: &logs{}}
@@ -178,9 +181,9 @@ func (h *House) Start(tb testing.TB, cfg config.Config) *Process {
 	case <-p.done:
 		tb.Fatalf("the process did not start: %v", p.err)
 	}
-	h.Processes = append(h.Processes, p)
+	d.Processes = append(d.Processes, p)
 	for key, address := range p.Legacy {
-		h.Legacy[strings.TrimSuffix(strings.TrimPrefix(key, "legacy."), "_listen")] = address
+		d.Legacy[strings.TrimSuffix(strings.TrimPrefix(key, "legacy."), "_listen")] = address
 	}
 	p.WaitReady(tb)
 	return p
@@ -252,7 +255,7 @@ func Dial(tb testing.TB, address, credential string) *grpc.ClientConn {
 }
 
 // Token issues a token with these grants: subscribe, publish, history and presence on each pattern.
-func (h *House) Token(tb testing.TB, req *authv1.IssueTokenRequest, patterns ...string) string {
+func (d *Deployment) Token(tb testing.TB, req *authv1.IssueTokenRequest, patterns ...string) string {
 	tb.Helper()
 	if req == nil {
 		req = &authv1.IssueTokenRequest{}
@@ -262,7 +265,7 @@ func (h *House) Token(tb testing.TB, req *authv1.IssueTokenRequest, patterns ...
 			authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PUBLISH, authv1.Action_ACTION_HISTORY, authv1.Action_ACTION_PRESENCE,
 		}})
 	}
-	resp, err := h.Auth.IssueToken(context.Background(), req)
+	resp, err := d.Auth.IssueToken(context.Background(), req)
 	if err != nil {
 		tb.Fatalf("issue a token: %v", err)
 	}
@@ -271,13 +274,13 @@ func (h *House) Token(tb testing.TB, req *authv1.IssueTokenRequest, patterns ...
 
 // Connect runs a client of the first edge until the test ends, and returns when its session is open. Unset
 // fields of cfg are filled in; a token is issued for channels/* when there is none.
-func (h *House) Connect(tb testing.TB, cfg client.Config) *client.Client {
+func (d *Deployment) Connect(tb testing.TB, cfg client.Config) *client.Client {
 	tb.Helper()
 	if cfg.URL == "" {
-		cfg.URL = h.Edges[0]
+		cfg.URL = d.Edges[0]
 	}
 	if cfg.Token == nil {
-		token := h.Token(tb, nil, "channels/*")
+		token := d.Token(tb, nil, "channels/*")
 		cfg.Token = func(context.Context) (string, error) { return token, nil }
 	}
 	if cfg.MinBackoff == 0 {
