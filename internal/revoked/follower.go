@@ -100,7 +100,7 @@ func New(store Store, cfg Config) *Follower {
 		store: store, cfg: cfg, broken: true,
 		wake: make(chan struct{}, 1), doubts: make(chan struct{}, 1), losses: make(chan struct{}, 1),
 	}
-	f.tail = tail.New(store, f, tail.Config{Log: cfg.Log})
+	f.tail = tail.New(store, f, tail.Config{Logger: cfg.Log})
 	return f
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// held is the messages of a topic that wait for what is missing before them, in the order in which they came.
+// held is the messages of an address that wait for what is missing before them, in the order in which they came.
 type held struct {
 	list   []item
 	bytes  int64
@@ -20,7 +20,7 @@ type item struct {
 	look uint64 // how many looks had begun when it came
 }
 
-// budget bounds what all topics of a process hold together.
+// budget bounds what all addresses of a process hold together.
 type budget struct {
 	each, total int64
 	used        atomic.Int64
@@ -40,7 +40,7 @@ func sizeOf(m *bus.Message) int64 {
 	return int64(size)
 }
 
-// add holds a message; false when it is too much for the topic or for the process.
+// add holds a message; false when it is too much for the address or for the process.
 func (h *held) add(m *bus.Message, looks uint64, b *budget) bool {
 	size := sizeOf(m)
 	if h.bytes+size > b.each {

@@ -3,25 +3,24 @@ package tail
 import (
 	"container/heap"
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
 
-// lane is the topics that wait for one kind of work, each with a time of its own, and bounds how many workers there are. A topic
+// lane is the addresses that wait for one kind of work, each with a time of its own, and bounds how many workers there are. An address
 // is in one lane at most. What failed goes into another lane than what is new, so that it never stands in the way.
 type lane struct {
-	batch int           // how many topics a worker takes
+	batch int           // how many addresses a worker takes
 	quick chan struct{} // places of workers that have not been at it for long
 	all   chan struct{} // places of all workers
 	wake  chan struct{}
 
 	mu    sync.Mutex
-	ready []*topic // in order
+	ready []*followed // in order
 	later schedule
 }
 
-// lanes are those of a Tail: topics whose log is read, topics whose top is asked for, and each again for what failed.
+// lanes are those of a Tail: addresses whose log is read, addresses whose top is asked for, and each again for what failed.
 type lanes struct{ reads, rereads, tops, retops *lane }
 
 const (
@@ -48,27 +47,27 @@ func newLane(batch, workers int) *lane {
 	}
 }
 
-// queue gives a topic to the lane that sees to what it needs.
-func (t *Tail) queue(tp *topic, w work) {
+// queue gives an address to the lane that sees to what it needs.
+func (l lanes) queue(f *followed, w work) {
 	switch {
 	case w.kind == readLog && w.failed:
-		t.lanes.rereads.push(w.pause, tp)
+		l.rereads.push(w.pause, f)
 	case w.kind == readLog:
-		t.lanes.reads.push(w.pause, tp)
+		l.reads.push(w.pause, f)
 	case w.kind == askTop && w.failed:
-		t.lanes.retops.push(w.pause, tp)
+		l.retops.push(w.pause, f)
 	case w.kind == askTop:
-		t.lanes.tops.push(w.pause, tp)
+		l.tops.push(w.pause, f)
 	}
 }
 
-func (l *lane) push(pause time.Duration, topics ...*topic) {
+func (l *lane) push(pause time.Duration, list ...*followed) {
 	l.mu.Lock()
 	if pause <= 0 {
-		l.ready = append(l.ready, topics...)
+		l.ready = append(l.ready, list...)
 	} else {
-		for _, tp := range topics {
-			heap.Push(&l.later, appointment{time.Now().Add(pause), tp})
+		for _, f := range list {
+			heap.Push(&l.later, appointment{time.Now().Add(pause), f})
 		}
 	}
 	l.mu.Unlock()
@@ -78,8 +77,8 @@ func (l *lane) push(pause time.Duration, topics ...*topic) {
 	}
 }
 
-// serve hands topics to workers until ctx ends, and waits for them.
-func (l *lane) serve(ctx context.Context, do func(context.Context, []*topic)) {
+// serve hands addresses to workers until ctx ends, and waits for them.
+func (l *lane) serve(ctx context.Context, do func(context.Context, []*followed)) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	for l.enter(ctx, l.all) && l.enter(ctx, l.quick) {
@@ -107,8 +106,8 @@ func (l *lane) enter(ctx context.Context, places chan struct{}) bool {
 	}
 }
 
-// take waits for topics whose time has come; nil when ctx has ended.
-func (l *lane) take(ctx context.Context) []*topic {
+// take waits for addresses whose time has come; nil when ctx has ended.
+func (l *lane) take(ctx context.Context) []*followed {
 	for {
 		batch, wait := l.due()
 		if len(batch) > 0 {
@@ -127,12 +126,12 @@ func (l *lane) take(ctx context.Context) []*topic {
 }
 
 // due returns what can be seen to, or how long there is nothing.
-func (l *lane) due() ([]*topic, time.Duration) {
+func (l *lane) due() ([]*followed, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	for len(l.later) > 0 && !l.later[0].at.After(now) {
-		l.ready = append(l.ready, heap.Pop(&l.later).(appointment).topic) //nolint:forcetypeassert // it holds nothing else
+		l.ready = append(l.ready, heap.Pop(&l.later).(appointment).what) //nolint:forcetypeassert // it holds nothing else
 	}
 	if n := min(len(l.ready), l.batch); n > 0 {
 		batch := l.ready[:n:n]
@@ -147,12 +146,12 @@ func (l *lane) due() ([]*topic, time.Duration) {
 	return nil, time.Hour
 }
 
-// schedule is a heap of topics by time.
+// schedule is a heap of addresses by time.
 type schedule []appointment
 
 type appointment struct {
-	at    time.Time
-	topic *topic
+	at   time.Time
+	what *followed
 }
 
 // Len is part of a heap.
@@ -174,9 +173,4 @@ func (s *schedule) Pop() any {
 	(*s)[last] = appointment{}
 	*s = (*s)[:last]
 	return x
-}
-
-// jitter returns a random part of a time, so that not all try at once.
-func jitter(most time.Duration) time.Duration {
-	return rand.N(most) //nolint:gosec // not a secret
 }

@@ -1,9 +1,6 @@
 package tail
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // Stats says what a Tail is busy with.
 type Stats struct {
@@ -18,33 +15,7 @@ type Stats struct {
 
 // Stats returns what is so now. It looks only at addresses that heal.
 func (t *Tail) Stats() Stats {
-	s := Stats{Followed: t.Followed(), Held: t.hold.used.Load()}
-	s.Healing, s.Oldest = t.healing.oldest()
+	s := Stats{Followed: t.Followed(), Held: t.common.hold.used.Load()}
+	s.Healing, s.Oldest = t.common.healing.oldest()
 	return s
-}
-
-// healing is since when topics have not been settled.
-type healing struct {
-	mu    sync.Mutex
-	since map[*topic]time.Time
-}
-
-// set notes since when a topic heals; the zero time that it does not.
-func (h *healing) set(tp *topic, since time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if since.IsZero() {
-		delete(h.since, tp)
-	} else {
-		h.since[tp] = since
-	}
-}
-
-func (h *healing) oldest() (n int, age time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, since := range h.since {
-		age = max(age, time.Since(since))
-	}
-	return len(h.since), age
 }

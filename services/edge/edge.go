@@ -123,7 +123,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}, log, reg)
 	e.metrics.registerShards(reg, e.hub)
 	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), gaps: e.metrics.gaps},
-		tail.Config{Namespaces: cfg.Namespaces, Log: log})
+		tail.Config{Namespaces: cfg.Namespaces, Logger: log})
 	e.tail.Register(reg, "edge")
 	return e, nil
 }

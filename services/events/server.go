@@ -77,7 +77,7 @@ func New(store Store, cfg Config, reg prometheus.Registerer) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{store: store, cfg: cfg, readers: &readers{wakes: make(map[chan struct{}]bool)}, draining: make(chan struct{})}
-	s.tail = tail.New(store, s.readers, tail.Config{Namespaces: cfg.Namespaces, Log: cfg.Log})
+	s.tail = tail.New(store, s.readers, tail.Config{Namespaces: cfg.Namespaces, Logger: cfg.Log})
 	s.tail.Register(reg, "events")
 	var err error
 	s.senders, err = newSenders(s, reg)

@@ -93,7 +93,7 @@ func New(store Store, cfg Config) (*Server, error) {
 		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), settled: cfg.Settled, log: cfg.Log,
 		metrics: newMetrics(cfg.Registry),
 	}
-	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces, Log: cfg.Log})
+	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces, Logger: cfg.Log})
 	s.tail.Register(cfg.Registry, "publish")
 	return s, nil
 }

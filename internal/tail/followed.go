@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/retry"
 )
 
-// topic is one followed address. Its states, by flags:
+// followed is one followed address. Its states, by flags:
 //
 //	started doubt lags | state    | a push that follows pos      | any other push          | leaves by
 //	  no     -     -   | new      | held                         | held                    | the first top (begin)
@@ -29,10 +30,10 @@ import (
 // the look did not see yet; a push of an epoch that was left (dropped at once).
 //
 // Messages without a position keep their place among those that are held: they are handed on when everything before them was.
-type topic struct {
+type followed struct {
 	address bus.Address
 	durable bool
-	owner   *Tail
+	common  *common
 	live    atomic.Bool
 	refs    int // guarded by Tail.mu
 	place   int // in Tail.ring, guarded by Tail.mu
@@ -55,6 +56,13 @@ type topic struct {
 	held    held
 }
 
+// common is what all followed addresses of a Tail have in common.
+type common struct {
+	sink    Sink
+	hold    budget
+	healing healing
+}
+
 // look is one question to the store: how many there have been with it, and what was known when it was asked.
 type look struct {
 	number uint64
@@ -62,7 +70,7 @@ type look struct {
 	from   bus.Position
 }
 
-// work is what a topic needs next.
+// work is what an address needs next.
 type work struct {
 	kind   kind
 	pause  time.Duration
@@ -78,198 +86,204 @@ const (
 	nextPage      // read on at once; only a reader is told so
 )
 
-func (tp *topic) settled() bool { return tp.started && !tp.doubt && !tp.lags }
+func (f *followed) settled() bool { return f.started && !f.doubt && !f.lags }
 
 // position returns pos, and whether it is known.
-func (tp *topic) position() (bus.Position, bool) {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	return tp.pos, tp.started
+func (f *followed) position() (bus.Position, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pos, f.started
 }
 
 // take hands a pushed message on when it is the next one, and holds it otherwise.
-func (tp *topic) take(m *bus.Message) work {
-	if !tp.durable {
-		tp.owner.sink.Deliver(m)
+func (f *followed) take(m *bus.Message) work {
+	if !f.durable {
+		f.common.sink.Deliver(m)
 		return work{}
 	}
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch {
-	case tp.closed:
+	case f.closed:
 		return work{}
 	case m.Position.IsZero():
-		tp.takeLive(m)
-		return tp.next()
-	case !tp.started:
-		tp.hold(m)
+		f.takeLive(m)
+		return f.next()
+	case !f.started:
+		f.hold(m)
 		return work{}
 	}
-	tp.quiet = false
+	f.quiet = false
 	switch {
-	case tp.past(m.Position):
+	case f.past(m.Position):
 		return work{}
-	case !tp.follows(m.Position):
-		tp.hold(m)
-		tp.lags = true
-		return tp.next()
-	case tp.settled():
-		tp.hand(m)
+	case !f.follows(m.Position):
+		f.hold(m)
+		f.lags = true
+		return f.next()
+	case f.settled():
+		f.hand(m)
 		return work{}
 	}
-	tp.handOn(tp.held.before()) // what came before it
-	tp.hand(m)
-	tp.doubt, tp.lags = false, false
-	tp.drain()
-	return tp.next()
+	f.handOn(f.held.before()) // what came before it
+	f.hand(m)
+	f.doubt, f.lags = false, false
+	f.drain()
+	return f.next()
 }
 
 // takeLive hands on a message without a position when nothing is before it.
-func (tp *topic) takeLive(m *bus.Message) {
-	if tp.settled() {
-		tp.owner.sink.Deliver(m)
+func (f *followed) takeLive(m *bus.Message) {
+	if f.settled() {
+		f.common.sink.Deliver(m)
 		return
 	}
-	if tp.held.add(m, tp.looks, tp.owner.hold) {
+	if f.held.add(m, f.looks, &f.common.hold) {
 		return
 	}
-	tp.cutHeld()
-	if !tp.held.add(m, tp.looks, tp.owner.hold) { // no log has it, so it is not dropped: it goes ahead of what is missing
-		tp.handOn(tp.held.all())
-		tp.owner.sink.Deliver(m)
+	f.cutHeld()
+	if !f.held.add(m, f.looks, &f.common.hold) { // no log has it, so it is not dropped: it goes ahead of what is missing
+		f.handOn(f.held.all())
+		f.common.sink.Deliver(m)
 	}
 }
 
 // hold keeps a message until what is before it was handed on. What is too much is read from the log instead.
-func (tp *topic) hold(m *bus.Message) {
-	if tp.cut && tp.cutAt == tp.looks {
+func (f *followed) hold(m *bus.Message) {
+	if f.cut && f.cutAt == f.looks {
 		return // no look has begun since
 	}
-	if !tp.held.add(m, tp.looks, tp.owner.hold) {
-		tp.cutHeld()
+	if !f.held.add(m, f.looks, &f.common.hold) {
+		f.cutHeld()
 	}
 }
 
 // cutHeld drops what the log has.
-func (tp *topic) cutHeld() {
-	tp.held.drop(func(item) bool { return true })
-	tp.cut, tp.cutAt = true, tp.looks
-	tp.lags = tp.started
+func (f *followed) cutHeld() {
+	f.held.drop(func(item) bool { return true })
+	f.cut, f.cutAt = true, f.looks
+	f.lags = f.started
 }
 
 // hand hands on the next message.
-func (tp *topic) hand(m *bus.Message) {
-	tp.pos = m.Position
-	tp.owner.sink.Deliver(m)
+func (f *followed) hand(m *bus.Message) {
+	f.pos = m.Position
+	f.common.sink.Deliver(m)
 }
 
-func (tp *topic) handOn(messages []*bus.Message) {
+func (f *followed) handOn(messages []*bus.Message) {
 	for _, m := range messages {
-		tp.owner.sink.Deliver(m)
+		f.common.sink.Deliver(m)
 	}
 }
 
 // past says whether a position was handed on before, or belongs to an epoch that was left.
-func (tp *topic) past(p bus.Position) bool {
-	if p.Epoch == tp.pos.Epoch {
-		return p.Offset <= tp.pos.Offset
+func (f *followed) past(p bus.Position) bool {
+	if p.Epoch == f.pos.Epoch {
+		return p.Offset <= f.pos.Offset
 	}
-	return !tp.left.IsStart() && p.Epoch == tp.left.Epoch
+	return !f.left.IsStart() && p.Epoch == f.left.Epoch
 }
 
 // follows says whether a message at the position is the next one for certain.
-func (tp *topic) follows(p bus.Position) bool {
-	if tp.pos.IsStart() {
-		return !tp.doubt && !tp.lags && p.Offset == 1
+func (f *followed) follows(p bus.Position) bool {
+	if f.pos.IsStart() {
+		return !f.doubt && !f.lags && p.Offset == 1
 	}
-	return p.Epoch == tp.pos.Epoch && p.Offset == tp.pos.Offset+1
+	return p.Epoch == f.pos.Epoch && p.Offset == f.pos.Offset+1
 }
 
-// drain hands on what is held and follows. Afterwards the topic lags when something is missing before the rest.
-func (tp *topic) drain() {
+// drain hands on what is held and follows. Afterwards the address lags when something is missing before the rest.
+func (f *followed) drain() {
 	for {
-		h, ok := tp.held.first()
+		h, ok := f.held.first()
 		if !ok {
 			break
 		}
 		switch {
-		case tp.past(h.m.Position):
-			tp.handOn(tp.held.before())
-			tp.held.shift()
-		case tp.follows(h.m.Position):
-			tp.handOn(tp.held.before())
-			tp.hand(tp.held.shift())
+		case f.past(h.m.Position):
+			f.handOn(f.held.before())
+			f.held.shift()
+		case f.follows(h.m.Position):
+			f.handOn(f.held.before())
+			f.hand(f.held.shift())
 		default:
-			tp.lags = true
+			f.lags = true
 			return
 		}
 	}
-	if tp.lags = tp.cut; !tp.lags && !tp.doubt {
-		tp.handOn(tp.held.all())
+	if f.lags = f.cut; !f.lags && !f.doubt {
+		f.handOn(f.held.all())
 	}
 }
 
 // suspect notes that something may have been missed.
-func (tp *topic) suspect() work {
-	if !tp.durable {
+func (f *followed) suspect() work {
+	if !f.durable {
 		return work{}
 	}
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	tp.doubt = true
-	tp.doubts++
-	return tp.next()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.doubt = true
+	f.doubts++
+	return f.next()
 }
 
-// next says what the topic needs, unless somebody is about to see to it.
-func (tp *topic) next() work {
-	tp.note()
-	if tp.busy || tp.closed || !tp.started || tp.settled() {
+// next says what the address needs, unless somebody is about to see to it.
+func (f *followed) next() work {
+	f.note()
+	if f.busy || f.closed || !f.started || f.settled() {
 		return work{}
 	}
-	tp.busy = true
-	return tp.wanted()
+	f.busy = true
+	return f.wanted()
 }
 
-func (tp *topic) wanted() work {
-	if tp.lags {
+func (f *followed) wanted() work {
+	if f.lags {
 		return work{kind: readLog}
 	}
 	return work{kind: askTop}
 }
 
 // after ends what a worker has done and says what is needed next.
-func (tp *topic) after(failed, moved bool) work {
-	tp.note()
-	if tp.closed || tp.settled() {
-		tp.busy, tp.tries = false, 0
+func (f *followed) after(failed, moved bool) work {
+	f.note()
+	if f.closed || f.settled() {
+		f.busy, f.tries = false, 0
 		return work{}
 	}
-	w := tp.wanted()
+	w := f.wanted()
 	if w.failed = failed; moved {
-		tp.tries = 0
+		f.tries = 0
 	}
-	w.pause = backoff(tp.tries)
-	tp.tries++
+	w.pause = backoff(f.tries)
+	f.tries++
 	return w
 }
 
 // note keeps the list of those that heal.
-func (tp *topic) note() {
-	heals := !tp.closed && tp.started && !tp.settled()
-	if heals == !tp.since.IsZero() {
+func (f *followed) note() {
+	heals := !f.closed && f.started && !f.settled()
+	if heals == !f.since.IsZero() {
 		return
 	}
-	if tp.since = (time.Time{}); heals {
-		tp.since = time.Now()
+	if f.since = (time.Time{}); heals {
+		f.since = time.Now()
 	}
-	tp.owner.healing.set(tp, tp.since)
+	f.common.healing.set(f, f.since)
 }
 
-func (tp *topic) close() {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	tp.closed = true
-	tp.held.all()
-	tp.note()
+func (f *followed) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	f.held.all()
+	f.note()
+}
+
+// backoff is how long an address waits before the next look: at least a while, and up to 2 s with jitter.
+func backoff(tries int) time.Duration {
+	most := min(40*time.Millisecond<<min(tries, 6), 2*time.Second)
+	return most/2 + retry.Jitter(most/2)
 }
