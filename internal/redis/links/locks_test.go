@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,9 +99,9 @@ func TestFeed_deliversPastTheLocksOfOthers(t *testing.T) {
 	release := sync.OnceFunc(func() { close(g.release) })
 	defer release()
 	func() {
-		f.mu.Lock()
+		testkit.Eventually(t, "nobody keeps the lock of the feed while a receiver is busy", f.mu.TryLock)
 		defer f.mu.Unlock()
-		busy.mu.Lock()
+		testkit.Eventually(t, "nobody keeps the lock of the connection", busy.mu.TryLock)
 		defer busy.mu.Unlock()
 		send(t, c, other)
 		g.expect(t, other)
@@ -167,6 +168,71 @@ func TestFeed_movesAnAddressWithoutTwoCallsAtOnce(t *testing.T) {
 	}
 	close(stop)
 	senders.Wait()
+}
+
+// overlap is a receiver whose first call takes until it is released, and which notices a second one meanwhile.
+type overlap struct {
+	held, release, second chan struct{}
+	first                 sync.Once
+	inside                atomic.Int32
+	messages              atomic.Int32
+}
+
+func (o *overlap) Deliver(*bus.Message) {
+	o.messages.Add(1)
+	o.call()
+}
+
+func (o *overlap) Interrupted([]bus.Address) { o.call() }
+
+func (o *overlap) call() {
+	if o.inside.Add(1) > 1 {
+		select {
+		case o.second <- struct{}{}:
+		default:
+		}
+	}
+	o.first.Do(func() {
+		close(o.held)
+		<-o.release
+	})
+	o.inside.Add(-1)
+}
+
+// While a receiver is told of an address by one connection, the one that the address moves to does not tell of it; and what still
+// comes by the former one is not handed on.
+func TestFeed_tellsOfAnAddressThatMovesByOneConnection(t *testing.T) {
+	server := redistest.Start(t)
+	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer func() { _ = c.Close() }()
+	a := named(t, "channels/moves")
+	r := &overlap{held: make(chan struct{}), release: make(chan struct{}), second: make(chan struct{}, 1)}
+	f := opened(t, server.URL(), r)
+	follows(t, f, a)
+	sub := f.subs[a]
+	old := sub.home.Load()
+	send(t, c, a)
+	<-r.held
+	release := sync.OnceFunc(func() { close(r.release) })
+	defer release()
+	f.mu.Lock()
+	for _, l := range f.links {
+		if l != old {
+			f.move(sub, l)
+		}
+	}
+	f.mu.Unlock()
+	testkit.Eventually(t, "it is open at its new place", sub.on.Load)
+	select {
+	case <-r.second:
+		t.Error("there are two calls at once")
+	case <-time.After(200 * time.Millisecond): // as long as a second call is waited for
+	}
+	release()
+	f.take(sub, old, &bus.Message{To: a})
+	if n := r.messages.Load(); n != 1 {
+		t.Errorf("%d messages were handed on", n)
+	}
 }
 
 // serial is a receiver that notices two calls at once: it writes without a lock, which the race detector sees.
