@@ -59,7 +59,7 @@ func sizing(w io.Writer, path string) error {
 	return nil
 }
 
-// connections prints what a million of them need. Memory and what idle ones cost are those of the process that held most; connects
+// connections prints what a million of them need. Memory, and the cost of idle ones, are from the process that held most; connects
 // those of 4 edges.
 func (t table) connections(m *measured) {
 	edges := float64(holders)

@@ -192,7 +192,7 @@ func paced(rate float64) func(ctx context.Context, x *trial, m *mail) error {
 		var turns [n]chan int64
 		to := make([]chan<- int64, n)
 		for w := range turns {
-			turns[w] = make(chan int64, int(rate)) // a second's worth: who is late is so in its latency
+			turns[w] = make(chan int64, int(rate)) // a second's worth: a late publish shows in its latency
 			to[w] = turns[w]
 		}
 		g.Go(func() error {

@@ -22,7 +22,7 @@ import (
 
 // Config says where to connect and what to do with what arrives.
 type Config struct {
-	// URL is that of the server: http(s):// or ws(s)://; /v1/ws is added when it has no path. Required.
+	// URL is where the server is: http(s):// or ws(s)://; /v1/ws is added when it has no path. Required.
 	URL string
 	// Token returns the token; it is asked before each connection for which there is no resume ticket of the one before,
 	// and before the token ends. Required.

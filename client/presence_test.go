@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 )
 
-// Who comes and goes is told over reconnects too; with a token that does not grant it any more the messages go on without.
+// Presence is told over reconnects too; with a token that does not grant it any more the messages go on without.
 func TestClient_Presence(t *testing.T) {
 	h := apptest.Start(t)
 	k := newLink(t, h.HTTP)

@@ -13,7 +13,7 @@ type subscription struct {
 	address  string
 	last     *publishv1.Position // nil for a live address
 	past     []string            // the epochs before that of last, oldest first: the log has forked, and does not return to them
-	presence bool                // who comes and goes is told
+	presence bool                // presence is told
 }
 
 // moved notes how far the subscription has come, or where the server says that it goes on.

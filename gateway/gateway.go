@@ -1,6 +1,5 @@
 // Package gateway is REST: it turns HTTP requests into gRPC calls by the routes of
-// proto/gateway.yaml, and answers in JSON. It decides nothing: who may call, and what is a right
-// request, is said by the services.
+// proto/gateway.yaml, and answers in JSON. It decides nothing: the services say who may call, and what a right request is.
 package gateway
 
 import (

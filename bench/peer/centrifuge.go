@@ -43,7 +43,7 @@ func newIssuer() (issuer, error) {
 	return issuer{key: key, public: base64.StdEncoding.EncodeToString(pub)}, nil
 }
 
-// tokenClaims are those of a token: who, and the channels that it may subscribe to (a prefix each).
+// tokenClaims are in a token: its user, and the channels that it may subscribe to (a prefix each).
 type tokenClaims struct {
 	jwt.RegisteredClaims
 	Channels []string `json:"channels"`

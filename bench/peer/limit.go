@@ -56,7 +56,7 @@ func (*limit) Tokens(context.Context, int) error { return nil }
 
 func (l *limit) Addr() string { return l.http }
 
-// Script names the channel in the URL; who is connected is subscribed.
+// Script names the channel in the URL; a connected client is subscribed.
 func (l *limit) Script(i int, join Join) load.Script {
 	ch := l.Address(Client, i)
 	if len(join.Channels) > 0 {

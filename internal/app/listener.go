@@ -19,7 +19,7 @@ type listener struct {
 	key     string
 	listen  string
 	handler http.Handler
-	// certificate is that of the server; nil for plain text. It is followed by a Run of its own.
+	// certificate is the server's; nil for plain text. It is followed by a Run of its own.
 	certificate *certificate
 	listeners   []net.Listener
 	// lead is how long the port stays open after a stop. Callers that keep their connection are told to close it meanwhile, and

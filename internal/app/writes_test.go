@@ -223,7 +223,7 @@ func TestWrites_areRefused(t *testing.T) {
 	}
 }
 
-// The older routes write for who holds the channel's token, for keys with the scope, and for each its own.
+// The older routes write for the holder of the channel's token, for keys with the scope, and for each its own.
 func TestWrites_olderRoutes(t *testing.T) {
 	h := startWrites(t)
 	push := legacyPush(h, t)

@@ -52,7 +52,7 @@ func (a AdmittedRecord) Record() []byte { return a.record }
 type Caller interface {
 	// Check returns nil when the caller may do the action on the address, and otherwise the refusal.
 	Check(action Action, a Address) error
-	// Who returns whose token it is; nil for a back end.
+	// Who returns the identity whose token it is; nil for a back end.
 	Who() *Identity
 }
 
@@ -126,7 +126,7 @@ func (d *Door) Limit(a Address) int {
 }
 
 // May returns nil when the caller may write to every one of the addresses: by its grants, and then, if it is a client, by
-// the authorizer. It is for those who hand a request on to a service that takes their word for who the caller is.
+// the authorizer. It is for a role that hands a request on to a service, which takes its word about the caller.
 func (d *Door) May(ctx context.Context, who Caller, targets ...Address) error {
 	if err := granted(who, targets); err != nil {
 		return err
@@ -250,7 +250,7 @@ type Entry struct {
 	to  Address
 }
 
-// Enter returns the leave to write to an address: for what reads before it writes, and must not read for who may not write.
+// Enter returns the leave to write to an address: for a caller that reads before it writes, and must not read without the right to write.
 func (d *Door) Enter(ctx context.Context, who Caller, to Address) (Entry, error) {
 	if err := d.May(ctx, who, to); err != nil {
 		return Entry{}, err

@@ -158,7 +158,7 @@ var (
 	ErrTokenNotFound = refusal("TOKEN_INVALID", "token is not valid")
 )
 
-// Known returns the refusal of a reason with its usual sentence; ErrInternal for a reason that is none of ours.
+// Known returns the refusal of a reason with its usual sentence; ErrInternal for any other reason.
 func Known(reason string) *Error {
 	if e, ok := known[reason]; ok {
 		return e

@@ -57,7 +57,7 @@ func EventID(parts ...string) string {
 	return "evt_" + hex.EncodeToString(sum[:16])
 }
 
-// eventWindow is how long a repeated event is known to be one. Who has to tell it again does so within seconds.
+// eventWindow is how long a repeated event is known to be one. A process that has to tell it again does so within seconds.
 const eventWindow = 10 * time.Minute
 
 // Publication returns what appends the event to the log; a repeat within minutes appends nothing.

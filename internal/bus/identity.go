@@ -238,8 +238,8 @@ func (id *Identity) Refused(before func(Subject) time.Time) *Error {
 // Connect is the action of opening a session. It is no grant: a valid token is enough, unless an Authorizer says no.
 const Connect Action = 1 << 7
 
-// Deliver is the action of handing a message that asks for an ack to a device. It is no grant: who may subscribe to the
-// address may have it, unless an Authorizer says no.
+// Deliver is the action of handing a message that asks for an ack to a device. It needs no grant of its own: a client that may
+// subscribe to the address may have it, unless an Authorizer says no.
 const Deliver Action = 1 << 6
 
 // Question asks whether an identity may do something that its token allows.

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// AckScope says whose ack is enough. The numbers are those of trunkline.publish.v1.AckScope.
+// AckScope says whose ack is enough. The numbers are the same as in trunkline.publish.v1.AckScope.
 //
 // The first ack ends a message of the scope AnyDevice and removes it. One of the scope EachDevice ends when every device
 // that was given it until then has acknowledged it. It is kept on, for devices that come later, until its time is over or
 // the inbox needs the room; what happens to it on those changes nothing any more.
 type AckScope uint8
 
-// The scopes. The zero AckScope is that of a message that asks for no ack.
+// The scopes. The zero AckScope says that a message asks for no ack.
 const (
 	AnyDevice  AckScope = 1
 	EachDevice AckScope = 2
@@ -57,8 +57,7 @@ const (
 	EndDeadLetter EndReason = "dead_letter"
 )
 
-// DeliveryState says what became of a message that asks for an ack. The numbers are those of
-// trunkline.publish.v1.DeliveryState.
+// DeliveryState says what became of a message that asks for an ack. The numbers are the same as in trunkline.publish.v1.DeliveryState.
 type DeliveryState uint8
 
 // The states.
@@ -287,12 +286,12 @@ type Verdict struct {
 	Due
 	// At is the time, by the clock of the store that has the message.
 	At time.Time
-	// Changed and Next are those of the Settlement.
+	// Changed and Next come from the Settlement.
 	Changed DeliveryState
 	Next    time.Time
-	// Deadline and Expires are those of the message; zero when it is not known.
+	// Deadline and Expires are the message's; zero when it is not known.
 	Deadline, Expires time.Time
-	// Ended and Reason are those of a message that has left its inbox without an ack since the last look.
+	// Ended and Reason are set for a message that has left its inbox without an ack since the last look.
 	Ended  time.Time
 	Reason EndReason
 }

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// ContentType says what the bytes of a message are. The numbers are those of
-// trunkline.publish.v1.ContentType.
+// ContentType says what the bytes of a message are. The numbers are the same as in trunkline.publish.v1.ContentType.
 type ContentType uint8
 
 // The content types. A store never sees the zero value.
@@ -17,8 +16,7 @@ const (
 	Binary ContentType = 3
 )
 
-// Durability says how safely a message is kept. The numbers are those of
-// trunkline.publish.v1.Durability.
+// Durability says how safely a message is kept. The numbers are the same as in trunkline.publish.v1.Durability.
 type Durability uint8
 
 // The levels, weakest first.
@@ -80,7 +78,7 @@ const (
 	// MessageDeleted says that the channel was deleted: subscriptions of it end, and those that begin later are of a channel
 	// of the same name.
 	MessageDeleted MessageKind = 4
-	// MessageMark is where Feed.Retained has read; its id is the mark. It is for who asked, and is never published.
+	// MessageMark is where Feed.Retained has read; its id is the mark. It is for the subscriber that asked, and is never published.
 	MessageMark MessageKind = 5
 )
 

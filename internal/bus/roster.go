@@ -22,7 +22,7 @@ type Member struct {
 type MemberPage struct {
 	Members []Member
 	More    bool
-	// Total is how many connections there are in all.
+	// Total is how many connections there are.
 	Total int
 }
 

@@ -15,7 +15,7 @@ type State struct {
 // StateChange is the next revision of a state, and the message that tells of it.
 type StateChange struct {
 	Publication
-	// Revision is that of the state that the change was made from.
+	// Revision is the revision that the change was made from.
 	Revision uint64
 	Value    []byte
 	// TTL is how long the state is kept after its last change.

@@ -44,7 +44,7 @@ const AsConfigured time.Duration = -1
 
 // Receipt says what became of a publication.
 type Receipt struct {
-	// ID is that of the message; of the first one, when this is a repeat.
+	// ID is the message's, or the first message's when this is a repeat.
 	ID         string
 	Position   Position
 	Duplicate  bool
@@ -148,8 +148,8 @@ type Log interface {
 	// Latest returns at most limit messages before the given offset, newest first; 0 means from the newest.
 	Latest(ctx context.Context, to Address, r Retention, before uint64, limit int) (Page, error)
 	// Tops returns the newest position of each address, by index; that of one that nothing was published to is a start, from
-	// which Since reads everything that is published later. Asking keeps what is known of an address from being forgotten. Errors are by index too, and nil when there is none: an
-	// address that cannot be asked about holds up no other.
+	// which Since reads everything that is published later. Asking keeps what is known of an address from being forgotten. Errors
+	// are by index too, and nil when there is none: an address that cannot be asked about holds up no other.
 	Tops(ctx context.Context, addresses []Address) ([]Position, []error)
 }
 

@@ -179,8 +179,8 @@ func SessionKey(token string) (string, bool) {
 	return key, ok && key != "" && len(key) <= MaxSessionKey
 }
 
-// SessionIdentity is a session of an older system: who it is by names, since when and for how long, and what it may do, where no
-// grants means to publish to all facilities of broadcast, its user, its groups and itself.
+// SessionIdentity is a session of an older system: its names, since when and for how long it holds, and what it may do. No grants
+// means to publish to all facilities of broadcast, its user, its groups and itself.
 func SessionIdentity(key, session, user string, groups []string, grants []OpaqueGrant, since time.Time, ttl time.Duration) OpaqueToken {
 	// Later than the end of a session before, however soon.
 	now := since.Truncate(time.Millisecond).Add(time.Millisecond)

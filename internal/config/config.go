@@ -216,7 +216,7 @@ type Hooks struct {
 	Webhooks   []Webhook  `key:"webhooks" doc:"Where events are sent as signed requests; read by the role publish. Each has name, url, secrets, kinds (all when empty), allow_private and batch (1 event a request). A secret is whsec_ and 24 to 64 bytes in base64; while one is replaced, there are two or more. The times are timeout (10s) and give_up_after (24h), and give_up_tries (12) counts refusals."`
 }
 
-// Events says whether a log of what happens is kept: who connects and disconnects, which addresses are occupied and
+// Events says whether a log of what happens is kept: connections that open and end, which addresses are occupied and
 // vacated, which messages were stored and have expired.
 type Events struct {
 	Enabled bool          `key:"enabled" doc:"Keeps a log of events, for trunkline.hooks.v1.EventService and webhooks. The same on every process."`

@@ -54,7 +54,7 @@ func (d *decoder) pairs(n *yaml.Node, path string, visit func(key, value *yaml.N
 	}
 }
 
-// section reads a mapping whose keys are those of a struct; leaf gets each that is there.
+// section reads a mapping whose keys are named by a struct; leaf gets each that is there.
 func (d *decoder) section(t reflect.Type, path string, n *yaml.Node, leaf func(f reflect.StructField, key string, n *yaml.Node, v reflect.Value)) {
 	fields := map[string]reflect.StructField{}
 	var names []string

@@ -83,7 +83,7 @@ type Protocol struct {
 	Names func(l Legacy) *bus.NameRule
 	// Facilities is how the topics of audiences are kept, which it alone has.
 	Facilities func(l Legacy) bus.Namespace
-	// Namespace is that of the channels on which its connections meet; they are live and tell who comes and goes.
+	// Namespace is for the channels on which its connections meet; they are live and tell who comes and goes.
 	Namespace string
 }
 

@@ -165,7 +165,7 @@ func (s *system) process(name string, args ...string) *process {
 	return p
 }
 
-// status is that of a process's readiness.
+// status is the HTTP status of a process's readiness.
 func (s *system) status(p *process) int {
 	status, _ := get("http://" + s.internalAt[p] + "/readyz")
 	return status

@@ -180,7 +180,7 @@ func (w *waiting) meet(client string, now time.Time) bool {
 	return true
 }
 
-// tell hands a message of our own to who follows the address.
+// tell hands a message of our own to the followers of the address.
 func (c *cell) tell(to bus.Address, kind bus.MessageKind, id, exclude string, now time.Time) {
 	m := &bus.Message{ID: id, To: to, Kind: kind, ContentType: bus.JSON, Published: now, ExcludeConnection: exclude}
 	for _, f := range c.feeds {

@@ -32,14 +32,14 @@ func (o dueOrder) Swap(i, j int) {
 	o[i].place, o[j].place = i, j
 }
 
-// Push is that of a heap.
+// Push is heap.Interface.
 func (o *dueOrder) Push(x any) {
 	t, _ := x.(*dueTime)
 	t.place = len(*o)
 	*o = append(*o, t)
 }
 
-// Pop is that of a heap.
+// Pop is heap.Interface.
 func (o *dueOrder) Pop() any {
 	last := len(*o) - 1
 	t := (*o)[last]

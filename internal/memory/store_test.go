@@ -19,7 +19,7 @@ func TestStore(t *testing.T) {
 	bustest.Run(t, func(testing.TB) bus.Store { return memory.New(memory.Config{Events: bustest.Events}) })
 }
 
-// Keys are kept for their window. Who has too many waits, and nobody pushes out those of others.
+// Keys are kept for their window. A session with too many waits, and nobody pushes out others' values.
 func TestKeys_lastForTheirWindow(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	s := memory.New(memory.Config{Now: func() time.Time { return now }, Keys: 10})

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Code is a canonical code of google.rpc.Code. The numbers are those of gRPC.
+// Code is a canonical code of google.rpc.Code. The numbers are the same as in gRPC.
 type Code uint32
 
 // The codes that refusals use.

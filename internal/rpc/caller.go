@@ -65,7 +65,7 @@ func (c *Caller) Publisher(from bus.Sender) string {
 	return "key\n" + c.Name
 }
 
-// Who returns whose token it is; nil for a back end.
+// Who returns the identity whose token it is; nil for a back end.
 func (c *Caller) Who() *bus.Identity { return c.Identity }
 
 // Trusted says whether the caller is a back end: it may speak for others.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// callContext is the context of one unary call: who calls, and until when. The timer that context.WithDeadline starts is made only
+// callContext is the context of one unary call: its caller, and its deadline. The timer that context.WithDeadline starts is made only
 // when somebody waits for the end, which a publish, for one, does not: that is 4 % of what it costs.
 type callContext struct {
 	context.Context //nolint:containedctx // it is one

@@ -239,7 +239,7 @@ func (w *waiting) ValidateToken(ctx context.Context, _ *authv1.ValidateTokenRequ
 	return &authv1.ValidateTokenResponse{Identity: &authv1.Identity{Client: "c", ExpireTime: timestamppb.New(time.Now().Add(time.Hour))}}, nil
 }
 
-// Concurrent validations of one token share a call, and do not share the fate of who made it.
+// Concurrent validations of one token share a call, and do not share the fate of the caller that made it.
 func TestTokens_oneWhoGivesUpHurtsNobodyElse(t *testing.T) {
 	w := &waiting{entered: make(chan struct{}), release: make(chan struct{})}
 	tokens := rpc.NewTokens(w)

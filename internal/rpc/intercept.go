@@ -178,7 +178,7 @@ func (in *interceptors) finish(ctx context.Context, method string, panicked any,
 	return Status(e, id).Err()
 }
 
-// TokenLeftHeader says how many ms the token of a stream lives on when the stream begins. Who hands the stream on looks at it
+// TokenLeftHeader says how many ms the token of a stream lives on when the stream begins. Code that hands the stream on checks it
 // before each message: what was sent in time may have waited there.
 const TokenLeftHeader = "x-token-left"
 

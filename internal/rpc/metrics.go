@@ -17,7 +17,7 @@ type metrics struct {
 	methods                                    sync.Map // full method: *counters
 }
 
-// counters are those of one method.
+// counters count the calls of one method.
 type counters struct {
 	started, received, sent, ok prometheus.Counter
 	kind, service, method       string

@@ -7,7 +7,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// PresenceEvent says who came or went, from a message of the kind bus.MessagePresence; nil for what is none.
+// PresenceEvent says who came or went, from a message of the kind bus.MessagePresence; nil for any other.
 func PresenceEvent(m *bus.Message) *publishv1.PresenceEvent {
 	e, err := bus.PresenceOf(m)
 	if err != nil {

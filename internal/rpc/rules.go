@@ -74,7 +74,7 @@ var rules = map[string]Rule{
 	legacyv1.PushServerService_PushMessage_FullMethodName:       {Scope: ScopePublish, Anyone: true},
 	legacyv1.PushServerService_GetPushStatistics_FullMethodName: {Scope: ScopeChannels, Anyone: true},
 
-	// Who registers a session says who somebody is: never open.
+	// Registering a session says who somebody is, so it is never open.
 	legacyv1.FacilityService_RegisterSession_FullMethodName:   {Scope: ScopeTokensIssue},
 	legacyv1.FacilityService_UnregisterSession_FullMethodName: {Scope: ScopeTokensRevoke},
 

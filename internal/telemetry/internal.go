@@ -73,7 +73,7 @@ func (b *blocking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type Failed struct {
 	Name string
 	Err  error
-	// Degrades is that of the check.
+	// Degrades is as in the check.
 	Degrades bool
 }
 

@@ -145,7 +145,7 @@ func (s *Server) issueTime(ctx context.Context, sub subject) time.Time {
 }
 
 // issuedAfter is when a token counts as issued, by the store's clock: after every revocation of its subject that was known at
-// now, so that who signs in right after one is let in, and before every later one.
+// now, so that a user who signs in right after one is let in, and before every later one.
 func issuedAfter(now time.Time, subjects []bus.Subject, times []time.Time) time.Time {
 	at := now.Add(-issueMargin)
 	for i, revoked := range times {

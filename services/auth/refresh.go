@@ -122,8 +122,8 @@ func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenReque
 	return s.exchange(ctx, token, sub, issued)
 }
 
-// exchange makes a new pair the newest of the family. It is one step of the store: who is told to try again after it failed
-// half-way, or lost the answer, tries with the same token and gets the same pair.
+// exchange makes a new pair the newest of the family. It is one step of the store. A client that is told to try again after it
+// failed half-way, or lost the answer, tries with the same token and gets the same pair.
 func (s *Server) exchange(ctx context.Context, token string, sub subject, issued time.Time) (*authv1.RefreshTokenResponse, error) {
 	p, err := s.issue(sub, issued)
 	if err != nil {

@@ -36,7 +36,7 @@ type Trust struct {
 	Algorithms []string
 	// TrustGrants believes its claim grants; otherwise its tokens grant nothing but their own addresses.
 	TrustGrants bool
-	// LostRevocations is that of Config for the tokens of this issuer; as there by default.
+	// LostRevocations is like Config.LostRevocations, for the tokens of this issuer; the same as there by default.
 	LostRevocations LostRevocations
 	// KeyAge is how long a key that the issuer has withdrawn may be believed; 60 s by default.
 	KeyAge time.Duration

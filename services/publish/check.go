@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
-// The limits of labels, which are those of attributes.
+// The limits of labels, which are the same as for attributes.
 const (
 	maxAttributes     = 32
 	maxAttributeKey   = 64
@@ -47,7 +47,7 @@ func (s *Server) describe(caller *rpc.Caller, req *publishv1.PublishRequest) (bu
 	}
 	if p.IdempotencyKey != "" {
 		from := p.Message.From
-		if caller.Identity != nil { // who leaves it out is the same as who says it, and as an edge that says it
+		if caller.Identity != nil { // leaving it out is the same as saying it, and as an edge that says it
 			from = bus.Sender{Client: caller.Identity.Client, User: caller.Identity.User}
 		}
 		p.Digest, p.Publisher = digest(req, from), caller.Publisher(from)
@@ -82,7 +82,7 @@ func span(d *durationpb.Duration) time.Duration {
 	return d.AsDuration()
 }
 
-// durability reads a durability; what is none stays one that the door does not know.
+// durability reads a durability; an unknown number stays one that the door does not know.
 func durability(d publishv1.Durability) bus.Durability {
 	if d < 0 || d > publishv1.Durability_DURABILITY_FSYNCED {
 		return bus.Fsynced + 1

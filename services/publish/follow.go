@@ -314,7 +314,7 @@ func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) 
 		if err := r.replay(ctx, p, p.line.At()); err != nil || !p.follower.watches {
 			return err
 		}
-		// No message is missing, but who came and went may be.
+		// No message is missing, but presence events may be.
 		return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, From: p.line.At(), To: p.line.At(), Reason: bus.GapSlow}))
 	}
 	return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, Reason: bus.GapSlow}))

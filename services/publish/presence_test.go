@@ -52,7 +52,7 @@ func TestConsume_presence(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	h.pub("channels/room", `1`)
-	for _, c := range []*consumer{watching, plain} { // who did not ask is told nothing
+	for _, c := range []*consumer{watching, plain} { // a subscriber that did not ask is told nothing
 		if m := c.message(); string(m.GetData()) != "1" {
 			t.Errorf("got %v", m)
 		}

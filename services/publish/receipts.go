@@ -13,7 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
-// receiptAddress checks that the caller may see what became of messages to an address: who may publish to it.
+// receiptAddress checks that the caller may see what became of messages to an address: a caller that may publish to it.
 func receiptAddress(ctx context.Context, address, id string) (bus.Address, error) {
 	var bad bus.Invalid
 	a := bad.Address("address", address)

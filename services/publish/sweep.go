@@ -57,8 +57,9 @@ func (s *Server) sweepAll(ctx context.Context) {
 	_ = g.Wait() // what could not be settled is lent again later
 }
 
-// settle judges messages, tells what comes of them, and carries it out. It tells first, because carrying out says only once
-// what it did: who dies in between leaves the message to somebody who tells the same event again, and that counts as one.
+// settle judges messages, tells what comes of them, and carries it out. It tells first, because carrying out says only once what
+// it did. A process that dies in between leaves the message to another one, which tells the same event again, and that counts as
+// one.
 func (s *Server) settle(ctx context.Context, due []bus.Due) {
 	verdicts, errs := s.store.Judge(ctx, due)
 	judged := verdicts[:0]

@@ -102,7 +102,7 @@ func Start(tb testing.TB, opts ...Option) *Deployment {
 	}
 	adminKey, digest := rpc.NewAPIKey("admin", rpc.ScopeAll)
 	base := app.Default()
-	base.HTTP.DrainLead = 0 // who tests it says so
+	base.HTTP.DrainLead = 0 // a test of it says so
 	base.HTTP.Listen, base.GRPC.Listen, base.Internal.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	base.Legacy.Relay = config.Relay{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
 	base.Legacy.Rooms.Listen = "127.0.0.1:0"

@@ -70,7 +70,7 @@ func testDeniedADenialIsFinalForTheDevice(t *testing.T, s bus.Store) {
 			t.Errorf("the device's state at %v is %d", at, st)
 		}
 	}
-	b.acked("desk", first, second) // the message was never ended by the ack of who was denied it
+	b.acked("desk", first, second) // the message was never ended by the ack of a device that was denied it
 	if b.state(first) != bus.StateAcked {
 		t.Errorf("delivery is %+v", b.delivery(first))
 	}

@@ -189,7 +189,7 @@ func testNodeDeath(t *testing.T, s bus.Store, node string) {
 	testkit.Check(t, s.Leave(t.Context(), a, "z"))
 	testkit.Check(t, s.Join(t.Context(), b, member("y", "last", node)))
 	left := make(map[string]int)
-	for range n + 2 { // who joined
+	for range n + 2 { // the members that joined
 		l.next()
 	}
 	for {
