@@ -77,7 +77,7 @@ class Client {
 			sub.handles.add(handle);
 			if (presence && !sub.presence) this.#watch(to, sub);
 		} else {
-			sub = { position: after, fromBeginning, presence, handles: new Set([handle]) };
+			sub = { position: after, past: [], fromBeginning, presence, handles: new Set([handle]) };
 			this.#subs.set(to, sub);
 			if (this.#state.status === "connected") this.#subscribe(to, sub);
 			else this.connect();
@@ -132,7 +132,7 @@ class Client {
 	}
 
 	#call(command) {
-		if (this.#state.status === "idle" || this.#state.status === "closed") this.connect();
+		this.connect();
 		return new Promise((resolve, reject) => {
 			const id = ++this.#id;
 			const done = (fn) => (v) => {
@@ -233,9 +233,10 @@ class Client {
 			if (call.command.publish) this.#send({ id, ...call.command });
 		}
 		if (c.expireTime && typeof this.#options.token === "function") {
-			this.#later(Math.min(2 ** 31 - 1, Math.max(1000, (Date.parse(c.expireTime) - Date.now()) * 0.8)), () => this.#refresh());
+			this.#renew(c.expireTime);
 		}
-		this.#later(c.pingIntervalMs || 25000, () => this.#ping(c.pingIntervalMs || 25000));
+		const every = c.pingIntervalMs || 25000;
+		this.#later(every, () => this.#ping(every));
 	}
 
 	#later(ms, fn) {
@@ -246,12 +247,15 @@ class Client {
 		this.#timers.add(t);
 	}
 
+	#renew(end) {
+		this.#later(Math.min(2 ** 31 - 1, Math.max(1000, (Date.parse(end) - Date.now()) * 0.8)), () => this.#refresh());
+	}
+
 	async #refresh() {
 		try {
 			const { refreshed } = await this.#call({ refresh: { token: await this.#token() } });
 			this.#stand(refreshed.own);
-			const left = Date.parse(refreshed.expireTime) - Date.now();
-			this.#later(Math.min(2 ** 31 - 1, Math.max(1000, left * 0.8)), () => this.#refresh());
+			this.#renew(refreshed.expireTime);
 		} catch {
 			this.#later(5000, () => this.#state.status === "connected" && this.#refresh());
 		}
@@ -268,7 +272,7 @@ class Client {
 	#subscribed(s) {
 		const sub = this.#subs.get(s.address);
 		if (!sub) return;
-		if (s.position && !(s.recovered && sub.position)) sub.position = s.position;
+		if (s.position && !(s.recovered && sub.position)) move(sub, s.position);
 		sub.fromBeginning = false;
 		sub.followed = true;
 	}
@@ -287,9 +291,8 @@ class Client {
 		const had = sub.position;
 		if (m.position) {
 			const { epoch, offset } = m.position;
-			if (had?.epoch === epoch ? BigInt(offset ?? 0) <= BigInt(had.offset ?? 0) : sub.past?.includes(epoch)) return;
-			if (had?.epoch !== epoch) (sub.past ??= []).push(had?.epoch);
-			sub.position = m.position;
+			if (had?.epoch === epoch ? BigInt(offset ?? 0) <= BigInt(had.offset ?? 0) : sub.past.includes(epoch)) return;
+			move(sub, m.position);
 			if (repeated((sub.had ??= new Map()), m)) return;
 		}
 		for (const h of sub.handles) h.push(m);
@@ -299,7 +302,7 @@ class Client {
 		if (this.#own.has(g.address)) g.to ? this.#own.set(g.address, g.to) : this.#own.delete(g.address);
 		const sub = this.#subs.get(g.address);
 		if (!sub) return this.#options.onGap?.(g);
-		if (g.to) [sub.position, sub.past] = [g.to];
+		if (g.to) move(sub, g.to);
 		for (const h of sub.handles) h.onGap?.(g);
 	}
 
@@ -348,9 +351,17 @@ function repeated(had, { id = "", position: { epoch } }) {
 	const rest = id.slice(14);
 	const made = parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 	const old = had.get(rest);
-	if (rest && old && old.epoch !== epoch && Math.abs(old.made - made) <= WINDOW) return true;
+	if (rest && old?.epoch !== epoch && Math.abs(old?.made - made) <= WINDOW) return true;
 	had.set(rest, { epoch, made });
 	if (had.size > KEPT) had.delete(had.keys().next().value);
+}
+
+// Goes on from p. What comes of a former epoch is late, unless a gap led back to it.
+function move(sub, p) {
+	sub.past.push(sub.position?.epoch);
+	const back = sub.past.indexOf(p.epoch);
+	if (back >= 0) sub.past.length = back;
+	sub.position = p;
 }
 
 const where = (sub) => ({
