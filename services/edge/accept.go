@@ -10,9 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-	"golang.org/x/time/rate"
-
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/refusal"
@@ -37,12 +34,12 @@ func (e *Edge) Handler(route Route) http.Handler {
 // serve takes one handshake (RFC 6455, section 4.2). Everything that can be refused is refused
 // before the upgrade, as an HTTP answer.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
-	turn := e.refuseHandshake
+	refuse := e.refuseHandshake
 	if k, ok := route.Dialects[0].(dialect.Handshaker); ok {
 		if !k.Check(w, r) {
 			return
 		}
-		turn = func(w http.ResponseWriter, err error) {
+		refuse = func(w http.ResponseWriter, err error) {
 			refusal := rpc.FromError(err)
 			e.metrics.refuse(refusal)
 			k.RefuseHandshake(w, refusal)
@@ -54,28 +51,28 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	}
 	if !route.AnyOrigin {
 		if err := e.origins.Check(r); err != nil {
-			turn(w, err)
+			refuse(w, err)
 			return
 		}
 	}
 	slot, hello := e.choose(r, route)
 	if slot < 0 {
-		turn(w, bus.ErrProtocol.With("no protocol of this listener takes the handshake", nil))
+		refuse(w, bus.ErrProtocol.With("no protocol of this listener takes the handshake", nil))
 		return
 	}
 	if hello.Refusal != nil {
-		turn(w, hello.Refusal)
+		refuse(w, hello.Refusal)
 		return
 	}
 	ip := access.ClientIP(r, e.cfg.TrustedProxies)
 	if err := e.admit(ip, hello); err != nil {
-		turn(w, err)
+		refuse(w, err)
 		return
 	}
 	s := e.newSession(slot, ip)
 	s.counted = true
-	if err := s.handshake(w, r, hello, turn); err != nil {
-		s.settled()
+	if err := s.handshake(w, r, hello, refuse); err != nil {
+		s.connectOver()
 		e.limits.Leave(ip)
 		e.sessions.Done()
 	}
@@ -103,18 +100,11 @@ func (e *Edge) admit(ip string, hello dialect.Hello) error {
 	return nil
 }
 
-// settled ends a connect in progress.
-func (s *session) settled() {
-	if s.counted {
-		s.counted = false
-		s.owner.admission.Leave()
-	}
-}
-
+// choose returns the first dialect of a route that takes the handshake, by its index; -1 when none does.
 func (e *Edge) choose(r *http.Request, route Route) (int, dialect.Hello) {
 	for _, d := range route.Dialects {
 		if h, ok := d.Hello(r); ok {
-			for slot, known := range e.slots {
+			for slot, known := range e.dialects {
 				if known == d {
 					return slot, h
 				}
@@ -124,49 +114,41 @@ func (e *Edge) choose(r *http.Request, route Route) (int, dialect.Hello) {
 	return -1, dialect.Hello{}
 }
 
-func (e *Edge) newSession(slot int, ip string) *session {
-	s := &session{owner: e, slot: slot, ip: ip, id: uuid.NewString()}
-	s.limiter = *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)
-	s.shard = e.hub.shards[e.next.Add(1)%uint64(len(e.hub.shards))]
-	s.conn = e.sockets.NewConn(s)
-	return s
-}
-
-// handshake finds out who connects, if the handshake says so, follows what is to be followed, and upgrades: who is
-// answered misses nothing from then on. After a nil error the session belongs to its reader.
-func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialect.Hello, turn func(http.ResponseWriter, error)) error {
-	e := s.owner
+// handshake finds out who connects, if the handshake says so, follows what is to be followed, and upgrades: a client
+// that was answered misses nothing from then on. After a nil error the session belongs to its reader.
+func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialect.Hello, refuse func(http.ResponseWriter, error)) error {
+	e := s.edge
 	opening, refusal := s.prepare(r.Context(), hello)
 	if refusal != nil && !hello.RefuseLate {
-		turn(w, refusal)
+		refuse(w, refusal)
 		return refusal
 	}
 	var header http.Header
 	if hello.Subprotocol != "" {
 		header = http.Header{"Sec-Websocket-Protocol": {hello.Subprotocol}}
 	}
-	if err := s.conn.Upgrade(w, r, header, cmp.Or(hello.FrameSize, e.cfg.FrameSize)); err != nil {
+	if err := s.Conn.Upgrade(w, r, header, cmp.Or(hello.FrameSize, e.cfg.FrameSize)); err != nil {
 		s.abandon()
 		return err
 	}
-	e.metrics.opened.WithLabelValues(s.dialect().Name()).Inc()
+	e.metrics.opened.WithLabelValues(s.Dialect().Name()).Inc()
 	e.metrics.connections.Inc()
-	s.shard.add(s)
+	s.Enter()
 	switch {
 	case refusal != nil:
-		s.settled()
+		s.connectOver()
 		e.metrics.refuse(rpc.FromError(refusal))
-		s.refuse(rpc.FromError(refusal))
-		s.conn.Start()
+		s.Refuse(rpc.FromError(refusal))
+		s.Conn.Start()
 	case opening != nil:
 		go func() {
-			s.begin(0, opening)
-			s.settled()
-			s.conn.Start()
+			s.welcome(0, opening)
+			s.connectOver()
+			s.Conn.Start()
 		}()
 	default:
-		s.settled() // until its connect command
-		s.conn.Start()
+		s.connectOver() // until its connect command
+		s.Conn.Start()
 	}
 	return nil
 }
@@ -176,7 +158,7 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	if !hello.Connect {
 		return nil, nil
 	}
-	e := s.owner
+	e := s.edge
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
 	defer cancel()
 	asked := time.Now()
@@ -204,9 +186,9 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 		s.abandon()
 		return nil, hello.Flaw
 	}
-	if d, ok := s.dialect().(dialect.Stateful); ok {
+	if d, ok := s.Dialect().(dialect.Stateful); ok {
 		t := talker{s}
-		s.talk = d.Converse(dialect.Capabilities{Conn: t, Follower: t, Publisher: t, States: t}, hello)
+		s.Talk = d.Converse(dialect.Capabilities{Conn: t, Follower: t, Publisher: t, States: t}, hello)
 	}
 	return opening, nil
 }

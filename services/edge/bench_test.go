@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -45,54 +44,6 @@ func BenchmarkConnect(b *testing.B) {
 				b.StartTimer()
 			}
 			b.ReportMetric(float64(worst.Microseconds()), "worst-µs")
-		})
-	}
-}
-
-// One message in one round of a shard.
-func BenchmarkRound(b *testing.B) {
-	news, others := message(b, "channels/news"), message(b, "channels/news")
-	others.ExcludeClient = "its sender"
-	for _, bench := range []struct {
-		name        string
-		subscribers int
-		m           *bus.Message
-	}{
-		{"subscribers=1", 1, news},
-		{"subscribers=100", 100, news},
-		{"subscribers=1000", 1000, news},
-		{"all but the sender, subscribers=1000", 1000, others},
-	} {
-		b.Run(bench.name, func(b *testing.B) {
-			const unread = 32 // rounds that wait in the sockets until the subscribers read
-			e, _ := still(b)
-			crowd := edge.NewDelivery(b, e, bench.m.To, 0, bench.subscribers)
-			crowd.Expect(unread, bench.m)
-			b.ReportAllocs()
-			rounds := 0
-			for b.Loop() {
-				crowd.Deliver(bench.m)
-				if rounds++; rounds%unread == 0 {
-					b.StopTimer()
-					crowd.Read()
-					b.StartTimer()
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*bench.subscribers), "ns/subscriber")
-		})
-	}
-}
-
-// The frame of a message: header, metadata and payload.
-func BenchmarkFrame(b *testing.B) {
-	_, dialects := still(b)
-	m := message(b, "channels/news")
-	for _, d := range dialects {
-		b.Run(d.Name(), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				edge.MessageFrame(d, m)
-			}
 		})
 	}
 }

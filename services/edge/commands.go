@@ -2,7 +2,8 @@ package edge
 
 import (
 	"context"
-	"time"
+	"crypto/sha256"
+	"encoding/hex"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -17,12 +18,12 @@ func (s *session) do(f *edgev1.ClientFrame) {
 		s.connect(id, c.Connect)
 		return
 	}
-	who := s.identity.Load()
+	who := s.Identity()
 	if who == nil {
-		s.refuse(bus.ErrNotConnected)
+		s.Refuse(bus.ErrNotConnected)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
 	defer cancel()
 	var err error
 	switch c := f.GetCommand().(type) {
@@ -41,89 +42,23 @@ func (s *session) do(f *edgev1.ClientFrame) {
 	case *edgev1.ClientFrame_Ack:
 		err = s.ack(id, who, c.Ack)
 	case *edgev1.ClientFrame_Ping:
-		s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Pong{Pong: &edgev1.Pong{}}})
+		s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Pong{Pong: &edgev1.Pong{}}})
 	default:
 		err = bus.ErrProtocol.With("the frame has no command; it is one of connect, subscribe, unsubscribe, publish, history, presence, refresh, ping, ack", nil)
 	}
 	if err != nil {
 		e := rpc.FromError(err)
-		s.owner.metrics.refuse(e)
+		s.edge.metrics.refuse(e)
 		s.replyError(id, e)
 	}
 }
 
-func (s *session) connect(id uint32, c *edgev1.Connect) {
-	if s.identity.Load() != nil {
-		s.replyError(id, bus.ErrAlreadyConnected)
-		return
-	}
-	var bad bus.Invalid
-	if len(c.GetName()) > 64 {
-		bad.Add("connect.name", "has %d bytes, the limit is 64", len(c.GetName()))
-	}
-	if n := len(c.GetSubscriptions()); n > s.owner.cfg.Subscriptions {
-		bad.Add("connect.subscriptions", "has %d entries, the limit is %d", n, s.owner.cfg.Subscriptions)
-	}
-	had := hadOwn(c, &bad)
-	if err := bad.Err(); err != nil {
-		s.refuse(rpc.FromError(err))
-		return
-	}
-	if err := s.owner.admission.Enter(); err != nil {
-		s.turnAway(err)
-		return
-	}
-	s.counted = true
-	defer s.settled()
-	asked := time.Now()
-	who, err := s.identify(c)
-	if err != nil {
-		s.turnAway(err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
-	defer cancel()
-	o, err := s.open(ctx, who, asked, c.GetSubscriptions())
-	if err == nil {
-		err = s.findLost(ctx, o, had)
-	}
-	if err != nil {
-		s.refuse(rpc.FromError(err))
-		return
-	}
-	s.begin(id, o)
-}
-
-// turnAway ends a session whose connect is refused.
-func (s *session) turnAway(err error) {
-	e := rpc.FromError(err)
-	s.owner.metrics.refuse(e)
-	s.refuse(e)
-}
-
-// identify returns who connects, by token or by ticket.
-func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
-	defer cancel()
-	switch {
-	case c.GetTicket() != "" && c.GetToken() != "":
-		var bad bus.Invalid
-		bad.Add("connect.ticket", "not together with connect.token")
-		return nil, bad.Err()
-	case c.GetTicket() != "":
-		return s.owner.redeem(ctx, c.GetTicket())
-	case c.GetToken() == "":
-		return nil, bus.ErrTokenMissing.With("connect.token is empty", nil)
-	}
-	return s.owner.tokens.Validate(ctx, c.GetToken())
-}
-
 func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.PublishRequest) error {
-	resp, err := s.owner.writer.send(ctx, who, s.id, req)
+	resp, err := s.edge.writer.send(ctx, who, s.ID, req)
 	if err != nil {
 		return err
 	}
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Published{Published: resp}})
+	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Published{Published: resp}})
 	return nil
 }
 
@@ -132,11 +67,11 @@ func (s *session) history(ctx context.Context, id uint32, who *bus.Identity, req
 		return err
 	}
 	req.ForClient = who.Client
-	resp, err := s.owner.channels.ListMessages(ctx, req)
+	resp, err := s.edge.channels.ListMessages(ctx, req)
 	if err != nil {
 		return rpc.Unreachable(err, bus.ErrUnavailable)
 	}
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_History{History: resp}})
+	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_History{History: resp}})
 	return nil
 }
 
@@ -144,11 +79,11 @@ func (s *session) presence(ctx context.Context, id uint32, who *bus.Identity, re
 	if err := checkAddress(who, bus.Presence, req.GetAddress()); err != nil {
 		return err
 	}
-	resp, err := s.owner.channels.ListMembers(ctx, req)
+	resp, err := s.edge.channels.ListMembers(ctx, req)
 	if err != nil {
 		return rpc.Unreachable(err, bus.ErrUnavailable)
 	}
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Presence{Presence: resp}})
+	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Presence{Presence: resp}})
 	return nil
 }
 
@@ -168,9 +103,9 @@ func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRe
 	}
 	list := make([]bus.Ack, len(req.GetIds()))
 	for i, message := range req.GetIds() {
-		list[i] = bus.Ack{To: a, ID: message, Device: who.Client, Connection: s.id}
+		list[i] = bus.Ack{To: a, ID: message, Device: who.Client, Connection: s.ID}
 	}
-	return s.owner.behind.Acks.Ack(s.id, list, func(errs []error) {
+	return s.edge.behind.Acks.Ack(s.ID, list, func(errs []error) {
 		if id == 0 {
 			return
 		}
@@ -180,7 +115,7 @@ func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRe
 				return
 			}
 		}
-		s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Acked{Acked: rpc.AckAnswer(list, errs)}})
+		s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Acked{Acked: rpc.AckAnswer(list, errs)}})
 	})
 }
 
@@ -190,4 +125,91 @@ func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 		return err
 	}
 	return who.Check(action, a)
+}
+
+// writer hands on what clients write. The publish service takes the edge's word for who they are and asks no authorizer, so
+// every address that a request is going to write to passes the door here, for the client. Nothing else of the edge has
+// these services.
+type writer struct {
+	door    *bus.Door
+	publish publishv1.PublishServiceClient
+	states  publishv1.StateServiceClient
+}
+
+// send publishes for a client, from the connection.
+func (w *writer) send(ctx context.Context, who *bus.Identity, connection string, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
+	targets, err := targetsOf(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.door.May(ctx, who, targets...); err != nil {
+		return nil, err
+	}
+	req.From = &publishv1.Sender{Client: who.Client, User: who.User}
+	req.ExcludeConnection = ""
+	if req.GetExcludeSender() {
+		req.ExcludeConnection = connection
+	}
+	resp, err := w.publish.Publish(ctx, req)
+	if err != nil {
+		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
+	}
+	return resp, nil
+}
+
+// targetsOf returns every address that a request is going to write to, now or later.
+func targetsOf(req *publishv1.PublishRequest) ([]bus.Address, error) {
+	to, err := bus.ParseAddress(req.GetTo())
+	if err != nil {
+		return nil, err
+	}
+	targets := []bus.Address{to}
+	if name := req.GetAck().GetDeadLetter(); name != "" {
+		var bad bus.Invalid
+		targets = append(targets, bad.Address("ack.dead_letter", name))
+		if err := bad.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return targets, nil
+}
+
+// state reads a state for a client.
+func (w *writer) state(ctx context.Context, who *bus.Identity, a bus.Address) (*publishv1.State, error) {
+	if err := who.Check(bus.History, a); err != nil {
+		return nil, err
+	}
+	resp, err := w.states.GetState(ctx, &publishv1.GetStateRequest{Address: a.String()})
+	if err != nil {
+		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
+	}
+	return resp.GetState(), nil
+}
+
+// updateState changes a state for a client.
+func (w *writer) updateState(ctx context.Context, who *bus.Identity, req *publishv1.UpdateStateRequest) (*publishv1.State, error) {
+	a, err := bus.ParseAddress(req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	if err := w.door.May(ctx, who, a); err != nil {
+		return nil, err
+	}
+	if req.GetIdempotencyKey() != "" {
+		req.IdempotencyKey = ownKey(who, req.GetIdempotencyKey())
+	}
+	resp, err := w.states.UpdateState(ctx, req)
+	if err != nil {
+		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
+	}
+	return resp.GetState(), nil
+}
+
+// ownKey keeps the idempotency keys of two clients apart, which the edge calls for alike. One that is too long stays so, and is refused.
+func ownKey(who *bus.Identity, key string) string {
+	if len(key) > bus.MaxKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(who.Client + "\n" + who.User + "\n" + key))
+	return hex.EncodeToString(sum[:])
 }

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/services/edge/access"
+	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 func (e *Edge) drain() error {
 	e.setOpen(false)
 	var all []*session
-	e.hub.sessions(func(s *session) { all = append(all, s) })
+	e.each(func(s *session) { all = append(all, s) })
 	spread := min(max(e.cfg.DrainWindow, moveSpread), time.Duration(len(all))*movePace)
 	window := min(e.cfg.DrainWindow, spread)
 	part := func(of time.Duration, i float64) time.Duration {
@@ -49,7 +51,7 @@ func (e *Edge) drain() error {
 
 // move tells a client to go and when to come back, unless a command of it is under way.
 func (s *session) move(back time.Duration) {
-	if !s.conn.Busy() {
+	if !s.Conn.Busy() {
 		s.sendOff(max(back, moveDelay))
 	}
 }
@@ -84,15 +86,15 @@ func (e *Edge) await() error {
 		case <-grace.C:
 			left := e.Connections()
 			for _, s := range e.unrefused(nil) {
-				s.refuse(bus.ErrDraining)
+				s.Refuse(bus.ErrDraining)
 			}
-			e.hub.sessions(func(s *session) { _ = s.conn.Close() })
+			e.each(func(s *session) { _ = s.Conn.Close() })
 			<-gone
 			return fmt.Errorf("the drain of the edge ended after %s, connections that were left and cut off: %d", e.cfg.DrainGrace, left)
 		case <-ticker.C:
 		}
 		late := time.Since(start) > e.cfg.CallTimeout
-		for _, s := range e.unrefused(func(s *session) bool { return late || !s.conn.Busy() }) {
+		for _, s := range e.unrefused(func(s *session) bool { return late || !s.Conn.Busy() }) {
 			s.sendOff(moveDelay + rand.N(access.LeastDelay)) //nolint:gosec // jitter, not a secret
 		}
 	}
@@ -101,10 +103,39 @@ func (e *Edge) await() error {
 // unrefused returns the sessions that were not told to end; those that are wanted, or all.
 func (e *Edge) unrefused(wanted func(*session) bool) []*session {
 	var all []*session
-	e.hub.sessions(func(s *session) {
+	e.each(func(s *session) {
 		if s.refused.Load() == nil && (wanted == nil || wanted(s)) {
 			all = append(all, s)
 		}
 	})
 	return all
+}
+
+// each calls f for every session; f must not call the hub.
+func (e *Edge) each(f func(*session)) {
+	e.hub.Each(func(sub *fan.Subscriber) { f(sessionOf(sub)) })
+}
+
+// sessionOf returns the session of a subscriber: every one in the hub has been made by newSession.
+func sessionOf(sub *fan.Subscriber) *session { return sub.Session.(*session) } //nolint:forcetypeassert // see above
+
+// standing returns the open sessions whose identity is wanted. Nothing is written while a shard's lock is held.
+func (e *Edge) standing(wanted func(*bus.Identity) bool) []revoked.Call {
+	var all []revoked.Call
+	e.each(func(s *session) {
+		if id := s.Identity(); id != nil && wanted(id) {
+			all = append(all, standing{s})
+		}
+	})
+	return all
+}
+
+// relist joins every subscription of an address on this node again.
+func (e *Edge) relist(a bus.Address) {
+	e.hub.Listed(a, func(sub *fan.Subscription) {
+		s := sessionOf(sub.Subscriber())
+		if who := s.Identity(); who != nil {
+			e.behind.Roster.Join(a, s.member(sub, who))
+		}
+	})
 }

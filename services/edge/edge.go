@@ -9,7 +9,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -23,6 +22,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/behind"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/fan"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
@@ -46,44 +46,39 @@ type Conns struct {
 
 // Edge holds WebSocket connections. Its handlers may be used concurrently, and accept only while Run runs.
 type Edge struct {
-	cfg         Config
-	log         *slog.Logger
-	metrics     *metrics
-	slots       []dialect.Dialect
-	hub         *hub
-	tail        *tail.Tail
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	dialects []dialect.Dialect // a hub knows each by its index
+	store    Store
+	writer   *writer
+	channels publishv1.ChannelServiceClient
+
+	// Who gets in and stays in.
 	origins     *access.Origins
 	limits      *access.Limits
-	behind      *behind.Behind
+	admission   *access.Admission
+	tokens      *access.Validator
+	tickets     *access.Sealer // nil without tickets
 	revocations *revoked.Follower
 	follows     bool // the follower of revocations is this edge's own
-	store       Store
-	tokens      *access.Validator
-	admission   *access.Admission
-	tickets     *access.Sealer // nil without tickets
-	writer      *writer
-	channels    publishv1.ChannelServiceClient
-	sockets     *wire.Sockets
 
-	next     atomic.Uint64 // spreads connections over the shards
-	accept   sync.RWMutex  // held for reading by a handshake that counts itself in sessions
-	open     bool          // guarded by accept
+	// The way of a message: from the tail to the hub, and by its subscribers to their sockets.
+	tail    *tail.Tail
+	hub     *fan.Hub
+	sockets *wire.Sockets
+	behind  *behind.Behind // what the store is told of it
+
+	accept   sync.RWMutex // held for reading by a handshake that counts itself in sessions
+	open     bool         // guarded by accept
 	sessions sync.WaitGroup
 	writers  sync.WaitGroup
 }
 
-// New returns an edge that speaks the dialects. A dialect's place in the list is its label in the hub.
+// New returns an edge that speaks the dialects.
 func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Edge, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	origins, err := access.NewOrigins(cfg.AllowedOrigins, cfg.DevLoopback)
-	if err != nil {
-		return nil, err
-	}
-	tickets, err := access.NewSealer(cfg.Tickets)
-	if err != nil {
 		return nil, err
 	}
 	for _, d := range dialects {
@@ -91,41 +86,57 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 			return nil, err
 		}
 	}
-	e := &Edge{
-		cfg:       cfg,
-		tickets:   tickets,
-		admission: access.NewAdmission(cfg.ConnectsInProgress),
-		log:       log,
-		metrics:   newMetrics(reg),
-		slots:     dialects,
-		origins:   origins,
-		limits:    access.NewLimits(cfg.Connections, cfg.ConnectionsPerIP),
-		channels:  publishv1.NewChannelServiceClient(conns.Publish),
-	}
+	e := &Edge{cfg: cfg, log: log, metrics: newMetrics(reg), dialects: dialects, store: store, channels: publishv1.NewChannelServiceClient(conns.Publish)}
 	e.writer = &writer{
 		door:    bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer}),
 		publish: publishv1.NewPublishServiceClient(conns.Publish), states: publishv1.NewStateServiceClient(conns.Publish),
 	}
-	e.hub = newHub(e)
+	if err := e.guard(conns, reg); err != nil {
+		return nil, err
+	}
 	e.sockets = wire.New(wire.Config{
 		QueueBytes: cfg.QueueBytes, WriteTimeout: cfg.WriteTimeout, CloseTimeout: cfg.CloseTimeout, CloseWait: cfg.CloseWait,
 		Go: e.writers.Go,
 	})
-	e.store = store
-	e.tokens = access.NewValidator(authv1.NewAuthServiceClient(conns.Auth), cfg.CallTimeout, e.admission, reg)
-	if e.revocations = cfg.Revocations; e.revocations == nil {
-		e.revocations, e.follows = revoked.New(store, revoked.Config{Log: log}), true
-	}
-	e.revocations.Add(e.hub.standing)
 	e.behind = behind.New(store, e.writer.door, behind.Config{
 		Node: cfg.Node, Life: cfg.Life, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
-		Events: cfg.EventQueue, Relist: e.hub.relist,
+		Events: cfg.EventQueue, Relist: e.relist,
 	}, log, reg)
-	e.metrics.registerShards(reg, e.hub)
-	e.tail = tail.New(store, sink{hub: e.hub, slots: len(dialects), gaps: e.metrics.gaps},
-		tail.Config{Namespaces: cfg.Namespaces, Logger: log})
+	e.hub = fan.New(fan.Config{
+		Dialects: dialects, Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer,
+		QueueBytes: cfg.QueueBytes, HoldLimit: cfg.HoldLimit, HoldBytes: cfg.HoldBytes, HoldTotal: cfg.HoldTotal,
+		ShardParcels: cfg.ShardParcels, ShardBytes: cfg.ShardBytes,
+		Now: store.Now, Wrote: e.behind.Acks.Wrote, Go: e.goFor, Tick: e.sweep,
+	}, reg)
+	e.tail = tail.New(store, e.hub, tail.Config{Namespaces: cfg.Namespaces, Logger: log})
 	e.tail.Register(reg, "edge")
 	return e, nil
+}
+
+// guard makes what decides who gets in and stays in.
+func (e *Edge) guard(conns Conns, reg prometheus.Registerer) (err error) {
+	if e.origins, err = access.NewOrigins(e.cfg.AllowedOrigins, e.cfg.DevLoopback); err != nil {
+		return err
+	}
+	if e.tickets, err = access.NewSealer(e.cfg.Tickets); err != nil {
+		return err
+	}
+	e.limits = access.NewLimits(e.cfg.Connections, e.cfg.ConnectionsPerIP)
+	e.admission = access.NewAdmission(e.cfg.ConnectsInProgress)
+	e.tokens = access.NewValidator(authv1.NewAuthServiceClient(conns.Auth), e.cfg.CallTimeout, e.admission, reg)
+	if e.revocations = e.cfg.Revocations; e.revocations == nil {
+		e.revocations, e.follows = revoked.New(e.store, revoked.Config{Log: e.log}), true
+	}
+	e.revocations.Add(e.standing)
+	return nil
+}
+
+// goFor runs f for one subscriber, whose session alone ends when f panics.
+func (e *Edge) goFor(sub *fan.Subscriber, f func()) {
+	e.writers.Go(func() {
+		defer sessionOf(sub).recovered()
+		f()
+	})
 }
 
 // Connections returns how many connections there are.
@@ -149,12 +160,12 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
 	g.Go(func() error { return e.tail.Run(inner) })
-	g.Go(func() error { return e.hub.run(inner) })
+	g.Go(func() error { return e.hub.Run(inner) })
 	g.Go(func() error { return e.behind.Run(inner) })
 	if e.follows {
 		g.Go(func() error { return e.revocations.Run(inner) })
 	}
-	g.Go(func() error { return e.settle(inner) })
+	g.Go(func() error { return e.trimHeap(inner) })
 	g.Go(e.sockets.Run)
 	e.setOpen(true)
 	select {
@@ -182,8 +193,4 @@ func (e *Edge) enter() bool {
 		e.sessions.Add(1)
 	}
 	return e.open
-}
-
-func (e *Edge) gapParcel(g bus.Gap) *parcel {
-	return newParcel(nil, &g, len(e.slots))
 }

@@ -28,9 +28,9 @@ func (e *Edge) Connecting() int {
 
 // Become gives the sessions of a client another identity, as a refresh does before it leaves what that does not grant.
 func (e *Edge) Become(client string, who *bus.Identity) {
-	e.hub.sessions(func(s *session) {
-		if id := s.identity.Load(); id != nil && id.Client == client {
-			s.identity.Store(who)
+	e.each(func(s *session) {
+		if id := s.Identity(); id != nil && id.Client == client {
+			s.SetIdentity(who)
 		}
 	})
 }
@@ -42,4 +42,29 @@ func (e *Edge) Doubt() { e.revocations.Doubt() }
 func (e *Edge) Waiting() (acks, sent, rosters int) {
 	acks, sent = e.behind.Acks.Waiting()
 	return acks, sent, e.behind.Roster.Waiting()
+}
+
+// Backlogs is how many connections have a backlog, Refused how many were told to end.
+func (e *Edge) Backlogs() (n int) {
+	e.each(func(s *session) {
+		if !s.Conn.Idle() {
+			n++
+		}
+	})
+	return n
+}
+
+// Refused is how many open connections were told to end.
+func (e *Edge) Refused() (n int) {
+	e.each(func(s *session) {
+		if s.refused.Load() != nil {
+			n++
+		}
+	})
+	return n
+}
+
+// Validate asks who a token stands for, as a connect does.
+func (e *Edge) Validate(ctx context.Context, token string) (*bus.Identity, error) {
+	return e.tokens.Validate(ctx, token)
 }

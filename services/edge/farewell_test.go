@@ -12,7 +12,6 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -99,48 +98,5 @@ func TestFarewell_hasAnEnd(t *testing.T) {
 			}
 			return
 		}
-	}
-}
-
-// A process that stood still writes nothing to a token that ended meanwhile: not what was due, not what waited, not what is
-// read from the log, and it takes no command.
-func TestExpiry_afterThisProcessStoodStill(t *testing.T) {
-	a, err := bus.ParseAddress("channels/kept:x")
-	check(t, err)
-	for _, tc := range []struct {
-		name string
-		do   func(e *edge.Edge, f *edge.Following)
-	}{
-		{"what is due", func(_ *edge.Edge, f *edge.Following) {
-			f.Expire(time.Now())
-			f.Deliver(&bus.Message{ID: "1", To: a, Data: []byte(`1`)})
-			f.Turn()
-		}},
-		{"what is held", func(_ *edge.Edge, f *edge.Following) {
-			f.Hold()
-			f.Deliver(&bus.Message{ID: "1", To: a, Data: []byte(`1`)})
-			f.Turn()
-			f.Expire(time.Now())
-			f.Begin()
-		}},
-		{"what is replayed", func(_ *edge.Edge, f *edge.Following) {
-			f.Expire(time.Now())
-			f.Paced([]byte{0x82, 1, 'x'})
-		}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			h := start(t, edge.Config{})
-			f := edge.Follow(t, h.edge, a, 0)
-			f.Place(bus.Position{})
-			f.Start(bus.Position{}, nil)
-			tc.do(h.edge, f)
-			if n := f.Count(); n > 0 {
-				t.Errorf("%d messages went out", n)
-			}
-			if why := f.Refused(); !strings.Contains(why, "TOKEN_EXPIRED") {
-				t.Errorf("the session was ended with %q", why)
-			}
-			f.Leave()
-		})
 	}
 }

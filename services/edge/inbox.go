@@ -8,44 +8,29 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/fan"
 )
-
-// noteSent notes which of the parcels that were handed to the session's connection ask for an ack.
-func (s *session) noteSent(sub *subscription, due []*parcel) {
-	if !sub.owned {
-		return
-	}
-	var notes []bus.Ack
-	for _, p := range due {
-		if p.m != nil && p.m.Ack != 0 {
-			notes = append(notes, bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.clientID()})
-		}
-	}
-	if len(notes) > 0 {
-		s.conn.AfterWritten(func() { s.owner.behind.Acks.Wrote(notes) })
-	}
-}
 
 // redeliverPage is how many messages of an inbox are read at once: what a reconnect costs does not
 // grow with what waits.
 const redeliverPage = 64
 
 // redeliver hands over what waits in the inbox of an address, oldest first, and then lets messages through.
-func (s *session) redeliver(sub *subscription, at bus.Position) {
-	if at.IsStart() && s.shard.begin(sub) { // nothing ever asked for an ack here
+func (s *session) redeliver(sub *fan.Subscription, at bus.Position) {
+	if at.IsStart() && sub.Begin() { // nothing ever asked for an ack here
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), fan.ReplayTimeout)
 	defer cancel()
 	if err := s.redeliverAll(ctx, sub); err != nil {
-		s.refuse(rpc.FromError(err))
+		s.Refuse(rpc.FromError(err))
 	}
 }
 
-func (s *session) redeliverAll(ctx context.Context, sub *subscription) error {
+func (s *session) redeliverAll(ctx context.Context, sub *fan.Subscription) error {
 	var after bus.Position
 	for {
-		s.shard.reading(sub)
+		sub.Reading()
 		page, err := s.pending(ctx, sub, after)
 		if err == nil {
 			err = s.hand(ctx, page.Messages)
@@ -54,10 +39,18 @@ func (s *session) redeliverAll(ctx context.Context, sub *subscription) error {
 			return err
 		}
 		after = bus.Position{Epoch: page.Top.Epoch, Offset: page.Next}
-		if !page.More && s.shard.flip(sub, page.Top) {
+		if !page.More && sub.Flip(page.Top) {
 			return nil
 		}
 	}
+}
+
+// CatchUp gives the client of a subscription that holds what it was not given, and lets messages through.
+func (s *session) CatchUp(ctx context.Context, sub *fan.Subscription) error {
+	if sub.Owned() {
+		return s.redeliverAll(ctx, sub)
+	}
+	return sub.Replay(ctx, s.edge.tail, sub.At())
 }
 
 // hand writes messages of an inbox, and moves those that nobody acknowledged too often to their dead letters.
@@ -66,21 +59,21 @@ func (s *session) hand(ctx context.Context, list []bus.Waiting) error {
 	var notes []bus.Ack
 	for i, w := range list {
 		if w.Dead {
-			if err := s.owner.bury(ctx, w); err != nil {
+			if err := s.edge.bury(ctx, w); err != nil {
 				return err
 			}
 		} else {
 			m := *w.Message
 			m.Redelivered = true
-			out = append(out, s.messageFrame(&m)...)
-			notes = append(notes, bus.Ack{To: m.To, ID: m.ID, Device: s.clientID(), Again: true})
+			out = append(out, s.MessageFrame(&m)...)
+			notes = append(notes, bus.Ack{To: m.To, ID: m.ID, Device: s.ClientID(), Again: true})
 		}
-		if len(out) > 0 && (len(out) >= replayPiece || i == len(list)-1) {
-			if err := s.paced(ctx, out); err != nil {
+		if len(out) > 0 && (len(out) >= fan.ReplayPiece || i == len(list)-1) {
+			if err := s.Paced(ctx, out); err != nil {
 				return err
 			}
 			if given := notes; len(given) > 0 {
-				s.conn.AfterWritten(func() { s.owner.behind.Acks.Wrote(given) })
+				s.Conn.AfterWritten(func() { s.edge.behind.Acks.Wrote(given) })
 			}
 			out, notes = nil, nil
 		}
@@ -104,19 +97,19 @@ func (e *Edge) bury(ctx context.Context, w bus.Waiting) error {
 	return nil
 }
 
-// denied asks whether the session's device may have messages, and notes in the store which it may not have. It returns
+// Denied asks whether the session's device may have messages, and notes in the store which it may not have. It returns
 // by index whether it may not; nil messages are not asked about. It returns an error when nobody can say.
-func (s *session) denied(sub *subscription, list []*bus.Message) ([]bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+func (s *session) Denied(sub *fan.Subscription, list []*bus.Message) ([]bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
 	defer cancel()
-	who := s.identity.Load()
+	who := s.Identity()
 	errs := make([]error, len(list))
 	var g errgroup.Group
-	g.SetLimit(questions)
+	g.SetLimit(parallel)
 	for i, m := range list {
 		if m != nil {
 			g.Go(func() error {
-				errs[i] = bus.Admit(ctx, s.owner.cfg.Authorizer, who, m)
+				errs[i] = bus.Admit(ctx, s.edge.cfg.Authorizer, who, m)
 				return nil
 			})
 		}
@@ -133,26 +126,26 @@ func (s *session) denied(sub *subscription, list []*bus.Message) ([]bool, error)
 			return nil, e
 		}
 		out[i] = true
-		notes = append(notes, bus.Denial{To: sub.address, ID: list[i].ID, Device: who.Client, Why: e.Message})
-		s.owner.metrics.refuse(e)
+		notes = append(notes, bus.Denial{To: sub.Address(), ID: list[i].ID, Device: who.Client, Why: e.Message})
+		s.edge.metrics.refuse(e)
 	}
 	if len(notes) == 0 {
 		return out, nil
 	}
-	note, stop := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	note, stop := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
 	defer stop()
-	return out, s.owner.store.MarkDenied(note, notes)
+	return out, s.edge.store.MarkDenied(note, notes)
 }
 
 // pending returns a page of an inbox as the session's device is given it. Where it has to be asked what the device may
 // have, that comes first, so that what it may not have does not count as given.
-func (s *session) pending(ctx context.Context, sub *subscription, after bus.Position) (bus.PendingPage, error) {
-	q := bus.PendingQuery{Device: s.clientID(), After: after.Offset, Epoch: after.Epoch, Limit: redeliverPage, Deliver: true}
-	if !sub.asks && s.granted(sub) {
-		return s.owner.store.Pending(ctx, sub.address, q)
+func (s *session) pending(ctx context.Context, sub *fan.Subscription, after bus.Position) (bus.PendingPage, error) {
+	q := bus.PendingQuery{Device: s.ClientID(), After: after.Offset, Epoch: after.Epoch, Limit: redeliverPage, Deliver: true}
+	if !sub.Asks() {
+		return s.edge.store.Pending(ctx, sub.Address(), q)
 	}
 	q.Deliver = false
-	look, err := s.owner.store.Pending(ctx, sub.address, q)
+	look, err := s.edge.store.Pending(ctx, sub.Address(), q)
 	if err != nil || len(look.Messages) == 0 {
 		return look, err
 	}
@@ -160,11 +153,11 @@ func (s *session) pending(ctx context.Context, sub *subscription, after bus.Posi
 	for i, w := range look.Messages {
 		list[i] = w.Message
 	}
-	if _, err := s.denied(sub, list); err != nil {
+	if _, err := s.Denied(sub, list); err != nil {
 		return look, err
 	}
 	q.Deliver, q.Until = true, look.Next
-	page, err := s.owner.store.Pending(ctx, sub.address, q)
+	page, err := s.edge.store.Pending(ctx, sub.Address(), q)
 	page.Next, page.More, page.Top = look.Next, look.More, look.Top
 	page.Messages = slices.DeleteFunc(page.Messages, func(w bus.Waiting) bool { // of a log that began anew in between
 		return !slices.ContainsFunc(list, func(m *bus.Message) bool { return m.ID == w.ID })

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
-	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
@@ -18,47 +17,46 @@ import (
 // presence, the subscription stays without it.
 func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
 	asked := time.Now()
-	who, err := s.owner.tokens.Validate(ctx, req.GetToken())
+	who, err := s.edge.tokens.Validate(ctx, req.GetToken())
 	if err != nil {
 		return err
 	}
 	if who.Client != old.Client || who.User != old.User || who.Session != old.Session {
-		s.refuse(bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
+		s.Refuse(bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
 		return nil
 	}
-	fresh, positions, err := s.followNew(ctx, who)
+	f, err := s.follow(ctx, who, s.notFollowed(s.own(who)), nil)
 	if err != nil {
 		return err
 	}
-	s.identity.Store(who)
-	s.conn.ExpireAt(who.Expires)
-	if s.owner.revocations.Opened(ctx, standing{s}, asked); s.refused.Load() != nil {
+	if !s.become(ctx, who, asked) {
 		return nil
 	}
 	s.leaveLost(who)
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
-		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires), Own: places(fresh, positions, false)},
+	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
+		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires), Own: places(f.own, false)},
 	}})
 	if s.renewable() { // the ticket before is one of the old token
 		s.renew(asked, nil)
 	}
-	for i, sub := range fresh {
-		s.letIn(sub, positions[i])
-	}
+	s.start(f)
 	return nil
+}
+
+// notFollowed returns those of the addresses that the session does not follow yet.
+func (s *session) notFollowed(own []bus.Address) []bus.Address {
+	return slices.DeleteFunc(slices.Clone(own), func(a bus.Address) bool { return s.subscription(a) != nil })
 }
 
 // leaveLost leaves what an identity does not grant any more, and tells the client.
 func (s *session) leaveLost(who *bus.Identity) {
 	for _, sub := range slices.Clone(s.subs) {
 		switch {
-		case !who.Allows(bus.Subscribe, sub.address):
+		case !who.Allows(bus.Subscribe, sub.Address()):
 			s.leave(sub)
-			s.reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
-				Unsubscribed: &publishv1.Unsubscribed{Address: sub.address.String()},
-			}})
-		case sub.watches && !who.Allows(bus.Presence, sub.address):
-			s.shard.unwatch(sub)
+			s.tellUnsubscribed(0, sub.Address())
+		case sub.Watches() && !who.Allows(bus.Presence, sub.Address()):
+			sub.Unwatch()
 		}
 	}
 }
@@ -76,10 +74,10 @@ func (e *Edge) redeem(ctx context.Context, ticket string) (*bus.Identity, error)
 	return id, nil
 }
 
-// ticket adds a ticket to the answer of a connect. There is none while a revocation may have been missed: it
+// firstTicket adds a ticket to the answer of a connect. There is none while a revocation may have been missed: it
 // would carry that on to the next edge.
-func (s *session) ticket(c *edgev1.Connected, id *bus.Identity) {
-	e := s.owner
+func (s *session) firstTicket(c *edgev1.Connected, id *bus.Identity) {
+	e := s.edge
 	if e.tickets == nil {
 		return
 	}
@@ -95,27 +93,27 @@ func (s *session) ticket(c *edgev1.Connected, id *bus.Identity) {
 
 // renewable says whether the session has tickets, which may be sealed now.
 func (s *session) renewable() bool {
-	return s.owner.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.owner.revocations.Sure()
+	return s.edge.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.edge.revocations.Sure()
 }
 
 // renew sends the session a new ticket. It may be called with the shard's lock held.
 func (s *session) renew(now time.Time, a *wire.Attempt) {
 	if f := s.nextTicket(now); len(f) > 0 {
-		s.push(f, a)
+		s.Push(f, a)
 	}
 }
 
 // nextTicket returns the frame of a new ticket; nil when there is none. The caller knows that the identity is right at
 // the time: that no revocation of it can have been missed.
 func (s *session) nextTicket(now time.Time) []byte {
-	e := s.owner
+	e := s.edge
 	s.renews.Store(e.tickets.Renewal(now))
-	text, end := e.tickets.Seal(s.identity.Load(), now)
+	text, end := e.tickets.Seal(s.Identity(), now)
 	if text == "" {
 		return nil
 	}
 	e.metrics.renewed.Inc()
-	return s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Ticket{Ticket: &edgev1.ResumeTicket{
+	return s.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Ticket{Ticket: &edgev1.ResumeTicket{
 		Ticket: text, ExpireTime: timestamppb.New(end),
 	}}})
 }

@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -12,120 +11,47 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/fan"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
-// session is the life of one connection. At any time at most one goroutine has it: a worker while something is being
-// read or done, and nobody while its connection is parked; see wire.Conn. Only that goroutine touches what is not atomic or guarded by the shard.
+// session is the life of one connection: what stands behind its socket, and behind its place in the hub. At any time at most one
+// goroutine has it: a worker while something is being read or done, and nobody while its connection is parked. Only that
+// goroutine touches what is not atomic or guarded by the shard.
 type session struct {
-	owner   *Edge
-	conn    *wire.Conn
-	shard   *shard
-	slot    int // of its dialect
-	id      string
+	*fan.Subscriber
+	edge    *Edge
 	ip      string
-	subs    []*subscription
+	subs    []*fan.Subscription
 	limiter rate.Limiter
-	client  string // until the identity is set
-	counted bool   // among the connects in progress
-	single  bool   // in rosters, a client of its own
+	counted bool // among the connects in progress
+	single  bool // in rosters, a client of its own
 	// onlyFollow leaves the identity's own addresses out.
 	onlyFollow bool
-	talk       dialect.Conversation // nil unless the dialect is stateful
 
-	identity atomic.Pointer[bus.Identity]
-	renews   atomic.Int64 // when the next ticket is due, in Unix seconds; 0 for never
-	refused  atomic.Pointer[bus.Error]
-	stale    atomic.Bool // subs has some that were ended
+	renews  atomic.Int64 // when the next ticket is due, in Unix seconds; 0 for never
+	refused atomic.Pointer[bus.Error]
+	stale   atomic.Bool // subs has some that were ended
 
-	behind   []*subscription // that wait for what they were not given; guarded by the shard
-	catching bool            // somebody gives it to them, or is going to; guarded by the shard
-
-	place int    // in the shard's list; guarded by the shard
-	age   uint32 // seconds since the last ping, or since the accept; guarded by the shard
+	age uint32 // seconds since the last ping, or since the accept; guarded by the shard
 }
 
-func (s *session) dialect() dialect.Dialect { return s.owner.slots[s.slot] }
+var (
+	_ wire.Handler = (*session)(nil)
+	_ fan.Session  = (*session)(nil)
+)
 
-// push writes shared bytes; false when they cannot be written. It never blocks and never takes the shard's lock.
-func (s *session) push(p []byte, a *wire.Attempt) bool {
-	err := s.conn.Send(p, a)
-	if errors.Is(err, wire.ErrSlow) {
-		s.Stop(err)
-	}
-	return err == nil
-}
+// errNotUTF8 is a text frame that is no text (RFC 6455, section 8.1).
+var errNotUTF8 = bus.ErrProtocol.With("a text frame must be UTF-8", map[string]string{"close": "1007"})
 
-// paced writes frames at the client's own pace.
-func (s *session) paced(ctx context.Context, p []byte) error {
-	err := s.conn.SendPaced(ctx, p)
-	if errors.Is(err, wire.ErrSlow) {
-		return bus.ErrSlowConsumer
-	}
-	return err
-}
-
-// Stop ends a session to which nothing can be written any more.
-func (s *session) Stop(why error) {
-	if errors.Is(why, wire.ErrExpired) {
-		s.refuse(bus.ErrTokenExpired)
-		return
-	}
-	s.owner.metrics.slow.Inc()
-	s.refuse(bus.ErrSlowConsumer)
-}
-
-// reply writes an answer or an event of this session alone.
-func (s *session) reply(f *edgev1.ServerFrame) {
-	if b := s.eventFrame(f); len(b) > 0 {
-		s.push(b, nil)
-	}
-}
-
-// replyError answers a command with a refusal.
-func (s *session) replyError(id uint32, err error) {
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(err)}})
-}
-
-// join returns the frames of the parcels that this session may have.
-func (s *session) join(due []*parcel) []byte {
-	now := s.shard.owner.store.Now()
-	client := s.clientID()
-	var out []byte
-	for _, p := range due {
-		if !p.withheld(client, s.id, now) {
-			out = append(out, s.bytes(p)...)
-		}
-	}
-	return out
-}
-
-// mayHave says whether this session may have all of the parcels.
-func (s *session) mayHave(due []*parcel) bool {
-	now := s.shard.owner.store.Now()
-	client := s.clientID()
-	return !slices.ContainsFunc(due, func(p *parcel) bool { return p.withheld(client, s.id, now) })
-}
-
-// withheld says whether the connection of the client must not have the parcel.
-func (p *parcel) withheld(client, connection string, now time.Time) bool {
-	return p.m != nil && (!p.m.For(client, connection) || p.m.Expired(now))
-}
-
-// refuse ends the session with a reason: an error event, then the close frame. The first reason counts.
-func (s *session) refuse(e *bus.Error) { s.refuseAfter(nil, e) }
-
-// refuseAfter is refuse with frames that come before the error event, and are lost no more easily than that.
-func (s *session) refuseAfter(first []byte, e *bus.Error) {
-	if !s.refused.CompareAndSwap(nil, e) {
-		return
-	}
-	last := append(first[:len(first):len(first)], s.eventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})...)
-	code, text := s.dialect().Close(e)
-	s.conn.Finish(append(last[:len(last):len(last)], wire.CloseFrame(code, text)...))
-	s.hasten(e)
+// newSession returns the session of a connection that has not been answered yet.
+func (e *Edge) newSession(slot int, ip string) *session {
+	s := &session{edge: e, ip: ip, limiter: *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)}
+	s.Subscriber = e.hub.Subscriber(s, e.sockets.NewConn(s), slot)
+	return s
 }
 
 // Receive does what a message says.
@@ -135,26 +61,26 @@ func (s *session) Receive(op int, data []byte) {
 		return // the client's close is waited for
 	}
 	if dialect.Opcode(op) == dialect.Text && !utf8.Valid(data) { //nolint:gosec // 1 or 2
-		s.refuse(errNotUTF8)
+		s.Refuse(errNotUTF8)
 		return
 	}
 	if !s.limiter.Allow() {
-		s.owner.metrics.refuse(bus.ErrRateLimited)
-		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
+		s.edge.metrics.refuse(bus.ErrRateLimited)
+		s.refuseRate()
 		return
 	}
-	if s.conn.Expired(time.Now().UnixMilli()) { // this process may have stood still
-		s.refuse(bus.ErrTokenExpired)
+	if s.Conn.Expired(time.Now().UnixMilli()) { // this process may have stood still
+		s.Refuse(bus.ErrTokenExpired)
 		return
 	}
 	s.forgetEnded()
-	if s.talk != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), s.owner.cfg.CallTimeout)
+	if s.Talk != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
 		defer cancel()
-		s.talk.Receive(ctx, dialect.Opcode(op), data) //nolint:gosec // 1 or 2
+		s.Talk.Receive(ctx, dialect.Opcode(op), data) //nolint:gosec // 1 or 2
 		return
 	}
-	words, ok := s.dialect().(dialect.Stateless)
+	words, ok := s.Dialect().(dialect.Stateless)
 	if !ok {
 		return // New takes none that is neither
 	}
@@ -171,51 +97,78 @@ func (s *session) Receive(op int, data []byte) {
 // recovered keeps a broken handler of one client from ending the others.
 func (s *session) recovered() {
 	if v := recover(); v != nil {
-		s.owner.log.Error("a command handler panicked", "connection", s.id, "panic", v)
-		s.refuse(bus.ErrInternal)
+		s.edge.log.Error("a command handler panicked", "connection", s.ID, "panic", v)
+		s.Refuse(bus.ErrInternal)
 	}
 }
 
 // broken answers a frame that is no command. Before connect it ends the connection.
 func (s *session) broken(err error) {
 	e := rpc.FromError(err)
-	if s.identity.Load() == nil || errors.Is(e, errWrongOpcode) {
-		s.refuse(e)
+	if s.Identity() == nil || errors.Is(e, dialect.ErrWrongOpcode) {
+		s.Refuse(e)
 		return
 	}
-	s.owner.metrics.refuse(e)
+	s.edge.metrics.refuse(e)
 	s.replyError(0, e)
 }
 
-// Ended cleans up after the last read. err says why there is nothing more to read.
-func (s *session) Ended(err error) {
-	defer s.owner.sessions.Done()
-	subs := s.shard.detach(s.subs)
-	s.shard.remove(s)
-	addresses := make([]bus.Address, len(subs))
-	lost := s.lost(err)
-	for i, sub := range subs {
-		addresses[i] = sub.address
-		s.owner.behind.Roster.Leave(sub.address, s.id, lost)
+// replyError answers a command with a refusal.
+func (s *session) replyError(id uint32, err error) {
+	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(err)}})
+}
+
+// Ping says whether a client's ping is answered.
+func (s *session) Ping() bool {
+	if !s.limiter.Allow() {
+		s.refuseRate()
+		return false
 	}
-	s.owner.tail.Release(addresses...)
-	s.owner.limits.Leave(s.ip)
-	reason := "client"
-	if e := s.refused.Load(); e != nil {
-		reason = e.Reason
-	} else if !lost.IsZero() {
-		reason = "lost"
+	return true
+}
+
+func (s *session) refuseRate() {
+	s.Refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
+}
+
+// Refuse ends the session with a reason: an error event, then the close frame. The first reason counts.
+func (s *session) Refuse(e *bus.Error) { s.refuseAfter(nil, e) }
+
+// refuseAfter is Refuse with frames that come before the error event, and are queued with the same guarantee.
+func (s *session) refuseAfter(first []byte, e *bus.Error) {
+	if !s.refused.CompareAndSwap(nil, e) {
+		return
 	}
-	s.owner.metrics.closed.WithLabelValues(reason).Inc()
-	s.owner.behind.Events.Disconnected(s.id, reason, lost)
-	s.owner.metrics.connections.Dec()
-	s.owner.log.Debug("connection ended", "connection", s.id, "reason", reason)
-	s.conn.Linger()
+	last := append(first[:len(first):len(first)], s.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})...)
+	code, text := s.Dialect().Close(e)
+	s.Conn.Finish(append(last[:len(last):len(last)], wire.CloseFrame(code, text)...))
+	s.hasten(e)
+}
+
+// sentAwayWait is how long a client has that is not expected to answer a close frame.
+const sentAwayWait = 500 * time.Millisecond
+
+// hasten cuts the wait for the answer to a close frame short where the client is not expected to answer, because
+// until then others are told that it is there.
+func (s *session) hasten(e *bus.Error) {
+	switch e.Reason {
+	case bus.ErrTokenRevoked.Reason, bus.ErrTokenExpired.Reason, bus.ErrIdleTimeout.Reason:
+		_ = s.Conn.SetReadDeadline(time.Now().Add(sentAwayWait)) // the last frames are waited for after that
+	}
+}
+
+// Stop ends a session to which nothing can be written any more.
+func (s *session) Stop(why error) {
+	if errors.Is(why, wire.ErrExpired) {
+		s.Refuse(bus.ErrTokenExpired)
+		return
+	}
+	s.Slow()
 }
 
 // Closing answers a client's close frame with the same code (RFC 6455, section 5.5.1), unless its dialect knows better.
 func (s *session) Closing(code int, text string) (int, string) {
-	if c, ok := s.dialect().(dialect.Closer); ok {
+	if c, ok := s.Dialect().(dialect.Closer); ok {
 		return c.Closing(code, text)
 	}
 	if code == 1005 { // the frame had no code
@@ -224,13 +177,63 @@ func (s *session) Closing(code int, text string) (int, string) {
 	return code, ""
 }
 
-// Ping says whether a client's ping is answered.
-func (s *session) Ping() bool {
-	if !s.limiter.Allow() {
-		s.refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
-		return false
+// Ended cleans up after the last read. err says why there is nothing more to read.
+func (s *session) Ended(err error) {
+	e := s.edge
+	defer e.sessions.Done()
+	subs := s.Detach(s.subs)
+	s.Exit()
+	addresses := make([]bus.Address, len(subs))
+	lost := s.lost(err)
+	for i, sub := range subs {
+		addresses[i] = sub.Address()
+		e.behind.Roster.Leave(sub.Address(), s.ID, lost)
 	}
-	return true
+	e.tail.Release(addresses...)
+	e.limits.Leave(s.ip)
+	reason := "client"
+	if why := s.refused.Load(); why != nil {
+		reason = why.Reason
+	} else if !lost.IsZero() {
+		reason = "lost"
+	}
+	e.metrics.closed.WithLabelValues(reason).Inc()
+	e.behind.Events.Disconnected(s.ID, reason, lost)
+	e.metrics.connections.Dec()
+	e.log.Debug("connection ended", "connection", s.ID, "reason", reason)
+	s.Conn.Linger()
 }
 
-var _ wire.Handler = (*session)(nil)
+// lost returns when the session's connection was lost, if it ended in a way after which its client is likely to come
+// back: the connection broke, or the close code asks for it. It is zero for one that left or was sent away.
+func (s *session) lost(err error) time.Time {
+	now := time.Now()
+	if s.Talk != nil {
+		return time.Time{} // older protocols know no return
+	}
+	if e := s.refused.Load(); e != nil {
+		code := dialect.CloseCode(e)
+		switch {
+		case code < 4500 || code >= 4600:
+			return time.Time{}
+		case e.Reason == bus.ErrIdleTimeout.Reason:
+			return now.Add(-s.edge.cfg.PingInterval) // nothing was heard of it for as long
+		}
+		return now
+	}
+	if wire.Left(err) {
+		return time.Time{}
+	}
+	return now
+}
+
+// standing is a session as it stands on its token.
+type standing struct{ session *session }
+
+var _ revoked.Call = standing{}
+
+// Identity is who the session is now.
+func (c standing) Identity() *bus.Identity { return c.session.Identity() }
+
+// End ends the session.
+func (c standing) End(why *bus.Error) { c.session.Refuse(why) }

@@ -197,24 +197,24 @@ type deaf struct {
 
 type deafFeed struct {
 	bus.Feed
-	owner *deaf
+	store *deaf
 }
 
 func (d *deaf) NewFeed() bus.Feed { return deafFeed{d.Store.NewFeed(), d} }
 
 func (f deafFeed) Run(ctx context.Context, r bus.Receiver) error {
-	f.owner.receiver.Store(&r)
-	return f.Feed.Run(ctx, deafReceiver{r, f.owner})
+	f.store.receiver.Store(&r)
+	return f.Feed.Run(ctx, deafReceiver{r, f.store})
 }
 
 type deafReceiver struct {
 	bus.Receiver
-	owner *deaf
+	store *deaf
 }
 
 func (r deafReceiver) Deliver(m *bus.Message) {
-	if m.To == bus.Revoked && r.owner.cut.Load() {
-		r.owner.lost <- m
+	if m.To == bus.Revoked && r.store.cut.Load() {
+		r.store.lost <- m
 		return
 	}
 	r.Receiver.Deliver(m)

@@ -2,32 +2,124 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
-// request is a checked subscribe command.
+// A subscription begins in the same steps whoever asks for it: a connect, a subscribe, an older protocol or a new token. They
+// stand here from top to bottom. follow checks, authorizes and follows; then messages are held, and none can be missed. The
+// caller answers the client. start gives what is retained and replayed, and lets messages through.
+
+// request is one address that is to be followed.
 type request struct {
-	sub    *subscription
+	sub    *fan.Subscription
+	refuse error        // why it is not followed; the fields below are not set then
+	at     bus.Position // where it begins; known when it is followed
 	after  bus.Position
 	replay bool // after a position, or from the beginning
-	// recovers is set when the position belongs to the log; known after follow.
+	// recovers is set when the position belongs to the log; known when it is located.
 	recovers bool
-	at       bus.Position // where it begins; known after follow
-	// last asks for what is retained, and kept is that, unless it comes anyway; known after readLasts.
+	// last asks for what is retained, and kept is that, unless it comes anyway; known when it is read.
 	last bool
 	kept *bus.Message
 }
 
-// request checks a subscribe command against the identity and what is subscribed already.
-func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscription) (*request, error) {
+// followed is what begins together.
+type followed struct {
+	own   []*request // of the identity itself: never refused
+	asked []*request // in the order asked for
+}
+
+// accepted returns what is followed: the own addresses first.
+func (f *followed) accepted() []*request {
+	return slices.DeleteFunc(slices.Concat(f.own, f.asked), func(r *request) bool { return r.refuse != nil })
+}
+
+// follow follows addresses, holding what comes. An address that is asked for and not allowed says so in its request. After an
+// error nothing more is followed than before.
+func (s *session) follow(ctx context.Context, who *bus.Identity, own []bus.Address, asked []*edgev1.Subscribe) (*followed, error) {
+	f := &followed{own: make([]*request, len(own)), asked: make([]*request, len(asked))}
+	have := slices.Clone(s.subs)
+	for i, a := range own {
+		f.own[i] = &request{sub: s.NewSubscription(who, a, false)}
+		have = append(have, f.own[i].sub)
+	}
+	for i, c := range asked {
+		req, err := s.check(who, c, have)
+		if err != nil {
+			f.asked[i] = &request{refuse: err}
+			continue
+		}
+		f.asked[i] = req
+		have = append(have, req.sub)
+	}
+	s.authorizeAll(ctx, who, f.asked)
+	requests := f.accepted()
+	if len(requests) == 0 {
+		return f, nil
+	}
+	if err := s.attach(ctx, who, requests); err != nil {
+		return nil, err
+	}
+	err := s.locate(ctx, requests)
+	if err == nil {
+		err = s.readLasts(ctx, requests)
+	}
+	if err != nil {
+		for _, req := range requests {
+			s.leave(req.sub)
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// check checks a subscribe command against the identity and what is subscribed already.
+func (s *session) check(who *bus.Identity, c *edgev1.Subscribe, have []*fan.Subscription) (*request, error) {
+	a, after, err := readSubscribe(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := who.Check(bus.Subscribe, a); err != nil {
+		return nil, err
+	}
+	if err := s.edge.behind.Roster.Admit(a, s.ID); err != nil {
+		return nil, err
+	}
+	if c.GetPresence() {
+		if err := who.Check(bus.Presence, a); err != nil {
+			return nil, err
+		}
+		if !s.edge.behind.Roster.Lists(a) {
+			return nil, bus.ErrFieldInvalid.With("presence: "+a.String()+" does not list who is subscribed", map[string]string{"address": a.String()})
+		}
+	}
+	req := &request{sub: s.NewSubscription(who, a, c.GetPresence()), after: after, last: c.GetFromLast()}
+	req.replay = (c.GetAfter() != nil || c.GetFromBeginning()) && s.edge.tail.Retention(a).Durable()
+	if req.replay || req.last {
+		if err := who.Check(bus.History, a); err != nil {
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(have, func(h *fan.Subscription) bool { return h.Address() == a }) {
+		return nil, bus.ErrFieldInvalid.With("address "+a.String()+" is subscribed already", map[string]string{"address": a.String()})
+	}
+	if len(have) >= s.edge.cfg.Subscriptions+len(s.own(who)) {
+		return nil, bus.ErrSubscriptionLimit
+	}
+	return req, nil
+}
+
+// readSubscribe reads the fields of a subscribe command.
+func readSubscribe(c *edgev1.Subscribe) (bus.Address, bus.Position, error) {
 	var bad bus.Invalid
 	a := bad.Address("address", c.GetAddress())
 	after := bus.Position{Epoch: c.GetAfter().GetEpoch(), Offset: c.GetAfter().GetOffset()}
@@ -40,222 +132,237 @@ func (s *session) request(who *bus.Identity, c *edgev1.Subscribe, have []*subscr
 	if c.GetFromLast() && (c.GetAfter() != nil || c.GetFromBeginning()) {
 		bad.Add("from_last", "not together with after or from_beginning")
 	}
-	if err := bad.Err(); err != nil {
-		return nil, err
-	}
-	if err := who.Check(bus.Subscribe, a); err != nil {
-		return nil, err
-	}
-	if err := s.owner.behind.Roster.Admit(a, s.id); err != nil {
-		return nil, err
-	}
-	if c.GetPresence() {
-		if err := who.Check(bus.Presence, a); err != nil {
-			return nil, err
-		}
-		if !s.owner.behind.Roster.Lists(a) {
-			return nil, bus.ErrFieldInvalid.With("presence: "+a.String()+" does not list who is subscribed", map[string]string{"address": a.String()})
-		}
-	}
-	req := &request{sub: newSubscription(s, who, a), after: after, last: c.GetFromLast()}
-	req.sub.watches = c.GetPresence()
-	req.replay = (c.GetAfter() != nil || c.GetFromBeginning()) && s.owner.tail.Retention(a).Durable()
-	if req.replay || req.last {
-		if err := who.Check(bus.History, a); err != nil {
-			return nil, err
-		}
-	}
-	if slices.ContainsFunc(have, func(h *subscription) bool { return h.address == a }) {
-		return nil, bus.ErrFieldInvalid.With("address "+a.String()+" is subscribed already", map[string]string{"address": a.String()})
-	}
-	if len(have) >= s.owner.cfg.Subscriptions+len(s.own(who)) {
-		return nil, bus.ErrSubscriptionLimit
-	}
-	return req, nil
+	return a, after, bad.Err()
 }
 
-// follow attaches subscriptions, holding, and follows their addresses. After an error nothing is left.
-func (s *session) follow(ctx context.Context, who *bus.Identity, subs []*subscription) ([]bus.Position, error) {
-	addresses := make([]bus.Address, len(subs))
-	for i, sub := range subs {
-		addresses[i] = sub.address
+// parallel is how many subscriptions of one command are asked about at once.
+const parallel = 16
+
+// authorizeAll asks the authorizer, if there is one, about what the token allows.
+func (s *session) authorizeAll(ctx context.Context, who *bus.Identity, asked []*request) {
+	if s.edge.cfg.Authorizer == nil {
+		return
 	}
-	s.shard.attach(subs)
-	positions, err := s.owner.tail.Acquire(ctx, addresses...)
-	if err != nil {
-		s.shard.detach(subs)
-		return nil, err
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for _, req := range asked {
+		if req.refuse == nil {
+			g.Go(func() error {
+				req.refuse = s.authorize(ctx, who, bus.Subscribe, req.sub.Address())
+				return nil
+			})
+		}
 	}
-	s.shard.place(subs, positions)
-	s.subs = append(s.subs, subs...)
-	s.shard.list(who, subs, s.shard.owner.store.Now())
-	return positions, nil
+	_ = g.Wait() // each request has its own error
 }
 
-// locate finds out whether the position asked for belongs to the log.
-func (s *session) locate(ctx context.Context, req *request, at bus.Position) error {
-	if !req.replay {
+// authorize asks about one action. A client's own addresses are its own.
+func (s *session) authorize(ctx context.Context, who *bus.Identity, action bus.Action, a bus.Address) error {
+	if action == bus.Subscribe && who.Owns(a) {
 		return nil
 	}
-	var err error
-	req.recovers, err = s.owner.tail.Recovers(ctx, req.sub.address, at, req.after)
-	return err
+	return bus.Authorize(ctx, s.edge.cfg.Authorizer, bus.Question{Identity: who, Action: action, Address: a})
+}
+
+// attach attaches subscriptions, holding, and follows their addresses. After an error nothing is left.
+func (s *session) attach(ctx context.Context, who *bus.Identity, requests []*request) error {
+	subs := make([]*fan.Subscription, len(requests))
+	addresses := make([]bus.Address, len(requests))
+	for i, req := range requests {
+		subs[i], addresses[i] = req.sub, req.sub.Address()
+	}
+	// Attached first: what the stream brings from now on is held, so nothing is missed between its position and the hub.
+	s.Attach(subs)
+	positions, err := s.edge.tail.Acquire(ctx, addresses...)
+	if err != nil {
+		s.Detach(subs)
+		return err
+	}
+	s.Place(subs, positions)
+	for i, req := range requests {
+		req.at = positions[i]
+	}
+	s.subs = append(s.subs, subs...)
+	s.list(who, subs)
+	return nil
+}
+
+// list puts subscriptions into the rosters of addresses that have one.
+func (s *session) list(who *bus.Identity, subs []*fan.Subscription) {
+	roster := s.edge.behind.Roster
+	listed := slices.DeleteFunc(slices.Clone(subs), func(sub *fan.Subscription) bool { return !roster.Lists(sub.Address()) })
+	if len(listed) == 0 {
+		return
+	}
+	s.List(listed, s.edge.store.Now(), func(sub *fan.Subscription) {
+		roster.Count(sub.Address())
+		roster.Join(sub.Address(), s.member(sub, who))
+	})
+}
+
+// member is a subscription in a roster.
+func (s *session) member(sub *fan.Subscription, who *bus.Identity) bus.Member {
+	m := bus.Member{Connection: s.ID, Client: who.Client, User: who.User, Joined: time.UnixMilli(sub.Listed())}
+	if s.single {
+		m.Client = m.Connection
+	}
+	return m
+}
+
+// locate finds out whether the positions asked for belong to the log.
+func (s *session) locate(ctx context.Context, requests []*request) error {
+	for _, req := range requests {
+		if !req.replay {
+			continue
+		}
+		var err error
+		if req.recovers, err = s.edge.tail.Recovers(ctx, req.sub.Address(), req.at, req.after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLasts reads what the addresses retain, for those that ask for it.
+func (s *session) readLasts(ctx context.Context, requests []*request) error {
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for _, req := range requests {
+		if req.last {
+			g.Go(func() (err error) {
+				req.kept, err = req.sub.Retained(ctx, s.edge.tail)
+				return err
+			})
+		}
+	}
+	return g.Wait()
 }
 
 // answer says from where messages follow. What is to be replayed follows the answer.
-func (r *request) answer(at bus.Position) *publishv1.Subscribed {
-	p := &publishv1.Subscribed{Address: r.sub.address.String(), Position: positionProto(at)}
+func (r *request) answer() *publishv1.Subscribed {
+	p := &publishv1.Subscribed{Address: r.sub.Address().String(), Position: fan.PositionProto(r.at)}
 	if r.replay {
-		p.Position = positionProto(r.after)
+		p.Position = fan.PositionProto(r.after)
 		// What is trimmed between the look and the replay is told by a gap.
 		p.Recovered = r.recovers
 	}
 	return p
 }
 
-// start replays what was asked for and lets messages through.
-func (s *session) start(req *request, at bus.Position) {
-	if req.sub.owned {
-		s.redeliver(req.sub, at)
+// start lets messages through: of the own addresses, then of the others. What these retain comes before any of their messages.
+func (s *session) start(f *followed) {
+	for _, req := range f.own {
+		s.begin(req)
+	}
+	var asked []*request
+	for _, req := range f.asked {
+		if req.refuse == nil {
+			asked = append(asked, req)
+			s.giveLast(req)
+		}
+	}
+	for _, req := range asked {
+		s.begin(req)
+	}
+}
+
+// giveLast writes what an address retains, at the client's pace.
+func (s *session) giveLast(req *request) {
+	if req.kept == nil || !req.kept.For(s.ClientID(), s.ID) {
 		return
 	}
-	if !req.replay && s.shard.begin(req.sub) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), replayTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), fan.ReplayTimeout)
 	defer cancel()
-	after := at
+	if b := s.MessageFrame(req.kept); len(b) > 0 {
+		_ = s.Paced(ctx, b) // a client that is gone is noticed by its reader
+	}
+}
+
+// begin replays what was asked for, or what waits in the inbox, and lets messages through.
+func (s *session) begin(req *request) {
+	if req.sub.Owned() {
+		s.redeliver(req.sub, req.at)
+		return
+	}
+	after := req.at
 	if req.replay {
 		after = req.after
+	} else if req.sub.Begin() {
+		return
 	}
-	if err := s.replayAll(ctx, req.sub, after); err != nil {
-		s.refuse(rpc.FromError(err))
-	}
-}
-
-// replayAll writes what the log has after a position, and lets messages through. More may arrive meanwhile than is held, or of
-// an epoch whose place is not known; the log has it, and is read again.
-func (s *session) replayAll(ctx context.Context, sub *subscription, after bus.Position) error {
-	for {
-		s.shard.reading(sub)
-		next, err := s.replay(ctx, sub, after)
-		if errors.Is(err, errLeft) {
-			return nil
-		}
-		if err != nil || s.shard.flip(sub, next) {
-			return err
-		}
-		after = next
+	ctx, cancel := context.WithTimeout(context.Background(), fan.ReplayTimeout)
+	defer cancel()
+	if err := req.sub.Replay(ctx, s.edge.tail, after); err != nil {
+		s.Refuse(rpc.FromError(err))
 	}
 }
 
-// replayTimeout bounds one replay; a client that takes longer resumes from where it came to.
-const replayTimeout = time.Minute
-
-// replayPiece is how many bytes of a replay are written at once.
-const replayPiece = 32 << 10
-
-func (s *session) replay(ctx context.Context, sub *subscription, after bus.Position) (bus.Position, error) {
-	return s.owner.tail.ReplayPages(ctx, sub.address, after, func(p *tail.Shared) error {
-		if p.Gap != nil {
-			if err := s.sendReplay(ctx, sub, s.bytes(s.owner.gapParcel(*p.Gap))); err != nil {
-				return err
-			}
-		}
-		for _, piece := range s.pieces(p) {
-			if err := s.sendReplay(ctx, sub, piece); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (s *session) sendReplay(ctx context.Context, sub *subscription, piece []byte) error {
-	if len(piece) == 0 {
-		return nil // the dialect has no words for it
-	}
-	if sub.isGone() {
-		return errLeft
-	}
-	return s.paced(ctx, piece)
-}
-
-// pieces returns the frames of a page, a few in each. Sessions of one dialect share them, unless the messages are not for everybody.
-func (s *session) pieces(p *tail.Shared) [][]byte {
-	if s.talk == nil && !slices.ContainsFunc(p.Messages, (*bus.Message).Selective) {
-		return p.Memo(s.slot, func() any { return s.framePage(p) }).([][]byte) //nolint:forcetypeassert // what it makes
-	}
-	return s.framePage(p)
-}
-
-func (s *session) framePage(p *tail.Shared) [][]byte {
-	var all [][]byte
-	var out []byte
-	for _, m := range p.Messages {
-		if m.For(s.clientID(), s.id) {
-			out = append(out, s.messageFrame(m)...)
-		}
-		if len(out) >= replayPiece {
-			all, out = append(all, out), nil
-		}
-	}
-	if len(out) > 0 {
-		all = append(all, out)
-	}
-	return all
-}
-
+// subscribe carries out a subscribe command.
 func (s *session) subscribe(ctx context.Context, id uint32, who *bus.Identity, c *edgev1.Subscribe) error {
-	req, err := s.request(who, c, s.subs)
+	f, err := s.follow(ctx, who, nil, []*edgev1.Subscribe{c})
 	if err != nil {
 		return err
 	}
-	if err := s.authorize(ctx, who, bus.Subscribe, req.sub.address); err != nil {
-		return err
+	req := f.asked[0]
+	if req.refuse != nil {
+		return req.refuse
 	}
-	positions, err := s.follow(ctx, who, []*subscription{req.sub})
-	if err != nil {
-		return err
-	}
-	req.at = positions[0]
-	if err := s.locate(ctx, req, req.at); err != nil {
-		s.leave(req.sub)
-		return err
-	}
-	if err := s.readLasts(ctx, []*request{req}); err != nil {
-		s.leave(req.sub)
-		return err
-	}
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Subscribed{Subscribed: req.answer(req.at)}})
-	s.giveLast(req)
-	s.start(req, req.at)
+	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Subscribed{Subscribed: req.answer()}})
+	s.start(f)
 	return nil
 }
 
+// unsubscribe carries out an unsubscribe command.
 func (s *session) unsubscribe(id uint32, c *edgev1.Unsubscribe) error {
 	a, err := bus.ParseAddress(c.GetAddress())
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(s.subs, func(sub *subscription) bool { return sub.address == a })
-	if i < 0 {
+	sub := s.subscription(a)
+	if sub == nil {
 		return bus.ErrFieldInvalid.With("address "+a.String()+" is not subscribed", map[string]string{"address": a.String()})
 	}
-	s.leave(s.subs[i])
-	s.reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Unsubscribed{
-		Unsubscribed: &publishv1.Unsubscribed{Address: a.String()},
-	}})
+	s.leave(sub)
+	s.tellUnsubscribed(id, a)
 	return nil
 }
 
-// leave ends one subscription.
-func (s *session) leave(sub *subscription) {
-	if len(s.shard.detach([]*subscription{sub})) > 0 {
-		s.owner.tail.Release(sub.address)
-		s.owner.behind.Roster.Leave(sub.address, s.id, time.Time{})
-	}
-	s.subs = slices.DeleteFunc(s.subs, func(other *subscription) bool { return other == sub })
+func (s *session) tellUnsubscribed(id uint32, a bus.Address) {
+	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Unsubscribed{
+		Unsubscribed: &publishv1.Unsubscribed{Address: a.String()},
+	}})
 }
 
-func indexOf(subs []*subscription, sub *subscription) int { return slices.Index(subs, sub) }
+// subscription returns the session's subscription of an address; nil when there is none.
+func (s *session) subscription(a bus.Address) *fan.Subscription {
+	s.forgetEnded()
+	i := slices.IndexFunc(s.subs, func(sub *fan.Subscription) bool { return sub.Address() == a })
+	if i < 0 {
+		return nil
+	}
+	return s.subs[i]
+}
+
+// leave ends one subscription.
+func (s *session) leave(sub *fan.Subscription) {
+	if len(s.Detach([]*fan.Subscription{sub})) > 0 {
+		s.edge.tail.Release(sub.Address())
+		s.edge.behind.Roster.Leave(sub.Address(), s.ID, time.Time{})
+	}
+	s.subs = slices.DeleteFunc(s.subs, func(other *fan.Subscription) bool { return other == sub })
+}
+
+// Left says that the hub has ended a subscription, whose shard is locked. The session's list belongs to another goroutine, which
+// forgets it with its next command.
+func (s *session) Left(sub *fan.Subscription) {
+	s.stale.Store(true)
+	s.edge.tail.Release(sub.Address())
+	s.edge.behind.Roster.Leave(sub.Address(), s.ID, time.Time{})
+}
+
+// forgetEnded removes from the session's list what was ended since it was asked last.
+func (s *session) forgetEnded() {
+	if s.stale.Swap(false) {
+		s.subs = slices.DeleteFunc(s.subs, (*fan.Subscription).Gone)
+	}
+}

@@ -1,53 +1,79 @@
 package edge
 
 import (
+	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/fan"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
-// sweepInterval is how often a shard looks at its sessions; it stands in for three timers a connection.
-const sweepInterval = time.Second
-
 // sweep ends sessions that did not connect in time, whose token has expired or that answer no ping, pings the
 // others, and gives those their next ticket that are due.
-func (sh *shard) sweep(now time.Time) {
-	renewing := sh.owner.tickets != nil && sh.owner.revocations.Sure()
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	tickets := 0
-	if renewing {
-		tickets = sh.owner.tickets.Renewals(len(sh.sessions), sweepInterval)
-	}
-	unix := now.Unix()
-	connectWithin := uint32(sh.owner.cfg.ConnectTimeout / time.Second) //nolint:gosec // checked by Validate
-	pingEvery := uint32(sh.owner.cfg.PingInterval / time.Second)       //nolint:gosec // checked by Validate
-	for _, s := range sh.sessions {
-		s.age++
-		if s.talk != nil {
-			s.tick(now, sh.attempt)
+func (e *Edge) sweep(now time.Time, sh *fan.Shard) {
+	renewing := e.tickets != nil && e.revocations.Sure() // asked before the shard is locked
+	sh.Each(func(all []*fan.Subscriber, a *wire.Attempt) {
+		tickets := 0
+		if renewing {
+			tickets = e.tickets.Renewals(len(all), fan.TickInterval)
 		}
-		switch {
-		case s.identity.Load() == nil:
-			if s.age > connectWithin {
-				s.refuse(bus.ErrConnectTimeout)
+		for _, sub := range all {
+			s := sessionOf(sub)
+			s.age++
+			if s.Talk != nil {
+				s.tick(now, a)
 			}
-		case s.conn.Expired(now.UnixMilli()):
-			s.refuse(bus.ErrTokenExpired)
-		case s.age >= pingEvery:
-			s.age = 0
-			if !s.conn.Heard() {
-				s.refuse(bus.ErrIdleTimeout)
+			if s.overdue(now) {
 				continue
 			}
-			if s.conn.Idle() {
-				s.push(wire.PingFrame, sh.attempt)
+			switch {
+			case s.age >= seconds(e.cfg.PingInterval):
+				s.ping(a)
+			case tickets > 0 && s.due(now.Unix()) && s.Conn.Idle():
+				tickets--
+				s.renew(now, a)
 			}
-		case tickets > 0 && s.due(unix) && s.conn.Idle():
-			tickets--
-			s.renew(now, sh.attempt)
 		}
+	})
+}
+
+// seconds is a duration of the configuration in whole seconds.
+func seconds(d time.Duration) uint32 { return uint32(d / time.Second) } //nolint:gosec // checked by validate
+
+// overdue ends a session that has not connected in time, or whose token has ended. It returns true for all that have not connected.
+func (s *session) overdue(now time.Time) bool {
+	switch {
+	case s.Identity() == nil:
+		if s.age > seconds(s.edge.cfg.ConnectTimeout) {
+			s.Refuse(bus.ErrConnectTimeout)
+		}
+	case s.Conn.Expired(now.UnixMilli()):
+		s.Refuse(bus.ErrTokenExpired)
+	default:
+		return false
+	}
+	return true
+}
+
+// ping pings a client, or ends its session when nothing has come since the last ping.
+func (s *session) ping(a *wire.Attempt) {
+	s.age = 0
+	if !s.Conn.Heard() {
+		s.Refuse(bus.ErrIdleTimeout)
+		return
+	}
+	if s.Conn.Idle() { // a backlog is being written, which shows as well as a pong whether the client is there
+		s.Push(wire.PingFrame, a)
+	}
+}
+
+// tick sends what a conversation has to say by the clock. The caller holds the shard's lock.
+func (s *session) tick(now time.Time, a *wire.Attempt) {
+	if text := s.Talk.Tick(now); text != nil && s.Identity() != nil {
+		s.Push(wire.Frame(byte(dialect.Text), len(text), func(dst []byte) []byte { return append(dst, text...) }), a)
 	}
 }
 
@@ -55,4 +81,33 @@ func (sh *shard) sweep(now time.Time) {
 func (s *session) due(unix int64) bool {
 	at := s.renews.Load()
 	return at != 0 && unix >= at && s.refused.Load() == nil
+}
+
+const (
+	// trimEvery is how often the number of connections is looked at.
+	trimEvery = 2 * time.Second
+	// trimGrowth is how many new connections leave enough garbage behind to collect it.
+	trimGrowth = 1000
+)
+
+// trimHeap gives memory back after a storm of connects: handshakes, tokens and first commands leave several times
+// what a connection keeps, and an idle process would hold it until the next forced collection, minutes later. It collects
+// once, when as many came and none has come for a while.
+func (e *Edge) trimHeap(ctx context.Context) error {
+	ticker := time.NewTicker(trimEvery)
+	defer ticker.Stop()
+	var trimmed, last uint64 // connections ever accepted
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		now := e.hub.Ever()
+		if now == last && now-trimmed >= trimGrowth {
+			debug.FreeOSMemory()
+			trimmed = now
+		}
+		last = now
+	}
 }

@@ -1,92 +1,94 @@
-package edge
+package fan
 
 import (
+	"context"
 	"io"
 	"net"
-	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 )
 
-// Following is one subscription of an edge that does not run, over a loopback connection. The caller plays the tail: it
-// hands over the stream, and runs the rounds of the shard.
+// Following is one subscription over a loopback connection. The caller plays the tail: it hands over the stream, and runs the
+// rounds of the shard.
 type Following struct {
-	tb    testing.TB
-	sink  sink
-	s     *session
-	sub   *subscription
+	rig   *Rig
+	m     *member
+	sub   *Subscription
 	peer  net.Conn
 	spare []*parcel
 }
 
 // Follow attaches a subscription that speaks the dialect of the slot. Until it is placed and started it holds.
-func Follow(tb testing.TB, e *Edge, to bus.Address, slot int) *Following {
-	tb.Helper()
-	s, peer := connect(tb, e, slot)
-	f := &Following{tb: tb, s: s, peer: peer}
-	f.sink = sink{hub: e.hub, slots: len(e.slots), gaps: e.metrics.gaps}
-	f.s.shard = e.hub.shards[0]
-	f.sub = &subscription{session: f.s, address: to}
-	f.s.subs = append(f.s.subs, f.sub)
-	f.s.shard.attach(f.s.subs)
+func (r *Rig) Follow(to bus.Address, slot int) *Following {
+	r.tb.Helper()
+	m, peer := r.join(slot)
+	f := &Following{rig: r, m: m, peer: peer, sub: &Subscription{to: m.Subscriber, address: to}}
+	m.Attach([]*Subscription{f.sub})
 	return f
 }
 
 // Deliver and Gap are the stream's.
-func (f *Following) Deliver(m *bus.Message) { f.sink.Deliver(m) }
+func (f *Following) Deliver(m *bus.Message) { f.rig.hub.Deliver(m) }
 
 // Gap is what the stream tells.
-func (f *Following) Gap(g bus.Gap) { f.sink.Gap(g) }
+func (f *Following) Gap(g bus.Gap) { f.rig.hub.Gap(g) }
 
 // Turn is a round of the shard.
-func (f *Following) Turn() { f.spare = f.s.shard.turn(f.spare) }
+func (f *Following) Turn() { f.spare = f.m.shard.turn(f.spare) }
 
 // Rest is a second in which nothing came.
-func (f *Following) Rest() { f.s.shard.rest() }
+func (f *Following) Rest() { f.m.shard.rest() }
 
 // Place says where the stream was after the subscription was attached.
-func (f *Following) Place(at bus.Position) { f.s.shard.place(f.s.subs, []bus.Position{at}) }
+func (f *Following) Place(at bus.Position) { f.m.Place([]*Subscription{f.sub}, []bus.Position{at}) }
 
 // Start lets messages through, after a replay if there is a position.
 func (f *Following) Start(at bus.Position, after *bus.Position) {
-	req := &request{sub: f.sub}
-	if after != nil {
-		req.replay, req.after = true, *after
+	if after == nil {
+		if f.sub.Begin() {
+			return
+		}
+		after = &at
 	}
-	f.s.start(req, at)
+	ctx, cancel := context.WithTimeout(context.Background(), ReplayTimeout)
+	defer cancel()
+	if err := f.sub.Replay(ctx, f.rig.tail, *after); err != nil {
+		f.m.Refuse(rpc.FromError(err))
+	}
 }
 
 // Behind does what happens when the client has no room for a message; false when the subscription is not written to.
 func (f *Following) Behind(due *bus.Message) bool {
-	f.s.shard.mu.Lock()
-	defer f.s.shard.mu.Unlock()
+	f.m.shard.mu.Lock()
+	defer f.m.shard.mu.Unlock()
 	if f.sub.holding || f.sub.lag != nil || f.sub.gone || f.sub.catching {
 		return false
 	}
-	f.s.shard.fallBehind(f.sub, []*parcel{newParcel(due, nil, len(f.s.owner.slots))})
+	f.sub.fallBehind([]*parcel{newParcel(due, nil, len(f.rig.hub.cfg.Dialects))})
 	return true
 }
 
 // Gone says whether the subscription has ended.
-func (f *Following) Gone() bool { return f.sub.isGone() }
+func (f *Following) Gone() bool { return f.sub.Gone() }
 
 // Leave ends the subscription.
-func (f *Following) Leave() { f.s.leave(f.sub) }
+func (f *Following) Leave() { f.m.Detach([]*Subscription{f.sub}) }
 
 // Quiet says whether the subscription neither holds nor catches up.
 func (f *Following) Quiet() bool {
-	f.s.shard.mu.Lock()
-	defer f.s.shard.mu.Unlock()
-	return f.sub.gone || !f.sub.holding && f.sub.lag == nil && !f.s.catching
+	f.m.shard.mu.Lock()
+	defer f.m.shard.mu.Unlock()
+	return f.sub.gone || !f.sub.holding && f.sub.lag == nil && !f.m.catching
 }
 
 // Refused says why the session was ended; empty when it was not.
 func (f *Following) Refused() string {
-	if e := f.s.refused.Load(); e != nil {
+	if e := f.m.refused.Load(); e != nil {
 		return e.Reason
 	}
 	return ""
@@ -94,13 +96,13 @@ func (f *Following) Refused() string {
 
 // Held is how many bytes the shard holds.
 func (f *Following) Held() int {
-	f.s.shard.mu.Lock()
-	defer f.s.shard.mu.Unlock()
-	return f.s.shard.held
+	f.m.shard.mu.Lock()
+	defer f.m.shard.mu.Unlock()
+	return f.m.shard.held
 }
 
 // End closes the connection, so that Read comes to an end.
-func (f *Following) End() { _ = f.s.conn.Close() }
+func (f *Following) End() { _ = f.m.Conn.Close() }
 
 // readTimeout is how long Read waits at most.
 const readTimeout = 30 * time.Second
@@ -131,30 +133,27 @@ func (f *Following) Read() *edgev1.ServerFrame {
 	}
 	frame := new(edgev1.ServerFrame)
 	if err := proto.Unmarshal(body, frame); err != nil {
-		f.tb.Errorf("frame of %d bytes: %v", n, err)
+		f.rig.tb.Errorf("frame of %d bytes: %v", n, err)
 		return nil
 	}
 	return frame
 }
 
-// Wrote waits for the writers of backlogs and for those who catch up.
-func (e *Edge) Wrote() { e.writers.Wait() }
-
 // Expire lets the token end.
-func (f *Following) Expire(at time.Time) { f.s.conn.ExpireAt(at) }
+func (f *Following) Expire(at time.Time) { f.m.Conn.ExpireAt(at) }
 
 // Hold makes the subscription hold again, and Begin lets go of what it holds.
 func (f *Following) Hold() {
-	f.s.shard.mu.Lock()
-	defer f.s.shard.mu.Unlock()
+	f.m.shard.mu.Lock()
+	defer f.m.shard.mu.Unlock()
 	f.sub.holding = true
 }
 
 // Begin lets go of what is held.
-func (f *Following) Begin() { f.s.shard.begin(f.sub) }
+func (f *Following) Begin() { f.sub.Begin() }
 
 // Paced writes as a replay does.
-func (f *Following) Paced(p []byte) { _ = f.s.paced(f.tb.Context(), p) }
+func (f *Following) Paced(p []byte) { _ = f.m.Paced(f.rig.tb.Context(), p) }
 
 // Count reads until the error that ends the session, and returns how many messages came before.
 func (f *Following) Count() (n int) {
@@ -164,35 +163,15 @@ func (f *Following) Count() (n int) {
 	return n
 }
 
-// Backlogs is how many connections have a backlog, Refused how many were told to end.
-func (e *Edge) Backlogs() (n int) {
-	e.hub.sessions(func(s *session) {
-		if !s.conn.Idle() {
-			n++
-		}
-	})
-	return n
-}
-
-// Refused is how many open connections were told to end.
-func (e *Edge) Refused() (n int) {
-	e.hub.sessions(func(s *session) {
-		if s.refused.Load() != nil {
-			n++
-		}
-	})
-	return n
-}
-
 // Waiting is how many messages wait for the shard.
 func (f *Following) Waiting() int {
-	n, _ := f.s.shard.inbox.waiting()
+	n, _ := f.m.shard.inbox.waiting()
 	return n
 }
 
 // Still keeps the shard from writing while something is done.
 func (f *Following) Still(do func()) {
-	f.s.shard.mu.Lock()
-	defer f.s.shard.mu.Unlock()
+	f.m.shard.mu.Lock()
+	defer f.m.shard.mu.Unlock()
 	do()
 }

@@ -1,25 +1,19 @@
-package edge_test
+package fan_test
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
 	"testing"
-	"time"
-
-	"google.golang.org/grpc"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
-	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/services/edge"
-	"github.com/trunkline/trunkline/services/edge/dialect"
-	"github.com/trunkline/trunkline/services/edge/dialect/native"
+	"github.com/trunkline/trunkline/internal/testkit"
+	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
 // chronicle is a log whose epochs a test changes: a reset begins with offset 1, a fork goes on, from the end or from before it.
@@ -119,7 +113,7 @@ func (c *chronicle) Since(_ context.Context, _ bus.Address, _ bus.Retention, aft
 // stream is that of the chronicle, as a tail hands it on: in order, and late.
 type stream struct {
 	at bus.Position
-	f  *edge.Following
+	f  *fan.Following
 	c  *chronicle
 	a  bus.Address
 	// slow makes the client fall behind with the next message.
@@ -199,7 +193,7 @@ func (h *heard) take(f *edgev1.ServerFrame) error {
 // has no hole that was not told.
 func TestSubscription_keepsItsOrderOverEpochs(t *testing.T) {
 	a, err := bus.ParseAddress("channels/kept:line")
-	check(t, err)
+	testkit.Check(t, err)
 	for seed := range uint64(600) {
 		if !overEpochs(t, a, seed) {
 			return
@@ -211,17 +205,11 @@ func overEpochs(t *testing.T, a bus.Address, seed uint64) bool {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test is repeatable
 	c := newChronicle(a)
-	conn, err := rpc.Dial(rpc.DialConfig{Pipe: rpc.NewPipe(), InternalKey: secret})
-	check(t, err)
-	defer func() { check(t, conn.Close()) }()
-	e, err := edge.New(c, edge.Conns{Auth: grpc.ClientConnInterface(conn), Publish: conn}, []dialect.Dialect{native.Proto{}}, edge.Config{
-		Node: "test", HoldLimit: 1 + r.IntN(6), Namespaces: bus.Namespaces{Default: bus.Namespace{Retention: bus.Retention{Length: 1000, Age: time.Hour}}},
-	}, slog.New(slog.DiscardHandler), nil)
-	check(t, err)
+	e := idle(t, c, fan.Config{HoldLimit: 1 + r.IntN(6)})
 	for range r.IntN(4) {
 		c.append(a)
 	}
-	f := edge.Follow(t, e, a, 0)
+	f := e.Follow(a, 0)
 	s := &stream{at: c.top, f: f, c: c, a: a}
 	h := &heard{c: c}
 	failed := make(chan error, 1)
@@ -302,7 +290,7 @@ func overEpochs(t *testing.T, a bus.Address, seed uint64) bool {
 	e.Wrote()
 	f.End()
 	reading.Wait()
-	err = <-failed
+	err := <-failed
 	if err == nil && !f.Gone() && h.at != last.Position {
 		err = fmt.Errorf("the client ends at %v, and the log at %v", h.at, last.Position)
 	}

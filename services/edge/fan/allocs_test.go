@@ -1,32 +1,31 @@
-package edge_test
+package fan_test
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
-	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
+	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
-// still returns an edge that does not run, and its dialects.
-func still(tb testing.TB) (*edge.Edge, []dialect.Dialect) {
+// crowd is subscribers of an address that speak the dialect of the slot: JSON, or the binary protocol.
+func crowd(tb testing.TB, to bus.Address, slot, subscribers int) *fan.Delivery {
 	tb.Helper()
-	dialects := []dialect.Dialect{native.JSON{}, native.Proto{}}
-	e, err := edge.New(memory.New(memory.Config{}), edge.Conns{}, dialects, edge.Config{Node: "test"}, slog.New(slog.DiscardHandler), nil)
-	check(tb, err)
-	return e, dialects
+	return fan.NewRig(tb, memory.New(memory.Config{}), fan.Config{Dialects: dialects}).Deliver(to, slot, subscribers)
 }
+
+var dialects = []dialect.Dialect{native.JSON{}, native.Proto{}}
 
 // message returns one of 128 bytes.
 func message(tb testing.TB, to string) *bus.Message {
 	tb.Helper()
 	a, err := bus.ParseAddress(to)
-	check(tb, err)
+	testkit.Check(tb, err)
 	return &bus.Message{
 		ID: "018f4e6e-7b7a-7c3e-9d2a-000000000000", To: a, Data: []byte(`{"text":"` + strings.Repeat("x", 117) + `"}`), ContentType: bus.JSON,
 		From: bus.Sender{Client: "018f4e6e-7b7a-7c3e-9d2a-000000000001", User: "ada"}, Published: time.UnixMilli(1_700_000_000_123),
@@ -47,11 +46,9 @@ func TestRound_allocatesNothingPerSubscriber(t *testing.T) {
 		"several, one not for its sender": {plain, others, plain},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, dialects := still(t)
 			for slot, d := range dialects {
 				measure := func(subscribers int) float64 {
-					e, _ := still(t)
-					crowd := edge.NewDelivery(t, e, plain.To, slot, subscribers)
+					crowd := crowd(t, plain.To, slot, subscribers)
 					crowd.Expect(1, messages...)
 					return testing.AllocsPerRun(20, func() {
 						crowd.Deliver(messages...)
@@ -70,11 +67,10 @@ func TestRound_allocatesNothingPerSubscriber(t *testing.T) {
 
 // Of several messages in a round, each subscriber gets those that it may have.
 func TestRound_withholds(t *testing.T) {
-	e, _ := still(t)
 	plain, others, old := message(t, "channels/news"), message(t, "channels/news"), message(t, "channels/news")
 	others.ID, others.ExcludeClient = "others", "client1"
 	old.ID, old.Expires = "old", time.UnixMilli(1_700_000_000_124)
-	crowd := edge.NewDelivery(t, e, plain.To, 0, 3)
+	crowd := crowd(t, plain.To, 0, 3)
 	crowd.Deliver(plain, others, plain)
 	for i, want := range [][]*bus.Message{{plain, others, plain}, {plain, plain}, {plain, others, plain}} {
 		crowd.Expect(1, want...)
@@ -87,10 +83,9 @@ func TestRound_withholds(t *testing.T) {
 
 // A message costs so many allocations, once for all of its subscribers.
 func TestFrame_allocations(t *testing.T) {
-	_, dialects := still(t)
 	m := message(t, "channels/news")
 	for _, d := range dialects {
-		if n := testing.AllocsPerRun(100, func() { edge.MessageFrame(d, m) }); n > 1 {
+		if n := testing.AllocsPerRun(100, func() { fan.MessageFrame(d, m) }); n > 1 {
 			t.Errorf("%s: %g allocations, want that of the bytes alone", d.Name(), n)
 		}
 	}

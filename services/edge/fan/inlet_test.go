@@ -1,31 +1,39 @@
-package edge_test
+package fan_test
 
 import (
 	"fmt"
-	"log/slog"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
+	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
-// idle returns an edge that does not run: a test runs the rounds of its shards.
-func idle(t *testing.T, store edge.Store, cfg edge.Config) *edge.Edge {
-	t.Helper()
-	conn, err := rpc.Dial(rpc.DialConfig{Pipe: rpc.NewPipe(), InternalKey: secret})
-	check(t, err)
-	t.Cleanup(func() { check(t, conn.Close()) })
-	cfg.Node = "test"
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// idle returns a hub whose channels keep their messages. It does not run: a test runs the rounds of its shards.
+func idle(tb testing.TB, store tail.Store, cfg fan.Config) *fan.Rig {
+	tb.Helper()
+	cfg.Dialects = []dialect.Dialect{native.Proto{}}
 	cfg.Namespaces = bus.Namespaces{Default: bus.Namespace{Retention: bus.Retention{Length: 1000, Age: time.Hour}}}
-	e, err := edge.New(store, edge.Conns{Auth: conn, Publish: conn}, []dialect.Dialect{native.Proto{}}, cfg, slog.New(slog.DiscardHandler), nil)
-	check(t, err)
-	return e
+	return fan.NewRig(tb, store, cfg)
+}
+
+// rig returns a hub over the memory store, whose channels keep nothing.
+func rig(tb testing.TB, cfg fan.Config) *fan.Rig {
+	tb.Helper()
+	cfg.Dialects = []dialect.Dialect{native.Proto{}}
+	return fan.NewRig(tb, memory.New(memory.Config{}), cfg)
 }
 
 // A shard that is slower than the feed keeps no more than its bound. What it did not keep is read from the log, in order, and of
@@ -33,17 +41,17 @@ func idle(t *testing.T, store edge.Store, cfg edge.Config) *edge.Edge {
 func TestShard_slowerThanTheFeed(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		cfg   edge.Config
+		cfg   fan.Config
 		limit int
 	}{
-		{"by messages", edge.Config{ShardParcels: 4}, 4},
-		{"by bytes", edge.Config{ShardBytes: 1100}, 4},
+		{"by messages", fan.Config{ShardParcels: 4}, 4},
+		{"by bytes", fan.Config{ShardBytes: 1100}, 4},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a, err := bus.ParseAddress("channels/kept:flood")
-			check(t, err)
+			testkit.Check(t, err)
 			c := newChronicle(a)
-			durable := edge.Follow(t, idle(t, c, tc.cfg), a, 0)
+			durable := idle(t, c, tc.cfg).Follow(a, 0)
 			durable.Place(c.top)
 			durable.Start(c.top, nil)
 			h := &heard{c: c, at: c.top}
@@ -68,9 +76,9 @@ func TestShard_slowerThanTheFeed(t *testing.T) {
 	}
 	t.Run("a small one behind a large one that was not kept", func(t *testing.T) {
 		a, err := bus.ParseAddress("channels/kept:sizes")
-		check(t, err)
+		testkit.Check(t, err)
 		c := newChronicle(a)
-		f := edge.Follow(t, idle(t, c, edge.Config{ShardBytes: 4000}), a, 0)
+		f := idle(t, c, fan.Config{ShardBytes: 4000}).Follow(a, 0)
 		f.Place(c.top)
 		f.Start(c.top, nil)
 		h := &heard{c: c, at: c.top}
@@ -87,7 +95,7 @@ func TestShard_slowerThanTheFeed(t *testing.T) {
 			runtime.Gosched()
 		}
 		for range 4 {
-			check(t, h.take(f.Read()))
+			testkit.Check(t, h.take(f.Read()))
 		}
 		if h.at != c.top {
 			t.Errorf("the client is at %v, the log at %v", h.at, c.top)
@@ -96,9 +104,10 @@ func TestShard_slowerThanTheFeed(t *testing.T) {
 	})
 	t.Run("live", func(t *testing.T) {
 		a, err := bus.ParseAddress("channels/live:flood")
-		check(t, err)
-		h := start(t, edge.Config{ShardParcels: 4})
-		live := edge.Follow(t, h.edge, a, 0)
+		testkit.Check(t, err)
+		r := rig(t, fan.Config{ShardParcels: 4})
+		r.Run()
+		live := r.Follow(a, 0)
 		live.Place(bus.Position{})
 		live.Start(bus.Position{}, nil)
 		live.Still(func() {
@@ -116,7 +125,7 @@ func TestShard_slowerThanTheFeed(t *testing.T) {
 			switch m, g := f.GetMessage(), f.GetGap(); {
 			case m != nil:
 				n, err := strconv.Atoi(m.GetId())
-				if check(t, err); n < next || n > next && !gap {
+				if testkit.Check(t, err); n < next || n > next && !gap {
 					t.Fatalf("message %d came where %d was next; a gap before it: %t", n, next, gap)
 				}
 				had, next, gap = had+1, n+1, false
@@ -139,21 +148,21 @@ func TestSubscription_holdsABoundOfBytes(t *testing.T) {
 	const size = 64 << 10
 	for _, tc := range []struct {
 		name      string
-		cfg       edge.Config
+		cfg       fan.Config
 		followers int
 		messages  int // of size, that are held at most
 	}{
-		{"by bytes", edge.Config{HoldBytes: 3*size + size/2}, 1, 3},
-		{"by messages", edge.Config{HoldLimit: 5}, 1, 5},
-		{"by bytes of all", edge.Config{HoldTotal: runtime.GOMAXPROCS(0) * (6*size + size/2)}, 4, 6},
+		{"by bytes", fan.Config{HoldBytes: 3*size + size/2}, 1, 3},
+		{"by messages", fan.Config{HoldLimit: 5}, 1, 5},
+		{"by bytes of all", fan.Config{HoldTotal: runtime.GOMAXPROCS(0) * (6*size + size/2)}, 4, 6},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a, err := bus.ParseAddress("channels/kept:held")
-			check(t, err)
+			testkit.Check(t, err)
 			e := idle(t, newChronicle(a), tc.cfg)
-			all := make([]*edge.Following, tc.followers)
+			all := make([]*fan.Following, tc.followers)
 			for i := range all {
-				all[i] = edge.Follow(t, e, a, 0)
+				all[i] = e.Follow(a, 0)
 				all[i].Place(bus.Position{Epoch: "e", Offset: 1})
 			}
 			f := all[0]
@@ -170,6 +179,48 @@ func TestSubscription_holdsABoundOfBytes(t *testing.T) {
 			if n := f.Held(); n != 0 {
 				t.Errorf("%d bytes are held after the end", n)
 			}
+		})
+	}
+}
+
+// A process that stood still writes nothing to a token that ended meanwhile: not what was due, not what waited, not what is
+// read from the log, and it takes no command.
+func TestExpiry_afterThisProcessStoodStill(t *testing.T) {
+	a, err := bus.ParseAddress("channels/kept:x")
+	testkit.Check(t, err)
+	for _, tc := range []struct {
+		name string
+		do   func(f *fan.Following)
+	}{
+		{"what is due", func(f *fan.Following) {
+			f.Expire(time.Now())
+			f.Deliver(&bus.Message{ID: "1", To: a, Data: []byte(`1`)})
+			f.Turn()
+		}},
+		{"what is held", func(f *fan.Following) {
+			f.Hold()
+			f.Deliver(&bus.Message{ID: "1", To: a, Data: []byte(`1`)})
+			f.Turn()
+			f.Expire(time.Now())
+			f.Begin()
+		}},
+		{"what is replayed", func(f *fan.Following) {
+			f.Expire(time.Now())
+			f.Paced([]byte{0x82, 1, 'x'})
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := rig(t, fan.Config{}).Follow(a, 0)
+			f.Place(bus.Position{})
+			f.Start(bus.Position{}, nil)
+			tc.do(f)
+			if n := f.Count(); n > 0 {
+				t.Errorf("%d messages went out", n)
+			}
+			if why := f.Refused(); !strings.Contains(why, "TOKEN_EXPIRED") {
+				t.Errorf("the session was ended with %q", why)
+			}
+			f.Leave()
 		})
 	}
 }
