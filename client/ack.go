@@ -31,7 +31,7 @@ func newAcks() *acks {
 const epochsRead = 16
 
 // first says whether a message of an inbox is new. An inbox is delivered in the order of its
-// offsets, on each connection from the oldest that waits: what is not beyond the last one of its epoch was had before.
+// offsets, on each connection from the oldest that waits. What is not beyond the last one of its epoch was had before.
 func (a *acks) first(m *publishv1.Message) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,6 +1,5 @@
-// Package client is a WebSocket client of Trunkline: it connects, subscribes and publishes, reconnects with full
-// jitter, and resumes from positions, so that its caller sees each message of a durable channel once and in
-// order, or is told a gap.
+// Package client is a WebSocket client of Trunkline. It connects, subscribes and publishes, reconnects with full jitter, and
+// resumes from positions. Its caller sees each message of a durable channel once and in order, or is told a gap.
 package client
 
 import (
@@ -24,7 +23,7 @@ import (
 type Config struct {
 	// URL is where the server is: http(s):// or ws(s)://; /v1/ws is added when it has no path. Required.
 	URL string
-	// Token returns the token; it is asked before each connection for which there is no resume ticket of the one before,
+	// Token returns the token. It is asked before each connection for which there is no resume ticket of the one before,
 	// and before the token ends. Required.
 	Token func(ctx context.Context) (string, error)
 	// Name tells operators what this client is; at most 64 bytes.

@@ -10,8 +10,8 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 )
 
-// A worker that gets each message of a channel once and in order, over lost connections and restarts of the server,
-// and acknowledges what asks for it.
+// A worker that gets each message of a channel once and in order, and acknowledges what asks for it. Lost connections and
+// restarts of the server change nothing.
 func Example() {
 	c, err := client.New(client.Config{
 		URL:   "https://messages.example.com",

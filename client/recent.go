@@ -35,8 +35,8 @@ func (r *recent) first(id string) bool {
 // keptLimit is how many messages of an address are remembered beyond a fork of its log.
 const keptLimit = 256
 
-// kept remembers the newest messages of one address. When a log loses its end, a publisher that repeats what was in it, with its key,
-// has it published again: at another position, under another time, but with the same rest of its id.
+// kept remembers the newest messages of one address. When a log loses its end, a publisher that repeats what was in it, with its
+// key, has it published again. The position and the time are new, but the rest of the id is the same.
 type kept struct {
 	had  map[string]had
 	ring []string

@@ -83,8 +83,8 @@ func (s *session) restored(wanted []*edgev1.Subscribe, results []*edgev1.Subscri
 	}
 }
 
-// refused drops a subscription that cannot be restored. A token that may subscribe but not see who is there goes without
-// that, and one that may not read history cannot resume: then it is asked for without a position, and the gap is told.
+// refused drops a subscription that cannot be restored. A token that may subscribe but not see who is there goes without that.
+// One that may not read history cannot resume: it subscribes without a position, and the gap is told.
 func (s *session) refused(want *edgev1.Subscribe, e *Error) {
 	c := s.client
 	address := want.GetAddress()

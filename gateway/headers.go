@@ -66,8 +66,8 @@ func timeoutOf(h http.Header, standard time.Duration) (time.Duration, *rest.Refu
 }
 
 // lendKey says whether a caller without credentials gets the key of development mode: a program on
-// this machine, or a page of this server. Another site's page must not, whatever name it gives this
-// server (DNS rebinding), and neither must a caller that a proxy on this machine speaks for.
+// this machine, or a page of this server. Another site's page must not, whatever name it gives this server (DNS rebinding).
+// Neither must a caller that a proxy on this machine speaks for.
 func lendKey(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() || !loopbackHost(r.Host) {
@@ -91,8 +91,7 @@ func lendKey(r *http.Request) bool {
 	return err == nil && len(origins) == 1 && loopbackHost(u.Host) && u.Port() == portOf(r.Host)
 }
 
-// LocalPage says whether a request comes from a page of this server or a program on this machine,
-// under the rules by which development mode lends its key.
+// LocalPage says whether a request comes from a page of this server or a program on this machine. By the same rules development mode lends its key.
 func LocalPage(r *http.Request) bool { return lendKey(r) }
 
 func portOf(host string) string {

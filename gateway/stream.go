@@ -98,7 +98,7 @@ type event func(*eventWriter) error
 // tokenLeftHeader says for how many ms the token of a stream lives on when the stream begins.
 const tokenLeftHeader = "x-token-left"
 
-// tokenOf returns what says whether the token of a stream still lives. The service behind asks as well; but what it has sent in
+// tokenOf returns what says whether the token of a stream still lives. The service behind asks as well, but what it has sent in
 // time may have waited here, when this process stood still. header is nil for streams of back ends, which have no token.
 func tokenOf(header func() (metadata.MD, error)) func() error {
 	var left []string

@@ -9,8 +9,7 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// What was sent to the gateway while the token lived, and is written after its end, is not written: the gateway itself may have
-// stood still in between.
+// What was sent to the gateway while the token lived is not written after its end. The gateway itself may have stood still in between.
 func TestStream_writesNothingAfterTheTokensEnd(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{})
 	for _, accept := range []string{"application/x-ndjson", "text/event-stream"} {

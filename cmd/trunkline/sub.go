@@ -236,8 +236,8 @@ func (s *subscriber) finish(ctx, run context.Context, err error) error {
 	return cause
 }
 
-// subscriberToken returns what the client asks for tokens: the token of the command line as it is, or tokens
-// for the addresses, issued with the API key or as a local caller in development mode.
+// subscriberToken returns what the client asks for tokens. That is the token of the command line as it is, or tokens for the
+// addresses. They are issued with the API key, or as a local caller in development mode.
 func (p *program) subscriberToken(ctx context.Context, addresses []string) (func(context.Context) (string, error), func(), error) {
 	credential, err := p.credential()
 	if err != nil {

@@ -19,10 +19,10 @@ const (
 	gcHeadroom = 64 << 20
 )
 
-// gcPercent is how much the heap may grow between collections, for a process that allocated so many bytes in the last second and keeps so
-// many: as much as it allocates in half a second, within bounds. Connections here are small, so that the heap of a busy edge is,
-// too; by Go's own rule it is collected dozens of times a second, which is a tenth of what a publish costs. A process with
-// little to do gets Go's rule, and stays small.
+// gcPercent is how much the heap may grow between collections, for a process that allocated so many bytes in the last second and
+// keeps so many. It is as much as it allocates in half a second, within bounds. Connections here are small, so the heap of a busy
+// edge is small, too. By Go's own rule it is collected dozens of times a second, which a publish feels. A process with little to
+// do gets Go's rule, and stays small.
 func gcPercent(allocated, live uint64) int {
 	headroom := min(max(allocated/2, gcLeast), gcHeadroom)
 	return int(min(max(100*headroom/max(live, 1), gcNormal), gcMost)) //nolint:gosec // at most gcMost
@@ -66,8 +66,8 @@ const (
 	restAfter = 3
 	// restAllocates is what it may allocate in each, in bytes.
 	restAllocates = 4 << 20
-	// restWorth is how much must have been allocated since the last time, and restMost how large the heap may be: a larger one
-	// takes long to be collected, and Go gives its memory back by itself.
+	// restWorth is how much must have been allocated since the last time, and restMost how large the heap may be. A larger one takes
+	// long to be collected, and Go gives its memory back by itself.
 	restWorth, restMost = 32 << 20, 512 << 20
 )
 

@@ -16,8 +16,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge"
 )
 
-// checks is what has to be so for this process to be sent to: the store answers, messages come through, the
-// services elsewhere are healthy, and it is not stopping, which it is once ctx ends.
+// checks is what has to be true before traffic is sent to this process. The store answers, messages come through, the services
+// elsewhere are healthy, and it is not stopping, which it is once ctx ends.
 func checks(ctx context.Context, b base, s *services, e *edge.Edge) []telemetry.Check {
 	all := []telemetry.Check{{Name: "running", Run: func(context.Context) error {
 		if ctx.Err() != nil {

@@ -182,8 +182,8 @@ func ways() []way {
 	return list
 }
 
-// Whatever a client writes, and however, is refused for want of the grant, by the authorizer, and for want of a channel that has to be
-// created; then nothing is written.
+// Whatever a client writes, and however, is refused without the grant, by the authorizer, and without a channel that has to be
+// created. Then nothing is written.
 func TestWrites_areRefused(t *testing.T) {
 	h := startWrites(t)
 	n := 0
@@ -238,7 +238,7 @@ func TestWrites_olderRoutes(t *testing.T) {
 	}
 }
 
-// An idempotency key is one client's, by whichever door it comes: what it repeats at another door is not sent twice, and nobody
+// An idempotency key is one client's, by whichever door it comes. What it repeats at another door is not sent twice, and nobody
 // else's message meets it.
 func TestWrites_keysAreThoseOfTheClient(t *testing.T) {
 	house := startWrites(t)

@@ -104,8 +104,8 @@ func addressError(s string, cause error) error {
 	return ErrAddressInvalid.With(fmt.Sprintf("address %q: %v", s, cause), nil)
 }
 
-// CheckName says whether s is a name: 1 to 255 bytes of A-Z a-z 0-9 _ . : @ = + -, beginning with a
-// letter or digit, with a letter or digit in every part between colons. what names it in the error.
+// CheckName says whether s is a name: 1 to 255 bytes of A-Z a-z 0-9 _ . : @ = + -. It begins with a letter or digit, and every
+// part between colons has one. what names it in the error.
 func CheckName(what, s string) error {
 	if s == "" {
 		return fmt.Errorf("%s is empty", what)
@@ -179,8 +179,8 @@ func (a Address) WithoutTopic() Address {
 	return Address{name: base}
 }
 
-// Namespace returns the part of a channel's name before the first colon, the whole name
-// when there is none, and an empty string for an address that is no channel.
+// Namespace returns the part of a channel's name before the first colon, or the whole name when there is none. It is empty for an
+// address that is no channel.
 func (a Address) Namespace() string {
 	if a.Kind() != KindChannels {
 		return ""

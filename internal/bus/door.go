@@ -105,9 +105,9 @@ type DoorConfig struct {
 	Channel func(ctx context.Context, a Address) (Channel, error)
 }
 
-// Door decides what may be published, and how it is kept. It is the only way to a store: for every address that is going
-// to be written, it checks the grant, then the form and the limits, then asks the authorizer, all for the caller; and it
-// sets what the namespace says. It may be used concurrently.
+// Door decides what may be published, and how it is kept. It is the only way to a store. For every address that is going to be
+// written, it checks the grant, then the form and the limits, then asks the authorizer, all for the caller. It sets what the
+// namespace says. It may be used concurrently.
 type Door struct {
 	cfg   DoorConfig
 	inbox Inbox
@@ -125,8 +125,8 @@ func (d *Door) Limit(a Address) int {
 	return max(d.cfg.MaxMessage, d.cfg.Namespaces.For(a).MaxMessage)
 }
 
-// May returns nil when the caller may write to every one of the addresses: by its grants, and then, if it is a client, by
-// the authorizer. It is for a role that hands a request on to a service, which takes its word about the caller.
+// May returns nil when the caller may write to every one of the addresses. Its grants decide, and then, if it is a client, the
+// authorizer. It is for a role that hands a request on to a service, which takes its word about the caller.
 func (d *Door) May(ctx context.Context, who Caller, targets ...Address) error {
 	if err := granted(who, targets); err != nil {
 		return err
@@ -195,7 +195,7 @@ func (p *Publication) targets() []Address {
 	return list
 }
 
-// checkDeadLetters refuses dead letters for a channel that was not created where that is asked for: the store checks the
+// checkDeadLetters refuses dead letters for a channel that was not created where that is asked for. The store checks the
 // channel of the message itself in its own step.
 func (d *Door) checkDeadLetters(ctx context.Context, p *Publication) error {
 	if p.Ack == nil || p.Ack.DeadLetter.IsZero() || !d.cfg.Namespaces.For(p.Ack.DeadLetter).Explicit {
@@ -250,7 +250,7 @@ type Entry struct {
 	to  Address
 }
 
-// Enter returns the leave to write to an address: for a caller that reads before it writes, and must not read without the right to write.
+// Enter returns the leave to write to an address. It is for a caller that reads before it writes, and must not read without the right to write.
 func (d *Door) Enter(ctx context.Context, who Caller, to Address) (Entry, error) {
 	if err := d.May(ctx, who, to); err != nil {
 		return Entry{}, err
@@ -258,7 +258,7 @@ func (d *Door) Enter(ctx context.Context, who Caller, to Address) (Entry, error)
 	return Entry{who: who, to: to}, nil
 }
 
-// AdmitState returns the change of a state as a store takes it, or what is wrong with it: the message that tells of it is
+// AdmitState returns the change of a state as a store takes it, or what is wrong with it. The message that tells of it is
 // checked like any other. A removal is a change whose message says no more than the address.
 func (d *Door) AdmitState(e Entry, c StateChange) (AdmittedState, error) {
 	if e.who == nil || e.to != c.Message.To {
@@ -278,8 +278,7 @@ func (d *Door) AdmitState(e Entry, c StateChange) (AdmittedState, error) {
 	return AdmittedState{&c}, nil
 }
 
-// AdmitRecord lets a record in that a bridge sends on as it is. m is the message that it stands for here; nil when it is
-// for nobody that we know.
+// AdmitRecord lets a record in that a bridge sends on as it is. m is the message that it stands for here, or nil when it reaches nobody that we know.
 func (d *Door) AdmitRecord(ctx context.Context, who Caller, m *Message, record []byte) (AdmittedRecord, error) {
 	if m != nil {
 		if _, err := d.Admit(ctx, who, Publication{Message: *m}); err != nil {

@@ -128,8 +128,8 @@ type Connections interface {
 	Opened(ctx context.Context, run string, connections []Connection) error
 	// Ended forgets connections. It comes after their EventDisconnected was written.
 	Ended(ctx context.Context, run string, ids []string) error
-	// Alive says that the process is alive, and returns how many of its connections are remembered: fewer than it has open
-	// when it was taken for dead, or the store has lost them. Each process says so at least every second, and what Reap
-	// tells of a dead one has the time at which that was heard last.
+	// Alive says that the process is alive, and returns how many of its connections are remembered. These are fewer than it has open
+	// when it was taken for dead, or the store has lost them. Each process says so at least every second, and what Reap tells of a
+	// dead one has the time at which that was heard last.
 	Alive(ctx context.Context, run string) (int, error)
 }

@@ -180,12 +180,12 @@ const (
 	SubjectUser    = "user"
 	SubjectFamily  = "family"
 	SubjectAll     = "all"
-	// SubjectLost stands for all tokens too. Its time is since when revocations are complete: what was revoked before then may
-	// be lost, so tokens that were issued before are not believed any more.
+	// SubjectLost stands for all tokens too. Its time is since when revocations are complete. What was revoked before then may be
+	// lost, so tokens that were issued before are no longer believed.
 	SubjectLost = "lost"
 )
 
-// Whole says whether revoking the subject ends all of its tokens, whenever they were issued: one token, or the family of
+// Whole says whether revoking the subject ends all of its tokens, whenever they were issued. One token, or the family of
 // one sign-in, has no later token that could be meant to live. Tokens of every other subject are judged by when they were issued.
 func (s Subject) Whole() bool { return s.Kind == SubjectToken || s.Kind == SubjectFamily }
 
@@ -215,9 +215,9 @@ func (id *Identity) subjects(dst []Subject) []Subject {
 	return dst
 }
 
-// Refused returns why the identity's token is refused, nil when it is not: ErrTokenRevoked, or ErrTokenExpired when
+// Refused returns why the identity's token is refused, nil when it is not. It is ErrTokenRevoked, or ErrTokenExpired when
 // revocations that were made after it was issued may be lost. before returns the time of a subject's revocation, zero when there
-// is none: a token that is not younger is refused, and every token of a subject that is revoked as a whole.
+// is none. A token that is not younger is refused, and so is every token of a subject that is revoked as a whole.
 func (id *Identity) Refused(before func(Subject) time.Time) *Error {
 	var buf [maxSubjects]Subject
 	for _, s := range id.subjects(buf[:0]) {
@@ -278,8 +278,8 @@ func AsksDeliver(a Authorizer) bool {
 	return ok && d.AsksDeliver()
 }
 
-// Admit asks whether a device may have a message that asks for an ack: by the grants of its token and then, when it
-// is asked about that, by the authorizer. It returns nil, the refusal, or an error with RetryAfter when nobody can say.
+// Admit says whether a device may have a message that asks for an ack. The grants of its token decide and then, when it is asked
+// about that, the authorizer. It returns nil, the refusal, or an error with RetryAfter when nobody can say.
 func Admit(ctx context.Context, a Authorizer, who *Identity, m *Message) error {
 	if err := who.Check(Subscribe, m.To); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 // AckScope says whose ack is enough. The numbers are the same as in trunkline.publish.v1.AckScope.
 //
 // The first ack ends a message of the scope AnyDevice and removes it. One of the scope EachDevice ends when every device
-// that was given it until then has acknowledged it. It is kept on, for devices that come later, until its time is over or
-// the inbox needs the room; what happens to it on those changes nothing any more.
+// that was given it until then has acknowledged it. It is kept on, for devices that come later, until its time is over or the
+// inbox needs the room. What happens to it on those changes nothing any more.
 type AckScope uint8
 
 // The scopes. The zero AckScope says that a message asks for no ack.
@@ -137,8 +137,8 @@ func (d *Delivery) State(now time.Time) DeliveryState {
 	return StatePending
 }
 
-// For says whether a device may still be given the message, as far as its devices are known: it has not acknowledged it, was
-// not denied it, and is not one too many to be told apart.
+// For says whether a device may still be given the message, as far as its devices are known. It has not acknowledged the message,
+// was not denied it, and can still be told apart.
 func (d *Delivery) For(client string) bool {
 	for _, v := range d.Devices {
 		if v.Client == client {
@@ -250,8 +250,8 @@ type PendingQuery struct {
 	// Device leaves out what this device has acknowledged, was denied or may not be given; empty for a look at everything
 	// that waits.
 	Device string
-	// After is the offset after which the page begins, and Epoch the epoch of the Top of the page that it comes from; empty
-	// for the first page. Where the inbox has lost its end since, the page begins at the end of what was left.
+	// After is the offset after which the page begins, and Epoch the epoch in Top of the page that it comes from. Both are empty for
+	// the first page. Where the inbox has lost its end since, the page begins at the end of what was left.
 	After uint64
 	Epoch string
 	// Until leaves out what is beyond this offset; 0 for nothing.
@@ -275,8 +275,7 @@ type Due struct {
 
 // DueStats says how much there is to settle.
 type DueStats struct {
-	// Count is of the messages that are to be looked at, now or later, and Late for how long the one that is most overdue
-	// has been.
+	// Count is how many messages are to be looked at, now or later. Late is for how long the most overdue one has been due.
 	Count int
 	Late  time.Duration
 }
@@ -305,11 +304,11 @@ type Settlement struct {
 	Next time.Time
 }
 
-// Inboxes keeps messages that wait for an ack. A Publication with Ack enters the inbox in the same step in which it is
-// published, gets the next position of its address, and stays until an ack or its end. A Publication whose message id waits in the
-// inbox already is a repeat of it, as with an idempotency key. The log that
-// Since reads of such an address is its inbox: what was acknowledged is not in it, and that is no gap. A failover may change
-// the epoch of an inbox like that of a log; what waits keeps the position under which it was published.
+// Inboxes keeps messages that wait for an ack. A Publication with Ack enters the inbox in the step in which it is published. It
+// gets the next position of its address, and stays until an ack or its end. A Publication whose message id waits in the inbox
+// already is a repeat of it, as with an idempotency key. The log that Since reads of such an address is its inbox: what was
+// acknowledged is not in it, and that is no gap. A failover may change the epoch of an inbox like that of a log; what waits keeps
+// the position under which it was published.
 type Inboxes interface {
 	// Pending returns a page of an inbox, oldest first.
 	Pending(ctx context.Context, to Address, q PendingQuery) (PendingPage, error)
@@ -319,9 +318,9 @@ type Inboxes interface {
 	Ack(ctx context.Context, acks []Ack) []error
 	// MarkSent notes that messages were written to a device. Notes of a first delivery may be repeated.
 	MarkSent(ctx context.Context, sent []Ack) error
-	// MarkDenied notes that devices may not have messages. The first denial of a device counts, and is final: Pending leaves the
-	// message out for the device, MarkSent does not note it, and Ack changes nothing unless the device had been given the
-	// message before. What has ended, is not known, or was acknowledged by the device stays as it is.
+	// MarkDenied notes that devices may not have messages. The first denial of a device counts, and is final. Pending leaves the
+	// message out for the device, and MarkSent does not note it. Ack changes nothing unless the device had been given the message
+	// before. What has ended, is not known, or was acknowledged by the device stays as it is.
 	MarkDenied(ctx context.Context, denied []Denial) error
 	// Delivery returns what is known of a message, or ErrMessageNotFound. watch asks for hints: a message of
 	// kind MessageReceipt on the address whenever it changes.
@@ -336,11 +335,11 @@ type Inboxes interface {
 // Dues notes when messages that wait for an ack have to be looked at. A message leaves it with the ack that ends it, or
 // with the look after another end.
 type Dues interface {
-	// DueDeliveries returns at most limit messages whose time may have come, and lends them to the caller for some
-	// seconds: what is not settled in time is left to others.
+	// DueDeliveries returns at most limit messages whose time may have come, and lends them to the caller for some seconds. What is
+	// not settled in time is left to others.
 	DueDeliveries(ctx context.Context, limit int) ([]Due, error)
-	// Judge says by index what Settle would do to messages now, and changes nothing. What is told of a verdict before it is
-	// carried out is told again by somebody else when the teller dies in between, and is never forgotten.
+	// Judge says by index what Settle would do to messages now, and changes nothing. A verdict that is told before it is carried out
+	// is never forgotten: when the teller dies in between, another process tells it again.
 	Judge(ctx context.Context, due []Due) ([]Verdict, []error)
 	// SettleAll carries out verdicts, by index, as of the time of each: what has come later is left for the next look.
 	SettleAll(ctx context.Context, list []Verdict) ([]Settlement, []error)

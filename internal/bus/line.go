@@ -5,8 +5,8 @@ import "slices"
 // Line puts the positions of one address in order for one reader. Offsets order positions of one epoch. Which of two epochs
 // is the later one nobody can tell from their names: a Line learns it from where it met them.
 //
-// The reader has two sources. The stream brings what is new, in order. The log is read beside it, and what it answers is
-// at least as new as everything that the stream had shown when the read began. Hence the rules:
+// The reader has two sources. The stream brings what is new, in order. The log is read beside it. Its answer is at least as new
+// as everything that the stream had shown when the read began. Hence the rules:
 //
 //   - An epoch that follows the reader's own in the stream is later than it; the offsets then go on, or a gap is told.
 //   - An epoch that the stream showed before a read began, and in which the read did not end, is earlier than where it ended.

@@ -28,9 +28,8 @@ const (
 )
 
 // Position is a place in the log of one address. Offsets of one address and
-// epoch are dense from 1. The epoch stands beside the offset because a log that
-// was lost starts again with the same numbers: a bare offset would resume in
-// another log and call it recovered.
+// epoch are dense from 1. The epoch stands beside the offset because a log that was lost starts again with the same numbers. A
+// bare offset would resume in another log and call it recovered.
 type Position struct {
 	Epoch  string
 	Offset uint64
@@ -163,7 +162,7 @@ const (
 	GapEpoch      GapReason = "epoch_changed"
 	GapSlow       GapReason = "slow_consumer"
 	GapStoreReset GapReason = "store_reset"
-	// GapTailUnknown says that the store cannot prove that the end of an epoch survived: between From and To something that
-	// was acknowledged may be missing, or nothing.
+	// GapTailUnknown says that the store cannot prove that the end of an epoch survived. Between From and To something that was
+	// acknowledged may be missing, or nothing.
 	GapTailUnknown GapReason = "tail_unknown"
 )

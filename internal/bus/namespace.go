@@ -128,8 +128,8 @@ func (n Namespaces) AnyFsynced() bool {
 	return n.Default.Durability == Fsynced
 }
 
-// Log returns what a subscriber of the address can read on from: the retention of a channel, the inbox of
-// a client, a user or a session, or the log of events or of revocations.
+// Log returns what a subscriber of the address can read on from. That is the retention of a channel, the inbox of a client, a
+// user or a session, or the log of events or of revocations.
 func (n Namespaces) Log(a Address) Retention {
 	switch a {
 	case EventLog:

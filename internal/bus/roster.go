@@ -33,10 +33,10 @@ const RosterTouch = 15 * time.Minute
 const LostGrace = 10 * time.Second
 
 // Roster keeps who is subscribed to an address on any node. A member is there until it leaves, or until it is reaped.
-// The first connection of a client that joins, and the last one that goes, are announced on the address by a live
-// message of the kind MessagePresence, in the same atomic step. All of it may be repeated without harm. Where events are
-// kept, the first member of an address and the last one that goes are noted in that step too, and told as EventOccupied
-// and EventVacated before the call returns, or by a Reap.
+// The first connection of a client that joins, and the last one that goes, are announced in the same atomic step. The
+// announcement is a live message on the address, of the kind MessagePresence. All of it may be repeated without harm. Where
+// events are kept, the first member of an address and the last one that goes are noted in that step too. They are told as
+// EventOccupied and EventVacated before the call returns, or by a Reap.
 type Roster interface {
 	// Join adds a member. A connection that was lost is there again.
 	Join(ctx context.Context, to Address, m Member) error
@@ -53,18 +53,18 @@ type Roster interface {
 
 // Reaper removes the members that will not leave by themselves. Every node runs one; all may do so at once.
 type Reaper interface {
-	// Kept returns a text that is another one after the store may have lost what the node told it: it was restarted or emptied,
-	// another server took over, or the node was taken for dead. Each node asks at least every NodeTTL/3, and touches all its
-	// addresses when the text has changed.
+	// Kept returns a text that changes when the store may have lost what the node told it. It was then restarted or emptied, another
+	// server took over, or the node was taken for dead. Each node asks at least every NodeTTL/3, and touches all its addresses when
+	// the text has changed.
 	Kept(ctx context.Context, node string) (string, error)
 	// Touch keeps the rosters of the addresses from being forgotten, and notes that the node has members there. Each
 	// node does so at least every RosterTouch. It returns the addresses where the store knows no member of the node: because
 	// it lost them, or because the node was taken for dead.
 	Touch(ctx context.Context, node string, addresses []Address) (missing []Address, err error)
-	// Reap removes members whose grace is over, and those of nodes not heard of for as long as silent says, each once, and
-	// announces who has gone. It does a bounded part of the work and returns whether there is more. When no node at all was
-	// heard of for so long, the store was away and not they: nobody is taken for dead. Where events are kept
-	// it tells of the open connections of such nodes as disconnected, each once, and what others left untold.
+	// Reap removes members whose grace is over, and members of nodes not heard of for as long as silent says. It removes each once,
+	// and announces who has gone. It does a bounded part of the work and returns whether there is more. When no node at all was
+	// heard of for so long, the store was away and not they: nobody is taken for dead. Where events are kept it tells of the open
+	// connections of such nodes as disconnected, each once, and what others left untold.
 	Reap(ctx context.Context, silent time.Duration) (more bool, err error)
 }
 

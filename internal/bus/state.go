@@ -22,8 +22,8 @@ type StateChange struct {
 	TTL time.Duration
 }
 
-// NoRevision is the Revision of a change that is not to be made any more: a repeat of one that was made has its first
-// answer, and anything else is ErrRevisionMismatch.
+// NoRevision is the Revision of a change that is not to be made any more. A repeat of one that was made has its first answer, and
+// anything else is ErrRevisionMismatch.
 const NoRevision = ^uint64(0)
 
 // States keeps the states of addresses.
@@ -82,8 +82,8 @@ type ValueResult struct {
 
 // Values keeps small values in spaces of their owners.
 type Values interface {
-	// Command carries out one command in one step. It returns ErrValueLimit when a new key would be one too many,
-	// and ErrValueNotNumber when INCR finds what is not a number of 64 bits, or would leave their range.
+	// Command carries out one command in one step. It returns ErrValueLimit when a new key would be one too many. It returns
+	// ErrValueNotNumber when INCR finds what is not a number of 64 bits, or would leave their range.
 	Command(ctx context.Context, c ValueCommand) (ValueResult, error)
 }
 

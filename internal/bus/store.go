@@ -18,10 +18,10 @@ type Publication struct {
 	Retention Retention
 	// RequireChannel refuses with ErrChannelNotFound unless the channel was created.
 	RequireChannel bool
-	// IdempotencyKey, if set, makes a repeat of the same Publisher to the same address with the same Digest within Window return the
-	// first answer, with the id of the first message, and send nothing. A repeat with another Digest fails with
-	// ErrIdempotencyMismatch. Keys of other publishers are others. A key ends with the log that it was used for: when the channel
-	// is deleted, or everything is lost.
+	// IdempotencyKey, if set, makes a repeat within Window send nothing, and return the first answer with the id of the first
+	// message. A repeat has the same Publisher, address and Digest. A repeat with another Digest fails with ErrIdempotencyMismatch.
+	// Keys of other publishers are others. A key ends with the log that it was used for: when the channel is deleted, or everything
+	// is lost.
 	IdempotencyKey string
 	// Publisher names who the key belongs to.
 	Publisher string
@@ -85,8 +85,8 @@ type Feed interface {
 	// Unsubscribe stops delivery soon; it does not wait.
 	Unsubscribe(addresses ...Address)
 	// Retained reads the last message that is retained of an address that is subscribed; the message is nil when there is
-	// none. The receiver is given a message of the kind MessageMark whose id is mark, in the place of the reading: what was
-	// published before it comes before the mark, and what was published later after it.
+	// none. The receiver is given a message of the kind MessageMark whose id is mark, in the place of the reading. What was
+	// published before it comes before the mark, and what was published later comes after it.
 	Retained(ctx context.Context, a Address, mark string) (Last, error)
 	// Run reads until ctx ends and then returns nil. It must be running for Subscribe to return.
 	Run(ctx context.Context, r Receiver) error
@@ -127,8 +127,8 @@ type Page struct {
 	Next Position
 	// More says whether there is something after Next in the direction of reading.
 	More bool
-	// Unproved is set together with ErrGap when nothing is known to be missing, but the log was continued there after its end
-	// may have been lost: the master was restarted or replaced, and nothing proves that everything acknowledged survived.
+	// Unproved is set together with ErrGap when nothing is known to be missing, but the log was continued there after its end may
+	// have been lost. The master was restarted or replaced, and nothing proves that everything acknowledged survived.
 	Unproved bool
 	// Forked is set when there is such a place between the position and Top. A page ends there.
 	Forked bool
@@ -139,17 +139,17 @@ type Page struct {
 // Log reads what an address has kept.
 type Log interface {
 	// Since returns at most limit messages after the given position, oldest first; after the zero
-	// position means from the oldest there is. Returns ErrGap, together with a page that starts at the oldest
-	// message there is, when that position is no longer kept or belongs to another epoch. A position beyond what is
-	// there, because the log has lost its end, is ErrGap with a page that starts where the log ended. A failover may
-	// change the epoch of a log and keep what is in it: positions of the epoch before are then good up to there. A message keeps
-	// the position under which it was published, whoever reads it and when: a page may have several epochs, and Top has the newest.
+	// position means from the oldest there is. Returns ErrGap when that position is no longer kept or belongs to another epoch. The
+	// page then starts at the oldest message there is. A position beyond what is there, because the log has lost its end, is ErrGap
+	// with a page that starts where the log ended. A failover may change the epoch of a log and keep what is in it. Positions of the
+	// epoch before are then good up to there. A message keeps the position under which it was published, whoever reads it and when.
+	// A page may have several epochs, and Top has the newest.
 	Since(ctx context.Context, to Address, r Retention, after Position, limit int) (Page, error)
 	// Latest returns at most limit messages before the given offset, newest first; 0 means from the newest.
 	Latest(ctx context.Context, to Address, r Retention, before uint64, limit int) (Page, error)
-	// Tops returns the newest position of each address, by index; that of one that nothing was published to is a start, from
-	// which Since reads everything that is published later. Asking keeps what is known of an address from being forgotten. Errors
-	// are by index too, and nil when there is none: an address that cannot be asked about holds up no other.
+	// Tops returns the newest position of each address, by index. An address that nothing was published to has a start, from which
+	// Since reads everything that is published later. Asking keeps what is known of an address from being forgotten. Errors are by
+	// index too, and nil when there is none: an address that cannot be asked about holds up no other.
 	Tops(ctx context.Context, addresses []Address) ([]Position, []error)
 }
 
@@ -158,8 +158,7 @@ const NodeTTL = 15 * time.Second
 
 // Node is one process.
 type Node struct {
-	// Life names one life of the process, as LifeName makes it: what another one of the same name has left behind is then
-	// not taken for its own.
+	// Life names one life of the process, as LifeName makes it. What another life of the same name has left behind is then not taken for its own.
 	Life        string
 	Roles       []string
 	Version     string
@@ -204,8 +203,7 @@ type ChannelPage struct {
 // Channels keeps created channels.
 type Channels interface {
 	// CreateChannel returns ErrChannelExists when there is one of that name.
-	// When there are limit channels already, and limit is not 0, it returns ErrChannelLimit; concurrent
-	// callers may go past it by as many as they are.
+	// When there are limit channels already, and limit is not 0, it returns ErrChannelLimit. Concurrent callers may go past it by as many as they are.
 	CreateChannel(ctx context.Context, c Channel, limit int) error
 	// Channel returns ErrChannelNotFound.
 	Channel(ctx context.Context, a Address) (Channel, error)
@@ -219,8 +217,8 @@ type Channels interface {
 // Clock tells the time by which everything shared is judged: ages, expiry, deadlines and windows.
 type Clock interface {
 	// Now returns the store's own time. Processes whose clocks differ agree about it, within the time of a round trip; no other
-	// clock may decide about what the store keeps. It may wait for the store once, for as long as a call does, and never fails:
-	// until the store has answered, it is the time of the process.
+	// clock may decide about what the store keeps. It may wait for the store once, for as long as a call does, and never fails.
+	// Until the store has answered, it is the time of the process.
 	Now() time.Time
 }
 
@@ -258,14 +256,14 @@ type Store interface {
 // Bridge is what a store may be able to do besides: talk to older programs over the store's own
 // channels. It is discovered by type assertion.
 type Bridge interface {
-	// PublishRecord sends a raw record to a channel of the store that the store was configured to bridge;
-	// every feed that follows the address that the record maps to delivers it.
+	// PublishRecord sends a raw record to a channel of the store that the store was configured to bridge. Every feed that follows
+	// the address of the record delivers it.
 	PublishRecord(ctx context.Context, channel string, record AdmittedRecord) error
 }
 
-// NameRule gives addresses a second name, under which older programs know them: a pub/sub channel on which the data of
-// each message is sent as it is, and a key that holds the data of the last one. Name and Address are the inverse of each other.
-// All functions may be called concurrently.
+// NameRule gives addresses a second name, under which older programs know them. It is a pub/sub channel on which the data of each
+// message is sent as it is, and a key that holds the data of the last one. Name and Address are the inverse of each other. All
+// functions may be called concurrently.
 type NameRule struct {
 	// Name returns the second name of an address; false when it has none.
 	Name func(a Address) (string, bool)

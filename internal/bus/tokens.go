@@ -28,8 +28,8 @@ type Families interface {
 	// Family returns the value, or ErrTokenNotFound.
 	Family(ctx context.Context, family string) ([]byte, error)
 	// Exchange makes another token the newest, and remembers the answer to that, in one atomic step. A repeat with the
-	// token that was the newest just before returns the remembered answer as long as it is kept, and changes nothing: what
-	// the first one had said may have been lost. Returns ErrTokenNotFound.
+	// token that was the newest just before returns the remembered answer as long as it is kept, and changes nothing. The first
+	// answer may have been lost. Returns ErrTokenNotFound.
 	Exchange(ctx context.Context, family string, x Exchange) (Exchanged, error)
 }
 
@@ -71,13 +71,13 @@ type Subject struct {
 	ID   string
 }
 
-// Revocations keeps since when tokens are refused. They are negative facts, whose loss would let in whom they keep out: a store
-// keeps them as durably as it keeps anything, and knows since when they are complete.
+// Revocations keeps since when tokens are refused. They are negative facts, whose loss would let in the clients that they keep
+// out. So a store keeps them as durably as it keeps anything, and knows since when they are complete.
 type Revocations interface {
 	// Revoke refuses tokens of the subject issued up to the time, or up to now by the store's clock when that is zero. It remembers
-	// that for ttl, and appends it to the log of the address Revoked, as a message whose data is the JSON of a Revocation, in the
-	// same step. A later time wins. Returns ErrNotReached when the revocation is in effect, but is not known to be as durable as
-	// the strictest namespace asks for; it may be repeated.
+	// that for ttl. In the same step it appends it to the log of the address Revoked, as a message whose data is the JSON of a
+	// Revocation. A later time wins. Returns ErrNotReached when the revocation is in effect, but is not known to be as durable as
+	// the strictest namespace asks for. It may be repeated.
 	Revoke(ctx context.Context, s Subject, before time.Time, ttl time.Duration) error
 	// RevokedBefore returns the time of each subject by index, zero where there is none, in one round trip. The time of
 	// SubjectLost is never zero: a store that has lost it, or never had one, sets it to now.
@@ -115,8 +115,8 @@ func (r *Revocation) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// RevocationLog is how the log of revocations is kept: longer than any token lives, and so that a follower that was away
-// for long asks about the tokens it knows instead of reading it all.
+// RevocationLog is how the log of revocations is kept: longer than any token lives. Its length is bounded, so a follower that was
+// away for long asks about the tokens it knows instead of reading it all.
 var RevocationLog = Retention{Length: 100_000, Age: 400 * 24 * time.Hour}
 
 // TokenDigest returns what a store keeps of a token: nobody can make the token from it.

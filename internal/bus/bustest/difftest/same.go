@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Same proves that two stores cannot be told apart: random publishes, acks, reads, resumes, trims, expiries, repeats after
-// lost answers and disconnects, done to both, show the same. It goes on until so many steps were made.
+// Same proves that two stores cannot be told apart. It does the same random things to both, and both show the same: publishes,
+// acks, reads, resumes, trims, expiries, repeats after lost answers, and disconnects. It goes on until so many steps were made.
 func Same(t *testing.T, a, b bus.Store, w World) {
 	t.Helper()
 	made := 0

@@ -38,8 +38,8 @@ func (m *machine) fork(rt *rapid.T) {
 	}
 }
 
-// lost publishes with a key, and the second store's answer is lost: the repeat says what became of it, as it does for the first store, which
-// is asked twice or once.
+// lost publishes with a key, and the second store's answer is lost. The repeat says what became of it, as it does for the first
+// store, which is asked twice or once.
 func (m *machine) lost(rt *rapid.T) {
 	carried := rapid.Bool().Draw(rt, "carried out")
 	var p bus.Publication
