@@ -1,5 +1,5 @@
-// Package web is what a browser sees: the welcome page of development mode, the plain page of
-// production, and the small client that both offer as /sdk.js.
+// Package web is what a browser sees. There is the welcome page of development mode, the plain page of production, and the small
+// client, which both offer as /sdk.js.
 package web
 
 import (

@@ -67,8 +67,8 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *
 	return nil, nil
 }
 
-// room makes room for one message, if it can: what everybody acknowledged leaves with its end, or when as many are kept as
-// may wait; what waits leaves with its end.
+// room makes room for one message, if it can. What everybody acknowledged leaves with its end, or when as many are kept as may
+// wait. What waits leaves with its end.
 func (in *inbox) room(limit int, now time.Time) bool {
 	if in.acked > 0 {
 		in.expire(now, false)

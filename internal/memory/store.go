@@ -1,6 +1,5 @@
-// Package memory is the embedded store: one process, nothing to install. Everything in it is lost when
-// the process ends; positions of an earlier process then belong to another epoch, and
-// subscribers that resume are told a gap.
+// Package memory is the embedded store: one process, nothing to install. Everything in it is lost when the process ends.
+// Positions of an earlier process then belong to another epoch, and subscribers that resume are told a gap.
 package memory
 
 import (
@@ -99,8 +98,8 @@ func (p *part) cell(a bus.Address) *cell {
 	return c
 }
 
-// sweepSome forgets a few cells that nobody needs any more: each call looks at so many, so that the cost
-// of cleaning is spread over the publishes that make it necessary. The caller holds the lock.
+// sweepSome forgets a few cells that nobody needs any more. Each call looks at a fixed number, which spreads the cost of cleaning
+// over the publishes that make it necessary. The caller holds the lock.
 func (p *part) sweepSome(now time.Time) {
 	const some = 2
 	seen := 0

@@ -13,8 +13,8 @@ import (
 var errSyntax = &Error{Kind: InvalidJSON, Message: "the body is not JSON"}
 
 // rewriter copies a document and turns each payload into the base64 string that protobuf's mapping
-// expects. It looks only at the members that lead to a payload; everything else is copied as it
-// is, twice when it stands there twice, so that protojson sees and refuses it.
+// expects. It looks only at the members that lead to a payload. Everything else is copied as it is, twice when it stands there
+// twice, so protojson sees and refuses it.
 type rewriter struct {
 	in    []byte
 	at    int
@@ -207,7 +207,7 @@ func text(raw []byte) (string, bool) {
 	return s, err == nil
 }
 
-// faithful says whether the decoded string is what was written: half of a surrogate pair is not
+// faithful says whether the decoded string is what was written. Half of a surrogate pair is not
 // text, and the decoder would replace it without a word.
 func faithful(raw []byte, s string) bool {
 	return strings.Count(s, "\ufffd") <= bytes.Count(raw, []byte("\ufffd"))+

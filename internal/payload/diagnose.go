@@ -33,8 +33,8 @@ func diagnose(b []byte, d protoreflect.MessageDescriptor) *Error {
 	return nil
 }
 
-// findings are what is wrong. Suspect is told only when nothing else is found: U+FFFD may have been
-// sent, or may be what the reader made of half a surrogate pair.
+// findings are what is wrong. Suspect is told only when nothing else is found. U+FFFD may have been sent, or may be what the
+// reader made of half a surrogate pair.
 type findings struct{ unknown, invalid, suspect []Violation }
 
 const maxFindings = 20

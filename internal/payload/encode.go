@@ -60,8 +60,8 @@ func showsDefault(d protoreflect.FieldDescriptor) bool {
 	return true
 }
 
-// appendData embeds a payload. A JSON payload with line breaks is compacted, because one message
-// must stay on one line of a stream; should it be no JSON after all it goes out as a string.
+// appendData embeds a payload. A JSON payload with line breaks is compacted, because one message must stay on one line of a
+// stream. Should it be no JSON after all, it goes out as a string.
 func appendData(b []byte, f form, data []byte) []byte {
 	switch f {
 	case formText:

@@ -1,7 +1,6 @@
-// Package payload is the JSON form of the contract. It is protobuf's JSON mapping with one
-// difference: where a message has the fields data and content_type, the member data is the value
-// itself: any JSON value when the content type is JSON, a string when it is TEXT, a base64 string
-// when it is BINARY. REST and the WebSocket both speak it.
+// Package payload is the JSON form of the contract. It is protobuf's JSON mapping with one difference. Where a message has the
+// fields data and content_type, the member data is the value itself. That is any JSON value when the content type is JSON, a
+// string when it is TEXT, and a base64 string when it is BINARY. REST and the WebSocket both speak it.
 package payload
 
 import (

@@ -115,8 +115,8 @@ var bare = map[Code]string{
 	InvalidArgument: "FIELD_INVALID",
 }
 
-// OfClose says what a client does after a close code that came without a reason: what the rows of that code say, and Again for a
-// code that no row has, such as those of a proxy.
+// OfClose says what a client does after a close code that came without a reason. The rows of that code say it; for a code that no
+// row has, such as a proxy's, it is Again.
 func OfClose(code int) Retry {
 	for _, r := range table {
 		if r.Close == code {

@@ -1,7 +1,7 @@
 package refusal
 
-// table has one row a reason. To add one: a value in proto/trunkline/errors/v1, a row here, an error in internal/bus, and
-// make gen, which writes the tables of the documents and the constants of the clients.
+// table has one row a reason. To add one: a value in proto/trunkline/errors/v1, a row here, an error in internal/bus, and make
+// gen. That writes the tables of the documents and the constants of the clients.
 var table = []Row{
 	{"TOKEN_MISSING", Unauthenticated, 401, 4401, Stop, "no", "no credentials; send them as authorization: Bearer TOKEN", "send `Authorization: Bearer TOKEN`, or the token in `connect`"},
 	{"TOKEN_INVALID", Unauthenticated, 401, 4401, Stop, "no", "token is not valid", "get a token from this server or a trusted issuer"},

@@ -18,7 +18,7 @@ func Sane(id string) bool {
 	}) < 0
 }
 
-// Of returns the id of a request, the caller's if it is a sane one and otherwise a new one, and tells it in the answer.
+// Of returns the id of a request, and tells it in the answer. It is the caller's if that is a sane one, and otherwise a new one.
 func Of(w http.ResponseWriter, r *http.Request) string {
 	id := r.Header.Get(Header)
 	if !Sane(id) {

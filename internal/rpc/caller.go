@@ -53,8 +53,8 @@ func (c *Caller) Has(scope string) bool {
 	return c.Identity == nil && (slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, ScopeAll))
 }
 
-// Publisher names whose idempotency keys the caller uses: those of the client, by whichever door it came, or of the API key. from
-// is the client that an edge publishes for; what other back ends say there does not count.
+// Publisher names whose idempotency keys the caller uses. They belong to the client, by whichever door it came, or to the API
+// key. from is the client that an edge publishes for; what other back ends say there does not count.
 func (c *Caller) Publisher(from bus.Sender) string {
 	switch {
 	case c.Identity != nil:
@@ -87,8 +87,8 @@ func (c *Caller) Check(action bus.Action, a bus.Address) error {
 	return bus.Denied(action, a)
 }
 
-// CheckInbox returns nil when the caller may read and acknowledge the inbox of the address: a back end by its
-// scope, a client when the address is its own.
+// CheckInbox returns nil when the caller may read and acknowledge the inbox of the address. A back end may by its scope, a client
+// when the address is its own.
 func (c *Caller) CheckInbox(a bus.Address) error {
 	if c.Identity == nil && c.Has(ScopeInbox) || c.Identity != nil && c.Identity.Owns(a) {
 		return nil

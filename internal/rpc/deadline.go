@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// callContext is the context of one unary call: its caller, and its deadline. The timer that context.WithDeadline starts is made only
-// when somebody waits for the end, which a publish, for one, does not: that is 4 % of what it costs.
+// callContext is the context of one unary call: its caller, and its deadline. The timer that context.WithDeadline starts is made
+// only when somebody waits for the end. A publish, for one, does not, and would pay for the timer.
 type callContext struct {
 	context.Context //nolint:containedctx // it is one
 

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A call's context is a context: it and those made of it end at its deadline, when the caller goes, and when the call has ended.
+// A call's context is a context. It and all that are made of it end at its deadline, when the caller goes, and when the call has ended.
 func TestCallContext(t *testing.T) {
 	caller := &Caller{Name: "somebody"}
 	begin := func(t *testing.T, asked bool) (call *callContext, leave context.CancelFunc) {

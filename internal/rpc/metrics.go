@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// metrics counts calls under the names of go-grpc-prometheus, which dashboards know. Its interceptors make a reporter and look up six
-// labelled counters for every call, 4 % of what a publish costs; here a method's counters are looked up once.
+// metrics counts calls under the names of go-grpc-prometheus, which dashboards know. Its interceptors make a reporter and look up
+// six labelled counters for every call. Here a method's counters are looked up once.
 type metrics struct {
 	started, handled, received, sent, refusals *prometheus.CounterVec
 	methods                                    sync.Map // full method: *counters

@@ -1,6 +1,5 @@
-// Package rpc is the gRPC plumbing that every role shares: the server with its
-// interceptors, the connection between roles, who may call what, and the one
-// translation between refusals and statuses.
+// Package rpc is the gRPC plumbing that every role shares. It has the server with its interceptors, the connection between roles,
+// who may call what, and the one translation between refusals and statuses.
 package rpc
 
 import (
@@ -24,12 +23,12 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// streamWorkers is how many goroutines wait for calls: their stacks have grown already, which saves 8 % of what a publish costs. Calls beyond
+// streamWorkers is how many goroutines wait for calls: their stacks have grown already, and growing them again costs each call. Calls beyond
 // them get goroutines of their own.
 const streamWorkers = 128
 
-// window is how many bytes a connection may have under way to us. With a fixed one gRPC does not measure the delay by pings, which
-// saves 7 % of what a publish costs, and a caller cannot make it grow.
+// window is how many bytes a connection may have under way to us. With a fixed one gRPC sends no pings to measure the delay,
+// which each publish would pay for, and a caller cannot make it grow.
 const window = 1 << 20
 
 // DefaultMaxMessage is the largest message that a Server receives, in bytes, unless another size is configured.
@@ -63,8 +62,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Pipe is an in-memory listener: roles in one process speak gRPC over it, so that interceptors and
-// limits are the same in one process and in several.
+// Pipe is an in-memory listener. Roles in one process speak gRPC over it, so interceptors and limits are the same in one process and in several.
 type Pipe struct{ listener *bufconn.Listener }
 
 // pipeBuffer is how much one direction of the pipe holds, in bytes.

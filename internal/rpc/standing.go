@@ -9,9 +9,9 @@ import (
 	"github.com/trunkline/trunkline/internal/revoked"
 )
 
-// standing knows the calls that outlive the check of their token, and ends them when the token ends: at its time, and when it is
-// revoked. It is the one place that does so: a streaming method gets a context that ends, and nothing it receives or sends passes
-// afterwards. It may be used concurrently.
+// standing knows the calls that outlive the check of their token. It ends them when the token ends, at its time or by a
+// revocation. It is the one place that does so: a streaming method gets a context that ends, and nothing it receives or sends
+// passes afterwards. It may be used concurrently.
 type standing struct {
 	revocations *revoked.Follower // nil where nobody hears of any
 

@@ -110,8 +110,8 @@ func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (
 	return id, nil
 }
 
-// Unreachable returns the refusal of a call to another role: instead when that role could not be
-// reached or did not answer, and its own refusal otherwise.
+// Unreachable returns the refusal of a call to another role. It is instead when that role could not be reached or did not answer,
+// and its own refusal otherwise.
 func Unreachable(err error, instead *bus.Error) error {
 	e := FromError(err)
 	switch Code(e.Reason) {

@@ -44,8 +44,7 @@ func BenchmarkValidate(b *testing.B) {
 	})
 }
 
-// A token whose signature is remembered is not read again: what it costs is a digest of it, the question whether it was
-// revoked, and the answer.
+// A token whose signature is remembered is not read again. It costs a digest, the question whether it was revoked, and the answer.
 func TestValidate_allocationsOfARememberedToken(t *testing.T) {
 	f := start(t)
 	req := &authv1.ValidateTokenRequest{Token: f.issue(t, &authv1.IssueTokenRequest{User: "ada"}).GetToken()}

@@ -8,8 +8,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// accessType is the header typ of our tokens (RFC 9068, section 2.1), so that no other JWT that we or
-// somebody else signs passes for one.
+// accessType is the header typ of our tokens (RFC 9068, section 2.1), so no other JWT, of ours or of others, passes for one.
 const accessType = "at+jwt"
 
 // claims is the body of a token. sub is the user.

@@ -127,7 +127,7 @@ type pair struct {
 	refreshExpires time.Time
 }
 
-// issueMargin is how much older than by the store's clock a token is said to be: that clock is an estimate, and a token must
+// issueMargin is how much older than by the store's clock a token is said to be. That clock is an estimate, and a token must
 // never seem younger than a revocation that came after it.
 const issueMargin = 100 * time.Millisecond
 
@@ -144,8 +144,8 @@ func (s *Server) issueTime(ctx context.Context, sub subject) time.Time {
 	return issuedAfter(now, subjects, times)
 }
 
-// issuedAfter is when a token counts as issued, by the store's clock: after every revocation of its subject that was known at
-// now, so that a user who signs in right after one is let in, and before every later one.
+// issuedAfter is when a token counts as issued, by the store's clock. That is after every revocation of its subject that was
+// known at now, and before every later one. So a user who signs in right after a revocation is let in.
 func issuedAfter(now time.Time, subjects []bus.Subject, times []time.Time) time.Time {
 	at := now.Add(-issueMargin)
 	for i, revoked := range times {

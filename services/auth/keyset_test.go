@@ -80,8 +80,8 @@ func TestTrust_hasOneReaderOfAKeySet(t *testing.T) {
 	}
 }
 
-// Unless it is set, a key that was withdrawn is believed for a minute at most: half of it until the set is read again, and half
-// for what was verified right before.
+// Unless it is set, a key that was withdrawn is believed for a minute at most. Half of it passes until the set is read again, and
+// half is for what was verified right before.
 func TestTrust_withdrawnKeyIsUnknownAfterAMinute(t *testing.T) {
 	theirs := startLogin(t, "https://login.example")
 	f := trusts(t, 0, theirs)

@@ -24,8 +24,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// A refresh token is a prefix and, in base64, the id of its family, a secret, and a tag that binds the two with the seal
-// of the family. The tag tells an old token of the family, whose use is an alarm, from text that somebody made up.
+// A refresh token is a prefix and, in base64, the id of its family, a secret and a tag. The tag binds the two with the seal of
+// the family. The tag tells an old token of the family, whose use is an alarm, from text that somebody made up.
 const (
 	refreshPrefix = "tlr_"
 	familyBytes   = 16
@@ -122,8 +122,8 @@ func (s *Server) RefreshToken(ctx context.Context, req *authv1.RefreshTokenReque
 	return s.exchange(ctx, token, sub, issued)
 }
 
-// exchange makes a new pair the newest of the family. It is one step of the store. A client that is told to try again after it
-// failed half-way, or lost the answer, tries with the same token and gets the same pair.
+// exchange makes a new pair the newest of the family. It is one step of the store. A client that was told to try again, or lost
+// the answer, tries with the same token and gets the same pair.
 func (s *Server) exchange(ctx context.Context, token string, sub subject, issued time.Time) (*authv1.RefreshTokenResponse, error) {
 	p, err := s.issue(sub, issued)
 	if err != nil {
@@ -205,9 +205,9 @@ func (s *Server) revokeFamily(ctx context.Context, family string) error {
 	return s.store.Revoke(ctx, bus.Subject{Kind: bus.SubjectFamily, ID: family}, time.Time{}, s.revocationTTL())
 }
 
-// refreshable returns when a pair that the refresh token is exchanged for counts as issued, or why it is not: its owner was
-// revoked since it was issued, or may have been, where the store has lost revocations. Both are judged by one answer of the store,
-// so that whoever is revoked right behind it is revoked with the new pair too.
+// refreshable returns when a pair that the refresh token is exchanged for counts as issued, or why it is not. Its owner was then
+// revoked since it was issued, or may have been, where the store has lost revocations. Both are judged by one answer of the
+// store, so that whoever is revoked right behind it is revoked with the new pair too.
 func (s *Server) refreshable(ctx context.Context, sub subject) (time.Time, error) {
 	who := &bus.Identity{
 		Client: sub.Client, User: sub.User, Session: sub.Session, Family: sub.Family, Issued: sub.Issued,

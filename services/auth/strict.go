@@ -28,8 +28,8 @@ var claimNames = map[string]bool{
 	"cid": false, "sid": false, "grp": false, "grants": false, "fam": false, "ims": true,
 }
 
-// plainClaims says whether the claims of a token mean one thing only. The decoder is more forgiving than a
-// signature may be: it takes the last of two members, a member in another case, and a number in quotes.
+// plainClaims says whether the claims of a token mean one thing only. The decoder is more forgiving than a signature may be. It
+// takes the last of two members, a member in another case, and a number in quotes.
 func plainClaims(token string) bool {
 	_, rest, _ := strings.Cut(token, ".")
 	body, _, _ := strings.Cut(rest, ".")

@@ -23,8 +23,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Trust is another issuer whose tokens are accepted: they need iat, and end at exp or after the longest life
-// of a token of ours, whichever comes first.
+// Trust is another issuer whose tokens are accepted. They need iat, and end at exp or after the longest life of a token of ours,
+// whichever comes first.
 type Trust struct {
 	// Issuer is its claim iss, and Audience the claim aud that it gives tokens for us. Required.
 	Issuer, Audience string
@@ -191,9 +191,9 @@ func (i *issuer) key(t *jwt.Token) (any, error) {
 	return k, nil
 }
 
-// adopt makes the claims of another issuer ours: what only we may say is dropped, a missing or unreadable id
-// becomes a digest, and the token lives no longer than revocations are remembered. It returns false for
-// a token that does not say when it was issued: it could not be revoked.
+// adopt makes the claims of another issuer ours. What only we may say is dropped, a missing or unreadable id becomes a digest,
+// and the token lives no longer than revocations are remembered. It returns false for a token that does not say when it was
+// issued: it could not be revoked.
 func (s *Server) adopt(is *issuer, c *claims, token string) bool {
 	if c.IssuedAt == nil {
 		return false

@@ -210,8 +210,8 @@ func (w *sender) note(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// lingering returns a context that ends a little after ctx, so that a stop does not cut off a request that is about to be
-// taken, which would be sent again.
+// lingering returns a context that ends a little after ctx, so a stop does not cut off a request that is about to be taken, which
+// would be sent again.
 func lingering(ctx context.Context) (context.Context, func()) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -221,8 +221,8 @@ func lingering(ctx context.Context) (context.Context, func()) {
 	return longer, func() { stop(); cancel() }
 }
 
-// deliver sends events in one request until it is taken, or they are given up, and returns how many of them are done with:
-// the first ones. A request that is refused is made smaller, so that what the receiver does not take stands alone in the end.
+// deliver sends events in one request until it is taken, or they are given up. It returns how many of them are done with, counted
+// from the first. A request that is refused is made smaller, so that what the receiver does not take stands alone in the end.
 func (w *sender) deliver(ctx context.Context, list []entry) (int, error) {
 	for {
 		w.lag(list[0].published)
@@ -256,8 +256,8 @@ func (w *sender) deliver(ctx context.Context, list []entry) (int, error) {
 	}
 }
 
-// giveUp rests after a failure, and returns how many of the first events are not tried again: a single one that was refused too
-// often, or those that are too old.
+// giveUp rests after a failure, and returns how many of the first events are not tried again. That is a single one that was
+// refused too often, or all that are too old.
 func (w *sender) giveUp(ctx context.Context, list []entry, err error) int {
 	if refused(err) {
 		w.refusals++

@@ -1,5 +1,5 @@
-// Package events is the EventService: it sends the log of events to back ends, as streams and as signed webhooks, and
-// writes what processes that have died left untold.
+// Package events is the EventService. It sends the log of events to back ends, as streams and as signed webhooks, and writes what
+// dead processes left untold.
 package events
 
 import (

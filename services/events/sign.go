@@ -75,8 +75,8 @@ type batch struct {
 	Data      []json.RawMessage `json:"data"`
 }
 
-// request returns the id and the body of one request: the event itself, or several in their order, which have an id that is
-// the same for the same ones.
+// request returns the id and the body of one request. That is the event itself, or several in their order, with an id that is the
+// same for the same events.
 func request(list []entry, batched bool) (id string, body []byte) {
 	if !batched {
 		return list[0].id, list[0].body

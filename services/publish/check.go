@@ -137,8 +137,7 @@ func ackTerms(bad *bus.Invalid, policy *publishv1.AckPolicy) *bus.AckTerms {
 	return terms
 }
 
-// digest is the SHA-256 of everything that makes the request of a sender what it is, each part with its length in
-// front so that no two requests share one.
+// digest is the SHA-256 of everything that makes the request of a sender what it is. Each part has its length in front, so no two requests share one.
 func digest(req *publishv1.PublishRequest, from bus.Sender) string {
 	h := sha256.New()
 	part(h, []byte(req.GetTo()))

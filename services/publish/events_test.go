@@ -17,7 +17,7 @@ import (
 	"github.com/trunkline/trunkline/services/publish"
 )
 
-// shaky is a store that fails: the log of events the first times, and then every first Settle after the event was written,
+// shaky is a store that fails. The log of events fails the first times, and then every first Settle after the event was written,
 // as if the process had died in between.
 type shaky struct {
 	*memory.Store

@@ -9,8 +9,9 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// newID returns the id of a publication: a UUIDv7 of now. What is not time in it is random, or follows from the key: a publisher that repeats
-// what the store has lost gets another id whose rest is the same, and subscribers that have had the first one know the second by it.
+// newID returns the id of a publication: a UUIDv7 of now. What is not time in it is random, or follows from the key. A publisher
+// that repeats what the store has lost gets another id whose rest is the same. Subscribers that have had the first one know the
+// second by it.
 func newID(p *bus.Publication) (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {

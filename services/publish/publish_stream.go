@@ -19,8 +19,8 @@ const streamBatch = 256
 // streamCall bounds one step of a stream.
 const streamCall = 10 * time.Second
 
-// PublishStream sends messages as they come. While one batch is on its way to the store the next one
-// collects, so batches grow with the load and a single message is not delayed.
+// PublishStream sends messages as they come. While one batch is on its way to the store the next one collects. So batches grow
+// with the load, and a single message is not delayed.
 func (s *Server) PublishStream(stream grpc.BidiStreamingServer[publishv1.PublishStreamRequest, publishv1.PublishStreamResponse]) error {
 	if err := stream.Send(&publishv1.PublishStreamResponse{Credits: uint32(s.cfg.Credits)}); err != nil { //nolint:gosec // set by us
 		return err

@@ -1,5 +1,5 @@
-// Package publish is the PublishService, the ChannelService and the InboxService: it checks messages at the door, hands them to the
-// store in one step, and reads them back as pages and streams.
+// Package publish is the PublishService, the ChannelService, the InboxService and the StateService. It checks messages at the
+// door, hands them to the store in one step, and reads them back as pages and streams.
 package publish
 
 import (

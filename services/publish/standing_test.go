@@ -151,7 +151,7 @@ func (h *fixture) signedIn(ttl time.Duration) (context.Context, *authv1.IssueTok
 	return metadata.AppendToOutgoingContext(h.tb.Context(), "authorization", "Bearer "+token.GetToken()), token
 }
 
-// What was sent before a revocation and not carried out is refused with it, and a unary call with a token that was just validated too.
+// What was sent before a revocation and not carried out is refused with it. So is a unary call with a token that was just validated.
 func TestStanding_nothingPassesAfterARevocation(t *testing.T) {
 	h := start(t, publish.Config{Heartbeat: time.Hour})
 	ctx, _ := h.signedIn(time.Hour)

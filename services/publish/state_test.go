@@ -166,8 +166,7 @@ func TestState_isChangedOnceForEachKey(t *testing.T) {
 	}
 }
 
-// What Trunkline itself tells by an attribute, nobody else can: a message that looks like the change of a state, or like a dead
-// letter, is refused.
+// What Trunkline itself tells by an attribute, nobody else can. A message that looks like the change of a state, or like a dead letter, is refused.
 func TestPublish_nobodySetsOurAttributes(t *testing.T) {
 	h := start(t, publish.Config{})
 	for _, name := range []string{bus.StateRevision, bus.DeadLetterOf, "trunkline-anything"} {

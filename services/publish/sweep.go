@@ -20,7 +20,7 @@ const (
 	measureEvery = time.Second
 )
 
-// sweep settles messages whose deadline or end has come: every publish service does, and the store lends
+// sweep settles messages whose deadline or end has come. Every publish service does, and the store lends
 // each message to one of them at a time.
 func (s *Server) sweep(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)

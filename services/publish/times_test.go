@@ -22,8 +22,8 @@ type settlement struct {
 	after time.Duration
 }
 
-// On a clock of its own: a message counts as stored 30 s after its publish and is kept as long as its publisher says; an ack at any
-// time before ends both; the sweep tells of each change once and within a second.
+// This runs on a clock of its own. A message counts as stored 30 s after its publish and is kept as long as its publisher says.
+// An ack at any time before ends both. The sweep tells of each change once and within a second.
 func TestAck_times(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
