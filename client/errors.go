@@ -76,7 +76,17 @@ func permanent(err error) bool {
 	case e.Close == websocket.CloseMessageTooBig, e.Close == websocket.CloseProtocolError:
 		return true
 	}
-	return e.Close != 0 && refusal.OfClose(e.Close) == refusal.Stop || e.HTTP >= 400 && e.HTTP < 500 && e.HTTP != http.StatusTooManyRequests
+	return e.Close != 0 && refusal.OfClose(e.Close) == refusal.Stop || wrongRequest(e.HTTP)
+}
+
+// wrongRequest says whether a status without a reason of ours, such as that of a proxy, blames the request: the class 4xx of
+// RFC 9110 without those that ask for a repeat.
+func wrongRequest(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return status/100 == 4
 }
 
 func retryAfter(err error) time.Duration {
@@ -128,7 +138,7 @@ func lostError(last *Error, err error) error {
 		last.Close = code
 		return last
 	}
-	if code >= 4400 {
+	if code >= 4000 { // the codes of applications (RFC 6455, 7.4.2), which a proxy does not use
 		return &Error{Reason: closed.Text, Message: "the server closed the connection", Close: code}
 	}
 	if errors.Is(err, context.Canceled) {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/trunkline/trunkline/internal/requestid"
 	"github.com/trunkline/trunkline/internal/rest"
-	"google.golang.org/grpc/codes"
 )
 
 const maxPath = 2048
@@ -40,7 +39,7 @@ func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, 
 		return nil, nil, err
 	}
 	if len(r.Header.Values("Authorization")) > 1 {
-		return nil, nil, rest.Refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_INVALID", "authorization was sent more than once", nil)
+		return nil, nil, rest.Refuse("TOKEN_INVALID", "authorization was sent more than once", nil)
 	}
 	_, stream := streamed(r.URL.Path)
 	method := r.Method
@@ -124,7 +123,7 @@ func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, rest.TooLarge(g.cfg.MaxBody)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
-		return nil, rest.Refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive in time", nil)
+		return nil, rest.Refuse("DEADLINE_EXCEEDED", "the body did not arrive in time", nil).At(http.StatusRequestTimeout)
 	case err != nil:
 		return nil, rest.Invalid("INVALID_JSON", "the body did not arrive whole")
 	}
@@ -154,7 +153,7 @@ func checkContent(r *http.Request) error {
 }
 
 func notAllowed(path string) *rest.Refusal {
-	e := rest.Refuse(http.StatusMethodNotAllowed, codes.Unimplemented, "METHOD_UNKNOWN", "this route does not take this HTTP method", nil)
+	e := rest.Refuse("METHOD_UNKNOWN", "this route does not take this HTTP method", nil).At(http.StatusMethodNotAllowed)
 	e.Allow = "GET, HEAD"
 	_, stream := streamed(path)
 	parts := strings.Split(strings.Trim(path, "/"), "/")

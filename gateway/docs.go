@@ -25,7 +25,7 @@ func serveDocs(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get(requestid.Header)
 	f, ok := docsFiles[r.URL.Path]
 	if !ok && r.URL.Path != "/openapi.json" {
-		rest.NoRoute().Write(w, id)
+		rest.NoRoute("/docs lists them").Write(w, id)
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -37,7 +37,7 @@ func serveDocs(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		var err error
 		if content, err = docs.ReadFile(f.file); err != nil {
-			rest.NoRoute().Write(w, id)
+			rest.NoRoute("/docs lists them").Write(w, id)
 			return
 		}
 		w.Header().Set("Content-Type", f.contentType)

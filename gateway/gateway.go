@@ -146,7 +146,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/openapi.json" || path == "/docs" || strings.HasPrefix(path, "/docs/"):
 		serveDocs(w, r)
 	default:
-		rest.NoRoute().Write(w, id)
+		rest.NoRoute("/docs lists them").Write(w, id)
 	}
 }
 
@@ -160,7 +160,7 @@ func failed(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.
 
 // unrouted answers a request that no route takes.
 func unrouted(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
-	e := rest.NoRoute()
+	e := rest.NoRoute("/docs lists them")
 	switch code {
 	case http.StatusMethodNotAllowed:
 		e = notAllowed(r.URL.EscapedPath()) // an encoded colon begins no verb

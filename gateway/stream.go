@@ -11,7 +11,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -150,9 +149,10 @@ func (g *gateway) follow(ctx context.Context, r *http.Request, what watched) (fu
 	}, events.Header, nil
 }
 
-var errTokenEnded = rest.Refuse(http.StatusUnauthorized, codes.Unauthenticated, "TOKEN_EXPIRED", "token has expired; get a new one", nil)
-
-var errDraining = rest.Refuse(http.StatusServiceUnavailable, codes.Unavailable, "SERVER_DRAINING", "the server is shutting down; connect again", nil)
+var (
+	errTokenEnded = rest.Refuse("TOKEN_EXPIRED", "", nil)
+	errDraining   = rest.Refuse("SERVER_DRAINING", "", nil)
+)
 
 // ended prefers our own reason to end a stream over what gRPC makes of it.
 func ended(ctx context.Context, err error) error {

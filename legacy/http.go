@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/trunkline/trunkline/internal/rest"
@@ -48,7 +47,7 @@ func (c HTTPConfig) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *r
 	}
 	if err != nil {
 		w.Header().Set("Connection", "close")
-		return nil, rest.Refuse(http.StatusRequestTimeout, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the body did not arrive whole in time", nil)
+		return nil, rest.Refuse("DEADLINE_EXCEEDED", "the body did not arrive whole in time", nil).At(http.StatusRequestTimeout)
 	}
 	_ = control.SetReadDeadline(time.Time{})
 	return body, nil

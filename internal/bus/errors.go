@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/trunkline/trunkline/internal/refusal"
 )
 
 // Error is a refusal in the words of the catalogue (trunkline.errors.v1.ErrorReason without its
@@ -77,85 +79,85 @@ func (e *Error) Detail() string {
 // known is every refusal by its reason. It is filled while the package is initialized and never changes then.
 var known = map[string]*Error{}
 
-func refusal(reason, message string) *Error {
-	e := &Error{Reason: reason, Message: message}
-	if known[reason] == nil {
-		known[reason] = e
+// usualDelay is how long a caller waits that may try again, unless the refusal says otherwise.
+const usualDelay = time.Second
+
+// of returns the refusal of a reason with what its row in the table says.
+func of(reason string) *Error {
+	row := refusal.Of(reason)
+	e := &Error{Reason: row.Reason, Message: row.Sentence}
+	if row.Retry == refusal.Again {
+		e.RetryAfter = usualDelay
 	}
+	known[reason] = e
 	return e
 }
 
-func passing(reason, message string) *Error {
-	e := refusal(reason, message)
-	e.RetryAfter = time.Second
-	return e
-}
-
-// The refusals. Compare with errors.Is; add facts with With, Wrap and Retry.
+// The refusals, one a row of the table in internal/refusal. Compare with errors.Is; add facts with With, Wrap and Retry.
 var (
-	ErrTokenMissing       = refusal("TOKEN_MISSING", "no credentials; send them as authorization: Bearer TOKEN")
-	ErrTokenInvalid       = refusal("TOKEN_INVALID", "token is not valid")
-	ErrTokenExpired       = refusal("TOKEN_EXPIRED", "token has expired; get a new one")
-	ErrTokenRevoked       = refusal("TOKEN_REVOKED", "token was revoked; sign in again")
-	ErrRefreshTokenReused = refusal("REFRESH_TOKEN_REUSED", "refresh token was used before; sign in again")
-	ErrAPIKeyInvalid      = refusal("API_KEY_INVALID", "API key is not valid")
-	ErrOriginRefused      = refusal("ORIGIN_REFUSED", "this origin is not allowed; add it to edge.allowed_origins")
-	ErrPermissionDenied   = refusal("PERMISSION_DENIED", "these credentials do not allow this")
-	ErrSubscribeDenied    = refusal("CHANNEL_SUBSCRIBE_DENIED", "these credentials do not grant subscribe on this address")
-	ErrPublishDenied      = refusal("CHANNEL_PUBLISH_DENIED", "these credentials do not grant publish on this address")
-	ErrHistoryDenied      = refusal("CHANNEL_HISTORY_DENIED", "these credentials do not grant history on this address")
-	ErrTicketInvalid      = refusal("TICKET_INVALID", "ticket is not valid; connect with the token")
-	ErrPresenceDenied     = refusal("CHANNEL_PRESENCE_DENIED", "these credentials do not grant presence on this address")
+	ErrTokenMissing       = of("TOKEN_MISSING")
+	ErrTokenInvalid       = of("TOKEN_INVALID")
+	ErrTokenExpired       = of("TOKEN_EXPIRED")
+	ErrTokenRevoked       = of("TOKEN_REVOKED")
+	ErrRefreshTokenReused = of("REFRESH_TOKEN_REUSED")
+	ErrAPIKeyInvalid      = of("API_KEY_INVALID")
+	ErrOriginRefused      = of("ORIGIN_REFUSED")
+	ErrPermissionDenied   = of("PERMISSION_DENIED")
+	ErrSubscribeDenied    = of("CHANNEL_SUBSCRIBE_DENIED")
+	ErrPublishDenied      = of("CHANNEL_PUBLISH_DENIED")
+	ErrHistoryDenied      = of("CHANNEL_HISTORY_DENIED")
+	ErrTicketInvalid      = of("TICKET_INVALID")
+	ErrPresenceDenied     = of("CHANNEL_PRESENCE_DENIED")
 
-	ErrAddressInvalid       = refusal("ADDRESS_INVALID", "not an address")
-	ErrFieldInvalid         = refusal("FIELD_INVALID", "the request has wrong fields")
-	ErrUnknownField         = refusal("UNKNOWN_FIELD", "the request has a field that is not known")
-	ErrInvalidJSON          = refusal("INVALID_JSON", "not JSON")
-	ErrMessageTooLarge      = refusal("MESSAGE_TOO_LARGE", "the message is too large")
-	ErrUnsupportedMediaType = refusal("UNSUPPORTED_MEDIA_TYPE", "this content type is not spoken here; send application/json")
-	ErrGap                  = refusal("POSITION_EXPIRED", "the position is no longer kept or belongs to another epoch")
-	ErrIdempotencyMismatch  = refusal("IDEMPOTENCY_MISMATCH", "the idempotency key was used with another body; use a new key")
-	ErrChannelNotFound      = refusal("CHANNEL_NOT_FOUND", "there is no such channel")
-	ErrChannelExists        = refusal("CHANNEL_EXISTS", "a channel of that name exists")
-	ErrRevisionMismatch     = refusal("REVISION_MISMATCH", "the state is at another revision; read it and try again")
-	ErrMessageNotFound      = refusal("MESSAGE_NOT_FOUND", "there is no such message here")
+	ErrAddressInvalid       = of("ADDRESS_INVALID")
+	ErrFieldInvalid         = of("FIELD_INVALID")
+	ErrUnknownField         = of("UNKNOWN_FIELD")
+	ErrInvalidJSON          = of("INVALID_JSON")
+	ErrMessageTooLarge      = of("MESSAGE_TOO_LARGE")
+	ErrUnsupportedMediaType = of("UNSUPPORTED_MEDIA_TYPE")
+	ErrGap                  = of("POSITION_EXPIRED")
+	ErrIdempotencyMismatch  = of("IDEMPOTENCY_MISMATCH")
+	ErrChannelNotFound      = of("CHANNEL_NOT_FOUND")
+	ErrChannelExists        = of("CHANNEL_EXISTS")
+	ErrRevisionMismatch     = of("REVISION_MISMATCH")
+	ErrMessageNotFound      = of("MESSAGE_NOT_FOUND")
 
-	ErrRateLimited       = passing("RATE_LIMITED", "too many requests")
-	ErrConnectionLimit   = passing("CONNECTION_LIMIT", "too many connections")
-	ErrSubscriptionLimit = refusal("SUBSCRIPTION_LIMIT", "the connection has as many subscriptions as it may have")
-	ErrSlowConsumer      = passing("SLOW_CONSUMER", "the client reads more slowly than it is sent to; connect again and resume")
-	ErrDraining          = passing("SERVER_DRAINING", "the server is shutting down; connect again")
-	ErrStoreUnavailable  = passing("STORE_UNAVAILABLE", "the store does not answer")
-	ErrAuthUnavailable   = passing("AUTH_UNAVAILABLE", "the auth service does not answer")
-	ErrStorageFull       = passing("STORAGE_FULL", "the store is full")
-	ErrOverloaded        = passing("SERVER_OVERLOADED", "the server has as many connects in progress as it can answer in time; come back after the delay")
-	ErrReplicasMissing   = passing("REPLICAS_MISSING", "Redis refuses writes: fewer replicas are in step than its min-replicas-to-write asks for; nothing was done").With("", map[string]string{"setting": "min-replicas-to-write"})
-	ErrUnavailable       = passing("UNAVAILABLE", "the service does not answer")
-	ErrNotReached        = passing("DURABILITY_NOT_REACHED", "the message was appended, but fewer replicas than asked for said so in time; repeat it with the same idempotency key")
-	ErrNotDurable        = refusal("DURABILITY_UNAVAILABLE", "the store cannot give the durability that was asked for; nothing was published")
-	ErrAuthorizerAway    = passing("AUTHORIZER_UNAVAILABLE", "the authorizer does not answer")
-	ErrChannelLimit      = refusal("CHANNEL_LIMIT", "as many channels were created as there may be; delete some, or raise channels.created")
-	ErrInboxFull         = passing("INBOX_FULL", "the inbox of the recipient is full; the message was refused")
+	ErrRateLimited       = of("RATE_LIMITED")
+	ErrConnectionLimit   = of("CONNECTION_LIMIT")
+	ErrSubscriptionLimit = of("SUBSCRIPTION_LIMIT")
+	ErrSlowConsumer      = of("SLOW_CONSUMER")
+	ErrDraining          = of("SERVER_DRAINING")
+	ErrStoreUnavailable  = of("STORE_UNAVAILABLE")
+	ErrAuthUnavailable   = of("AUTH_UNAVAILABLE")
+	ErrStorageFull       = of("STORAGE_FULL")
+	ErrOverloaded        = of("SERVER_OVERLOADED")
+	ErrReplicasMissing   = of("REPLICAS_MISSING").With("", map[string]string{"setting": "min-replicas-to-write"})
+	ErrUnavailable       = of("UNAVAILABLE")
+	ErrNotReached        = of("DURABILITY_NOT_REACHED")
+	ErrNotDurable        = of("DURABILITY_UNAVAILABLE")
+	ErrAuthorizerAway    = of("AUTHORIZER_UNAVAILABLE")
+	ErrChannelLimit      = of("CHANNEL_LIMIT")
+	ErrInboxFull         = of("INBOX_FULL")
 
-	ErrProtocol         = refusal("PROTOCOL_ERROR", "the frame breaks the protocol")
-	ErrAlreadyConnected = refusal("ALREADY_CONNECTED", "connect came twice on one connection")
-	ErrNotConnected     = refusal("NOT_CONNECTED", "the first command must be connect")
-	ErrConnectTimeout   = passing("CONNECT_TIMEOUT", "no connect command came in time")
-	ErrIdleTimeout      = passing("IDLE_TIMEOUT", "the client answered no ping in time")
-	ErrDeadlineExceeded = passing("DEADLINE_EXCEEDED", "the call did not end in time; repeat it with the same idempotency key")
-	ErrMethodDisabled   = refusal("METHOD_DISABLED", "this is switched off here")
-	ErrEventsDisabled   = refusal("EVENTS_DISABLED", "no events are kept here; set hooks.events.enabled on every process")
-	ErrMethodUnknown    = refusal("METHOD_UNKNOWN", "there is no such method")
-	ErrCancelled        = refusal("CANCELLED", "the caller gave up")
-	ErrInternal         = passing("INTERNAL", "something went wrong on our side; quote the request id")
+	ErrProtocol         = of("PROTOCOL_ERROR")
+	ErrAlreadyConnected = of("ALREADY_CONNECTED")
+	ErrNotConnected     = of("NOT_CONNECTED")
+	ErrConnectTimeout   = of("CONNECT_TIMEOUT")
+	ErrIdleTimeout      = of("IDLE_TIMEOUT")
+	ErrDeadlineExceeded = of("DEADLINE_EXCEEDED")
+	ErrMethodDisabled   = of("METHOD_DISABLED")
+	ErrEventsDisabled   = of("EVENTS_DISABLED")
+	ErrMethodUnknown    = of("METHOD_UNKNOWN")
+	ErrCancelled        = of("CANCELLED")
+	ErrInternal         = of("INTERNAL")
 
-	ErrValueLimit     = refusal("VALUE_LIMIT", "there are as many values as there may be; delete some")
-	ErrValueNotNumber = refusal("VALUE_NOT_A_NUMBER", "the value is not a number of 64 bits, or would leave their range")
-	ErrCommandRefused = refusal("COMMAND_REFUSED", "the command is not allowed here")
+	ErrValueLimit     = of("VALUE_LIMIT")
+	ErrValueNotNumber = of("VALUE_NOT_A_NUMBER")
+	ErrCommandRefused = of("COMMAND_REFUSED")
 
 	// ErrTokenExists and ErrTokenNotFound are for callers of Tokens and never reach the wire.
-	ErrTokenExists   = refusal("INTERNAL", "token exists")
-	ErrTokenNotFound = refusal("TOKEN_INVALID", "token is not valid")
+	ErrTokenExists   = ErrInternal.With("token exists", nil)
+	ErrTokenNotFound = ErrTokenInvalid
 )
 
 // Known returns the refusal of a reason with its usual sentence; ErrInternal for any other reason.

@@ -115,6 +115,18 @@ var bare = map[Code]string{
 	InvalidArgument: "FIELD_INVALID",
 }
 
+// Closing is the close code of a connection that ends for the reason, also where the reason ends none by itself: then that of
+// UNAVAILABLE where the client may come back, and otherwise that of PROTOCOL_ERROR.
+func (r Row) Closing(again bool) int {
+	switch {
+	case r.Close != 0:
+		return r.Close
+	case again:
+		return Of("UNAVAILABLE").Close
+	}
+	return Of("PROTOCOL_ERROR").Close
+}
+
 // OfClose says what a client does after a close code that came without a reason. The rows of that code say it; for a code that no
 // row has, such as a proxy's, it is Again.
 func OfClose(code int) Retry {

@@ -2,6 +2,7 @@
 package rest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -40,12 +40,21 @@ type Refusal struct {
 // Error returns the sentence for the caller.
 func (e *Refusal) Error() string { return e.Message }
 
-// Refuse returns a refusal with a reason.
-func Refuse(httpStatus int, code codes.Code, reason, message string, metadata map[string]string) *Refusal {
+// Refuse returns the refusal of a reason, as its row in the table has it. A message that is not empty says more than the sentence
+// of the row.
+func Refuse(reason, message string, metadata map[string]string) *Refusal {
+	row := table.Of(reason)
 	return &Refusal{
-		HTTP: httpStatus, Status: codeName(code), Message: message,
+		HTTP: row.HTTP, Status: row.Code.String(), Message: cmp.Or(message, row.Sentence),
 		details: []proto.Message{&errdetails.ErrorInfo{Reason: reason, Domain: domain, Metadata: metadata}},
 	}
+}
+
+// At returns the refusal with a status that HTTP has for just this, where that of the reason is for every surface.
+func (e *Refusal) At(status int) *Refusal {
+	at := *e
+	at.HTTP = status
+	return &at
 }
 
 // Invalid refuses wrong fields, all of them at once.
@@ -54,7 +63,7 @@ func Invalid(reason, message string, fields ...*errdetails.BadRequest_FieldViola
 	if reason == "UNKNOWN_FIELD" && len(fields) > 0 {
 		metadata = map[string]string{"field": fields[0].GetField()}
 	}
-	e := Refuse(http.StatusBadRequest, codes.InvalidArgument, reason, message, metadata)
+	e := Refuse(reason, message, metadata)
 	if len(fields) > 0 {
 		e.details = append(e.details, &errdetails.BadRequest{FieldViolations: fields})
 	}
@@ -69,16 +78,18 @@ func Wrong(field, description string) *Refusal {
 // AddressInvalid refuses a path that can name nothing.
 func AddressInvalid(message string) *Refusal { return Invalid("ADDRESS_INVALID", message) }
 
-// NoRoute refuses a path that is no route.
-func NoRoute() *Refusal {
-	return Refuse(http.StatusNotFound, codes.NotFound, "METHOD_UNKNOWN", "there is no such route; /docs lists them", nil)
+// NoRoute refuses a path that is no route; routes says which there are.
+func NoRoute(routes string) *Refusal {
+	e := Refuse("METHOD_UNKNOWN", "there is no such route; "+routes, nil).At(http.StatusNotFound)
+	e.Status = table.NotFound.String() // to HTTP a path that is not there is no method that is not there
+	return e
 }
 
 // TooLarge refuses a body that is larger than the limit, in bytes.
 func TooLarge(limit int64) *Refusal {
 	text := strconv.FormatInt(limit, 10)
-	return Refuse(http.StatusRequestEntityTooLarge, codes.InvalidArgument, "MESSAGE_TOO_LARGE",
-		"the body is larger than "+text+" bytes", map[string]string{"limit": text})
+	return Refuse("MESSAGE_TOO_LARGE", "the body is larger than "+text+" bytes", map[string]string{"limit": text}).
+		At(http.StatusRequestEntityTooLarge)
 }
 
 // MediaType refuses a body by its type.
@@ -86,8 +97,7 @@ func MediaType(message, contentType string) *Refusal {
 	if len(contentType) > 100 {
 		contentType = contentType[:100]
 	}
-	return Refuse(http.StatusUnsupportedMediaType, codes.InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", message,
-		map[string]string{"contentType": contentType})
+	return Refuse("UNSUPPORTED_MEDIA_TYPE", message, map[string]string{"contentType": contentType})
 }
 
 // Reason returns the reason of the refusal; empty when it has none of ours.
@@ -99,8 +109,6 @@ func (e *Refusal) Reason() string {
 	}
 	return ""
 }
-
-func codeName(c codes.Code) string { return table.Code(c).String() }
 
 // FromError reads any error as a refusal.
 func FromError(err error) *Refusal {
@@ -120,7 +128,7 @@ func FromError(err error) *Refusal {
 }
 
 func fromStatus(s *status.Status) *Refusal {
-	e := &Refusal{Status: codeName(s.Code()), Message: s.Message()}
+	e := &Refusal{Status: table.Code(s.Code()).String(), Message: s.Message()}
 	known := false
 	for _, d := range s.Details() {
 		switch d := d.(type) {
@@ -139,8 +147,7 @@ func fromStatus(s *status.Status) *Refusal {
 		return e
 	}
 	// The text of a status that gRPC itself made speaks of connections, and is not for callers.
-	row := table.Bare(table.Code(s.Code()))
-	return Refuse(row.HTTP, codes.Code(row.Code), row.Reason, row.Sentence, nil)
+	return Refuse(table.Bare(table.Code(s.Code())).Reason, "", nil)
 }
 
 // Body returns the JSON form, with the request id among the details.

@@ -33,7 +33,10 @@ func TestStatus_busAndCatalogueAgree(t *testing.T) {
 	source, err := os.ReadFile("../bus/errors.go")
 	testkit.Check(t, err)
 	said := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?:refusal|passing)\("([A-Z_]+)"`).FindAllStringSubmatch(string(source), -1) {
+	for _, m := range regexp.MustCompile(`of\("([A-Z_]+)"`).FindAllStringSubmatch(string(source), -1) {
+		if said[m[1]] {
+			t.Errorf("%s is in the bus twice", m[1])
+		}
 		said[m[1]] = true
 		if _, ok := errorsv1.ErrorReason_value["ERROR_REASON_"+m[1]]; !ok {
 			t.Errorf("%s is not in the catalogue", m[1])

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/refusal"
 )
 
 // frame is what the server says.
@@ -47,25 +48,14 @@ func (f frame) appendTo(dst []byte) []byte {
 	return append(dst, b...)
 }
 
-// refused is an ERROR for a refusal of ours; the older server knew none of them but 403, 404 and 500.
+// refused is an ERROR for a refusal of ours, with the status of its reason; the older server knew none but 403, 404 and 500.
+// Of what went wrong inside, nothing is told.
 func refused(e *bus.Error) frame {
-	code := http.StatusInternalServerError
-	switch e.Reason {
-	case bus.ErrTokenMissing.Reason, bus.ErrTokenInvalid.Reason, bus.ErrTokenExpired.Reason, bus.ErrTokenRevoked.Reason:
-		code = http.StatusUnauthorized
-	case bus.ErrPermissionDenied.Reason, bus.ErrSubscribeDenied.Reason, bus.ErrOriginRefused.Reason:
-		code = http.StatusForbidden
-	case bus.ErrChannelNotFound.Reason:
-		return failure(http.StatusNotFound, "Not found", e.Message)
-	case bus.ErrProtocol.Reason, bus.ErrUnsupportedMediaType.Reason:
-		code = http.StatusBadRequest
-	case bus.ErrRateLimited.Reason, bus.ErrConnectionLimit.Reason, bus.ErrSubscriptionLimit.Reason, bus.ErrSlowConsumer.Reason:
-		code = http.StatusTooManyRequests
-	default:
-		if e.RetryAfter > 0 && e.Reason != bus.ErrInternal.Reason {
-			code = http.StatusServiceUnavailable
-			break
-		}
+	code := refusal.Of(e.Reason).HTTP
+	switch code {
+	case http.StatusNotFound:
+		return failure(code, "Not found", e.Message)
+	case http.StatusInternalServerError:
 		return frame{Type: "ERROR", Code: code, Message: http.StatusText(code), Data: trouble{}}
 	}
 	return failure(code, http.StatusText(code), e.Message)

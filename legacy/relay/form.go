@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/trunkline/trunkline/internal/rest"
-	"google.golang.org/grpc/codes"
 )
 
 // The extended form of the original: a[b]=c is an object, a[]=b and a repeated name are lists.
@@ -42,7 +41,7 @@ func formJSON(body string) ([]byte, error) {
 	root := &branch{}
 	pairs := strings.Split(body, "&")
 	if len(pairs) > maxFormPairs {
-		return nil, rest.Refuse(http.StatusRequestEntityTooLarge, codes.InvalidArgument, "MESSAGE_TOO_LARGE", "the form has more than 1000 fields", nil)
+		return nil, rest.Refuse("MESSAGE_TOO_LARGE", "the form has more than 1000 fields", nil).At(http.StatusRequestEntityTooLarge)
 	}
 	for _, pair := range pairs {
 		key, value, _ := strings.Cut(pair, "=")

@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/requestid"
@@ -77,8 +76,7 @@ func (s *tokenServer) route(ctx context.Context, w http.ResponseWriter, r *http.
 		_, err = s.client.PublishArticle(ctx, &legacyv1.PublishArticleRequest{Record: record})
 		return map[string]bool{"status": true}, err
 	}
-	return nil, rest.Refuse(http.StatusNotFound, codes.NotFound, "METHOD_UNKNOWN",
-		"there is no such route; there are GET /token, GET /auth/{token} and POST /publish", nil)
+	return nil, rest.NoRoute("there are GET /token, GET /auth/{token} and POST /publish")
 }
 
 // writeRelay answers as Express does: with the charset and a weak ETag.

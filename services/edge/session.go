@@ -11,6 +11,7 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -212,9 +213,8 @@ func (s *session) lost(err error) time.Time {
 		return time.Time{} // older protocols know no return
 	}
 	if e := s.refused.Load(); e != nil {
-		code := dialect.CloseCode(e)
 		switch {
-		case code < 4500 || code >= 4600:
+		case refusal.OfClose(dialect.CloseCode(e)) != refusal.Again:
 			return time.Time{}
 		case e.Reason == bus.ErrIdleTimeout.Reason:
 			return now.Add(-s.edge.cfg.PingInterval) // nothing was heard of it for as long

@@ -95,14 +95,17 @@ func closeCodes() string {
 	return b.String()
 }
 
-// afterClose is the constant of the browser client.
+// afterClose is the constants of the browser client: what it does after a close code, and which codes refuse the token.
 func afterClose() string {
 	codes, rows := byClose()
-	var parts []string
+	var parts, tokens []string
 	for _, code := range codes {
+		if rows[code][0].Code == refusal.Unauthenticated {
+			tokens = append(tokens, fmt.Sprint(code))
+		}
 		if retry := rows[code][0].Retry; retry != refusal.Again { // which is what a client does after any other code
 			parts = append(parts, fmt.Sprintf("%d: %q", code, retry.String()))
 		}
 	}
-	return "const AFTER_CLOSE = { " + strings.Join(parts, ", ") + " };\n"
+	return "const AFTER_CLOSE = { " + strings.Join(parts, ", ") + " };\nconst FOR_THE_TOKEN = [" + strings.Join(tokens, ", ") + "];\n"
 }

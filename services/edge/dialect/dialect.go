@@ -113,11 +113,9 @@ func CloseCode(e *bus.Error) int {
 	case "1007":
 		return 1007
 	}
-	if row := refusal.Of(e.Reason); refusal.Known(e.Reason) && row.Close != 0 {
-		return row.Close
+	row := refusal.Row{} // of a reason of a newer service
+	if refusal.Known(e.Reason) {
+		row = refusal.Of(e.Reason)
 	}
-	if e.RetryAfter > 0 {
-		return 4503
-	}
-	return 4400
+	return row.Closing(e.RetryAfter > 0)
 }
