@@ -7,7 +7,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint measures fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile up down
+.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ lint: ## Contract, import rules, Go lint, file length
 	@.ci/length
 	$(LINT) run ./...
 	@go -C .ci/tools vet ./openapi && go -C .ci/checkfiles vet . && go -C bench vet ./...
+
+removable: ## Build without each of the older protocols, and without all
+	@.ci/removable
 
 measures: ## Print how the code is built: lengths, files a package, arrows that run back up
 	@go run ./.ci/measures $(if $(WRITE),-write)

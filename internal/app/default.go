@@ -8,7 +8,6 @@ import (
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/legacy/facility"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/edge"
 )
@@ -39,14 +38,7 @@ func Default() config.Config {
 			Authorizer: config.Authorizer{Timeout: asked.Timeout, Cache: asked.Cache},
 			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour},
 		},
-		Legacy: config.Legacy{
-			Commands:   config.Commands{Keys: facility.DefaultKeys, Keep: facility.DefaultKeep},
-			Relay:      config.Relay{HTTP: "localhost:5000", WebSocket: "localhost:7071"},
-			PushServer: config.PushServer{HTTP: "localhost:5223", WebSocket: "localhost:5222"},
-			Rooms:      defaultRooms(),
-			Facility:   defaultFacility(),
-			Protocols:  known(),
-		},
+		Legacy: config.Legacy{Protocols: protocols()},
 	}
 }
 
@@ -67,15 +59,6 @@ func defaultEdge() config.Edge {
 		ConnectionsPerIP: 1000, ConnectsInProgress: e.ConnectsInProgress, Tickets: config.Tickets{Life: e.Tickets.Life},
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}
-}
-
-// known returns what the settings have to know of the older protocols.
-func known() []config.Protocol {
-	all := make([]config.Protocol, 0, len(protocols()))
-	for _, p := range protocols() {
-		all = append(all, p.Protocol)
-	}
-	return all
 }
 
 // Load reads the configuration over the defaults. It returns config.Problems, all of them at once, or a configuration

@@ -20,7 +20,7 @@ import (
 func ownDialects() []dialect.Dialect { return []dialect.Dialect{native.JSON{}, native.Proto{}} }
 
 // newEdge builds the edge, which speaks our own dialects and the older ones; nil without the role.
-func newEdge(b base, life string, older map[string][]dialect.Dialect) (*edge.Edge, error) {
+func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 	if !b.cfg.Runs(config.RoleEdge) {
 		return nil, nil
 	}
@@ -34,8 +34,8 @@ func newEdge(b base, life string, older map[string][]dialect.Dialect) (*edge.Edg
 		return nil, err
 	}
 	dialects := ownDialects()
-	for _, p := range spoken(b.cfg.Legacy) {
-		dialects = append(dialects, older[p.Name]...)
+	for _, p := range protocols {
+		dialects = append(dialects, p.dialect)
 	}
 	return edge.New(b.store, edge.Conns{Auth: b.conns.auth, Publish: b.conns.publish}, dialects, edge.Config{
 		Node: b.cfg.Node, Life: life, Namespaces: b.cfg.Namespaces(),

@@ -6,35 +6,59 @@ import (
 	"net/http"
 	"slices"
 
-	"google.golang.org/grpc"
-
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/legacy"
+	"github.com/trunkline/trunkline/legacy/facility"
+	"github.com/trunkline/trunkline/legacy/pushserver"
+	"github.com/trunkline/trunkline/legacy/relay"
+	"github.com/trunkline/trunkline/legacy/rooms"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// protocol is one older protocol. Functions that it has no need of are nil.
-type protocol struct {
-	config.Protocol
-	// dialects makes what the edge has to speak.
-	dialects func(b base) ([]dialect.Dialect, error)
-	// handler makes what one of its listeners, by its key, serves; sockets and d are nil without the role edge.
-	handler func(b base, sockets *edge.Edge, key string, d []dialect.Dialect) http.Handler
-	// register adds its gRPC services to those of the publish role.
-	register func(b base, r grpc.ServiceRegistrar)
-	// sessions finds the users of sessions that only older programs know.
-	sessions func(b base, open *closers) (bus.SessionResolver, error)
+// protocols returns the older protocols that there are, with their defaults.
+func protocols() []config.Protocol {
+	return []config.Protocol{
+		relay.New(),
+		pushserver.New(),
+		rooms.New(),
+		facility.New(),
+	}
 }
 
-// protocols returns the older protocols that there are.
-func protocols() []protocol {
-	return []protocol{relayProtocol(), pushServerProtocol(), roomsProtocol(), facilityProtocol()}
+// older is an older protocol that is switched on, and what the edge speaks for it.
+type older struct {
+	legacy.Protocol
+	dialect dialect.Dialect // nil without the role edge
 }
 
-// spoken returns the protocols that are switched on.
-func spoken(l config.Legacy) []protocol {
-	return slices.DeleteFunc(protocols(), func(p protocol) bool { return !l.Speaks(p.Name) })
+// olderProtocols returns the older protocols that are switched on.
+func olderProtocols(b base) ([]older, error) {
+	var all []older
+	for _, known := range b.cfg.Legacy.Spoken() {
+		p, ok := known.(legacy.Protocol)
+		if !ok {
+			return nil, fmt.Errorf("legacy.%s: has settings and nothing else", known.Name())
+		}
+		o := older{Protocol: p}
+		if b.cfg.Runs(config.RoleEdge) {
+			var err error
+			if o.dialect, err = p.Dialect(b.host()); err != nil {
+				return nil, fmt.Errorf("legacy.%s: %w", p.Name(), err)
+			}
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// host is what the older protocols are given.
+func (b base) host() legacy.Host {
+	return legacy.Host{
+		Open: b.cfg.LegacyOpen(), Log: b.tel.Log, Store: b.store, Publish: b.conns.publish, Callers: b.conns.openPublish,
+		Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), MaxChannels: b.cfg.Channels.Created,
+	}
 }
 
 // sharedListener is a listener that one or more older protocols share.
@@ -58,46 +82,31 @@ func (d *sharedListener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.handlers[other].ServeHTTP(w, r)
 }
 
-// legacyDialects makes what the edge speaks for the older protocols, by their names; none without the role.
-func legacyDialects(b base) (map[string][]dialect.Dialect, error) {
-	if !b.cfg.Runs(config.RoleEdge) {
-		return nil, nil
-	}
-	all := make(map[string][]dialect.Dialect)
-	for _, p := range spoken(b.cfg.Legacy) {
-		d, err := p.dialects(b)
-		if err != nil {
-			return nil, fmt.Errorf("legacy.%s: %w", p.Name, err)
-		}
-		all[p.Name] = d
-	}
-	return all, nil
-}
-
-// registerLegacy adds the gRPC services of the older protocols.
-func registerLegacy(b base, r grpc.ServiceRegistrar) {
-	for _, p := range spoken(b.cfg.Legacy) {
-		if p.register != nil {
-			p.register(b, r)
-		}
-	}
-}
-
 // legacySessions returns what is asked about sessions that nobody has registered; nil for nothing.
-func legacySessions(b base, open *closers) (bus.SessionResolver, error) {
-	for _, p := range spoken(b.cfg.Legacy) {
-		if p.sessions != nil {
-			return p.sessions(b, open)
+func legacySessions(b base, protocols []older, open *closers) (bus.SessionResolver, error) {
+	for _, p := range protocols {
+		known, ok := p.Protocol.(legacy.Resolving)
+		if !ok {
+			continue
 		}
+		r, end, err := known.Resolver(b.host())
+		if err != nil || r == nil {
+			return nil, err
+		}
+		open.add(func() error { end(); return nil })
+		return r, nil
 	}
 	return nil, nil
 }
 
 // newLegacyListeners makes the listeners of the older protocols. Those with the same address are one.
-func newLegacyListeners(b base, sockets *edge.Edge, older map[string][]dialect.Dialect) []*sharedListener {
+func newLegacyListeners(b base, sockets *edge.Edge, protocols []older) []*sharedListener {
 	var all []*sharedListener
-	for _, p := range spoken(b.cfg.Legacy) {
-		for _, part := range b.cfg.ListenersOf(p.Protocol) {
+	for _, p := range protocols {
+		take := func(anyOrigin bool) http.Handler {
+			return sockets.Handler(edge.Route{Dialects: []dialect.Dialect{p.dialect}, AnyOrigin: anyOrigin})
+		}
+		for _, part := range b.cfg.ListenersOf(p) {
 			l := at(all, part.Address)
 			if l == nil {
 				l = new(sharedListener)
@@ -105,7 +114,7 @@ func newLegacyListeners(b base, sockets *edge.Edge, older map[string][]dialect.D
 				all = append(all, l)
 			}
 			l.parts = append(l.parts, part)
-			l.handlers = append(l.handlers, p.handler(b, sockets, part.Key, older[p.Name]))
+			l.handlers = append(l.handlers, p.Handler(b.host(), part.Key, take))
 		}
 	}
 	return all
@@ -121,11 +130,6 @@ func at(all []*sharedListener, address string) *sharedListener {
 		return nil
 	}
 	return all[i]
-}
-
-// anyOrigin takes the connections of an older protocol from pages of any origin, as it always did.
-func anyOrigin(sockets *edge.Edge, d []dialect.Dialect) http.Handler {
-	return sockets.Handler(edge.Route{Dialects: d, AnyOrigin: true})
 }
 
 // LegacyURLs returns how the older protocols are reached, in the order of their settings.

@@ -47,16 +47,16 @@ func newProcess(back, front context.Context, cfg config.Config, tel *telemetry.T
 	if err != nil {
 		return nil, err
 	}
-	services, err := newServices(back, b, keys, &open)
+	protocols, err := olderProtocols(b)
 	if err != nil {
 		return nil, err
 	}
-	older, err := legacyDialects(b)
+	services, err := newServices(back, b, keys, protocols, &open)
 	if err != nil {
 		return nil, err
 	}
 	life := bus.LifeName(cfg.Node, random(6))
-	sockets, err := newEdge(b, life, older)
+	sockets, err := newEdge(b, life, protocols)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func newProcess(back, front context.Context, cfg config.Config, tel *telemetry.T
 	}
 	p := &process{
 		base: b, life: life, started: time.Now(), devKey: devKey, services: services, edge: sockets, ready: ready,
-		http: http, internal: newInternalListener(b, ready), legacy: newLegacyListeners(b, sockets, older),
+		http: http, internal: newInternalListener(b, ready), legacy: newLegacyListeners(b, sockets, protocols),
 	}
 	for _, l := range append(p.clientListeners(), p.internal) {
 		open.add(l.close)

@@ -16,7 +16,6 @@ import (
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/legacy/facility"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/events"
@@ -34,7 +33,7 @@ type services struct {
 }
 
 // newServices builds the services of this process and adds them to their server; nil when it runs neither auth nor publish.
-func newServices(ctx context.Context, b base, keys []rpc.APIKey, open *closers) (*services, error) {
+func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []older, open *closers) (*services, error) {
 	if !b.cfg.Runs(config.RoleAuth) && !b.cfg.Runs(config.RolePublish) {
 		return nil, nil
 	}
@@ -56,7 +55,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, open *closers) 
 	open.add(func() error { server.Close(); return nil })
 	s := &services{log: b.tel.Log, server: server, certificate: certificate}
 	if b.cfg.Runs(config.RoleAuth) {
-		if s.auth, err = newAuth(ctx, b, open); err != nil {
+		if s.auth, err = newAuth(ctx, b, protocols, open); err != nil {
 			return nil, err
 		}
 		s.auth.Register(server)
@@ -68,9 +67,9 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, open *closers) 
 		s.publish.Register(server)
 		s.events.Register(server)
 		admin.New(b.store, b.cfg.Namespaces()).Register(server)
-		c := b.cfg.Legacy.Commands
-		facility.NewCommandService(b.store, facility.CommandConfig{Allow: c.Allow, Keys: c.Keys, Keep: c.Keep}).Register(server)
-		registerLegacy(b, server)
+		for _, p := range protocols {
+			p.Register(b.host(), server)
+		}
 	}
 	return s, nil
 }
@@ -110,7 +109,7 @@ func grpcTLS(cfg config.GRPC, log *slog.Logger) (*tls.Config, *certificate, erro
 	return secured, c, nil
 }
 
-func newAuth(ctx context.Context, b base, open *closers) (*auth.Server, error) {
+func newAuth(ctx context.Context, b base, protocols []older, open *closers) (*auth.Server, error) {
 	a := b.cfg.Auth
 	cfg := auth.Config{
 		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
@@ -136,7 +135,7 @@ func newAuth(ctx context.Context, b base, open *closers) (*auth.Server, error) {
 		}
 		cfg.Keys = append(cfg.Keys, k)
 	}
-	sessions, err := legacySessions(b, open)
+	sessions, err := legacySessions(b, protocols, open)
 	if err != nil {
 		return nil, err
 	}

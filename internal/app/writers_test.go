@@ -67,8 +67,7 @@ func startWrites(t *testing.T) *writeHouse {
 		explicit := true
 		c.Channels.Namespaces = map[string]config.ChannelRule{"made": {Explicit: &explicit}}
 		c.Legacy.Dialects = []string{"facility", "relay", "pushserver"}
-		c.Legacy.Commands.Allow = []string{"SET"}
-	}))}
+	}), apptest.Setting(t, "legacy.commands.allow", "SET"))}
 	conn := apptest.Dial(t, h.GRPC, h.AdminKey)
 	h.states, h.inboxes = publishv1.NewStateServiceClient(conn), publishv1.NewInboxServiceClient(conn)
 	return h

@@ -31,10 +31,8 @@ func (c *checking) bridges() {
 		c.fail("redis.bridges", "needs redis.url: the channels are those of Redis")
 	}
 	channels, addresses := map[string]bool{}, map[bus.Address]bool{}
-	for _, p := range c.cfg.Legacy.Spoken() {
-		for _, b := range p.Bridges {
-			channels[b.Channel] = true
-		}
+	for _, b := range c.cfg.Legacy.bridges() {
+		channels[b.Channel] = true
 	}
 	for i, b := range r.Bridges {
 		key := fmt.Sprintf("redis.bridges[%d]", i)
@@ -70,10 +68,7 @@ func (c *checking) bridges() {
 
 // BridgeRules are the channels that are read, those of the older protocols too.
 func (c Config) BridgeRules() ([]bus.BridgeRule, error) {
-	var all []bus.BridgeRule
-	for _, p := range c.Legacy.Spoken() {
-		all = append(all, p.Bridges...)
-	}
+	all := c.Legacy.bridges()
 	for _, b := range c.Redis.Bridges {
 		rule, err := b.rule()
 		if err != nil {

@@ -2,10 +2,15 @@ package config
 
 import "github.com/trunkline/trunkline/internal/bus"
 
+type meetingProtocol interface {
+	Protocol
+	Meeting
+}
+
 func (c *checking) channels() {
-	for _, p := range c.cfg.Legacy.Spoken() {
-		if ns := c.cfg.Namespaces().Named[p.Namespace]; p.Namespace != "" && (!ns.Presence || ns.Explicit) {
-			c.fail("channels.namespaces", "%s: the %s protocol needs presence: true and explicit: false there", p.Namespace, p.Name)
+	for _, p := range spokenAs[meetingProtocol](c.cfg.Legacy) {
+		if ns := c.cfg.Namespaces().Named[p.Namespace()]; !ns.Presence || ns.Explicit {
+			c.fail("channels.namespaces", "%s: the %s protocol needs presence: true and explicit: false there", p.Namespace(), p.Name())
 		}
 	}
 	if err := c.cfg.Namespaces().Validate(); err != nil {
@@ -30,9 +35,9 @@ func (c Config) Namespaces() bus.Namespaces {
 		override(&ch.Replicas, rule.Replicas)
 		named[name] = ch.namespace()
 	}
-	for _, p := range c.Legacy.Spoken() {
-		if _, ok := named[p.Namespace]; !ok && p.Namespace != "" {
-			named[p.Namespace] = bus.Namespace{Presence: true}
+	for _, p := range spokenAs[Meeting](c.Legacy) {
+		if _, ok := named[p.Namespace()]; !ok {
+			named[p.Namespace()] = bus.Namespace{Presence: true}
 		}
 	}
 	return bus.Namespaces{

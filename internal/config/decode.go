@@ -11,6 +11,8 @@ import (
 
 // decoder reads YAML into values and notes every problem with its place.
 type decoder struct {
+	settings settings
+	sections []Section // of older protocols
 	// at says where a node stands: file:line:column, or the name of a variable.
 	at       func(n *yaml.Node) string
 	problems *Problems
@@ -56,14 +58,7 @@ func (d *decoder) pairs(n *yaml.Node, path string, visit func(key, value *yaml.N
 
 // section reads a mapping whose keys are named by a struct; leaf gets each that is there.
 func (d *decoder) section(t reflect.Type, path string, n *yaml.Node, leaf func(f reflect.StructField, key string, n *yaml.Node, v reflect.Value)) {
-	fields := map[string]reflect.StructField{}
-	var names []string
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("key"); name != "-" {
-			fields[name] = t.Field(i)
-			names = append(names, join(path, name))
-		}
-	}
+	fields, names := d.fields(t, path)
 	set := map[string]string{}
 	d.pairs(n, path, func(key, value *yaml.Node) {
 		name, full := key.Value, join(path, key.Value)
@@ -100,10 +95,38 @@ func (d *decoder) section(t reflect.Type, path string, n *yaml.Node, leaf func(f
 				return
 			}
 		}
-		if v, ok := d.value(f.Type, rulesOf(f), join(path, name), value); ok {
+		if v, ok := d.value(f.Type, d.rules(f, join(path, name)), join(path, name), value); ok {
 			leaf(f, join(path, name), key, v)
 		}
 	})
+}
+
+// fields returns what a mapping may have: the fields of a struct and, where sections of older protocols stand, these too.
+func (d *decoder) fields(t reflect.Type, path string) (fields map[string]reflect.StructField, names []string) {
+	fields = make(map[string]reflect.StructField)
+	add := func(name string, f reflect.StructField) {
+		fields[name] = f
+		names = append(names, join(path, name))
+	}
+	for i := range t.NumField() {
+		if name := t.Field(i).Tag.Get("key"); name != "-" {
+			add(name, t.Field(i))
+		}
+	}
+	for _, s := range d.sections {
+		if name, ok := strings.CutPrefix(s.Key, path+"."); ok {
+			add(name, reflect.StructField{Type: reflect.TypeOf(s.Settings).Elem()})
+		}
+	}
+	return fields, names
+}
+
+// rules returns those of a setting, or of a field of one.
+func (d *decoder) rules(f reflect.StructField, key string) rules {
+	if s, ok := d.settings.byKey(key); ok {
+		return s.rules
+	}
+	return rulesOf(f)
 }
 
 // file returns a node with the content of the file that n names.

@@ -68,11 +68,11 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Load reads all sources over the defaults and checks the result. It returns Problems, all of them at once, or a
+// Load reads all sources over the defaults, whose older protocols keep the settings that are theirs, and checks the result. It returns Problems, all of them at once, or a
 // configuration that can be run.
 func Load(defaults Config, src Sources) (*Loaded, error) {
-	l := &loading{defaults: defaults, values: layer{}, origins: map[string]string{}}
-	for _, s := range settings() {
+	l := &loading{defaults: defaults, settings: defaults.settings(), values: layer{}, origins: map[string]string{}}
+	for _, s := range l.settings {
 		l.origins[s.key] = "default"
 	}
 	for _, path := range src.Files {
@@ -95,6 +95,7 @@ func Load(defaults Config, src Sources) (*Loaded, error) {
 
 type loading struct {
 	defaults Config
+	settings settings
 	values   layer
 	origins  map[string]string
 	problems Problems
@@ -111,10 +112,9 @@ func (l *loading) add(values layer, origin map[string]string) {
 // config puts the values over the defaults.
 func (l *loading) config() Config {
 	cfg := l.defaults
-	tree := reflect.ValueOf(&cfg).Elem()
-	for _, s := range settings() {
+	for _, s := range l.settings {
 		if v := reflect.ValueOf(l.values[s.key]); v.IsValid() {
-			tree.FieldByIndex(s.index).Set(v)
+			s.in(&cfg).Set(v)
 		}
 	}
 	return cfg
@@ -144,7 +144,7 @@ func (l *loading) file(path string) {
 	}
 	values, origins := layer{}, map[string]string{}
 	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d:%d", path, n.Line, n.Column) }
-	d := &decoder{at: at, problems: &l.problems}
+	d := &decoder{settings: l.settings, sections: l.defaults.Legacy.sections(), at: at, problems: &l.problems}
 	d.section(reflect.TypeFor[Config](), "", doc.Content[0], func(_ reflect.StructField, key string, n *yaml.Node, v reflect.Value) {
 		values[key], origins[key] = v.Interface(), at(n)
 	})
@@ -178,9 +178,9 @@ func (l *loading) environment(env []string) {
 			continue
 		}
 		where := "env " + name
-		s, ok := settingByEnv(name)
+		s, ok := l.settings.byEnv(name)
 		if base, fromFile := strings.CutSuffix(name, "_FILE"); !ok && fromFile {
-			if s, ok = settingByEnv(base); ok {
+			if s, ok = l.settings.byEnv(base); ok {
 				content, err := readValueFile(text)
 				if err != nil {
 					l.problems = append(l.problems, Problem{Where: where, Text: err.Error()})
@@ -190,7 +190,7 @@ func (l *loading) environment(env []string) {
 			}
 		}
 		if !ok {
-			l.problems = append(l.problems, Problem{Where: where, Text: "unknown" + meantEnv(name)})
+			l.problems = append(l.problems, Problem{Where: where, Text: "unknown" + l.meantEnv(name)})
 			continue
 		}
 		if other, twice := origins[s.key]; twice {
@@ -204,9 +204,9 @@ func (l *loading) environment(env []string) {
 	l.add(values, origins)
 }
 
-func meantEnv(name string) string {
-	known := make([]string, 0, len(settings()))
-	for _, s := range settings() {
+func (l *loading) meantEnv(name string) string {
+	known := make([]string, 0, len(l.settings))
+	for _, s := range l.settings {
 		known = append(known, s.env)
 	}
 	if c := closest(name, known); c != "" {
@@ -218,10 +218,10 @@ func meantEnv(name string) string {
 func (l *loading) flags(flags []Flag) {
 	values, origins := layer{}, map[string]string{}
 	for _, f := range flags {
-		s, ok := settingByKey(f.Key)
+		s, ok := l.settings.byKey(f.Key)
 		if !ok {
-			keys := make([]string, 0, len(settings()))
-			for _, s := range settings() {
+			keys := make([]string, 0, len(l.settings))
+			for _, s := range l.settings {
 				keys = append(keys, s.key)
 			}
 			l.problems = append(l.problems, Problem{Where: f.Name, Text: fmt.Sprintf("unknown key %q%s", f.Key, suggestion(f.Key, keys))})
@@ -236,10 +236,21 @@ func (l *loading) flags(flags []Flag) {
 
 // text reads a setting from a variable or flag.
 func (l *loading) text(s setting, where, text string) (any, bool) {
-	d := &decoder{at: func(*yaml.Node) string { return where }, problems: &l.problems}
+	d := &decoder{settings: l.settings, at: func(*yaml.Node) string { return where }, problems: &l.problems}
 	v, ok := d.value(s.typ, s.rules, s.key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!text", Value: text})
 	if !ok {
 		return nil, false
 	}
 	return v.Interface(), true
+}
+
+// Set changes one setting, as a variable or flag would.
+func (c *Config) Set(key, text string) error {
+	l := &loading{defaults: *c, settings: c.settings(), values: layer{}, origins: map[string]string{}}
+	l.flags([]Flag{{Key: key, Text: text}})
+	if len(l.problems) > 0 {
+		return l.problems
+	}
+	*c = l.config()
+	return nil
 }

@@ -14,7 +14,7 @@ import (
 func (c Config) WriteReference(w io.Writer) error {
 	var b strings.Builder
 	section := ""
-	for _, s := range settings() {
+	for _, s := range c.settings() {
 		name, _, nested := strings.Cut(s.key, ".")
 		if !nested {
 			name = "process"
@@ -142,8 +142,9 @@ type Value struct {
 
 // Values returns every setting with where it comes from.
 func (l *Loaded) Values() []Value {
-	all := make([]Value, 0, len(settings()))
-	for _, s := range settings() {
+	known := l.Config.settings()
+	all := make([]Value, 0, len(known))
+	for _, s := range known {
 		all = append(all, Value{Key: s.key, Env: s.env, Value: show(s.value(l.Config)), Origin: l.Origins[s.key]})
 	}
 	return all
@@ -160,8 +161,9 @@ type Variable struct {
 // Variables returns the environment variable of every setting, with its value in c as the default. Each also has one
 // with _FILE after its name, which names a file with the value.
 func (c Config) Variables() []Variable {
-	all := make([]Variable, 0, len(settings()))
-	for _, s := range settings() {
+	known := c.settings()
+	all := make([]Variable, 0, len(known))
+	for _, s := range known {
 		all = append(all, Variable{Name: s.env, Key: s.key, Default: show(s.value(c)), Doc: s.doc})
 	}
 	return all

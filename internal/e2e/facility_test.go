@@ -11,7 +11,6 @@ import (
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -19,10 +18,8 @@ import (
 // facilities starts a house that speaks the protocol, and returns its listeners and who registers sessions.
 func facilities(t *testing.T, opts ...apptest.Option) ([]string, func(key, user string, groups ...string), legacyv1.FacilityServiceClient) {
 	t.Helper()
-	h := apptest.Start(t, append(opts, apptest.With(func(c *config.Config) {
-		c.Legacy.Dialects = []string{"facility"}
-		c.Legacy.Facility.Prefix, c.Legacy.Facility.Heartbeat = "ws4redis", "--heartbeat--"
-	}))...)
+	h := apptest.Start(t, append(opts, apptest.Setting(t, "legacy.dialects", "facility"),
+		apptest.Setting(t, "legacy.facility.prefix", "ws4redis"), apptest.Setting(t, "legacy.facility.heartbeat", "--heartbeat--"))...)
 	var all []string
 	for _, p := range h.Processes {
 		if at := p.Legacy["legacy.facility.listen"]; at != "" {

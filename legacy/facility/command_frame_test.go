@@ -27,7 +27,7 @@ func reason(m map[string]any) string {
 	return s
 }
 
-var commands = apptest.With(func(c *config.Config) { c.Legacy.Commands.Allow = []string{"GET", "SET", "DEL", "INCR", "EXPIRE"} })
+var commands = apptest.With(func(c *config.Config) { settings(c).Commands.Allow = []string{"GET", "SET", "DEL", "INCR", "EXPIRE"} })
 
 // A command frame runs a store command on the session's own values, from any of its sockets on any edge.
 func TestCommands(t *testing.T) {

@@ -164,7 +164,7 @@ func TestFault_MessagesLostOrTwiceAtTheHandshake(t *testing.T) {
 
 // Everything was permitted unless something was said, a misspelt policy permitted everything, and nobody looked at the origin.
 func TestFault_OpenByDefault(t *testing.T) {
-	h := start(t, closed, with(func(f *config.Facility) { f.AllowedOrigins = []string{"https://app.example.com"} }))
+	h := start(t, closed, with(func(f *facility.Settings) { f.AllowedOrigins = []string{"https://app.example.com"} }))
 	if a := raw(t, h.at[0], handshake("GET /ws/f?subscribe-broadcast HTTP/1.1", nil)); a.status != 403 {
 		t.Errorf("without credentials: %d %s", a.status, a.body)
 	}
@@ -253,12 +253,12 @@ func TestFault_HeartbeatAfterEveryEvent(t *testing.T) {
 		if beats > 10 {
 			t.Errorf("%d heartbeats among 100 messages", beats)
 		}
-	}, with(func(f *config.Facility) { f.Heartbeat = "beat" }))
+	}, with(func(f *facility.Settings) { f.Heartbeat = "beat" }))
 }
 
 // Keeping nothing was an error.
 func TestFault_ExpireOff(t *testing.T) {
-	h := startRedis(t, with(func(f *config.Facility) { f.Expire = 0 }))
+	h := startRedis(t, with(func(f *facility.Settings) { f.Expire = 0 }))
 	c := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast&echo", nil)
 	c.send("x")
 	c.gets("x")

@@ -21,6 +21,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/legacy/facility"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -36,7 +37,7 @@ type house struct {
 
 func start(t *testing.T, opts ...apptest.Option) *house {
 	t.Helper()
-	opts = append([]apptest.Option{with(func(f *config.Facility) { f.Prefix = "ws4redis" }), apptest.With(func(c *config.Config) {
+	opts = append([]apptest.Option{with(func(f *facility.Settings) { f.Prefix = "ws4redis" }), apptest.With(func(c *config.Config) {
 		c.Legacy.Dialects, c.Legacy.Open = []string{"facility"}, true
 	})}, opts...)
 	h := &house{House: apptest.Start(t, opts...), t: t}
@@ -67,8 +68,14 @@ func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest
 }
 
 // with edits how the protocol is spoken.
-func with(edit func(f *config.Facility)) apptest.Option {
-	return apptest.With(func(c *config.Config) { edit(&c.Legacy.Facility) })
+// settings returns the protocol, whose settings may be changed.
+func settings(c *config.Config) *facility.Facility {
+	p, _ := config.ProtocolOf[*facility.Facility](c.Legacy)
+	return p
+}
+
+func with(edit func(f *facility.Settings)) apptest.Option {
+	return apptest.With(func(c *config.Config) { edit(&settings(c).Settings) })
 }
 
 // closed takes away what --legacy-open gives.

@@ -16,6 +16,7 @@ import (
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/legacy/facility"
 )
 
 func TestMain(m *testing.M) {
@@ -134,7 +135,7 @@ func TestEcho(t *testing.T) {
 
 // Heartbeats come at least every four seconds, are swallowed from clients, and make the server forget the last frame.
 func TestHeartbeat(t *testing.T) {
-	h := startRedis(t, with(func(f *config.Facility) { f.Heartbeat = "--beat--" }))
+	h := startRedis(t, with(func(f *facility.Settings) { f.Heartbeat = "--beat--" }))
 	a := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast", nil)
 	b := h.dial(t, 1, "f?subscribe-broadcast", nil)
 	last := time.Now()
@@ -280,7 +281,7 @@ func TestExpire(t *testing.T) {
 			c.send("x")
 			_ = c.closes(1000, "")
 			eventually(t, "it is forgotten", func() bool { return h.stored(t, "broadcast:f") == "" })
-		}, with(func(f *config.Facility) { f.Expire = time.Second }))
+		}, with(func(f *facility.Settings) { f.Expire = time.Second }))
 	})
 	t.Run("never kept", func(t *testing.T) {
 		everywhere(t, func(t *testing.T, h *house) {
@@ -291,13 +292,13 @@ func TestExpire(t *testing.T) {
 			if got := h.stored(t, "broadcast:f"); got != "" {
 				t.Errorf("%q is stored", got)
 			}
-		}, with(func(f *config.Facility) { f.Expire = 0 }))
+		}, with(func(f *facility.Settings) { f.Expire = 0 }))
 	})
 }
 
 // A plain SET without an end, by somebody else, counts; so do the names without a prefix; and what was stored survives a restart.
 func TestRedisNames(t *testing.T) {
-	h := startRedis(t, with(func(f *config.Facility) { f.Prefix = "" }))
+	h := startRedis(t, with(func(f *facility.Settings) { f.Prefix = "" }))
 	check(t, h.old.Set(soon(t), "broadcast:f", "set by hand", 0).Err())
 	c := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast", nil)
 	c.gets("set by hand")
@@ -359,7 +360,7 @@ func TestResolver(t *testing.T) {
 		}
 	}))
 	t.Cleanup(site.Close)
-	h := start(t, closed, with(func(f *config.Facility) { f.Resolver.URL = config.Secret(site.URL + "/whois") }))
+	h := start(t, closed, with(func(f *facility.Settings) { f.Resolver.URL = config.Secret(site.URL + "/whois") }))
 	for i := range 3 {
 		facility := fmt.Sprint("f", i)
 		c := h.dial(t, 0, facility+"?subscribe-user&subscribe-group&publish-group&echo", cookie("johns"))

@@ -15,9 +15,9 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/legacy/pushserver"
 )
 
 // The faults of the older server, each of which is not here.
@@ -263,7 +263,7 @@ func TestFault_missingScript(t *testing.T) {
 
 // Outside Docker the ports were the reverse of the documented ones.
 func TestFault_portsReversed(t *testing.T) {
-	at := app.Default().Legacy.PushServer
+	at := pushserver.New().Settings
 	if at.WebSocket != "localhost:5222" || at.HTTP != "localhost:5223" {
 		t.Errorf("it listens at %+v", at)
 	}

@@ -17,12 +17,13 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/legacy/rooms"
 )
 
 // The tests whose names begin with Fault are about what the original did wrong; docs/dialects.md lists it.
 
 // soon lets messages count as stored quickly.
-var soon = with(func(r *config.Rooms) { r.AckTimeout = 100 * time.Millisecond })
+var soon = with(func(r *rooms.Settings) { r.AckTimeout = 100 * time.Millisecond })
 
 // A wrong type ended the original's process, for a message 30 s later.
 func TestFault_WrongTypesOfData(t *testing.T) {
@@ -157,7 +158,7 @@ func TestFault_PrivateMessages(t *testing.T) {
 				t.Errorf("a bystander got %+v", f)
 			}
 		}
-	}, with(func(r *config.Rooms) { r.Delivery = "addressed" }))
+	}, with(func(r *rooms.Settings) { r.Delivery = "addressed" }))
 }
 
 // The room was ignored.
@@ -172,7 +173,7 @@ func TestFault_RoomIgnored(t *testing.T) {
 		if f := b.next(); f.Body.Command != "sendMessage" || f.text(t) != "in room 2" {
 			t.Errorf("room 2 got %+v", f)
 		}
-	}, with(func(r *config.Rooms) { r.Scope = "room" }))
+	}, with(func(r *rooms.Settings) { r.Scope = "room" }))
 }
 
 // Anybody could take any id.
@@ -228,7 +229,7 @@ func TestFault_TakenIDs(t *testing.T) {
 }
 
 func TestFault_TakenIDs_open(t *testing.T) {
-	h := start(t, with(func(r *config.Rooms) { r.BindIDs = true }))
+	h := start(t, with(func(r *rooms.Settings) { r.BindIDs = true }))
 	a := h.dial(t, 0)
 	a.send("setID", "bob")
 	if reason, _ := a.refusal(); reason != "PERMISSION_DENIED" {

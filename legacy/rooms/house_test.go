@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/legacy/rooms"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
@@ -47,8 +48,14 @@ func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest
 }
 
 // with edits how the protocol is spoken.
-func with(edit func(r *config.Rooms)) apptest.Option {
-	return apptest.With(func(c *config.Config) { edit(&c.Legacy.Rooms) })
+// settings returns those of the protocol, which may be changed.
+func settings(c *config.Config) *rooms.Settings {
+	p, _ := config.ProtocolOf[*rooms.Rooms](c.Legacy)
+	return &p.Settings
+}
+
+func with(edit func(r *rooms.Settings)) apptest.Option {
+	return apptest.With(func(c *config.Config) { edit(settings(c)) })
 }
 
 func (h *house) config() dialecttest.Config {

@@ -149,7 +149,7 @@ func TestFault_NoLimits(t *testing.T) {
 		c.Edge.FrameSize, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 4<<10, 1, 5
 		c.Publish.MaxMessage = 1 << 10
 		c.Edge.AllowedOrigins = []string{"https://good.example"}
-		c.Legacy.Rooms.AnyOrigin = false
+		settings(c).AnyOrigin = false
 	}))
 	closes := func(c *client, code int) {
 		t.Helper()

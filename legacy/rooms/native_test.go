@@ -181,10 +181,8 @@ func TestHTTP(t *testing.T) {
 // The relay's HTTP and rooms share an address, as their originals' clients expect.
 func TestSharedListener(t *testing.T) {
 	free := freePort(t)
-	h := apptest.Start(t, apptest.With(func(c *config.Config) {
-		c.Legacy.Dialects, c.Legacy.Open = []string{"relay", "rooms"}, true
-		c.Legacy.Relay.HTTP, c.Legacy.Rooms.Listen = free, free
-	}))
+	h := apptest.Start(t, apptest.Setting(t, "legacy.dialects", "relay,rooms"), apptest.Setting(t, "legacy.open", "true"),
+		apptest.Setting(t, "legacy.relay.http_listen", free), apptest.Setting(t, "legacy.rooms.listen", free))
 	all := &house{House: h, at: []string{h.Legacy["rooms.listen"]}}
 	if h.Legacy["relay.http"] != free || all.at[0] != free {
 		t.Fatalf("they listen on %v", h.Legacy)

@@ -6,7 +6,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/legacy/rooms"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
@@ -14,8 +14,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Every scene is played in a house of its own: who leaves one is heard in it.
 func TestTranscripts(t *testing.T) {
-	addressed := with(func(r *config.Rooms) { r.Delivery = "addressed" })
-	apart := with(func(r *config.Rooms) { r.Scope = "room" })
+	addressed := with(func(r *rooms.Settings) { r.Delivery = "addressed" })
+	apart := with(func(r *rooms.Settings) { r.Scope = "room" })
 	for _, scene := range []struct {
 		name string
 		opts []apptest.Option

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
 
@@ -90,6 +92,14 @@ func With(edit func(c *config.Config)) Option {
 	return func(o *options) { o.edit = append(o.edit, edit) }
 }
 
+// Setting changes one setting of every process, as a flag would.
+func Setting(tb testing.TB, key, text string) Option {
+	return With(func(c *config.Config) {
+		tb.Helper()
+		testkit.Check(tb, c.Set(key, text))
+	})
+}
+
 // Dev runs in development mode.
 func Dev() Option { return With(func(c *config.Config) { c.Dev = true }) }
 
@@ -104,10 +114,9 @@ func Start(tb testing.TB, opts ...Option) *Deployment {
 	base := app.Default()
 	base.HTTP.DrainLead = 0 // a test of it says so
 	base.HTTP.Listen, base.GRPC.Listen, base.Internal.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	base.Legacy.Relay = config.Relay{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
-	base.Legacy.Rooms.Listen = "127.0.0.1:0"
-	base.Legacy.PushServer = config.PushServer{HTTP: "127.0.0.1:0", WebSocket: "127.0.0.1:0"}
-	base.Legacy.Facility.Listen = "127.0.0.1:0"
+	for _, p := range base.Legacy.Protocols {
+		anyPort(p)
+	}
 	base.Redis.URL = config.Secret(o.redis)
 	base.InternalKey = config.Secret(secret())
 	base.Auth.Keys = []config.SigningKey{signingKey(tb)}
@@ -125,6 +134,18 @@ func Start(tb testing.TB, opts ...Option) *Deployment {
 	d.HTTP, d.GRPC, d.Internal, d.Edges = "http://"+p.HTTP, p.GRPC, p.Internal, []string{"http://" + p.HTTP}
 	d.clients(tb, p.GRPC, p.GRPC)
 	return d
+}
+
+// anyPort makes an older protocol listen on free ports, which its settings themselves would refuse.
+func anyPort(p config.Protocol) {
+	for _, section := range p.Sections() {
+		v := reflect.ValueOf(section.Settings).Elem()
+		for i := range v.NumField() {
+			if v.Type().Field(i).Tag.Get("kind") == "listen" {
+				v.Field(i).SetString("127.0.0.1:0")
+			}
+		}
+	}
 }
 
 func (d *Deployment) startSplit(tb testing.TB, base config.Config, edges int) {
