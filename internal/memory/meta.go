@@ -21,6 +21,7 @@ type meta struct {
 	tokens   map[string]token
 	families map[string]*family
 	revoked  map[bus.Subject]revocation
+	revoking time.Time // of the newest revocation; see revokes
 }
 
 type livingNode struct {

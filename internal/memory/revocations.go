@@ -17,10 +17,7 @@ type revocation struct{ before, until time.Time }
 func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
 	s.meta.mu.Lock()
 	now := s.now()
-	if before.IsZero() {
-		before = now
-	}
-	before = before.Truncate(time.Millisecond)
+	before = s.meta.revokes(now, before)
 	forgetSome(s.meta.revoked, func(r revocation) bool { return now.After(r.until) })
 	until := now.Add(ttl)
 	if old, ok := s.meta.revoked[subject]; ok && !now.After(old.until) {
@@ -36,6 +33,30 @@ func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time,
 		ID: uuid.NewString(), To: bus.Revoked, Data: data, ContentType: bus.JSON, Published: now,
 	}})
 	return err
+}
+
+// revokesAhead is how far the times of revocations may be ahead.
+const revokesAhead = time.Second
+
+// revokes returns the time of a revocation, which is before unless that is zero. Whoever signs in right behind a revocation counts as
+// signed in a moment later, which may still be to come. The next revocation is later than that, of whatever subject: so times
+// rise with each one. The caller holds the lock.
+func (m *meta) revokes(now, before time.Time) time.Time {
+	now = now.Truncate(time.Millisecond)
+	ahead := now.Add(revokesAhead)
+	if before.IsZero() {
+		before = later(now, earlier(m.revoking.Add(time.Millisecond), ahead))
+	}
+	before = before.Truncate(time.Millisecond)
+	m.revoking = later(m.revoking, earlier(before, ahead))
+	return before
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // RevokedBefore returns the times of the revocations. They are complete since the store was made.

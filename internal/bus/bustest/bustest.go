@@ -26,6 +26,7 @@ func Run(t *testing.T, open Open) {
 		{"families", testFamilies},
 		{"log of revocations", testRevocationLog},
 		{"revocations", testRevocations},
+		{"revocations rise", testRevocationsRise},
 		{"channels", testChannels},
 		{"values", testValues},
 		{"retained", testRetained},

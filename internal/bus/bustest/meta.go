@@ -127,6 +127,28 @@ func testRevocations(t *testing.T, open Open) {
 	}
 }
 
+// Whoever signs in right behind a revocation counts as signed in after it, and is revoked by the next one, of whatever subject and
+// however soon.
+func testRevocationsRise(t *testing.T, open Open) {
+	s := open(t)
+	id := uuid.NewString()
+	subjects := []bus.Subject{{Kind: bus.SubjectUser, ID: id}, {Kind: bus.SubjectClient, ID: id}, {Kind: bus.SubjectSession, ID: id}}
+	var before time.Time
+	for i := range 300 {
+		subject := subjects[i%len(subjects)]
+		testkit.Check(t, s.Revoke(t.Context(), subject, time.Time{}, time.Minute))
+		times, err := s.RevokedBefore(t.Context(), []bus.Subject{subject})
+		testkit.Check(t, err)
+		if !times[0].After(before) {
+			t.Fatalf("revocation %d is of %v, the one before of %v", i, times[0], before)
+		}
+		before = times[0]
+	}
+	if ahead := before.Sub(s.Now()); ahead > 2*time.Second {
+		t.Errorf("revocations are %s ahead", ahead)
+	}
+}
+
 // Revocations are a log that can be read from a position, and a store knows since when it has all of them.
 func testRevocationLog(t *testing.T, open Open) {
 	s := open(t)

@@ -59,10 +59,14 @@ if ARGV[1] == 'lost' then
   redis.call('PEXPIRE', KEYS[6], ARGV[9] == epoch and 60000 or ARGV[3])
   redis.call('SET', KEYS[5], epoch)
 end
+-- Whoever signs in right behind a revocation counts as signed in a moment later, which may still be to come. The next revocation
+-- is later than that, of whatever subject: so times rise with each one, as far as a second ahead.
+local ahead = now + 1000
 local at = math.max(tonumber(ARGV[2]), 1000000000000)
 if ARGV[2] == '0' then
-  at = now
+  at = math.max(now, math.min(last + 1, ahead))
 end
+local rise = math.min(at, ahead)
 at = string.format('%.0f', math.max(at, tonumber(redis.call('GET', KEYS[4]) or '0')))
 if ARGV[1] == 'lost' then
   redis.call('SET', KEYS[4], at)
@@ -71,7 +75,7 @@ else
 end
 local envelope = ARGV[6] .. at .. ARGV[7]
 local offset = string.format('%.0f', top + 1)
-local time = string.format('%.0f', math.max(now, last))
+local time = string.format('%.0f', math.max(now, last, rise))
 redis.call('HSET', KEYS[2], 'o', offset, 't', time)
 redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[8], offset .. '-' .. time, 'm', envelope)
 redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[1])))
