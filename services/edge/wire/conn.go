@@ -31,17 +31,12 @@ type Conn struct {
 	parked  atomic.Bool  // nobody reads: whoever sets it to false does
 
 	mu       sync.Mutex
-	backlog  [][]byte
-	bytes    int
-	draining bool
+	waiting  backlog
+	draining bool // somebody writes it
 	finished bool // a close frame is the last thing in the backlog, or was written
 	broken   bool
 	drained  func()        // called once, when the backlog has been read
-	queued   uint64        // bytes ever put into the backlog
-	cleared  uint64        // and written from it
-	after    []after       // what is called when parts of it are written
 	room     chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
-	begun    int           // bytes at the head of the backlog that end a frame of which the client has a part
 	until    time.Time     // how long the last frames may take; zero before Finish
 	still    chan struct{} // closed when nobody writes any more; nil when nobody waits for that
 }
@@ -156,8 +151,9 @@ func (c *Conn) SendMessages(p []byte, a *Attempt) error {
 	return c.put(p, a, c.sockets.cfg.QueueBytes*3/4)
 }
 
+// put writes frames, or lets them wait up to a limit. The caller holds the lock.
 func (c *Conn) put(p []byte, a *Attempt, limit int) error {
-	if !c.draining && c.raw != nil {
+	if !c.draining && c.raw != nil { // nothing waits, so nothing is overtaken
 		if a == nil {
 			a = attempts.Get().(*Attempt)
 			defer attempts.Put(a)
@@ -170,15 +166,13 @@ func (c *Conn) put(p []byte, a *Attempt, limit int) error {
 		if n == len(p) {
 			return nil
 		}
-		c.begun = frameRest(p, 0, n)
+		c.waiting.begun = frameRest(p, 0, n)
 		p = p[n:]
 	}
-	if c.bytes+len(p) > limit && c.bytes > 0 {
+	if c.waiting.bytes+len(p) > limit && c.waiting.bytes > 0 {
 		return ErrSlow
 	}
-	c.backlog = append(c.backlog, p)
-	c.bytes += len(p)
-	c.queued += uint64(len(p))
+	c.waiting.add(p)
 	if !c.draining {
 		c.draining = true
 		c.sockets.cfg.Go(c.drain)
@@ -210,7 +204,7 @@ func (c *Conn) SendPaced(ctx context.Context, p []byte) error {
 			c.handler.Stop(ErrExpired)
 			return ErrBroken
 		}
-		if c.bytes <= min(pacedBacklog, c.sockets.cfg.QueueBytes/4) {
+		if c.waiting.bytes <= min(pacedBacklog, c.sockets.cfg.QueueBytes/4) {
 			err := c.put(p, nil, math.MaxInt) // one piece above the mark
 			c.mu.Unlock()
 			return err

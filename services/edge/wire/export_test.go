@@ -78,11 +78,11 @@ func (q *Queue) AfterWritten(f func()) { q.c.AfterWritten(f) }
 func (q *Queue) Drop() {
 	q.c.mu.Lock()
 	defer q.c.mu.Unlock()
-	for _, p := range q.c.backlog {
+	for _, p := range q.c.waiting.pieces {
 		q.sent -= len(p)
-		q.c.bytes -= len(p)
+		q.c.waiting.bytes -= len(p)
 	}
-	q.c.backlog = nil
+	q.c.waiting.pieces = nil
 }
 
 // Drain reads everything, and waits for the writer of the backlog to end.
@@ -136,7 +136,7 @@ func (q *Queue) Expire() { q.c.ExpireAt(time.Now()) }
 func (q *Queue) Waiting() int {
 	q.c.mu.Lock()
 	defer q.c.mu.Unlock()
-	return len(q.c.backlog)
+	return len(q.c.waiting.pieces)
 }
 
 // Count reads frames of a length until the farewell, and returns how many there were.

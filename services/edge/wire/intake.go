@@ -33,45 +33,45 @@ type glanced int
 
 const (
 	foundNothing glanced = iota // to park for
-	foundControl                // and done: a ping or pong
-	foundFrame                  // for gorilla, which also gets whatever is unusual
+	foundPing
+	foundPong
+	foundFrame // for gorilla, which also gets whatever is unusual
 )
 
-// glance looks at what has come, between two messages, without waiting.
-func (in *intake) glance(c *Conn) glanced {
+// glance looks at what has come, between two messages, without waiting. It takes a ping, whose payload it returns, or a pong.
+func (in *intake) glance(raw syscall.RawConn) (glanced, []byte) {
 	if in.r == in.w {
 		in.r, in.w = 0, 0
-		if c.raw.Read(in.now) != nil {
-			return foundFrame // gorilla's read finds the error again
+		if raw.Read(in.now) != nil {
+			return foundFrame, nil // gorilla's read finds the error again
 		}
 		switch {
 		case in.err == syscall.EAGAIN || in.err == syscall.EINTR: //nolint:errorlint // a system call returns them bare
-			return foundNothing
+			return foundNothing, nil
 		case in.err != nil || in.n <= 0:
-			return foundFrame
+			return foundFrame, nil
 		}
 		in.w = in.n
 	}
 	b := in.buf[in.r:in.w]
 	const masked = 0x80
 	if len(b) < 6 || b[1] < masked || b[1] > masked+125 || len(b) < 6+int(b[1]-masked) {
-		return foundFrame
+		return foundFrame, nil
 	}
 	n := int(b[1] - masked)
 	switch b[0] {
 	case finBit | opPong:
-		_ = c.ponged("")
+		in.r += 6 + n
+		return foundPong, nil
 	case finBit | opPing:
 		payload := make([]byte, n)
 		for i := range payload {
-			payload[i] = b[6+i] ^ b[2+i%4]
+			payload[i] = b[6+i] ^ b[2+i%4] // unmasked (RFC 6455, section 5.3)
 		}
-		_ = c.pinged(string(payload))
-	default:
-		return foundFrame
+		in.r += 6 + n
+		return foundPing, payload
 	}
-	in.r += 6 + n
-	return foundControl
+	return foundFrame, nil
 }
 
 // read is what gorilla reads with: no byte beyond the end of a frame.

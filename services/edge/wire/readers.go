@@ -1,8 +1,12 @@
 package wire
 
 import (
+	"bytes"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // readers read what clients send. A connection whose client is silent is parked: it has no goroutine, no stack and no
@@ -91,12 +95,18 @@ func (r *readers) serve(c *Conn, in *intake) {
 	for {
 		// Most of what comes to an idle connection is a pong. A look without waiting takes it in without gorilla, and without
 		// finding out by a blocking read that there is nothing else.
-		found := in.glance(c)
-		if found == foundControl || found == foundNothing && r.park(c, in) {
-			if found == foundNothing {
+		switch found, payload := in.glance(c.raw); found {
+		case foundPong:
+			_ = c.ponged("")
+			continue
+		case foundPing:
+			_ = c.pinged(string(payload))
+			continue
+		case foundNothing:
+			if r.park(c, in) {
 				return
 			}
-			continue
+		case foundFrame:
 		}
 		op, b, err := c.receive()
 		if err != nil {
@@ -135,4 +145,69 @@ func (r *readers) forget(c *Conn) {
 	if r.poller != nil && c.raw != nil {
 		r.poller.forget(c)
 	}
+}
+
+// buffer is a message on its way from the reader to the handler.
+type buffer = bytes.Buffer
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// largeBuffer is what is not kept for the next message.
+const largeBuffer = 64 << 10
+
+func free(b *buffer) {
+	if b.Cap() <= largeBuffer {
+		b.Reset()
+		buffers.Put(b)
+	}
+}
+
+// Start begins to read, after Upgrade. From now on the Handler is called.
+func (c *Conn) Start() { c.sockets.readers.attend(c) }
+
+// receive waits for a message.
+func (c *Conn) receive() (int, *buffer, error) {
+	op, r, err := c.ws.NextReader()
+	if err != nil {
+		return 0, nil, err
+	}
+	c.heard.Store(true)
+	b := buffers.Get().(*buffer)
+	if _, err := b.ReadFrom(r); err != nil {
+		free(b)
+		return 0, nil, err
+	}
+	return op, b, nil
+}
+
+// hand hands a message to the handler.
+func (c *Conn) hand(op int, b *buffer) {
+	c.busy.Store(true)
+	c.handler.Receive(op, b.Bytes())
+	free(b)
+	c.busy.Store(false)
+}
+
+// read waits for a message and hands it on. The goroutine is a fresh one, so that an idle connection keeps no more than a small stack.
+func (c *Conn) read() {
+	op, b, err := c.receive()
+	if err != nil {
+		c.end(err)
+		return
+	}
+	c.busy.Store(true) // before the goroutine is: somebody may look in between
+	go func() {
+		c.hand(op, b)
+		go c.read()
+	}()
+}
+
+// end tells the handler that nothing comes any more.
+func (c *Conn) end(err error) {
+	if errors.Is(err, websocket.ErrReadLimit) {
+		// gorilla is silent about a length whose top bit is set; a second close frame it does not send.
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseMessageTooBig, ""), time.Now().Add(time.Second))
+	}
+	c.sockets.readers.forget(c)
+	c.handler.Ended(err)
 }

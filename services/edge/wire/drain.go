@@ -1,0 +1,258 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The backlog is written by one goroutine, which lives while there is one. It never writes without having looked: a token
+// that ended, or a refusal, is found before each write, also when the process stood still for a while. What a client has a
+// part of is always ended first, so that no frame is cut, unless the client does not take it in time.
+
+// chunks are buffers that join small frames.
+var chunks = sync.Pool{New: func() any { b := make([]byte, 0, drainChunk); return &b }}
+
+// Finish drops what waits, except the rest of a frame of which the client has a part, and writes the last frames. A client
+// that does not read has CloseTimeout for them.
+func (c *Conn) Finish(last []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken || c.finished {
+		return
+	}
+	c.waiting.drop()
+	c.makeRoom()
+	if err := c.put(last, nil, c.waiting.begun+len(last)); err != nil {
+		return
+	}
+	c.finished = true
+	c.until = time.Now().Add(c.sockets.cfg.CloseTimeout)
+	if c.draining {
+		_ = c.Conn.SetWriteDeadline(c.until)
+		_ = c.SetReadDeadline(c.until.Add(c.sockets.cfg.CloseWait))
+	} else { // the reader waits this long for the client's close frame, and then closes the connection
+		_ = c.SetReadDeadline(time.Now().Add(c.sockets.cfg.CloseWait))
+	}
+	c.sockets.readers.kick(c)
+}
+
+// fail breaks the connection; the reader finds out and cleans up. The caller holds the lock.
+func (c *Conn) fail() {
+	c.broken = true
+	c.waiting.clear()
+	c.makeRoom()
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	c.sockets.readers.kick(c)
+}
+
+// step is what one step of the writer has done.
+type step struct {
+	n     int
+	after []after // what was waited for and is complete with it
+	over  bool    // there is no backlog any more
+	err   error
+}
+
+// drain writes the backlog until it is empty.
+func (c *Conn) drain() {
+	stalled := time.AfterFunc(c.sockets.cfg.WriteTimeout, c.stall)
+	defer stalled.Stop()
+	buf := chunks.Get().(*[]byte)
+	defer chunks.Put(buf)
+	for {
+		var s step
+		if c.raw == nil {
+			s = c.writeFrame()
+		} else if err := c.raw.Write(func(fd uintptr) bool { s = c.writeOn(fd, *buf); return s.n > 0 || s.over || s.err != nil }); err != nil {
+			s.err = err
+		}
+		if s.n > 0 {
+			stalled.Reset(c.sockets.cfg.WriteTimeout)
+			c.call(s.after)
+		}
+		if s.err != nil {
+			c.cut(s.err)
+			return
+		}
+		if s.over {
+			return
+		}
+	}
+}
+
+// writeOn writes once what comes next, without waiting.
+func (c *Conn) writeOn(fd uintptr, buf []byte) step {
+	c.expire()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over() {
+		return step{over: true}
+	}
+	n, err := syscall.Write(int(fd), c.waiting.chunk(buf[:0]))
+	switch {
+	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR):
+		return step{}
+	case err != nil:
+		return step{err: err}
+	}
+	return step{n: n, after: c.took(n)}
+}
+
+// writeFrame writes one frame, where a write that has begun is not taken back.
+func (c *Conn) writeFrame() step {
+	c.expire()
+	c.mu.Lock()
+	if c.over() {
+		c.mu.Unlock()
+		return step{over: true}
+	}
+	p := c.waiting.frame()
+	c.mu.Unlock()
+	n, err := c.Conn.Write(p) // without the lock: this one waits
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return step{n: n, after: c.took(n), err: err}
+}
+
+// expire ends a connection whose time is over meanwhile.
+func (c *Conn) expire() {
+	if c.Expired(time.Now().UnixMilli()) {
+		c.handler.Stop(ErrExpired)
+	}
+}
+
+// stall ends the connection of a client that takes nothing.
+func (c *Conn) stall() { c.handler.Stop(ErrSlow) }
+
+// over ends the writer when there is nothing more to write, and says whether that is so. The caller holds the lock.
+func (c *Conn) over() bool {
+	if len(c.waiting.pieces) > 0 && !c.broken {
+		return false
+	}
+	c.rest()
+	if c.finished && !c.broken { // the client reads again, and answers
+		_ = c.SetReadDeadline(time.Now().Add(c.sockets.cfg.CloseWait))
+	}
+	return true
+}
+
+// rest notes that nobody writes. The caller holds the lock.
+func (c *Conn) rest() {
+	c.draining, c.waiting.pieces = false, nil
+	_ = c.Conn.SetWriteDeadline(time.Time{})
+	if c.still != nil {
+		close(c.still)
+		c.still = nil
+	}
+}
+
+// took notes that the client has taken bytes, and returns what was waited for and is complete with them. The caller holds the lock.
+func (c *Conn) took(size int) []after {
+	done := c.waiting.took(size)
+	c.makeRoom()
+	c.tellDrained()
+	return done
+}
+
+// cut ends a connection whose client did not take the rest in time, or has gone.
+func (c *Conn) cut(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = tcp.SetLinger(0) // a reset says that something is missing
+	}
+	c.fail()
+	c.rest()
+}
+
+// drainedBelow is how much of a backlog may be left when a client counts as having read it.
+const drainedBelow = 64 << 10
+
+// WhenDrained calls f once, when the backlog has been read.
+func (c *Conn) WhenDrained(f func()) {
+	c.mu.Lock()
+	if c.draining && c.waiting.bytes > drainedBelow {
+		c.drained = f
+		f = nil
+	}
+	c.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// tellDrained says that the backlog was read, to whoever asked. The caller holds the lock.
+func (c *Conn) tellDrained() {
+	if c.drained != nil && c.waiting.bytes <= drainedBelow {
+		c.drained()
+		c.drained = nil
+	}
+}
+
+// Linger closes the connection without losing the close frame that was written last: a socket
+// closed with unread bytes resets the connection (RFC 6455, section 7.1.1).
+func (c *Conn) Linger() {
+	defer func() { _ = c.Close() }()
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !c.lastWritten() || !ok {
+		return
+	}
+	if half.CloseWrite() != nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, c.Conn, 1<<20)
+}
+
+// lastWritten waits until the last frames are written, or given up. It returns whether they were.
+func (c *Conn) lastWritten() bool {
+	c.mu.Lock()
+	waits := c.draining && c.finished && !c.until.IsZero()
+	if waits && c.still == nil {
+		c.still = make(chan struct{})
+	}
+	still, ok := c.still, !c.broken && !c.draining
+	c.finished = true // nothing more is accepted
+	c.mu.Unlock()
+	if !waits {
+		return ok
+	}
+	<-still
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.broken
+}
+
+// A message that asks for an ack counts as delivered when the kernel has taken the last byte of its frame and the client
+// had not gone by then. What is still in the backlog counts later, or never when the connection ends before; so a delivery
+// that nobody saw uses up nothing. An edge that dies between the write and the note delivers once more.
+
+// AfterWritten calls f as soon as the frames that were sent before it are written; never when the connection ends before, or
+// the client has gone.
+func (c *Conn) AfterWritten(f func()) {
+	c.mu.Lock()
+	ended := c.broken || c.finished
+	waits := c.draining && !ended
+	if waits { // as many at most as the backlog has frames, which has a bound
+		c.waiting.after = append(c.waiting.after, after{c.waiting.queued, f})
+	}
+	c.mu.Unlock()
+	if !waits && !ended {
+		c.call([]after{{call: f}})
+	}
+}
+
+// call calls what waited, unless the client has hung up: what it had not read then, it will not read.
+func (c *Conn) call(done []after) {
+	if len(done) == 0 || hungUp(c.raw) {
+		return
+	}
+	for _, a := range done {
+		a.call()
+	}
+}
