@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"crypto/rand"
+	"encoding/base32"
 	"log/slog"
 	"strings"
 	"time"
@@ -37,6 +39,16 @@ type Position struct {
 
 // IsZero says whether p is no position at all.
 func (p Position) IsZero() bool { return p.Epoch == "" && p.Offset == 0 }
+
+// epochText spells epochs in small letters and digits that are not mistaken for letters.
+var epochText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// NewEpoch returns the epoch of a log that begins: 64 random bits, so that two lives of a log never share one.
+func NewEpoch() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return epochText.EncodeToString(b[:])
+}
 
 // startMark begins the epochs of beginnings. No other epoch begins with it.
 const startMark = "0"

@@ -7,10 +7,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-func notFound(to bus.Address, id string) error {
-	return bus.ErrMessageNotFound.With("", map[string]string{"address": to.String(), "id": id})
-}
-
 // Ack acknowledges messages.
 func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
 	errs := make([]error, len(acks))
@@ -61,13 +57,6 @@ func (w *waiting) ack(device string, now time.Time) bool {
 		w.delivery.AckedCount++
 	}
 	return true
-}
-
-// changed tells who watches a delivery.
-func (c *cell) changed(w *waiting, now time.Time) {
-	if w.watched {
-		c.tell(w.delivery.To, bus.MessageReceipt, w.delivery.ID, "", now)
-	}
 }
 
 // MarkSent notes that messages were written to a device.

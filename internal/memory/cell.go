@@ -171,3 +171,19 @@ func (c *cell) page(index, limit int, now time.Time) bus.Page {
 	}
 	return p
 }
+
+// stamp gives a message its times.
+func stamp(m *bus.Message, now time.Time, ttl time.Duration) {
+	m.Published, m.Expires = now.Truncate(time.Millisecond), time.Time{}
+	if ttl > 0 {
+		m.Expires = m.Published.Add(ttl)
+	}
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

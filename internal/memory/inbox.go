@@ -339,3 +339,15 @@ func (s *Store) InboxStats(ctx context.Context, to bus.Address) (bus.InboxStats,
 	})
 	return stats, nil
 }
+
+// changed tells those who watch a delivery.
+func (c *cell) changed(w *waiting, now time.Time) {
+	if w.watched {
+		c.tell(w.delivery.To, bus.MessageReceipt, w.delivery.ID, "", now)
+	}
+}
+
+// notFound is the error about a message that no inbox has.
+func notFound(to bus.Address, id string) error {
+	return bus.ErrMessageNotFound.With("", map[string]string{"address": to.String(), "id": id})
+}

@@ -100,7 +100,7 @@ func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
 	}
 	delete(s.meta.channels, a)
 	if c := part.cells[a]; c != nil {
-		part.cells[a] = &cell{epoch: newEpoch(), feeds: c.feeds, used: s.now()}
+		part.cells[a] = &cell{epoch: bus.NewEpoch(), feeds: c.feeds, used: s.now()}
 		m := &bus.Message{ID: uuid.NewString(), To: a, ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: s.now()}
 		for _, f := range c.feeds {
 			f.put(m)

@@ -106,14 +106,6 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 	return r, nil
 }
 
-// stamp gives a message its times.
-func stamp(m *bus.Message, now time.Time, ttl time.Duration) {
-	m.Published, m.Expires = now.Truncate(time.Millisecond), time.Time{}
-	if ttl > 0 {
-		m.Expires = m.Published.Add(ttl)
-	}
-}
-
 func liveReceipt(p *bus.Publication) bus.Receipt {
 	return bus.Receipt{ID: p.Message.ID, Durability: bus.Live, Published: p.Message.Published}
 }

@@ -84,10 +84,3 @@ func (s *Store) RevocationsSeen(ctx context.Context, at bus.Position) error {
 	}
 	return s.Revoke(ctx, bus.Subject{Kind: bus.SubjectLost}, time.Time{}, bus.RevocationLog.Age)
 }
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}

@@ -15,9 +15,9 @@ import (
 
 // rosters are the members of all addresses. The lock is taken after that of a part, and before that of the meta.
 type rosters struct {
-	mu    sync.Mutex
-	rooms map[bus.Address]*room
-	lost  map[place]time.Time // until when members whose connection broke are waited for
+	mu   sync.Mutex
+	of   map[bus.Address]*members
+	lost map[place]time.Time // until when members whose connection broke are waited for
 	// taken is how often a node was taken for dead.
 	taken map[string]int
 	// untold is events that were noted, in order.
@@ -30,10 +30,10 @@ type place struct {
 	connection string
 }
 
-// room is the members of one address.
-type room struct {
+// members are those of one address.
+type members struct {
 	told    bool // that it is occupied
-	members map[string]*seat
+	seats   map[string]*seat
 	order   []string       // the connections, sorted
 	clients map[string]int // how many connections each has
 }
@@ -45,7 +45,7 @@ type seat struct {
 }
 
 func (r *rosters) init() {
-	r.rooms = make(map[bus.Address]*room)
+	r.of = make(map[bus.Address]*members)
 	r.lost = make(map[place]time.Time)
 	r.taken = make(map[string]int)
 }
@@ -63,23 +63,23 @@ func (s *Store) join(to bus.Address, m bus.Member) {
 	s.rosters.mu.Lock()
 	defer s.rosters.mu.Unlock()
 	s.meta.met(m.Node, s.now())
-	r := s.rosters.rooms[to]
+	r := s.rosters.of[to]
 	if r == nil {
-		r = &room{members: make(map[string]*seat), clients: make(map[string]int)}
-		s.rosters.rooms[to] = r
+		r = &members{seats: make(map[string]*seat), clients: make(map[string]int)}
+		s.rosters.of[to] = r
 	}
 	if !r.told && !m.Quiet {
 		r.told = true
 		s.note(bus.EventOccupied, to, m.Joined, "")
 	}
-	if old, ok := r.members[m.Connection]; ok {
+	if old, ok := r.seats[m.Connection]; ok {
 		delete(s.rosters.lost, place{to, m.Connection})
 		old.lost = time.Time{}
 		return
 	}
 	i, _ := slices.BinarySearch(r.order, m.Connection)
 	r.order = slices.Insert(r.order, i, m.Connection)
-	r.members[m.Connection] = &seat{Member: m}
+	r.seats[m.Connection] = &seat{Member: m}
 	if r.clients[m.Client]++; r.clients[m.Client] == 1 {
 		s.announce(part, to, bus.PresenceEvent{Kind: bus.PresenceJoined, Millis: m.Joined.UnixMilli(), Member: m})
 	}
@@ -95,8 +95,8 @@ func (s *Store) Leave(_ context.Context, to bus.Address, connection string) erro
 func (s *Store) Lose(_ context.Context, to bus.Address, connection string, at time.Time, grace time.Duration) error {
 	s.rosters.mu.Lock()
 	defer s.rosters.mu.Unlock()
-	if r := s.rosters.rooms[to]; r != nil && r.members[connection] != nil {
-		r.members[connection].lost = at
+	if r := s.rosters.of[to]; r != nil && r.seats[connection] != nil {
+		r.seats[connection].lost = at
 		s.rosters.lost[place{to, connection}] = at.Add(grace)
 	}
 	return nil
@@ -109,11 +109,11 @@ func (s *Store) remove(at place, why func(*seat) (reason string, when time.Time)
 	defer part.mu.Unlock()
 	s.rosters.mu.Lock()
 	defer s.rosters.mu.Unlock()
-	r := s.rosters.rooms[at.address]
-	if r == nil || r.members[at.connection] == nil {
+	r := s.rosters.of[at.address]
+	if r == nil || r.seats[at.connection] == nil {
 		return
 	}
-	m := r.members[at.connection]
+	m := r.seats[at.connection]
 	reason, when := why(m)
 	if reason == "" {
 		return
@@ -122,7 +122,7 @@ func (s *Store) remove(at place, why func(*seat) (reason string, when time.Time)
 		s.rosters.taken[m.Node]++
 	}
 	delete(s.rosters.lost, at)
-	delete(r.members, at.connection)
+	delete(r.seats, at.connection)
 	if i, ok := slices.BinarySearch(r.order, at.connection); ok {
 		r.order = slices.Delete(r.order, i, i+1)
 	}
@@ -131,8 +131,8 @@ func (s *Store) remove(at place, why func(*seat) (reason string, when time.Time)
 		delete(r.clients, m.Client)
 		s.announce(part, at.address, bus.PresenceEvent{Kind: bus.PresenceLeft, Reason: reason, Millis: when.UnixMilli(), Member: m.Member})
 	}
-	if len(r.members) == 0 {
-		delete(s.rosters.rooms, at.address)
+	if len(r.seats) == 0 {
+		delete(s.rosters.of, at.address)
 		if r.told {
 			s.note(bus.EventVacated, at.address, when, reason)
 		}
@@ -159,7 +159,7 @@ func (s *Store) announce(part *part, to bus.Address, e bus.PresenceEvent) {
 func (s *Store) Members(_ context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
 	s.rosters.mu.Lock()
 	defer s.rosters.mu.Unlock()
-	r := s.rosters.rooms[to]
+	r := s.rosters.of[to]
 	if r == nil {
 		return bus.MemberPage{}, nil
 	}
@@ -173,7 +173,7 @@ func (s *Store) Members(_ context.Context, to bus.Address, after string, limit i
 		rest, page.More = rest[:limit], true
 	}
 	for _, connection := range rest {
-		page.Members = append(page.Members, r.members[connection].Member)
+		page.Members = append(page.Members, r.seats[connection].Member)
 	}
 	return page, nil
 }
@@ -182,7 +182,7 @@ func (s *Store) Members(_ context.Context, to bus.Address, after string, limit i
 func (s *Store) Listed(_ context.Context, to bus.Address, client string) (bool, error) {
 	s.rosters.mu.Lock()
 	defer s.rosters.mu.Unlock()
-	r := s.rosters.rooms[to]
+	r := s.rosters.of[to]
 	return r != nil && r.clients[client] > 0, nil
 }
 
@@ -199,15 +199,15 @@ func (s *Store) Touch(_ context.Context, node string, addresses []bus.Address) (
 	defer s.rosters.mu.Unlock()
 	var missing []bus.Address
 	for _, a := range addresses {
-		if r := s.rosters.rooms[a]; r == nil || !r.has(node) {
+		if r := s.rosters.of[a]; r == nil || !r.has(node) {
 			missing = append(missing, a)
 		}
 	}
 	return missing, nil
 }
 
-func (r *room) has(node string) bool {
-	for _, m := range r.members {
+func (r *members) has(node string) bool {
+	for _, m := range r.seats {
 		if m.Node == node {
 			return true
 		}
@@ -265,8 +265,8 @@ func (r *rosters) due(now time.Time, dead map[string]time.Time) ([]place, bool) 
 	if len(dead) == 0 {
 		return due, false
 	}
-	for a, room := range r.rooms {
-		for connection, m := range room.members {
+	for a, all := range r.of {
+		for connection, m := range all.seats {
 			if _, ok := dead[m.Node]; !ok {
 				continue
 			}

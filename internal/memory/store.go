@@ -4,10 +4,7 @@ package memory
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"hash/maphash"
-	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +89,7 @@ func (s *Store) part(a bus.Address) *part {
 func (p *part) cell(a bus.Address) *cell {
 	c := p.cells[a]
 	if c == nil {
-		c = &cell{epoch: newEpoch()}
+		c = &cell{epoch: bus.NewEpoch()}
 		p.cells[a] = c
 	}
 	return c
@@ -111,13 +108,4 @@ func (p *part) sweepSome(now time.Time) {
 			return
 		}
 	}
-}
-
-var epochText = base32.StdEncoding.WithPadding(base32.NoPadding)
-
-// newEpoch returns 64 random bits: two lives of a log never share one.
-func newEpoch() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return strings.ToLower(epochText.EncodeToString(b[:]))
 }

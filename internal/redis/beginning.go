@@ -49,7 +49,7 @@ func (s *Store) beginnings(ctx context.Context, names []string) (map[string]stri
 	var cmds []redis.Cmder
 	for name, epoch := range found {
 		if epoch == "" {
-			cmds = append(cmds, redis.NewStatusCmd(ctx, "set", name, bus.StartEpoch(newEpoch()), "nx"))
+			cmds = append(cmds, redis.NewStatusCmd(ctx, "set", name, bus.StartEpoch(bus.NewEpoch()), "nx"))
 		}
 	}
 	if len(cmds) == 0 {

@@ -31,7 +31,7 @@ func (s *Store) inboxCall(p *bus.Publication) call {
 			s.keys.delivery(to, p.Message.ID), s.keys.top(to), s.keys.collapse(to), s.keys.acked(to),
 		},
 		args: []any{
-			encode(&p.Message), p.Message.ID, ack.Limit, newEpoch(), digest, max(p.Window.Milliseconds(), 1), s.publishVerb(),
+			encode(&p.Message), p.Message.ID, ack.Limit, bus.NewEpoch(), digest, max(p.Window.Milliseconds(), 1), s.publishVerb(),
 			s.cfg.MetaTTL.Milliseconds(), int(ack.Scope), ack.Timeout.Milliseconds(), ack.Keep.Milliseconds(),
 			ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(), demandOf(p),
 		},

@@ -168,7 +168,7 @@ const deletedLife = 48 * time.Hour
 func (s *Store) DeleteChannel(ctx context.Context, a bus.Address) error {
 	said := encode(&bus.Message{ID: uuid.NewString(), ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: s.Now()})
 	keys := []string{s.keys.channel(a), s.keys.stream(a), s.keys.meta(a), s.keys.push(a), s.keys.last(a), s.keys.era(a), s.keys.state(a)}
-	cmd, err := s.run(ctx, deleteChannelScript, keys, s.publishVerb(), said, newEpoch(), deletedLife.Milliseconds())
+	cmd, err := s.run(ctx, deleteChannelScript, keys, s.publishVerb(), said, bus.NewEpoch(), deletedLife.Milliseconds())
 	if err != nil {
 		return unavailable(err)
 	}

@@ -94,7 +94,7 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 		if err != nil {
 			return nil, err
 		}
-		one := call{script: settleLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, "0", newEpoch()}}
+		one := call{script: settleLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, "0", bus.NewEpoch()}}
 		if kept {
 			one.args[2] = "1"
 		} else if !since.IsZero() {

@@ -3,8 +3,6 @@ package redis
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"strconv"
 	"time"
 
@@ -12,15 +10,6 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
-
-var epochText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
-// newEpoch returns 64 random bits: two lives of a log never share one.
-func newEpoch() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return epochText.EncodeToString(b[:])
-}
 
 // publishVerb is how a push is sent: within its shard in a Cluster. It is an argument of a command: a constant that
 // becomes one here costs nothing.
@@ -255,7 +244,7 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.channel(to), s.keys.idempotency(p), last, s.keys.era(to),
 		},
 		args: []any{
-			encode(&p.Message), length, age, newEpoch(), require, digest,
+			encode(&p.Message), length, age, bus.NewEpoch(), require, digest,
 			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
 			p.Retain.Milliseconds(), second, record, kept, p.Message.ID, demandOf(p),
 		},

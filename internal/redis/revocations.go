@@ -64,7 +64,7 @@ func (s *Store) revoke(ctx context.Context, r revoking) (int64, error) {
 	names := []string{
 		s.keys.stream(a), s.keys.meta(a), s.keys.push(a), s.keys.revoked(r.subject), s.keys.lostLife(), s.keys.lostEnds(),
 	}
-	cmd, err := s.run(ctx, revokeScript, names, r.mode, before, r.ttl.Milliseconds(), newEpoch(), s.publishVerb(), head, tail,
+	cmd, err := s.run(ctx, revokeScript, names, r.mode, before, r.ttl.Milliseconds(), bus.NewEpoch(), s.publishVerb(), head, tail,
 		bus.RevocationLog.Length, r.seen.Epoch, r.seen.Offset)
 	if err != nil {
 		return 0, unavailable(err)
