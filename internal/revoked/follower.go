@@ -6,13 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/retry"
 	"github.com/trunkline/trunkline/internal/tail"
 )
 
@@ -315,12 +315,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// pause waits between tries.
+// pause waits between tries, and for not the same time in all processes.
 func pause(ctx context.Context) {
-	timer := time.NewTimer(100*time.Millisecond + rand.N(400*time.Millisecond)) //nolint:gosec // jitter, not a secret
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	retry.Wait(ctx, 100*time.Millisecond+retry.Jitter(400*time.Millisecond))
 }

@@ -13,6 +13,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 )
 
 // tokenMemory is how long a validated token is believed without asking again. Revocations are heard meanwhile.
@@ -101,7 +102,7 @@ func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (
 	if err != nil {
 		return nil, Unreachable(err, bus.ErrAuthUnavailable)
 	}
-	id := IdentityFromProto(resp.GetIdentity())
+	id := convert.Identity(resp.GetIdentity())
 	until := t.now().Add(tokenMemory)
 	if id.Expires.Before(until) {
 		until = id.Expires

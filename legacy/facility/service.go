@@ -14,7 +14,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -161,7 +161,7 @@ func checkGrants(bad *bus.Invalid, list []*authv1.Grant) []bus.OpaqueGrant {
 		}
 		var may bus.Action
 		for _, a := range g.GetActions() {
-			action, ok := rpc.ActionFromProto(a)
+			action, ok := convert.Action(a)
 			if !ok {
 				bad.Add(field+".actions", "has %s, which is none", a)
 			}

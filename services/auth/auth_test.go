@@ -19,8 +19,8 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/memory"
-	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
@@ -88,7 +88,7 @@ func TestIssue_validatesToTheSameIdentity(t *testing.T) {
 	token := f.issue(t, req)
 	resp, err := f.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token.GetToken()})
 	testkit.Check(t, err)
-	id := rpc.IdentityFromProto(resp.GetIdentity())
+	id := convert.Identity(resp.GetIdentity())
 	if id.Client != "c1" || id.User != "ada" || id.Session != "s1" || fmt.Sprint(id.Groups) != "[g1 g2]" || id.TokenID != token.GetTokenId() {
 		t.Errorf("identity is %+v", id)
 	}

@@ -11,7 +11,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/convert"
 )
 
 const (
@@ -106,7 +106,7 @@ func checkGrant(bad *bus.Invalid, field string, g *authv1.Grant) grant {
 	bad.Check(field+".address", err)
 	var may bus.Action
 	for j, a := range g.GetActions() {
-		action, ok := rpc.ActionFromProto(a)
+		action, ok := convert.Action(a)
 		if !ok {
 			bad.Add(fmt.Sprintf("%s.actions[%d]", field, j), "is not one of SUBSCRIBE, PUBLISH, HISTORY, PRESENCE")
 		}

@@ -19,10 +19,10 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
-	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 )
@@ -265,7 +265,7 @@ func TestTrust_issuersDoNotShareUsersUnlessTheyAreTold(t *testing.T) {
 		})
 		resp, err := s.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
 		testkit.Check(t, err)
-		id = *rpc.IdentityFromProto(resp.GetIdentity())
+		id = *convert.Identity(resp.GetIdentity())
 		if got := fmt.Sprint(id.User, " ", id.Client, " ", id.Session, " ", id.Groups); got != "b:ada "+client+" b:s [b:g b:h]" {
 			t.Errorf("it stands for %s", got)
 		}

@@ -15,6 +15,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -33,7 +34,7 @@ func (s *Server) ValidateToken(ctx context.Context, req *authv1.ValidateTokenReq
 	if errs[0] != nil {
 		return nil, errs[0]
 	}
-	return &authv1.ValidateTokenResponse{Identity: rpc.IdentityProto(ids[0])}, nil
+	return &authv1.ValidateTokenResponse{Identity: convert.IdentityProto(ids[0])}, nil
 }
 
 // BatchValidateTokens validates several tokens: signatures on all cores, revocations in one round trip.
@@ -50,7 +51,7 @@ func (s *Server) BatchValidateTokens(ctx context.Context, req *authv1.BatchValid
 			resp.Results[i] = &authv1.ValidateTokenResult{Outcome: &authv1.ValidateTokenResult_Error{Error: rpc.ErrorProto(errs[i])}}
 			continue
 		}
-		resp.Results[i] = &authv1.ValidateTokenResult{Outcome: &authv1.ValidateTokenResult_Identity{Identity: rpc.IdentityProto(id)}}
+		resp.Results[i] = &authv1.ValidateTokenResult{Outcome: &authv1.ValidateTokenResult_Identity{Identity: convert.IdentityProto(id)}}
 	}
 	return resp, nil
 }

@@ -8,9 +8,9 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
-	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
 // connect carries out a connect command.
@@ -69,7 +69,7 @@ func (s *session) readConnect(c *edgev1.Connect) (map[bus.Address]bus.Position, 
 	for _, o := range c.GetOwn() {
 		a := bad.Address("connect.own.address", o.GetAddress())
 		if p := o.GetPosition(); p.GetEpoch() != "" {
-			had[a] = bus.Position{Epoch: p.GetEpoch(), Offset: p.GetOffset()}
+			had[a] = convert.Position(p)
 		}
 	}
 	return had, bad.Err()
@@ -188,7 +188,7 @@ func (s *session) welcome(id uint32, o *opening) {
 	}
 	s.connectOver() // what is replayed goes at the client's pace
 	for _, g := range o.lost {
-		s.Reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: fan.GapProto(g)}})
+		s.Reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: convert.GapProto(g)}})
 	}
 	s.start(o.followed)
 }
@@ -230,7 +230,7 @@ func places(own []*request, kept bool) []*edgev1.OwnAddress {
 	var all []*edgev1.OwnAddress
 	for _, req := range own {
 		if !kept || !req.at.IsZero() {
-			all = append(all, &edgev1.OwnAddress{Address: req.sub.Address().String(), Position: fan.PositionProto(req.at)})
+			all = append(all, &edgev1.OwnAddress{Address: req.sub.Address().String(), Position: convert.PositionProto(req.at)})
 		}
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/fan"
 )
@@ -122,7 +123,7 @@ func (s *session) check(who *bus.Identity, c *edgev1.Subscribe, have []*fan.Subs
 func readSubscribe(c *edgev1.Subscribe) (bus.Address, bus.Position, error) {
 	var bad bus.Invalid
 	a := bad.Address("address", c.GetAddress())
-	after := bus.Position{Epoch: c.GetAfter().GetEpoch(), Offset: c.GetAfter().GetOffset()}
+	after := convert.Position(c.GetAfter())
 	if c.GetAfter() != nil && c.GetFromBeginning() {
 		bad.Add("from_beginning", "not together with after")
 	}
@@ -240,9 +241,9 @@ func (s *session) readLasts(ctx context.Context, requests []*request) error {
 
 // answer says from where messages follow. What is to be replayed follows the answer.
 func (r *request) answer() *publishv1.Subscribed {
-	p := &publishv1.Subscribed{Address: r.sub.Address().String(), Position: fan.PositionProto(r.at)}
+	p := &publishv1.Subscribed{Address: r.sub.Address().String(), Position: convert.PositionProto(r.at)}
 	if r.replay {
-		p.Position = fan.PositionProto(r.after)
+		p.Position = convert.PositionProto(r.after)
 		// What is trimmed between the look and the replay is told by a gap.
 		p.Recovered = r.recovers
 	}

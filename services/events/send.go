@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/retry"
 )
 
 // sender sends the log to one webhook: one request after the other, each until it is taken or given up. Of several processes
@@ -50,7 +50,7 @@ func (w *sender) run(ctx context.Context) error {
 		if err == nil && held {
 			w.hold(ctx, at, start.Add(lease))
 		}
-		pause(ctx, lease/6+rand.N(lease/6)) //nolint:gosec // spreading needs no secret
+		retry.Wait(ctx, lease/6+retry.Jitter(lease/6))
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (w *sender) serve(ctx context.Context) {
 		if err := w.readOn(ctx); err != nil {
 			if ctx.Err() == nil {
 				w.server.cfg.Log.Warn("a webhook cannot go on, trying again", slog.String("webhook", w.Name), slog.String("error", err.Error()))
-				pause(ctx, time.Second)
+				retry.Wait(ctx, time.Second)
 			}
 			continue
 		}
@@ -204,7 +204,7 @@ func (w *sender) note(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		default:
-			pause(ctx, 250*time.Millisecond)
+			retry.Wait(ctx, 250*time.Millisecond)
 		}
 	}
 	return ctx.Err()
@@ -215,7 +215,7 @@ func (w *sender) note(ctx context.Context) error {
 func lingering(ctx context.Context) (context.Context, func()) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		pause(longer, time.Second)
+		retry.Wait(longer, time.Second)
 		cancel()
 	})
 	return longer, func() { stop(); cancel() }
@@ -247,7 +247,7 @@ func (w *sender) deliver(ctx context.Context, list []entry) (int, error) {
 		if n := len(list); n > 1 && refused(err) {
 			w.size = n / 2
 			list = list[:w.size]
-			pause(ctx, w.backoff(err))
+			retry.Wait(ctx, w.backoff(err))
 			continue
 		}
 		if n := w.giveUp(ctx, list, err); n > 0 {
@@ -270,7 +270,7 @@ func (w *sender) giveUp(ctx context.Context, list []entry, err error) int {
 	}
 	often := len(list) == 1 && w.refusals >= w.GiveUpTries
 	if !often {
-		pause(ctx, min(w.backoff(err), max(rest, w.server.cfg.RetryMin)))
+		retry.Wait(ctx, min(w.backoff(err), max(rest, w.server.cfg.RetryMin)))
 		w.failures++
 	}
 	if rest > 0 && !often {
@@ -296,7 +296,7 @@ func (w *sender) giveUp(ctx context.Context, list []entry, err error) int {
 func (w *sender) backoff(err error) time.Duration {
 	cfg := w.server.cfg
 	limit := min(cfg.RetryMin<<min(w.failures, 20), cfg.RetryMax)
-	wait := rand.N(limit) //nolint:gosec // jitter, not a secret
+	wait := retry.Jitter(limit)
 	var f *failure
 	if errors.As(err, &f) {
 		wait = max(wait, f.after)

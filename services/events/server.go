@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"slices"
 	"sync"
@@ -20,6 +19,7 @@ import (
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/retry"
 	"github.com/trunkline/trunkline/internal/tail"
 )
 
@@ -122,7 +122,7 @@ func (s *Server) follow(ctx context.Context) error {
 			return nil
 		}
 		s.cfg.Log.Warn("cannot follow the log of events yet", slog.String("error", err.Error()))
-		pause(ctx, time.Second)
+		retry.Wait(ctx, time.Second)
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (s *Server) follow(ctx context.Context) error {
 // reap looks, as every edge does, for those who died without a word: there may be no edge left to do so.
 func (s *Server) reap(ctx context.Context) error {
 	for ctx.Err() == nil {
-		pause(ctx, 750*time.Millisecond+rand.N(500*time.Millisecond)) //nolint:gosec // spreading needs no secret
+		retry.Wait(ctx, 750*time.Millisecond+retry.Jitter(500*time.Millisecond))
 		for more := true; more && ctx.Err() == nil; {
 			call, cancel := context.WithTimeout(ctx, callTimeout)
 			var err error
@@ -143,16 +143,6 @@ func (s *Server) reap(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// pause waits, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // readers are those who read the log. What the tail brings only wakes them: each reads on from its own position.

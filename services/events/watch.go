@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
-	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 )
 
 // kinds are the words of the wire for those of the log; a gap has its own message.
@@ -48,7 +48,7 @@ func (s *Server) WatchEvents(req *hooksv1.WatchEventsRequest, stream grpc.Server
 	defer leave()
 	switch {
 	case req.GetAfter() != nil:
-		w.at = bus.Position{Epoch: req.GetAfter().GetEpoch(), Offset: req.GetAfter().GetOffset()}
+		w.at = convert.Position(req.GetAfter())
 	case !req.GetFromBeginning():
 		var err error
 		if w.at, err = s.top(ctx); err != nil {
@@ -56,7 +56,7 @@ func (s *Server) WatchEvents(req *hooksv1.WatchEventsRequest, stream grpc.Server
 		}
 	}
 	err := w.send(&hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Watched{
-		Watched: &hooksv1.EventsWatched{Position: positionProto(w.at)},
+		Watched: &hooksv1.EventsWatched{Position: convert.PositionProto(w.at)},
 	}})
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (w *watcher) serve(ctx context.Context, wake <-chan struct{}) error {
 		case <-heartbeat.C:
 			if quiet {
 				err = w.send(&hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Heartbeat{
-					Heartbeat: &hooksv1.EventsHeartbeat{Position: positionProto(w.at)},
+					Heartbeat: &hooksv1.EventsHeartbeat{Position: convert.PositionProto(w.at)},
 				}})
 			}
 			quiet = true
@@ -115,7 +115,7 @@ func (w *watcher) readOn(ctx context.Context) (bool, error) {
 	sent := false
 	next, err := w.server.tail.Replay(ctx, bus.EventLog, w.at, func(g bus.Gap) {
 		sent = true
-		_ = w.send(gapResponse(&hooksv1.EventGap{From: positionProto(g.From), To: positionProto(g.To), Reason: string(g.Reason)}))
+		_ = w.send(gapResponse(&hooksv1.EventGap{From: convert.PositionProto(g.From), To: convert.PositionProto(g.To), Reason: string(g.Reason)}))
 		// the stream's error shows with the next event
 	}, func(m *bus.Message) error {
 		r := responseOf(m)
@@ -141,14 +141,14 @@ func responseOf(m *bus.Message) *hooksv1.WatchEventsResponse {
 		return nil
 	}
 	if e.Kind == bus.EventGap {
-		return gapResponse(&hooksv1.EventGap{To: positionProto(m.Position), Reason: e.Reason, Node: e.Node, Missing: e.Missing})
+		return gapResponse(&hooksv1.EventGap{To: convert.PositionProto(m.Position), Reason: e.Reason, Node: e.Node, Missing: e.Missing})
 	}
 	kind, ok := kinds[e.Kind]
 	if !ok {
 		return nil // of a later version
 	}
 	return &hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Event{Event: &hooksv1.Event{
-		Id: e.ID, Kind: kind, Time: timestamppb.New(e.Time()), Position: positionProto(m.Position),
+		Id: e.ID, Kind: kind, Time: timestamppb.New(e.Time()), Position: convert.PositionProto(m.Position),
 		Connection: e.Connection, Client: e.Client, User: e.User, Session: e.Session, Node: e.Node,
 		Address: e.Address, MessageId: e.Message, Reason: e.Reason,
 	}}}
@@ -156,11 +156,4 @@ func responseOf(m *bus.Message) *hooksv1.WatchEventsResponse {
 
 func gapResponse(g *hooksv1.EventGap) *hooksv1.WatchEventsResponse {
 	return &hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Gap{Gap: g}}
-}
-
-func positionProto(p bus.Position) *publishv1.Position {
-	if p.IsZero() {
-		return nil
-	}
-	return &publishv1.Position{Epoch: p.Epoch, Offset: p.Offset}
 }

@@ -13,6 +13,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -183,7 +184,7 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 	if req.GetNewestFirst() {
 		page, err = s.store.Latest(ctx, a, keep, at.Offset, size)
 	} else {
-		after := positionOf(req.GetAfter())
+		after := convert.Position(req.GetAfter())
 		if req.GetPageToken() != "" {
 			after = bus.Position{Epoch: at.Epoch, Offset: at.Offset}
 		}
@@ -192,10 +193,10 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 	if err != nil {
 		return nil, err
 	}
-	resp := &publishv1.ListMessagesResponse{Top: positionProto(page.Top)}
+	resp := &publishv1.ListMessagesResponse{Top: convert.PositionProto(page.Top)}
 	for _, m := range page.Messages {
 		if client == "" || m.For(client, "") {
-			resp.Messages = append(resp.Messages, messageProto(m))
+			resp.Messages = append(resp.Messages, convert.MessageProto(m))
 		}
 	}
 	if page.More {

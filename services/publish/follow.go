@@ -7,6 +7,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -83,16 +84,16 @@ func (r *reader) enter(ctx context.Context, a bus.Address, watches bool) (*place
 // begin answers a subscribe and replays what it asks for.
 func (r *reader) begin(ctx context.Context, p *place, req *publishv1.ConsumeRequest) error {
 	a := p.follower.address
-	after := positionOf(req.GetAfter())
+	after := convert.Position(req.GetAfter())
 	replay := (req.GetAfter() != nil || req.GetFromBeginning()) && r.server.tail.Retention(a).Durable()
 	at := p.line.At()
-	answer := &publishv1.Subscribed{Address: a.String(), Position: positionProto(at)}
+	answer := &publishv1.Subscribed{Address: a.String(), Position: convert.PositionProto(at)}
 	var err error
 	if replay {
 		if answer.Recovered, err = r.server.tail.Recovers(ctx, a, at, after); err != nil {
 			return err
 		}
-		answer.Position = positionProto(after)
+		answer.Position = convert.PositionProto(after)
 	}
 	var last *bus.Message
 	if req.GetFromLast() {
@@ -215,7 +216,7 @@ func (r *reader) stopAll() {
 func (r *reader) replay(ctx context.Context, p *place, after bus.Position) error {
 	p.line.Reading()
 	next, err := r.server.tail.Replay(ctx, p.follower.address, after, func(g bus.Gap) {
-		_ = r.out.gap(gapProto(g)) // the stream's error shows with the next message
+		_ = r.out.gap(convert.GapProto(g)) // the stream's error shows with the next message
 	}, func(m *bus.Message) error {
 		if m.Ack != 0 { // of an inbox: it waits there because it may not have been seen
 			c := *m
@@ -244,7 +245,7 @@ func (r *reader) send(m *bus.Message) error {
 	case bus.MessageDismissal:
 		return r.out.dismissed(&publishv1.Dismissed{Address: m.To.String(), Ids: []string{m.ID}})
 	case bus.MessagePresence:
-		if e := rpc.PresenceEvent(m); e != nil {
+		if e := convert.PresenceEvent(m); e != nil {
 			return r.out.presence(e)
 		}
 		return nil
@@ -256,7 +257,7 @@ func (r *reader) send(m *bus.Message) error {
 			return err
 		}
 	}
-	if err := r.out.message(messageProto(m)); err != nil {
+	if err := r.out.message(convert.MessageProto(m)); err != nil {
 		return err
 	}
 	if m.Ack != 0 && client != "" {
@@ -301,7 +302,7 @@ func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) 
 		if i.m != nil {
 			err = r.send(i.m)
 		} else {
-			err = r.out.gap(gapProto(*i.gap))
+			err = r.out.gap(convert.GapProto(*i.gap))
 		}
 		if err != nil {
 			return err
@@ -315,9 +316,9 @@ func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) 
 			return err
 		}
 		// No message is missing, but presence events may be.
-		return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, From: p.line.At(), To: p.line.At(), Reason: bus.GapSlow}))
+		return r.out.gap(convert.GapProto(bus.Gap{Address: p.follower.address, From: p.line.At(), To: p.line.At(), Reason: bus.GapSlow}))
 	}
-	return r.out.gap(gapProto(bus.Gap{Address: p.follower.address, Reason: bus.GapSlow}))
+	return r.out.gap(convert.GapProto(bus.Gap{Address: p.follower.address, Reason: bus.GapSlow}))
 }
 
 // next says whether an item is to be sent: it was not part of a replay. Where nobody can say, the log is read once more.
@@ -332,11 +333,5 @@ func (r *reader) next(ctx context.Context, p *place, i item) (bool, error) {
 		if err := r.replay(ctx, p, p.line.At()); err != nil {
 			return false, err
 		}
-	}
-}
-
-func gapProto(g bus.Gap) *publishv1.Gap {
-	return &publishv1.Gap{
-		Address: g.Address.String(), From: positionProto(g.From), To: positionProto(g.To), Reason: string(g.Reason),
 	}
 }

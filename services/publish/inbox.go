@@ -8,6 +8,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -39,7 +40,7 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 	resp := &publishv1.ListInboxResponse{}
 	for _, w := range page.Messages {
 		resp.Entries = append(resp.Entries, &publishv1.InboxEntry{
-			Message: messageProto(w.Message), State: publishv1.DeliveryState(w.Delivery.State(now)),
+			Message: convert.MessageProto(w.Message), State: publishv1.DeliveryState(w.Delivery.State(now)),
 			Deliveries:  uint32(w.Deliveries), //nolint:gosec // a counter
 			AckDeadline: timestamppb.New(w.Delivery.Deadline), ExpireTime: timestamppb.New(w.Delivery.Expires),
 		})

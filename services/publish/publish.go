@@ -7,6 +7,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -40,38 +41,12 @@ func (s *Server) authorize(ctx context.Context, caller *rpc.Caller, action bus.A
 func response(r bus.Receipt) *publishv1.PublishResponse {
 	return &publishv1.PublishResponse{
 		Id:          r.ID,
-		Position:    positionProto(r.Position),
+		Position:    convert.PositionProto(r.Position),
 		Duplicate:   r.Duplicate,
 		Durability:  publishv1.Durability(r.Durability),
 		Replicas:    uint32(r.Replicas), //nolint:gosec // a small count
 		PublishTime: timestamppb.New(r.Published),
 	}
-}
-
-func positionProto(p bus.Position) *publishv1.Position {
-	if p.IsZero() {
-		return nil
-	}
-	return &publishv1.Position{Epoch: p.Epoch, Offset: p.Offset}
-}
-
-func positionOf(p *publishv1.Position) bus.Position {
-	return bus.Position{Epoch: p.GetEpoch(), Offset: p.GetOffset()}
-}
-
-func messageProto(m *bus.Message) *publishv1.Message {
-	p := &publishv1.Message{
-		Id: m.ID, To: m.To.String(), Data: m.Data, ContentType: publishv1.ContentType(m.ContentType),
-		Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Position: positionProto(m.Position),
-		Redelivered: m.Redelivered, AckRequired: m.Ack != 0,
-	}
-	if m.From != (bus.Sender{}) {
-		p.From = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
-	}
-	if !m.Expires.IsZero() {
-		p.ExpireTime = timestamppb.New(m.Expires)
-	}
-	return p
 }
 
 // maxBatch is how many messages one batch may have.

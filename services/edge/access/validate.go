@@ -12,6 +12,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -161,7 +162,7 @@ func (v *Validator) call(batch []*pendingToken) {
 		case resp.GetResults()[i].GetError() != nil:
 			q.answer <- answer{err: rpc.FromErrorProto(resp.GetResults()[i].GetError())}
 		default:
-			q.answer <- answer{identity: rpc.IdentityFromProto(resp.GetResults()[i].GetIdentity())}
+			q.answer <- answer{identity: convert.Identity(resp.GetResults()[i].GetIdentity())}
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
@@ -155,7 +155,7 @@ func (p *parcel) encode(d dialect.Dialect) []byte {
 func (p *parcel) event() *edgev1.ServerFrame {
 	switch {
 	case p.m == nil:
-		return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: GapProto(*p.gap)}}
+		return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: convert.GapProto(*p.gap)}}
 	case p.m.Kind == bus.MessageDismissal:
 		return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Dismissed{
 			Dismissed: &publishv1.Dismissed{Address: p.m.To.String(), Ids: []string{p.m.ID}},
@@ -168,7 +168,7 @@ func (p *parcel) event() *edgev1.ServerFrame {
 
 // presenceEvent says who came or went; it is empty when the message is none that can be read.
 func presenceEvent(m *bus.Message) *edgev1.ServerFrame {
-	e := rpc.PresenceEvent(m)
+	e := convert.PresenceEvent(m)
 	if e == nil {
 		return &edgev1.ServerFrame{}
 	}
@@ -191,22 +191,4 @@ func eventFrame(d dialect.Dialect, f *edgev1.ServerFrame) []byte {
 		return nil
 	}
 	return wire.Frame(byte(words.Opcode()), frameOverhead, func(dst []byte) []byte { return words.Reply(dst, f) })
-}
-
-// GapProto is a gap as clients are told of it.
-func GapProto(g bus.Gap) *publishv1.Gap {
-	return &publishv1.Gap{
-		Address: g.Address.String(),
-		From:    PositionProto(g.From),
-		To:      PositionProto(g.To),
-		Reason:  string(g.Reason),
-	}
-}
-
-// PositionProto is a position as clients are told of it; nil for none.
-func PositionProto(p bus.Position) *publishv1.Position {
-	if p.IsZero() {
-		return nil
-	}
-	return &publishv1.Position{Epoch: p.Epoch, Offset: p.Offset}
 }

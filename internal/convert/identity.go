@@ -1,4 +1,5 @@
-package rpc
+// Package convert turns what the code speaks of into messages of the contract, and back. Each is said here once.
+package convert
 
 import (
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -15,15 +16,15 @@ var actions = map[authv1.Action]bus.Action{
 	authv1.Action_ACTION_PRESENCE:  bus.Presence,
 }
 
-// ActionFromProto returns the action; false for one that is not known.
-func ActionFromProto(a authv1.Action) (bus.Action, bool) {
+// Action returns the action; false for one that is not known.
+func Action(a authv1.Action) (bus.Action, bool) {
 	action, ok := actions[a]
 	return action, ok
 }
 
-// IdentityFromProto returns an identity as the auth service sent it. A grant whose pattern cannot
+// Identity returns an identity as the auth service sent it. A grant whose pattern cannot
 // be read grants nothing.
-func IdentityFromProto(p *authv1.Identity) *bus.Identity {
+func Identity(p *authv1.Identity) *bus.Identity {
 	id := &bus.Identity{
 		Client:  p.GetClient(),
 		User:    p.GetUser(),
@@ -51,7 +52,7 @@ func IdentityFromProto(p *authv1.Identity) *bus.Identity {
 	return id
 }
 
-// IdentityProto is the reverse of IdentityFromProto.
+// IdentityProto is the reverse of Identity.
 func IdentityProto(id *bus.Identity) *authv1.Identity {
 	p := &authv1.Identity{
 		Client:     id.Client,

@@ -1,4 +1,4 @@
-package rpc
+package convert
 
 import (
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -7,7 +7,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// PresenceEvent says who came or went, from a message of the kind bus.MessagePresence; nil for any other.
+// PresenceEvent says who came or went, from a message of the kind bus.MessagePresence; nil for any other message.
 func PresenceEvent(m *bus.Message) *publishv1.PresenceEvent {
 	e, err := bus.PresenceOf(m)
 	if err != nil {

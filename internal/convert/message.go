@@ -1,0 +1,44 @@
+package convert
+
+import (
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// PositionProto returns a position as clients see it; nil for the zero one, which is no position.
+func PositionProto(p bus.Position) *publishv1.Position {
+	if p.IsZero() {
+		return nil
+	}
+	return &publishv1.Position{Epoch: p.Epoch, Offset: p.Offset}
+}
+
+// Position is the reverse of PositionProto.
+func Position(p *publishv1.Position) bus.Position {
+	return bus.Position{Epoch: p.GetEpoch(), Offset: p.GetOffset()}
+}
+
+// GapProto returns a gap as clients see it.
+func GapProto(g bus.Gap) *publishv1.Gap {
+	return &publishv1.Gap{
+		Address: g.Address.String(), From: PositionProto(g.From), To: PositionProto(g.To), Reason: string(g.Reason),
+	}
+}
+
+// MessageProto returns a message as subscribers see it.
+func MessageProto(m *bus.Message) *publishv1.Message {
+	p := &publishv1.Message{
+		Id: m.ID, To: m.To.String(), Data: m.Data, ContentType: publishv1.ContentType(m.ContentType),
+		Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Position: PositionProto(m.Position),
+		Redelivered: m.Redelivered, AckRequired: m.Ack != 0,
+	}
+	if m.From != (bus.Sender{}) {
+		p.From = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
+	}
+	if !m.Expires.IsZero() {
+		p.ExpireTime = timestamppb.New(m.Expires)
+	}
+	return p
+}
