@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -49,22 +50,22 @@ func (c censor) Authorize(ctx context.Context, q bus.Question) error {
 }
 
 // overBoth runs a test over a store of each kind.
-func overBoth(t *testing.T, cfg edge.Config, test func(t *testing.T, h *house)) {
+func overBoth(t *testing.T, cfg edge.Config, test func(t *testing.T, h *fixture)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, startOn(t, memory.New(memory.Config{}), cfg)) })
 	t.Run("redis", func(t *testing.T) {
 		store, err := redis.Open(redis.Config{URL: redistest.Start(t).URL()}, slog.New(slog.DiscardHandler))
-		check(t, err)
-		t.Cleanup(func() { check(t, store.Close()) })
+		testkit.Check(t, err)
+		t.Cleanup(func() { testkit.Check(t, store.Close()) })
 		test(t, startOn(t, store, cfg))
 	})
 }
 
 // device connects a device of ada.
-func (h *house) device(name string) *client {
+func (h *fixture) device(name string) *client {
 	h.tb.Helper()
 	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{Client: name, User: "ada"})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return h.connected(resp.GetToken())
 }
 
@@ -78,25 +79,25 @@ func (c *client) settled() {
 }
 
 // mail sends ada a message that asks for an ack.
-func (h *house) mail(only, data string, timeout time.Duration) string {
+func (h *fixture) mail(only, data string, timeout time.Duration) string {
 	h.tb.Helper()
 	req := &publishv1.PublishRequest{To: "users/ada", Data: []byte(data), Ack: &publishv1.AckPolicy{Timeout: durationpb.New(timeout)}}
 	if only != "" {
 		req.Attributes = map[string]string{"for": only}
 	}
 	resp, err := h.publish.Publish(h.tb.Context(), req)
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return resp.GetId()
 }
 
 // receipt waits until the receipt of a message to ada reads as wanted: its state and reason, and each device with
 // its state and why it was denied.
-func (h *house) receipt(id, want string) {
+func (h *fixture) receipt(id, want string) {
 	h.tb.Helper()
 	ctx, cancel := context.WithTimeout(h.tb.Context(), 10*time.Second)
 	defer cancel()
 	watch, err := h.publish.WatchReceipts(ctx, &publishv1.WatchReceiptsRequest{Address: "users/ada", Id: id})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	got := ""
 	for got != want {
 		resp, err := watch.Recv()
@@ -120,7 +121,7 @@ func (h *house) receipt(id, want string) {
 const patient = time.Minute
 
 func TestDenied_liveDevice(t *testing.T) {
-	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *house) {
+	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *fixture) {
 		phone, desk := h.device("phone"), h.device("desk")
 		phone.settled()
 		desk.settled()
@@ -148,7 +149,7 @@ func TestDenied_liveDevice(t *testing.T) {
 
 // With every device denied the receipt reads DENIED at the deadline; the message waits for a device that may have it.
 func TestDenied_everyDevice(t *testing.T) {
-	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *house) {
+	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *fixture) {
 		phone := h.device("phone")
 		phone.settled()
 		id := h.mail("tablet", `"secret"`, 300*time.Millisecond)
@@ -173,7 +174,7 @@ func TestDenied_everyDevice(t *testing.T) {
 
 // What waits in the inbox is asked about at the connect, in pages; what is denied does not count as delivered.
 func TestDenied_redelivery(t *testing.T) {
-	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *house) {
+	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *fixture) {
 		const n = 150 // more than two pages
 		var ids []string
 		for i := range n {
@@ -193,7 +194,7 @@ func TestDenied_redelivery(t *testing.T) {
 		h.receipt(ids[148], "PENDING, phone DENIED (it is for desk)")
 		h.receipt(ids[149], "SENT, phone SENT")
 		resp, err := h.publish.GetReceipt(t.Context(), &publishv1.GetReceiptRequest{Address: "users/ada", Id: ids[1]})
-		check(t, err)
+		testkit.Check(t, err)
 		if r := resp.GetReceipt(); r.GetDeliveries() != 0 || r.GetDeniedCount() != 1 || r.GetRecipients()[0].GetDenyTime() == nil {
 			t.Errorf("receipt is %v", r)
 		}
@@ -296,7 +297,7 @@ func TestDenied_authorizerIsAway(t *testing.T) {
 
 // A connection whose token is another one by the time of the delivery is not given what was for the one before.
 func TestDenied_byTheGrants(t *testing.T) {
-	overBoth(t, edge.Config{}, func(t *testing.T, h *house) {
+	overBoth(t, edge.Config{}, func(t *testing.T, h *fixture) {
 		c := h.device("phone")
 		c.settled()
 		h.edge.Become("phone", &bus.Identity{Client: "phone", User: "eve", Expires: time.Now().Add(time.Hour)})

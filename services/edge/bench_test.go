@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -40,7 +41,7 @@ func BenchmarkConnect(b *testing.B) {
 				}
 				b.StopTimer()
 				done.Wait()
-				eventually(b, func() bool { return h.edge.Connections() == 0 })
+				testkit.Eventually(b, "no connection is left", func() bool { return h.edge.Connections() == 0 })
 				b.StartTimer()
 			}
 			b.ReportMetric(float64(worst.Microseconds()), "worst-µs")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -32,15 +33,15 @@ func TestEvents_outliveOneThatFlaps(t *testing.T) {
 	last.subscribe("channels/room")
 	var kinds map[bus.EventKind]int
 	var users map[string]int
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the events are told", func() bool {
 		kinds, users = make(map[bus.EventKind]int), make(map[string]int)
 		var at bus.Position
 		for more, room := true, false; more; {
 			page, err := store.Since(t.Context(), bus.EventLog, keep, at, 1000)
-			check(t, err)
+			testkit.Check(t, err)
 			for _, m := range page.Messages {
 				e, err := bus.EventOf(m)
-				check(t, err)
+				testkit.Check(t, err)
 				kinds[e.Kind]++
 				users[e.User]++
 				room = room || e.Address == "channels/room"

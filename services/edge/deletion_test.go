@@ -6,14 +6,15 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
-func (h *house) created(name string) bus.Address {
+func (h *fixture) created(name string) bus.Address {
 	h.tb.Helper()
 	a, err := bus.ParseAddress(name)
-	check(h.tb, err)
-	check(h.tb, h.store.CreateChannel(h.tb.Context(), bus.Channel{Address: a}, 0))
+	testkit.Check(h.tb, err)
+	testkit.Check(h.tb, h.store.CreateChannel(h.tb.Context(), bus.Channel{Address: a}, 0))
 	return a
 }
 
@@ -43,12 +44,12 @@ func TestDeletion_endsSubscriptionsOnEveryEdge(t *testing.T) {
 			t.Fatalf("got %v", f)
 		}
 	}
-	eventually(t, func() bool { p, err := h.store.Members(t.Context(), a, "", 10); return err == nil && p.Total == 2 })
-	check(t, h.store.DeleteChannel(t.Context(), a))
+	testkit.Eventually(t, "both are members", func() bool { p, err := h.store.Members(t.Context(), a, "", 10); return err == nil && p.Total == 2 })
+	testkit.Check(t, h.store.DeleteChannel(t.Context(), a))
 	for _, c := range clients {
 		c.unsubscribed(a.String())
 	}
-	eventually(t, func() bool { p, err := h.store.Members(t.Context(), a, "", 10); return err == nil && p.Total == 0 })
+	testkit.Eventually(t, "no member is left", func() bool { p, err := h.store.Members(t.Context(), a, "", 10); return err == nil && p.Total == 0 })
 	h.pub(a.String(), `"of another channel"`)
 	h.pub("channels/stays", `"here"`)
 	h.pub("channels/gone/topics/own", `"there"`)
@@ -92,14 +93,14 @@ func (s *slowTops) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Pos
 // A channel that is deleted while a subscription begins is told after the beginning, not before it.
 func TestDeletion_whileASubscriptionBegins(t *testing.T) {
 	a, err := bus.ParseAddress("channels/brief")
-	check(t, err)
+	testkit.Check(t, err)
 	store := &slowTops{Store: memory.New(memory.Config{}), asked: make(chan struct{}), letGo: make(chan struct{}), address: a}
 	h := startOn(t, store, edge.Config{})
 	h.created(a.String())
 	c := h.connected(h.token("ada", everything))
 	c.send(`{"id":2,"subscribe":{"address":"channels/brief"}}`)
 	<-store.asked
-	check(t, h.store.DeleteChannel(t.Context(), a))
+	testkit.Check(t, h.store.DeleteChannel(t.Context(), a))
 	store.letGo <- struct{}{}
 	if f := c.read(); f["subscribed"] == nil {
 		t.Fatalf("subscribe was answered with %v", f)
@@ -112,9 +113,9 @@ func TestDeletion_whileASubscriptionBegins(t *testing.T) {
 func TestDeletion_whileBehind(t *testing.T) {
 	h, slow := flood(t, "channels/kept:flood", flooded, nil)
 	a, err := bus.ParseAddress("channels/kept:flood")
-	check(t, err)
-	check(t, h.store.CreateChannel(t.Context(), bus.Channel{Address: a}, 0))
-	check(t, h.store.DeleteChannel(t.Context(), a))
+	testkit.Check(t, err)
+	testkit.Check(t, h.store.CreateChannel(t.Context(), bus.Channel{Address: a}, 0))
+	testkit.Check(t, h.store.DeleteChannel(t.Context(), a))
 	for slow.read().GetUnsubscribed().GetAddress() == "" { //nolint:revive // messages that were on their way
 	}
 	h.pub("users/ada", `"still here"`)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -37,10 +38,10 @@ func TestDeadLetter_isCheckedForTheSender(t *testing.T) {
 	// Delivered once already; the next connect finds it dead.
 	h.connected(h.token("mallory"))
 	var page bus.Page
-	eventually(t, func() (found bool) {
+	testkit.Eventually(t, "the dead letter is buried", func() (found bool) {
 		var err error
 		page, err = h.store.Latest(t.Context(), named(t, "channels/kept:own"), bus.Retention{}, 0, 10)
-		check(t, err)
+		testkit.Check(t, err)
 		return len(page.Messages) > 0
 	})
 	m := page.Messages[0]
@@ -52,6 +53,6 @@ func TestDeadLetter_isCheckedForTheSender(t *testing.T) {
 func named(tb testing.TB, name string) bus.Address {
 	tb.Helper()
 	a, err := bus.ParseAddress(name)
-	check(tb, err)
+	testkit.Check(tb, err)
 	return a
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -50,7 +51,7 @@ func TestResume_replaysWhatWasMissed(t *testing.T) {
 	token := h.token("ada", everything)
 	c := h.connected(token)
 	at := c.subscribe("channels/log")["position"].(map[string]any)
-	check(t, c.ws.Close())
+	testkit.Check(t, c.ws.Close())
 	for i := range 5 {
 		h.pub("channels/log", fmt.Sprint(i))
 	}
@@ -146,7 +147,7 @@ func TestClose_tellsTheReason(t *testing.T) {
 		{"no token", func(c *client) { c.send(`{"id":1,"connect":{}}`) }, 4401, "TOKEN_MISSING"},
 		{"not connect first", func(c *client) { c.send(`{"id":1,"ping":{}}`) }, 4401, "NOT_CONNECTED"},
 		{"no connect in time", func(*client) {}, 4408, "CONNECT_TIMEOUT"},
-		{"binary frame", func(c *client) { check(t, c.ws.WriteMessage(websocket.BinaryMessage, []byte("{}"))) }, 1003, "UNSUPPORTED_MEDIA_TYPE"},
+		{"binary frame", func(c *client) { testkit.Check(t, c.ws.WriteMessage(websocket.BinaryMessage, []byte("{}"))) }, 1003, "UNSUPPORTED_MEDIA_TYPE"},
 		{"not UTF-8", func(c *client) { c.send("{\"a\":\"\xc0\xaf\"}") }, 1007, "PROTOCOL_ERROR"},
 		{"too many commands", func(c *client) {
 			c.send(fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token))
@@ -190,7 +191,7 @@ func TestHandshake_refusals(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.http.URL, nil)
-			check(t, err)
+			testkit.Check(t, err)
 			req.Header.Set("Connection", "Upgrade")
 			req.Header.Set("Upgrade", "websocket")
 			req.Header.Set("Sec-WebSocket-Version", "13")
@@ -199,7 +200,7 @@ func TestHandshake_refusals(t *testing.T) {
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
 			resp, err := transport.RoundTrip(req)
-			check(t, err)
+			testkit.Check(t, err)
 			defer func() { _ = resp.Body.Close() }()
 			if resp.StatusCode != tc.status {
 				t.Errorf("status %d, want %d", resp.StatusCode, tc.status)
@@ -213,7 +214,7 @@ func TestHandshake_refusals(t *testing.T) {
 					Details []struct{ Reason string }
 				}
 			}
-			check(t, json.NewDecoder(resp.Body).Decode(&body))
+			testkit.Check(t, json.NewDecoder(resp.Body).Decode(&body))
 			if body.Error.Code != tc.status || len(body.Error.Details) == 0 || body.Error.Details[0].Reason != tc.reason {
 				t.Errorf("body is %+v", body)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -34,8 +35,8 @@ func (d *logless) PublishAll(ctx context.Context, ps []bus.Admitted) ([]bus.Rece
 	return d.Store.PublishAll(ctx, ps)
 }
 
-// eventful is a house that keeps events, of which so many may wait; 0 for as many as usual.
-func eventful(t *testing.T, queue int) (*house, *logless) {
+// eventful is a fixture that keeps events, of which so many may wait; 0 for as many as usual.
+func eventful(t *testing.T, queue int) (*fixture, *logless) {
 	t.Helper()
 	store := &logless{Store: memory.New(memory.Config{Events: kept})}
 	return startOn(t, store, edge.Config{Namespaces: bus.Namespaces{Events: kept}, EventQueue: queue}), store
@@ -45,13 +46,13 @@ func eventful(t *testing.T, queue int) (*house, *logless) {
 func told(t *testing.T, s bus.Log, n int) []string {
 	t.Helper()
 	var all []string
-	eventually(t, func() bool {
+	testkit.Eventually(t, "as many events are told", func() bool {
 		page, err := s.Since(context.WithoutCancel(t.Context()), bus.EventLog, kept, bus.Position{}, 1000)
-		check(t, err)
+		testkit.Check(t, err)
 		all = nil
 		for _, m := range page.Messages {
 			e, err := bus.EventOf(m)
-			check(t, err)
+			testkit.Check(t, err)
 			switch e.Kind {
 			case bus.EventConnected:
 				all = append(all, "connected "+e.User)
@@ -71,10 +72,10 @@ func TestEvents_sayHowAConnectionEnded(t *testing.T) {
 	h.connected(h.token("clean")).leave()
 	told(t, store, 2)
 	h.dial("").leave() // it never was a session
-	check(t, h.connected(h.token("lost")).ws.NetConn().Close())
+	testkit.Check(t, h.connected(h.token("lost")).ws.NetConn().Close())
 	told(t, store, 4)
 	bad := h.connected(h.token("bad"))
-	check(t, bad.ws.WriteMessage(websocket.BinaryMessage, []byte("{}")))
+	testkit.Check(t, bad.ws.WriteMessage(websocket.BinaryMessage, []byte("{}")))
 	bad.closed()
 	_ = bad.ws.Close()
 	told(t, store, 6)

@@ -9,13 +9,14 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
-func (h *house) retain(to, data string) {
+func (h *fixture) retain(to, data string) {
 	h.tb.Helper()
 	_, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data), Retain: durationpb.New(time.Minute)})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 }
 
 func (c *client) subscribeFromLast(address string) {

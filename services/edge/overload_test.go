@@ -12,12 +12,13 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
 // flood publishes numbered messages to a channel that a slow client does not read and a fast one does. It returns
 // when the fast one has all of them, in order.
-func flood(t *testing.T, address string, n int, attribute func(i int) map[string]string) (*house, *protoClient) {
+func flood(t *testing.T, address string, n int, attribute func(i int) map[string]string) (*fixture, *protoClient) {
 	t.Helper()
 	h := start(t, edge.Config{QueueBytes: 1 << 20})
 	token := h.token("ada", everything)
@@ -37,7 +38,7 @@ func flood(t *testing.T, address string, n int, attribute func(i int) map[string
 			req.Attributes = attribute(i)
 		}
 		_, err := h.publish.Publish(t.Context(), req)
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	wg.Wait()
 	return h, slow
@@ -149,7 +150,7 @@ func TestOverload_conflates(t *testing.T) {
 // Where the namespace says so, the connection is closed with a code that says resume.
 func TestOverload_disconnects(t *testing.T) {
 	h, slow := flood(t, "channels/disconnect:flood", flooded, nil)
-	check(t, slow.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Check(t, slow.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for {
 		_, _, err := slow.ws.ReadMessage()
 		if err == nil {
@@ -161,7 +162,7 @@ func TestOverload_disconnects(t *testing.T) {
 		}
 		break
 	}
-	eventually(t, func() bool { return h.edge.Connections() == 1 })
+	testkit.Eventually(t, "one connection is left", func() bool { return h.edge.Connections() == 1 })
 }
 
 // An unsubscribe while the client is behind ends the address; the connection goes on.

@@ -14,14 +14,15 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
 // grouped is a token of one client in groups.
-func (h *house) grouped(groups ...string) string {
+func (h *fixture) grouped(groups ...string) string {
 	h.tb.Helper()
 	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{Client: "phone", User: "ada", Groups: groups, Ttl: durationpb.New(time.Hour)})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return resp.GetToken()
 }
 
@@ -49,7 +50,7 @@ func (f refusingFeed) Subscribe(ctx context.Context, addresses ...bus.Address) e
 func (c *client) refresh(token string) map[string]any {
 	c.tb.Helper()
 	frame, err := json.Marshal(map[string]any{"id": 8, "refresh": map[string]any{"token": token}})
-	check(c.tb, err)
+	testkit.Check(c.tb, err)
 	c.send(string(frame))
 	return c.read()
 }
@@ -102,7 +103,7 @@ func TestConnect_tellsAnInboxThatWasLost(t *testing.T) {
 		_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{
 			To: "users/ada", Data: []byte(data), Ack: &publishv1.AckPolicy{},
 		})
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	connect := func(own string) (*client, map[string]any) {
 		c := h.dial("")
@@ -119,7 +120,7 @@ func TestConnect_tellsAnInboxThatWasLost(t *testing.T) {
 	}
 	acked(`1`)
 	c.message()
-	check(t, c.ws.Close())
+	testkit.Check(t, c.ws.Close())
 	c, f := connect("")
 	own, _ := f["own"].([]any)
 	stands := func(o any) bool {
@@ -136,17 +137,17 @@ func TestConnect_tellsAnInboxThatWasLost(t *testing.T) {
 		}
 	}
 	c.message()
-	check(t, c.ws.Close())
+	testkit.Check(t, c.ws.Close())
 	acked(`2`)
 	given, err := json.Marshal(own)
-	check(t, err)
+	testkit.Check(t, err)
 	c, _ = connect(`,"own":` + string(given))
 	for _, want := range []float64{1, 2} { // and no gap
 		if m := c.message(); m["data"] != want {
 			t.Errorf("got %v, want %v", m, want)
 		}
 	}
-	check(t, c.ws.Close())
+	testkit.Check(t, c.ws.Close())
 	c, _ = connect(`,"own":[{"address":"users/ada","position":{"epoch":"lost","offset":"3"}},{"address":"users/bob","position":{"epoch":"x"}}]`)
 	if g, ok := c.read()["gap"].(map[string]any); !ok || g["reason"] != "epoch_changed" || g["to"] == nil {
 		t.Errorf("got %v, want a gap", g)

@@ -16,13 +16,14 @@ import (
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
 const room = "channels/room"
 
 // client connects as a client of that name.
-func (h *house) client(name string) *client {
+func (h *fixture) client(name string) *client {
 	h.tb.Helper()
 	all := []authv1.Action{
 		authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PUBLISH, authv1.Action_ACTION_HISTORY, authv1.Action_ACTION_PRESENCE,
@@ -30,12 +31,12 @@ func (h *house) client(name string) *client {
 	resp, err := h.auth.IssueToken(h.tb.Context(), &authv1.IssueTokenRequest{
 		Client: name, User: name, Grants: []*authv1.Grant{{Address: "channels/*", Actions: all}},
 	})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return h.connected(resp.GetToken())
 }
 
 // watch subscribes to the room, and is told who comes and goes.
-func (h *house) watch(name string) *client {
+func (h *fixture) watch(name string) *client {
 	h.tb.Helper()
 	c := h.client(name)
 	c.send(fmt.Sprintf(`{"id":2,"subscribe":{"address":%q,"presence":true}}`, room))
@@ -64,17 +65,17 @@ func (c *client) event(want string) time.Time {
 		c.tb.Fatalf("event is %v, want %s", f, want)
 	}
 	at, err := time.Parse(time.RFC3339, e["eventTime"].(string))
-	check(c.tb, err)
+	testkit.Check(c.tb, err)
 	return at
 }
 
 // members returns the clients in the room.
-func (h *house) members() string {
+func (h *fixture) members() string {
 	h.tb.Helper()
 	a, err := bus.ParseAddress(room)
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	page, err := h.store.Members(h.tb.Context(), a, "", 1000)
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	var all []string
 	for _, m := range page.Members {
 		all = append(all, m.Client+"@"+m.Node)
@@ -83,7 +84,7 @@ func (h *house) members() string {
 }
 
 // twoEdges runs a test with two edges over one store of each kind.
-func twoEdges(t *testing.T, grace time.Duration, test func(t *testing.T, a, b *house)) {
+func twoEdges(t *testing.T, grace time.Duration, test func(t *testing.T, a, b *fixture)) {
 	t.Helper()
 	run := func(t *testing.T, store bus.Store) {
 		t.Helper()
@@ -96,14 +97,14 @@ func twoEdges(t *testing.T, grace time.Duration, test func(t *testing.T, a, b *h
 	t.Run("memory", func(t *testing.T) { run(t, memory.New(memory.Config{})) })
 	t.Run("redis", func(t *testing.T) {
 		store, err := redis.Open(redis.Config{URL: redistest.Start(t).URL()}, slog.New(slog.DiscardHandler))
-		check(t, err)
-		t.Cleanup(func() { check(t, store.Close()) })
+		testkit.Check(t, err)
+		t.Cleanup(func() { testkit.Check(t, store.Close()) })
 		run(t, store)
 	})
 }
 
 func TestPresenceEvents_arePerClient(t *testing.T) {
-	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *fixture) {
 		watcher := a.watch("watcher")
 		plain := b.client("plain")
 		plain.subscribe(room)
@@ -113,9 +114,9 @@ func TestPresenceEvents_arePerClient(t *testing.T) {
 		watcher.event("JOINED bob")
 		other := a.client("bob")
 		other.subscribe(room)
-		eventually(t, func() bool { return strings.Count(a.members(), "bob@") == 2 })
+		testkit.Eventually(t, "bob is listed twice", func() bool { return strings.Count(a.members(), "bob@") == 2 })
 		other.leave()
-		eventually(t, func() bool { return strings.Count(a.members(), "bob@") == 1 })
+		testkit.Eventually(t, "bob is listed once", func() bool { return strings.Count(a.members(), "bob@") == 1 })
 		start := time.Now()
 		bob.send(`{"id":3,"unsubscribe":{"address":"channels/room"}}`)
 		at := watcher.event("LEFT bob left")
@@ -165,13 +166,13 @@ func TestPresenceEvents_needTheGrant(t *testing.T) {
 
 // A token that does not grant presence any more ends the events of that address, and nothing else.
 func TestPresenceEvents_endWithTheGrant(t *testing.T) {
-	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *fixture) {
 		token := func(actions ...authv1.Action) string {
 			resp, err := a.auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{Client: "watcher", User: "watcher", Grants: []*authv1.Grant{
 				{Address: room, Actions: actions},
 				{Address: "channels/lobby", Actions: []authv1.Action{authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PRESENCE}},
 			}})
-			check(t, err)
+			testkit.Check(t, err)
 			return resp.GetToken()
 		}
 		watcher := a.connected(token(authv1.Action_ACTION_SUBSCRIBE, authv1.Action_ACTION_PRESENCE))
@@ -213,13 +214,13 @@ func TestPresenceEvents_endWithTheGrant(t *testing.T) {
 }
 
 func TestPresenceEvents_revoked(t *testing.T) {
-	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *fixture) {
 		watcher := a.watch("watcher")
 		b.client("bob").subscribe(room)
 		watcher.event("JOINED bob")
 		start := time.Now()
 		_, err := a.auth.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "bob"}})
-		check(t, err)
+		testkit.Check(t, err)
 		// The client does not answer the close frame, so the connection itself ends later.
 		watcher.event("LEFT bob left")
 		if d := time.Since(start); d > time.Second {
@@ -230,17 +231,17 @@ func TestPresenceEvents_revoked(t *testing.T) {
 
 func TestPresenceEvents_lostConnection(t *testing.T) {
 	const grace = 700 * time.Millisecond
-	twoEdges(t, grace, func(t *testing.T, a, b *house) {
+	twoEdges(t, grace, func(t *testing.T, a, b *fixture) {
 		watcher := a.watch("watcher")
 		bob := a.client("bob")
 		bob.subscribe(room)
 		watcher.event("JOINED bob")
-		check(t, bob.ws.NetConn().Close())
+		testkit.Check(t, bob.ws.NetConn().Close())
 		again := b.client("bob")
 		again.subscribe(room)
-		eventually(t, func() bool { return a.members() == "watcher@a bob@b" || a.members() == "bob@b watcher@a" })
+		testkit.Eventually(t, "watcher and bob are listed", func() bool { return a.members() == "watcher@a bob@b" || a.members() == "bob@b watcher@a" })
 		lost := time.Now()
-		check(t, again.ws.NetConn().Close())
+		testkit.Check(t, again.ws.NetConn().Close())
 		at := watcher.event("LEFT bob lost") // the first event since bob joined: he did not leave when he moved
 		if d := time.Since(lost); d < grace-100*time.Millisecond || d > grace+3*time.Second {
 			t.Errorf("it shows after %v", d)
@@ -256,7 +257,7 @@ func TestPresenceEvents_lostConnection(t *testing.T) {
 
 func TestPresenceEvents_drain(t *testing.T) {
 	const grace = 2 * time.Second
-	twoEdges(t, grace, func(t *testing.T, a, b *house) {
+	twoEdges(t, grace, func(t *testing.T, a, b *fixture) {
 		watcher := b.watch("watcher")
 		for _, name := range []string{"bob", "carol"} {
 			c := a.client(name)
@@ -275,7 +276,7 @@ func TestPresenceEvents_drain(t *testing.T) {
 		a.stop()
 		b.client("bob").subscribe(room)
 		watcher.event("LEFT carol lost")
-		eventually(t, func() bool { return strings.Count(b.members(), "bob@") == 1 })
+		testkit.Eventually(t, "bob is listed once", func() bool { return strings.Count(b.members(), "bob@") == 1 })
 		b.client("dave").subscribe(room)
 		watcher.event("JOINED dave")
 	})
@@ -291,7 +292,7 @@ func TestPresenceEvents_nodeDies(t *testing.T) {
 	store := memory.New(memory.Config{Now: c.Now})
 	a, b := startOn(t, store, edge.Config{Node: "a"}), startOn(t, store, edge.Config{Node: "b"})
 	for _, name := range []string{"a", "b"} {
-		check(t, store.Beat(t.Context(), bus.Node{Life: name}))
+		testkit.Check(t, store.Beat(t.Context(), bus.Node{Life: name}))
 	}
 	heard := c.Now()
 	watcher := b.watch("watcher")
@@ -300,10 +301,10 @@ func TestPresenceEvents_nodeDies(t *testing.T) {
 	a.client("carol").subscribe(room)
 	watcher.event("JOINED carol")
 	b.client("carol").subscribe(room)
-	eventually(t, func() bool { return strings.Count(b.members(), "carol@") == 2 })
+	testkit.Eventually(t, "carol is listed twice", func() bool { return strings.Count(b.members(), "carol@") == 2 })
 	// Node a falls silent; b does not.
 	c.ahead.Store(int64(bus.NodeTTL) - int64(time.Second/2))
-	check(t, store.Beat(t.Context(), bus.Node{Life: "b"}))
+	testkit.Check(t, store.Beat(t.Context(), bus.Node{Life: "b"}))
 	died := time.Now()
 	at := watcher.event("LEFT bob node_lost")
 	if d := time.Since(died); d > 3*time.Second {
@@ -312,14 +313,14 @@ func TestPresenceEvents_nodeDies(t *testing.T) {
 	if d := at.Sub(heard); d < -time.Second || d > time.Second {
 		t.Errorf("the event is %v after the node was last heard of", d)
 	}
-	eventually(t, func() bool { return strings.Count(b.members(), "@a") == 0 })
+	testkit.Eventually(t, "nobody is listed at a", func() bool { return strings.Count(b.members(), "@a") == 0 })
 	b.client("dave").subscribe(room)
 	watcher.event("JOINED dave") // and not that carol left
 }
 
 // One client on both edges at once comes once and leaves once.
 func TestPresenceEvents_twoSessionsOfOneClient(t *testing.T) {
-	twoEdges(t, time.Minute, func(t *testing.T, a, b *house) {
+	twoEdges(t, time.Minute, func(t *testing.T, a, b *fixture) {
 		watcher := a.watch("watcher")
 		for range 40 {
 			one, two := a.client("bob"), b.client("bob")
@@ -335,7 +336,7 @@ func TestPresenceEvents_twoSessionsOfOneClient(t *testing.T) {
 				}
 			})
 			watcher.event("JOINED bob")
-			eventually(t, func() bool { return strings.Count(b.members(), "bob@") == 2 })
+			testkit.Eventually(t, "bob is listed twice", func() bool { return strings.Count(b.members(), "bob@") == 2 })
 			both(func(c *client) { c.leave() })
 			watcher.event("LEFT bob left")
 		}
@@ -349,8 +350,8 @@ func TestPresenceEvents_twoSessionsOfOneClient(t *testing.T) {
 func TestPresenceEvents_theStoreForgets(t *testing.T) {
 	server := redistest.Start(t)
 	store, err := redis.Open(redis.Config{URL: server.URL()}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, store.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, store.Close()) })
 	h := startOn(t, store, edge.Config{Node: "a"})
 	watcher := h.watch("watcher")
 	h.client("bob").subscribe(room)
@@ -363,8 +364,8 @@ func TestPresenceEvents_theStoreForgets(t *testing.T) {
 		t.Fatal(out, err)
 	}
 	gone.leave()
-	eventually(t, func() bool { return h.edge.Connections() == 2 })
-	eventually(t, func() bool { return strings.Count(h.members(), "@a") == 2 })
+	testkit.Eventually(t, "both are connected", func() bool { return h.edge.Connections() == 2 })
+	testkit.Eventually(t, "both are listed at a", func() bool { return strings.Count(h.members(), "@a") == 2 })
 	if got := h.members(); strings.Contains(got, "gone") {
 		t.Errorf("members are %s", got)
 	}

@@ -13,6 +13,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
 )
@@ -24,11 +25,11 @@ type protoClient struct {
 }
 
 // proto dials, connects and subscribes.
-func (h *house) proto(token string, addresses ...string) *protoClient {
+func (h *fixture) proto(token string, addresses ...string) *protoClient {
 	h.tb.Helper()
 	d := websocket.Dialer{Subprotocols: []string{native.SubprotocolProto}}
 	ws, _, err := d.DialContext(h.tb.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http"), nil) //nolint:bodyclose // it is the connection
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	h.tb.Cleanup(func() { _ = ws.Close() })
 	c := &protoClient{tb: h.tb, ws: ws}
 	connect := &edgev1.Connect{Token: token}
@@ -51,17 +52,17 @@ func (h *house) proto(token string, addresses ...string) *protoClient {
 func (c *protoClient) send(f *edgev1.ClientFrame) {
 	c.tb.Helper()
 	b, err := proto.Marshal(f)
-	check(c.tb, err)
-	check(c.tb, c.ws.WriteMessage(websocket.BinaryMessage, b))
+	testkit.Check(c.tb, err)
+	testkit.Check(c.tb, c.ws.WriteMessage(websocket.BinaryMessage, b))
 }
 
 func (c *protoClient) read() *edgev1.ServerFrame {
 	c.tb.Helper()
-	check(c.tb, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Check(c.tb, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 	_, b, err := c.ws.ReadMessage()
-	check(c.tb, err)
+	testkit.Check(c.tb, err)
 	f := new(edgev1.ServerFrame)
-	check(c.tb, proto.Unmarshal(b, f))
+	testkit.Check(c.tb, proto.Unmarshal(b, f))
 	return f
 }
 
@@ -101,7 +102,7 @@ func TestDelivery_inOrderUnderChurn(t *testing.T) {
 			default:
 			}
 			c := h.proto(token, "channels/busy")
-			check(t, c.ws.Close())
+			testkit.Check(t, c.ws.Close())
 		}
 	})
 	for i := range messages {
@@ -131,7 +132,7 @@ func TestResume_underFire(t *testing.T) {
 	first := h.proto(token, "channels/fire")
 	m := first.message()
 	at := m.GetPosition()
-	check(t, first.ws.Close())
+	testkit.Check(t, first.ws.Close())
 	for range 200 {
 		c := h.proto(token)
 		c.send(&edgev1.ClientFrame{Id: 2, Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{
@@ -152,7 +153,7 @@ func TestResume_underFire(t *testing.T) {
 			}
 			at = f.GetMessage().GetPosition()
 		}
-		check(t, c.ws.Close())
+		testkit.Check(t, c.ws.Close())
 	}
 	close(done)
 	publisher.Wait()
@@ -163,7 +164,7 @@ func TestRevoke_endsOpenConnections(t *testing.T) {
 	ada := h.connected(h.token("ada"))
 	bob := h.connected(h.token("bob"))
 	_, err := h.auth.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}})
-	check(t, err)
+	testkit.Check(t, err)
 	if code, text := ada.closed(); code != 4401 || text != "TOKEN_REVOKED" {
 		t.Errorf("closed with %d %s", code, text)
 	}

@@ -12,13 +12,14 @@ import (
 	"github.com/gorilla/websocket"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
 // TestProtocolDocument sends every example of docs/protocol.md and compares every answer byte for byte.
 func TestProtocolDocument(t *testing.T) {
 	b, err := os.ReadFile("../../docs/protocol.md")
-	check(t, err)
+	testkit.Check(t, err)
 	h := start(t, edge.Config{})
 	values := map[string]string{"token": h.token("ada", everything)}
 	c := h.dial("")
@@ -44,11 +45,11 @@ func TestProtocolDocument(t *testing.T) {
 // "desk<" are what they get; "mail" is a back end that sends a message that asks for an ack.
 func TestProtocolDocument_devices(t *testing.T) {
 	b, err := os.ReadFile("../../docs/protocol.md")
-	check(t, err)
+	testkit.Check(t, err)
 	h := start(t, edge.Config{Tickets: edge.Tickets{Keys: [][]byte{key(1)}}})
 	mail := func(data string) string {
 		resp, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "users/ada", Data: []byte(data), Ack: &publishv1.AckPolicy{}})
-		check(t, err)
+		testkit.Check(t, err)
 		return resp.GetId()
 	}
 	values, devices := map[string]string{"token": h.token("ada")}, map[string]*client{}
@@ -68,7 +69,7 @@ func TestProtocolDocument_devices(t *testing.T) {
 			case sends && isMail:
 				mail(data)
 			case sends && rest == "reconnect":
-				check(t, devices[name].ws.Close())
+				testkit.Check(t, devices[name].ws.Close())
 				devices[name] = h.dial("")
 			case sends:
 				devices[name].send(fill(rest, values))
@@ -129,7 +130,7 @@ func (c *client) expect(waiting []string, line string, values map[string]string)
 				return append(waiting[:i:i], waiting[i+1:]...)
 			}
 		}
-		check(c.tb, c.ws.SetReadDeadline(time.Now().Add(5*time.Second)))
+		testkit.Check(c.tb, c.ws.SetReadDeadline(time.Now().Add(5*time.Second)))
 		_, b, err := c.ws.ReadMessage()
 		if err != nil {
 			c.tb.Fatalf("no frame like %s\nwaiting: %q: %v", line, waiting, err)
@@ -153,7 +154,7 @@ func blocks(text, kind string) []string {
 // TestProtocolDocument_hex does the same for the protobuf examples.
 func TestProtocolDocument_hex(t *testing.T) {
 	b, err := os.ReadFile("../../docs/protocol.md")
-	check(t, err)
+	testkit.Check(t, err)
 	h := start(t, edge.Config{})
 	c := h.proto(h.token("ada"))
 	examples := 0
@@ -162,13 +163,13 @@ func TestProtocolDocument_hex(t *testing.T) {
 			switch {
 			case strings.HasPrefix(line, "> "):
 				raw, err := hex.DecodeString(line[2:])
-				check(t, err)
-				check(t, c.ws.WriteMessage(websocket.BinaryMessage, raw))
+				testkit.Check(t, err)
+				testkit.Check(t, c.ws.WriteMessage(websocket.BinaryMessage, raw))
 			case strings.HasPrefix(line, "< "):
 				examples++
-				check(t, c.ws.SetReadDeadline(time.Now().Add(5*time.Second)))
+				testkit.Check(t, c.ws.SetReadDeadline(time.Now().Add(5*time.Second)))
 				_, raw, err := c.ws.ReadMessage()
-				check(t, err)
+				testkit.Check(t, err)
 				if got := fmt.Sprintf("%x", raw); got != line[2:] {
 					t.Errorf("got %s, the page says %s", got, line[2:])
 				}

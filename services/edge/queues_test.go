@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/behind"
 )
@@ -52,7 +53,7 @@ func TestAcks_waitUpToABound(t *testing.T) {
 			t.Fatalf("ack %d was answered with %v", i, f)
 		}
 	}
-	eventually(t, func() bool { acks, _, _ := h.edge.Waiting(); return acks == 0 })
+	testkit.Eventually(t, "no ack waits", func() bool { acks, _, _ := h.edge.Waiting(); return acks == 0 })
 	c.send(`{"id":5,"ack":{"address":"users/ada","ids":["m"]}}`)
 	if f := c.read(); f["acked"] == nil {
 		t.Errorf("got %v", f)
@@ -81,5 +82,5 @@ func TestRoster_waitsInOnePlace(t *testing.T) {
 	goOn()
 	c.send(`{"id":4,"presence":{"address":"channels/hall"}}`)
 	c.read()
-	eventually(t, func() bool { _, _, rosters := h.edge.Waiting(); return rosters == 0 })
+	testkit.Eventually(t, "no change of presence waits", func() bool { _, _, rosters := h.edge.Waiting(); return rosters == 0 })
 }

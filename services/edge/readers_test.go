@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -23,7 +24,7 @@ type wire struct {
 	ws *websocket.Conn // reads
 }
 
-func (h *house) wire() *wire {
+func (h *fixture) wire() *wire {
 	h.tb.Helper()
 	c := h.connected(h.token("ada", everything))
 	return &wire{Conn: c.ws.NetConn(), ws: c.ws}
@@ -59,7 +60,7 @@ func (w *wire) pieces(tb testing.TB, random *rand.Rand, b []byte) {
 	for len(b) > 0 {
 		n := 1 + random.IntN(min(len(b), 1+random.IntN(300)))
 		_, err := w.Write(b[:n])
-		check(tb, err)
+		testkit.Check(tb, err)
 		b = b[n:]
 		runtime.Gosched()
 	}
@@ -105,7 +106,7 @@ func TestReaders_anyCut(t *testing.T) {
 			pongs++
 			return nil
 		})
-		check(t, w.ws.SetReadDeadline(time.Now().Add(30*time.Second)))
+		testkit.Check(t, w.ws.SetReadDeadline(time.Now().Add(30*time.Second)))
 		for i := 1; i <= commands; i++ {
 			_, b, err := w.ws.ReadMessage()
 			if err != nil || string(b) != fmt.Sprintf(`{"id":%d,"pong":{}}`, i) {
@@ -137,14 +138,14 @@ func TestReaders_brokenFrames(t *testing.T) {
 	} {
 		w := h.wire()
 		_, err := w.Write(b)
-		check(t, err)
-		check(t, w.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+		testkit.Check(t, err)
+		testkit.Check(t, w.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
 		if _, _, err := w.ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseProtocolError, websocket.CloseMessageTooBig) {
 			t.Errorf("%s: %v", name, err)
 		}
 		_ = w.Close()
 	}
-	eventually(t, func() bool { return h.edge.Connections() == 0 })
+	testkit.Eventually(t, "no connection is left", func() bool { return h.edge.Connections() == 0 })
 }
 
 // A silent connection costs no goroutine, still gets messages and pings, and its end is noticed however it comes.
@@ -162,7 +163,7 @@ func TestReaders_parked(t *testing.T) {
 		all = append(all, c)
 	}
 	// The HTTP server's goroutines end, workers rest, and nothing of ours waits for each connection.
-	eventually(t, func() bool { return runtime.NumGoroutine() < before+clients/2 })
+	testkit.Eventually(t, "goroutines have gone", func() bool { return runtime.NumGoroutine() < before+clients/2 })
 	h.pub("channels/live:x", `1`)
 	for _, c := range all {
 		c.message()
@@ -171,14 +172,14 @@ func TestReaders_parked(t *testing.T) {
 	all[0].ws.SetPingHandler(func(s string) error { pinged <- s; return nil })
 	go func() { _, _, _ = all[0].ws.ReadMessage() }()
 	<-pinged // and unanswered
-	eventually(t, func() bool { return h.edge.Connections() < clients })
+	testkit.Eventually(t, "some have ended", func() bool { return h.edge.Connections() < clients })
 	left := h.edge.Connections()
 	_ = all[1].ws.NetConn().Close() // without a word
 	tcp := all[2].ws.NetConn().(*net.TCPConn)
-	check(t, tcp.SetLinger(0))
+	testkit.Check(t, tcp.SetLinger(0))
 	_ = tcp.Close() // a reset
 	all[3].leave()
-	eventually(t, func() bool { return h.edge.Connections() <= left-3 })
+	testkit.Eventually(t, "three more have ended", func() bool { return h.edge.Connections() <= left-3 })
 }
 
 // Frames that come with the same bytes as others are not forgotten when the session is parked between them.
@@ -191,9 +192,9 @@ func TestReaders_burst(t *testing.T) {
 	}
 	b := bufio.NewWriterSize(w, 1<<20)
 	_, err := b.Write(out)
-	check(t, err)
-	check(t, b.Flush())
-	check(t, w.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Check(t, err)
+	testkit.Check(t, b.Flush())
+	testkit.Check(t, w.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for i := 1; i <= 500; i++ {
 		if _, got, err := w.ws.ReadMessage(); err != nil || string(got) != fmt.Sprintf(`{"id":%d,"pong":{}}`, i) {
 			t.Fatalf("command %d: %s, %v", i, got, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
@@ -56,12 +57,12 @@ func newBubble(t *testing.T, store edge.Store) *bubble {
 	e, err := edge.New(store, edge.Conns{}, dialects, edge.Config{
 		Node: "n", Tickets: edge.Tickets{Keys: [][]byte{key(1)}, Life: ticketLife}, Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()},
 	}, slog.New(slog.DiscardHandler), nil)
-	check(t, err)
+	testkit.Check(t, err)
 	b := &bubble{T: t, edge: e, pipes: &pipes{conns: make(chan net.Conn), over: make(chan struct{})}}
 	server := &http.Server{Handler: e.Handler(edge.Route{Dialects: dialects}), ReadHeaderTimeout: time.Minute}
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
-	done.Go(func() { check(t, e.Run(ctx)) })
+	done.Go(func() { testkit.Check(t, e.Run(ctx)) })
 	done.Go(func() { _ = server.Serve(b.pipes) })
 	b.stop = func() {
 		cancel()
@@ -105,7 +106,7 @@ func (b *bubble) connect(ticket string) *holder {
 	if err != nil {
 		b.Fatal(err, resp)
 	}
-	check(b, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"connect":{"ticket":%q}}`, ticket)))
+	testkit.Check(b, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"connect":{"ticket":%q}}`, ticket)))
 	h := &holder{ended: make(chan struct{})}
 	go func() {
 		defer close(h.ended)
@@ -258,7 +259,7 @@ func TestTicket_isNotRenewedAfterARevocation(t *testing.T) {
 		store := memory.New(memory.Config{})
 		b := newBubble(t, store)
 		c := b.connect(b.edge.Seal(lasting("ada", time.Hour)))
-		check(t, store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Now(), time.Hour))
+		testkit.Check(t, store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Now(), time.Hour))
 		<-c.ended
 		if _, n := c.newest(); n != 1 || fmt.Sprint(c.last) != "[connected TOKEN_REVOKED]" {
 			t.Errorf("%d tickets, the last frames are %v", n, c.last)

@@ -17,6 +17,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
@@ -35,7 +36,7 @@ func TestToken_inTheHandshake(t *testing.T) {
 	}
 	ws, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http"), //nolint:bodyclose // it is the connection
 		http.Header{"Authorization": {"Bearer " + token}})
-	check(t, err)
+	testkit.Check(t, err)
 	defer func() { _ = ws.Close() }()
 	if ws.Subprotocol() != "" {
 		t.Errorf("a subprotocol that was not offered: %q", ws.Subprotocol())
@@ -80,8 +81,8 @@ func TestConnections_areBoundedByAddress(t *testing.T) {
 		t.Fatalf("the third: %v, %v", resp, err)
 	}
 	_ = resp.Body.Close()
-	check(t, first.ws.Close())
-	eventually(t, func() bool { return h.edge.Connections() == 1 })
+	testkit.Check(t, first.ws.Close())
+	testkit.Eventually(t, "one connection is left", func() bool { return h.edge.Connections() == 1 })
 	h.dial("")
 }
 
@@ -100,19 +101,19 @@ func TestPresence_listsSubscribers(t *testing.T) {
 		}
 		return users
 	}
-	eventually(t, func() bool { return len(members()) == 2 })
+	testkit.Eventually(t, "both are members", func() bool { return len(members()) == 2 })
 	bob.leave()
-	eventually(t, func() bool { return fmt.Sprint(members()) == "[ada]" })
+	testkit.Eventually(t, "ada alone is a member", func() bool { return fmt.Sprint(members()) == "[ada]" })
 	ada.send(`{"id":6,"unsubscribe":{"address":"channels/room"}}`)
 	ada.read()
-	eventually(t, func() bool { return len(members()) == 0 })
+	testkit.Eventually(t, "no member is left", func() bool { return len(members()) == 0 })
 }
 
 func TestRefresh_replacesTheToken(t *testing.T) {
 	h := start(t, edge.Config{})
 	issue := func(user string, grants ...*authv1.Grant) string {
 		resp, err := h.auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{Client: "c-" + user, User: user, Grants: grants})
-		check(t, err)
+		testkit.Check(t, err)
 		return resp.GetToken()
 	}
 	may := func(a string) *authv1.Grant {
@@ -142,7 +143,7 @@ func TestRefresh_replacesTheToken(t *testing.T) {
 func TestExpiry_endsTheConnection(t *testing.T) {
 	h := start(t, edge.Config{})
 	resp, err := h.auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada", Ttl: durationpb.New(2 * time.Second)})
-	check(t, err)
+	testkit.Check(t, err)
 	c := h.connected(resp.GetToken())
 	code, text := c.closed()
 	if code != 4402 || text != "TOKEN_EXPIRED" {
@@ -167,7 +168,7 @@ func TestPublish_excludesTheSenderAndNarrows(t *testing.T) {
 		t.Errorf("got %v", m)
 	}
 	_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/live:x", Data: []byte(`"to nobody here"`), Recipients: []string{"somebody-else"}})
-	check(t, err)
+	testkit.Check(t, err)
 	h.pub("channels/live:x", `"to all"`)
 	for _, c := range []*client{one, two} {
 		if m := c.message(); m["data"] != "to all" {
@@ -184,7 +185,7 @@ func TestTLS(t *testing.T) {
 	defer server.Close()
 	d := websocket.Dialer{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig}
 	ws, _, err := d.DialContext(t.Context(), "wss"+strings.TrimPrefix(server.URL, "https"), nil) //nolint:bodyclose // it is the connection
-	check(t, err)
+	testkit.Check(t, err)
 	c := &client{tb: t, ws: ws}
 	c.send(fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, h.token("ada", everything)))
 	if f := c.read(); f["connected"] == nil {
@@ -199,8 +200,8 @@ func TestTLS(t *testing.T) {
 			t.Fatalf("message %d is %v", i, m)
 		}
 	}
-	check(t, ws.Close())
-	eventually(t, func() bool { return h.edge.Connections() == 0 })
+	testkit.Check(t, ws.Close())
+	testkit.Eventually(t, "no connection is left", func() bool { return h.edge.Connections() == 0 })
 }
 
 // What a client breaks ends its own connection, with the code of RFC 6455, and nobody else's.
@@ -220,7 +221,7 @@ func TestBrokenFrames(t *testing.T) {
 			c := h.dial("")
 			c.tb = t
 			_, err := c.ws.NetConn().Write(tc.frame)
-			check(t, err)
+			testkit.Check(t, err)
 			code, _ := c.closed()
 			if code != tc.code {
 				t.Errorf("closed with %d, want %d", code, tc.code)
@@ -229,10 +230,10 @@ func TestBrokenFrames(t *testing.T) {
 	}
 	t.Run("gone without a word", func(t *testing.T) {
 		c := h.connected(h.token("eve"))
-		check(t, c.ws.NetConn().(*net.TCPConn).SetLinger(0))
-		check(t, c.ws.NetConn().Close())
+		testkit.Check(t, c.ws.NetConn().(*net.TCPConn).SetLinger(0))
+		testkit.Check(t, c.ws.NetConn().Close())
 	})
-	eventually(t, func() bool { return h.edge.Connections() == 1 })
+	testkit.Eventually(t, "one connection is left", func() bool { return h.edge.Connections() == 1 })
 	other.send(`{"id":3,"ping":{}}`)
 	if f := other.read(); f["pong"] == nil {
 		t.Errorf("got %v", f)
@@ -247,7 +248,7 @@ func TestRefusal_hasTheBodyOfREST(t *testing.T) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var body map[string]map[string]any
-	check(t, json.NewDecoder(resp.Body).Decode(&body))
+	testkit.Check(t, json.NewDecoder(resp.Body).Decode(&body))
 	if resp.Header.Get("WWW-Authenticate") != "Bearer" || body["error"]["status"] != "UNAUTHENTICATED" || strings.Contains(fmt.Sprint(body), "secret-token") {
 		t.Errorf("body is %v", body)
 	}
@@ -264,7 +265,7 @@ func TestSession_silentAfterTheHandshake(t *testing.T) {
 		}
 		return c.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Second))
 	})
-	check(t, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Check(t, c.ws.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for {
 		if _, _, err := c.ws.ReadMessage(); err != nil {
 			if pings != 3 {

@@ -22,6 +22,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -43,21 +44,21 @@ func (s *stalled) BatchValidateTokens(ctx context.Context, req *authv1.BatchVali
 }
 
 // stall starts a server of such a service until the test ends, and returns a connection to it.
-func (h *house) stall() (*stalled, *grpc.ClientConn) {
+func (h *fixture) stall() (*stalled, *grpc.ClientConn) {
 	h.tb.Helper()
 	service := &stalled{AuthServiceServer: h.server, opened: make(chan struct{})}
 	server := grpc.NewServer()
 	authv1.RegisterAuthServiceServer(server, service)
 	l, err := (&net.ListenConfig{}).Listen(h.tb.Context(), "tcp", "127.0.0.1:0")
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	var g errgroup.Group
 	g.Go(func() error { return server.Serve(l) })
 	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	h.tb.Cleanup(func() {
-		check(h.tb, conn.Close())
+		testkit.Check(h.tb, conn.Close())
 		server.Stop()
-		check(h.tb, g.Wait())
+		testkit.Check(h.tb, g.Wait())
 	})
 	return service, conn
 }
@@ -70,7 +71,7 @@ func (c *client) refused() (reason string, delay time.Duration, code int) {
 	if text, ok := e["retryDelay"].(string); ok {
 		var err error
 		delay, err = time.ParseDuration(text)
-		check(c.tb, err)
+		testkit.Check(c.tb, err)
 	}
 	code, _ = c.closed()
 	return reason, delay, code
@@ -89,13 +90,13 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 	var clients []*client
 	for range 108 {
 		clients = append(clients, door.dial(""))
-		eventually(t, func() bool { return e.Connecting() == 0 }) // the handshake is over on that side too
+		testkit.Eventually(t, "no handshake is under way", func() bool { return e.Connecting() == 0 }) // the handshake is over on that side too
 	}
 	waiting, others := clients[:8], clients[8:]
 	for _, c := range waiting {
 		c.send(connect)
 	}
-	eventually(t, func() bool { return e.Connecting() == 8 && service.calls.Load() > 0 })
+	testkit.Eventually(t, "eight handshakes are under way", func() bool { return e.Connecting() == 8 && service.calls.Load() > 0 })
 	var early, late time.Duration
 	for i, c := range others {
 		c.send(connect)
@@ -118,8 +119,8 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 		t.Fatalf("handshake: %v, %v", resp, err)
 	}
 	var body map[string]map[string]any
-	check(t, json.NewDecoder(resp.Body).Decode(&body))
-	check(t, resp.Body.Close())
+	testkit.Check(t, json.NewDecoder(resp.Body).Decode(&body))
+	testkit.Check(t, resp.Body.Close())
 	if body["error"]["status"] != "UNAVAILABLE" {
 		t.Errorf("body is %v", body)
 	}
@@ -130,7 +131,7 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 		}
 	}
 	for range others {
-		eventually(t, func() bool { return e.Connecting() == 0 })
+		testkit.Eventually(t, "no handshake is under way", func() bool { return e.Connecting() == 0 })
 		door.connected(token)
 	}
 }
@@ -143,7 +144,7 @@ func TestOverload_ofTheAuthService(t *testing.T) {
 	_, server := h.another(h.store, edge.Conns{Auth: conn, Publish: h.conns.Publish}, edge.Config{CallTimeout: 300 * time.Millisecond, DrainWindow: time.Millisecond})
 	door, token := h.at(server), h.token("ada")
 	var reasons sync.Map
-	eventually(t, func() bool {
+	testkit.Eventually(t, "both kinds of refusal have come", func() bool {
 		var g errgroup.Group
 		for range 12 {
 			g.Go(func() error {
@@ -164,7 +165,7 @@ func TestOverload_ofTheAuthService(t *testing.T) {
 				return nil
 			})
 		}
-		check(t, g.Wait())
+		testkit.Check(t, g.Wait())
 		_, frame := reasons.Load("SERVER_OVERLOADED")
 		_, handshake := reasons.Load("503")
 		return frame && handshake
@@ -173,7 +174,7 @@ func TestOverload_ofTheAuthService(t *testing.T) {
 		t.Error("nobody has asked")
 	}
 	close(service.opened)
-	eventually(t, func() bool {
+	testkit.Eventually(t, "a client is let in again", func() bool {
 		ws, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http"), nil)
 		if err != nil {
 			_ = resp.Body.Close()
@@ -225,11 +226,11 @@ func TestRevocation_whileCutOff(t *testing.T) {
 	h := start(t, edge.Config{})
 	store := &deaf{Store: h.store, lost: make(chan *bus.Message, 10)}
 	e, server := h.another(store, h.conns, edge.Config{Tickets: edge.Tickets{Keys: [][]byte{key(1)}}})
-	eventually(t, e.Sure)
+	testkit.Eventually(t, "the edge is sure of revocations", e.Sure)
 	door := h.at(server)
 	ada, bob := door.connected(h.token("ada")), door.connected(h.token("bob"))
 	store.cut.Store(true)
-	check(t, store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Now().Add(time.Second), time.Hour))
+	testkit.Check(t, store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Now().Add(time.Second), time.Hour))
 	<-store.lost
 	ada.send(`{"id":3,"ping":{}}`)
 	if f := ada.read(); f["pong"] == nil {
@@ -324,7 +325,7 @@ func (h *held) Invoke(ctx context.Context, method string, args, reply any, opts 
 }
 
 // publishing starts an edge with one client whose publish is under way.
-func (h *house) publishing(cfg edge.Config) (c *client, slow *held, stop func() error) {
+func (h *fixture) publishing(cfg edge.Config) (c *client, slow *held, stop func() error) {
 	slow = &held{ClientConnInterface: h.conns.Publish, arrived: make(chan struct{}), letGo: make(chan struct{})}
 	_, server, stop := h.stoppable(h.store, edge.Conns{Auth: h.conns.Auth, Publish: slow}, cfg)
 	c = h.at(server).connected(h.token("ada", everything))
@@ -336,7 +337,7 @@ func (h *house) publishing(cfg edge.Config) (c *client, slow *held, stop func() 
 // beside connects another client to the same edge.
 func (c *client) beside(token string) *client {
 	at := "http://" + c.ws.RemoteAddr().String()
-	return (&house{tb: c.tb, http: &httptest.Server{URL: at}}).connected(token)
+	return (&fixture{tb: c.tb, http: &httptest.Server{URL: at}}).connected(token)
 }
 
 func TestDrain_answersWhatIsUnderWay(t *testing.T) {
@@ -355,7 +356,7 @@ func TestDrain_answersWhatIsUnderWay(t *testing.T) {
 	if code, _ := c.closed(); code != 4503 {
 		t.Errorf("closed with %d", code)
 	}
-	check(t, <-stopped)
+	testkit.Check(t, <-stopped)
 }
 
 func TestDrain_saysWhatWasLeft(t *testing.T) {

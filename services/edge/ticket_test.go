@@ -20,6 +20,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus/bustest"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -27,9 +28,9 @@ import (
 func key(b byte) []byte { return append(bytes.Repeat([]byte{7}, edge.TicketKeySize-1), b) }
 
 // ticketed connects with a token and returns the client and its ticket.
-func (h *house) ticketed(token string) (c *client, ticket, expires string) {
+func (h *fixture) ticketed(token string) (c *client, ticket, expires string) {
 	h.tb.Helper()
-	eventually(h.tb, h.edge.Sure)
+	testkit.Eventually(h.tb, "the edge is sure of revocations", h.edge.Sure)
 	c = h.dial("")
 	c.send(fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token))
 	f, ok := c.read()["connected"].(map[string]any)
@@ -40,7 +41,7 @@ func (h *house) ticketed(token string) (c *client, ticket, expires string) {
 }
 
 // with connects with a ticket.
-func (h *house) with(ticket string) *client {
+func (h *fixture) with(ticket string) *client {
 	c := h.dial("")
 	c.send(fmt.Sprintf(`{"id":1,"connect":{"ticket":%q}}`, ticket))
 	return c
@@ -80,14 +81,14 @@ func TestTicket_connectsWithoutAnAuthCall(t *testing.T) {
 func mustAddress(t *testing.T, s string) bus.Address {
 	t.Helper()
 	a, err := bus.ParseAddress(s)
-	check(t, err)
+	testkit.Check(t, err)
 	return a
 }
 
 func TestTicket_neverOutlivesTheToken(t *testing.T) {
 	h := start(t, edge.Config{Tickets: edge.Tickets{Keys: [][]byte{key(1)}}})
 	resp, err := h.auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{User: "ada", Ttl: durationpb.New(30 * time.Second)})
-	check(t, err)
+	testkit.Check(t, err)
 	_, ticket, expires := h.ticketed(resp.GetToken())
 	if end, err := time.Parse(time.RFC3339, expires); err != nil || !end.Equal(resp.GetExpireTime().AsTime()) {
 		t.Errorf("the ticket ends %s, the token %s", expires, resp.GetExpireTime().AsTime())
@@ -102,7 +103,7 @@ func TestTicket_neverOutlivesTheToken(t *testing.T) {
 func TestTicket_refusals(t *testing.T) {
 	h := start(t, edge.Config{Tickets: edge.Tickets{Keys: [][]byte{key(1)}}})
 	_, ticket, _ := h.ticketed(h.token("ada"))
-	at := func(keys [][]byte, life time.Duration) *house {
+	at := func(keys [][]byte, life time.Duration) *fixture {
 		_, server := h.another(h.store, h.conns, edge.Config{Tickets: edge.Tickets{Keys: keys, Life: life}})
 		return h.at(server)
 	}
@@ -111,7 +112,7 @@ func TestTicket_refusals(t *testing.T) {
 		t.Errorf("a ticket of the older key: %v", f)
 	}
 	for name, tc := range map[string]struct {
-		h      *house
+		h      *fixture
 		ticket string
 	}{
 		"no ticket at all": {h, "x"}, "changed": {h, strings.Replace(ticket, ticket[30:31], map[bool]string{true: "A", false: "B"}[ticket[30] != 'A'], 1)},
@@ -168,10 +169,10 @@ func (a *asked) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 func run(t *testing.T, store edge.Store) (*edge.Edge, func()) {
 	t.Helper()
 	e, err := edge.New(store, edge.Conns{}, nil, edge.Config{Node: "n", Tickets: edge.Tickets{Keys: [][]byte{key(1)}}}, slog.New(slog.DiscardHandler), nil)
-	check(t, err)
+	testkit.Check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
-	done.Go(func() { check(t, e.Run(ctx)) })
+	done.Go(func() { testkit.Check(t, e.Run(ctx)) })
 	synctest.Wait()
 	return e, func() { cancel(); done.Wait() }
 }
@@ -197,7 +198,7 @@ func TestTicket_afterARevocation(t *testing.T) {
 		ada, bob := old.Seal(identity("ada")), old.Seal(identity("bob"))
 		time.Sleep(time.Second)
 		redeem(old, ada, nil, 0)
-		check(t, store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Now(), time.Hour))
+		testkit.Check(t, store.Revoke(t.Context(), bus.Subject{Kind: bus.SubjectUser, ID: "ada"}, time.Now(), time.Hour))
 		synctest.Wait()
 		redeem(old, ada, bus.ErrTokenRevoked, 0)
 		redeem(old, bob, nil, 0)

@@ -11,6 +11,7 @@ import (
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -20,7 +21,7 @@ type gated struct {
 	pending, ack, join chan struct{}
 }
 
-// gate returns a gate, and what opens it, which has to happen before the house is stopped.
+// gate returns a gate, and what opens it, which has to happen before the fixture is stopped.
 func gate() (closed chan struct{}, open func()) {
 	closed = make(chan struct{})
 	open = sync.OnceFunc(func() { close(closed) })
@@ -51,8 +52,8 @@ func (g *gated) Join(ctx context.Context, a bus.Address, m bus.Member) error {
 // A client that has gone by the time its inbox is written uses up no delivery, and the next one is given everything.
 func TestDeliveries_ofAClientThatDiesInItsHandshake(t *testing.T) {
 	redisStore, err := redis.Open(redis.Config{URL: redistest.Start(t).URL()}, slog.New(slog.DiscardHandler))
-	check(t, err)
-	t.Cleanup(func() { check(t, redisStore.Close()) })
+	testkit.Check(t, err)
+	t.Cleanup(func() { testkit.Check(t, redisStore.Close()) })
 	for name, under := range map[string]bus.Store{"memory": memory.New(memory.Config{}), "redis": redisStore} {
 		t.Run(name, func(t *testing.T) {
 			pending, goOn := gate()
@@ -61,9 +62,9 @@ func TestDeliveries_ofAClientThatDiesInItsHandshake(t *testing.T) {
 			resp, err := first.publish.Publish(t.Context(), &publishv1.PublishRequest{
 				To: "users/ada", Data: []byte(`"once"`), Ack: &publishv1.AckPolicy{MaxDeliveries: 1, DeadLetter: "channels/dead"},
 			})
-			check(t, err)
+			testkit.Check(t, err)
 			for range 3 {
-				check(t, first.device("phone").ws.UnderlyingConn().Close())
+				testkit.Check(t, first.device("phone").ws.UnderlyingConn().Close())
 			}
 			goOn()
 			first.stop() // waits for the sessions, and for what they have noted

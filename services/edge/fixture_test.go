@@ -23,6 +23,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/rpctest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/edge"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -32,8 +34,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// house is the real services over the memory store, and one edge.
-type house struct {
+// fixture is the real services over the memory store, and one edge.
+type fixture struct {
 	tb      testing.TB
 	store   bus.Store
 	edge    *edge.Edge
@@ -60,20 +62,20 @@ func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts
 }
 
 // another starts one more edge over the same store and services, which ends with the test.
-func (h *house) another(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server) {
+func (h *fixture) another(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server) {
 	h.tb.Helper()
 	e, server, stop := h.stoppable(store, conns, cfg)
-	h.tb.Cleanup(func() { check(h.tb, stop()) })
+	h.tb.Cleanup(func() { testkit.Check(h.tb, stop()) })
 	return e, server
 }
 
 // stoppable is another edge that ends when stop is called, which returns what Run did.
-func (h *house) stoppable(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server, func() error) {
+func (h *fixture) stoppable(store edge.Store, conns edge.Conns, cfg edge.Config) (*edge.Edge, *httptest.Server, func() error) {
 	h.tb.Helper()
 	cfg.Node, cfg.Namespaces = "another", bus.Namespaces{Default: bus.DefaultNamespace()}
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
 	e, err := edge.New(store, conns, dialects, cfg, slog.New(slog.DiscardHandler), nil)
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	server := httptest.NewServer(e.Handler(edge.Route{Dialects: dialects}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
@@ -84,22 +86,20 @@ func (h *house) stoppable(store edge.Store, conns edge.Conns, cfg edge.Config) (
 		return g.Wait()
 	})
 	h.tb.Cleanup(func() { _ = stop() })
-	eventually(h.tb, func() bool { return e.Ready() == nil })
+	testkit.Eventually(h.tb, "the edge is ready", func() bool { return e.Ready() == nil })
 	return e, server, stop
 }
 
-// at returns a house of which only the door is another.
-func (h *house) at(server *httptest.Server) *house { return &house{tb: h.tb, http: server} }
+// at returns a fixture of which only the listener is another.
+func (h *fixture) at(server *httptest.Server) *fixture { return &fixture{tb: h.tb, http: server} }
 
-const secret = "an-internal-key-for-the-tests-of-edge"
-
-func start(tb testing.TB, cfg edge.Config) *house {
+func start(tb testing.TB, cfg edge.Config) *fixture {
 	tb.Helper()
 	return startOn(tb, memory.New(memory.Config{}), cfg)
 }
 
-// startOn is start over a store that others may use too. Each house has its own key, and its own tokens.
-func startOn(tb testing.TB, store bus.Store, cfg edge.Config) *house {
+// startOn is start over a store that others may use too. Each fixture has its own signing key and tokens.
+func startOn(tb testing.TB, store bus.Store, cfg edge.Config) *fixture {
 	tb.Helper()
 	ns := bus.Namespaces{Default: bus.DefaultNamespace(), Named: map[string]bus.Namespace{
 		"live":       {},
@@ -108,76 +108,41 @@ func startOn(tb testing.TB, store bus.Store, cfg edge.Config) *house {
 		"scores":     {Overload: bus.Conflate, ConflateKey: "match"},
 	}}
 	key, err := auth.NewKey("test")
-	check(tb, err)
+	testkit.Check(tb, err)
 	as, err := auth.New(store, auth.Config{Keys: []auth.KeyConfig{key}})
-	check(tb, err)
+	testkit.Check(tb, err)
 	ps, err := publish.New(store, publish.Config{Namespaces: ns})
-	check(tb, err)
-	pipe := rpc.NewPipe()
-	conn, err := rpc.Dial(rpc.DialConfig{Pipe: pipe, InternalKey: secret})
-	check(tb, err)
-	log := slog.New(slog.DiscardHandler)
-	srv, err := rpc.NewServer(tb.Context(), rpc.Config{Auth: rpc.AuthConfig{Keys: []rpc.APIKey{rpc.InternalKey(secret)}}}, pipe, log, nil)
-	check(tb, err)
-	as.Register(srv)
-	ps.Register(srv)
+	testkit.Check(tb, err)
+	server := rpctest.New(tb)
+	conn, log := server.Conn, slog.New(slog.DiscardHandler)
 	ns.Events = cfg.Namespaces.Events
 	cfg.Node, cfg.Namespaces = cmp.Or(cfg.Node, "test"), ns
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
 	counted := &calls{ClientConnInterface: conn}
 	conns := edge.Conns{Auth: counted, Publish: conn}
 	e, err := edge.New(store, conns, dialects, cfg, log, nil)
-	check(tb, err)
-	h := &house{
+	testkit.Check(tb, err)
+	h := &fixture{
 		tb: tb, store: store, conns: conns, server: as, calls: counted, edge: e, http: httptest.NewServer(e.Handler(edge.Route{Dialects: dialects})),
 		auth: authv1.NewAuthServiceClient(conn), publish: publishv1.NewPublishServiceClient(conn),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var g, services errgroup.Group
-	sctx, scancel := context.WithCancel(context.Background())
-	services.Go(func() error { return srv.Run(sctx) })
-	services.Go(func() error { return ps.Run(sctx) })
+	var g errgroup.Group
+	h.cut = server.Run(rpc.Config{}, []rpctest.Service{as, ps}, ps.Run)
 	g.Go(func() error { return e.Run(ctx) })
-	h.cut = sync.OnceFunc(func() {
-		scancel()
-		check(tb, services.Wait())
-	})
 	h.stop = sync.OnceFunc(func() {
 		cancel()
-		check(tb, g.Wait())
+		testkit.Check(tb, g.Wait())
 		h.http.Close()
 		h.cut()
-		check(tb, conn.Close())
 	})
 	tb.Cleanup(h.stop)
-	eventually(tb, func() bool { return e.Ready() == nil })
+	testkit.Eventually(tb, "the edge is ready", func() bool { return e.Ready() == nil })
 	return h
 }
 
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// eventually polls what offers no event to wait for.
-func eventually(tb testing.TB, ok func() bool) {
-	tb.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			tb.Fatal("it did not come true within 10 s")
-		}
-	}
-}
-
 // token issues a token; grants are "subscribe,publish channels/x" texts.
-func (h *house) token(user string, grants ...string) string {
+func (h *fixture) token(user string, grants ...string) string {
 	h.tb.Helper()
 	req := &authv1.IssueTokenRequest{User: user}
 	for _, g := range grants {
@@ -189,7 +154,7 @@ func (h *house) token(user string, grants ...string) string {
 		req.Grants = append(req.Grants, grant)
 	}
 	resp, err := h.auth.IssueToken(h.tb.Context(), req)
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return resp.GetToken()
 }
 
@@ -201,7 +166,7 @@ type client struct {
 	ws *websocket.Conn
 }
 
-func (h *house) dial(query string) *client {
+func (h *fixture) dial(query string) *client {
 	h.tb.Helper()
 	url := "ws" + strings.TrimPrefix(h.http.URL, "http") + query
 	d := websocket.Dialer{Subprotocols: []string{native.SubprotocolJSON}}
@@ -214,7 +179,7 @@ func (h *house) dial(query string) *client {
 }
 
 // connected dials and connects with a token.
-func (h *house) connected(token string) *client {
+func (h *fixture) connected(token string) *client {
 	c := h.dial("")
 	c.send(fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token))
 	if f := c.read(); f["connected"] == nil {
@@ -227,19 +192,19 @@ func (h *house) connected(token string) *client {
 func (c *client) leave() {
 	c.tb.Helper()
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	check(c.tb, c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)))
+	testkit.Check(c.tb, c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)))
 }
 
 func (c *client) send(text string) {
 	c.tb.Helper()
-	check(c.tb, c.ws.WriteMessage(websocket.TextMessage, []byte(text)))
+	testkit.Check(c.tb, c.ws.WriteMessage(websocket.TextMessage, []byte(text)))
 }
 
 func (c *client) read() map[string]any {
 	c.tb.Helper()
-	check(c.tb, c.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	testkit.Check(c.tb, c.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
 	_, b, err := c.ws.ReadMessage()
-	check(c.tb, err)
+	testkit.Check(c.tb, err)
 	var f map[string]any
 	if err := json.Unmarshal(b, &f); err != nil {
 		c.tb.Fatalf("not JSON: %s", b)
@@ -250,13 +215,13 @@ func (c *client) read() map[string]any {
 // closed reads until the close frame and returns its code and text.
 func (c *client) closed() (int, string) {
 	c.tb.Helper()
-	check(c.tb, c.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	testkit.Check(c.tb, c.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
 	for {
 		_, _, err := c.ws.ReadMessage()
 		if e, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // gorilla returns it bare
 			return e.Code, e.Text
 		}
-		check(c.tb, err)
+		testkit.Check(c.tb, err)
 	}
 }
 
@@ -281,9 +246,9 @@ func (c *client) message() map[string]any {
 	return m
 }
 
-func (h *house) pub(to, data string) *publishv1.PublishResponse {
+func (h *fixture) pub(to, data string) *publishv1.PublishResponse {
 	h.tb.Helper()
 	resp, err := h.publish.Publish(h.tb.Context(), &publishv1.PublishRequest{To: to, Data: []byte(data)})
-	check(h.tb, err)
+	testkit.Check(h.tb, err)
 	return resp
 }
