@@ -25,6 +25,7 @@ lint: ## Contract, import rules, Go lint, file length
 	$(BUF) lint
 	@.ci/breaking $(AGAINST)
 	@.ci/length
+	@go run ./.ci/rules
 	$(LINT) run ./...
 	@go -C .ci/tools vet ./openapi && go -C .ci/checkfiles vet . && go -C bench vet ./...
 
