@@ -194,3 +194,32 @@ func (e *Edge) enter() bool {
 	}
 	return e.open
 }
+
+// each calls f for every session; f must not call the hub.
+func (e *Edge) each(f func(*session)) {
+	e.hub.Each(func(sub *fan.Subscriber) { f(sessionOf(sub)) })
+}
+
+// sessionOf returns the session of a subscriber: every one in the hub has been made by newSession.
+func sessionOf(sub *fan.Subscriber) *session { return sub.Session.(*session) } //nolint:forcetypeassert // see above
+
+// standing returns the open sessions whose identity is wanted. Nothing is written while a shard's lock is held.
+func (e *Edge) standing(wanted func(*bus.Identity) bool) []revoked.Call {
+	var all []revoked.Call
+	e.each(func(s *session) {
+		if id := s.Identity(); id != nil && wanted(id) {
+			all = append(all, standing{s})
+		}
+	})
+	return all
+}
+
+// relist joins every subscription of an address on this node again.
+func (e *Edge) relist(a bus.Address) {
+	e.hub.Listed(a, func(sub *fan.Subscription) {
+		s := sessionOf(sub.Subscriber())
+		if who := s.Identity(); who != nil {
+			e.behind.Roster.Join(a, s.member(sub, who))
+		}
+	})
+}

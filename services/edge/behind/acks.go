@@ -40,8 +40,9 @@ const (
 	// sentLimit is how many notes of what was written may wait. More are dropped: a receipt then says less
 	// than is true, and never more.
 	sentLimit = 1 << 16
-	// AckLimit is how many messages may wait to be acknowledged, and AckLimitOf of one connection. More are refused.
-	AckLimit   = 1 << 17
+	// ackLimit is how many messages may wait to be acknowledged. More are refused.
+	ackLimit = 1 << 17
+	// AckLimitOf is how many of them may be of one connection.
 	AckLimitOf = 1 << 14
 )
 
@@ -53,7 +54,7 @@ func newAcks(store bus.Inboxes, timeout time.Duration, log *slog.Logger, unnoted
 	a := &Acks{
 		store: store, timeout: timeout, log: log, unnoted: unnoted,
 		sent:    queue[bus.Ack]{limit: sentLimit, wake: wake},
-		waiting: queue[*acking]{limit: AckLimit, wake: wake, size: func(c *acking) int { return len(c.acks) }},
+		waiting: queue[*acking]{limit: ackLimit, wake: wake, size: func(c *acking) int { return len(c.acks) }},
 		of:      make(map[string]int),
 	}
 	a.worker = worker{wake: wake, step: a.send}

@@ -33,7 +33,7 @@ func (s *Subscription) fallBehind(due []*parcel) {
 			return // nothing that the log could give again
 		}
 		for _, p := range due {
-			s.line.Show(p.position())
+			s.line.Show(p.position()) // none of it was written, but the log is known to have it
 		}
 		s.line.Rest(from)
 		s.lag = &lag{}

@@ -38,7 +38,7 @@ func (s *Subscription) noteSent(due []*parcel) {
 			notes = append(notes, bus.Ack{To: p.m.To, ID: p.m.ID, Device: s.to.ClientID()})
 		}
 	}
-	if len(notes) > 0 {
+	if len(notes) > 0 { // a message in the backlog is not delivered yet
 		s.to.Conn.AfterWritten(func() { s.to.shard.hub.cfg.Wrote(notes) })
 	}
 }
@@ -72,7 +72,7 @@ func (s *Subscription) answer() {
 	for held := s.takeHeld(); held != nil; held = s.takeHeld() {
 		list := make([]*bus.Message, len(held))
 		for i, p := range held {
-			if p.asksForAck() && !p.m.Expired(s.to.shard.hub.cfg.Now()) {
+			if p.asksForAck() && !p.m.Expired(s.to.shard.hub.cfg.Now()) { // an expired one is withheld anyway, and must not be noted as denied
 				list[i] = p.m
 			}
 		}
@@ -112,7 +112,7 @@ func (s *Subscription) takeHeld() []*parcel {
 	}
 	s.letGo()
 	if len(held) == 0 {
-		s.holding = false
+		s.holding = false // under the same lock as the look, so nothing can come in between and wait for ever
 		return nil
 	}
 	return held

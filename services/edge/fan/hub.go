@@ -102,7 +102,7 @@ func (h *Hub) Deliver(m *bus.Message) {
 		return // for whoever watches a receipt
 	case bus.MessagePresence:
 		if !h.watches(m.To) {
-			return
+			return // nearly all of them end here, before a shard is woken for nothing
 		}
 	}
 	h.spread(newParcel(m, nil, len(h.cfg.Dialects)))
@@ -142,7 +142,7 @@ func (h *Hub) point(a bus.Address, shard int, has bool) {
 	} else {
 		bits &^= 1 << shard
 	}
-	if bits == 0 {
+	if bits == 0 { // an address without subscribers costs nothing
 		delete(h.index, a)
 		return
 	}
@@ -152,7 +152,7 @@ func (h *Hub) point(a bus.Address, shard int, has bool) {
 // watch counts the subscriptions of an address that are told who comes and goes.
 func (h *Hub) watch(sub *Subscription, n int) {
 	if !sub.watches {
-		return
+		return // nearly all of them, without the lock that every message reads
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -27,7 +27,7 @@ func (s *Subscription) Replay(ctx context.Context, t *tail.Tail, after bus.Posit
 		if err != nil || s.Flip(next) {
 			return err
 		}
-		after = next
+		after = next // what came meanwhile and was not held is in the log by now
 	}
 }
 
@@ -50,7 +50,7 @@ func (s *Subscription) writePiece(ctx context.Context, piece []byte) error {
 	if len(piece) == 0 {
 		return nil // the dialect has no words for it
 	}
-	if s.Gone() {
+	if s.Gone() { // looked at for each piece: a replay takes as long as its client likes
 		return errLeft
 	}
 	return s.to.Paced(ctx, piece)
@@ -68,7 +68,7 @@ func (s *Subscriber) framePage(p *tail.Shared) [][]byte {
 	var all [][]byte
 	var out []byte
 	for _, m := range p.Messages {
-		if m.For(s.ClientID(), s.ID) {
+		if m.For(s.ClientID(), s.ID) { // true for all of a page that is shared
 			out = append(out, s.MessageFrame(m)...)
 		}
 		if len(out) >= ReplayPiece {

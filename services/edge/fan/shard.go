@@ -152,7 +152,7 @@ func (sh *Shard) flush(g *group) {
 	}
 	for len(due) > 0 {
 		n := piece(due)
-		clear(sh.merged)
+		clear(sh.merged)                  // it has the bytes of the piece before
 		sh.clock = time.Now().UnixMilli() // once for all of them: a clock for each would cost as much as the rest of give
 		for _, sub := range g.subs {
 			sh.give(sub, due[:n], plain)
@@ -167,7 +167,7 @@ func (sh *Shard) give(sub *Subscription, due []*parcel, plain bool) {
 	if !plain {
 		due = sub.wanted(due)
 	}
-	if sub.holding {
+	if sub.holding { // whatever it waits for, this comes after it
 		sub.hold(due)
 		return
 	}
@@ -178,7 +178,7 @@ func (sh *Shard) give(sub *Subscription, due []*parcel, plain bool) {
 	if sub.catching {
 		fresh, sure := sub.fresh(due)
 		if !sure {
-			sub.reread(due)
+			sub.reread(due) // the log alone can say whether something lies between
 			return
 		}
 		due = fresh
@@ -196,7 +196,7 @@ func (sh *Shard) give(sub *Subscription, due []*parcel, plain bool) {
 	case to.Talk != nil || !plain && !to.mayHave(due):
 		out = to.join(due) // bytes for this one alone
 	case len(due) < all:
-		out = sh.join(due, to.slot)
+		out = sh.join(due, to.slot) // rare enough not to be kept for the next one
 	default:
 		if sh.merged[to.slot] == nil {
 			sh.merged[to.slot] = sh.join(due, to.slot)
@@ -280,12 +280,12 @@ func (sh *Shard) attach(sub *Subscription) {
 
 // drop removes a subscription from its group. The caller holds the lock.
 func (sh *Shard) drop(sub *Subscription) {
-	sub.gone = true
+	sub.gone = true // what others still do for it finds this, and stops
 	sub.letGo()
 	sh.hub.watch(sub, -1)
 	g := sh.groups[sub.address]
 	last := len(g.subs) - 1
-	moved := g.subs[last]
+	moved := g.subs[last] // takes the free place: a group has no order, and may be long
 	g.subs[sub.place] = moved
 	moved.place = sub.place
 	g.subs[last] = nil

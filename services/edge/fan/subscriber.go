@@ -80,7 +80,7 @@ func (s *Subscriber) Exit() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	last := len(sh.subscribers) - 1
-	moved := sh.subscribers[last]
+	moved := sh.subscribers[last] // takes the free place: a list of all connections is not to be shifted for each that ends
 	sh.subscribers[s.place] = moved
 	moved.place = s.place
 	sh.subscribers[last] = nil
@@ -122,7 +122,7 @@ func (s *Subscriber) List(subs []*Subscription, since time.Time, join func(*Subs
 func (s *Subscriber) Detach(subs []*Subscription) []*Subscription {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	subs = slices.DeleteFunc(subs, func(sub *Subscription) bool { return sub.gone })
+	subs = slices.DeleteFunc(subs, func(sub *Subscription) bool { return sub.gone }) // the hub has told their session
 	for _, sub := range subs {
 		s.shard.drop(sub)
 	}
@@ -167,6 +167,7 @@ func (s *Subscriber) MessageFrame(m *bus.Message) []byte {
 		return messageFrame(s.Dialect(), m)
 	}
 	var op dialect.Opcode
+	// The payload is made behind room for its header, so that it is not copied once more to become a frame.
 	buf := make([]byte, wire.HeaderRoom, wire.HeaderRoom+len(m.Data)+frameOverhead)
 	if op, buf = s.Talk.Message(buf, m); buf == nil {
 		return nil

@@ -131,7 +131,7 @@ func (s *Subscription) Flip(read bus.Position) bool {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()
 	if s.gone {
-		return true
+		return true // nothing is left to read for
 	}
 	s.line.Read(read)
 	return s.release()
@@ -146,7 +146,7 @@ func (s *Subscription) release() bool {
 	}
 	held, sure := s.sift(s.held)
 	if !sure {
-		return false
+		return false // what is held stays: the next read of the log says what of it is new
 	}
 	s.letGo()
 	if s.missed { // of a live address: there is no log to read them from
@@ -155,7 +155,7 @@ func (s *Subscription) release() bool {
 	}
 	s.holding, s.lag = false, nil
 	if s.owned && s.doubtful(held) {
-		s.ask(held)
+		s.ask(held) // it holds again, for another reason, and nobody has to read the log
 		return true
 	}
 	s.write(held)
@@ -186,7 +186,7 @@ func (s *Subscription) hold(due []*parcel) {
 		if s.ended {
 			continue // of another channel of the name
 		}
-		s.line.Show(p.position())
+		s.line.Show(p.position()) // also of what is not kept: the line is to know that it exists
 		size := p.size()
 		if s.missed || !s.roomFor(size) {
 			s.missed = true
@@ -288,7 +288,7 @@ func (s *Subscription) lapse(l *lapse) {
 // end ends a subscription whose channel was deleted, and tells its client. The caller holds the lock.
 func (s *Subscription) end() {
 	sh := s.to.shard
-	sh.drop(s)
+	sh.drop(s) // first: the event is to be the last thing that its client is told of the address
 	s.to.Session.Left(s)
 	b := s.to.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Unsubscribed{
 		Unsubscribed: &publishv1.Unsubscribed{Address: s.address.String()},
