@@ -39,7 +39,7 @@ var uses = map[string][]string{
 	"publishCall()": {"internal/redis/publish.go", "internal/redis/durable.go", "internal/redis/state.go"},
 	"inboxCall()":   {"internal/redis/publish.go"}, "pushCmd()": {"internal/redis/publish.go"},
 	// An edge calls these as a back end that is believed: only where the door was asked for the client.
-	"PublishServiceClient": {"services/edge/door.go"}, "StateServiceClient": {"services/edge/door.go"},
+	"PublishServiceClient": {"services/edge/commands.go"}, "StateServiceClient": {"services/edge/commands.go"},
 	"NewPublishServiceClient": {"services/edge/edge.go"}, "NewStateServiceClient": {"services/edge/edge.go"},
 }
 
