@@ -69,6 +69,13 @@ func channelOf(v resp.Value) string {
 	return string(v.Items[1].Text)
 }
 
+// add notes a place. The connections are read meanwhile.
+func (c *cuts) add(name string, place int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.places[name] = append(c.places[name], place)
+}
+
 func (c *cuts) pass(v resp.Value, wire []byte) [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +148,7 @@ func splitEverywhere(t *testing.T, victim bus.Address, data []byte, kind bus.Con
 			place = min(place+1999, size-ends) // samples of a large body
 		}
 		name := "tl:{" + lanes[n%feeds].to.String() + "}:p"
-		at.places[name] = append(at.places[name], place)
+		at.add(name, place)
 		n++
 	}
 	var done sync.WaitGroup
