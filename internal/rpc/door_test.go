@@ -242,6 +242,30 @@ func (w *waiting) ValidateToken(ctx context.Context, _ *authv1.ValidateTokenRequ
 	return &authv1.ValidateTokenResponse{Identity: &authv1.Identity{Client: "c", ExpireTime: timestamppb.New(time.Now().Add(time.Hour))}}, nil
 }
 
+// An answer that was on its way when everything was forgotten is not remembered, and nobody who comes later shares it.
+func TestTokens_forgetWhatIsBeingValidated(t *testing.T) {
+	w := &waiting{entered: make(chan struct{}), release: make(chan struct{})}
+	tokens := rpc.NewTokens(w)
+	var g errgroup.Group
+	validate := func() {
+		g.Go(func() error {
+			_, err := tokens.Validate(t.Context(), "x")
+			return err
+		})
+		<-w.entered // it asks
+	}
+	validate()
+	tokens.Forget()
+	validate() // does not share the first one's answer
+	w.release <- struct{}{}
+	tokens.Forget()
+	w.release <- struct{}{}
+	testkit.Check(t, g.Wait())
+	validate()
+	w.release <- struct{}{}
+	testkit.Check(t, g.Wait())
+}
+
 // Concurrent validations of one token share a call, and do not share the fate of the caller that made it.
 func TestTokens_oneWhoGivesUpHurtsNobodyElse(t *testing.T) {
 	w := &waiting{entered: make(chan struct{}), release: make(chan struct{})}

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
@@ -53,7 +54,9 @@ func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, err
 		return r.identity, nil
 	}
 	for again := true; ; again = false {
-		v, err, shared := t.calls.Do(string(key[:]), func() (any, error) { return t.ask(ctx, key, token) })
+		forgot := t.forgotten() // a call from before that may not know of a revocation, and is not shared
+		call := string(binary.BigEndian.AppendUint64(key[:], forgot))
+		v, err, shared := t.calls.Do(call, func() (any, error) { return t.ask(ctx, key, token, forgot) })
 		if err == nil {
 			return v.(*bus.Identity), nil
 		}
@@ -96,8 +99,7 @@ func gaveUp(err error) bool {
 	return false
 }
 
-func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string) (*bus.Identity, error) {
-	forgot := t.forgotten()
+func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string, forgot uint64) (*bus.Identity, error) {
 	resp, err := t.auth.ValidateToken(ctx, &authv1.ValidateTokenRequest{Token: token})
 	if err != nil {
 		return nil, Unreachable(err, bus.ErrAuthUnavailable)
