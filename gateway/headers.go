@@ -3,13 +3,13 @@ package gateway
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/trunkline/trunkline/internal/loopback"
 	"github.com/trunkline/trunkline/internal/requestid"
 	"github.com/trunkline/trunkline/internal/rest"
 )
@@ -69,8 +69,7 @@ func timeoutOf(h http.Header, standard time.Duration) (time.Duration, *rest.Refu
 // this machine, or a page of this server. Another site's page must not, whatever name it gives this server (DNS rebinding).
 // Neither must a caller that a proxy on this machine speaks for.
 func lendKey(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() || !loopbackHost(r.Host) {
+	if !loopback.Peer(r.RemoteAddr) || !loopback.Host(r.Host) {
 		return false
 	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
@@ -88,7 +87,7 @@ func lendKey(r *http.Request) bool {
 		return true
 	}
 	u, err := url.Parse(origins[0])
-	return err == nil && len(origins) == 1 && loopbackHost(u.Host) && u.Port() == portOf(r.Host)
+	return err == nil && len(origins) == 1 && loopback.Host(u.Host) && u.Port() == portOf(r.Host)
 }
 
 // LocalPage says whether a request comes from a page of this server or a program on this machine. By the same rules development mode lends its key.
@@ -97,17 +96,4 @@ func LocalPage(r *http.Request) bool { return lendKey(r) }
 func portOf(host string) string {
 	_, port, _ := net.SplitHostPort(host)
 	return port
-}
-
-func loopbackHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.Trim(name, "[]")
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(name)
-	return err == nil && ip.IsLoopback()
 }

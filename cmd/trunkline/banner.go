@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 
 	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/loopback"
 )
 
 // banner is what development mode says at its start.
@@ -16,7 +16,7 @@ func banner(r app.Running) string {
 		scheme, ws = "https", "wss"
 	}
 	http, reach := local(r.HTTP), "loopback only"
-	if !loopback(r.HTTP) {
+	if !loopback.Peer(r.HTTP) {
 		reach = "HTTP at " + r.HTTP + ", reached from elsewhere"
 	}
 	store := "memory"
@@ -65,9 +65,4 @@ func local(address string) string {
 		return address
 	}
 	return "localhost:" + port
-}
-
-func loopback(address string) bool {
-	a, err := netip.ParseAddrPort(address)
-	return err == nil && a.Addr().Unmap().IsLoopback()
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/trunkline/trunkline/internal/loopback"
 )
 
 // checkListen says what is wrong with an address to listen on: host:port or :port.
@@ -67,25 +69,5 @@ func checkRedisURL(s string) error {
 // loopbackListen says whether an address to listen on is reached from this host alone.
 func loopbackListen(s string) bool {
 	host, _, err := net.SplitHostPort(s)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
-}
-
-// loopbackHost says whether a host, as a URL or Host header spells it, is this host.
-func loopbackHost(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return err == nil && loopback.Host(host)
 }

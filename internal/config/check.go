@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/rpc"
+
+	"github.com/trunkline/trunkline/internal/loopback"
 )
 
 // checking collects what is wrong with values that are each right on their own.
@@ -216,7 +218,7 @@ func (c *checking) tokens() {
 		u, err := url.Parse(t.JWKSURL)
 		if err != nil || t.JWKSURL == "" {
 			c.fail("auth.trust", "auth.trust[%d]: jwks_url is empty", i)
-		} else if u.Scheme != "https" && !loopbackHost(u.Host) {
+		} else if u.Scheme != "https" && !loopback.Host(u.Host) {
 			c.fail("auth.trust", "auth.trust[%d]: jwks_url %q is not https: whoever is in between could sign tokens", i, t.JWKSURL)
 		}
 		if t.Issuer == a.Issuer {
@@ -259,7 +261,7 @@ func (c *checking) development() {
 	if !c.cfg.all() {
 		c.fail("dev", "development mode runs all roles in one process; leave roles out, or dev")
 	}
-	if u, err := url.Parse(c.cfg.HTTP.PublicURL); err == nil && u.Host != "" && !loopbackHost(u.Host) {
+	if u, err := url.Parse(c.cfg.HTTP.PublicURL); err == nil && u.Host != "" && !loopback.Host(u.Host) {
 		c.fail("http.public_url", "%q is not this machine, and development mode lets everybody in; leave dev out", c.cfg.HTTP.PublicURL)
 	}
 }
@@ -270,7 +272,7 @@ func (c *checking) production() {
 		c.fail("auth.keys", "is empty, and nothing could sign tokens; make one (openssl genpkey -algorithm ed25519 -out k1.pem)"+
 			" and set auth.keys: [{id: k1, algorithm: EdDSA, private_key_file: k1.pem}], or start with --dev")
 	}
-	if u, err := url.Parse(c.cfg.HTTP.PublicURL); err == nil && u.Scheme == "http" && !loopbackHost(u.Host) {
+	if u, err := url.Parse(c.cfg.HTTP.PublicURL); err == nil && u.Scheme == "http" && !loopback.Host(u.Host) {
 		c.fail("http.public_url", "%q is http: tokens would travel in the open; use https", c.cfg.HTTP.PublicURL)
 	}
 	if c.cfg.GRPC.Reflection == "on" && !loopbackListen(c.cfg.GRPC.Listen) {

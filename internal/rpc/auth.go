@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/loopback"
 	"github.com/trunkline/trunkline/internal/revoked"
 )
 
@@ -117,13 +117,8 @@ func (a *authenticator) anonymous(ctx context.Context) (*Caller, error) {
 			return &Caller{Name: name, scopes: slices.Clone(scopes)}, nil
 		}
 	}
-	if a.devLoopback && loopback(p.Addr.String()) {
+	if a.devLoopback && loopback.Peer(p.Addr.String()) {
 		return &Caller{Name: "dev", scopes: []string{ScopeAll}}, nil
 	}
 	return nil, bus.ErrTokenMissing
-}
-
-func loopback(addr string) bool {
-	ap, err := netip.ParseAddrPort(addr)
-	return err == nil && ap.Addr().Unmap().IsLoopback()
 }

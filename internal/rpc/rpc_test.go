@@ -307,27 +307,3 @@ func TestTokens_areRememberedWhenGood(t *testing.T) {
 		t.Errorf("asked %d times, want once for the good one and each time for the bad one", asked.calls)
 	}
 }
-
-func TestRecent_isBounded(t *testing.T) {
-	r := rpc.NewRecent[int, int](100)
-	for i := range 10_000 {
-		r.Put(i, i)
-		if v, ok := r.Get(0); i < 40 && (!ok || v != 0) {
-			t.Fatalf("0 is forgotten after %d", i)
-		}
-	}
-	kept := 0
-	for i := range 10_000 {
-		if _, ok := r.Get(i); ok {
-			kept++
-		}
-	}
-	if kept == 0 || kept > 150 {
-		t.Errorf("%d are kept", kept)
-	}
-	r.Put(1, 1)
-	r.Delete(1)
-	if _, ok := r.Get(1); ok {
-		t.Error("1 was not deleted")
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -27,7 +28,7 @@ const tokenLimit = 20_000
 // validations of one token share a call. It may be used concurrently.
 type Tokens struct {
 	auth   authv1.AuthServiceClient
-	recent *Recent[[sha256.Size]byte, remembered]
+	recent *lru.Cache[[sha256.Size]byte, remembered]
 	calls  singleflight.Group
 	now    func() time.Time
 
@@ -44,7 +45,8 @@ var _ Validator = (*Tokens)(nil)
 
 // NewTokens returns a validator over the auth service.
 func NewTokens(auth authv1.AuthServiceClient) *Tokens {
-	return &Tokens{auth: auth, recent: NewRecent[[sha256.Size]byte, remembered](tokenLimit), now: time.Now}
+	recent, _ := lru.New[[sha256.Size]byte, remembered](tokenLimit) // fails for no positive size
+	return &Tokens{auth: auth, recent: recent, now: time.Now}
 }
 
 // Validate returns who the token stands for.
@@ -72,7 +74,7 @@ func (t *Tokens) Forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forgot++
-	t.recent.Clear()
+	t.recent.Purge()
 }
 
 // remember keeps an answer, unless everything was forgotten since it was asked for.
@@ -80,7 +82,7 @@ func (t *Tokens) remember(key [sha256.Size]byte, r remembered, forgot uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.forgot == forgot {
-		t.recent.Put(key, r)
+		t.recent.Add(key, r)
 	}
 }
 

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"google.golang.org/grpc"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // Store is what the service needs of a store.
@@ -76,7 +76,7 @@ type Server struct {
 	keys   []*key
 	trust  []*issuer
 	parser *jwt.Parser
-	recent *rpc.Recent[[sha256.Size]byte, verified]
+	recent *lru.Cache[[sha256.Size]byte, verified]
 }
 
 // signatureMemory is how many verified tokens are remembered. Whether they are revoked is asked every time.
@@ -95,7 +95,8 @@ func New(store Store, cfg Config) (*Server, error) {
 	if len(cfg.Keys) == 0 {
 		return nil, fmt.Errorf("auth: no key is configured")
 	}
-	s := &Server{store: store, cfg: cfg, recent: rpc.NewRecent[[sha256.Size]byte, verified](signatureMemory)}
+	recent, _ := lru.New[[sha256.Size]byte, verified](signatureMemory) // fails for no positive size
+	s := &Server{store: store, cfg: cfg, recent: recent}
 	for i, c := range cfg.Keys {
 		k, err := parseKey(c)
 		if err != nil {

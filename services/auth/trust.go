@@ -169,7 +169,7 @@ func (s *Server) RefreshKeySets(context.Context, *authv1.RefreshKeySetsRequest) 
 		}
 		resp.Issuers = append(resp.Issuers, is.cfg.Issuer)
 	}
-	s.recent.Clear() // whatever was verified by a key that may be gone
+	s.recent.Purge() // whatever was verified by a key that may be gone
 	return resp, failed
 }
 

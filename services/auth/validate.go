@@ -112,7 +112,7 @@ func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error
 	if err != nil {
 		return nil, err
 	}
-	s.recent.Put(sum, v)
+	s.recent.Add(sum, v)
 	return v.identity, nil
 }
 
@@ -214,7 +214,7 @@ func (s *Server) remember(token string, c *claims, k *key) {
 	if id.Expires.Before(until) {
 		until = id.Expires
 	}
-	s.recent.Put(sha256.Sum256([]byte(token)), verified{identity: id, until: until})
+	s.recent.Add(sha256.Sum256([]byte(token)), verified{identity: id, until: until})
 }
 
 // opaque looks up a token of an older system: a UUID that is a client id at the same time.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/loopback"
 )
 
 // Origins decides which pages may connect: by scheme, host and port (RFC 6454, section 4). A client
@@ -84,14 +85,7 @@ func (o *Origins) Check(r *http.Request) error {
 
 func loopbackOrigin(name string) bool {
 	u, err := url.Parse(name)
-	if err != nil {
-		return false
-	}
-	if u.Hostname() == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && ip.IsLoopback()
+	return err == nil && loopback.Host(u.Hostname())
 }
 
 // ClientIP returns whom a connection comes from: the peer, or what a trusted proxy says.
