@@ -32,7 +32,7 @@ func TestRun_Events(t *testing.T) {
 	})
 }
 
-func testRunEvents(t *testing.T, h *apptest.House) {
+func testRunEvents(t *testing.T, h *apptest.Deployment) {
 	begun := time.Now().Add(-time.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -76,7 +76,7 @@ func testRunEvents(t *testing.T, h *apptest.House) {
 }
 
 // act makes every kind of event happen.
-func act(t *testing.T, ctx context.Context, h *apptest.House) { //nolint:revive // t first, as everywhere
+func act(t *testing.T, ctx context.Context, h *apptest.Deployment) { //nolint:revive // t first, as everywhere
 	t.Helper()
 	token := h.Token(t, &authv1.IssueTokenRequest{Client: "ada", User: "u", Session: "s"}, "channels/*")
 	c, err := client.New(client.Config{URL: h.Edges[len(h.Edges)-1], Token: func(context.Context) (string, error) { return token, nil }})
@@ -106,7 +106,7 @@ func act(t *testing.T, ctx context.Context, h *apptest.House) { //nolint:revive 
 	}
 }
 
-func testRESTEvents(t *testing.T, h *apptest.House, live *lineReader, got map[string]*hooksv1.Event) {
+func testRESTEvents(t *testing.T, h *apptest.Deployment, live *lineReader, got map[string]*hooksv1.Event) {
 	t.Helper()
 	// What was asked for, live.
 	first := got["EVENT_KIND_VACATED channels/room:1"]
@@ -161,7 +161,7 @@ type sent struct {
 	data      map[string]any
 }
 
-func request(t *testing.T, h *apptest.House, path string, header map[string]string) *lineReader {
+func request(t *testing.T, h *apptest.Deployment, path string, header map[string]string) *lineReader {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.HTTP+path, nil)
 	if err != nil {
@@ -183,7 +183,7 @@ func request(t *testing.T, h *apptest.House, path string, header map[string]stri
 	return &lineReader{bufio.NewScanner(resp.Body)}
 }
 
-func sse(t *testing.T, h *apptest.House, path, last string) *lineReader {
+func sse(t *testing.T, h *apptest.Deployment, path, last string) *lineReader {
 	t.Helper()
 	header := map[string]string{"Accept": "text/event-stream"}
 	if last != "" {

@@ -21,7 +21,7 @@ import (
 )
 
 // readiness waits until /readyz answers with a status and a text.
-func readiness(tb testing.TB, h *apptest.House, status int, text string) {
+func readiness(tb testing.TB, h *apptest.Deployment, status int, text string) {
 	tb.Helper()
 	readinessAt(tb, h.Internal, status, text)
 }

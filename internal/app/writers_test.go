@@ -25,17 +25,17 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// writeHouse is a running system with an authorizer.
-type writeHouse struct {
-	*apptest.House
+// writing is a running system with an authorizer.
+type writing struct {
+	*apptest.Deployment
 	t       *testing.T
 	me      string // the user of the test
 	states  publishv1.StateServiceClient
 	inboxes publishv1.InboxServiceClient
 }
 
-// in is the house in a test of a test, whose user is me.
-func (h *writeHouse) in(t *testing.T, me string) *writeHouse {
+// in is the system in a test of a test, whose user is me.
+func (h *writing) in(t *testing.T, me string) *writing {
 	inner := *h
 	inner.t, inner.me = t, me
 	return &inner
@@ -50,7 +50,7 @@ func (careful) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishRe
 	return &hooksv1.AuthorizePublishResponse{Decision: &hooksv1.Decision{Allowed: !strings.Contains(r.GetAddress(), "refused")}}, nil
 }
 
-func startWrites(t *testing.T) *writeHouse {
+func startWrites(t *testing.T) *writing {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	testkit.Check(t, err)
@@ -62,7 +62,7 @@ func startWrites(t *testing.T) *writeHouse {
 		srv.Stop()
 		testkit.Check(t, g.Wait())
 	})
-	h := &writeHouse{t: t, House: apptest.Start(t, apptest.With(func(c *config.Config) {
+	h := &writing{t: t, Deployment: apptest.Start(t, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail, c.Hooks.Authorizer.On = l.Addr().String(), "closed", []string{"publish"}
 		explicit := true
 		c.Channels.Namespaces = map[string]config.ChannelRule{"made": {Explicit: &explicit}}
@@ -74,7 +74,7 @@ func startWrites(t *testing.T) *writeHouse {
 }
 
 // kept is what an address and the inbox of the user have.
-func (h *writeHouse) kept(t *testing.T, to string) string {
+func (h *writing) kept(t *testing.T, to string) string {
 	t.Helper()
 	history, err := h.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: to})
 	testkit.Check(t, err)
@@ -86,7 +86,7 @@ func (h *writeHouse) kept(t *testing.T, to string) string {
 }
 
 // last is the message of a live address that is retained.
-func (h *writeHouse) last(to string) string {
+func (h *writing) last(to string) string {
 	if strings.HasPrefix(to, "channels/") {
 		return ""
 	}
@@ -118,22 +118,22 @@ func reason(err error) string {
 	return rpc.FromError(err).Reason
 }
 
-func (h *writeHouse) service(token string) publishv1.PublishServiceClient {
+func (h *writing) service(token string) publishv1.PublishServiceClient {
 	return publishv1.NewPublishServiceClient(apptest.Dial(h.t, h.GRPC, token))
 }
 
-func (h *writeHouse) publish(token string, req *publishv1.PublishRequest) string {
+func (h *writing) publish(token string, req *publishv1.PublishRequest) string {
 	_, err := h.service(token).Publish(h.t.Context(), req)
 	return reason(err)
 }
 
-func (h *writeHouse) batch(token string, req *publishv1.PublishRequest) string {
+func (h *writing) batch(token string, req *publishv1.PublishRequest) string {
 	resp, err := h.service(token).BatchPublish(h.t.Context(), &publishv1.BatchPublishRequest{Requests: []*publishv1.PublishRequest{req}})
 	testkit.Check(h.t, err)
 	return resp.GetResults()[0].GetError().GetReason()
 }
 
-func (h *writeHouse) stream(token string, req *publishv1.PublishRequest) string {
+func (h *writing) stream(token string, req *publishv1.PublishRequest) string {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
 	stream, err := h.service(token).PublishStream(ctx)
@@ -148,19 +148,19 @@ func (h *writeHouse) stream(token string, req *publishv1.PublishRequest) string 
 	}
 }
 
-func (h *writeHouse) updateState(token, to string) string {
+func (h *writing) updateState(token, to string) string {
 	s := publishv1.NewStateServiceClient(apptest.Dial(h.t, h.GRPC, token))
 	_, err := s.UpdateState(h.t.Context(), &publishv1.UpdateStateRequest{Address: to, Data: []byte(`{"forged":1}`)})
 	return reason(err)
 }
 
-func (h *writeHouse) deleteState(token, to string) string {
+func (h *writing) deleteState(token, to string) string {
 	s := publishv1.NewStateServiceClient(apptest.Dial(h.t, h.GRPC, token))
 	_, err := s.DeleteState(h.t.Context(), &publishv1.DeleteStateRequest{Address: to})
 	return reason(err)
 }
 
-func (h *writeHouse) rest(token, path, body string) string {
+func (h *writing) rest(token, path, body string) string {
 	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.HTTP+"/v1/"+path, strings.NewReader(body))
 	testkit.Check(h.t, err)
 	req.Header.Set("Authorization", "Bearer "+token)
@@ -176,7 +176,7 @@ func (h *writeHouse) rest(token, path, body string) string {
 	return strings.SplitN(rest, `"`, 3)[1]
 }
 
-func (h *writeHouse) socket(url string, protocols ...string) *websocket.Conn {
+func (h *writing) socket(url string, protocols ...string) *websocket.Conn {
 	d := websocket.Dialer{Subprotocols: protocols}
 	ws, _, err := d.DialContext(h.t.Context(), url, nil) //nolint:bodyclose // it is the connection
 	testkit.Check(h.t, err)
@@ -186,7 +186,7 @@ func (h *writeHouse) socket(url string, protocols ...string) *websocket.Conn {
 }
 
 // frame publishes over a socket of our own protocol.
-func (h *writeHouse) frame(token string, req *publishv1.PublishRequest) string {
+func (h *writing) frame(token string, req *publishv1.PublishRequest) string {
 	ws := h.socket("ws"+strings.TrimPrefix(h.Edges[0], "http")+"/v1/ws?token="+token, "trunkline.v1.json")
 	command := map[string]any{"to": req.GetTo(), "data": json.RawMessage(req.GetData()), "idempotencyKey": req.GetIdempotencyKey()}
 	if ack := req.GetAck(); ack != nil {
@@ -208,7 +208,7 @@ func (h *writeHouse) frame(token string, req *publishv1.PublishRequest) string {
 }
 
 // facility sends a frame on a socket of the older facility protocol, and reads what was answered to it before a state is.
-func (h *writeHouse) facility(token, to, frame string) string {
+func (h *writing) facility(token, to, frame string) string {
 	topic := to[strings.LastIndex(to, "/")+1:]
 	ws := h.socket("ws://" + h.Legacy["facility.listen"] + "/ws/" + topic + "?publish-broadcast&subscribe-broadcast&state&token=" + token)
 	testkit.Check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
@@ -235,7 +235,7 @@ func (h *writeHouse) facility(token, to, frame string) string {
 }
 
 // legacyPush makes a channel of the older push server, and returns what sends to it with a token.
-func legacyPush(h *writeHouse, t *testing.T) func(token string) string {
+func legacyPush(h *writing, t *testing.T) func(token string) string {
 	t.Helper()
 	s := legacyv1.NewPushServerServiceClient(apptest.Dial(t, h.GRPC, h.AdminKey))
 	_, err := s.CreatePushChannel(t.Context(), &legacyv1.CreatePushChannelRequest{Channel: "push"})
@@ -246,13 +246,13 @@ func legacyPush(h *writeHouse, t *testing.T) func(token string) string {
 	}
 }
 
-func (h *writeHouse) article(credential string) string {
+func (h *writing) article(credential string) string {
 	s := legacyv1.NewRelayServiceClient(apptest.Dial(h.t, h.GRPC, credential))
 	_, err := s.PublishArticle(h.t.Context(), &legacyv1.PublishArticleRequest{Record: []byte(`{"uuid_remote":"me","message":1}`)})
 	return reason(err)
 }
 
-func (h *writeHouse) command(token, owner string) string {
+func (h *writing) command(token, owner string) string {
 	s := legacyv1.NewCommandServiceClient(apptest.Dial(h.t, h.GRPC, token))
 	_, err := s.RunCommand(h.t.Context(), &legacyv1.RunCommandRequest{Owner: owner, Command: "SET a b"})
 	return reason(err)

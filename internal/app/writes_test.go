@@ -136,47 +136,47 @@ type way struct {
 	// kind is of the addresses that it can name; channels unless set.
 	kind bus.Kind
 	// write tries it with a token, and returns the reason of the refusal; empty for OK.
-	write func(h *writeHouse, token, to string) string
+	write func(h *writing, token, to string) string
 	// state is set when it changes a state that is there, and silent when its protocol has no words for a refusal.
 	state, silent bool
 }
 
 func ways() []way {
-	publish := func(_ *writeHouse, to string) *publishv1.PublishRequest {
+	publish := func(_ *writing, to string) *publishv1.PublishRequest {
 		return &publishv1.PublishRequest{To: to, Data: []byte(`"forged"`)}
 	}
-	dead := func(h *writeHouse, to string) *publishv1.PublishRequest {
+	dead := func(h *writing, to string) *publishv1.PublishRequest {
 		return &publishv1.PublishRequest{To: "users/" + h.me, Data: []byte(`"forged"`), Ack: &publishv1.AckPolicy{MaxDeliveries: 1, DeadLetter: to}}
 	}
 	list := []way{
-		{name: "UpdateState", of: "StateService.UpdateState", state: true, write: (*writeHouse).updateState},
-		{name: "the address of UpdateState", of: "UpdateStateRequest.address", state: true, write: (*writeHouse).updateState},
-		{name: "DeleteState", of: "StateService.DeleteState", state: true, write: (*writeHouse).deleteState},
-		{name: "the address of DeleteState", of: "DeleteStateRequest.address", state: true, write: (*writeHouse).deleteState},
-		{name: "REST, a state", of: "StateService.UpdateState", state: true, write: func(h *writeHouse, token, to string) string {
+		{name: "UpdateState", of: "StateService.UpdateState", state: true, write: (*writing).updateState},
+		{name: "the address of UpdateState", of: "UpdateStateRequest.address", state: true, write: (*writing).updateState},
+		{name: "DeleteState", of: "StateService.DeleteState", state: true, write: (*writing).deleteState},
+		{name: "the address of DeleteState", of: "DeleteStateRequest.address", state: true, write: (*writing).deleteState},
+		{name: "REST, a state", of: "StateService.UpdateState", state: true, write: func(h *writing, token, to string) string {
 			return h.rest(token, to+"/state:merge", `{"data":{"forged":1}}`)
 		}},
-		{name: "REST, a message", of: "PublishService.Publish", write: func(h *writeHouse, token, to string) string {
+		{name: "REST, a message", of: "PublishService.Publish", write: func(h *writing, token, to string) string {
 			return h.rest(token, to+":publish", `{"data":"forged"}`)
 		}},
-		{name: "an older socket, a message", of: "Publish", kind: bus.KindBroadcast, silent: true, write: func(h *writeHouse, token, to string) string {
+		{name: "an older socket, a message", of: "Publish", kind: bus.KindBroadcast, silent: true, write: func(h *writing, token, to string) string {
 			return h.facility(token, to, `"forged"`)
 		}},
-		{name: "an older socket, a state", of: "UpdateState", kind: bus.KindBroadcast, write: func(h *writeHouse, token, to string) string {
+		{name: "an older socket, a state", of: "UpdateState", kind: bus.KindBroadcast, write: func(h *writing, token, to string) string {
 			return h.facility(token, to, `{"trunkline-state":{"merge":{"forged":1}}}`)
 		}},
 	}
-	for name, req := range map[string]func(*writeHouse, string) *publishv1.PublishRequest{"": publish, ", dead letters": dead} {
+	for name, req := range map[string]func(*writing, string) *publishv1.PublishRequest{"": publish, ", dead letters": dead} {
 		field := "PublishRequest.to"
 		if name != "" {
 			field = "AckPolicy.dead_letter"
 		}
 		list = append(list,
-			way{name: "Publish" + name, of: "PublishService.Publish", write: func(h *writeHouse, token, to string) string { return h.publish(token, req(h, to)) }},
-			way{name: "Publish, the field" + name, of: field, write: func(h *writeHouse, token, to string) string { return h.publish(token, req(h, to)) }},
-			way{name: "BatchPublish" + name, of: "PublishService.BatchPublish", write: func(h *writeHouse, token, to string) string { return h.batch(token, req(h, to)) }},
-			way{name: "PublishStream" + name, of: "PublishService.PublishStream", write: func(h *writeHouse, token, to string) string { return h.stream(token, req(h, to)) }},
-			way{name: "a frame" + name, of: "publish", write: func(h *writeHouse, token, to string) string { return h.frame(token, req(h, to)) }},
+			way{name: "Publish" + name, of: "PublishService.Publish", write: func(h *writing, token, to string) string { return h.publish(token, req(h, to)) }},
+			way{name: "Publish, the field" + name, of: field, write: func(h *writing, token, to string) string { return h.publish(token, req(h, to)) }},
+			way{name: "BatchPublish" + name, of: "PublishService.BatchPublish", write: func(h *writing, token, to string) string { return h.batch(token, req(h, to)) }},
+			way{name: "PublishStream" + name, of: "PublishService.PublishStream", write: func(h *writing, token, to string) string { return h.stream(token, req(h, to)) }},
+			way{name: "a frame" + name, of: "publish", write: func(h *writing, token, to string) string { return h.frame(token, req(h, to)) }},
 		)
 	}
 	return list
@@ -241,10 +241,10 @@ func TestWrites_olderRoutes(t *testing.T) {
 // An idempotency key is one client's, by whichever door it comes. What it repeats at another door is not sent twice, and nobody
 // else's message meets it.
 func TestWrites_keysAreThoseOfTheClient(t *testing.T) {
-	house := startWrites(t)
+	system := startWrites(t)
 	const to = "channels/keys"
 	count := func() int {
-		history, err := house.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: to})
+		history, err := system.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: to})
 		testkit.Check(t, err)
 		return len(history.GetMessages())
 	}
@@ -252,7 +252,7 @@ func TestWrites_keysAreThoseOfTheClient(t *testing.T) {
 		return &publishv1.PublishRequest{To: to, Data: []byte(`"paid"`), IdempotencyKey: "order-77"}
 	}
 	for n, who := range []string{"ada", "bob"} {
-		h := house.in(t, who)
+		h := system.in(t, who)
 		token := h.Token(t, &authv1.IssueTokenRequest{Client: who, User: who}, to)
 		for door, publish := range map[string]func() string{
 			"Publish":       func() string { return h.publish(token, req()) },

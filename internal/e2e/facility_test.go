@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// facilities starts a house that speaks the protocol, and returns its listeners and who registers sessions.
+// facilities starts a system that speaks the protocol, and returns its listeners and who registers sessions.
 func facilities(t *testing.T, opts ...apptest.Option) ([]string, func(key, user string, groups ...string), legacyv1.FacilityServiceClient) {
 	t.Helper()
 	h := apptest.Start(t, append(opts, apptest.Setting(t, "legacy.dialects", "facility"),

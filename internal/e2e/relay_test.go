@@ -23,19 +23,19 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// relayHouse is a house that speaks the older relay, on each store.
-func relayHouse(t *testing.T, run func(t *testing.T, r *relaySystem)) {
+// onEachStore runs a test on a system that speaks the older relay, once for each store.
+func onEachStore(t *testing.T, run func(t *testing.T, r *relaySystem)) {
 	t.Helper()
 	speaks := apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
-	t.Run("memory", func(t *testing.T) { run(t, &relaySystem{tb: t, House: apptest.Start(t, speaks)}) })
+	t.Run("memory", func(t *testing.T) { run(t, &relaySystem{tb: t, Deployment: apptest.Start(t, speaks)}) })
 	t.Run("redis", func(t *testing.T) {
 		server := redistest.Start(t)
-		run(t, &relaySystem{tb: t, server: server, House: apptest.Start(t, speaks, apptest.Redis(server.URL()), apptest.Split(1))})
+		run(t, &relaySystem{tb: t, server: server, Deployment: apptest.Start(t, speaks, apptest.Redis(server.URL()), apptest.Split(1))})
 	})
 }
 
 type relaySystem struct {
-	*apptest.House
+	*apptest.Deployment
 	tb     testing.TB
 	server *redistest.Server // nil in memory
 }
@@ -81,7 +81,7 @@ func (r *relaySystem) next(ws *websocket.Conn) string {
 
 // Every shape of message arrives as it was sent, at once after the socket has opened, at every socket of the token.
 func TestRelay_messages(t *testing.T) {
-	relayHouse(t, func(t *testing.T, r *relaySystem) {
+	onEachStore(t, func(t *testing.T, r *relaySystem) {
 		token := r.token()
 		if again := r.token(); again == token {
 			t.Error("the second token is the first one")
@@ -124,7 +124,7 @@ func TestRelay_messages(t *testing.T) {
 
 // The socket opens before it is refused, without a code, and never says anything.
 func TestRelay_refusals(t *testing.T) {
-	relayHouse(t, func(t *testing.T, r *relaySystem) {
+	onEachStore(t, func(t *testing.T, r *relaySystem) {
 		for _, query := range []string{"", "?token=", "?token=unknown", "?token=a%2Fb", "?token=" + url.QueryEscape("../auth/"+r.token())} {
 			ws := r.open("/ws", query)
 			_, data, err := ws.ReadMessage()
@@ -144,7 +144,7 @@ func TestRelay_refusals(t *testing.T) {
 // Whoever publishes on the Redis channel article reaches our sockets, and whoever listens to it hears our publishes.
 func TestRelay_article(t *testing.T) {
 	r := &relaySystem{tb: t, server: redistest.Start(t)}
-	r.House = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.Split(2), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.Deployment = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.Split(2), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	old := goredis.NewClient(&goredis.Options{Addr: r.server.Addr()})
 	defer func() { testkit.Check(t, old.Close()) }()
 	heard := old.Subscribe(t.Context(), "article")
@@ -185,7 +185,7 @@ func TestRelay_article(t *testing.T) {
 func TestRelay_olderEdge(t *testing.T) {
 	needs(t, modules)
 	r := &relaySystem{tb: t, server: redistest.Start(t)}
-	r.House = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.Deployment = apptest.Start(t, apptest.Redis(r.server.URL()), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	token := r.token()
 	var ws, refused *websocket.Conn
 	input, stop := io.Pipe()
@@ -220,8 +220,8 @@ func TestRelay_olderEdge(t *testing.T) {
 func TestFault_relayTokensAreLost(t *testing.T) {
 	server := redistest.Start(t)
 	speaks := apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true })
-	one := &relaySystem{tb: t, House: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
-	two := &relaySystem{tb: t, House: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
+	one := &relaySystem{tb: t, Deployment: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
+	two := &relaySystem{tb: t, Deployment: apptest.Start(t, speaks, apptest.Redis(server.URL()))}
 	token := one.token()
 	testkit.Check(t, one.Processes[0].Stop())
 	if status, body := get("http://" + two.Legacy["relay.http"] + "/auth/" + token); status != http.StatusOK || body != `{"auth":true}` {
@@ -243,7 +243,7 @@ func TestFault_relayTokensAreLost(t *testing.T) {
 func TestFault_relayDiesWithRedis(t *testing.T) {
 	server := redistest.Start(t)
 	r := &relaySystem{tb: t, server: server}
-	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.Deployment = apptest.Start(t, apptest.Redis(server.URL()), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	token := r.token()
 	ws := r.open("/ws", "?token="+token)
 	server.Kill9()
@@ -262,7 +262,7 @@ func TestFault_relayDiesWithRedis(t *testing.T) {
 // Faults: "stack traces sent to clients", "whole body logged and forwarded", "token in the query string and in logs".
 func TestFault_relayTellsItsInsides(t *testing.T) {
 	r := &relaySystem{tb: t}
-	r.House = apptest.Start(t, apptest.With(func(c *config.Config) {
+	r.Deployment = apptest.Start(t, apptest.With(func(c *config.Config) {
 		c.Legacy.Dialects, c.Legacy.Open, c.Log.Level = []string{"relay"}, true, "debug"
 	}))
 	token := r.token()
@@ -287,7 +287,7 @@ func TestFault_relayTellsItsInsides(t *testing.T) {
 func TestFault_relayEdgeDiesWithTokenServer(t *testing.T) {
 	server := redistest.Start(t)
 	r := &relaySystem{tb: t, server: server}
-	r.House = apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
+	r.Deployment = apptest.Start(t, apptest.Redis(server.URL()), apptest.Split(1), apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay"}, true }))
 	token, other := r.token(), r.token()
 	ws := r.open("/ws", "?token="+token)
 	testkit.Check(t, r.Processes[0].Stop()) // auth

@@ -26,16 +26,16 @@ import (
 
 // lasting opens something that stands on a token, and returns what to revoke and a function that waits until it has ended. The
 // function returns the last words, which have the reason where the protocol has a word for it.
-type lasting func(tb testing.TB, h *apptest.House) (target *authv1.RevokeTokenRequest, ended func() string)
+type lasting func(tb testing.TB, h *apptest.Deployment) (target *authv1.RevokeTokenRequest, ended func() string)
 
 // everythingLasting is each way to stand on a token, of clients and of the older protocols.
 var everythingLasting = map[string]lasting{
-	"WebSocket, JSON": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"WebSocket, JSON": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		return socketOf(tb, h, "trunkline.v1.json", websocket.TextMessage, func(token string) []byte {
 			return fmt.Appendf(nil, `{"id":1,"connect":{"token":%q}}`, token)
 		})
 	},
-	"WebSocket, Protobuf": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"WebSocket, Protobuf": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		return socketOf(tb, h, "trunkline.v1.proto", websocket.BinaryMessage, func(token string) []byte {
 			frame, err := proto.Marshal(&edgev1.ClientFrame{Id: 1, Command: &edgev1.ClientFrame_Connect{
 				Connect: &edgev1.Connect{Token: token},
@@ -44,25 +44,25 @@ var everythingLasting = map[string]lasting{
 			return frame
 		})
 	},
-	"text/event-stream": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"text/event-stream": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		return streamOf(tb, h, "text/event-stream")
 	},
-	"application/x-ndjson": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"application/x-ndjson": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		return streamOf(tb, h, "application/x-ndjson")
 	},
-	"gRPC, Consume": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"gRPC, Consume": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		return callOf(tb, h, func(c publishv1.PublishServiceClient) (func() error, error) {
 			stream, err := c.Consume(tb.Context(), &publishv1.ConsumeRequest{Address: "channels/x"})
 			return func() error { _, err := stream.Recv(); return err }, err
 		})
 	},
-	"gRPC, PublishStream": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"gRPC, PublishStream": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		return callOf(tb, h, func(c publishv1.PublishServiceClient) (func() error, error) {
 			stream, err := c.PublishStream(tb.Context())
 			return func() error { _, err := stream.Recv(); return err }, err
 		})
 	},
-	"gRPC, WatchReceipts": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"gRPC, WatchReceipts": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		sent, err := h.Publish.Publish(tb.Context(), &publishv1.PublishRequest{To: "users/ada", Data: []byte("1"), Ack: &publishv1.AckPolicy{}})
 		testkit.Check(tb, err)
 		return callOf(tb, h, func(c publishv1.PublishServiceClient) (func() error, error) {
@@ -70,19 +70,19 @@ var everythingLasting = map[string]lasting{
 			return func() error { _, err := stream.Recv(); return err }, err
 		})
 	},
-	"relay": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"relay": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		var answer struct{ Token string }
 		_, body := get("http://" + h.Legacy["relay.http"] + "/token")
 		testkit.Check(tb, json.Unmarshal([]byte(body), &answer))
 		return ofClient(answer.Token), openFrames(tb, "ws://"+h.Legacy["relay.websocket"]+"/ws?token="+answer.Token).end
 	},
-	"pushserver": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"pushserver": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		f := openFrames(tb, "ws://"+h.Legacy["pushserver.websocket"]+"/")
 		var hello struct{ Data struct{ UUID string } }
 		testkit.Check(tb, json.Unmarshal([]byte(f.until("Connected")), &hello))
 		return ofClient(hello.Data.UUID), f.end
 	},
-	"rooms": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"rooms": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		f := openFrames(tb, "ws://"+h.Legacy["rooms.listen"]+"/ws/1")
 		f.until("newUser")
 		f.send(`{"command":"setID","data":"room-ann"}`)
@@ -90,7 +90,7 @@ var everythingLasting = map[string]lasting{
 		f.until(`"clientID"`, "room-ann")
 		return ofClient("room-ann"), f.end
 	},
-	"facility": func(tb testing.TB, h *apptest.House) (*authv1.RevokeTokenRequest, func() string) {
+	"facility": func(tb testing.TB, h *apptest.Deployment) (*authv1.RevokeTokenRequest, func() string) {
 		key := strings.Repeat("f", 32)
 		_, err := legacyv1.NewFacilityServiceClient(apptest.Dial(tb, h.GRPC, h.AdminKey)).RegisterSession(tb.Context(), &legacyv1.RegisterSessionRequest{Key: key, User: "fay"})
 		testkit.Check(tb, err)
@@ -126,14 +126,14 @@ func (f *frames) end() string {
 }
 
 // tokenOf issues a token of a user, and says how to revoke it.
-func tokenOf(tb testing.TB, h *apptest.House) (string, *authv1.RevokeTokenRequest) {
+func tokenOf(tb testing.TB, h *apptest.Deployment) (string, *authv1.RevokeTokenRequest) {
 	tb.Helper()
 	token := h.Token(tb, &authv1.IssueTokenRequest{User: "ada"}, "*")
 	return token, &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: "ada"}}
 }
 
 // socketOf opens a WebSocket of our own protocol.
-func socketOf(tb testing.TB, h *apptest.House, protocol string, kind int, connect func(token string) []byte) (*authv1.RevokeTokenRequest, func() string) {
+func socketOf(tb testing.TB, h *apptest.Deployment, protocol string, kind int, connect func(token string) []byte) (*authv1.RevokeTokenRequest, func() string) {
 	tb.Helper()
 	token, target := tokenOf(tb, h)
 	ws, resp, err := (&websocket.Dialer{Subprotocols: []string{protocol}}).DialContext(tb.Context(), "ws"+strings.TrimPrefix(h.Edges[0], "http")+"/v1/ws", nil)
@@ -146,7 +146,7 @@ func socketOf(tb testing.TB, h *apptest.House, protocol string, kind int, connec
 }
 
 // streamOf opens a stream of a channel over REST.
-func streamOf(tb testing.TB, h *apptest.House, kind string) (*authv1.RevokeTokenRequest, func() string) {
+func streamOf(tb testing.TB, h *apptest.Deployment, kind string) (*authv1.RevokeTokenRequest, func() string) {
 	tb.Helper()
 	token, target := tokenOf(tb, h)
 	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
@@ -169,7 +169,7 @@ func streamOf(tb testing.TB, h *apptest.House, kind string) (*authv1.RevokeToken
 
 // callOf opens a gRPC stream, and waits for its first message.
 func callOf(
-	tb testing.TB, h *apptest.House, open func(publishv1.PublishServiceClient) (next func() error, err error),
+	tb testing.TB, h *apptest.Deployment, open func(publishv1.PublishServiceClient) (next func() error, err error),
 ) (*authv1.RevokeTokenRequest, func() string) {
 	tb.Helper()
 	token, target := tokenOf(tb, h)
@@ -186,7 +186,7 @@ func callOf(
 }
 
 // revocable starts what everythingLasting needs.
-func revocable(tb testing.TB, opts ...apptest.Option) *apptest.House {
+func revocable(tb testing.TB, opts ...apptest.Option) *apptest.Deployment {
 	tb.Helper()
 	return apptest.Start(tb, append(opts, apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"all"}, true }))...)
 }

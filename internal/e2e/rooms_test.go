@@ -16,7 +16,7 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// rooms starts a house that speaks the protocol, and returns its listeners.
+// rooms starts a system that speaks the protocol, and returns its listeners.
 func rooms(t *testing.T, opts ...apptest.Option) []string {
 	t.Helper()
 	h := apptest.Start(t, append(opts, apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"rooms"}, true }))...)

@@ -31,7 +31,7 @@ var commands = apptest.With(func(c *config.Config) { settings(c).Commands.Allow 
 
 // A command frame runs a store command on the session's own values, from any of its sockets on any edge.
 func TestCommands(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		john := h.login(t, "john")
 		c := h.dial(t, 0, "words?subscribe-broadcast&publish-broadcast", cookie(john))
 		m := c.reply(t, `{"command":"SET key1 15","sessionId":"s-1","date":"2026-11-21"}`)

@@ -15,12 +15,13 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/legacy/facility"
 )
 
 // Several messages in one read of Redis were handled one at each wake-up; the rest waited for the next event.
 func TestFault_BurstWaitsForTheNextEvent(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		c := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		const burst = 500
 		if h.old == nil {
@@ -33,7 +34,7 @@ func TestFault_BurstWaitsForTheNextEvent(t *testing.T) {
 				pipe.Publish(soon(t), "ws4redis:broadcast:f", fmt.Sprint(i))
 			}
 			_, err := pipe.Exec(soon(t))
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		for i := range burst {
 			c.gets(fmt.Sprint(i))
@@ -43,7 +44,7 @@ func TestFault_BurstWaitsForTheNextEvent(t *testing.T) {
 
 // All who were not signed in shared the audiences of one "user", whose name was a Python object's.
 func TestFault_AnonymousSocketsShareAUser(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a := h.dial(t, 0, "f?subscribe-user&subscribe-group&subscribe-broadcast", nil)
 		b := h.dial(t, 1, "f?publish-user&publish-group", nil)
 		b.send("to everybody who is nobody")
@@ -52,7 +53,7 @@ func TestFault_AnonymousSocketsShareAUser(t *testing.T) {
 		a.gets("to everybody")
 		if h.old != nil {
 			names, err := h.old.Keys(soon(t), "ws4redis:*").Result()
-			check(t, err)
+			testkit.Check(t, err)
 			if len(names) != 1 {
 				t.Errorf("Redis has %q", names)
 			}
@@ -62,7 +63,7 @@ func TestFault_AnonymousSocketsShareAUser(t *testing.T) {
 
 // Without a cookie a session audience was an error after the handshake; with an unknown one everybody shared session:None.
 func TestFault_UnknownSessionsShareNone(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		for i, header := range []http.Header{nil, cookie("unknown"), cookie("")} {
 			f := fmt.Sprint("f", i)
 			a := h.dial(t, 0, f+"?subscribe-session&subscribe-broadcast", header)
@@ -80,7 +81,7 @@ func TestFault_UnknownSessionsShareNone(t *testing.T) {
 
 // Bytes that are no UTF-8 were sent as text, at which every receiver failed.
 func TestFault_BytesSentAsText(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		all := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		h.publish(t, "broadcast:f", "\xc3\x28")
 		if e := all.next(); e.kind != websocket.BinaryMessage || e.data != "\xc3\x28" || e.err != nil {
@@ -93,7 +94,7 @@ func TestFault_BytesSentAsText(t *testing.T) {
 
 // Text that is not ASCII was refused, or ended the loop of everybody; text that is no UTF-8 ends its own socket.
 func TestFault_TextThatIsNotASCII(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		all := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		c := h.dial(t, 1, "f?publish-broadcast", nil)
 		c.send("grüße, 世界 🎉")
@@ -113,7 +114,7 @@ func TestFault_ListOfSubprotocols(t *testing.T) {
 	h := start(t)
 	d := websocket.Dialer{Subprotocols: []string{"one", "two"}}
 	ws, resp, err := d.DialContext(soon(t), "ws://"+h.at[0]+"/ws/f", nil)
-	check(t, err)
+	testkit.Check(t, err)
 	_ = resp.Body.Close()
 	defer func() { _ = ws.Close() }()
 	if got := resp.Header["Sec-Websocket-Protocol"]; len(got) != 1 || got[0] != "one" {
@@ -123,7 +124,7 @@ func TestFault_ListOfSubprotocols(t *testing.T) {
 
 // What was published at once after the handshake was lost; what was stored and published at the same time came twice.
 func TestFault_MessagesLostOrTwiceAtTheHandshake(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		for i := range 50 {
 			c := h.dial(t, i, fmt.Sprint("f", i, "?subscribe-broadcast"), nil)
 			h.publish(t, fmt.Sprint("broadcast:f", i), "at once")
@@ -158,7 +159,7 @@ func TestFault_MessagesLostOrTwiceAtTheHandshake(t *testing.T) {
 			_ = c.closes(1000, "")
 		}
 		close(stop)
-		check(t, g.Wait())
+		testkit.Check(t, g.Wait())
 	}, apptest.With(func(c *config.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 }))
 }
 
@@ -178,7 +179,7 @@ func TestFault_OpenByDefault(t *testing.T) {
 		}
 	}
 	file := filepath.Join(t.TempDir(), "trunkline.yaml")
-	check(t, os.WriteFile(file, []byte("hooks: {authoriser: {address: x:1}}\n"), 0o600))
+	testkit.Check(t, os.WriteFile(file, []byte("hooks: {authoriser: {address: x:1}}\n"), 0o600))
 	if _, err := app.Load(config.Sources{Files: []string{file}}); err == nil || !strings.Contains(err.Error(), "authoriser") {
 		t.Errorf("a misspelt policy: %v", err)
 	}
@@ -195,7 +196,7 @@ func TestFault_ExceptionText(t *testing.T) {
 
 // A user "a:b" in the facility "c" was the user "a" in the facility "b:c".
 func TestFault_AmbiguousKeys(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, ab := cookie(h.login(t, "a")), cookie(h.login(t, "a:b"))
 		one := h.dial(t, 0, "b:c?subscribe-user&publish-user&echo", a)
 		two := h.dial(t, 1, "c?subscribe-user&publish-user&echo", ab)
@@ -233,7 +234,7 @@ func TestFault_AmbiguousKeys(t *testing.T) {
 
 // A heartbeat followed every single event.
 func TestFault_HeartbeatAfterEveryEvent(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		c := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		for i := range 100 {
 			h.publish(t, "broadcast:f", fmt.Sprint(i))

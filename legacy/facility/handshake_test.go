@@ -16,6 +16,7 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // answer is what a raw request is answered with.
@@ -30,21 +31,21 @@ type answer struct {
 func raw(t *testing.T, at, request string) answer {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(soon(t), "tcp", at)
-	check(t, err)
+	testkit.Check(t, err)
 	defer func() { _ = conn.Close() }()
-	check(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	testkit.Check(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	_, err = io.WriteString(conn, request)
-	check(t, err)
+	testkit.Check(t, err)
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
-	check(t, err)
+	testkit.Check(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	a := answer{status: resp.StatusCode, header: resp.Header}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return a
 	}
 	body, err := io.ReadAll(resp.Body)
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = r.ReadByte()
 	a.body, a.closed = string(body), errors.Is(err, io.EOF)
 	return a
@@ -149,12 +150,12 @@ func (policy) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishReq
 // A policy refuses with 403 and its text, before the version is looked at, or takes audiences away in silence.
 func TestPolicy(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(soon(t), "tcp", "127.0.0.1:0")
-	check(t, err)
+	testkit.Check(t, err)
 	server := grpc.NewServer()
 	hooksv1.RegisterAuthorizerServiceServer(server, policy{})
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
-	t.Cleanup(func() { server.Stop(); check(t, <-done) })
+	t.Cleanup(func() { server.Stop(); testkit.Check(t, <-done) })
 	h := start(t, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail = l.Addr().String(), "closed"
 	}))

@@ -16,6 +16,7 @@ import (
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/legacy/facility"
 )
 
@@ -24,10 +25,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-func (h *house) token(t *testing.T, user string, groups ...string) string {
+func (h *deployment) token(t *testing.T, user string, groups ...string) string {
 	t.Helper()
 	resp, err := h.Auth.IssueToken(soon(t), &authv1.IssueTokenRequest{User: user, Groups: groups})
-	check(t, err)
+	testkit.Check(t, err)
 	return resp.GetToken()
 }
 
@@ -35,7 +36,7 @@ const everything = "?subscribe-broadcast&subscribe-group&subscribe-user&subscrib
 
 // What is stored comes first, broadcast, groups, user, session, and then what is live, on every edge.
 func TestAudiences(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		john := h.login(t, "john", "red", "blue")
 		names := []string{"broadcast:f", "group:red:f", "group:blue:f", "user:john:f", "session:" + john + ":f"}
 		for _, name := range names {
@@ -62,7 +63,7 @@ func TestAudiences(t *testing.T) {
 
 // A client's frames go to the audiences that it named, in their order, and are stored there.
 func TestPublish(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		john := h.login(t, "john", "red")
 		all := h.dial(t, 1, "f"+everything, cookie(john))
 		c := h.dial(t, 0, "f?publish-session&publish-user&publish-group&publish-broadcast", cookie(john))
@@ -85,7 +86,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestFacilities(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		for path, facility := range map[string]string{
 			"": "", "a/b": "a/b", "a:b": "a:b", "a%2Fb%20c": "a/b c", "%C3%A4": "ä", "x-": "x-", "A": "A", "a/": "a/",
 		} {
@@ -112,7 +113,7 @@ func TestQuery(t *testing.T) {
 
 // Without echo, what equals the last frame of the socket is not delivered to it, whoever sends it.
 func TestEcho(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		quiet := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast", nil)
 		loud := h.dial(t, 1, "f?subscribe-broadcast&publish-broadcast&echo", nil)
 		quiet.send("a")
@@ -158,11 +159,11 @@ func TestHeartbeat(t *testing.T) {
 	heard := h.old.Subscribe(soon(t), "ws4redis:broadcast:f")
 	defer func() { _ = heard.Close() }()
 	_, err := heard.Receive(soon(t))
-	check(t, err)
+	testkit.Check(t, err)
 	a.send("--beat--")
 	a.send("y")
 	m, err := heard.ReceiveMessage(soon(t))
-	check(t, err)
+	testkit.Check(t, err)
 	if m.Payload != "y" {
 		t.Errorf("%q was published", m.Payload)
 	}
@@ -198,7 +199,7 @@ func TestClose(t *testing.T) {
 
 // What a client sends before it closes is stored when the close is answered.
 func TestClose_afterEverythingIsStored(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		for i := range 50 {
 			c := h.dial(t, i, "f?publish-broadcast", nil)
 			last := ""
@@ -218,14 +219,14 @@ func TestClose_afterEverythingIsStored(t *testing.T) {
 
 // Bytes stay what they are: text goes as text, whatever it came in, and everything else in binary frames.
 func TestBinary(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		c := h.dial(t, 0, "f?publish-broadcast", nil)
 		all := h.dial(t, 1, "f?subscribe-broadcast", nil)
-		check(t, c.ws.WriteMessage(websocket.BinaryMessage, []byte("\x00\x12\xaa")))
+		testkit.Check(t, c.ws.WriteMessage(websocket.BinaryMessage, []byte("\x00\x12\xaa")))
 		if e := all.next(); e.kind != websocket.BinaryMessage || e.data != "\x00\x12\xaa" {
 			t.Errorf("got %q of type %d", e.data, e.kind)
 		}
-		check(t, c.ws.WriteMessage(websocket.BinaryMessage, []byte("grün")))
+		testkit.Check(t, c.ws.WriteMessage(websocket.BinaryMessage, []byte("grün")))
 		all.gets("grün")
 		if got := h.stored(t, "broadcast:f"); got != "grün" {
 			t.Errorf("%q is stored", got)
@@ -243,21 +244,21 @@ func TestBinary(t *testing.T) {
 
 // A native client and one of the older protocol meet in the same place.
 func TestNatively(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		john := h.login(t, "john")
 		c := h.dial(t, 1, "alerts?subscribe-user&publish-user&echo", cookie(john))
 		stream, err := h.Publish.Consume(soon(t), &publishv1.ConsumeRequest{Address: "users/john/topics/alerts"})
-		check(t, err)
+		testkit.Check(t, err)
 		_, err = stream.Recv()
-		check(t, err)
+		testkit.Check(t, err)
 		c.send("from john")
 		c.gets("from john")
 		_, err = h.Publish.Publish(soon(t), &publishv1.PublishRequest{To: "users/john/topics/alerts", Data: []byte(`{"n":1}`)})
-		check(t, err)
+		testkit.Check(t, err)
 		c.gets(`{"n":1}`)
 		for _, want := range []string{"from john", `{"n":1}`} {
 			r, err := stream.Recv()
-			check(t, err)
+			testkit.Check(t, err)
 			if got := string(r.GetMessage().GetData()); got != want {
 				t.Errorf("natively came %q, want %q", got, want)
 			}
@@ -267,7 +268,7 @@ func TestNatively(t *testing.T) {
 		}
 		// The plain address is another one.
 		_, err = h.Publish.Publish(soon(t), &publishv1.PublishRequest{To: "users/john", Data: []byte(`2`)})
-		check(t, err)
+		testkit.Check(t, err)
 		h.publish(t, "user:john:alerts", "next")
 		c.gets("next")
 	})
@@ -276,15 +277,15 @@ func TestNatively(t *testing.T) {
 // What is kept ends with its time, and 0 keeps nothing.
 func TestExpire(t *testing.T) {
 	t.Run("in a second", func(t *testing.T) {
-		everywhere(t, func(t *testing.T, h *house) {
+		everywhere(t, func(t *testing.T, h *deployment) {
 			c := h.dial(t, 0, "f?publish-broadcast", nil)
 			c.send("x")
 			_ = c.closes(1000, "")
-			eventually(t, "it is forgotten", func() bool { return h.stored(t, "broadcast:f") == "" })
+			testkit.Eventually(t, "it is forgotten", func() bool { return h.stored(t, "broadcast:f") == "" })
 		}, with(func(f *facility.Settings) { f.Expire = time.Second }))
 	})
 	t.Run("never kept", func(t *testing.T) {
-		everywhere(t, func(t *testing.T, h *house) {
+		everywhere(t, func(t *testing.T, h *deployment) {
 			all := h.dial(t, 0, "f?subscribe-broadcast", nil)
 			c := h.dial(t, 0, "f?publish-broadcast", nil)
 			c.send("x")
@@ -299,22 +300,22 @@ func TestExpire(t *testing.T) {
 // A plain SET without an end, by somebody else, counts; so do the names without a prefix; and what was stored survives a restart.
 func TestRedisNames(t *testing.T) {
 	h := startRedis(t, with(func(f *facility.Settings) { f.Prefix = "" }))
-	check(t, h.old.Set(soon(t), "broadcast:f", "set by hand", 0).Err())
+	testkit.Check(t, h.old.Set(soon(t), "broadcast:f", "set by hand", 0).Err())
 	c := h.dial(t, 0, "f?subscribe-broadcast&publish-broadcast", nil)
 	c.gets("set by hand")
-	check(t, h.old.Publish(soon(t), "broadcast:f", "by hand").Err())
+	testkit.Check(t, h.old.Publish(soon(t), "broadcast:f", "by hand").Err())
 	c.gets("by hand")
 	heard := h.old.Subscribe(soon(t), "broadcast:f")
 	defer func() { _ = heard.Close() }()
 	_, err := heard.Receive(soon(t))
-	check(t, err)
+	testkit.Check(t, err)
 	c.send("of ours")
 	m, err := heard.ReceiveMessage(soon(t))
-	check(t, err)
+	testkit.Check(t, err)
 	if m.Payload != "of ours" {
 		t.Errorf("an older server hears %q", m.Payload)
 	}
-	eventually(t, "it is stored", func() bool { return h.old.Get(soon(t), "broadcast:f").Val() == "of ours" })
+	testkit.Eventually(t, "it is stored", func() bool { return h.old.Get(soon(t), "broadcast:f").Val() == "of ours" })
 	if ttl := h.old.TTL(soon(t), "broadcast:f").Val(); ttl < 59*time.Minute || ttl > time.Hour {
 		t.Errorf("it is kept for %s", ttl)
 	}
@@ -322,18 +323,18 @@ func TestRedisNames(t *testing.T) {
 
 // A session ends with its registration, and its sockets with it; registered again it is somebody else.
 func TestSessions(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		john := h.login(t, "john", "red")
 		c := h.dial(t, 0, "f?subscribe-user", cookie(john))
 		h.publish(t, "user:john:f", "1")
 		c.gets("1")
 		_, err := h.sessions.UnregisterSession(soon(t), &legacyv1.UnregisterSessionRequest{Key: john})
-		check(t, err)
+		testkit.Check(t, err)
 		if e := c.next(); e.err == nil {
 			t.Errorf("the socket goes on with %q", e.data)
 		}
 		_, err = h.sessions.RegisterSession(soon(t), &legacyv1.RegisterSessionRequest{Key: john, User: "mary smith"})
-		check(t, err)
+		testkit.Check(t, err)
 		mary := h.dial(t, 1, "f?subscribe-user&publish-user&echo", cookie(john))
 		mary.send("I am mary")
 		mary.gets("I am mary")
@@ -370,7 +371,7 @@ func TestResolver(t *testing.T) {
 		c.gets("to the group")
 	}
 	_, err := h.sessions.RegisterSession(soon(t), &legacyv1.RegisterSessionRequest{Key: "registered", User: "mary"})
-	check(t, err)
+	testkit.Check(t, err)
 	if n := asked.Load(); n != 1 {
 		t.Errorf("the site was asked %d times", n)
 	}

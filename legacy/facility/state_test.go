@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // Sockets that ask for it share an object on the server; others, and older programs, know nothing of it.
 func TestState(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		const query = "game?state&subscribe-broadcast&publish-broadcast"
 		a, b := h.dial(t, 0, query, nil), h.dial(t, 1, query, nil)
 		plain := h.dial(t, 1, "game?subscribe-broadcast&publish-broadcast&echo", nil)
@@ -28,7 +29,7 @@ func TestState(t *testing.T) {
 		_, err := publishv1.NewStateServiceClient(h.conn).UpdateState(soon(t), &publishv1.UpdateStateRequest{
 			Address: "broadcast/topics/game", Data: []byte(`{"score":null}`),
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		a.gets(`{"trunkline-state":{"revision":3,"merge":{"score":null}}}`)
 		b.gets(`{"trunkline-state":{"revision":3,"merge":{"score":null}}}`)
 		// Others hear messages alone, and may send frames that look like it.

@@ -14,12 +14,13 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
 // Scenes of the protocol, frame by frame.
 func TestTranscripts(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		dialecttest.Replay(t, "testdata/*.txt", dialecttest.Config{Addresses: h.at, Values: map[string]string{
 			"run": rand.Text(), "john": h.login(t, "john", "chatusers"), "mary": h.login(t, "mary", "chatusers"),
 		}})
@@ -59,7 +60,7 @@ func TestRestart(t *testing.T) {
 	c.gets("before")
 	_ = c.closes(1000, "")
 	for _, p := range h.Processes {
-		check(t, p.Stop())
+		testkit.Check(t, p.Stop())
 	}
 	h = start(t, closed, apptest.Redis(server.URL()))
 	h.dial(t, 0, "f?subscribe-user", cookie(john)).gets("before")
@@ -68,7 +69,7 @@ func TestRestart(t *testing.T) {
 // The user of deploy/redis.acl needs no more than the older names besides.
 func TestACL(t *testing.T) {
 	file, err := os.ReadFile("../../deploy/redis.acl")
-	check(t, err)
+	testkit.Check(t, err)
 	_, rules, _ := strings.Cut(string(file), "user trunkline ")
 	server := redistest.Start(t)
 	out, err := server.CLI(append([]string{"acl", "setuser", "trunkline", "~ws4redis:*"}, append(strings.Fields(rules), "&ws4redis:*")...)...)

@@ -15,20 +15,21 @@ import (
 
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // open is a bare connection that has shaken hands.
 func open(t *testing.T, at, path string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(soon(t), "tcp", at)
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	check(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	testkit.Check(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
 	_, err = io.WriteString(conn, handshake("GET /ws/"+path+" HTTP/1.1", nil))
-	check(t, err)
+	testkit.Check(t, err)
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // the body is the connection
-	check(t, err)
+	testkit.Check(t, err)
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("status %d", resp.StatusCode)
 	}
@@ -56,7 +57,7 @@ func frameOf(first byte, payload []byte) []byte {
 
 // A payload that came in several TCP segments ended the socket.
 func TestFault_SplitPayloadEndsTheSocket(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		all := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		conn, r := open(t, h.at[0], "f?publish-broadcast")
 		text := strings.Repeat("slowly ", 200<<10/7)
@@ -64,15 +65,15 @@ func TestFault_SplitPayloadEndsTheSocket(t *testing.T) {
 		for len(frame) > 0 {
 			n := min(len(frame), 8<<10)
 			_, err := conn.Write(frame[:n])
-			check(t, err)
+			testkit.Check(t, err)
 			frame = frame[n:]
 		}
 		all.gets(text)
 		_, err := conn.Write(frameOf(0x88, []byte{3, 232}))
-		check(t, err)
+		testkit.Check(t, err)
 		bye := make([]byte, 4)
 		_, err = io.ReadFull(r, bye)
-		check(t, err)
+		testkit.Check(t, err)
 		if string(bye) != "\x88\x02\x03\xe8" {
 			t.Errorf("closed with %q", bye)
 		}
@@ -81,13 +82,13 @@ func TestFault_SplitPayloadEndsTheSocket(t *testing.T) {
 
 // An empty text frame and a ping without a payload ended the socket.
 func TestFault_EmptyFramesEndTheSocket(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		all := h.dial(t, 1, "f?subscribe-broadcast", nil)
 		c := h.dial(t, 0, "f?publish-broadcast&subscribe-broadcast&echo", nil)
 		c.send("")
 		all.gets("")
 		c.gets("")
-		check(t, c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
+		testkit.Check(t, c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
 		if e := c.next(); e.kind != websocket.PongMessage || e.err != nil {
 			t.Errorf("got %+v", e)
 		}
@@ -98,7 +99,7 @@ func TestFault_EmptyFramesEndTheSocket(t *testing.T) {
 
 // A facility's name had no bound.
 func TestFault_FacilityOfAnyLength(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		long := strings.Repeat("f", 5000)
 		c := h.dial(t, 0, long+"?subscribe-broadcast&publish-broadcast&echo", nil)
 		other := h.dial(t, 1, long+"g?subscribe-broadcast", nil)
@@ -122,7 +123,7 @@ func TestFault_UnmaskedFrames(t *testing.T) {
 	} {
 		conn, r := open(t, h.at[0], "f?publish-broadcast")
 		_, err := io.WriteString(conn, frame)
-		check(t, err)
+		testkit.Check(t, err)
 		bye := make([]byte, 4)
 		if _, err := io.ReadFull(r, bye); err != nil || bye[0] != 0x88 || binary.BigEndian.Uint16(bye[2:]) != 1002 {
 			t.Errorf("%s: closed with %q, %v", name, bye, err)
@@ -135,7 +136,7 @@ func TestFault_UnmaskedFrames(t *testing.T) {
 // Sockets stayed listed after an error, each with a thread and a connection to Redis.
 func TestFault_DeadPeersStay(t *testing.T) {
 	often := apptest.With(func(c *config.Config) { c.Edge.PingInterval = time.Second })
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		alive := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		for i := range 20 {
 			conn, _ := open(t, h.at[i%len(h.at)], "f?subscribe-broadcast&subscribe-user")
@@ -146,10 +147,10 @@ func TestFault_DeadPeersStay(t *testing.T) {
 		}
 		h.publish(t, "broadcast:f", "x")
 		alive.gets("x")
-		eventually(t, "they are gone", func() bool { return h.metric(t, "trunkline_edge_connections") == 1 })
+		testkit.Eventually(t, "they are gone", func() bool { return h.metric(t, "trunkline_edge_connections") == 1 })
 		if h.old != nil {
 			n, err := h.old.PubSubNumSub(soon(t), "ws4redis:broadcast:f").Result()
-			check(t, err)
+			testkit.Check(t, err)
 			if n["ws4redis:broadcast:f"] > 1 {
 				t.Errorf("Redis has %v", n)
 			}
@@ -158,7 +159,7 @@ func TestFault_DeadPeersStay(t *testing.T) {
 		alive.gets("y")
 		_ = alive.closes(1000, "")
 		if h.old != nil {
-			eventually(t, "nobody follows it any more", func() bool {
+			testkit.Eventually(t, "nobody follows it any more", func() bool {
 				return h.old.PubSubNumSub(soon(t), "ws4redis:broadcast:f").Val()["ws4redis:broadcast:f"] == 0
 			})
 		}
@@ -189,7 +190,7 @@ func TestFault_IllegalCloseCodes(t *testing.T) {
 
 // A thousand sockets each get one broadcast.
 func TestThousandSockets(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		const sockets = 1000
 		all := make([]*client, sockets)
 		for i := range all {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/legacy/pushserver"
 )
 
@@ -24,14 +25,14 @@ import (
 
 // A client could subscribe and unsubscribe another one: the refusal did not end the command.
 func TestFault_actingForAnotherClient(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		token := h.create(t, "news")
 		a, b := h.dial(t, 0, "/"), h.dial(t, 1, "/")
 		b.subscribe("news")
 		for _, action := range []string{"SUBSCRIBE", "UNSUBSCRIBE"} {
 			for _, uuid := range []string{b.uuid, strings.ToUpper(b.uuid)} {
 				const details = "The given UUID does not belong to this WebSocket connection"
-				eventually(t, "the roster knows both", func() bool {
+				testkit.Eventually(t, "the roster knows both", func() bool {
 					f := a.do(uuid, action, "news")
 					if f.Code != http.StatusForbidden || f.Message != "Forbidden" || f.Type != "ERROR" {
 						t.Fatalf("%s for another was answered with %+v", action, f)
@@ -52,7 +53,7 @@ func TestFault_actingForAnotherClient(t *testing.T) {
 
 // Closed clients leaked with their subscriptions.
 func TestFault_closedClientsLeak(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		h.create(t, "news")
 		const n = 40
 		var all []*subscriber
@@ -61,15 +62,15 @@ func TestFault_closedClientsLeak(t *testing.T) {
 			c.subscribe("news")
 			all = append(all, c)
 		}
-		eventually(t, "all are counted", func() bool { return h.statistics(t).Data.Clients == n })
+		testkit.Eventually(t, "all are counted", func() bool { return h.statistics(t).Data.Clients == n })
 		for i, c := range all {
 			if i%2 == 0 { // with a close frame, or without
-				check(t, c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second)))
+				testkit.Check(t, c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second)))
 			}
-			check(t, c.ws.Close())
+			testkit.Check(t, c.ws.Close())
 		}
-		eventually(t, "nobody is counted", func() bool { return h.statistics(t).Data.Clients == 0 })
-		eventually(t, "nobody is subscribed", func() bool { return h.members(t, "channels/news") == 0 })
+		testkit.Eventually(t, "nobody is counted", func() bool { return h.statistics(t).Data.Clients == 0 })
+		testkit.Eventually(t, "nobody is subscribed", func() bool { return h.members(t, "channels/news") == 0 })
 	})
 }
 
@@ -153,7 +154,7 @@ func TestFault_tokensCanBeGuessed(t *testing.T) {
 
 // One exception while sending ended all sending for good; several threads broke the queue.
 func TestFault_senderThreadEnds(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		const publishers, each = 4, 50
 		token := h.create(t, "news")
 		broken, good := h.dial(t, 0, "/"), []*subscriber{h.dial(t, 0, "/"), h.dial(t, 1, "/")}
@@ -164,7 +165,7 @@ func TestFault_senderThreadEnds(t *testing.T) {
 		if !ok {
 			t.Fatal("not a TCP connection")
 		}
-		check(t, tcp.SetLinger(0)) // a reset while messages are sent to it
+		testkit.Check(t, tcp.SetLinger(0)) // a reset while messages are sent to it
 		var wg sync.WaitGroup
 		for p := range publishers {
 			wg.Go(func() {
@@ -183,7 +184,7 @@ func TestFault_senderThreadEnds(t *testing.T) {
 			for range publishers * each {
 				var p, i int
 				_, err := fmt.Sscanf(c.pushed(), "%d %d", &p, &i)
-				check(t, err)
+				testkit.Check(t, err)
 				if i != next[p] {
 					t.Fatalf("of publisher %d came %d, want %d", p, i, next[p])
 				}
@@ -204,7 +205,7 @@ func TestFault_sharedMaps(t *testing.T) {
 			channel := fmt.Sprintf("c%d", w%4) // two workers have one channel
 			for range 20 {
 				made := h.act(t, "/channel/create", "CREATE_CHANNEL", map[string]any{"channel": channel})
-				check(t, c.ws.WriteJSON(map[string]any{"messageType": "CLIENT_ACTION", "action": "SUBSCRIBE", "data": map[string]string{"channel": channel}}))
+				testkit.Check(t, c.ws.WriteJSON(map[string]any{"messageType": "CLIENT_ACTION", "action": "SUBSCRIBE", "data": map[string]string{"channel": channel}}))
 				for f := c.next(); f.Type == "CLIENT_PUSH"; f = c.next() { //nolint:revive // of the other worker
 				}
 				if made.Code == http.StatusOK {
@@ -225,10 +226,10 @@ func TestFault_slowBody(t *testing.T) {
 	h := start(t)
 	for range 5 {
 		slow, err := net.Dial("tcp", h.http)
-		check(t, err)
-		defer func() { check(t, slow.Close()) }()
+		testkit.Check(t, err)
+		defer func() { testkit.Check(t, slow.Close()) }()
 		_, err = io.WriteString(slow, "POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	began := time.Now()
 	h.create(t, "news")
@@ -252,10 +253,10 @@ func TestFault_noContentType(t *testing.T) {
 func TestFault_missingScript(t *testing.T) {
 	h := start(t)
 	resp, err := http.Get("http://" + h.http + "/js/pushserver.js")
-	check(t, err)
+	testkit.Check(t, err)
 	body, err := io.ReadAll(resp.Body)
-	check(t, err)
-	check(t, resp.Body.Close())
+	testkit.Check(t, err)
+	testkit.Check(t, resp.Body.Close())
 	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "class PushServer") || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/javascript") {
 		t.Errorf("%s %s %.40s", resp.Status, resp.Header, body)
 	}
@@ -275,12 +276,12 @@ func TestFault_textAfterTheValue(t *testing.T) {
 	h.create(t, "news")
 	c := h.dial(t, 0, "/")
 	command := `{"messageType":"CLIENT_ACTION","uuid":"` + c.uuid + `","action":"SUBSCRIBE","data":{"channel":"news"}} x`
-	check(t, c.ws.WriteMessage(websocket.TextMessage, []byte(command)))
+	testkit.Check(t, c.ws.WriteMessage(websocket.TextMessage, []byte(command)))
 	if f := c.next(); f.Message != "Bad JSON" || *f.Data.Details != command {
 		t.Errorf("got %+v", f)
 	}
 	body, err := json.Marshal(map[string]any{"messageType": "SERVER_ACTION", "action": "CREATE_CHANNEL", "data": map[string]string{"channel": "x"}})
-	check(t, err)
+	testkit.Check(t, err)
 	if r := h.post(t, "/channel/create", append(body, " {}"...), nil); r.Code != http.StatusBadRequest || *r.Data.Details != string(body)+" {}" {
 		t.Errorf("got %+v", r)
 	}

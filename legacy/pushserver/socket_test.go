@@ -17,16 +17,17 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
 func TestTranscripts(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) { dialecttest.Replay(t, "testdata/*.txt", h.config()) })
+	everywhere(t, func(t *testing.T, h *deployment) { dialecttest.Replay(t, "testdata/*.txt", h.config()) })
 }
 
 // What is published natively reaches the clients of the push protocol, as a text each of them can take.
 func TestNative_publishReachesClients(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		h.create(t, "news")
 		clients := []*subscriber{h.dial(t, 0, "/"), h.dial(t, 1, "/")}
 		for _, c := range clients {
@@ -44,7 +45,7 @@ func TestNative_publishReachesClients(t *testing.T) {
 			{publishv1.ContentType_CONTENT_TYPE_BINARY, "\x00\xff", "AP8="},
 		} {
 			_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/news", Data: []byte(tt.data), ContentType: tt.kind})
-			check(t, err)
+			testkit.Check(t, err)
 			for _, c := range clients {
 				if got := c.pushed(); got != tt.want {
 					t.Errorf("%s %q arrived as %q, want %q", tt.kind, tt.data, got, tt.want)
@@ -54,11 +55,11 @@ func TestNative_publishReachesClients(t *testing.T) {
 		_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{
 			To: "channels/news", Data: []byte(`"for one"`), Recipients: []string{clients[1].uuid},
 		})
-		check(t, err)
+		testkit.Check(t, err)
 		// To everybody and to the client alone: the protocol has no words for it.
 		for _, to := range []string{"broadcast", "clients/" + clients[0].uuid, "clients/" + clients[1].uuid} {
 			_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: to, Data: []byte(`1`)})
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		if got := clients[1].pushed(); got != "for one" {
 			t.Errorf("the recipient got %q", got)
@@ -73,7 +74,7 @@ func TestNative_publishReachesClients(t *testing.T) {
 
 // What is pushed reaches native subscribers, and its channel is a channel like any other.
 func TestNative_pushReachesSubscribers(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		token := h.create(t, "news:eu")
 		odd := h.create(t, "odd/näme")
 		got := make(chan *publishv1.Message, 8)
@@ -85,7 +86,7 @@ func TestNative_pushReachesSubscribers(t *testing.T) {
 		const mapped = "channels/x-b2RkL27DpG1l"
 		for _, a := range []string{"channels/news:eu", mapped} {
 			_, err := native.Subscribe(t.Context(), client.Subscription{Address: a})
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		for channel, token := range map[string]string{"news:eu": token, "odd/näme": odd} {
 			if r := h.push(t, channel, token, "ä"); r.Message != "Sent" {
@@ -96,7 +97,7 @@ func TestNative_pushReachesSubscribers(t *testing.T) {
 			}
 		}
 		list, err := h.Channels.ListChannels(t.Context(), &publishv1.ListChannelsRequest{})
-		check(t, err)
+		testkit.Check(t, err)
 		var names []string
 		for _, c := range list.GetChannels() {
 			names = append(names, c.GetName())
@@ -113,7 +114,7 @@ func TestNative_pushReachesSubscribers(t *testing.T) {
 		}
 		// A native channel's own token is good for the publisher's API.
 		made, err := h.Channels.CreateChannel(t.Context(), &publishv1.CreateChannelRequest{Name: "channels/native"})
-		check(t, err)
+		testkit.Check(t, err)
 		if r := h.push(t, "native", made.GetChannelToken(), "x"); r.Message != "Sent" {
 			t.Errorf("push with a native token: %+v", r)
 		}
@@ -128,7 +129,7 @@ func TestNative_pushReachesSubscribers(t *testing.T) {
 
 // A channel that is deleted natively is forgotten by every client of every edge.
 func TestNative_deleteEndsSubscriptions(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		h.create(t, "gone")
 		h.create(t, "stays")
 		clients := []*subscriber{h.dial(t, 0, "/"), h.dial(t, 1, "/")}
@@ -137,9 +138,9 @@ func TestNative_deleteEndsSubscriptions(t *testing.T) {
 			c.subscribe("stays")
 		}
 		_, err := h.Channels.DeleteChannel(t.Context(), &publishv1.DeleteChannelRequest{Name: "channels/gone"})
-		check(t, err)
+		testkit.Check(t, err)
 		for _, c := range clients {
-			eventually(t, "the channel is forgotten", func() bool {
+			testkit.Eventually(t, "the channel is forgotten", func() bool {
 				return slices.Equal(c.do(c.uuid, "SUBSCRIBE", "stays").Data.Subscribed, []string{"stays"})
 			})
 			if f := c.do("", "UNSUBSCRIBE", "gone"); f.Code != http.StatusNotFound {
@@ -155,13 +156,13 @@ func TestRestart_onRedis(t *testing.T) {
 	first := start(t, redis)
 	long := strings.Repeat("länge ", 100)
 	token, odd := first.create(t, "kept"), first.create(t, long)
-	check(t, first.Processes[0].Stop())
+	testkit.Check(t, first.Processes[0].Stop())
 	h := start(t, redis, apptest.Split(2))
 	if r := h.statistics(t); !slices.Contains(r.Data.Channels, "kept") || !slices.Contains(r.Data.Channels, long) || r.Data.Number != 2 || r.Data.Clients != 0 {
 		t.Errorf("statistics after the restart are %+v", r)
 	}
 	clients := []*subscriber{h.dial(t, 0, "/"), h.dial(t, 1, "/")}
-	eventually(t, "two clients are counted", func() bool { return h.statistics(t).Data.Clients == 2 })
+	testkit.Eventually(t, "two clients are counted", func() bool { return h.statistics(t).Data.Clients == 2 })
 	for _, c := range clients {
 		c.subscribe("kept")
 		c.subscribe(long)
@@ -176,8 +177,8 @@ func TestRestart_onRedis(t *testing.T) {
 			}
 		}
 	}
-	check(t, clients[0].ws.Close())
-	eventually(t, "one client is counted", func() bool { return h.statistics(t).Data.Clients == 1 })
+	testkit.Check(t, clients[0].ws.Close())
+	testkit.Eventually(t, "one client is counted", func() bool { return h.statistics(t).Data.Clients == 1 })
 }
 
 // More recipients than one message of ours may have: each gets it once.
@@ -231,24 +232,24 @@ func TestLimits(t *testing.T) {
 func TestHandshake(t *testing.T) {
 	h := start(t)
 	resp, err := http.Get("http://" + h.at[0] + "/anything")
-	check(t, err)
+	testkit.Check(t, err)
 	body, err := io.ReadAll(resp.Body)
-	check(t, err)
-	check(t, resp.Body.Close())
+	testkit.Check(t, err)
+	testkit.Check(t, resp.Body.Close())
 	if resp.StatusCode != http.StatusNotFound || !strings.Contains(string(body), "WebSocket Upgrade Failure") ||
 		!strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 		t.Errorf("a plain request: %s %s", resp.Status, body)
 	}
 	dialer := websocket.Dialer{Subprotocols: []string{"x", "trunkline.v1.json"}}
 	ws, resp, err := dialer.DialContext(t.Context(), "ws://"+h.at[0]+"/v1/ws", http.Header{"Origin": {"http://elsewhere.example"}})
-	check(t, err)
-	check(t, resp.Body.Close())
-	defer func() { check(t, ws.Close()) }()
+	testkit.Check(t, err)
+	testkit.Check(t, resp.Body.Close())
+	defer func() { testkit.Check(t, ws.Close()) }()
 	if ws.Subprotocol() != "" {
 		t.Errorf("the subprotocol %q was answered", ws.Subprotocol())
 	}
 	var f reply
-	check(t, ws.ReadJSON(&f))
+	testkit.Check(t, ws.ReadJSON(&f))
 	if f.Message != "Connected" || f.Data.Subscribed == nil {
 		t.Errorf("the first frame is %+v", f)
 	}
@@ -263,7 +264,7 @@ func TestHandshake(t *testing.T) {
 // Closed, an API key creates channels and reads the statistics, a token that grants it subscribes, and a channel's token
 // is good for the rest.
 func TestClosed(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		create := []byte(`{"messageType":"SERVER_ACTION","action":"CREATE_CHANNEL","data":{"channel":"news"}}`)
 		for path, body := range map[string][]byte{"/channel/create": create, "/sysadmin": nil} {
 			if r := h.post(t, path, body, nil); r.Type != "ERROR" || r.Code != http.StatusUnauthorized || !strings.Contains(*r.Data.Details, "channels") {
@@ -289,13 +290,13 @@ func TestClosed(t *testing.T) {
 			t.Fatalf("without a token: %v, %v", resp, err)
 		}
 		body, _ := io.ReadAll(resp.Body)
-		check(t, resp.Body.Close())
+		testkit.Check(t, resp.Body.Close())
 		if !strings.Contains(string(body), `"messageType":"ERROR"`) {
 			t.Errorf("the refusal is %s", body)
 		}
 		grant := []*authv1.Grant{{Address: "channels/news", Actions: []authv1.Action{authv1.Action_ACTION_SUBSCRIBE}}}
 		issued, err := h.Auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{Grants: grant})
-		check(t, err)
+		testkit.Check(t, err)
 		c := h.dial(t, 1, "/?token="+issued.GetToken())
 		if c.uuid != issued.GetClient() {
 			t.Errorf("the uuid is %s, the token's client %s", c.uuid, issued.GetClient())
@@ -311,13 +312,13 @@ func TestClosed(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		named, err := h.Auth.IssueToken(t.Context(), &authv1.IssueTokenRequest{Client: "ada", Grants: grant})
-		check(t, err)
+		testkit.Check(t, err)
 		ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[0]+"/", http.Header{"Authorization": {"Bearer " + named.GetToken()}})
-		check(t, err)
-		check(t, resp.Body.Close())
-		defer func() { check(t, ws.Close()) }()
+		testkit.Check(t, err)
+		testkit.Check(t, resp.Body.Close())
+		defer func() { testkit.Check(t, ws.Close()) }()
 		var f reply
-		check(t, ws.ReadJSON(&f))
+		testkit.Check(t, ws.ReadJSON(&f))
 		if _, _, err := ws.ReadMessage(); f.Code != http.StatusUnauthorized || !websocket.IsCloseError(err, 4401) {
 			t.Errorf("a client that is no UUID: %+v, %v", f, err)
 		}
@@ -334,14 +335,14 @@ func TestPing(t *testing.T) {
 		return good.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Second))
 	})
 	h.dial(t, 0, "/") // reads nothing, so it answers nothing
-	eventually(t, "both are counted", func() bool { return h.statistics(t).Data.Clients == 2 })
+	testkit.Eventually(t, "both are counted", func() bool { return h.statistics(t).Data.Clients == 2 })
 	done := make(chan struct{})
-	check(t, good.ws.SetReadDeadline(time.Now().Add(30*time.Second)))
+	testkit.Check(t, good.ws.SetReadDeadline(time.Now().Add(30*time.Second)))
 	go func() { defer close(done); _, _, _ = good.ws.ReadMessage() }()
-	eventually(t, "one is counted", func() bool { return h.statistics(t).Data.Clients == 1 })
+	testkit.Eventually(t, "one is counted", func() bool { return h.statistics(t).Data.Clients == 1 })
 	for range 3 {
 		<-pinged
 	}
-	check(t, good.ws.Close())
+	testkit.Check(t, good.ws.Close())
 	<-done
 }

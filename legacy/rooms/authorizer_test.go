@@ -12,6 +12,7 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // doorman lets nobody be called banned, and nobody write to quiet.
@@ -37,12 +38,12 @@ func (doorman) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishRe
 // An id that is set is asked about as one that connects, and a refused command leaves everything as it was.
 func TestAuthorizer(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
+	testkit.Check(t, err)
 	server := grpc.NewServer()
 	hooksv1.RegisterAuthorizerServiceServer(server, doorman{})
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
-	t.Cleanup(func() { server.Stop(); check(t, <-done) })
+	t.Cleanup(func() { server.Stop(); testkit.Check(t, <-done) })
 	h := start(t, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail = l.Addr().String(), "closed"
 	}))
@@ -63,11 +64,11 @@ func TestAuthorizer(t *testing.T) {
 
 // Who goes by the id of a client that is revoked is sent away, and so is who takes it, if it connected before.
 func TestRevocation(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.as(t, 0, "ann"), h.dial(t, 1)
 		a.before()
 		_, err := h.Auth.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_Client{Client: "ann"}})
-		check(t, err)
+		testkit.Check(t, err)
 		if reason, _ := a.refusal(); reason != "TOKEN_REVOKED" {
 			t.Errorf("ann was sent away with %s", reason)
 		}

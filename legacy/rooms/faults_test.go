@@ -17,6 +17,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/legacy/rooms"
 )
 
@@ -27,7 +28,7 @@ var soon = with(func(r *rooms.Settings) { r.AckTimeout = 100 * time.Millisecond 
 
 // A wrong type ended the original's process, for a message 30 s later.
 func TestFault_WrongTypesOfData(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.dial(t, 0), h.dial(t, 1)
 		for _, data := range []any{7, true, nil, []string{"x"}, map[string]string{"id": "x"}} {
 			for _, command := range []string{"ack", "setID"} {
@@ -56,10 +57,10 @@ func TestFault_WrongTypesOfData(t *testing.T) {
 
 // A frame that was no JSON was broadcast as an empty command.
 func TestFault_MalformedJSON(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.dial(t, 0), h.dial(t, 1)
 		for _, text := range []string{"", "{", "hello", `{"command":7}`, `[]`, `7`, `null`, `{}`, `{"command":""}`, `{"command":null,"data":1}`, "{\"command\":\"x\xff"} {
-			check(t, a.ws.WriteMessage(websocket.BinaryMessage, []byte(text)))
+			testkit.Check(t, a.ws.WriteMessage(websocket.BinaryMessage, []byte(text)))
 			if reason, _ := a.refusal(); reason != "INVALID_JSON" && reason != "FIELD_INVALID" {
 				t.Errorf("%q: %s", text, reason)
 			}
@@ -73,19 +74,19 @@ func TestFault_MalformedJSON(t *testing.T) {
 
 // The archive lived for 10 s, and nobody ever read it.
 func TestFault_ArchiveIsKeptAndRead(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.dial(t, 0), h.as(t, 1, "bob")
 		b.before()
 		a.message("bob", "not acknowledged in time")
 		first := b.get("sendMessage")
 		receipt := &publishv1.GetReceiptRequest{Address: "clients/bob", Id: dashed(first.ID)}
-		eventually(t, "it counts as stored", func() bool {
+		testkit.Eventually(t, "it counts as stored", func() bool {
 			resp, err := h.Publish.GetReceipt(t.Context(), receipt)
-			check(t, err)
+			testkit.Check(t, err)
 			return resp.GetReceipt().GetState() == publishv1.DeliveryState_DELIVERY_STATE_STORED
 		})
 		resp, err := h.Publish.GetReceipt(t.Context(), receipt)
-		check(t, err)
+		testkit.Check(t, err)
 		if kept := resp.GetReceipt().GetExpireTime().AsTime().Sub(resp.GetReceipt().GetPublishTime().AsTime()); kept != 7*24*time.Hour {
 			t.Errorf("it is kept for %s", kept)
 		}
@@ -94,7 +95,7 @@ func TestFault_ArchiveIsKeptAndRead(t *testing.T) {
 			t.Errorf("handed over %+v, want %+v", f, first)
 		}
 		again.send("ack", first.ID) // late, and good
-		eventually(t, "nothing waits", func() bool { return h.waiting(t, "bob") == 0 })
+		testkit.Eventually(t, "nothing waits", func() bool { return h.waiting(t, "bob") == 0 })
 		if all := h.as(t, 1, "bob").before(); len(all) > 0 {
 			t.Errorf("delivered after the ack: %+v", all)
 		}
@@ -107,7 +108,7 @@ func dashed(id string) string {
 
 // The sender's and every bystander's unacknowledged copy went into the addressee's archive.
 func TestFault_OnlyTheAddresseesCopyIsKept(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		ids := []string{"ann", "bob", "cid", "dee"}
 		var all []*client
 		for i, id := range ids {
@@ -135,7 +136,7 @@ func TestFault_OnlyTheAddresseesCopyIsKept(t *testing.T) {
 		for id := range seen {
 			all[1].send("ack", id)
 		}
-		eventually(t, "nothing waits", func() bool {
+		testkit.Eventually(t, "nothing waits", func() bool {
 			n := 0
 			for _, id := range ids {
 				n += h.waiting(t, id)
@@ -147,7 +148,7 @@ func TestFault_OnlyTheAddresseesCopyIsKept(t *testing.T) {
 
 // Private messages were shown to everybody.
 func TestFault_PrivateMessages(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b, c := h.as(t, 0, "ann"), h.as(t, 1, "bob"), h.as(t, 0, "cid")
 		b.before()
 		a.message("bob", "private")
@@ -163,7 +164,7 @@ func TestFault_PrivateMessages(t *testing.T) {
 
 // The room was ignored.
 func TestFault_RoomIgnored(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.connect(t, 0, "/ws/1", nil), h.connect(t, 1, "/ws/2", nil)
 		a.get("newUser")
 		b.get("newUser")
@@ -179,7 +180,7 @@ func TestFault_RoomIgnored(t *testing.T) {
 // Anybody could take any id.
 func TestFault_TakenIDs(t *testing.T) {
 	closed := apptest.With(func(c *config.Config) { c.Legacy.Open = false })
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		if status, body := h.refused(t, "/ws/1", nil); status != http.StatusUnauthorized || !strings.Contains(body, `{"message":"TOKEN_MISSING`) {
 			t.Errorf("without a token: %d %s", status, body)
 		}
@@ -248,8 +249,8 @@ func TestFault_AddresseeIsNoKey(t *testing.T) {
 	redis := redistest.Start(t)
 	h := start(t, apptest.Redis(redis.URL()))
 	raw := goredis.NewClient(&goredis.Options{Addr: redis.Addr()})
-	defer func() { check(t, raw.Close()) }()
-	check(t, raw.Set(t.Context(), "roomCount", "precious", 0).Err())
+	defer func() { testkit.Check(t, raw.Close()) }()
+	testkit.Check(t, raw.Set(t.Context(), "roomCount", "precious", 0).Err())
 	a := h.dial(t, 0)
 	ids := []string{"roomCount", "tl:{channels}", "tl:{clients/ann}:k:", "}{", "*", "a b", "ü", strings.Repeat("long", 250), "channels/rooms:all", "../x", "x-"}
 	for _, id := range ids {
@@ -275,7 +276,7 @@ func TestFault_AddresseeIsNoKey(t *testing.T) {
 		b.get("sendMessage")
 	}
 	keys, err := raw.Keys(t.Context(), "*").Result()
-	check(t, err)
+	testkit.Check(t, err)
 	for _, key := range keys {
 		if key == "roomCount" {
 			continue
@@ -295,7 +296,7 @@ func TestFault_AddresseeIsNoKey(t *testing.T) {
 // The id of a connection was written by one goroutine and read by another.
 func TestFault_IDChangesWhileMessagesFlow(t *testing.T) {
 	fast := apptest.With(func(c *config.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 })
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		const messages = 60
 		a, b := h.as(t, 0, "ann"), h.as(t, 1, "p")
 		var sending sync.WaitGroup

@@ -15,6 +15,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // A client that vanished during a broadcast ended the broadcasts of everybody, and left its entries behind.
@@ -22,14 +23,14 @@ func TestFault_ClientsVanishMidBroadcast(t *testing.T) {
 	often := apptest.With(func(c *config.Config) {
 		c.Edge.PingInterval, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = time.Second, 1e6, 1e6
 	})
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.as(t, 0, "ann"), h.as(t, 1, "bob")
 		dead := make([]*client, 20)
 		for i := range dead {
 			dead[i] = h.connect(t, i, "/ws/1", nil)
 			dead[i].send("setID", fmt.Sprint("dead-", i))
 		}
-		eventually(t, "all have joined", func() bool { return h.members(t) == 22 })
+		testkit.Eventually(t, "all have joined", func() bool { return h.members(t) == 22 })
 		var sending sync.WaitGroup
 		sending.Go(func() {
 			for i := range 200 {
@@ -74,7 +75,7 @@ func TestFault_ClientsVanishMidBroadcast(t *testing.T) {
 // One goroutine wrote to all, so that a reader that stalled stopped everybody.
 func TestFault_StalledReader(t *testing.T) {
 	fast := apptest.With(func(c *config.Config) { c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1e6, 1e6 })
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.as(t, 0, "ann"), h.as(t, 0, "bob")
 		stalled := h.as(t, 0, "stalled") // reads nothing from here on
 		_ = stalled.ws.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -99,7 +100,7 @@ func TestFault_StalledReader(t *testing.T) {
 			slowest = max(slowest, time.Since(at))
 		}
 		sending.Wait()
-		check(t, a.ws.Close())
+		testkit.Check(t, a.ws.Close())
 		reading.Wait()
 		t.Logf("%d messages of 60 KiB beside a stalled reader took %s, the slowest %s", messages, time.Since(start), slowest)
 		if slowest > 5*time.Second {
@@ -159,7 +160,7 @@ func TestFault_NoLimits(t *testing.T) {
 			if errors.As(err, &bye) && bye.Code == code {
 				return
 			}
-			check(t, err)
+			testkit.Check(t, err)
 		}
 	}
 	large := h.dial(t, 0)

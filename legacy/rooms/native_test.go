@@ -19,17 +19,18 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // A message that is published natively reaches a connection by its id, and one of a connection reaches a native client.
 func TestNative(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		a := h.as(t, 1, "ann")
 		a.before()
 		pub := func(req *publishv1.PublishRequest) {
 			t.Helper()
 			_, err := h.Publish.Publish(t.Context(), req)
-			check(t, err)
+			testkit.Check(t, err)
 		}
 		for _, x := range []struct {
 			kind       publishv1.ContentType
@@ -66,7 +67,7 @@ func TestNative(t *testing.T) {
 			t.Errorf("the native client got %v", m)
 		}
 		c.Ack(m)
-		eventually(t, "it is acknowledged", func() bool { return h.waiting(t, "native") == 0 })
+		testkit.Eventually(t, "it is acknowledged", func() bool { return h.waiting(t, "native") == 0 })
 	})
 }
 
@@ -82,14 +83,14 @@ func TestNative_anyID(t *testing.T) {
 	seen := map[string]bool{}
 	for _, id := range ids {
 		_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "clients/ann", Data: []byte(`1`), IdempotencyKey: id, Ack: &publishv1.AckPolicy{}})
-		check(t, err)
+		testkit.Check(t, err)
 		f := a.next()
 		if seen[f.ID] {
 			t.Errorf("%q is %q, as another one", id, f.ID)
 		}
 		seen[f.ID] = true
 		a.send("ack", f.ID)
-		eventually(t, id+" is acknowledged", func() bool { return h.waiting(t, "ann") == 0 })
+		testkit.Eventually(t, id+" is acknowledged", func() bool { return h.waiting(t, "ann") == 0 })
 	}
 	if n := h.waiting(t, "ann"); n != 0 {
 		t.Errorf("%d wait", n)
@@ -104,7 +105,7 @@ func TestNative_anyID(t *testing.T) {
 
 // Room ids are dense over all processes, each once.
 func TestRoomID_dense(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		const callers, each = 8, 25
 		var mu sync.Mutex
 		var ids []int
@@ -134,7 +135,7 @@ func TestRoomID_dense(t *testing.T) {
 	})
 }
 
-func (h *house) request(t *testing.T, at, method, path, credential string) (int, string, http.Header) {
+func (h *deployment) request(t *testing.T, at, method, path, credential string) (int, string, http.Header) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+at+path, nil)
 	if err != nil {
@@ -183,7 +184,7 @@ func TestSharedListener(t *testing.T) {
 	free := freePort(t)
 	h := apptest.Start(t, apptest.Setting(t, "legacy.dialects", "relay,rooms"), apptest.Setting(t, "legacy.open", "true"),
 		apptest.Setting(t, "legacy.relay.http_listen", free), apptest.Setting(t, "legacy.rooms.listen", free))
-	all := &house{House: h, at: []string{h.Legacy["rooms.listen"]}}
+	all := &deployment{Deployment: h, at: []string{h.Legacy["rooms.listen"]}}
 	if h.Legacy["relay.http"] != free || all.at[0] != free {
 		t.Fatalf("they listen on %v", h.Legacy)
 	}
@@ -197,13 +198,13 @@ func TestSharedListener(t *testing.T) {
 	}
 	// A relay client is reached by its id.
 	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.Legacy["relay.websocket"]+"/ws?token="+made.Token, nil)
-	check(t, err)
+	testkit.Check(t, err)
 	_ = resp.Body.Close()
 	defer func() { _ = ws.Close() }()
 	a := all.dial(t, 0)
 	a.send("sendMessage", map[string]string{"to": made.Token, "text": "hi"})
 	_, data, err := ws.ReadMessage()
-	check(t, err)
+	testkit.Check(t, err)
 	if want := fmt.Sprintf(`{"message":{"text":"hi","to":%q}}`, made.Token); string(data) != want {
 		t.Errorf("the relay client got %s, want %s", data, want)
 	}
@@ -212,14 +213,14 @@ func TestSharedListener(t *testing.T) {
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { check(t, l.Close()) }()
+	testkit.Check(t, err)
+	defer func() { testkit.Check(t, l.Close()) }()
 	return l.Addr().String()
 }
 
 // Two connections of one token are two users, who come and go one by one.
 func TestOneToken_twoConnections(t *testing.T) {
-	everywhere(t, func(t *testing.T, h *house) {
+	everywhere(t, func(t *testing.T, h *deployment) {
 		token := h.Token(t, &authv1.IssueTokenRequest{Client: "ann"}, "channels/rooms:*", "clients/*")
 		bob := h.Token(t, &authv1.IssueTokenRequest{Client: "bob"}, "channels/rooms:*", "clients/*")
 		watcher := h.connect(t, 1, "/ws/1?token="+bob, nil)
@@ -236,7 +237,7 @@ func TestOneToken_twoConnections(t *testing.T) {
 			}
 		}
 		for _, c := range all {
-			check(t, c.ws.Close())
+			testkit.Check(t, c.ws.Close())
 			watcher.get("userDisconnected")
 		}
 	}, apptest.With(func(c *config.Config) { c.Legacy.Open = false }))

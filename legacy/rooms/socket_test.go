@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Every scene is played in a house of its own: who leaves one is heard in it.
+// Every scene is played in a deployment of its own: a client that leaves one is heard in it.
 func TestTranscripts(t *testing.T) {
 	addressed := with(func(r *rooms.Settings) { r.Delivery = "addressed" })
 	apart := with(func(r *rooms.Settings) { r.Scope = "room" })
@@ -29,7 +29,7 @@ func TestTranscripts(t *testing.T) {
 		{"apart", []apptest.Option{apart}},
 	} {
 		t.Run(scene.name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, h *house) {
+			everywhere(t, func(t *testing.T, h *deployment) {
 				dialecttest.Replay(t, "testdata/"+scene.name+".txt", h.config())
 			}, scene.opts...)
 		})

@@ -49,9 +49,6 @@ type Deployment struct {
 	Admin    adminv1.AdminServiceClient
 }
 
-// House is a Deployment.
-type House = Deployment
-
 // Process is one app.
 type Process struct {
 	app.Running

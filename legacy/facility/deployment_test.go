@@ -21,13 +21,14 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/legacy/facility"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// house is a running house that speaks the protocol, and where it does.
-type house struct {
-	*apptest.House
+// deployment is a running system that speaks the protocol, and where it does.
+type deployment struct {
+	*apptest.Deployment
 	t        *testing.T
 	at       []string
 	conn     *grpc.ClientConn
@@ -35,12 +36,12 @@ type house struct {
 	old      *goredis.Client // an older program's connection; nil in memory
 }
 
-func start(t *testing.T, opts ...apptest.Option) *house {
+func start(t *testing.T, opts ...apptest.Option) *deployment {
 	t.Helper()
 	opts = append([]apptest.Option{with(func(f *facility.Settings) { f.Prefix = "ws4redis" }), apptest.With(func(c *config.Config) {
 		c.Legacy.Dialects, c.Legacy.Open = []string{"facility"}, true
 	})}, opts...)
-	h := &house{House: apptest.Start(t, opts...), t: t}
+	h := &deployment{Deployment: apptest.Start(t, opts...), t: t}
 	for _, p := range h.Processes {
 		if at := p.Legacy["legacy.facility.listen"]; at != "" {
 			h.at = append(h.at, at)
@@ -51,7 +52,7 @@ func start(t *testing.T, opts ...apptest.Option) *house {
 	return h
 }
 
-func startRedis(t *testing.T, opts ...apptest.Option) *house {
+func startRedis(t *testing.T, opts ...apptest.Option) *deployment {
 	t.Helper()
 	server := redistest.Start(t)
 	h := start(t, append([]apptest.Option{apptest.Redis(server.URL()), apptest.Split(2)}, opts...)...)
@@ -61,7 +62,7 @@ func startRedis(t *testing.T, opts ...apptest.Option) *house {
 }
 
 // everywhere runs a test on one process in memory, and on two edges over Redis.
-func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest.Option) {
+func everywhere(t *testing.T, test func(t *testing.T, h *deployment), opts ...apptest.Option) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, start(t, opts...)) })
 	t.Run("redis", func(t *testing.T) { test(t, startRedis(t, opts...)) })
@@ -82,30 +83,30 @@ func with(edit func(f *facility.Settings)) apptest.Option {
 var closed = apptest.With(func(c *config.Config) { c.Legacy.Open = false })
 
 // login registers a session, as the site does, and returns its key.
-func (h *house) login(t *testing.T, user string, groups ...string) string {
+func (h *deployment) login(t *testing.T, user string, groups ...string) string {
 	t.Helper()
 	key := strings.Repeat("k", 22) + fmt.Sprintf("%010d", time.Now().UnixNano()%1e10)
 	_, err := h.sessions.RegisterSession(soon(t), &legacyv1.RegisterSessionRequest{Key: key, User: user, Groups: groups})
-	check(t, err)
+	testkit.Check(t, err)
 	return key
 }
 
 // publish sends a message as a back end does: over Redis as the older Python publisher, which keeps it too, and natively
 // in memory. name is the older name without its prefix.
-func (h *house) publish(t *testing.T, name, data string) {
+func (h *deployment) publish(t *testing.T, name, data string) {
 	t.Helper()
 	if h.old != nil {
-		check(t, h.old.Publish(soon(t), "ws4redis:"+name, data).Err())
-		check(t, h.old.Do(soon(t), "setex", "ws4redis:"+name, 3600, data).Err())
+		testkit.Check(t, h.old.Publish(soon(t), "ws4redis:"+name, data).Err())
+		testkit.Check(t, h.old.Do(soon(t), "setex", "ws4redis:"+name, 3600, data).Err())
 		return
 	}
 	h.natively(t, address(name), data)
 }
 
-func (h *house) natively(t *testing.T, to, data string) {
+func (h *deployment) natively(t *testing.T, to, data string) {
 	t.Helper()
 	_, err := h.Publish.Publish(soon(t), &publishv1.PublishRequest{To: to, Data: []byte(data), ContentType: publishv1.ContentType_CONTENT_TYPE_BINARY})
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 // address is the native address of an older name.
@@ -119,14 +120,14 @@ func address(name string) string {
 }
 
 // stored is what an audience keeps, as fetch_message reads it over Redis, and natively in memory.
-func (h *house) stored(t *testing.T, name string) string {
+func (h *deployment) stored(t *testing.T, name string) string {
 	t.Helper()
 	if h.old != nil {
 		text, err := h.old.Get(soon(t), "ws4redis:"+name).Result()
 		if errors.Is(err, goredis.Nil) {
 			return ""
 		}
-		check(t, err)
+		testkit.Check(t, err)
 		return text
 	}
 	kind, rest, _ := strings.Cut(name, ":")
@@ -149,10 +150,10 @@ func (h *house) stored(t *testing.T, name string) string {
 // subscribed comes live.
 func (c *client) kept() string {
 	c.t.Helper()
-	check(c.t, c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(10*time.Second)))
+	testkit.Check(c.t, c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(10*time.Second)))
 	last := ""
 	for e := c.next(); e.kind != websocket.PongMessage; e = c.next() {
-		check(c.t, e.err)
+		testkit.Check(c.t, e.err)
 		last = e.data
 	}
 	return last
@@ -176,7 +177,7 @@ type event struct {
 func cookie(key string) http.Header { return http.Header{"Cookie": {"other=1; sessionid=" + key}} }
 
 // dial connects to one of the edges: what is after /ws/, and who.
-func (h *house) dial(t *testing.T, edge int, path string, header http.Header) *client {
+func (h *deployment) dial(t *testing.T, edge int, path string, header http.Header) *client {
 	t.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(soon(t), "ws://"+h.at[edge%len(h.at)]+"/ws/"+path, header)
 	if err != nil {
@@ -202,7 +203,7 @@ func (h *house) dial(t *testing.T, edge int, path string, header http.Header) *c
 
 func (c *client) send(text string) {
 	c.t.Helper()
-	check(c.t, c.ws.WriteMessage(websocket.TextMessage, []byte(text)))
+	testkit.Check(c.t, c.ws.WriteMessage(websocket.TextMessage, []byte(text)))
 }
 
 func (c *client) next() event {
@@ -246,7 +247,7 @@ func (c *client) closes(code int, text string) *websocket.CloseError {
 	if code != 0 {
 		payload = append([]byte{byte(code >> 8), byte(code)}, text...)
 	}
-	check(c.t, c.ws.WriteControl(websocket.CloseMessage, payload, time.Now().Add(10*time.Second)))
+	testkit.Check(c.t, c.ws.WriteControl(websocket.CloseMessage, payload, time.Now().Add(10*time.Second)))
 	for {
 		if e := c.next(); e.err != nil {
 			var bye *websocket.CloseError
@@ -266,36 +267,15 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// eventually polls what offers no event.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("it did not come true: %s", what)
-		}
-		<-tick.C
-	}
-}
-
 // metric is the sum of a metric over all processes.
-func (h *house) metric(t *testing.T, name string) int {
+func (h *deployment) metric(t *testing.T, name string) int {
 	t.Helper()
 	sum := 0
 	for _, p := range h.Processes {
 		req, err := http.NewRequestWithContext(soon(t), http.MethodGet, "http://"+p.Internal+"/metrics", nil)
-		check(t, err)
+		testkit.Check(t, err)
 		resp, err := http.DefaultClient.Do(req)
-		check(t, err)
+		testkit.Check(t, err)
 		lines := bufio.NewScanner(resp.Body)
 		for lines.Scan() {
 			var n int

@@ -15,21 +15,22 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/legacy/rooms"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
-// house is a running house that speaks rooms, and where it does.
-type house struct {
-	*apptest.House
+// deployment is a running system that speaks rooms, and where it does.
+type deployment struct {
+	*apptest.Deployment
 	at []string
 }
 
 // start starts one.
-func start(t *testing.T, opts ...apptest.Option) *house {
+func start(t *testing.T, opts ...apptest.Option) *deployment {
 	t.Helper()
 	opts = append([]apptest.Option{apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"rooms"}, true })}, opts...)
-	h := &house{House: apptest.Start(t, opts...)}
+	h := &deployment{Deployment: apptest.Start(t, opts...)}
 	for _, p := range h.Processes {
 		if at := p.Legacy["legacy.rooms.listen"]; at != "" {
 			h.at = append(h.at, at)
@@ -39,7 +40,7 @@ func start(t *testing.T, opts ...apptest.Option) *house {
 }
 
 // everywhere runs a test on one process in memory, and on two edges over Redis.
-func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest.Option) {
+func everywhere(t *testing.T, test func(t *testing.T, h *deployment), opts ...apptest.Option) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, start(t, opts...)) })
 	t.Run("redis", func(t *testing.T) {
@@ -58,7 +59,7 @@ func with(edit func(r *rooms.Settings)) apptest.Option {
 	return apptest.With(func(c *config.Config) { edit(settings(c)) })
 }
 
-func (h *house) config() dialecttest.Config {
+func (h *deployment) config() dialecttest.Config {
 	return dialecttest.Config{Addresses: h.at, Values: map[string]string{"run": rand.Text()}}
 }
 
@@ -80,7 +81,7 @@ type frame struct {
 }
 
 // dial connects to one of the edges, and returns when it has been told.
-func (h *house) dial(t *testing.T, edge int) *client {
+func (h *deployment) dial(t *testing.T, edge int) *client {
 	t.Helper()
 	c := h.connect(t, edge, "/ws/1", nil)
 	c.get("newUser")
@@ -88,7 +89,7 @@ func (h *house) dial(t *testing.T, edge int) *client {
 }
 
 // as is dial with an id.
-func (h *house) as(t *testing.T, edge int, id string) *client {
+func (h *deployment) as(t *testing.T, edge int, id string) *client {
 	t.Helper()
 	c := h.dial(t, edge)
 	c.send("setID", id)
@@ -96,7 +97,7 @@ func (h *house) as(t *testing.T, edge int, id string) *client {
 }
 
 // connect connects on a path; the caller reads what comes first.
-func (h *house) connect(t *testing.T, edge int, path string, header http.Header) *client {
+func (h *deployment) connect(t *testing.T, edge int, path string, header http.Header) *client {
 	t.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[edge%len(h.at)]+path, header)
 	if err != nil {
@@ -108,7 +109,7 @@ func (h *house) connect(t *testing.T, edge int, path string, header http.Header)
 }
 
 // refused tries to connect, and returns the status and body of the refusal.
-func (h *house) refused(t *testing.T, path string, header http.Header) (int, string) {
+func (h *deployment) refused(t *testing.T, path string, header http.Header) (int, string) {
 	t.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[0]+path, header)
 	if err == nil {
@@ -122,7 +123,7 @@ func (h *house) refused(t *testing.T, path string, header http.Header) (int, str
 
 func (c *client) send(command string, data any) {
 	c.t.Helper()
-	check(c.t, c.ws.WriteJSON(map[string]any{"command": command, "data": data}))
+	testkit.Check(c.t, c.ws.WriteJSON(map[string]any{"command": command, "data": data}))
 }
 
 // message sends a message to an id, or to everybody.
@@ -138,7 +139,7 @@ func (c *client) message(to string, text any) {
 func (c *client) next() frame {
 	c.t.Helper()
 	f, err := c.read()
-	check(c.t, err)
+	testkit.Check(c.t, err)
 	return f
 }
 
@@ -183,7 +184,7 @@ func (c *client) refusal() (reason, message string) {
 	c.t.Helper()
 	f := c.get("error")
 	var data struct{ Reason, Message string }
-	check(c.t, json.Unmarshal(f.Body.Data, &data))
+	testkit.Check(c.t, json.Unmarshal(f.Body.Data, &data))
 	return data.Reason, data.Message
 }
 
@@ -191,45 +192,23 @@ func (c *client) refusal() (reason, message string) {
 func (f frame) text(t *testing.T) string {
 	t.Helper()
 	var data struct{ Text any }
-	check(t, json.Unmarshal(f.Body.Data, &data))
+	testkit.Check(t, json.Unmarshal(f.Body.Data, &data))
 	return fmt.Sprint(data.Text)
 }
 
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// eventually polls what offers no event to wait for.
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.After(15 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			tb.Fatalf("it did not come true: %s", what)
-		}
-	}
-}
-
 // members is how many connections the server counts in the pool of all rooms.
-func (h *house) members(t *testing.T) int {
+func (h *deployment) members(t *testing.T) int {
 	t.Helper()
 	resp, err := h.Channels.ListMembers(t.Context(), &publishv1.ListMembersRequest{Address: "channels/rooms:all"})
-	check(t, err)
+	testkit.Check(t, err)
 	return int(resp.GetTotalSize())
 }
 
 // waiting is how many messages wait for the acks of a client.
-func (h *house) waiting(t *testing.T, id string) int {
+func (h *deployment) waiting(t *testing.T, id string) int {
 	t.Helper()
 	resp, err := publishv1.NewInboxServiceClient(apptest.Dial(t, h.GRPC, h.AdminKey)).
 		GetInboxStats(t.Context(), &publishv1.GetInboxStatsRequest{Address: "clients/" + id})
-	check(t, err)
+	testkit.Check(t, err)
 	return int(resp.GetCount())
 }

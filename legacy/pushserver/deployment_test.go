@@ -15,20 +15,21 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/redis/redistest"
+	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
-// house is a running house that speaks the push protocol, and where it does.
-type house struct {
-	*apptest.House
+// deployment is a running system that speaks the push protocol, and where it does.
+type deployment struct {
+	*apptest.Deployment
 	http string
 	at   []string
 }
 
-func start(t *testing.T, opts ...apptest.Option) *house {
+func start(t *testing.T, opts ...apptest.Option) *deployment {
 	t.Helper()
 	opts = append([]apptest.Option{apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"pushserver"}, true })}, opts...)
-	h := &house{House: apptest.Start(t, opts...)}
+	h := &deployment{Deployment: apptest.Start(t, opts...)}
 	h.http = h.Legacy["pushserver.http"]
 	for _, p := range h.Processes {
 		if at := p.Legacy["legacy.pushserver.websocket_listen"]; at != "" {
@@ -44,7 +45,7 @@ func closed() apptest.Option {
 }
 
 // everywhere runs a test on one process in memory, and on two edges over Redis.
-func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest.Option) {
+func everywhere(t *testing.T, test func(t *testing.T, h *deployment), opts ...apptest.Option) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, start(t, opts...)) })
 	t.Run("redis", func(t *testing.T) {
@@ -52,7 +53,7 @@ func everywhere(t *testing.T, test func(t *testing.T, h *house), opts ...apptest
 	})
 }
 
-func (h *house) config() dialecttest.Config {
+func (h *deployment) config() dialecttest.Config {
 	return dialecttest.Config{Addresses: h.at, HTTP: h.http, Values: map[string]string{"run": rand.Text()}}
 }
 
@@ -79,19 +80,19 @@ type reply struct {
 }
 
 // post sends a body and returns the answer; header may be nil.
-func (h *house) post(t *testing.T, path string, body []byte, header http.Header) reply {
+func (h *deployment) post(t *testing.T, path string, body []byte, header http.Header) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.http+path, bytes.NewReader(body))
-	check(t, err)
+	testkit.Check(t, err)
 	if header != nil {
 		req.Header = header
 	}
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
-	check(t, err)
-	defer func() { check(t, resp.Body.Close()) }()
+	testkit.Check(t, err)
+	defer func() { testkit.Check(t, resp.Body.Close()) }()
 	text, err := io.ReadAll(resp.Body)
-	check(t, err)
+	testkit.Check(t, err)
 	var r reply
 	if err := json.Unmarshal(text, &r); err != nil || r.Code != resp.StatusCode || resp.Header.Get("Content-Type") != "application/json" {
 		t.Fatalf("%s: %d %s %s", path, resp.StatusCode, resp.Header, text)
@@ -100,15 +101,15 @@ func (h *house) post(t *testing.T, path string, body []byte, header http.Header)
 }
 
 // act sends a SERVER_ACTION.
-func (h *house) act(t *testing.T, path, action string, data map[string]any) reply {
+func (h *deployment) act(t *testing.T, path, action string, data map[string]any) reply {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"messageType": "SERVER_ACTION", "action": action, "data": data})
-	check(t, err)
+	testkit.Check(t, err)
 	return h.post(t, path, body, nil)
 }
 
 // create makes a channel and returns its token.
-func (h *house) create(t *testing.T, channel string) string {
+func (h *deployment) create(t *testing.T, channel string) string {
 	t.Helper()
 	r := h.act(t, "/channel/create", "CREATE_CHANNEL", map[string]any{"channel": channel})
 	if r.Code != http.StatusOK || len(r.Data.Token) != 128 || r.Data.Channel != channel {
@@ -118,14 +119,14 @@ func (h *house) create(t *testing.T, channel string) string {
 }
 
 // push sends a message; nil recipients are everybody.
-func (h *house) push(t *testing.T, channel, token, message string, recipients ...string) reply {
+func (h *deployment) push(t *testing.T, channel, token, message string, recipients ...string) reply {
 	t.Helper()
 	return h.act(t, "/push", "PUSH_MESSAGE", map[string]any{
 		"channel": channel, "channelToken": token, "recipients": append([]string{}, recipients...), "message": message,
 	})
 }
 
-func (h *house) statistics(t *testing.T) reply {
+func (h *deployment) statistics(t *testing.T) reply {
 	t.Helper()
 	return h.post(t, "/sysadmin", nil, nil)
 }
@@ -138,7 +139,7 @@ type subscriber struct {
 }
 
 // dial connects to one of the edges.
-func (h *house) dial(t *testing.T, edge int, path string) *subscriber {
+func (h *deployment) dial(t *testing.T, edge int, path string) *subscriber {
 	t.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+h.at[edge%len(h.at)]+path, nil)
 	if err != nil {
@@ -157,9 +158,9 @@ func (h *house) dial(t *testing.T, edge int, path string) *subscriber {
 
 func (c *subscriber) next() reply {
 	c.t.Helper()
-	check(c.t, c.ws.SetReadDeadline(time.Now().Add(15*time.Second)))
+	testkit.Check(c.t, c.ws.SetReadDeadline(time.Now().Add(15*time.Second)))
 	var f reply
-	check(c.t, c.ws.ReadJSON(&f))
+	testkit.Check(c.t, c.ws.ReadJSON(&f))
 	return f
 }
 
@@ -170,7 +171,7 @@ func (c *subscriber) do(uuid, action, channel string) reply {
 	if uuid != "" {
 		m["uuid"] = uuid
 	}
-	check(c.t, c.ws.WriteJSON(m))
+	testkit.Check(c.t, c.ws.WriteJSON(m))
 	return c.next()
 }
 
@@ -191,32 +192,10 @@ func (c *subscriber) pushed() string {
 	return f.Data.Push.Message
 }
 
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// eventually polls what offers no event to wait for.
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			tb.Fatalf("it did not come true: %s", what)
-		}
-	}
-}
-
 // members is how many connections are subscribed to an address.
-func (h *house) members(t *testing.T, address string) int {
+func (h *deployment) members(t *testing.T, address string) int {
 	t.Helper()
 	resp, err := h.Channels.ListMembers(t.Context(), &publishv1.ListMembersRequest{Address: address})
-	check(t, err)
+	testkit.Check(t, err)
 	return int(resp.GetTotalSize())
 }
