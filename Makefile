@@ -1,8 +1,6 @@
 # Trunkline. `make` lists the targets.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TEST ?= ./...
-# A version that the proxy refuses is refused; do not go looking for it elsewhere.
-export GOPROXY := $(shell go env GOPROXY | sed 's/,direct$$//')
 BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 

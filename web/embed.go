@@ -28,18 +28,6 @@ func Pages(dev bool) map[string]http.Handler {
 	return pages
 }
 
-// Handler returns one handler for all of Pages; any other path is 404.
-func Handler(dev bool) http.Handler {
-	pages := Pages(dev)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, ok := pages[r.URL.Path]; ok {
-			p.ServeHTTP(w, r)
-			return
-		}
-		http.NotFound(w, r)
-	})
-}
-
 // file serves one embedded file; a shared one may be imported by pages of other sites.
 func file(name, contentType string, shared bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -18,7 +18,7 @@ var _ [edge.TicketKeySize]byte = [config.SealingKeySize]byte{}
 // Default returns the configuration of a process that is told nothing: all roles, in memory. Packages that have a default of
 // their own say it here.
 func Default() config.Config {
-	inbox, asked := bus.DefaultInbox(), hooks.Default()
+	channel, inbox, asked := bus.DefaultNamespace(), bus.DefaultInbox(), hooks.Default()
 	return config.Config{
 		Roles:    config.Roles(),
 		Log:      config.Log{Level: "info", Format: "auto"},
@@ -30,7 +30,7 @@ func Default() config.Config {
 		Edge:     defaultEdge(),
 		Channels: config.Channels{
 			Created:  bus.DefaultMaxChannels,
-			Defaults: config.Channel{HistoryLength: 100, HistoryAge: 10 * time.Minute, Presence: true},
+			Defaults: config.Channel{HistoryLength: channel.Retention.Length, HistoryAge: channel.Retention.Age, Presence: channel.Presence},
 		},
 		Inbox:   config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
 		Publish: config.Publish{MaxMessage: bus.DefaultMaxMessage, IdempotencyWindow: bus.DefaultWindow},

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -129,6 +128,3 @@ func FromErrorProto(p *errorsv1.Error) *bus.Error {
 	}
 	return e
 }
-
-// RetryAfter returns how long a caller should wait before it repeats err; zero when it should not.
-func RetryAfter(err error) time.Duration { return refusalOf(err).RetryAfter }

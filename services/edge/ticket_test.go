@@ -209,7 +209,7 @@ func TestTicket_afterARevocation(t *testing.T) {
 		store.away.Store(true)
 		redeem(fresh, bob, bus.ErrStoreUnavailable, 1)
 		redeem(old, bob, nil, 0)
-		if _, err := fresh.Redeem(t.Context(), bob); rpc.RetryAfter(err) == 0 {
+		if _, err := fresh.Redeem(t.Context(), bob); rpc.FromError(err).RetryAfter == 0 {
 			t.Errorf("no time to come back: %v", err)
 		}
 		store.away.Store(false)

@@ -15,7 +15,7 @@ const WINDOW = 600000; // of a key
 // Written by make gen: what ends a client.
 // refusals:begin
 const AFTER_CLOSE = { 1003: "stop", 4400: "stop", 4401: "stop", 4402: "renew", 4403: "stop", 4413: "stop" };
-const FOR_THE_TOKEN = [4401, 4402];
+const RENEWABLE = [4401, 4402];
 // refusals:end
 
 /** An error with its reason, such as CHANNEL_PUBLISH_DENIED. */
@@ -319,8 +319,7 @@ class Client {
 	// What ended for an old token is tried once with a new one.
 	#closed(code, reason) {
 		this.#drop();
-		const token = FOR_THE_TOKEN.includes(code);
-		const fresh = token && typeof this.#options.token === "function" && !this.#renewed;
+		const fresh = RENEWABLE.includes(code) && typeof this.#options.token === "function" && !this.#renewed;
 		if ((AFTER_CLOSE[code] ?? "again") !== "again" && !fresh) {
 			this.#end(reason ?? new Error(`closed with ${code}`));
 			return;

@@ -107,5 +107,5 @@ func afterClose() string {
 			parts = append(parts, fmt.Sprintf("%d: %q", code, retry.String()))
 		}
 	}
-	return "const AFTER_CLOSE = { " + strings.Join(parts, ", ") + " };\nconst FOR_THE_TOKEN = [" + strings.Join(tokens, ", ") + "];\n"
+	return "const AFTER_CLOSE = { " + strings.Join(parts, ", ") + " };\nconst RENEWABLE = [" + strings.Join(tokens, ", ") + "];\n"
 }
