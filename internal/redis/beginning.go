@@ -17,6 +17,7 @@ import (
 
 // beginningKey is the name of the beginning of an address.
 func (s *Store) beginningKey(a bus.Address) string {
+	// One for a whole server is enough: it loses all of its data at once.
 	if s.cluster == nil {
 		return s.keys.beginning("all")
 	}
@@ -26,6 +27,7 @@ func (s *Store) beginningKey(a bus.Address) string {
 // slotTags are texts of which each belongs to the slot of its index.
 var slotTags = sync.OnceValue(func() []string {
 	tags := make([]string, server.Slots)
+	// Counting up meets every slot after about ten numbers for each.
 	for i, missing := 0, server.Slots; missing > 0; i++ {
 		tag := strconv.Itoa(i)
 		if n := server.Slot("{" + tag + "}"); tags[n] == "" {
@@ -46,6 +48,7 @@ func (s *Store) beginnings(ctx context.Context, names []string) (map[string]stri
 	if err := s.readBeginnings(ctx, found); err != nil {
 		return found, err
 	}
+	// NX, because several processes may find the same one missing.
 	var cmds []redis.Cmder
 	for name, epoch := range found {
 		if epoch == "" {
@@ -58,6 +61,7 @@ func (s *Store) beginnings(ctx context.Context, names []string) (map[string]stri
 	if err := s.do(ctx, cmds...); err != nil { // nil is the answer where another process was faster
 		return found, err
 	}
+	// Whichever process was first has set it, so what counts is read back.
 	return found, s.readBeginnings(ctx, found)
 }
 
@@ -72,6 +76,7 @@ func (s *Store) readBeginnings(ctx context.Context, found map[string]string) err
 	if err := s.pipes.Do(ctx, cmds); err != nil {
 		return err
 	}
+	// Beginnings of other masters are good even where one does not answer.
 	var failed error
 	for i, cmd := range cmds {
 		epoch, err := cmd.(*redis.StringCmd).Result() //nolint:forcetypeassert // made above

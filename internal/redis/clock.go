@@ -40,6 +40,7 @@ func (c *clock) now() time.Time {
 	c.begin.Do(c.measure)
 	local := c.local()
 	s := c.sample.Load()
+	// The old estimate is used meanwhile: only the first caller waits for a clock.
 	if s == nil || local.Sub(s.local) > sampleAge {
 		c.again(local)
 	}
@@ -53,6 +54,7 @@ func (c *clock) now() time.Time {
 func (c *clock) again(local time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// One question at a time, so that not every caller asks a server that is away.
 	if c.busy || c.closed || local.Sub(c.tried) < samplePause {
 		return
 	}
@@ -71,6 +73,7 @@ func (c *clock) measure() {
 	defer cancel()
 	before := c.local()
 	server, err := c.ask(ctx)
+	// The estimate that there is stays good for long: clocks drift slowly.
 	if err != nil {
 		return
 	}

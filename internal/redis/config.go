@@ -100,6 +100,7 @@ func (c Config) single(secure *tls.Config) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, secretless("cannot be read; write redis://[user:password@]host:port/db")
 	}
+	// The URL names the server that the certificate has to be for.
 	if secure != nil {
 		if o.TLSConfig != nil {
 			secure.ServerName = o.TLSConfig.ServerName

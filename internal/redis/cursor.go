@@ -35,6 +35,7 @@ func (s *Store) Advance(ctx context.Context, name, owner string, to bus.Position
 	if err != nil {
 		return false, unavailable(err)
 	}
+	// Somebody else may have the place by now, and then the position is theirs to note.
 	n, err := cmd.Int()
 	return n == 1, failure(err)
 }

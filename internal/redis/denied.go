@@ -10,6 +10,7 @@ import (
 
 // MarkDenied notes that devices may not have messages: one script for each inbox.
 func (s *Store) MarkDenied(ctx context.Context, denied []bus.Denial) error {
+	// Inboxes may be in different slots, and a script names keys of one.
 	by := make(map[bus.Address][]bus.Denial)
 	for _, d := range denied {
 		by[d.To] = append(by[d.To], d)

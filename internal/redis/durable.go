@@ -26,6 +26,7 @@ func strictest(ps []bus.Publication) *pipes.Demand {
 		if d == nil {
 			d = new(pipes.Demand)
 		}
+		// One WAIT serves the whole batch, so it asks for the most that any item needs.
 		if ps[i].Durability == bus.Replicated {
 			d.Replicas = max(d.Replicas, ps[i].Replicas)
 		} else {
@@ -63,6 +64,7 @@ func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call
 			calls[i] = s.publishCall(&ps[i], false)
 		}
 	}
+	// By address: while a slot is being moved, some of its addresses are here and some there.
 	ways := make(map[string]pipes.Way)
 	for start, try := time.Now(), 0; ; try++ {
 		todo = b.run(ctx, todo, ways)
@@ -90,6 +92,7 @@ func (b *strictly) redirect(ctx context.Context, todo []int, ways map[string]pip
 	clear(ways)
 	causes := b.causes(todo)
 	for j, i := range todo {
+		// One question for each address: what else of it was refused goes the same way.
 		name := b.calls[i].keys[0]
 		if _, ok := ways[server.Tag(name)]; ok || !pipes.Moved(causes[j]) {
 			continue
@@ -122,6 +125,7 @@ func (b *strictly) run(ctx context.Context, todo []int, ways map[string]pipes.Wa
 		b.fail(todo, err)
 		return nil
 	}
+	// At once: a master whose replicas are slow delays only what goes to it.
 	var g errgroup.Group
 	for to, list := range groups {
 		g.Go(func() error {
@@ -130,6 +134,7 @@ func (b *strictly) run(ctx context.Context, todo []int, ways map[string]pipes.Wa
 		})
 	}
 	_ = g.Wait() // each item has its own error
+	// A single server has no other place to send them to.
 	if b.store.cluster == nil {
 		return nil
 	}
@@ -179,6 +184,7 @@ func (b *strictly) publishTo(ctx context.Context, w pipes.Way, list []int) {
 			}
 		}
 	}
+	// First: a time without a message is harmless, but a message without a time would never be settled.
 	if err := b.store.noteDue(ctx, list, b.ps); err != nil {
 		b.fail(list, err)
 		return
@@ -206,6 +212,7 @@ func (b *strictly) publishOn(ctx context.Context, w pipes.Way, list []int, how s
 	for again, todo := false, list; len(todo) > 0; again = true {
 		for _, i := range todo {
 			cmds[i] = b.store.publishCmd(ctx, b.calls, i)
+			// The server did not know the script, so it is sent the text.
 			if again {
 				cmds[i] = b.store.command(ctx, &b.calls[i], "eval", texts[b.calls[i].script.Hash()])
 			}
@@ -226,6 +233,7 @@ func (b *strictly) publishOn(ctx context.Context, w pipes.Way, list []int, how s
 		}
 		todo = unknown
 	}
+	// What was refused for another life has appended nothing, so the proof says nothing of it.
 	if list = b.settled(ctx, w, list, cmds, how); len(list) == 0 {
 		return
 	}
@@ -250,6 +258,7 @@ func (b *strictly) settled(ctx context.Context, w pipes.Way, list []int, cmds ma
 		b.fail(list, err)
 		return nil
 	}
+	// A server that restarts again and again must not keep a caller for ever.
 	if len(unsettled) == 0 || b.lives.Add(1) > maxLives {
 		return list
 	}
@@ -263,6 +272,8 @@ func (b *strictly) show(ctx context.Context, list []int, said pipes.Proof) {
 	places := map[*showing]int{}
 	for _, i := range list {
 		p := &b.ps[i]
+		// What was refused has no entry. What has missed its durability has one.
+		// That is given up here, so that those behind it can be shown.
 		if demandOf(p) == "" || b.receipts[i].Position.IsZero() || b.errs[i] != nil && !errors.Is(b.errs[i], bus.ErrNotReached) {
 			continue
 		}
@@ -300,6 +311,7 @@ func reached(p *bus.Publication, r *bus.Receipt, said pipes.Proof) error {
 	if p.Durability == bus.Fsynced && !said.Synced {
 		return bus.ErrNotReached.With("the message was appended, but the disk did not say so in time; repeat it with the same idempotency key", nil)
 	}
+	// The receipt says what was achieved, which may be more than was asked for.
 	switch {
 	case r.Position.IsZero(): // it is live
 	case said.Synced:

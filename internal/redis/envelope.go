@@ -39,6 +39,7 @@ const envelopeOverhead = 32
 func encode(m *bus.Message) []byte { return appendEnvelope(nil, m) }
 
 func appendEnvelope(before []byte, m *bus.Message) []byte {
+	// A size that is a little too large costs less than to grow the slice.
 	size := len(before) + len(m.Data) + len(m.ID) + len(m.From.Client) + len(m.From.User) + len(m.ExcludeClient) + len(m.ExcludeConnection) + envelopeOverhead
 	b := append(make([]byte, 0, size), before...)
 	b = appendText(b, envelopeID, m.ID)
@@ -66,6 +67,7 @@ func appendEnvelope(before []byte, m *bus.Message) []byte {
 	for name := range m.Attributes {
 		names = append(names, name)
 	}
+	// In one order, so that the same message always has the same bytes.
 	slices.Sort(names)
 	for _, name := range names {
 		entry := appendText(appendText(nil, 1, name), 2, m.Attributes[name])
@@ -152,9 +154,11 @@ func decode(b []byte, at uint64, m *bus.Message) error {
 	if m.ID == "" || m.ContentType < bus.JSON || m.ContentType > bus.Binary {
 		return errEnvelope
 	}
+	// The time of the script is that of the server; the envelope has an estimate of it.
 	if at != 0 {
 		m.Published = fromMillis(at)
 	}
+	// A time that does not fit would wrap round to one in the past.
 	if ttl != 0 && ttl <= maxTTL {
 		m.Expires = m.Published.Add(time.Duration(ttl) * time.Millisecond)
 	}
@@ -254,6 +258,7 @@ func decodePushed(to bus.Address, payload []byte) (*bus.Message, error) {
 		if !ok1 || err != nil {
 			return nil, errEnvelope
 		}
+		// A time stands there when a script has sent the message.
 		if timed {
 			if at, err = strconv.ParseUint(ms, 10, 63); err != nil {
 				return nil, errEnvelope

@@ -39,6 +39,7 @@ func (s *Store) tell(ctx context.Context, list []untold) error {
 	var done []redis.Cmder
 	for _, u := range list {
 		for _, text := range u.events {
+			// By value: two reapers may tell the same event, and each removes only that.
 			done = append(done, redis.NewIntCmd(ctx, "lrem", s.keys.rosterUntold(u.to), 1, text))
 			var e bus.Event
 			if err := json.Unmarshal([]byte(text), &e); err != nil {
@@ -52,6 +53,7 @@ func (s *Store) tell(ctx context.Context, list []untold) error {
 	if len(done) == 0 {
 		return nil
 	}
+	// It is forgotten only after this. If it is told twice in between, its key makes that one.
 	if err := s.publishEvents(ctx, ps); err != nil {
 		return err
 	}
@@ -73,6 +75,7 @@ func (s *Store) tellOrNote(ctx context.Context, list []untold) error {
 		return nil
 	}
 	s.log.Warn("events could not be told, a reaper tries again", slog.String("error", err.Error()))
+	// A reaper looks at the address soon, and finds what is noted there.
 	cmds := make([]redis.Cmder, 0, len(list)+1)
 	for _, u := range list {
 		cmds = append(cmds, s.noteLook(ctx, u.to, s.Now()))
@@ -86,6 +89,7 @@ const openedTTL = 24 * time.Hour
 
 // Opened remembers connections.
 func (s *Store) Opened(ctx context.Context, run string, connections []bus.Connection) error {
+	// The process is noted first: connections of one that nobody knows would never be told to have ended.
 	if _, err := s.run(ctx, aliveScript, []string{s.keys.runs()}, run, openedTTL.Milliseconds()); err != nil {
 		return unavailable(err)
 	}
@@ -125,6 +129,7 @@ func (s *Store) Alive(ctx context.Context, run string) (int, error) {
 	if _, err := s.run(ctx, aliveScript, []string{s.keys.runs()}, run, openedTTL.Milliseconds()); err != nil {
 		return 0, unavailable(err)
 	}
+	// The caller compares the number with its own, and tells again what was lost.
 	count := redis.NewIntCmd(ctx, "hlen", s.keys.opened(run))
 	err := s.do(ctx, expire(ctx, s.keys.opened(run), openedTTL), count)
 	return int(count.Val()), err
@@ -171,6 +176,7 @@ func (s *Store) reapRun(ctx context.Context, run string, heard int64, silent tim
 			ps = append(ps, c.Disconnected(time.UnixMilli(heard), bus.LeftNode).Publication(s.cfg.Events))
 		}
 	}
+	// Each call takes some until nothing is left. The process itself is forgotten by the last.
 	if len(del) > 2 {
 		if err := s.publishEvents(ctx, ps); err != nil {
 			return false, err

@@ -50,10 +50,12 @@ const writable = "#!lua\nreturn 1"
 
 // ping asks one master whether it takes writes and keeps them, and whether it can give the durability that channels ask for.
 func (s *Store) ping(ctx context.Context, c *redis.Client) error {
+	// A silent master is being asked already, by a PING that has had no answer yet.
 	to := s.pipes.OfClient(c)
 	if to.Silent() {
 		return pipes.ErrSilent
 	}
+	// A replica and a full server answer a PING too, which is of no use to a publisher.
 	if err := c.Eval(ctx, writable, nil).Err(); err != nil {
 		return err
 	}
@@ -61,6 +63,7 @@ func (s *Store) ping(ctx context.Context, c *redis.Client) error {
 		return err
 	}
 	info, unsaid := c.Info(ctx, "replication", "persistence").Result()
+	// What is seen of a life while it is well can prove later that nothing was lost with it.
 	if unsaid == nil {
 		s.lives.Watch(ctx, c, info)
 	}

@@ -76,6 +76,7 @@ var (
 func (s *Store) show(ctx context.Context, list []*showing) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
+	// Those before them are shown by their own publishers, so it is worth asking again until the deadline.
 	for try := 0; len(list) > 0; try++ {
 		calls := make([]call, len(list))
 		for i, w := range list {
@@ -142,6 +143,7 @@ func newHeldUp(s *Store) *heldUp {
 func (h *heldUp) add(a bus.Address) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// An address that is not remembered is shown by its next publish.
 	if _, ok := h.addresses[a]; ok || len(h.addresses) >= maxHeldUp || h.ctx.Err() != nil {
 		return
 	}
@@ -171,6 +173,7 @@ func (h *heldUp) run() {
 		}
 		h.look()
 		h.mu.Lock()
+		// It ends under the lock, so that add knows whether to start another goroutine.
 		if h.busy = len(h.addresses) > 0; !h.busy {
 			h.mu.Unlock()
 			return
@@ -192,6 +195,7 @@ func (h *heldUp) look() {
 	if len(list) == 0 {
 		return
 	}
+	// Without the lock, which publishers take.
 	calls := make([]call, len(list))
 	for i, a := range list {
 		calls[i] = h.store.showCall(a, bus.Position{}, pipes.Proof{}, false)

@@ -20,6 +20,7 @@ func (s *Store) inboxCall(p *bus.Publication) call {
 	if p.IdempotencyKey != "" {
 		digest = p.Digest
 	}
+	// Without a limit of deliveries nothing ever goes there.
 	dead := ""
 	if ack.MaxDeliveries > 0 {
 		dead = ack.DeadLetter.String()
@@ -50,6 +51,7 @@ func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Positio
 	if err != nil {
 		return bus.Page{}, err
 	}
+	// Nothing was ever sent there. The beginning is a position all the same, to come back to.
 	if p.Top.IsZero() {
 		if p.Top, err = s.begins(ctx, to); err != nil {
 			return bus.Page{}, err
@@ -68,6 +70,7 @@ func (s *Store) readInbox(ctx context.Context, to bus.Address, after bus.Positio
 // pending reads a page; all is "1" for what any device is given, without asking about one. After a start it says whether the
 // beginning is still the same.
 func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position, q bus.PendingQuery, all string) (bus.PendingPage, bool, error) {
+	// Only a start that a client was given is compared with the beginning that there is now.
 	if !after.IsStart() || after.Epoch == "" {
 		return s.pendingAfter(ctx, to, after, q, all)
 	}
@@ -75,6 +78,7 @@ func (s *Store) pending(ctx context.Context, to bus.Address, after bus.Position,
 	if err != nil {
 		return page, false, err
 	}
+	// Asked after the read: an inbox that is lost in between shows a gap too many, never one too few.
 	start, err := s.begins(ctx, to)
 	return page, start != after, err
 }
@@ -121,6 +125,7 @@ func (s *Store) pendingAfter(ctx context.Context, to bus.Address, after bus.Posi
 
 // pairs names the values of an HMGET.
 func pairs(values []any, names ...string) map[string]string {
+	// What is missing stays empty, which reads as zero.
 	m := make(map[string]string, len(names))
 	for i, v := range values {
 		if text, ok := v.(string); ok && i < len(names) {
@@ -229,6 +234,7 @@ func byDevice(acks []bus.Ack, list []int) [][]int {
 	var groups [][]int
 	for _, i := range list {
 		g, ok := at[acks[i].Device]
+		// The work of one script is bounded, so a long list is several.
 		if !ok || len(groups[g]) >= ackChunk {
 			g = len(groups)
 			groups = append(groups, nil)
@@ -316,6 +322,7 @@ func (s *Store) InboxStats(ctx context.Context, to bus.Address) (bus.InboxStats,
 	if err := s.do(ctx, n, acked, first); err != nil {
 		return bus.InboxStats{}, err
 	}
+	// Entries that everybody has acknowledged stay until their end, and do not count.
 	stats := bus.InboxStats{Count: max(int(n.Val()-acked.Val()), 0)}
 	if len(first.Val()) > 0 {
 		_, ms, _ := strings.Cut(first.Val()[0].ID, "-")

@@ -24,6 +24,7 @@ func (s *Store) Kept(ctx context.Context, node string) (string, error) {
 		return "", unavailable(err)
 	}
 	names := []string{s.keys.beginning("all")}
+	// A few slots that are spread over the masters are enough to notice one that was emptied.
 	if s.cluster != nil {
 		names = names[:0]
 		for i := range keptSlots {
@@ -58,6 +59,7 @@ func (s *Store) replids(ctx context.Context) ([]string, error) {
 		all = append(all, server.Field(text, "master_replid"))
 		return nil
 	})
+	// Masters answer in any order, and the result is compared as a text.
 	slices.Sort(all)
 	return all, err
 }

@@ -42,6 +42,7 @@ func (k keys) idempotency(p *bus.Publication) string {
 	if p.IdempotencyKey == "" {
 		return k.of(p.Message.To, "i")
 	}
+	// A digest, because the key of a publisher may have any bytes and any length.
 	sum := sha256.Sum256([]byte(p.Publisher + "\n" + p.IdempotencyKey))
 	return k.of(p.Message.To, "i:"+hex.EncodeToString(sum[:16]))
 }

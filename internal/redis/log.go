@@ -42,6 +42,7 @@ func (s *Store) read(ctx context.Context, to bus.Address, r bus.Retention, verb 
 // readOnce reads a page. The epoch of its top is empty where there is no log yet.
 func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, verb string, from bus.Position, limit int) (page bus.Page, gap bool, err error) {
 	age := r.Age
+	// A reader that names no age sees everything that can still be there.
 	if age <= 0 {
 		age = s.cfg.MetaTTL
 	}
@@ -66,6 +67,7 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 	}
 	now := time.UnixMilli(int64(uintOf(answer[4]))) //nolint:gosec // a time of Redis
 	s.fill(&page, to, entries, min(limit, maxPage), now, b)
+	// A fork lies before the top: the reader is told of it before it reads on.
 	if ends := uintOf(answer[7]); ends > 0 && !page.More {
 		page.More, page.Next = true, b.position(ends)
 	}
@@ -91,6 +93,7 @@ const maxPage = 2000
 
 // fill puts stream entries into a page. An entry that cannot be read counts as looked at.
 func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, now time.Time, b births) {
+	// One more than asked for was read, to know whether there are more.
 	if len(entries) > limit {
 		page.More = true
 		entries = entries[:limit]
@@ -101,6 +104,7 @@ func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, n
 			continue
 		}
 		m, err := decodeEntry(to, b.of(offsetOf(id)), id, envelope)
+		// Past an entry that cannot be read too, or it would be read for ever.
 		if m != nil {
 			page.Next = m.Position
 		}
@@ -122,6 +126,7 @@ func (b births) of(offset uint64) string {
 	epoch := b.epoch
 	for one := range strings.FieldsSeq(b.past) {
 		name, last, _ := strings.Cut(one, ":")
+		// The newest epoch comes first, so the walk ends at the one in which the offset was published.
 		if n, err := strconv.ParseUint(last, 10, 64); err != nil || offset > n {
 			break
 		}
@@ -146,6 +151,7 @@ func offsetOf(id string) uint64 {
 func (s *Store) prolong(ctx context.Context, addresses ...bus.Address) {
 	cmds := make([]redis.Cmder, len(addresses))
 	for i, a := range addresses {
+		// GT never shortens a time that a retention has made longer.
 		cmds[i] = redis.NewIntCmd(ctx, "pexpire", s.keys.meta(a), s.cfg.MetaTTL.Milliseconds(), "gt")
 	}
 	if len(cmds) > 0 {

@@ -84,6 +84,7 @@ func (s *Store) CreateChannel(ctx context.Context, c bus.Channel, limit int) err
 	if err != nil {
 		return bus.ErrInternal.Wrap(err)
 	}
+	// Callers at the same moment may pass the limit by a few: the list is in another slot than the channel.
 	if limit > 0 {
 		count := redis.NewIntCmd(ctx, "zcard", s.keys.channels())
 		if err := s.do(ctx, count); err != nil {
@@ -136,6 +137,7 @@ func (s *Store) ListChannels(ctx context.Context, after string, limit int) (bus.
 	}
 	var page bus.ChannelPage
 	list := names.Val()
+	// The one beyond the page only says that there are more.
 	if len(list) > limit {
 		list, page.More = list[:limit], true
 	}
@@ -154,6 +156,7 @@ func (s *Store) ListChannels(ctx context.Context, after string, limit int) (bus.
 		return bus.ChannelPage{}, err
 	}
 	for i, cmd := range cmds {
+		// A channel that was deleted in between is listed without a record, and is left out.
 		if c, ok := readChannel(addresses[i], cmd.(*redis.StringCmd)); ok {
 			page.Channels = append(page.Channels, c)
 		}
@@ -176,6 +179,7 @@ func (s *Store) DeleteChannel(ctx context.Context, a bus.Address) error {
 	if err != nil {
 		return failure(err)
 	}
+	// Also without a record: a deletion that was interrupted is finished by the next.
 	if err := s.do(ctx, redis.NewIntCmd(ctx, "zrem", s.keys.channels(), a.String())); err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ const maxLives = 3
 // settleLives settles the logs of the calls that may not append yet, and sends these calls again in their order. A command that is
 // nil is none of a script.
 func (s *Store) settleLives(ctx context.Context, calls []call, cmds []*redis.Cmd) error {
+	// The server may begin yet another life while it is asked.
 	for range maxLives {
 		places, err := s.prove(ctx, calls, cmds)
 		if err != nil || len(places) == 0 {
@@ -86,6 +87,7 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 		}
 		places = append(places, i)
 		c := calls[i]
+		// Several calls of one log are settled by one.
 		if done[c.keys[1]] {
 			continue
 		}
@@ -95,6 +97,7 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 			return nil, err
 		}
 		one := call{script: settleLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, "0", bus.NewEpoch()}}
+		// A log that cannot be proved whole goes on under another epoch.
 		if kept {
 			one.args[2] = "1"
 		} else if !since.IsZero() {
@@ -135,6 +138,7 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, si
 	if l.ID == u.now && l.Keeps(u.old, u.last, s.least(key), s.lives.SeenOf(u.old)) {
 		return true, since, nil
 	}
+	// A slot that has moved brings its log from a server that lives on.
 	if s.cluster != nil && s.livesElsewhere(ctx, u.old) {
 		return true, since, nil
 	}
@@ -168,6 +172,7 @@ func (s *Store) livesElsewhere(ctx context.Context, id string) bool {
 	found := make(chan struct{}, 64)
 	_ = s.pipes.EachMaster(ctx, func(ctx context.Context, c *redis.Client) error { // one that does not answer says nothing
 		if info, err := c.Info(ctx, "replication").Result(); err == nil && server.Field(info, "master_replid") == id {
+			// One is enough; nobody waits to be heard.
 			select {
 			case found <- struct{}{}:
 			default:

@@ -34,6 +34,7 @@ func (s *Store) PublishAll(ctx context.Context, in []bus.Admitted) ([]bus.Receip
 	ps, errs := bus.Publications(in), make([]error, len(in))
 	for _, p := range ps {
 		if p.Message.To.IsZero() { // no door has let it in
+			// An item that came past the door is a fault of the program, so nothing of the batch is sent.
 			for i := range errs {
 				errs[i] = bus.ErrInternal
 			}
@@ -50,6 +51,7 @@ func (s *Store) publish(ctx context.Context, p bus.Publication) (bus.Receipt, er
 		return receipts[0], errs[0]
 	}
 	s.stamp(&p, s.Now())
+	// No script: a live message without options leaves nothing behind that has to agree with it.
 	cmd := s.pushCmd(ctx, &p)
 	err := s.pipes.DoOne(ctx, cmd)
 	if err == nil {
@@ -61,6 +63,7 @@ func (s *Store) publish(ctx context.Context, p bus.Publication) (bus.Receipt, er
 // stamp gives a publication its time. A script gives it that of the server it runs on instead.
 func (s *Store) stamp(p *bus.Publication, now time.Time) {
 	m := &p.Message
+	// To the millisecond, which is what envelopes and the ids of entries hold.
 	m.Published, m.Expires = now.Truncate(time.Millisecond), time.Time{}
 	if p.TTL > 0 {
 		m.Expires = m.Published.Add(p.TTL)
@@ -97,6 +100,7 @@ type publishing struct {
 // publishAll is PublishAll, also for what the store itself tells.
 func (s *Store) publishAll(ctx context.Context, ps []bus.Publication) ([]bus.Receipt, []error) {
 	b := s.prepare(ctx, ps)
+	// Strict items set the pace of the whole batch: its order holds on one connection alone.
 	if strict := strictest(ps); strict != nil {
 		return b.receipts, s.publishStrictly(ctx, ps, b.calls, b.receipts, strict)
 	}
@@ -234,6 +238,7 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 	} else if second != "" {
 		record, last, kept = p.Message.Data, second, "1"
 	}
+	// The other one has the same text, registered as one that writes nothing: a full server runs it.
 	script := publishScript
 	if length == 0 && digest == "" && p.Retain <= 0 {
 		script = pushScript
@@ -277,6 +282,7 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 	case "state": // the first answer, and where its message is
 		r.Duplicate = true
 		return readPosition(at(answer, 4), at(answer, 5), r)
+	// The first answer counts, whatever this request would have been given.
 	case "again":
 		r.Duplicate = true
 		r.ID = cmp.Or(at(answer, 4), r.ID)

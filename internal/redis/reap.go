@@ -106,6 +106,7 @@ func textsOf(list []any) []string {
 // Reap removes members whose grace is over, and those of dead nodes. When nothing is due it is one round trip.
 func (s *Store) Reap(ctx context.Context, silent time.Duration) (bool, error) {
 	now := s.Now()
+	// In one round trip, because every node does this often and mostly for nothing.
 	calls := []call{
 		{dueScript, []string{s.keys.rosterDue()}, []any{now.UnixMilli(), reapAddresses, now.Add(reapLease).UnixMilli()}},
 		{silentNodesScript, []string{s.keys.heard(), s.keys.truce()}, []any{silent.Milliseconds(), reapNodes}},
@@ -136,6 +137,7 @@ func (s *Store) Reap(ctx context.Context, silent time.Duration) (bool, error) {
 		}
 		more = more || rest
 	}
+	// A full page means that there may be others.
 	more = more || len(dead) == reapNodes
 	if len(cmds) > 2 {
 		rest, err := s.reapRuns(ctx, cmds[2], silent)
@@ -174,6 +176,7 @@ func (s *Store) reapLost(ctx context.Context, entries []string) (bool, error) {
 		}
 		more = more || next == 0
 	}
+	// Removed last: a process that dies in between leaves a look too many, never one too few.
 	done := []any{"zrem", s.keys.rosterDue()}
 	for _, entry := range entries {
 		done = append(done, entry)
@@ -188,6 +191,7 @@ func (s *Store) reapNode(ctx context.Context, name string, heard int64) (bool, e
 	if err := s.do(ctx, names); err != nil {
 		return false, err
 	}
+	// Only a node without members is forgotten, or the last of them would never be found.
 	if len(names.Val()) == 0 {
 		_, err := s.run(ctx, forgetNodeScript, []string{s.keys.nodes(), s.keys.heard()}, name, heard)
 		return false, unavailable(err)
@@ -236,6 +240,7 @@ func heardOf(cmd *redis.Cmd) (map[string]int64, error) {
 	}
 	heard := make(map[string]int64, len(texts)/2)
 	for i := 0; i+1 < len(texts); i += 2 {
+		// A score is a float in every answer of Redis.
 		ms, err := strconv.ParseFloat(texts[i+1], 64)
 		if err != nil {
 			return nil, bus.ErrStoreUnavailable.Wrap(err)

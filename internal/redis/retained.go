@@ -96,6 +96,7 @@ func (f feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Las
 	if err != nil {
 		return bus.Last{}, bus.ErrInternal.Wrap(err)
 	}
+	// Redis forgets it by its retention; the message itself may end earlier.
 	if m.Expired(f.store.Now()) {
 		m = nil
 	}

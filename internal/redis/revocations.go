@@ -31,6 +31,7 @@ func (s *Store) Revoke(ctx context.Context, subject bus.Subject, before time.Tim
 	if err != nil {
 		return err
 	}
+	// It is in effect by now. What follows finds out whether it survives the loss of a server.
 	return s.secure(ctx, subject, at)
 }
 
@@ -61,6 +62,7 @@ func (s *Store) revoke(ctx context.Context, r revoking) (int64, error) {
 		return 0, err
 	}
 	a := bus.Revoked
+	// All keys share a slot, so that the time and its announcement are one step.
 	names := []string{
 		s.keys.stream(a), s.keys.meta(a), s.keys.push(a), s.keys.revoked(r.subject), s.keys.lostLife(), s.keys.lostEnds(),
 	}
@@ -136,6 +138,7 @@ func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 	for _, sub := range subjects {
 		args = append(args, s.keys.revoked(sub))
 	}
+	// One MGET, because this is asked for every token that is validated.
 	cmd := redis.NewSliceCmd(ctx, args...)
 	if err := s.do(ctx, cmd); err != nil {
 		return nil, err

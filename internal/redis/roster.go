@@ -34,6 +34,7 @@ func (s *Store) Join(ctx context.Context, to bus.Address, m bus.Member) error {
 	}
 	index := s.keys.nodeIndex(m.Node)
 	now := s.Now().UnixMilli()
+	// The index comes first: without it a member of a dead node would never be found.
 	if err := s.do(ctx, redis.NewIntCmd(ctx, "zadd", index, now, to.String()), expire(ctx, index, indexTTL)); err != nil {
 		return err
 	}
@@ -100,6 +101,7 @@ func (s *Store) noteLook(ctx context.Context, to bus.Address, at time.Time) redi
 func (s *Store) Members(ctx context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
 	for try := 0; ; try++ {
 		page, err := s.page(ctx, to, after, limit)
+		// A reader does not clean up for ever: what is left after two rounds is for a reaper.
 		if err != nil || try == 2 {
 			return page, err
 		}
@@ -191,12 +193,14 @@ func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address)
 	index := s.keys.nodeIndex(node)
 	now := s.Now()
 	for chunk := range slices.Chunk(addresses, bulk) {
+		// Before the rosters, as in Join.
 		note := []any{"zadd", index}
 		calls := make([]call, len(chunk))
 		for i, a := range chunk {
 			note = append(note, now.UnixMilli(), a.String())
 			calls[i] = call{rosterTouchScript, append(s.rosterKeys(a), s.keys.rosterNode(a, node)), []any{rosterTTL.Milliseconds()}}
 		}
+		// Leave does not touch the index, so what a node has left long ago is removed here.
 		old := redis.NewIntCmd(ctx, "zremrangebyscore", index, "-inf", now.Add(-indexTTL).UnixMilli())
 		if err := s.do(ctx, redis.NewIntCmd(ctx, note...), old, expire(ctx, index, indexTTL)); err != nil {
 			return missing, err

@@ -93,6 +93,7 @@ func (s *Store) noteElsewhere(ctx context.Context, c call, failed error) error {
 			key = s.keys.due(n)
 		}
 		to, err := s.pipes.OfKey(ctx, key)
+		// Another set of the same master would fail for the same reason.
 		if err != nil || tried[to] {
 			continue
 		}
@@ -111,6 +112,7 @@ func (s *Store) noteElsewhere(ctx context.Context, c call, failed error) error {
 func (s *Store) bringHome(ctx context.Context, set string, members []string) {
 	var calls []call
 	for _, m := range members {
+		// It is added there before it is removed here, so that it is always in one of them.
 		calls = append(calls, call{dueAddScript, []string{s.dueKey(m)}, []any{m, lent.Milliseconds(), dueLife.Milliseconds()}})
 	}
 	cmds, err := s.runAll(ctx, calls)
@@ -167,6 +169,7 @@ const lent = 10 * time.Second
 
 // DueDeliveries lends out messages whose time may have come, about as many of each sorted set.
 func (s *Store) DueDeliveries(ctx context.Context, limit int) ([]bus.Due, error) {
+	// Sweepers begin at different sets, so that a small limit serves all of them in turn.
 	first := rand.IntN(dueSets) //nolint:gosec // turns need no secret
 	var calls []call
 	var sets []int
@@ -277,6 +280,7 @@ func (s *Store) SettleAll(ctx context.Context, list []bus.Verdict) ([]bus.Settle
 	out, errs := make([]bus.Settlement, len(list)), make([]error, len(list))
 	calls := make([]call, len(list))
 	for i, v := range list {
+		// As of the moment of the verdict, whose event is written already: nothing else may come of it now.
 		at := ""
 		if !v.At.IsZero() {
 			at = strconv.FormatInt(v.At.UnixMilli(), 10)
@@ -294,6 +298,7 @@ func (s *Store) SettleAll(ctx context.Context, list []bus.Verdict) ([]bus.Settle
 		if out[i], errs[i] = readSettlement(cmds[i]); errs[i] != nil {
 			continue
 		}
+		// It has ended, so nobody needs to look again.
 		if out[i].Next.IsZero() {
 			over = append(over, v.Due)
 			continue

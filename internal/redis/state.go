@@ -16,6 +16,7 @@ func (s *Store) State(ctx context.Context, a bus.Address) (bus.State, error) {
 		return bus.State{}, err
 	}
 	h := pairs(cmd.Val(), "v", "r", "t")
+	// Without a revision there is no state: it is empty, at revision 0.
 	if h["r"] == "" {
 		return bus.State{}, nil
 	}

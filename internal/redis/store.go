@@ -126,10 +126,12 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// go-redis has one logger for the whole process, so the first store decides.
 	quiet.Do(func() { redis.SetLogger(libraryLog{log}) })
 	s := &Store{client: client, keys: keys{cfg.Prefix}, cfg: cfg, log: log}
 	s.cluster, _ = client.(*redis.ClusterClient)
 	if s.cluster != nil {
+		// Programs that share second names know only single servers.
 		s.cfg.Names = nil
 	}
 	s.subscriptions = links.NewMetrics(cfg.Metrics)
@@ -143,6 +145,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 
 // Close ends the store after the calls that are under way.
 func (s *Store) Close() error {
+	// What runs in the background uses the pipes, and these use the client. They end in this order.
 	s.heldUp.close()
 	s.pipes.Close()
 	s.clock.close()
@@ -157,6 +160,7 @@ func failure(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	// A script is refused before it runs, so nothing of it was done.
 	case redis.HasErrorPrefix(err, "OOM"):
 		return bus.ErrStorageFull.With("Redis uses as much memory as its maxmemory allows; nothing was done", map[string]string{"setting": "maxmemory"}).Wrap(err)
 	case redis.HasErrorPrefix(err, "MISCONF"):
@@ -185,6 +189,7 @@ type call struct {
 
 // command returns the command of a call, with the script's hash or its text.
 func (s *Store) command(ctx context.Context, c *call, verb, first string) *redis.Cmd {
+	// A script that goes through all of its KEYS would take the extra name for one of them.
 	never := ""
 	if s.cluster != nil && len(c.keys) > 0 && !countsKeys(c.script) {
 		never = s.keys.never(c.keys[0])
@@ -193,6 +198,7 @@ func (s *Store) command(ctx context.Context, c *call, verb, first string) *redis
 	if never != "" {
 		n++
 	}
+	// One list of the right size: this is on the way of every message.
 	args := make([]any, 0, 3+n+len(c.args))
 	args = append(args, verb, first, n)
 	for _, k := range c.keys {

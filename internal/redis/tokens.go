@@ -55,6 +55,7 @@ func (s *Store) valueOf(ctx context.Context, key string) ([]byte, error) {
 	if err := s.do(ctx, cmd); err != nil {
 		return nil, err
 	}
+	// What has expired cannot be told from what never was.
 	if errors.Is(cmd.Err(), redis.Nil) {
 		return nil, bus.ErrTokenNotFound
 	}
@@ -65,6 +66,7 @@ func (s *Store) valueOf(ctx context.Context, key string) ([]byte, error) {
 func (s *Store) Exchange(ctx context.Context, family string, x bus.Exchange) (bus.Exchanged, error) {
 	cmd, err := s.run(ctx, exchangeScript, []string{s.keys.family(family), s.keys.familyAnswer(family)},
 		x.Old, x.New, x.Value, x.TTL.Milliseconds(), x.Answer, x.Window.Milliseconds())
+	// A family that is not known, or whose time is over.
 	if errors.Is(err, redis.Nil) {
 		return bus.Exchanged{}, bus.ErrTokenNotFound
 	}

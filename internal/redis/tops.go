@@ -17,6 +17,7 @@ func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Positi
 	t := &topsCall{store: s, addresses: addresses, tops: make([]bus.Position, len(addresses)), errs: make([]error, len(addresses))}
 	t.read(ctx)
 	t.begin(ctx)
+	// Only what would be forgotten before long, so that most calls write nothing.
 	s.prolong(ctx, t.old...)
 	if bus.FirstError(t.errs) == nil {
 		return t.tops, nil

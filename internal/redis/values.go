@@ -28,6 +28,7 @@ func (s *Store) Command(ctx context.Context, c bus.ValueCommand) (bus.ValueResul
 	case "nan":
 		return bus.ValueResult{}, bus.ErrValueNotNumber
 	}
+	// What is left is a number, whatever the command was.
 	n, err := strconv.ParseInt(at(answer, 1), 10, 64)
 	if err != nil {
 		return bus.ValueResult{}, bus.ErrStoreUnavailable.Wrap(err)

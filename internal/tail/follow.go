@@ -42,6 +42,7 @@ func (t *Tail) Acquire(ctx context.Context, addresses ...bus.Address) ([]bus.Pos
 			f = t.enter(a)
 		}
 		f.refs++
+		// Another caller may be subscribing it this moment. To subscribe twice is the same as once.
 		if !f.live.Load() {
 			fresh = append(fresh, a)
 		}
@@ -94,6 +95,7 @@ func (t *Tail) open(ctx context.Context, list []*followed, fresh []bus.Address) 
 	}
 	var unknown []*followed
 	for _, f := range list {
+		// Pushes come from here on. Until the first position is known they are held.
 		f.live.Store(true)
 		if _, known := f.position(); f.durable && !known {
 			unknown = append(unknown, f)
@@ -162,6 +164,7 @@ func (t *Tail) Deliver(m *bus.Message) {
 // Interrupted notes that messages of the addresses may have been missed.
 func (t *Tail) Interrupted(addresses []bus.Address) {
 	if s, ok := t.common.sink.(Interrupter); ok {
+		// Before anything heals: nobody else says what a live address has missed.
 		s.Interrupted(addresses)
 	}
 	var doubtful []*followed

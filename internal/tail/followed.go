@@ -113,20 +113,25 @@ func (f *followed) take(m *bus.Message) work {
 		f.hold(m)
 		return work{}
 	}
+	// Whatever came, the slow round need not compare the address this time.
 	f.quiet = false
 	switch {
+	// A read has brought it already, or it belongs to an epoch that was left.
 	case f.past(m.Position):
 		return work{}
+	// It is kept: once what is missing has been read, it is handed on without another read.
 	case !f.follows(m.Position):
 		f.hold(m)
 		f.lags = true
 		return f.next()
+	// The usual case: nothing is held, so there is nothing to compare.
 	case f.settled():
 		f.hand(m)
 		return work{}
 	}
 	f.handOn(f.held.before()) // what came before it
 	f.hand(m)
+	// The offset that follows came after the doubt was raised. That proves that nothing is missing before it.
 	f.doubt, f.lags = false, false
 	f.drain()
 	return f.next()
@@ -141,6 +146,7 @@ func (f *followed) takeLive(m *bus.Message) {
 	if f.held.add(m, f.looks, &f.common.hold) {
 		return
 	}
+	// The log has the messages with a position, so their room goes to one that only the feed had.
 	f.cutHeld()
 	if !f.held.add(m, f.looks, &f.common.hold) { // no log has it, so it is not dropped: it goes ahead of what is missing
 		f.handOn(f.held.all())
@@ -150,6 +156,7 @@ func (f *followed) takeLive(m *bus.Message) {
 
 // hold keeps a message until what is before it was handed on. What is too much is read from the log instead.
 func (f *followed) hold(m *bus.Message) {
+	// The next look reads from the log what comes before it begins. To hold it would only cost memory.
 	if f.cut && f.cutAt == f.looks {
 		return // no look has begun since
 	}
@@ -161,6 +168,7 @@ func (f *followed) hold(m *bus.Message) {
 // cutHeld drops what the log has.
 func (f *followed) cutHeld() {
 	f.held.drop(func(item) bool { return true })
+	// Only a look that begins later covers what is dropped here.
 	f.cut, f.cutAt = true, f.looks
 	f.lags = f.started
 }
@@ -182,11 +190,13 @@ func (f *followed) past(p bus.Position) bool {
 	if p.Epoch == f.pos.Epoch {
 		return p.Offset <= f.pos.Offset
 	}
+	// A start has no epoch of its own, so nothing can belong to it.
 	return !f.left.IsStart() && p.Epoch == f.left.Epoch
 }
 
 // follows says whether a message at the position is the next one for certain.
 func (f *followed) follows(p bus.Position) bool {
+	// The first message names an epoch that nobody knew before. In doubt it may not be the first.
 	if f.pos.IsStart() {
 		return !f.doubt && !f.lags && p.Offset == 1
 	}
@@ -201,17 +211,20 @@ func (f *followed) drain() {
 			break
 		}
 		switch {
+		// It came by the log as well.
 		case f.past(h.m.Position):
 			f.handOn(f.held.before())
 			f.held.shift()
 		case f.follows(h.m.Position):
 			f.handOn(f.held.before())
 			f.hand(f.held.shift())
+		// Something before it is still missing: the next look brings that.
 		default:
 			f.lags = true
 			return
 		}
 	}
+	// What was dropped for lack of room is in the log, so there is one more read.
 	if f.lags = f.cut; !f.lags && !f.doubt {
 		f.handOn(f.held.all())
 	}
@@ -225,6 +238,7 @@ func (f *followed) suspect() work {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.doubt = true
+	// A look that began before this doubt does not end it.
 	f.doubts++
 	return f.next()
 }
@@ -232,6 +246,7 @@ func (f *followed) suspect() work {
 // next says what the address needs, unless somebody is about to see to it.
 func (f *followed) next() work {
 	f.note()
+	// One worker at a time: two would hand on the same messages.
 	if f.busy || f.closed || !f.started || f.settled() {
 		return work{}
 	}
@@ -257,6 +272,7 @@ func (f *followed) after(failed, moved bool) work {
 	if w.failed = failed; moved {
 		f.tries = 0
 	}
+	// Also without an error: what can never come must not be read for in a loop.
 	w.pause = backoff(f.tries)
 	f.tries++
 	return w
@@ -265,6 +281,7 @@ func (f *followed) after(failed, moved bool) work {
 // note keeps the list of those that heal.
 func (f *followed) note() {
 	heals := !f.closed && f.started && !f.settled()
+	// The list has one lock for all addresses, so it is touched only at a change.
 	if heals == !f.since.IsZero() {
 		return
 	}
@@ -278,6 +295,7 @@ func (f *followed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
+	// What is held counts in a budget that all addresses share.
 	f.held.all()
 	f.note()
 }

@@ -29,6 +29,7 @@ func (t *Tail) readOn(ctx context.Context, f *followed) {
 			t.cfg.Logger.Warn("cannot read the log to heal an address, trying on",
 				slog.String("address", f.address.String()), slog.String("error", err.Error()))
 		}
+		// A worker stays with an address to the end of its log, so that no other reads the same pages.
 		if w.kind != nextPage {
 			t.lanes.queue(f, w)
 			return
@@ -102,6 +103,7 @@ func (t *Tail) nextPart(part []*followed) []*followed {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for range min(len(t.ring), (len(t.ring)+t.cfg.CheckParts-1)/t.cfg.CheckParts) {
+		// The ring changes under the walk. An address that is missed in this round is met in the next.
 		if t.at++; t.at >= len(t.ring) {
 			t.at = 0
 		}
@@ -118,6 +120,7 @@ func (t *Tail) check(ctx context.Context, list []*followed) {
 		var still []*followed
 		var addresses []bus.Address
 		for _, f := range list[:n] {
+			// A push since then is proof enough, so only silent addresses are asked about.
 			if f.still() {
 				still, addresses = append(still, f), append(addresses, f.address)
 			}

@@ -90,6 +90,7 @@ func (l *lane) serve(ctx context.Context, do func(context.Context, []*followed))
 			defer func() { <-l.all }()
 			makeRoom := sync.OnceFunc(func() { <-l.quick })
 			defer makeRoom()
+			// A server that answers slowly must not hold up addresses of another.
 			timer := time.AfterFunc(slowCall, makeRoom)
 			defer timer.Stop()
 			do(ctx, batch)
@@ -143,6 +144,7 @@ func (l *lane) due() ([]*followed, time.Duration) {
 	if len(l.later) > 0 {
 		return nil, l.later[0].at.Sub(now)
 	}
+	// A push wakes the lane; this only bounds the timer.
 	return nil, time.Hour
 }
 

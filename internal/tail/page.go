@@ -6,6 +6,7 @@ import "github.com/trunkline/trunkline/internal/bus"
 func (f *followed) begin(l look, top bus.Position) work {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	// Of two callers that open the same address the first position wins.
 	if f.started || f.closed {
 		return work{}
 	}
@@ -18,6 +19,7 @@ func (f *followed) begin(l look, top bus.Position) work {
 func (f *followed) firstLook() (look, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	// What is pushed from now on may be in the top already or not. Its offset tells.
 	f.looks++
 	return look{number: f.looks, doubts: f.doubts}, !f.started
 }
@@ -26,6 +28,7 @@ func (f *followed) firstLook() (look, bool) {
 func (f *followed) startLook() (look, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	// A push may have proved meanwhile that nothing is missing.
 	if f.closed || f.settled() {
 		f.busy, f.tries = false, 0
 		return look{}, false
@@ -39,6 +42,7 @@ func (f *followed) located(l look, top bus.Position, err error) work {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
+	// A doubt that is newer than the question needs another one.
 	case err != nil || f.lags || !f.doubt || f.doubts != l.doubts:
 	case top == f.pos:
 		f.complete(l)
@@ -47,6 +51,7 @@ func (f *followed) located(l look, top bus.Position, err error) work {
 	}
 	w := f.after(err != nil, err == nil)
 	if err == nil {
+		// The store has answered, so there is no reason to spare it.
 		w.pause = 0
 	}
 	return w
@@ -67,11 +72,13 @@ func (f *followed) read(l look, p *Shared, err error) work {
 	for _, m := range p.Messages {
 		f.reach(m.Position, m)
 	}
+	// Messages that have expired are not in the page, but the position goes past them.
 	end := p.Next
 	if end.Offset == p.Top.Offset {
 		end = p.Top // of the epoch that goes on
 	}
 	f.reach(end, nil)
+	// What is held is compared at the end of the log: until then messages before it are still being read.
 	if p.More {
 		return work{kind: nextPage}
 	}
@@ -85,6 +92,7 @@ func (f *followed) tell(from bus.Position, gap *bus.Gap) {
 		return
 	}
 	g := *gap
+	// Pushes have moved the position since the read began, so part of the gap may be filled.
 	if f.pos != from {
 		if g.Reason == bus.GapTrimmed && g.To.Epoch == f.pos.Epoch && g.To.Offset <= f.pos.Offset {
 			return // pushes have brought it
@@ -102,6 +110,7 @@ func (f *followed) tell(from bus.Position, gap *bus.Gap) {
 // without a position that came before the first of the new epoch are handed on before it.
 func (f *followed) enter(to bus.Position) {
 	if to.Epoch != f.pos.Epoch {
+		// Late pushes of the epoch that is left are told from those of the new one by it.
 		f.left = f.pos
 		for {
 			h, ok := f.held.first()
@@ -148,9 +157,11 @@ func (f *followed) arrive(at bus.Position, m *bus.Message) {
 
 // complete ends a look that has come to the end of the log.
 func (f *followed) complete(l look) {
+	// A doubt that was raised during the look is not answered by it.
 	if f.doubts == l.doubts {
 		f.doubt = false
 	}
+	// What was dropped before the look began was read by it.
 	if f.cutAt < l.number {
 		f.cut = false
 	}
@@ -166,6 +177,7 @@ func (f *followed) wait() bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	// An address that heals is compared anyway.
 	f.quiet = f.settled()
 	return f.quiet
 }

@@ -81,6 +81,7 @@ const readTime = 10 * time.Second
 // page returns the page from a place, of a read that begins after the call.
 func (r *reads) page(ctx context.Context, at place) (*Shared, error) {
 	r.mu.Lock()
+	// After Run has ended nobody waits for a shared reader, so a late caller reads alone.
 	if r.ended {
 		r.mu.Unlock()
 		return r.read(ctx, at, r.limit)
@@ -113,6 +114,7 @@ func (r *reads) run(at place) {
 			r.mu.Unlock()
 			return
 		}
+		// Whoever comes from now on waits for the next turn: this read may begin before their subscription.
 		r.at[at] = nil
 		r.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), readTime)

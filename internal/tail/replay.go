@@ -36,6 +36,7 @@ func (t *Tail) ReplayPages(ctx context.Context, a bus.Address, after bus.Positio
 		if err := page(p); err != nil {
 			return after, err
 		}
+		// By position and not by count: the store skips what has expired.
 		after = p.Next
 		if !p.More {
 			return p.end(), nil
@@ -60,6 +61,7 @@ func (t *Tail) readPage(ctx context.Context, at place, limit int) (*Shared, erro
 // gapBefore describes what is missing between from and the page that the log answered with.
 func gapBefore(a bus.Address, from bus.Position, p bus.Page) bus.Gap {
 	g := bus.Gap{Address: a, From: from, To: p.Next, Reason: bus.GapTrimmed}
+	// The gap ends right before the first message that is left.
 	if len(p.Messages) > 0 {
 		first := p.Messages[0].Position
 		g.To = bus.Position{Epoch: first.Epoch, Offset: first.Offset - 1}
