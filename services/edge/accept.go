@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -50,7 +49,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		return
 	}
 	if !route.AnyOrigin {
-		if err := e.origins.Check(r); err != nil {
+		if err := e.guard.Origins.Check(r); err != nil {
 			refuse(w, err)
 			return
 		}
@@ -65,39 +64,16 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		return
 	}
 	ip := access.ClientIP(r, e.cfg.TrustedProxies)
-	if err := e.admit(ip, hello); err != nil {
+	seat, err := e.guard.Admit(ip, !hello.Connect)
+	if err != nil {
 		refuse(w, err)
 		return
 	}
-	s := e.newSession(slot, ip)
-	s.counted = true
+	s := e.newSession(slot, seat)
 	if err := s.handshake(w, r, hello, refuse); err != nil {
-		s.connectOver()
-		e.limits.Leave(ip)
-		e.sessions.Done()
+		s.seat.Leave()
+		s.seat.Free()
 	}
-}
-
-// admit counts a handshake in: among the connects in progress, the connections and the sessions. After an error it
-// is counted nowhere.
-func (e *Edge) admit(ip string, hello dialect.Hello) error {
-	if err := e.admission.Enter(); err != nil {
-		return err
-	}
-	if e.tickets == nil && !hello.Connect && e.tokens.Overloaded() { // the connect that follows would be refused
-		e.admission.Leave()
-		return e.admission.Refuse("edge.call_timeout")
-	}
-	if err := e.limits.Enter(ip); err != nil {
-		e.admission.Leave()
-		return err
-	}
-	if !e.enter() {
-		e.limits.Leave(ip)
-		e.admission.Leave()
-		return bus.ErrDraining.Retry(access.LeastDelay + rand.N(access.LeastDelay)) //nolint:gosec // jitter, not a secret
-	}
-	return nil
 }
 
 // choose returns the first dialect of a route that takes the handshake, by its index; -1 when none does.
@@ -136,18 +112,18 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 	s.Enter()
 	switch {
 	case refusal != nil:
-		s.connectOver()
+		s.seat.Connected()
 		e.metrics.refuse(rpc.FromError(refusal))
 		s.Refuse(rpc.FromError(refusal))
 		s.Conn.Start()
 	case opening != nil:
 		go func() {
 			s.welcome(0, opening)
-			s.connectOver()
+			s.seat.Connected()
 			s.Conn.Start()
 		}()
 	default:
-		s.connectOver() // until its connect command
+		s.seat.Connected() // until its connect command
 		s.Conn.Start()
 	}
 	return nil
@@ -165,7 +141,7 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	identity := hello.Identity
 	if identity == nil {
 		var err error
-		identity, err = e.tokens.Validate(ctx, hello.Token)
+		identity, err = e.guard.Tokens.Validate(ctx, hello.Token)
 		if err != nil && hello.Guest != nil && refusal.Of(rpc.FromError(err).Reason).Code == refusal.Unauthenticated {
 			identity, err = hello.Guest, nil
 		}

@@ -24,12 +24,11 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 		s.Refuse(rpc.FromError(err))
 		return
 	}
-	if err := s.edge.admission.Enter(); err != nil {
+	if err := s.seat.Connect(); err != nil {
 		s.refuseConnect(err)
 		return
 	}
-	s.counted = true
-	defer s.connectOver()
+	defer s.seat.Connected()
 	asked := time.Now()
 	who, err := s.identify(c)
 	if err != nil {
@@ -82,14 +81,6 @@ func (s *session) refuseConnect(err error) {
 	s.Refuse(e)
 }
 
-// connectOver ends a connect in progress.
-func (s *session) connectOver() {
-	if s.counted {
-		s.counted = false
-		s.edge.admission.Leave()
-	}
-}
-
 // identify returns who connects, by token or by ticket.
 func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
@@ -100,11 +91,11 @@ func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
 		bad.Add("connect.ticket", "not together with connect.token")
 		return nil, bad.Err()
 	case c.GetTicket() != "":
-		return s.edge.redeem(ctx, c.GetTicket())
+		return s.redeem(ctx, c.GetTicket())
 	case c.GetToken() == "":
 		return nil, bus.ErrTokenMissing.With("connect.token is empty", nil)
 	}
-	return s.edge.tokens.Validate(ctx, c.GetToken())
+	return s.edge.guard.Tokens.Validate(ctx, c.GetToken())
 }
 
 // opening is a session between open and welcome.
@@ -186,7 +177,7 @@ func (s *session) welcome(id uint32, o *opening) {
 	} else {
 		s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: s.connected(o)}})
 	}
-	s.connectOver() // what is replayed goes at the client's pace
+	s.seat.Connected() // what is replayed goes at the client's pace
 	for _, g := range o.lost {
 		s.Reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: convert.GapProto(g)}})
 	}
@@ -198,7 +189,7 @@ func (s *session) welcome(id uint32, o *opening) {
 func (s *session) become(ctx context.Context, who *bus.Identity, asked time.Time) bool {
 	s.SetIdentity(who)
 	s.Conn.ExpireAt(who.Expires)
-	s.edge.revocations.Opened(ctx, standing{s}, asked)
+	s.edge.guard.Revocations.Opened(ctx, standing{s}, asked)
 	return s.refused.Load() == nil
 }
 

@@ -24,7 +24,7 @@ const (
 // drain ends all sessions and waits for them. The close frames are spread over the window, and each names its own time
 // to come back, spread likewise and over moveSpread at the least: the clients do not all knock on the next door at once.
 func (e *Edge) drain() error {
-	e.setOpen(false)
+	e.guard.Close()
 	var all []*session
 	e.each(func(s *session) { all = append(all, s) })
 	spread := min(max(e.cfg.DrainWindow, moveSpread), time.Duration(len(all))*movePace)
@@ -69,7 +69,7 @@ func (s *session) sendOff(back time.Duration) {
 func (e *Edge) await() error {
 	gone := make(chan struct{})
 	go func() {
-		e.sessions.Wait()
+		e.guard.Wait()
 		e.writers.Wait()
 		close(gone)
 	}()

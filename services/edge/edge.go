@@ -54,14 +54,8 @@ type Edge struct {
 	writer   *writer
 	channels publishv1.ChannelServiceClient
 
-	// Who gets in and stays in.
-	origins     *access.Origins
-	limits      *access.Limits
-	admission   *access.Admission
-	tokens      *access.Validator
-	tickets     *access.Sealer // nil without tickets
-	revocations *revoked.Follower
-	follows     bool // the follower of revocations is this edge's own
+	guard   *access.Guard
+	follows bool // the follower of revocations is this edge's own
 
 	// The way of a message: from the tail to the hub, and by its subscribers to their sockets.
 	tail    *tail.Tail
@@ -69,10 +63,7 @@ type Edge struct {
 	sockets *wire.Sockets
 	behind  *behind.Behind // what the store is told of it
 
-	accept   sync.RWMutex // held for reading by a handshake that counts itself in sessions
-	open     bool         // guarded by accept
-	sessions sync.WaitGroup
-	writers  sync.WaitGroup
+	writers sync.WaitGroup // of backlogs, and of those who catch up
 }
 
 // New returns an edge that speaks the dialects.
@@ -91,7 +82,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		door:    bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer}),
 		publish: publishv1.NewPublishServiceClient(conns.Publish), states: publishv1.NewStateServiceClient(conns.Publish),
 	}
-	if err := e.guard(conns, reg); err != nil {
+	if err := e.newGuard(authv1.NewAuthServiceClient(conns.Auth), reg); err != nil {
 		return nil, err
 	}
 	e.sockets = wire.New(wire.Config{
@@ -113,22 +104,21 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	return e, nil
 }
 
-// guard makes what decides who gets in and stays in.
-func (e *Edge) guard(conns Conns, reg prometheus.Registerer) (err error) {
-	if e.origins, err = access.NewOrigins(e.cfg.AllowedOrigins, e.cfg.DevLoopback); err != nil {
-		return err
+// newGuard makes what decides who gets in and stays in.
+func (e *Edge) newGuard(auth authv1.AuthServiceClient, reg prometheus.Registerer) (err error) {
+	revocations := e.cfg.Revocations
+	if revocations == nil {
+		revocations, e.follows = revoked.New(e.store, revoked.Config{Log: e.log}), true
 	}
-	if e.tickets, err = access.NewSealer(e.cfg.Tickets); err != nil {
-		return err
+	e.guard, err = access.NewGuard(auth, revocations, access.Config{
+		AllowedOrigins: e.cfg.AllowedOrigins, DevLoopback: e.cfg.DevLoopback,
+		Connections: e.cfg.Connections, ConnectionsPerIP: e.cfg.ConnectionsPerIP, ConnectsInProgress: e.cfg.ConnectsInProgress,
+		CallTimeout: e.cfg.CallTimeout, Tickets: e.cfg.Tickets,
+	}, reg)
+	if err == nil {
+		revocations.Add(e.standing)
 	}
-	e.limits = access.NewLimits(e.cfg.Connections, e.cfg.ConnectionsPerIP)
-	e.admission = access.NewAdmission(e.cfg.ConnectsInProgress)
-	e.tokens = access.NewValidator(authv1.NewAuthServiceClient(conns.Auth), e.cfg.CallTimeout, e.admission, reg)
-	if e.revocations = e.cfg.Revocations; e.revocations == nil {
-		e.revocations, e.follows = revoked.New(e.store, revoked.Config{Log: e.log}), true
-	}
-	e.revocations.Add(e.standing)
-	return nil
+	return err
 }
 
 // goFor runs f for one subscriber, whose session alone ends when f panics.
@@ -140,16 +130,14 @@ func (e *Edge) goFor(sub *fan.Subscriber, f func()) {
 }
 
 // Connections returns how many connections there are.
-func (e *Edge) Connections() int64 { return int64(e.limits.Connections()) }
+func (e *Edge) Connections() int64 { return int64(e.guard.Connections()) }
 
 // Ready returns nil while messages are known to reach this edge, and otherwise says why not.
 func (e *Edge) Ready() error {
-	e.accept.RLock()
-	defer e.accept.RUnlock()
-	if !e.open {
+	if !e.guard.IsOpen() {
 		return bus.ErrDraining
 	}
-	return cmp.Or(e.tail.Ready(), e.revocations.Ready())
+	return cmp.Or(e.tail.Ready(), e.guard.Revocations.Ready())
 }
 
 // Run serves until ctx ends. Then it accepts nobody any more, tells the clients to move, spread over
@@ -163,36 +151,20 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.hub.Run(inner) })
 	g.Go(func() error { return e.behind.Run(inner) })
 	if e.follows {
-		g.Go(func() error { return e.revocations.Run(inner) })
+		g.Go(func() error { return e.guard.Revocations.Run(inner) })
 	}
 	g.Go(func() error { return e.trimHeap(inner) })
 	g.Go(e.sockets.Run)
-	e.setOpen(true)
+	e.guard.Open()
 	select {
 	case <-ctx.Done():
 	case <-inner.Done():
 	}
 	left := e.drain()
-	e.tokens.Wait()
+	e.guard.Tokens.Wait()
 	e.sockets.Close()
 	stop()
 	return errors.Join(left, g.Wait())
-}
-
-func (e *Edge) setOpen(open bool) {
-	e.accept.Lock()
-	defer e.accept.Unlock()
-	e.open = open
-}
-
-// enter counts a session in, unless the edge is draining.
-func (e *Edge) enter() bool {
-	e.accept.RLock()
-	defer e.accept.RUnlock()
-	if e.open {
-		e.sessions.Add(1)
-	}
-	return e.open
 }
 
 // each calls f for every session; f must not call the hub.

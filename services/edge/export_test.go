@@ -9,21 +9,21 @@ import (
 
 // Seal returns a ticket, as an answer to a connect does.
 func (e *Edge) Seal(id *bus.Identity) string {
-	text, _ := e.tickets.Seal(id, time.Now())
+	text, _ := e.guard.Tickets.Seal(id, time.Now())
 	return text
 }
 
 // Redeem opens a ticket, as a connect does.
 func (e *Edge) Redeem(ctx context.Context, ticket string) (*bus.Identity, error) {
-	return e.redeem(ctx, ticket)
+	return e.guard.Redeem(ctx, ticket)
 }
 
 // Sure says whether tickets are given.
-func (e *Edge) Sure() bool { return e.revocations.Sure() }
+func (e *Edge) Sure() bool { return e.guard.Revocations.Sure() }
 
 // Connecting returns how many connects are in progress.
 func (e *Edge) Connecting() int {
-	return e.admission.InProgress()
+	return e.guard.InProgress()
 }
 
 // Become gives the sessions of a client another identity, as a refresh does before it leaves what that does not grant.
@@ -36,7 +36,7 @@ func (e *Edge) Become(client string, who *bus.Identity) {
 }
 
 // Doubt says that announcements of revocations may have been missed.
-func (e *Edge) Doubt() { e.revocations.Doubt() }
+func (e *Edge) Doubt() { e.guard.Revocations.Doubt() }
 
 // Waiting returns how many acks, notes of what was written and changes of rosters wait for the store.
 func (e *Edge) Waiting() (acks, sent, rosters int) {
@@ -66,5 +66,5 @@ func (e *Edge) Refused() (n int) {
 
 // Validate asks who a token stands for, as a connect does.
 func (e *Edge) Validate(ctx context.Context, token string) (*bus.Identity, error) {
-	return e.tokens.Validate(ctx, token)
+	return e.guard.Tokens.Validate(ctx, token)
 }

@@ -17,7 +17,7 @@ import (
 // presence, the subscription stays without it.
 func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
 	asked := time.Now()
-	who, err := s.edge.tokens.Validate(ctx, req.GetToken())
+	who, err := s.edge.guard.Tokens.Validate(ctx, req.GetToken())
 	if err != nil {
 		return err
 	}
@@ -61,39 +61,34 @@ func (s *session) leaveLost(who *bus.Identity) {
 	}
 }
 
-// redeem returns the identity of a ticket, without a call of the auth service.
-func (e *Edge) redeem(ctx context.Context, ticket string) (*bus.Identity, error) {
-	id, sealed, err := e.tickets.Open(ticket, time.Now())
-	if err != nil {
-		return nil, err
+// redeem returns the identity of a ticket.
+func (s *session) redeem(ctx context.Context, ticket string) (*bus.Identity, error) {
+	who, err := s.edge.guard.Redeem(ctx, ticket)
+	if err == nil {
+		s.edge.metrics.resumed.Inc()
 	}
-	if err := e.revocations.Check(ctx, id, sealed); err != nil {
-		return nil, err
-	}
-	e.metrics.resumed.Inc()
-	return id, nil
+	return who, err
 }
 
-// firstTicket adds a ticket to the answer of a connect. There is none while a revocation may have been missed: it
-// would carry that on to the next edge.
+// firstTicket adds a ticket to the answer of a connect. Where there is none now, the session is given one later.
 func (s *session) firstTicket(c *edgev1.Connected, id *bus.Identity) {
-	e := s.edge
-	if e.tickets == nil {
+	guard := s.edge.guard
+	if guard.Tickets == nil {
 		return
 	}
 	now := time.Now()
-	s.renews.Store(e.tickets.Renewal(now))
-	if !e.revocations.Sure() {
+	s.renews.Store(guard.Tickets.Renewal(now))
+	if !guard.Renewing() {
 		return
 	}
-	if text, end := e.tickets.Seal(id, now); text != "" {
+	if text, end := guard.Tickets.Seal(id, now); text != "" {
 		c.Ticket, c.TicketExpireTime = text, timestamppb.New(end)
 	}
 }
 
 // renewable says whether the session has tickets, which may be sealed now.
 func (s *session) renewable() bool {
-	return s.edge.tickets != nil && s.renews.Load() != 0 && s.refused.Load() == nil && s.edge.revocations.Sure()
+	return s.renews.Load() != 0 && s.refused.Load() == nil && s.edge.guard.Renewing()
 }
 
 // renew sends the session a new ticket. It may be called with the shard's lock held.
@@ -107,8 +102,8 @@ func (s *session) renew(now time.Time, a *wire.Attempt) {
 // the time: that no revocation of it can have been missed.
 func (s *session) nextTicket(now time.Time) []byte {
 	e := s.edge
-	s.renews.Store(e.tickets.Renewal(now))
-	text, end := e.tickets.Seal(s.Identity(), now)
+	s.renews.Store(e.guard.Tickets.Renewal(now))
+	text, end := e.guard.Tickets.Seal(s.Identity(), now)
 	if text == "" {
 		return nil
 	}

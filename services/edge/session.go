@@ -14,6 +14,7 @@ import (
 	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/fan"
 	"github.com/trunkline/trunkline/services/edge/wire"
@@ -25,10 +26,9 @@ import (
 type session struct {
 	*fan.Subscriber
 	edge    *Edge
-	ip      string
 	subs    []*fan.Subscription
 	limiter rate.Limiter
-	counted bool // among the connects in progress
+	seat    access.Seat
 	single  bool // in rosters, a client of its own
 	// onlyFollow leaves the identity's own addresses out.
 	onlyFollow bool
@@ -49,8 +49,8 @@ var (
 var errNotUTF8 = bus.ErrProtocol.With("a text frame must be UTF-8", map[string]string{"close": "1007"})
 
 // newSession returns the session of a connection that has not been answered yet.
-func (e *Edge) newSession(slot int, ip string) *session {
-	s := &session{edge: e, ip: ip, limiter: *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)}
+func (e *Edge) newSession(slot int, seat access.Seat) *session {
+	s := &session{edge: e, seat: seat, limiter: *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)}
 	s.Subscriber = e.hub.Subscriber(s, e.sockets.NewConn(s), slot)
 	return s
 }
@@ -181,7 +181,7 @@ func (s *session) Closing(code int, text string) (int, string) {
 // Ended cleans up after the last read. err says why there is nothing more to read.
 func (s *session) Ended(err error) {
 	e := s.edge
-	defer e.sessions.Done()
+	defer s.seat.Free()
 	subs := s.Detach(s.subs)
 	s.Exit()
 	addresses := make([]bus.Address, len(subs))
@@ -191,7 +191,7 @@ func (s *session) Ended(err error) {
 		e.behind.Roster.Leave(sub.Address(), s.ID, lost)
 	}
 	e.tail.Release(addresses...)
-	e.limits.Leave(s.ip)
+	s.seat.Leave()
 	reason := "client"
 	if why := s.refused.Load(); why != nil {
 		reason = why.Reason

@@ -14,11 +14,11 @@ import (
 // sweep ends sessions that did not connect in time, whose token has expired or that answer no ping, pings the
 // others, and gives those their next ticket that are due.
 func (e *Edge) sweep(now time.Time, sh *fan.Shard) {
-	renewing := e.tickets != nil && e.revocations.Sure() // asked before the shard is locked
+	renewing := e.guard.Renewing() // asked before the shard is locked
 	sh.Each(func(all []*fan.Subscriber, a *wire.Attempt) {
 		tickets := 0
 		if renewing {
-			tickets = e.tickets.Renewals(len(all), fan.TickInterval)
+			tickets = e.guard.Tickets.Renewals(len(all), fan.TickInterval)
 		}
 		for _, sub := range all {
 			s := sessionOf(sub)

@@ -1,4 +1,3 @@
-// Package access decides who gets in and who stays in: by origin, by number, by the auth service's word, by ticket.
 package access
 
 import (
@@ -10,9 +9,9 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Admission bounds how many connects are worked on at once, and tells those that it refuses when to come back: the more
+// admission bounds how many connects are worked on at once, and tells those that it refuses when to come back: the more
 // of them there were lately, the later, and each at another time.
-type Admission struct {
+type admission struct {
 	limit int
 
 	mu       sync.Mutex
@@ -28,11 +27,11 @@ const (
 	mostDelay  = 30 * time.Second
 )
 
-// NewAdmission returns the admission of so many connects at once.
-func NewAdmission(limit int) *Admission { return &Admission{limit: limit} }
+// newAdmission returns the admission of so many connects at once.
+func newAdmission(limit int) *admission { return &admission{limit: limit} }
 
 // Enter counts a connect, or refuses it. A nil error is undone by Leave.
-func (a *Admission) Enter() error {
+func (a *admission) Enter() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.running >= a.limit {
@@ -43,28 +42,28 @@ func (a *Admission) Enter() error {
 }
 
 // Leave undoes Enter.
-func (a *Admission) Leave() {
+func (a *admission) Leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.running--
 }
 
 // Refuse returns the refusal of a connect that would wait too long.
-func (a *Admission) Refuse(rule string) error {
+func (a *admission) Refuse(rule string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.refusal(rule)
 }
 
 // InProgress is how many connects are worked on.
-func (a *Admission) InProgress() int {
+func (a *admission) InProgress() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.running
 }
 
 // refusal notes one and says when to come back. The caller holds the lock.
-func (a *Admission) refusal(rule string) error {
+func (a *admission) refusal(rule string) error {
 	now := time.Now()
 	a.pressure = a.pressure*math.Exp2(-float64(now.Sub(a.at))/float64(pressureHalf)) + 1
 	a.at = now

@@ -6,8 +6,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Limits counts connections, in all and by address.
-type Limits struct {
+// limits counts connections, in all and by address.
+type limits struct {
 	total, perIP int
 
 	mu    sync.Mutex
@@ -15,13 +15,13 @@ type Limits struct {
 	byIP  map[string]int
 }
 
-// NewLimits returns limits of connections, in all and from one IP address; 0 is no limit.
-func NewLimits(total, perIP int) *Limits {
-	return &Limits{total: total, perIP: perIP, byIP: make(map[string]int)}
+// newLimits returns limits of connections, in all and from one IP address; 0 is no limit.
+func newLimits(total, perIP int) *limits {
+	return &limits{total: total, perIP: perIP, byIP: make(map[string]int)}
 }
 
 // Enter counts a connection, or refuses it.
-func (l *Limits) Enter(ip string) error {
+func (l *limits) Enter(ip string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.total > 0 && l.count >= l.total {
@@ -36,7 +36,7 @@ func (l *Limits) Enter(ip string) error {
 }
 
 // Leave undoes Enter.
-func (l *Limits) Leave(ip string) {
+func (l *limits) Leave(ip string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count--
@@ -46,7 +46,7 @@ func (l *Limits) Leave(ip string) {
 }
 
 // Connections returns how many there are.
-func (l *Limits) Connections() int {
+func (l *limits) Connections() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count

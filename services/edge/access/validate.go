@@ -23,7 +23,7 @@ type Validator struct {
 	auth      authv1.AuthServiceClient
 	timeout   time.Duration
 	batches   prometheus.Histogram
-	admission *Admission
+	admission *admission
 
 	mu      sync.Mutex
 	waiting []*pendingToken
@@ -56,7 +56,7 @@ const (
 
 // NewValidator returns a validator whose calls take no longer than the timeout. Refusals of tokens that would wait too long
 // are the admission's.
-func NewValidator(auth authv1.AuthServiceClient, timeout time.Duration, a *Admission, reg prometheus.Registerer) *Validator {
+func NewValidator(auth authv1.AuthServiceClient, timeout time.Duration, a *admission, reg prometheus.Registerer) *Validator {
 	v := &Validator{auth: auth, timeout: timeout, admission: a, batches: prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "trunkline_edge_validation_batch_size", Help: "Tokens in one call to the auth service.",
 		Buckets: prometheus.ExponentialBuckets(1, 2, 10),
