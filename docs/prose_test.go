@@ -190,3 +190,29 @@ func TestDocuments_nameWhatExists(t *testing.T) {
 		}
 	}
 }
+
+// place is a row of a table that sends its reader to a name in a file.
+var place = regexp.MustCompile("(?m)^\\|[^|]*\\| `([^`]+\\.(?:go|lua|proto))`[^|]*\\| `([^`]+)` \\|$")
+
+// A reader who is sent to a name finds it in that file.
+func TestDocuments_leadToWhatIsThere(t *testing.T) {
+	found := 0
+	for _, path := range documents(t) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range place.FindAllStringSubmatch(string(b), -1) {
+			found++
+			source, err := os.ReadFile(filepath.Join("..", m[1]))
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+			} else if !regexp.MustCompile(`\b` + regexp.QuoteMeta(m[2]) + `\b`).Match(source) {
+				t.Errorf("%s: %s has no %s", path, m[1], m[2])
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("%d rows lead to a name; have the tables another form?", found)
+	}
+}
