@@ -41,7 +41,7 @@ func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry)
 	if c.Bridges, err = cfg.BridgeRules(); err != nil {
 		return nil, err
 	}
-	if c.Names, err = cfg.SecondNames(); err != nil {
+	if c.Aliases, err = cfg.Aliases(); err != nil {
 		return nil, err
 	}
 	store, err := redis.Open(c, tel.Log)

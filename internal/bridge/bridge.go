@@ -39,6 +39,8 @@ type Bridge struct {
 	keys []string    // the members
 }
 
+var _ bus.Alias = (*Bridge)(nil)
+
 // New checks a rule.
 func New(r Rule) (*Bridge, error) {
 	b := &Bridge{rule: r}
@@ -167,8 +169,13 @@ func text(raw json.RawMessage) string {
 	return ""
 }
 
-// Record returns the record of a message.
-func (b *Bridge) Record(m *bus.Message) []byte {
+// Keeps returns false: a bridged channel is no key.
+func (b *Bridge) Keeps() bool { return false }
+
+// Copy returns the record of a message, of every one.
+func (b *Bridge) Copy(m *bus.Message) ([]byte, bool) { return b.record(m), true }
+
+func (b *Bridge) record(m *bus.Message) []byte {
 	if !b.rule.JSON {
 		return m.Data
 	}

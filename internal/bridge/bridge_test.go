@@ -88,7 +88,7 @@ func TestRecord(t *testing.T) {
 		{member, bus.Message{Data: []byte(`[1]`), ContentType: bus.JSON, From: bus.Sender{Client: "ada"}}, `{"by":"ada","message":[1]}`},
 		{member, bus.Message{Data: []byte{0, 1}, ContentType: bus.Binary}, `{"message":"AAE="}`},
 	} {
-		if got := string(tc.b.Record(&tc.m)); got != tc.want {
+		if got, ok := tc.b.Copy(&tc.m); string(got) != tc.want || !ok {
 			t.Errorf("%+v became %s, want %s", tc.m, got, tc.want)
 		}
 	}

@@ -99,7 +99,7 @@ type Feed interface {
 type Last struct {
 	// Message is nil when there is none.
 	Message *Message
-	// Bare is set when an older program may have kept it: it is known by its data alone.
+	// Bare is set when another program may have kept it: it is known by its data alone.
 	Bare bool
 }
 
@@ -261,25 +261,20 @@ type Bridge interface {
 	PublishRecord(ctx context.Context, channel string, record AdmittedRecord) error
 }
 
-// NameRule gives addresses a second name, under which older programs know them. It is a pub/sub channel on which the data of each
-// message is sent as it is, and a key that holds the data of the last one. Name and Address are the inverse of each other. All
-// functions may be called concurrently.
-type NameRule struct {
-	// Name returns the second name of an address; false when it has none.
-	Name func(a Address) (string, bool)
-	// Address returns whose second name it is; false when it is nobody's.
-	Address func(name string) (Address, bool)
-	// Bridge returns how records are made and read where a channel is shared that is no key; nil for the data as it is. It
-	// may be nil itself.
-	Bridge func(a Address) Records
-}
+// Aliases returns the alias of an address; nil when it has none. It may be called concurrently.
+type Aliases func(a Address) Alias
 
-// Records makes and reads what is sent on a channel that is shared with other programs. It is safe for concurrent use.
-type Records interface {
-	// Record returns the record of a message.
-	Record(m *Message) []byte
-	// Map returns the message of a record, or false when it is for nobody.
-	Map(record []byte) (*Message, bool)
+// Alias is another pub/sub channel that an address has for programs that know nothing of addresses: what is published is copied
+// to it, and what they send there is a message like any other. It is safe for concurrent use.
+type Alias interface {
+	// Channel is the name of the channel.
+	Channel() string
+	// Keeps says whether the name is also that of a key, which then holds the copy of the last message that is retained.
+	Keeps() bool
+	// Copy returns what is sent there for a message; false when those programs are not told of it.
+	Copy(m *Message) ([]byte, bool)
+	// Map returns the message of what they have sent or kept, or false when it is for nobody. Its time is set by the caller.
+	Map(data []byte) (*Message, bool)
 }
 
 // BridgeRule maps the records of one channel of the store to messages.

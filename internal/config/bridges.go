@@ -25,6 +25,11 @@ func (b Bridge) rule() (*bridge.Bridge, error) {
 	})
 }
 
+type aliasingProtocol interface {
+	Protocol
+	Aliasing
+}
+
 func (c *checking) bridges() {
 	r := c.cfg.Redis
 	if len(r.Bridges) > 0 && r.URL == "" {
@@ -58,9 +63,9 @@ func (c *checking) bridges() {
 		if strings.Contains(r.URL.Reveal(), "+cluster:") {
 			c.fail("redis.bridges", "%s: direction: both needs a single Redis or Sentinel, and redis.url is a Cluster", key)
 		}
-		if names := c.cfg.Legacy.names(); names != nil {
-			if _, ok := names.Name(rule.To()); ok {
-				c.fail("redis.bridges", "%s: %s has a name in Redis by the facility protocol already", key, rule.To())
+		for _, p := range spokenAs[aliasingProtocol](c.cfg.Legacy) {
+			if p.Alias(rule.To()) != nil {
+				c.fail("redis.bridges", "%s: %s has a name in Redis by the %s protocol already", key, rule.To(), p.Name())
 			}
 		}
 	}
@@ -81,46 +86,32 @@ func (c Config) BridgeRules() ([]bus.BridgeRule, error) {
 	return all, nil
 }
 
-// SecondNames returns the names that Redis shares with other programs, those of the facility protocol too; nil for none.
-func (c Config) SecondNames() (*bus.NameRule, error) {
-	facility := c.Legacy.names()
-	byAddress, byChannel := map[bus.Address]*bridge.Bridge{}, map[string]*bridge.Bridge{}
+// Aliases returns the channels of Redis that addresses share with other programs, those of the older protocols too; nil for
+// none.
+func (c Config) Aliases() (bus.Aliases, error) {
+	older := spokenAs[Aliasing](c.Legacy)
+	bridged := map[bus.Address]*bridge.Bridge{}
 	for _, b := range c.Redis.Bridges {
 		rule, err := b.rule()
 		if err != nil {
 			return nil, fmt.Errorf("redis.bridges: %w", err)
 		}
 		if rule.Both() {
-			byAddress[rule.To()], byChannel[rule.Channel()] = rule, rule
+			bridged[rule.To()] = rule
 		}
 	}
-	if len(byAddress) == 0 {
-		return facility, nil
+	if len(bridged) == 0 && len(older) == 0 {
+		return nil, nil
 	}
-	return &bus.NameRule{
-		Name: func(a bus.Address) (string, bool) {
-			if b := byAddress[a]; b != nil {
-				return b.Channel(), true
+	return func(a bus.Address) bus.Alias {
+		if b := bridged[a]; b != nil {
+			return b
+		}
+		for _, p := range older {
+			if alias := p.Alias(a); alias != nil {
+				return alias
 			}
-			if facility != nil {
-				return facility.Name(a)
-			}
-			return "", false
-		},
-		Address: func(name string) (bus.Address, bool) {
-			if b := byChannel[name]; b != nil {
-				return b.To(), true
-			}
-			if facility != nil {
-				return facility.Address(name)
-			}
-			return bus.Address{}, false
-		},
-		Bridge: func(a bus.Address) bus.Records {
-			if b := byAddress[a]; b != nil {
-				return b
-			}
-			return nil
-		},
+		}
+		return nil
 	}, nil
 }

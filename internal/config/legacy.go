@@ -48,9 +48,10 @@ type Bridging interface {
 	Bridges() []bus.BridgeRule
 }
 
-// Naming is a protocol that shares names in Redis with older programs.
-type Naming interface {
-	Names() *bus.NameRule
+// Aliasing is a protocol that shares channels of Redis with older programs.
+type Aliasing interface {
+	// Alias returns that of an address; nil when it has none.
+	Alias(a bus.Address) bus.Alias
 }
 
 // Keeping is a protocol that says how the topics of audiences are kept.
@@ -120,14 +121,6 @@ func (c Config) LegacyListeners() []Listener {
 // ListenersOf returns the listeners of one older protocol in this process.
 func (c Config) ListenersOf(p Protocol) []Listener {
 	return slices.DeleteFunc(p.Listeners(), func(l Listener) bool { return l.Address == "" || !c.Runs(l.Role) })
-}
-
-// names returns the names that Redis shares with programs of the older protocols; nil for none.
-func (l Legacy) names() *bus.NameRule {
-	for _, p := range spokenAs[Naming](l) {
-		return p.Names()
-	}
-	return nil
 }
 
 // facilities is how the topics of audiences are kept; zero when nobody speaks of them.

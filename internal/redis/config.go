@@ -54,11 +54,11 @@ type Config struct {
 	AllowEviction bool
 	// Events is how the log of events is kept; without it nothing is told.
 	Events bus.Retention
-	// Bridges are raw Redis channels of older programs.
+	// Bridges are raw Redis channels of other programs.
 	Bridges []bus.BridgeRule
-	// Names gives addresses second names, shared with older programs. It has no effect in a Cluster: those programs
+	// Aliases are the channels that addresses share with other programs. It has no effect in a Cluster: those programs
 	// know of none.
-	Names *bus.NameRule
+	Aliases bus.Aliases
 	// Metrics takes the store's metrics; none are registered without it.
 	Metrics prometheus.Registerer
 }

@@ -61,7 +61,7 @@ func (s *Store) strictly(ctx context.Context, ps []bus.Publication, calls []call
 	for i := range ps {
 		todo[i] = i
 		if calls[i].script == nil {
-			calls[i] = s.publishCall(&ps[i], false)
+			calls[i] = s.publishCall(&ps[i])
 		}
 	}
 	// By address: while a slot is being moved, some of its addresses are here and some there.

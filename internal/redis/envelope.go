@@ -235,12 +235,12 @@ func setNumber(m *bus.Message, field protowire.Number, v uint64) {
 	}
 }
 
-// decodePush reads what a pub/sub channel carries: a line with the position and the publish time, and an envelope. repeated is set when the same
-// message comes on the channel of the address's second name next. The message shares the payload's bytes.
-func decodePush(to bus.Address, payload []byte) (m *bus.Message, repeated bool, err error) {
-	payload, repeated = bytes.CutPrefix(payload, []byte("!"))
+// decodePush reads what a pub/sub channel carries: a line with the position and the publish time, and an envelope. copied is set when a copy
+// comes on the alias of the address next. The message shares the payload's bytes.
+func decodePush(to bus.Address, payload []byte) (m *bus.Message, copied bool, err error) {
+	payload, copied = bytes.CutPrefix(payload, []byte("!"))
 	m, err = decodePushed(to, payload)
-	return m, repeated, err
+	return m, copied, err
 }
 
 func decodePushed(to bus.Address, payload []byte) (*bus.Message, error) {

@@ -30,7 +30,7 @@ func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 func (k keys) beginning(tag string) string { return k.prefix + "{" + tag + "}:b" }
 
 // push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message; behind
-// a "!" when the same comes on the channel of the second name next.
+// a "!" when a copy comes on the alias of the address next.
 func (k keys) push(a bus.Address) string { return k.of(a, "p") }
 
 // channel is the record of a created channel, as JSON.
@@ -68,7 +68,7 @@ func (k keys) due(n int) string { return k.prefix + "{due:" + strconv.Itoa(n) + 
 // state is a hash of the state's value (v), revision (r) and time of change (t).
 func (k keys) state(a bus.Address) string { return k.of(a, "j") }
 
-// last is the last message that was retained, as on the pub/sub channel. An address with a second name has that for a key.
+// last is the last message that was retained, as on the pub/sub channel. An alias that keeps has the copy under its own name instead.
 func (k keys) last(a bus.Address) string { return k.of(a, "l") }
 
 // roster is a hash of the members by connection: when the connection was lost, in ms, or 0, and the member as JSON.

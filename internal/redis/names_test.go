@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	goredis "github.com/redis/go-redis/v9"
@@ -17,24 +18,38 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/redistest"
 )
 
-// names knows channels/old:X as old X.
-var names = bus.NameRule{
-	Name: func(a bus.Address) (string, bool) {
-		id, ok := strings.CutPrefix(a.String(), "channels/old:")
-		return "old " + id, ok
-	},
-	Address: func(name string) (bus.Address, bool) {
-		id, ok := strings.CutPrefix(name, "old ")
-		a, err := bus.ParseAddress("channels/old:" + id)
-		return a, ok && err == nil
-	},
+// alias knows channels/old:X as old X, a channel of bare data and a key.
+type alias struct {
+	name string
+	to   bus.Address
+}
+
+func (a alias) Channel() string { return a.name }
+
+func (alias) Keeps() bool { return true }
+
+func (alias) Copy(m *bus.Message) ([]byte, bool) { return m.Data, true }
+
+func (a alias) Map(data []byte) (*bus.Message, bool) {
+	m := &bus.Message{ID: uuid.NewString(), To: a.to, Data: data, ContentType: bus.Text}
+	if !utf8.Valid(data) {
+		m.ContentType = bus.Binary
+	}
+	return m, true
+}
+
+func aliases(a bus.Address) bus.Alias {
+	if id, ok := strings.CutPrefix(a.String(), "channels/old:"); ok {
+		return alias{name: "old " + id, to: a}
+	}
+	return nil
 }
 
 // older is a store that shares names with an older program, and that program's own connection.
 func older(t *testing.T) (*redis.Store, *goredis.Client) {
 	t.Helper()
 	server := redistest.Start(t)
-	s, err := redis.Open(redis.Config{URL: server.URL(), Names: &names}, slog.New(slog.DiscardHandler))
+	s, err := redis.Open(redis.Config{URL: server.URL(), Aliases: aliases}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func (s *Store) simple(p *bus.Publication) bool {
 	if p.Retention.Durable() || p.IdempotencyKey != "" || p.RequireChannel || p.Ack != nil || p.Retain > 0 {
 		return false
 	}
-	return s.secondName(p.Message.To) == ""
+	return s.alias(p.Message.To) == nil
 }
 
 // publishing is some publications on their way.
@@ -142,7 +142,7 @@ func (s *Store) prepare(ctx context.Context, ps []bus.Publication) publishing {
 			b.calls[i] = s.inboxCall(p)
 			b.due = append(b.due, s.dueCall(p))
 		} else {
-			b.calls[i] = s.publishCall(p, false)
+			b.calls[i] = s.publishCall(p)
 		}
 		b.cmds[i] = s.publishCmd(ctx, b.calls, i)
 	}
@@ -216,8 +216,8 @@ func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder)
 	return s.pipes.Do(ctx, again)
 }
 
-// publishCall is the call of the publish script; quietly leaves out the address's second name, unless records are bridged there.
-func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
+// publishCall is the call of the publish script.
+func (s *Store) publishCall(p *bus.Publication) call {
 	to := p.Message.To
 	length, age := 0, int64(0)
 	if p.Retention.Durable() {
@@ -230,13 +230,14 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 	if p.IdempotencyKey != "" {
 		digest = p.Digest
 	}
-	last, second, record, kept := s.keys.last(to), s.secondName(to), []byte(nil), ""
-	if r := s.records(to); second != "" && r != nil {
-		record = r.Record(&p.Message)
-	} else if quietly {
-		second = ""
-	} else if second != "" {
-		record, last, kept = p.Message.Data, second, "1"
+	last, channel, copied, kept := s.keys.last(to), "", []byte(nil), ""
+	if alias := s.alias(to); alias != nil {
+		if data, told := alias.Copy(&p.Message); told {
+			channel, copied = alias.Channel(), data
+			if alias.Keeps() {
+				last, kept = channel, "1"
+			}
+		}
 	}
 	// The other one has the same text, registered as one that writes nothing: a full server runs it.
 	script := publishScript
@@ -251,7 +252,7 @@ func (s *Store) publishCall(p *bus.Publication, quietly bool) call {
 		args: []any{
 			encode(&p.Message), length, age, bus.NewEpoch(), require, digest,
 			max(p.Window.Milliseconds(), 1), s.publishVerb(), max(s.cfg.MetaTTL.Milliseconds(), age),
-			p.Retain.Milliseconds(), second, record, kept, p.Message.ID, demandOf(p),
+			p.Retain.Milliseconds(), channel, copied, kept, p.Message.ID, demandOf(p),
 		},
 	}
 }

@@ -3,9 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
-	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -24,13 +22,13 @@ var _ bus.Feed = feed{}
 func (s *Store) NewFeed() bus.Feed {
 	return feed{store: s, Feed: links.New(links.Config{
 		Client: s.client, Timeout: s.cfg.Timeout, Bridges: s.cfg.Bridges, Metrics: s.subscriptions, Log: s.log,
-		Channel: s.keys.push, Alias: s.secondName, Probe: s.keys.probe, Life: s.keys.life,
-		Decode: s.heard, DecodeAlias: s.recorded, Send: s.pipes.DoOne, Saw: s.lives.Saw,
+		Channel: s.keys.push, Alias: s.aliasChannel, Probe: s.keys.probe, Life: s.keys.life,
+		Decode: s.heard, DecodeAlias: s.mapped, Send: s.pipes.DoOne, Saw: s.lives.Saw,
 	})}
 }
 
 // heard reads what came on the channel of an address; nil for what is no message.
-func (s *Store) heard(to bus.Address, payload []byte) (m *bus.Message, repeated bool, err error) {
+func (s *Store) heard(to bus.Address, payload []byte) (m *bus.Message, copied bool, err error) {
 	if string(payload) == heldUpHint {
 		s.heldUp.add(to)
 		return nil, false, nil
@@ -38,30 +36,33 @@ func (s *Store) heard(to bus.Address, payload []byte) (m *bus.Message, repeated 
 	return decodePush(to, payload)
 }
 
-// secondName returns the name under which older programs know an address; empty when they do not.
-func (s *Store) secondName(a bus.Address) string {
-	if s.cfg.Names != nil {
-		if name, ok := s.cfg.Names.Name(a); ok {
-			return name
-		}
+// alias returns the channel that an address shares with other programs; nil when there is none.
+func (s *Store) alias(a bus.Address) bus.Alias {
+	if s.cfg.Aliases == nil {
+		return nil
+	}
+	return s.cfg.Aliases(a)
+}
+
+// aliasChannel returns the name of that channel; empty when there is none.
+func (s *Store) aliasChannel(a bus.Address) string {
+	if alias := s.alias(a); alias != nil {
+		return alias.Channel()
 	}
 	return ""
 }
 
-// records returns how the second name of an address is used that is no key; nil when it is one, and records are the data as it is.
-func (s *Store) records(a bus.Address) bus.Records {
-	if s.cfg.Names == nil || s.cfg.Names.Bridge == nil {
-		return nil
+// mapped is the message of what another program has sent or kept; false when it is for nobody.
+func (s *Store) mapped(to bus.Address, data []byte) (*bus.Message, bool) {
+	alias := s.alias(to)
+	if alias == nil {
+		return nil, false
 	}
-	return s.cfg.Names.Bridge(a)
-}
-
-// recorded is the message of what an older program has sent; false when it is for nobody.
-func (s *Store) recorded(to bus.Address, record []byte) (*bus.Message, bool) {
-	if r := s.records(to); r != nil {
-		return r.Map(record)
+	m, ok := alias.Map(data)
+	if ok {
+		m.Published = s.Now()
 	}
-	return s.bare(to, string(record)), true
+	return m, ok
 }
 
 // Retained reads the last message of an address. The mark comes back on the connection that the address is subscribed on, on
@@ -71,12 +72,10 @@ func (f feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Las
 	if !subscribed {
 		return bus.Last{}, bus.ErrStoreUnavailable.With("the address is not subscribed", map[string]string{"address": a.String()})
 	}
-	key, second := f.store.keys.last(a), f.store.secondName(a)
-	if second != "" && f.store.records(a) != nil {
-		second = ""
-	}
-	if second != "" {
-		key = second
+	key, alias := f.store.keys.last(a), f.store.alias(a)
+	bare := alias != nil && alias.Keeps()
+	if bare {
+		key = alias.Channel()
 	}
 	cmd, err := f.store.run(ctx, retainedScript, []string{key}, channel, mark+" "+a.String())
 	if errors.Is(err, redis.Nil) {
@@ -89,8 +88,9 @@ func (f feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Las
 	if err != nil {
 		return bus.Last{}, failure(err)
 	}
-	if second != "" {
-		return bus.Last{Message: f.store.bare(a, text), Bare: true}, nil
+	if bare {
+		m, _ := f.store.mapped(a, []byte(text))
+		return bus.Last{Message: m, Bare: true}, nil
 	}
 	m, _, err := decodePush(a, []byte(text))
 	if err != nil {
@@ -101,13 +101,4 @@ func (f feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Las
 		m = nil
 	}
 	return bus.Last{Message: m}, nil
-}
-
-// bare is the message of the bare data that older programs send.
-func (s *Store) bare(to bus.Address, data string) *bus.Message {
-	m := &bus.Message{ID: uuid.Must(uuid.NewV7()).String(), To: to, Data: []byte(data), ContentType: bus.Text, Published: s.Now()}
-	if !utf8.ValidString(data) {
-		m.ContentType = bus.Binary
-	}
-	return m
 }

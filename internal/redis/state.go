@@ -34,7 +34,7 @@ func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, 
 		return bus.State{}, bus.ErrInternal
 	}
 	s.stamp(&c.Publication, s.Now())
-	call := s.publishCall(&c.Publication, true) // older programs know of no states
+	call := s.publishCall(&c.Publication)
 	call.script = stateScript
 	call.keys = append(call.keys, s.keys.state(c.Message.To))
 	call.args = append(call.args, strconv.FormatUint(c.Revision, 10), c.Value, c.TTL.Milliseconds())

@@ -131,8 +131,8 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	s := &Store{client: client, keys: keys{cfg.Prefix}, cfg: cfg, log: log}
 	s.cluster, _ = client.(*redis.ClusterClient)
 	if s.cluster != nil {
-		// Programs that share second names know only single servers.
-		s.cfg.Names = nil
+		// Programs that share channels with addresses know only single servers.
+		s.cfg.Aliases = nil
 	}
 	s.subscriptions = links.NewMetrics(cfg.Metrics)
 	s.pipes = pipes.New(pipes.Config{

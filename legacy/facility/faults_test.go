@@ -213,7 +213,7 @@ func TestFault_AmbiguousKeys(t *testing.T) {
 			t.Errorf("%q is stored for a:b", got)
 		}
 	})
-	names := facility.Names("P")
+	names := facility.NewNames("P")
 	for name, want := range map[string]string{
 		"P:broadcast:f": "broadcast/topics/f", "P:broadcast:": "broadcast/topics/x-", "P:broadcast:a:b/c": "broadcast/topics/x-YTpiL2M",
 		"P:user:john:f": "users/john/topics/f", "P:group:chat users:f": "groups/x-Y2hhdCB1c2Vycw/topics/f", "P:user:a:b:c": "users/a/topics/b:c",

@@ -2,34 +2,67 @@ package facility
 
 import (
 	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// Names returns the names under which the older system knows the addresses of audiences: broadcast:F, group:G:F, user:U:F and
+// Names are the names under which the older system knows the addresses of audiences: broadcast:F, group:G:F, user:U:F and
 // session:K:F, behind the prefix and a colon if there is one. There a user "a:b" in the facility "c" is the user "a" in the
 // facility "b:c"; here a user, group or session with a colon has no such name, so that nobody is taken for somebody else. Nor
 // have names that are known by a digest alone.
-func Names(prefix string) *bus.NameRule {
+type Names struct{ prefix string }
+
+// NewNames returns the names behind a prefix.
+func NewNames(prefix string) Names {
 	if prefix != "" {
 		prefix += ":"
 	}
-	return &bus.NameRule{
-		Name: func(a bus.Address) (string, bool) { return nameOf(prefix, a) },
-		Address: func(name string) (bus.Address, bool) {
-			rest, ok := strings.CutPrefix(name, prefix)
-			if !ok {
-				return bus.Address{}, false
-			}
-			a, ok := addressOf(rest)
-			if !ok {
-				return a, false
-			}
-			back, ok := nameOf(prefix, a)
-			return a, ok && back == name
-		},
+	return Names{prefix}
+}
+
+// Name returns the name of an address; false when it has none.
+func (n Names) Name(a bus.Address) (string, bool) { return nameOf(n.prefix, a) }
+
+// Address returns the address that has a name; false when there is none.
+func (n Names) Address(name string) (bus.Address, bool) {
+	rest, ok := strings.CutPrefix(name, n.prefix)
+	if !ok {
+		return bus.Address{}, false
 	}
+	a, ok := addressOf(rest)
+	if !ok {
+		return a, false
+	}
+	back, ok := n.Name(a)
+	return a, ok && back == name
+}
+
+// audience is the name of an address in Redis: a channel of bare data, and a key with the last of it.
+type audience struct {
+	name string
+	to   bus.Address
+}
+
+func (a audience) Channel() string { return a.name }
+
+func (audience) Keeps() bool { return true }
+
+// Copy leaves out changes of states, of which older programs know nothing.
+func (audience) Copy(m *bus.Message) ([]byte, bool) {
+	_, state := m.Attributes[bus.StateRevision]
+	return m.Data, !state
+}
+
+func (a audience) Map(data []byte) (*bus.Message, bool) {
+	m := &bus.Message{ID: uuid.Must(uuid.NewV7()).String(), To: a.to, Data: data, ContentType: bus.Text}
+	if !utf8.Valid(data) {
+		m.ContentType = bus.Binary
+	}
+	return m, true
 }
 
 // kinds are the audiences by the kind of their address.

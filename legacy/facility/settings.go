@@ -50,7 +50,7 @@ type Facility struct {
 var (
 	_ legacy.Protocol  = (*Facility)(nil)
 	_ legacy.Resolving = (*Facility)(nil)
-	_ config.Naming    = (*Facility)(nil)
+	_ config.Aliasing  = (*Facility)(nil)
 	_ config.Keeping   = (*Facility)(nil)
 )
 
@@ -82,8 +82,13 @@ func (p *Facility) Listeners() []config.Listener {
 	}}
 }
 
-// Names returns the names that Redis shares with older programs.
-func (p *Facility) Names() *bus.NameRule { return Names(p.Settings.Prefix) }
+// Alias returns the name in Redis by which older programs know an address.
+func (p *Facility) Alias(a bus.Address) bus.Alias {
+	if name, ok := NewNames(p.Settings.Prefix).Name(a); ok {
+		return audience{name: name, to: a}
+	}
+	return nil
+}
 
 // Facilities is how the topics of audiences are kept.
 func (p *Facility) Facilities() bus.Namespace {

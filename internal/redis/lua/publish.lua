@@ -1,24 +1,26 @@
 #!lua
 -- Publishes one message in one step: idempotency, existence of the channel, the next
--- offset, the log, and the push. Its time is that of this server.
+-- offset, the log, the push and its copy. Its time is that of this server.
 -- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 channel record, 5 idempotency hash, 6 retained message,
 --       7 era of the channel
--- ARGV: 1 envelope, 2 length of the log (0 for live), 3 age of the log in ms, 4 proposed epoch, 5 "1" when the
---       channel must exist, 6 digest or "", 7 window of the digest in ms, 8 PUBLISH or SPUBLISH, 9 lifetime of the
---       meta hash in ms, 10 lifetime of the retained message in ms (0 leaves it), 11 second name or "": the channel on
---       which 12, the record, is sent right behind the push, 13 "1" when KEYS[6] is that name too, and keeps the record,
---       14 message id, 15 how many replicas have to have it before it is shown, "f" for the disk, "" to show it at once
+-- ARGV, in the order of the names below: the envelope; the length of the log (0 for live) and its age in ms; the proposed
+--       epoch; "1" when the channel must exist; a digest or "", and its window in ms; PUBLISH or SPUBLISH; the lifetime of
+--       the meta hash in ms, and of the retained message (0 leaves it); a second channel or "", and the copy that is sent
+--       there right behind the push; "1" when KEYS[6] keeps the copy; the message id; how many replicas have to have it
+--       before it is shown, "f" for the disk, "" to show it at once; of state.lua the revision, the value and its lifetime
 -- Returns "ok", epoch, offset, time in ms and "1" when it waits behind what is hidden; "again", those of the first and its
 -- id; "missing" or "mismatch".
 -- Bounds: the stream by length and age, the meta hash, the idempotency hash and the retained message by expiry. What is
 -- too much or too old is removed in steps.
-if ARGV[5] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
+local envelope, length, age, proposed, must_exist, digest, window, verb, meta_ttl, retain, copy_channel, copy, keeps_copy,
+  id, demand, state_revision, state_value, state_ttl = unpack(ARGV)
+if must_exist == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
   return {'missing'}
 end
-if ARGV[6] ~= '' then
+if digest ~= '' then
   local seen = redis.call('HMGET', KEYS[5], 'd', 'e', 'o', 't', 'i', 'g')
   if seen[1] and holds(seen[2], seen[3], seen[6]) then
-    if seen[1] ~= ARGV[6] then
+    if seen[1] ~= digest then
       return {'mismatch'}
     end
     -- A write, so that a WAIT after this one covers the first.
@@ -29,10 +31,10 @@ end
 local step = 2048
 local epoch, offset, time = '', '0', now
 local hidden = false
-local length, age = tonumber(ARGV[2]), tonumber(ARGV[3])
+length, age = tonumber(length), tonumber(age)
 if length > 0 then
   local top, last
-  epoch, top, last = current(ARGV[4])
+  epoch, top, last = current(proposed)
   if not epoch then
     return unproved
   end
@@ -42,36 +44,36 @@ if length > 0 then
   local ms = string.format('%.0f', time)
   redis.call('HSET', KEYS[2], 'o', offset, 't', ms)
   local visible = redis.call('HGET', KEYS[2], 'v')
-  hidden = visible or ARGV[15] ~= ''
-  local entry = {'m', ARGV[1]}
+  hidden = visible or demand ~= ''
+  local entry = {'m', envelope}
   if hidden then
     -- Everything that show.lua needs later.
-    entry = {'m', ARGV[1], 'h', epoch .. ' ' .. offset .. ' ' .. ms .. '\n'}
+    entry = {'m', envelope, 'h', epoch .. ' ' .. offset .. ' ' .. ms .. '\n'}
     local function add(name, value)
       entry[#entry + 1], entry[#entry + 2] = name, value
     end
-    if ARGV[15] ~= '' then
-      add('d', ARGV[15])
+    if demand ~= '' then
+      add('d', demand)
     end
-    if ARGV[6] ~= '' then
+    if digest ~= '' then
       add('k', KEYS[5])
     end
-    if ARGV[10] ~= '0' then
-      add('l', ARGV[10])
+    if retain ~= '0' then
+      add('l', retain)
       add('n', KEYS[6])
     end
-    if ARGV[11] ~= '' then
-      add('s', ARGV[11])
-      add('b', ARGV[12])
+    if copy_channel ~= '' then
+      add('s', copy_channel)
+      add('b', copy)
     end
-    if ARGV[13] == '1' then
+    if keeps_copy == '1' then
       add('r', '1')
     end
-    if ARGV[16] and ARGV[15] ~= '' then -- the state that it tells of, which is written when it is shown
+    if state_revision and demand ~= '' then -- the state that it tells of, which is written when it is shown
       add('sk', KEYS[8])
-      add('sr', string.format('%.0f', tonumber(ARGV[16]) + 1))
-      add('sv', ARGV[17])
-      add('sx', ARGV[18])
+      add('sr', string.format('%.0f', tonumber(state_revision) + 1))
+      add('sv', state_value)
+      add('sx', state_ttl)
     end
     if not visible then
       redis.call('HSET', KEYS[2], 'v', string.format('%.0f', top))
@@ -86,26 +88,26 @@ if length > 0 then
     end
   end
   redis.call('PEXPIRE', KEYS[1], age)
-  redis.call('PEXPIRE', KEYS[2], ARGV[9])
+  redis.call('PEXPIRE', KEYS[2], meta_ttl)
 end
 time = string.format('%.0f', time)
-if ARGV[6] ~= '' then
-  redis.call('HSET', KEYS[5], 'd', ARGV[6], 'e', epoch, 'o', offset, 't', time, 'i', ARGV[14], 'g', era())
-  redis.call('PEXPIRE', KEYS[5], ARGV[7])
+if digest ~= '' then
+  redis.call('HSET', KEYS[5], 'd', digest, 'e', epoch, 'o', offset, 't', time, 'i', id, 'g', era())
+  redis.call('PEXPIRE', KEYS[5], window)
 end
 if hidden then
-  if ARGV[15] == '' then
-    redis.call(ARGV[8], KEYS[3], '?') -- whoever follows sees to it that it is shown, should its publisher die
+  if demand == '' then
+    redis.call(verb, KEYS[3], '?') -- whoever follows sees to it that it is shown, should its publisher die
   end
-  return {'ok', epoch, offset, time, ARGV[15] == '' and '1' or ''}
+  return {'ok', epoch, offset, time, demand == '' and '1' or ''}
 end
-local push = epoch .. ' ' .. offset .. ' ' .. time .. '\n' .. ARGV[1]
-local second = ARGV[11] ~= ''
-if ARGV[10] ~= '0' then
-  redis.call('SET', KEYS[6], ARGV[13] == '1' and ARGV[12] or push, 'PX', ARGV[10])
+local push = epoch .. ' ' .. offset .. ' ' .. time .. '\n' .. envelope
+local copied = copy_channel ~= ''
+if retain ~= '0' then
+  redis.call('SET', KEYS[6], keeps_copy == '1' and copy or push, 'PX', retain)
 end
-redis.call(ARGV[8], KEYS[3], second and '!' .. push or push)
-if second then
-  redis.call('PUBLISH', ARGV[11], ARGV[12])
+redis.call(verb, KEYS[3], copied and '!' .. push or push)
+if copied then
+  redis.call('PUBLISH', copy_channel, copy)
 end
 return {'ok', epoch, offset, time}

@@ -118,7 +118,7 @@ for _, entry in ipairs(entries) do
       redis.call('SET', f.t, string.match(f.h, '^%S+ %d+'), 'PX', f.x)
     end
     redis.call(ARGV[6], KEYS[3], f.s and '!' .. push or push)
-    if f.s then
+    if f.s then -- a copy goes to another channel
       redis.call('PUBLISH', f.s, f.b)
     end
   elseif wanted > 0 and n <= given and n < top or now - tonumber(ms) > tonumber(ARGV[7]) then
