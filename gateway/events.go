@@ -37,14 +37,11 @@ func (g *gateway) followEvents(ctx context.Context, r *http.Request) (func() (ev
 
 // hook writes one event of hooks.
 func (e *eventWriter) hook(m *hooksv1.WatchEventsResponse) error {
+	if !e.sse {
+		return e.line(m)
+	}
 	b := e.buf[:0]
 	var err error
-	if !e.sse {
-		if b, err = payload.Append(append(b, `{"result":`...), m); err != nil {
-			return err
-		}
-		return e.flush(append(b, '}', '\n'))
-	}
 	switch v := m.GetItem().(type) {
 	case *hooksv1.WatchEventsResponse_Watched:
 		b, err = payload.Append(head(b, "watched", v.Watched.GetPosition()), v.Watched)

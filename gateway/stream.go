@@ -12,6 +12,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/payload"
@@ -227,15 +228,21 @@ func newEventWriter(w http.ResponseWriter, h http.Header) *eventWriter {
 	return e
 }
 
+// line writes an event as a line of JSON.
+func (e *eventWriter) line(m proto.Message) error {
+	b, err := payload.Append(append(e.buf[:0], `{"result":`...), m)
+	if err != nil {
+		return err
+	}
+	return e.flush(append(b, '}', '\n'))
+}
+
 func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
+	if !e.sse {
+		return e.line(m)
+	}
 	b := e.buf[:0]
 	var err error
-	if !e.sse {
-		if b, err = payload.Append(append(b, `{"result":`...), m); err != nil {
-			return err
-		}
-		return e.flush(append(b, '}', '\n'))
-	}
 	switch v := m.GetEvent().(type) {
 	case *publishv1.ConsumeResponse_Message:
 		b, err = payload.Append(head(b, "message", v.Message.GetPosition()), v.Message)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -136,7 +137,19 @@ type heldUp struct {
 func newHeldUp(s *Store) *heldUp {
 	h := &heldUp{store: s, addresses: map[bus.Address]time.Time{}}
 	h.ctx, h.end = context.WithCancel(context.Background())
+	if s.cfg.Metrics != nil {
+		s.cfg.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "trunkline_store_held_up_addresses",
+			Help: "Addresses where something that is OK waits behind messages that are not on enough replicas, or on the disk, yet.",
+		}, func() float64 { return float64(h.length()) }))
+	}
 	return h
+}
+
+func (h *heldUp) length() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.addresses)
 }
 
 // add notes that something at the address is held up.

@@ -27,3 +27,27 @@ func TestPipes_timely(t *testing.T) {
 		t.Errorf("errors: %v, %v, %v", late.Err(), first.Err(), second.Err())
 	}
 }
+
+// What waits and what was refused can be seen.
+func TestPipes_showWhatWaits(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer func() { _ = client.Close() }()
+	p := New(Config{Client: client, Timeout: time.Second, Metrics: reg})
+	defer p.Close()
+	p.single.waiting = []*batch{{}, {}} // nobody sends: nothing is under way
+	p.single.refuse(&batch{}, errQueued)
+	got := map[string]float64{}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		m := f.GetMetric()[0]
+		got[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	}
+	if got["trunkline_store_waiting_batches"] != 2 || got["trunkline_store_batches_refused_total"] != 1 {
+		t.Errorf("metrics are %v", got)
+	}
+	p.single.waiting = nil
+}
