@@ -2,6 +2,8 @@ package docs
 
 import (
 	"fmt"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -135,6 +137,17 @@ var idioms = map[*regexp.Regexp]string{
 	regexp.MustCompile(`(?i)\bso many that\b`):                                  "name the number, or say enough that",
 }
 
+// said returns what is wrong with a sentence, and what to write; nothing when it reads well.
+func said(text string) []string {
+	var all []string
+	for pattern, better := range idioms {
+		if pattern.MatchString(text) {
+			all = append(all, better)
+		}
+	}
+	return all
+}
+
 // Every line is short enough, every sentence too, and no sentence has an idiom that only its author knows.
 func TestDocuments_readWell(t *testing.T) {
 	for _, path := range documents(t) {
@@ -151,13 +164,37 @@ func TestDocuments_readWell(t *testing.T) {
 			if n := words(s.text); n > longestSentence {
 				t.Errorf("%s:%d: %d words, at most %d: %s", path, s.line, n, longestSentence, s.text)
 			}
-			for pattern, better := range idioms {
-				if pattern.MatchString(s.text) {
-					t.Errorf("%s:%d: %s: %s", path, s.line, better, s.text)
-				}
+			for _, better := range said(s.text) {
+				t.Errorf("%s:%d: %s: %s", path, s.line, better, s.text)
 			}
 		}
 	}
+}
+
+// named is a comment on a method, which begins with its name.
+var named = regexp.MustCompile(`^Who returns\b`)
+
+// Comments avoid the same idioms.
+func TestComments_readWell(t *testing.T) {
+	set := token.NewFileSet()
+	walk(t, func(path string) {
+		if strings.Contains(path, "/gen/") || path == "../docs/style_test.go" {
+			return
+		}
+		parsed, err := parser.ParseFile(set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range parsed.Comments {
+			for _, s := range sentences(group.Text()) {
+				for _, better := range said(s.text) {
+					if !named.MatchString(s.text) {
+						t.Errorf("%s: %s: %s", set.Position(group.Pos()), better, s.text)
+					}
+				}
+			}
+		}
+	}, ".go")
 }
 
 func TestSentences(t *testing.T) {

@@ -27,7 +27,7 @@ type Protocol interface {
 
 // Section is settings of an older protocol. It keeps them itself, so that nothing here names it.
 type Section struct {
-	// Key is that of the section below legacy.
+	// Key names the section below legacy.
 	Key string
 	// Settings points to a struct.
 	Settings any

@@ -30,7 +30,7 @@ type place struct {
 	connection string
 }
 
-// members are those of one address.
+// members are the members of one address.
 type members struct {
 	told    bool // that it is occupied
 	seats   map[string]*seat

@@ -38,8 +38,7 @@ var slotTags = sync.OnceValue(func() []string {
 	return tags
 })
 
-// beginnings returns the epochs of beginnings by name, making those that are not there. The error is that of one that is missing
-// in the answer.
+// beginnings returns the epochs of beginnings by name, making those that are not there. The error is about one that is missing in the answer.
 func (s *Store) beginnings(ctx context.Context, names []string) (map[string]string, error) {
 	found := make(map[string]string)
 	for _, name := range names {

@@ -154,7 +154,7 @@ func decode(b []byte, at uint64, m *bus.Message) error {
 	if m.ID == "" || m.ContentType < bus.JSON || m.ContentType > bus.Binary {
 		return errEnvelope
 	}
-	// The time of the script is that of the server; the envelope has an estimate of it.
+	// The script takes the server's time; the envelope has an estimate of it.
 	if at != 0 {
 		m.Published = fromMillis(at)
 	}

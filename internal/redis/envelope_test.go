@@ -20,7 +20,7 @@ func full() bus.Message {
 	}
 }
 
-// The envelope written by hand is the one of the contract.
+// The envelope written by hand is the contract's.
 func TestEnvelope_agreesWithTheContract(t *testing.T) {
 	m := full()
 	got := new(wirev1.Envelope)
@@ -47,7 +47,7 @@ func TestEnvelope_agreesWithTheContract(t *testing.T) {
 	}
 }
 
-// The time that stands outside is that of Redis, and counts; what ends, ends so long after it.
+// The time that stands outside comes from Redis, and counts; what ends, ends so long after it.
 func TestEnvelope_takesTheTimeOfTheServer(t *testing.T) {
 	m := full()
 	envelope := string(encode(&m))

@@ -121,7 +121,7 @@ func readShown(cmd *redis.Cmd) (again bool, err error) {
 const heldUpHint = "?"
 
 // heldUp shows what was published behind hidden entries, should those who published these not come to it: a process that
-// died, or that gave up. Who published behind them looks after the address, and so does everybody who follows it. One
+// died, or that gave up. A process that published behind them looks after the address, and so does each that follows it. One
 // goroutine, which ends when nothing is held up.
 type heldUp struct {
 	store   *Store

@@ -109,7 +109,7 @@ func (s *Store) pendingAfter(ctx context.Context, to bus.Address, after bus.Posi
 		}
 		entry, _ := parts[0].(string)
 		envelope, _ := parts[1].(string)
-		born, _ := parts[4].(string) // who saw it before a fork knows it by this position
+		born, _ := parts[4].(string) // a client that saw it before a fork knows it by this position
 		m, err := decodeEntry(to, born, entry, envelope)
 		if err != nil {
 			s.log.Warn("an inbox entry cannot be read", slog.String("address", to.String()), slog.String("entry", entry))

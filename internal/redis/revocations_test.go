@@ -206,7 +206,7 @@ func TestRevocations_aSnapshotIsNotBelieved(t *testing.T) {
 	}
 }
 
-// Who keeps a file of everything is believed after a restart.
+// A Redis that keeps a file of everything is believed after a restart.
 func TestRevocations_aRestartWithAFileIsNoLoss(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	before := complete(t, open(t, server.URL()))

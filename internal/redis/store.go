@@ -97,8 +97,8 @@ var (
 // quiet gives go-redis, whose logger is one for the whole process, the log of the first store.
 var quiet sync.Once
 
-// libraryLog takes what go-redis says of its connections, which is news only to who looks for it: what a
-// caller has to know is in the errors.
+// libraryLog takes what go-redis says of its connections, which is news only to a reader that looks for it: what a caller has to
+// know is in the errors.
 type libraryLog struct{ log *slog.Logger }
 
 // Printf logs at the level debug.
@@ -215,8 +215,8 @@ func (s *Store) command(ctx context.Context, c *call, verb, first string) *redis
 	return cmd
 }
 
-// runAll carries out scripts in one pipeline, through which calls of others go too. The error is that of
-// the whole pipeline's context; each command has its own. Where a log is of another life of its server, it is settled first.
+// runAll carries out scripts in one pipeline, through which calls of others go too. The error comes from the whole pipeline's
+// context; each command has its own. Where a log is of another life of its server, it is settled first.
 func (s *Store) runAll(ctx context.Context, calls []call) ([]*redis.Cmd, error) {
 	cmds, err := s.runOnce(ctx, calls)
 	if err != nil {

@@ -103,7 +103,7 @@ func TestTops_ofNewNamesWriteNothing(t *testing.T) {
 	})
 }
 
-// Who was there before the first message is told when the data was lost meanwhile, and only then.
+// A follower from before the first message is told when the data was lost meanwhile, and only then.
 func TestSince_aStartOfDataThatWasLostIsAGap(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL())

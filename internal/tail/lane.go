@@ -20,7 +20,7 @@ type lane struct {
 	later schedule
 }
 
-// lanes are those of a Tail: addresses whose log is read, addresses whose top is asked for, and each again for what failed.
+// lanes are what a Tail has to do: addresses whose log is read, addresses whose top is asked for, and each again for what failed.
 type lanes struct{ reads, rereads, tops, retops *lane }
 
 const (

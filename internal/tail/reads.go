@@ -50,7 +50,7 @@ type place struct {
 }
 
 // reads lets those who read from the same place wait for one answer. A read that has begun is nobody's who comes then: it may
-// lack what was published before that one was attached. Who comes meanwhile shares the next.
+// lack what was published before that one was attached. A follower that comes meanwhile shares the next.
 type reads struct {
 	read    readFunc
 	limit   int // of a page
@@ -106,7 +106,7 @@ func (r *reads) page(ctx context.Context, at place) (*Shared, error) {
 // run takes turns from a place until nobody wants one.
 func (r *reads) run(at place) {
 	for {
-		runtime.Gosched() // who is about to come joins
+		runtime.Gosched() // a follower that is about to come joins
 		r.mu.Lock()
 		own := r.at[at]
 		if own == nil {

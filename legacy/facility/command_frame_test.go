@@ -20,7 +20,7 @@ func (c *client) reply(t *testing.T, text string) map[string]any {
 	return m
 }
 
-// reason is that of a refusal.
+// reason is the reason of a refusal.
 func reason(m map[string]any) string {
 	e, _ := m["error"].(map[string]any)
 	s, _ := e["reason"].(string)

@@ -30,7 +30,7 @@ type SocketConfig struct {
 	MaxMessage int64
 	// Origins are of the pages that may connect besides those of the same host name; "*" for all.
 	Origins []string
-	// Open lets clients in that say nothing of who they are, to broadcast audiences.
+	// Open lets clients in that do not identify themselves, to broadcast audiences.
 	Open bool
 	// Commands runs command frames, called as a back end; nil when there are none.
 	Commands legacyv1.CommandServiceClient

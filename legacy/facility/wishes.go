@@ -52,8 +52,8 @@ func (w wishes) follow(who *bus.Identity) []dialect.Follow {
 	return list
 }
 
-// addresses returns the addresses of somebody's audiences, in the order in which they are served. Who has no user, group or
-// session has no such audience.
+// addresses returns the addresses of somebody's audiences, in the order in which they are served. A client without a user, group
+// or session has no such audience.
 func (w wishes) addresses(who *bus.Identity, kinds map[string]bool) []bus.Address {
 	var list []bus.Address
 	add := func(base string) {

@@ -74,7 +74,7 @@ func TestFault_closedClientsLeak(t *testing.T) {
 	})
 }
 
-// Who subscribed twice got every message twice, and had to unsubscribe twice.
+// A client that subscribed twice got every message twice, and had to unsubscribe twice.
 func TestFault_subscribedTwice(t *testing.T) {
 	h := start(t)
 	token := h.create(t, "news")

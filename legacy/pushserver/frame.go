@@ -17,7 +17,7 @@ type frame struct {
 	Data    any    `json:"data"`
 }
 
-// standing is the data of an answer: who the client is and what it is subscribed to.
+// standing is the data of an answer: the client and its subscriptions.
 type standing struct {
 	UUID     string   `json:"uuid"`
 	Channels []string `json:"subscribedChannels"`

@@ -126,7 +126,7 @@ func (b *branch) object() map[string]any {
 	return o
 }
 
-// indexed says whether the names are those of a list: empty, or small numbers.
+// indexed says whether the names belong to a list: empty, or small numbers.
 func (b *branch) indexed() bool {
 	for _, name := range b.names {
 		n, err := strconv.Atoi(name)

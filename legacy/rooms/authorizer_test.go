@@ -62,7 +62,7 @@ func TestAuthorizer(t *testing.T) {
 	}
 }
 
-// Who goes by the id of a client that is revoked is sent away, and so is who takes it, if it connected before.
+// A connection with the id of a revoked client is sent away, and so is one that takes the id, if it connected before.
 func TestRevocation(t *testing.T) {
 	everywhere(t, func(t *testing.T, h *deployment) {
 		a, b := h.as(t, 0, "ann"), h.dial(t, 1)

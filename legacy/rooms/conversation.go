@@ -71,7 +71,7 @@ func addressOf(name string) bus.Address {
 	return a
 }
 
-// Start takes the id of the token, or the fresh one. Who may not be in the room is sent away.
+// Start takes the id of the token, or the fresh one. A client that may not be in the room is sent away.
 func (c *conversation) Start(context.Context) {
 	c.connection, c.base = c.conn.ID(), c.conn.Identity()
 	c.self.Store(&self{text: dialect.TextOf(c.base.Client), name: c.base.Client})
@@ -228,7 +228,7 @@ func (c *conversation) Message(dst []byte, m *bus.Message) (dialect.Opcode, []by
 	return dialect.Text, frame(dst, id, opcodeOf(m), name, data, senderOf(m))
 }
 
-// Event appends the frame of who comes and goes, and of a refusal. Everything else the protocol has no words for.
+// Event appends the frame that tells of presence, or of a refusal. Everything else the protocol has no words for.
 func (c *conversation) Event(dst []byte, f *edgev1.ServerFrame) []byte {
 	switch e := f.GetEvent().(type) {
 	case *edgev1.ServerFrame_PresenceEvent:

@@ -188,7 +188,7 @@ func (c *client) refusal() (reason, message string) {
 	return data.Reason, data.Message
 }
 
-// text is that of a message.
+// text is the text of a message.
 func (f frame) text(t *testing.T) string {
 	t.Helper()
 	var data struct{ Text any }

@@ -157,7 +157,7 @@ func dataOf(m *bus.Message) []byte {
 	return m.Data
 }
 
-// senderOf returns the id of who sent a message.
+// senderOf returns the id of the sender of a message.
 func senderOf(m *bus.Message) string {
 	if text, ok := m.Attributes[attrSender]; ok && dialect.Name(text) == m.From.Client {
 		return text
@@ -202,7 +202,7 @@ func messageID(wire string) (string, bool) {
 	return dashed(wire), wire[version] != noVersion
 }
 
-// A bystander's copy has an id of its own, whose digit at the place of a UUID's version is that of none.
+// A bystander's copy has an id of its own, whose digit at the place of a UUID's version belongs to none.
 const (
 	version   = 12
 	noVersion = '0'

@@ -88,7 +88,7 @@ func TestFault_StalledReader(t *testing.T) {
 			}
 		})
 		var reading sync.WaitGroup
-		reading.Go(func() { // its own copies: who reads nothing for 10 s is sent away
+		reading.Go(func() { // its own copies: a client that reads nothing for 10 s is sent away
 			for err := error(nil); err == nil; {
 				_, err = a.read()
 			}
@@ -124,7 +124,7 @@ func TestFault_PendingCopiesAreBounded(t *testing.T) {
 	if after := runtime.NumGoroutine(); after > before+50 {
 		t.Errorf("300 messages that wait are %d goroutines", after-before)
 	}
-	b := h.as(t, 0, "nobody") // who acknowledges nothing
+	b := h.as(t, 0, "nobody") // it acknowledges nothing
 	b.before()
 	a.message("nobody", "one too many") // is not kept, and told as it always was
 	got, reason := "", ""

@@ -58,7 +58,7 @@ func (p *Rooms) Listeners() []config.Listener {
 	}}
 }
 
-// Namespace is that of the channels on which connections meet.
+// Namespace is for the channels on which connections meet.
 func (*Rooms) Namespace() string { return Namespace }
 
 // Dialect returns the WebSocket side.

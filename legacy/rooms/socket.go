@@ -27,7 +27,7 @@ const everybody = "all"
 // Path is where connections are taken; the name of the room follows.
 const Path = "/ws/"
 
-// SocketConfig says how the protocol is spoken. The zero value is the original's way, closed to who has no token.
+// SocketConfig says how the protocol is spoken. The zero value is the original's way, closed to clients without a token.
 type SocketConfig struct {
 	// Open lets clients without a token in.
 	Open bool

@@ -127,7 +127,7 @@ func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 	return who.Check(action, a)
 }
 
-// writer hands on what clients write. The publish service takes the edge's word for who they are and asks no authorizer, so
+// writer hands on what clients write. The publish service takes the edge's word for their identity and asks no authorizer, so
 // every address that a request is going to write to passes the door here, for the client. Nothing else of the edge has
 // these services.
 type writer struct {

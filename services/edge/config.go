@@ -66,7 +66,7 @@ type Config struct {
 	CommandBurst      int
 	// Subscriptions of one connection besides its own addresses.
 	Subscriptions int
-	// Connections in all, and from one IP address; 0 for no limit.
+	// How many connections the process may have, and how many from one IP address; 0 for no limit.
 	Connections      int
 	ConnectionsPerIP int
 	// EventQueue is how many connects may wait to be told as events; 65,536 by default. More are left out, and told as a gap.
@@ -75,8 +75,7 @@ type Config struct {
 	ConnectsInProgress int
 	// Authorizer is asked about what the grants of a token allow; nil for nobody.
 	Authorizer bus.Authorizer
-	// Revocations ends the connections whose tokens are revoked. It is that of the process, which runs it; by default the edge
-	// has one of its own.
+	// Revocations ends the connections whose tokens are revoked. It belongs to the process, which runs it; by default the edge has one of its own.
 	Revocations *revoked.Follower
 	// Tickets lets clients reconnect without a call of the auth service; off by default.
 	Tickets Tickets

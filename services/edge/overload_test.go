@@ -44,7 +44,7 @@ func flood(t *testing.T, address string, n int, attribute func(i int) map[string
 	return h, slow
 }
 
-// number is that of a message of flood.
+// number is the number of a message of flood.
 func number(t *testing.T, m *publishv1.Message) int {
 	t.Helper()
 	var n int

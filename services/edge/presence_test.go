@@ -130,7 +130,7 @@ func TestPresenceEvents_arePerClient(t *testing.T) {
 		watcher.event("JOINED bob")
 		bob.leave()
 		watcher.event("LEFT bob left")
-		// Who did not ask is told nothing: the next frame is a message.
+		// A client that did not ask is told nothing: the next frame is a message.
 		a.pub(room, `"hello"`)
 		if m := plain.message(); m["data"] != "hello" {
 			t.Errorf("message is %v", m)

@@ -253,7 +253,7 @@ func TestTicket_renewalsAreSpread(t *testing.T) {
 	})
 }
 
-// Who was revoked is given no new ticket.
+// A revoked client is given no new ticket.
 func TestTicket_isNotRenewedAfterARevocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New(memory.Config{})

@@ -66,7 +66,7 @@ func TestAuthAway_nobodyIsLetIn(t *testing.T) {
 		t.Errorf("handshake: %v, %v", resp, err)
 	}
 	_ = resp.Body.Close()
-	known.send(`{"id":3,"ping":{}}`) // who is in stays
+	known.send(`{"id":3,"ping":{}}`) // a client that is in stays
 	if f := known.read(); f["pong"] == nil {
 		t.Errorf("got %v", f)
 	}

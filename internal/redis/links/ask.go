@@ -12,7 +12,7 @@ import (
 // is written goes with the next one.
 func (q *requests) askLoop(ctx context.Context, conn *resp.Conn) error {
 	for {
-		runtime.Gosched() // who is about to ask joins
+		runtime.Gosched() // a caller that is about to ask joins
 		for q.write(conn) {
 		}
 		if err := conn.Flush(); err != nil {

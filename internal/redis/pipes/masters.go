@@ -83,7 +83,7 @@ func (p *Pipes) ofAddr(addr string) *Pipe {
 	return one
 }
 
-// nodeOptions are those of the Cluster's for one of its masters.
+// nodeOptions are the Cluster's options, for one of its masters.
 func (p *Pipes) nodeOptions(addr string) *redis.Options {
 	o := p.cluster.Options()
 	return &redis.Options{

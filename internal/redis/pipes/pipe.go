@@ -138,14 +138,14 @@ func (p *Pipe) another(now time.Time) bool {
 func (p *Pipe) fly() {
 	var cmds []redis.Cmder
 	for {
-		runtime.Gosched() // who is about to publish joins
+		runtime.Gosched() // a caller that is about to publish joins
 		p.mu.Lock()
 		n, size := 0, 0
 		for n < len(p.waiting) && (n == 0 || size+len(p.waiting[n].cmds) <= maxPipeline) {
 			size += len(p.waiting[n].cmds)
 			n++
 		}
-		if n == 0 || p.silence != heard { // who asks whether it answers goes on when it does
+		if n == 0 || p.silence != heard { // the goroutine that asks whether it answers goes on when it does
 			p.flights--
 			p.mu.Unlock()
 			return

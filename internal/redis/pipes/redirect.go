@@ -221,7 +221,7 @@ func (p *Pipes) redirectOne(ctx context.Context, cmds []redis.Cmder) error {
 	return p.pushAt(ctx, from, pushes)
 }
 
-// pushAt sends pushes to who subscribes at the former master. When that has given the slot away meanwhile, it has ended their subscriptions.
+// pushAt sends pushes to the subscribers at the former master. When that has given the slot away meanwhile, it has ended their subscriptions.
 func (p *Pipes) pushAt(ctx context.Context, from *Pipe, pushes []redis.Cmder) error {
 	if len(pushes) == 0 {
 		return nil

@@ -21,7 +21,7 @@ type Config struct {
 	AllowedOrigins []string
 	// DevLoopback also allows every page served from a loopback address.
 	DevLoopback bool
-	// Connections in all, and from one IP address; 0 for no limit.
+	// How many connections the process may have, and how many from one IP address; 0 for no limit.
 	Connections, ConnectionsPerIP int
 	// ConnectsInProgress is how many connects are worked on at once.
 	ConnectsInProgress int

@@ -114,7 +114,7 @@ func (v *Validator) late() bool {
 	return time.Duration(rounds)*takes > v.timeout/2
 }
 
-// ask makes calls until nobody waits. The number is that of its slot in calls, which is its own until it returns.
+// ask makes calls until nobody waits. The number names its slot in calls, which is its own until it returns.
 func (v *Validator) ask(number int) {
 	for {
 		runtime.Gosched() // handshakes that are about to ask join

@@ -2,7 +2,7 @@ package behind
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are those of the queues. Each queue has a bound: acks and subscriptions to rosters are refused beyond it; notes
+// metrics measure the queues. Each queue has a bound: acks and subscriptions to rosters are refused beyond it; notes
 // of what was written, and events, are left out, which is counted.
 type metrics struct {
 	reg     prometheus.Registerer // nil for none

@@ -51,7 +51,7 @@ func newRoster(store rosterStore, cfg Config, log *slog.Logger, untold prometheu
 
 // Lists says whether the address lists its subscribers.
 func (r *Roster) Lists(a bus.Address) bool {
-	// The system addresses that sessions follow are those of dialects that are counted.
+	// The only system addresses that sessions follow count the clients of a dialect.
 	return a.Kind() == bus.KindSystem || r.namespaces.For(a).Presence
 }
 

@@ -89,7 +89,7 @@ type States interface {
 // Follow is an address to follow.
 type Follow struct {
 	Address bus.Address
-	// Presence also asks for who comes and goes.
+	// Presence also asks for presence events.
 	Presence bool
 	// Last gives the message that the address retains first, if it does not come anyway. Of several addresses all of them
 	// are given in the order of the addresses, before anything else.

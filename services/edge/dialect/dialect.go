@@ -91,7 +91,7 @@ type Hello struct {
 	// FrameSize is the largest frame of the client, in bytes; the edge's own limit when 0.
 	FrameSize int64
 	// Single lists the connection in rosters as a client of its own, by the connection's id: each comes and goes by itself,
-	// whosever it is.
+	// whichever client it belongs to.
 	Single bool
 	// Private is for the dialect's Converse.
 	Private any

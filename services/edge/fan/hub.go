@@ -86,7 +86,7 @@ func (h *Hub) sum(of func(load) int) (n int) {
 	return n
 }
 
-// Subscriber returns the subscriber of a session in one of the shards, with an id of its own. The slot is that of its dialect.
+// Subscriber returns the subscriber of a session in one of the shards, with an id of its own. The slot is its dialect's.
 func (h *Hub) Subscriber(session Session, conn *wire.Conn, slot int) *Subscriber {
 	sh := h.shards[h.next.Add(1)%uint64(len(h.shards))]
 	return &Subscriber{Session: session, Conn: conn, ID: uuid.NewString(), slot: slot, shard: sh}

@@ -110,7 +110,7 @@ func (c *chronicle) Since(_ context.Context, _ bus.Address, _ bus.Retention, aft
 	return page, nil
 }
 
-// stream is that of the chronicle, as a tail hands it on: in order, and late.
+// stream is the stream of the chronicle, as a tail hands it on: in order, and late.
 type stream struct {
 	at bus.Position
 	f  *fan.Following

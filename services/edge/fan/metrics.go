@@ -2,7 +2,7 @@ package fan
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are those of a hub. Labels come from a closed set: the policies for a client that falls behind.
+// metrics measure a hub. Labels come from a closed set: the policies for a client that falls behind.
 type metrics struct {
 	sent    prometheus.Counter
 	gaps    prometheus.Counter

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// Attempt is one write that does not wait, made again and again by one goroutine at a time. The closure is made once and used again, because a closure for each
-// write would be an allocation for each subscriber.
+// Attempt is one write that does not wait, made again and again by one goroutine at a time. The closure is made once and used
+// again, because a closure for each write would be an allocation for each subscriber.
 type Attempt struct {
 	p   []byte
 	n   int
@@ -25,7 +25,7 @@ func NewAttempt() *Attempt {
 	return a
 }
 
-// attempts are those of writers that have none of their own.
+// attempts are for writers that have none of their own.
 var attempts = sync.Pool{New: func() any { return NewAttempt() }}
 
 func (a *Attempt) write(raw syscall.RawConn, p []byte) (int, error) {

@@ -193,7 +193,7 @@ func (p *player) open(name, path string) {
 	p.t.Cleanup(func() { _ = ws.Close(); <-done })
 }
 
-// headers are those of the next handshake or request.
+// headers are for the next handshake or request.
 func (p *player) headers() http.Header {
 	switch {
 	case p.header != nil:
