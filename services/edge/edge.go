@@ -91,8 +91,8 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	})
 	e.behind = behind.New(store, e.writer.door, behind.Config{
 		Node: cfg.Node, Life: cfg.Life, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
-		Events: cfg.EventQueue, Relist: e.relist,
-	}, log, reg)
+		Events: cfg.EventQueue, Logger: log, Relist: e.relist,
+	}, reg)
 	e.hub = fan.New(fan.Config{
 		Dialects: dialects, Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer,
 		QueueBytes: cfg.QueueBytes, HoldLimit: cfg.HoldLimit, HoldBytes: cfg.HoldBytes, HoldTotal: cfg.HoldTotal,

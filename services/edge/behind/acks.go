@@ -49,10 +49,10 @@ const (
 // errAcksWait refuses an ack.
 var errAcksWait = bus.ErrStoreUnavailable.With("too many acks wait for the store", nil)
 
-func newAcks(store bus.Inboxes, timeout time.Duration, log *slog.Logger, unnoted prometheus.Counter) *Acks {
+func newAcks(store bus.Inboxes, cfg Config, unnoted prometheus.Counter) *Acks {
 	wake := make(chan struct{}, 1)
 	a := &Acks{
-		store: store, timeout: timeout, log: log, unnoted: unnoted,
+		store: store, timeout: cfg.CallTimeout, log: cfg.Logger, unnoted: unnoted,
 		sent:    queue[bus.Ack]{limit: sentLimit, wake: wake},
 		waiting: queue[*acking]{limit: ackLimit, wake: wake, size: func(c *acking) int { return len(c.acks) }},
 		of:      make(map[string]int),

@@ -35,6 +35,8 @@ type Config struct {
 	LostGrace time.Duration
 	// Events is how many connects may wait to be told; 65,536 by default.
 	Events int
+	// Logger is told what the store does not take.
+	Logger *slog.Logger
 	// Relist joins every subscription of an address on this node again, by Roster.Join.
 	Relist func(bus.Address)
 }
@@ -47,12 +49,12 @@ type Behind struct {
 }
 
 // New returns the queues, empty. Events are admitted by the door.
-func New(store Store, door *bus.Door, cfg Config, log *slog.Logger, reg prometheus.Registerer) *Behind {
+func New(store Store, door *bus.Door, cfg Config, reg prometheus.Registerer) *Behind {
 	m := newMetrics(reg)
 	b := &Behind{
-		Acks:   newAcks(store, cfg.CallTimeout, log, m.unnoted),
-		Events: newEvents(store, door, cfg, log, m.untold),
-		Roster: newRoster(store, cfg, log, m.untold),
+		Acks:   newAcks(store, cfg, m.unnoted),
+		Events: newEvents(store, door, cfg, m.untold),
+		Roster: newRoster(store, cfg, m.untold),
 	}
 	m.queue("acks", b.Acks.waiting.filled)
 	m.queue("sent", b.Acks.sent.filled)

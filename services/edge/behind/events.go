@@ -63,13 +63,13 @@ const (
 	eventFlush = 5 * time.Second
 )
 
-func newEvents(store eventStore, door *bus.Door, cfg Config, log *slog.Logger, dropped prometheus.Counter) *Events {
+func newEvents(store eventStore, door *bus.Door, cfg Config, dropped prometheus.Counter) *Events {
 	if cfg.Events <= 0 {
 		cfg.Events = eventLimit
 	}
 	e := &Events{
 		store: store, door: door, keep: cfg.Namespaces.Events, node: cfg.Node, life: cfg.Life, timeout: cfg.CallTimeout,
-		log: log, dropped: dropped, queue: queue[news]{limit: cfg.Events, wake: make(chan struct{}, 1)},
+		log: cfg.Logger, dropped: dropped, queue: queue[news]{limit: cfg.Events, wake: make(chan struct{}, 1)},
 		open: make(map[string]*bus.Connection),
 	}
 	e.worker = worker{

@@ -48,9 +48,9 @@ const (
 	laneFlush = time.Second
 )
 
-func newLane(store bus.Roster, cfg Config, log *slog.Logger, overdue chan<- struct{}) *lane {
+func newLane(store bus.Roster, cfg Config, overdue chan<- struct{}) *lane {
 	l := &lane{
-		store: store, timeout: cfg.CallTimeout, grace: cfg.LostGrace, log: log, overdue: overdue,
+		store: store, timeout: cfg.CallTimeout, grace: cfg.LostGrace, log: cfg.Logger, overdue: overdue,
 		changes: queue[*change]{wake: make(chan struct{}, 1)}, of: make(map[membership]*change),
 	}
 	l.worker = worker{wake: l.changes.wake, step: l.apply, rest: laneRest, last: laneFlush}

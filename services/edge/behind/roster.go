@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -36,15 +35,15 @@ type rosterStore interface {
 // rosterLanes is how many changes are under way at once.
 const rosterLanes = 8
 
-func newRoster(store rosterStore, cfg Config, log *slog.Logger, untold prometheus.Counter) *Roster {
+func newRoster(store rosterStore, cfg Config, untold prometheus.Counter) *Roster {
 	r := &Roster{
 		namespaces: cfg.Namespaces, node: cfg.Life, seed: maphash.MakeSeed(), counts: make(map[bus.Address]int),
-		reaper:  newReaper(store, cfg.CallTimeout, log),
+		reaper:  newReaper(store, cfg.CallTimeout, cfg.Logger),
 		budgets: newBudgets(cfg.Namespaces.Events.Durable(), untold),
 	}
-	r.keeper = &keeper{store: store, node: cfg.Life, log: log, addresses: r.addresses, relist: cfg.Relist}
+	r.keeper = &keeper{store: store, node: cfg.Life, log: cfg.Logger, addresses: r.addresses, relist: cfg.Relist}
 	for i := range r.lanes {
-		r.lanes[i] = newLane(store, cfg, log, r.reaper.overdue)
+		r.lanes[i] = newLane(store, cfg, r.reaper.overdue)
 	}
 	return r
 }

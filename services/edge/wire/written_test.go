@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // What is still in the queue of a client that does not read was not delivered.
 func TestDeliveries_countWhenTheyAreWritten(t *testing.T) {
 	store := memory.New(memory.Config{})
-	told := behind.New(store, nil, behind.Config{Node: "test", Life: "test", CallTimeout: time.Second}, slog.New(slog.DiscardHandler), nil)
+	told := behind.New(store, nil, behind.Config{Node: "test", Life: "test", CallTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)}, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { testkit.Check(t, told.Run(ctx)) })
