@@ -72,7 +72,7 @@ func (*Socket) Name() string { return "facility" }
 
 // Hello takes every handshake that Check has let through.
 func (f *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
-	w := f.wishes(r)
+	w := wishesOf(r, f.cfg.Path)
 	h := dialect.Hello{
 		Subprotocol: subprotocol(r), Connect: true, OnlyFollow: true, FrameSize: f.cfg.MaxMessage,
 		FollowAs: w.follow, Private: w, Flaw: flawOf(r),

@@ -1,8 +1,12 @@
 package facility
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -10,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -120,4 +125,86 @@ func (t *talk) Tick(now time.Time) []byte {
 	}
 	t.beat = now
 	return []byte(t.socket.cfg.Heartbeat)
+}
+
+// stateFrame carries a frame out and returns the answer.
+func (t *talk) stateFrame(ctx context.Context, data []byte) []byte {
+	s, err := t.askState(ctx, data)
+	if err != nil {
+		e := refusal(err)
+		return stateAnswer{Error: e.Reason, Message: e.Message}.append(nil)
+	}
+	return stateAnswer{Revision: s.GetRevision(), Value: s.GetData()}.append(nil)
+}
+
+func (t *talk) askState(ctx context.Context, data []byte) (*publishv1.State, error) {
+	var f stateFrame
+	if err := json.Unmarshal(data, &f); err != nil || f.State == nil {
+		return nil, bus.ErrInvalidJSON.With("the frame is not {\"trunkline-state\":{…}}", nil)
+	}
+	if f.State.Merge == nil {
+		if len(t.from) == 0 {
+			return nil, bus.ErrSubscribeDenied.With("the socket follows no audience", nil)
+		}
+		return t.states.State(ctx, t.from[0])
+	}
+	if len(t.to) == 0 {
+		return nil, bus.ErrPublishDenied.With("the socket publishes to no audience", nil)
+	}
+	return t.states.UpdateState(ctx, &publishv1.UpdateStateRequest{
+		Address: t.to[0].String(), Data: f.State.Merge, Revision: f.State.Revision, IdempotencyKey: f.State.Key,
+	})
+}
+
+// stateChange appends what a change is to a socket that speaks of states; nil to others, which know of none.
+func (t *talk) stateChange(dst []byte, revision string, patch []byte) []byte {
+	n, err := strconv.ParseUint(revision, 10, 64)
+	if err != nil || !t.wishes.state {
+		return nil
+	}
+	return stateAnswer{Revision: n, Merge: patch}.append(dst)
+}
+
+// command carries out a command frame; false when it is none.
+func (t *talk) command(ctx context.Context, data []byte) bool {
+	if t.socket.cfg.Commands == nil || len(data) == 0 || data[0] != '{' {
+		return false
+	}
+	var f commandFrame
+	if json.Unmarshal(data, &f) != nil || f.Command == nil {
+		return false
+	}
+	f.Result, f.Error = nil, nil
+	var err error
+	if f.Result, err = t.run(ctx, *f.Command); err != nil {
+		e := bus.ErrInternal
+		errors.As(t.socket.cfg.Refusal(err), &e)
+		f.Error = &refused{Reason: e.Reason, Message: e.Message}
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(f) == nil {
+		t.conn.Write(dialect.Text, bytes.TrimSuffix(out.Bytes(), []byte("\n")))
+	}
+	return true
+}
+
+// run runs a store command on the values of the session, or of the connection that has none.
+func (t *talk) run(ctx context.Context, command string) (any, error) {
+	who := *t.conn.Identity()
+	if who.Client == "" {
+		who.Client = t.conn.ID()
+	}
+	r, err := t.socket.cfg.Commands.RunCommand(ctx, &legacyv1.RunCommandRequest{Command: command, Owner: who.ValueOwner()})
+	if err != nil {
+		return nil, err
+	}
+	switch v := r.GetResult().(type) {
+	case *legacyv1.RunCommandResponse_Text:
+		return v.Text, nil
+	case *legacyv1.RunCommandResponse_Number:
+		return v.Number, nil
+	}
+	return nothing, nil
 }

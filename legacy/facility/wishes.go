@@ -19,10 +19,10 @@ type wishes struct {
 	echo, state        bool
 }
 
-// wishes reads the path and the names in the query; their values do not matter.
-func (f *Socket) wishes(r *http.Request) wishes {
+// wishesOf reads the path behind prefix and the names in the query; their values do not matter.
+func wishesOf(r *http.Request, prefix string) wishes {
 	w := wishes{
-		topic:     dialect.Name(strings.TrimPrefix(r.URL.Path, f.cfg.Path)),
+		topic:     dialect.Name(strings.TrimPrefix(r.URL.Path, prefix)),
 		subscribe: make(map[string]bool), publish: make(map[string]bool),
 	}
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {

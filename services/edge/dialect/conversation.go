@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -86,16 +87,6 @@ type States interface {
 	UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.State, error)
 }
 
-// Follow is an address to follow.
-type Follow struct {
-	Address bus.Address
-	// Presence also asks for presence events.
-	Presence bool
-	// Last gives the message that the address retains first, if it does not come anyway. Of several addresses all of them
-	// are given in the order of the addresses, before anything else.
-	Last bool
-}
-
 // Closer is a dialect that answers a client's close frame in words of its own.
 type Closer interface {
 	Dialect
@@ -118,4 +109,22 @@ type Handshaker interface {
 	Check(w http.ResponseWriter, r *http.Request) bool
 	// RefuseHandshake answers a handshake that is refused.
 	RefuseHandshake(w http.ResponseWriter, e *bus.Error)
+}
+
+// Stateful is a dialect whose frames depend on the connection that they are for: each connection has a Conversation.
+type Stateful interface {
+	Dialect
+	// Converse begins the conversation of a connection. It is called when the connection's identity is known and
+	// what Hello.Follow names is followed, before the handshake is answered; it must not use c yet.
+	Converse(c Capabilities, h Hello) Conversation
+}
+
+// Check returns an error when a dialect is neither Stateless nor Stateful, or both.
+func Check(d Dialect) error {
+	_, stateless := d.(Stateless)
+	_, stateful := d.(Stateful)
+	if stateless == stateful {
+		return fmt.Errorf("the dialect %s must be either stateless or stateful", d.Name())
+	}
+	return nil
 }

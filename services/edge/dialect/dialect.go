@@ -4,7 +4,6 @@
 package dialect
 
 import (
-	"fmt"
 	"net/http"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
@@ -45,24 +44,6 @@ type Stateless interface {
 	Reply(dst []byte, f *edgev1.ServerFrame) []byte
 	// Message appends the payload of a message to dst; it returns nil when the protocol has no words for it.
 	Message(dst []byte, m *bus.Message) []byte
-}
-
-// Stateful is a dialect whose frames depend on the connection that they are for: each connection has a Conversation.
-type Stateful interface {
-	Dialect
-	// Converse begins the conversation of a connection. It is called when the connection's identity is known and
-	// what Hello.Follow names is followed, before the handshake is answered; it must not use c yet.
-	Converse(c Capabilities, h Hello) Conversation
-}
-
-// Check returns an error when a dialect is neither Stateless nor Stateful, or both.
-func Check(d Dialect) error {
-	_, stateless := d.(Stateless)
-	_, stateful := d.(Stateful)
-	if stateless == stateful {
-		return fmt.Errorf("the dialect %s must be either stateless or stateful", d.Name())
-	}
-	return nil
 }
 
 // Hello is what a handshake says.
@@ -118,4 +99,14 @@ func CloseCode(e *bus.Error) int {
 		row = refusal.Of(e.Reason)
 	}
 	return row.Closing(e.RetryAfter > 0)
+}
+
+// Follow is an address to follow.
+type Follow struct {
+	Address bus.Address
+	// Presence also asks for presence events.
+	Presence bool
+	// Last gives the message that the address retains first, if it does not come anyway. Of several addresses all of them
+	// are given in the order of the addresses, before anything else.
+	Last bool
 }
