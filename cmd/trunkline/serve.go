@@ -27,9 +27,18 @@ var settingFlags = []struct{ name, key, usage string }{
 	{"internal-listen", "internal.listen", "where metrics, health and profiles listen"},
 	{"public-url", "http.public_url", "URL that browsers reach the server under"},
 	{"allowed-origins", "edge.allowed_origins", "origins of pages that may connect"},
-	{"legacy", "legacy.dialects", "older protocols to speak: relay, pushserver, rooms, facility, or all"},
+	{"legacy", "legacy.dialects", "older protocols to speak: " + olderProtocols()},
 	{"legacy-open", "legacy.open", "let everybody do what the older protocols let everybody do, outside development mode"},
 	{"log-level", "log.level", "debug, info, warn or error"},
+}
+
+// olderProtocols lists those that the program was built with.
+func olderProtocols() string {
+	var names []string
+	for _, p := range app.Default().Legacy.Protocols {
+		names = append(names, p.Name())
+	}
+	return strings.Join(append(names, "or all"), ", ")
 }
 
 // settingsFrom adds the flags of the configuration to a command and returns what reads them.
