@@ -18,12 +18,13 @@ gen-check: gen ## Fail when what is generated is not what its sources give
 	@git diff --exit-code --stat -- gen docs web
 	@new=$$(git ls-files --others --exclude-standard -- gen); test -z "$$new" || { echo "not committed:" $$new; exit 1; }
 
-lint: ## Contract, import rules, Go lint, file length
+lint: ## Contract, import rules, Go lint, lengths and order of files
 	@.ci/install gen
 	$(BUF) lint
 	@.ci/breaking $(AGAINST)
 	@.ci/length
 	@go run ./.ci/rules
+	@go run ./.ci/measures -check
 	$(LINT) run ./...
 	@go -C .ci/tools vet ./openapi && go -C .ci/checkfiles vet . && go -C bench vet ./...
 
