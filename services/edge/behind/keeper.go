@@ -90,3 +90,8 @@ func (k *keeper) next(all []bus.Address) []bus.Address {
 	k.rest = k.rest[n:]
 	return part
 }
+
+type rosterStore interface {
+	bus.Roster
+	bus.Reaper
+}

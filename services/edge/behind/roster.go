@@ -27,11 +27,6 @@ type Roster struct {
 	counts map[bus.Address]int // of this node
 }
 
-type rosterStore interface {
-	bus.Roster
-	bus.Reaper
-}
-
 // rosterLanes is how many changes are under way at once.
 const rosterLanes = 8
 
