@@ -24,6 +24,12 @@ type keeper struct {
 	hurry bool          // the store may have lost some of them
 }
 
+// rosterStore is what a roster needs of a store.
+type rosterStore interface {
+	bus.Roster
+	bus.Reaper
+}
+
 const (
 	// keepEvery is how often the store is asked whether it may have lost what it was told.
 	keepEvery = bus.NodeTTL / 3
@@ -89,9 +95,4 @@ func (k *keeper) next(all []bus.Address) []bus.Address {
 	part := k.rest[:n:n]
 	k.rest = k.rest[n:]
 	return part
-}
-
-type rosterStore interface {
-	bus.Roster
-	bus.Reaper
 }
