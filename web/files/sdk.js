@@ -62,6 +62,10 @@ class Client {
 		return this.#state;
 	}
 
+	get #live() {
+		return this.#state.status === "connected";
+	}
+
 	/** Calls fn with each state; returns a function that ends it. */
 	onState(fn) {
 		this.#listeners.add(fn);
@@ -80,7 +84,7 @@ class Client {
 		} else {
 			sub = { position: after, past: [], fromBeginning, presence, handles: new Set([handle]) };
 			this.#subs.set(to, sub);
-			if (this.#state.status === "connected") this.#subscribe(to, sub);
+			if (this.#live) this.#subscribe(to, sub);
 			else this.connect();
 		}
 		return handle;
@@ -92,7 +96,7 @@ class Client {
 	}
 
 	connect() {
-		if (this.#state.status === "idle" || this.#state.status === "closed") this.#open();
+		if (["idle", "closed"].includes(this.#state.status)) this.#open();
 	}
 
 	close() {
@@ -108,7 +112,7 @@ class Client {
 		const sub = this.#subs.get(to);
 		if (!sub?.handles.delete(handle) || sub.handles.size) return;
 		this.#subs.delete(to);
-		if (this.#state.status === "connected") this.#call({ unsubscribe: { address: to } }).catch(() => {});
+		if (this.#live) this.#call({ unsubscribe: { address: to } }).catch(() => {});
 	}
 
 	#subscribe(to, sub) {
@@ -117,7 +121,7 @@ class Client {
 
 	#watch(to, sub) {
 		sub.presence = true;
-		if (this.#state.status !== "connected") return;
+		if (!this.#live) return;
 		this.#call({ unsubscribe: { address: to } }).then(() => this.#subs.get(to) === sub && this.#subscribe(to, sub), () => {});
 	}
 
@@ -143,7 +147,7 @@ class Client {
 			};
 			const timer = setTimeout(() => done(reject)(new Error("no answer in time")), TIMEOUT);
 			this.#calls.set(id, { command, resolve: done(resolve), reject: done(reject) });
-			if (this.#state.status === "connected") this.#send({ id, ...command });
+			if (this.#live) this.#send({ id, ...command });
 		});
 	}
 
@@ -163,8 +167,7 @@ class Client {
 		try {
 			if (!ticket) token = await this.#token();
 		} catch (error) {
-			this.#wait(error);
-			return;
+			return this.#wait(error);
 		}
 		if (this.#state.status !== "connecting") return;
 		const WS = this.#options.webSocket ?? WebSocket;
@@ -230,12 +233,8 @@ class Client {
 		}
 		// Asked for while it was opening.
 		for (const [to, sub] of this.#subs) if (!answered.has(to)) this.#subscribe(to, sub);
-		for (const [id, call] of this.#calls) {
-			if (call.command.publish) this.#send({ id, ...call.command });
-		}
-		if (c.expireTime && typeof this.#options.token === "function") {
-			this.#renew(c.expireTime);
-		}
+		for (const [id, call] of this.#calls) if (call.command.publish) this.#send({ id, ...call.command });
+		if (c.expireTime && typeof this.#options.token === "function") this.#renew(c.expireTime);
 		const every = c.pingIntervalMs || 25000;
 		this.#later(every, () => this.#ping(every));
 	}
@@ -258,7 +257,7 @@ class Client {
 			this.#stand(refreshed.own);
 			this.#renew(refreshed.expireTime);
 		} catch {
-			this.#later(5000, () => this.#state.status === "connected" && this.#refresh());
+			this.#later(5000, () => this.#live && this.#refresh());
 		}
 	}
 
@@ -320,10 +319,7 @@ class Client {
 	#closed(code, reason) {
 		this.#drop();
 		const fresh = RENEWABLE.includes(code) && typeof this.#options.token === "function" && !this.#renewed;
-		if ((AFTER_CLOSE[code] ?? "again") !== "again" && !fresh) {
-			this.#end(reason ?? new Error(`closed with ${code}`));
-			return;
-		}
+		if ((AFTER_CLOSE[code] ?? "again") !== "again" && !fresh) return this.#end(reason ?? new Error(`closed with ${code}`));
 		if (fresh) this.#renewed = true;
 		this.#wait(reason);
 	}
@@ -366,8 +362,10 @@ function move(sub, p) {
 
 const where = (sub) => ({
 	...(sub.position ? { after: sub.position } : sub.fromBeginning ? { fromBeginning: true } : {}),
-	...(sub.presence ? { presence: true } : {}),
+	...(sub.presence && { presence: true }),
 });
+
+const OVER = { value: undefined, done: true };
 
 class Subscription {
 	#leave;
@@ -395,20 +393,20 @@ class Subscription {
 		this.#over ??= { error };
 		for (const w of this.#waiting.splice(0)) {
 			if (error) w.reject(error);
-			else w.resolve({ value: undefined, done: true });
+			else w.resolve(OVER);
 		}
 	}
 
 	next() {
 		if (this.#queue.length) return Promise.resolve({ value: this.#queue.shift(), done: false });
 		if (this.#over?.error) return Promise.reject(this.#over.error);
-		if (this.#over) return Promise.resolve({ value: undefined, done: true });
+		if (this.#over) return Promise.resolve(OVER);
 		return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
 	}
 
 	return() {
 		this.unsubscribe();
-		return Promise.resolve({ value: undefined, done: true });
+		return Promise.resolve(OVER);
 	}
 
 	unsubscribe() {
