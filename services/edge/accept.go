@@ -30,8 +30,9 @@ func (e *Edge) Handler(route Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, route) })
 }
 
-// serve takes one handshake (RFC 6455, section 4.2). Everything that can be refused is refused
-// before the upgrade, as an HTTP answer.
+// serve takes one handshake (RFC 6455, section 4.2): origin, dialect, limits, token, upgrade. Everything that can be refused is
+// refused before the upgrade, as an HTTP answer, unless the dialect's Hello says RefuseLate. What a token opens is in
+// connect.go: open before the upgrade, and welcome after it.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	refuse := e.refuseHandshake
 	if k, ok := route.Dialects[0].(dialect.Handshaker); ok {

@@ -17,7 +17,8 @@ import (
 
 // A subscription begins in the same steps whoever asks for it: a connect, a subscribe, an older protocol or a new token. They
 // stand here from top to bottom. follow checks, authorizes and follows; then messages are held, and none can be missed. The
-// caller answers the client. start gives what is retained and replayed, and lets messages through.
+// caller answers the client. start gives what is retained and replayed, and lets messages through. The subscribe command is
+// the shortest caller, and stands behind the steps.
 
 // request is one address that is to be followed.
 type request struct {
