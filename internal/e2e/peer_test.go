@@ -1,12 +1,16 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,14 +62,38 @@ type peer struct {
 
 var peerDialer = websocket.Dialer{HandshakeTimeout: 30 * time.Second, ReadBufferSize: 512, WriteBufferSize: 512, Subprotocols: []string{"trunkline.v1.json"}}
 
-// connect opens a connection with a token, or with the ticket when there is one, and follows the address from where
-// the peer stands; no address means none.
-func (p *peer) connect(at, token, address string) error {
-	ws, resp, err := peerDialer.Dial("ws://"+at+"/v1/ws", nil)
-	if err != nil {
+// tooLate is nearly as long as an edge waits for the header of a handshake, which is 5 seconds.
+const tooLate = 4 * time.Second
+
+// shake makes a handshake. Thousands of peers share this process, so on a busy machine one may write its request only after
+// the edge has given up waiting for it. Such a peer comes again, as any client does.
+func shake(at string) (*websocket.Conn, error) {
+	for {
+		var begun, wrote time.Time
+		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+			ConnectStart: func(string, string) { begun = time.Now() },
+			WroteRequest: func(httptrace.WroteRequestInfo) { wrote = time.Now() },
+		})
+		ws, resp, err := peerDialer.DialContext(ctx, "ws://"+at+"/v1/ws", nil)
+		if err == nil {
+			return ws, nil
+		}
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
+		took := wrote.Sub(begun)
+		cutOff := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+		if !cutOff || took < tooLate {
+			return nil, fmt.Errorf("a handshake whose request was written after %s: %w", took, err)
+		}
+	}
+}
+
+// connect opens a connection with a token, or with the ticket when there is one, and follows the address from where
+// the peer stands; no address means none.
+func (p *peer) connect(at, token, address string) error {
+	ws, err := shake(at)
+	if err != nil {
 		return err
 	}
 	p.ws = ws
