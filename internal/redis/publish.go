@@ -151,11 +151,16 @@ func (s *Store) prepare(ctx context.Context, ps []bus.Publication) publishing {
 
 // send carries out publications. The times to look at messages go before the publishes: without these they are harmless.
 func (s *Store) send(ctx context.Context, b *publishing) error {
-	noted := make([]redis.Cmder, len(b.due), len(b.due)+len(b.cmds))
-	for i := range b.due {
-		noted[i] = s.command(ctx, &b.due[i], "evalsha", b.due[i].script.Hash())
+	// Most publications have no such time, and their commands go as they are: a list is made only to put something before them.
+	noted, all := []redis.Cmder(nil), b.cmds
+	if len(b.due) > 0 {
+		noted = make([]redis.Cmder, len(b.due), len(b.due)+len(b.cmds))
+		for i := range b.due {
+			noted[i] = s.command(ctx, &b.due[i], "evalsha", b.due[i].script.Hash())
+		}
+		all = append(noted, b.cmds...)
 	}
-	if err := s.pipes.Do(ctx, append(noted, b.cmds...)); err != nil {
+	if err := s.pipes.Do(ctx, all); err != nil {
 		return err
 	}
 	s.checkDue(ctx, b.due, noted)
