@@ -25,7 +25,9 @@ const (
 var verbs = []string{"internal/redis", "internal/memory", "internal/bus/bustest", "services/publish", "cmd/trunkline"}
 
 // dense are the packages in which a reader has to rebuild a state machine or a protocol.
-var dense = []string{"services/edge/fan", "services/edge/wire", "internal/redis", "internal/tail"}
+var dense = []string{
+	"services/edge/fan", "services/edge/wire", "internal/tail", "internal/redis", "internal/redis/links", "internal/redis/pipes", "internal/redis/server",
+}
 
 // figures are what is known of one package.
 type figures struct {

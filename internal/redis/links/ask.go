@@ -34,11 +34,14 @@ func (q *requests) write(conn *resp.Conn) bool {
 		n++
 	}
 	run := q.todo[:n:n]
+	// An empty queue lets its array go: the beginning of a connection may have made it large.
 	if q.todo = q.todo[n:]; len(q.todo) == 0 {
 		q.todo = nil
 	}
+	// Noted as asked before they are written, because an answer may come before the write returns.
 	commands := q.commands(run)
 	q.mu.Unlock()
+	// Written without the lock, because every message that comes takes it.
 	for _, c := range commands {
 		conn.Command(c...)
 	}
@@ -60,6 +63,7 @@ func (q *requests) commands(run []request) [][]string {
 			continue
 		case subscribe, ssubscribe:
 			r.want.sent = true
+			// An error answers a whole command, so it has to be known where one ends.
 			r.last = r.verb == ssubscribe || i == len(run)-1
 			q.asked = append(q.asked, r)
 		case unsubscribe, sunsubscribe, mark:

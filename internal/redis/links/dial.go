@@ -25,6 +25,7 @@ func dial(ctx context.Context, o *redis.Options, timeout time.Duration) (conn *r
 	opened := resp.New(raw, probeWithin)
 	stop := context.AfterFunc(ctx, func() { _ = opened.Close() }) // ends a waiting read
 	push, err = greet(opened, o)
+	// The time may end just as the server greets: then the connection is closed already.
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -38,6 +39,7 @@ func dial(ctx context.Context, o *redis.Options, timeout time.Duration) (conn *r
 // greet agrees on the protocol and signs in.
 func greet(conn *resp.Conn, o *redis.Options) (push resp.Kind, err error) {
 	user := o.Username
+	// AUTH inside of HELLO needs a name, and a password without one is of this user.
 	if user == "" {
 		user = "default"
 	}
@@ -70,6 +72,7 @@ func signIn(conn *resp.Conn, o *redis.Options) error {
 		return nil
 	}
 	auth := []string{"AUTH", o.Password}
+	// Before Redis 6 there are no users, and AUTH takes the password alone.
 	if o.Username != "" {
 		auth = []string{"AUTH", o.Username, o.Password}
 	}

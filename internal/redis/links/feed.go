@@ -49,6 +49,7 @@ func New(cfg Config) *Feed {
 
 // confirmed notes that a subscription is open.
 func (f *Feed) confirmed(sub *subscription) {
+	// Subscribe waits for the first confirmation. Later ones follow a loss.
 	sub.once.Do(func() { close(sub.ready) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,6 +78,7 @@ func (f *Feed) interrupted(by *link, subs []*subscription) {
 			sub.turn.Unlock()
 			continue
 		}
+		// Held until all are told: a message that comes by a new home must not overtake its interruption.
 		defer sub.turn.Unlock()
 		addresses = append(addresses, sub.address)
 	}
@@ -106,6 +108,7 @@ func (f *Feed) bridged(rule bus.BridgeRule, record []byte) {
 	sub := f.subs[m.To]
 	f.mu.Unlock()
 	if sub != nil {
+		// Its home does not matter: bridged records come by one link, wherever their addresses live.
 		sub.turn.Lock()
 		defer sub.turn.Unlock()
 		f.receiver.Deliver(m)
@@ -133,6 +136,7 @@ func (f *Feed) marked(by *link, text string) {
 	mark, name, _ := strings.Cut(text, " ")
 	a, err := bus.StoredAddress(name)
 	if err != nil {
+		// Other programs can publish on this channel too, so such a text ends nothing.
 		return
 	}
 	f.mu.Lock()

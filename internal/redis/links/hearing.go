@@ -146,6 +146,7 @@ func (h *hearing) opened(v verb, channel string) error {
 func (h *hearing) ended(v verb, channel string) error {
 	l := h.link
 	if v == unsubscribe {
+		// A mark leaves a channel that nobody has, and is answered like any other.
 		if _, ok := l.answered(mark, channel); ok {
 			return nil
 		}
@@ -206,6 +207,7 @@ func (h *hearing) message(sharded bool, channel, payload []byte) error {
 	case ofBridge:
 		l.feed.bridged(w.rule, payload)
 	case ofAlias:
+		// The message itself was handed on just before, and this is its copy.
 		if w.channel == skip {
 			return nil
 		}
@@ -233,10 +235,12 @@ func (h *hearing) echoed(payload string) {
 // ours hands on a message of ours.
 func (h *hearing) ours(sub *subscription, payload []byte) {
 	m, copied, err := h.link.feed.cfg.Decode(sub.address, payload)
+	// Even when it cannot be read: the copy behind it is of the same message.
 	if copied {
 		h.copied = sub.alias
 	}
 	if err != nil {
+		// The protocol is intact, so one such message does not end the connection of all others.
 		h.link.feed.cfg.Log.Warn("a pushed message cannot be read", slog.String("address", sub.address.String()), slog.Int("bytes", len(payload)))
 		return
 	}
@@ -260,6 +264,7 @@ func (h *hearing) informed(text string) error {
 	case h.life.id == id:
 		return nil
 	case h.life.id != "":
+		// Scripts take a subscriber of the old channel for proof of the old life, so it has to go.
 		return errLife
 	}
 	h.life.id = id

@@ -66,6 +66,7 @@ func (l *link) retire() []*subscription {
 	if l.retired = true; l.end != nil {
 		l.end()
 	}
+	// An address and its alias are one subscription, which is returned once.
 	var subs []*subscription
 	for _, w := range l.wanted {
 		if w.use == ofAddress {
@@ -89,6 +90,7 @@ func (l *link) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l.mu.Lock()
+	// A link may be retired before its goroutine runs, and there was nothing to cancel then.
 	if l.end = cancel; l.retired {
 		cancel()
 	}
@@ -96,6 +98,7 @@ func (l *link) run(ctx context.Context) error {
 	for try := 0; ctx.Err() == nil; try++ {
 		start := time.Now()
 		err := l.session(ctx)
+		// At once: ready must not vouch for a connection that is lost.
 		l.echo.Store(0)
 		if ctx.Err() != nil {
 			return nil
@@ -119,12 +122,15 @@ func (l *link) session(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends a waiting read
 	defer stop()
 	defer func() { _ = conn.Close() }()
+	// A new connection gets the whole time. The one before may have been silent for long.
 	l.heard.Store(time.Now().UnixMilli())
 	l.begin(l.feed.bridges(l))
+	// Only when all loops have ended: a confirmation that is still read must not open what was lost.
 	defer l.lose()
 	h := &hearing{link: l, conn: conn, push: push}
 	g.Go(h.run)
 	g.Go(func() error { return l.askLoop(ctx, conn) })
+	// RESP 2 permits no INFO on a connection that has subscriptions.
 	g.Go(func() error { return l.probeLoop(ctx, push == resp.Push) })
 	return g.Wait()
 }
@@ -152,6 +158,7 @@ func (l *link) probeLoop(ctx context.Context, inquires bool) error {
 			if inquires {
 				l.inquire()
 			}
+			// What was refused may be permitted by now, and nothing tells of that.
 			l.again()
 		}
 		l.sendProbe(ctx)

@@ -22,9 +22,11 @@ func (f *Feed) place(ctx context.Context, sub *subscription) {
 	name, client := f.target(ctx, sub)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	// While the cluster was asked it may have been left or opened, or the feed may have ended.
 	if f.subs[sub.address] != sub || f.begin == nil || sub.on.Load() {
 		return
 	}
+	// What an error has named is newer than what the client knows of the cluster.
 	if l := f.links[sub.hint]; l != nil {
 		sub.hint = ""
 		f.move(sub, l)
@@ -62,6 +64,7 @@ func OfSingle(a bus.Address) string {
 // link returns the link of that name, starting it when it is new. The caller holds the lock.
 func (f *Feed) link(name string, client *redis.Client) *link {
 	if l := f.links[name]; l != nil {
+		// A node that comes back at its address has another client, and the next connection is made with it.
 		l.client.Store(client)
 		return l
 	}
@@ -74,9 +77,11 @@ func (f *Feed) link(name string, client *redis.Client) *link {
 // move gives a subscription to a link, or asks for it again at the one that it has. The caller holds the lock.
 func (f *Feed) move(sub *subscription, l *link) {
 	delete(f.waiting, sub)
+	// Left first, because both may be the same link: leaving takes out what is wanted there.
 	if old := sub.home.Load(); old != nil {
 		old.leave(sub)
 	}
+	// Set before it is asked for: take would drop the first messages that come by the new link.
 	sub.home.Store(l)
 	if s := f.slots[sub.slot]; s != nil && s.home != l.name {
 		s.mixed = true
@@ -111,6 +116,7 @@ func (f *Feed) denied(sub *subscription, by *link, text string) {
 		return
 	}
 	if sub.hint = movedTo(text); sub.hint == "" {
+		// An error that names no place would come again at once, so the next try waits.
 		sub.tries = max(sub.tries, stepsAtOnce)
 	}
 	f.step(sub, f.links[sub.hint])
@@ -125,6 +131,7 @@ func (f *Feed) begins(sub *subscription, at *link) bool {
 		sub.tries = 0
 	}
 	sub.open = false
+	// The first loss counts: with the time of the last one, tries that fail would keep Ready green.
 	if _, known := f.deaf[sub]; !known && sub.ever.Load() {
 		f.deaf[sub] = time.Now()
 	}
@@ -169,6 +176,7 @@ func (f *Feed) placeLoop(ctx context.Context) error {
 			if f.cluster != nil {
 				f.cluster.ReloadState(ctx) // it has a pause of its own
 			}
+			// A node that goes away ends many subscriptions at once, and these are placed together.
 			retry.Wait(ctx, placeEvery)
 			var subs []*subscription
 			subs, more = f.due(time.Now())

@@ -91,10 +91,12 @@ func (q *requests) leave(sub *subscription) {
 	q.mu.Lock()
 	for _, channel := range sub.channels() {
 		if w := q.wanted[channel]; w != nil {
+			// From here on its messages are dropped, although the server may go on sending them for a while.
 			delete(q.wanted, channel)
 			q.ask(request{verb: q.sharded(w, unsubscribe), channel: channel, want: w})
 		}
 	}
+	// Under the lock, so that a confirmation that is just read cannot set it again.
 	sub.on.Store(false)
 	q.mu.Unlock()
 	q.signal()
@@ -129,6 +131,7 @@ func (q *requests) sharded(w *want, v verb) verb {
 func (q *requests) signal() {
 	select {
 	case q.wake <- struct{}{}:
+	// The signal that is there is enough: the loop takes all that waits.
 	default:
 	}
 }
@@ -146,9 +149,11 @@ func (q *requests) begin(bridging bool) {
 		case ofAlias:
 			aliases = append(aliases, w)
 		case ofBridge, ofProbe, ofLife:
+			// These belong to the connection before: the server may be in another life by now.
 			delete(q.wanted, channel)
 		}
 	}
+	// They are asked for as they are, because they know whether messages may have been missed.
 	for _, w := range append(own, aliases...) {
 		q.want(w)
 	}
@@ -185,9 +190,11 @@ func (q *requests) lose() {
 	for _, w := range q.wanted {
 		w.sent, w.open = false, false
 		if w.sub != nil {
+			// An address and its alias share a subscription, which is counted once.
 			if w.sub.on.Swap(false) {
 				q.lost.Inc()
 			}
+			// A loss before the confirmation does not end the gap that was there already.
 			w.lapsed = w.lapsed || w.sub.ever.Load()
 		}
 	}
@@ -226,6 +233,7 @@ func (q *requests) refused() []request {
 			return q.asked[:1:1]
 		}
 		if r.want != nil {
+			// The server does not have it, so that leaving it needs no command.
 			r.want.sent, r.want.refused = false, true
 		}
 		if r.last || r.verb == info {
@@ -242,6 +250,7 @@ func (q *requests) refused() []request {
 func (q *requests) open(w *want) (missed, current bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	// The confirmation of an older request must not open what has taken its place.
 	if q.wanted[w.channel] != w {
 		return false, false
 	}
@@ -262,6 +271,7 @@ func (q *requests) close(channel string) *want {
 	if w == nil || !w.open {
 		return nil
 	}
+	// Not sent any more: leaving it now might be answered by an error that belongs to nothing.
 	w.open, w.sent, w.lapsed = false, false, true
 	if w.sub != nil {
 		w.sub.on.Store(false)
@@ -278,6 +288,7 @@ func (q *requests) wants(channel []byte) *want {
 // inquire asks the server about its life.
 func (q *requests) inquire() {
 	q.mu.Lock()
+	// Asking on would only fill the log of refusals that the server keeps.
 	if !q.lifeless {
 		q.ask(request{verb: info})
 	}

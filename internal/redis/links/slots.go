@@ -45,11 +45,13 @@ func (f *Feed) checkSlots(ctx context.Context, look uint16) {
 	var mu sync.Mutex
 	masters := make(map[string]*redis.Client)
 	err := f.cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+		// ForEachMaster calls this for all masters at once.
 		mu.Lock()
 		defer mu.Unlock()
 		masters[c.Options().Addr] = c
 		return nil
 	})
+	// A look that is not complete must not count against a node.
 	if err != nil || ctx.Err() != nil || len(masters) == 0 {
 		return
 	}
@@ -75,6 +77,7 @@ func (f *Feed) keepLinks(masters map[string]*redis.Client) {
 		if masters[name] != nil {
 			continue
 		}
+		// A link that still hears its own probe may be missing only in an old answer.
 		if l.missing++; l.missing < patience && l.ready() == nil {
 			continue
 		}
@@ -90,6 +93,7 @@ func (f *Feed) keepLinks(masters map[string]*redis.Client) {
 		}
 	}
 	if f.bridge == nil && len(f.cfg.Bridges) > 0 {
+		// Any link will do, because plain channels reach every node of a Cluster.
 		for _, f.bridge = range f.links {
 			f.bridge.followBridges()
 			break

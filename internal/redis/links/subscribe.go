@@ -20,6 +20,7 @@ func (f *Feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 		}
 		wait = append(wait, sub)
 	}
+	// All are asked for before the first is waited for, so that they share commands.
 	for _, sub := range wait {
 		select {
 		case <-sub.ready:
@@ -48,6 +49,7 @@ func (f *Feed) enter(a bus.Address) (sub *subscription, placed bool) {
 	if f.cluster != nil {
 		f.slotOf(sub).members[sub] = struct{}{}
 	}
+	// Before Run there is no link to find. It places what it finds here.
 	return sub, f.begin == nil
 }
 
@@ -73,6 +75,7 @@ func (f *Feed) unsubscribe(a bus.Address) {
 			delete(f.slots, sub.slot)
 		}
 	}
+	// Another caller may still wait for the confirmation, which does not come any more.
 	close(sub.left)
 	if l := sub.home.Load(); l != nil {
 		l.leave(sub)
@@ -90,6 +93,7 @@ func (f *Feed) Run(ctx context.Context, r bus.Receiver) error {
 			f.link(fmt.Sprint(i), f.single)
 		}
 	}
+	// Listed under the lock that sets begin: what enters later is placed by its own caller.
 	subs := make([]*subscription, 0, len(f.subs))
 	for _, sub := range f.subs {
 		subs = append(subs, sub)
@@ -143,6 +147,7 @@ func (f *Feed) Ready() error {
 		}
 	}
 	for sub, since := range f.deaf {
+		// A slot that moves takes a moment, and that is no reason to turn readiness red.
 		if time.Since(since) > probeWithin {
 			return bus.ErrStoreUnavailable.With("addresses that are followed cannot be subscribed",
 				map[string]string{"address": sub.address.String(), "addresses": fmt.Sprint(len(f.deaf))})

@@ -49,6 +49,7 @@ func (p *Pipes) Prove(ctx context.Context, w Way, cmds []redis.Cmder, d Demand, 
 	var variants []asked
 	for _, c := range cmds {
 		if w.asking {
+			// ASKING holds for one command, so each has its own.
 			a := p.askingFor(ctx, c)
 			variants = append(variants, a)
 			c = a.sent
@@ -60,6 +61,7 @@ func (p *Pipes) Prove(ctx context.Context, w Way, cmds []redis.Cmder, d Demand, 
 	call, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	_, err := pipe.Exec(call)
 	cancel()
+	// A caller that gave up early says nothing about the server.
 	if timedOut(err) && ctx.Err() == nil {
 		w.To.running.Go(w.To.suspect)
 	}
@@ -103,6 +105,7 @@ func (a answers) read() (p Proof) {
 		p.Replicas = int(a.wait.Val())
 	}
 	if a.local != nil && a.local.Err() == nil && len(a.local.Val()) == 2 {
+		// The first number is about the disk of the master, the second about those of its replicas.
 		p.Synced = a.local.Val()[0] >= 1
 	}
 	if a.conf != nil && a.conf.Err() == nil {

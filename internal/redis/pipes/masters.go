@@ -45,9 +45,11 @@ func (p *Pipes) OfClient(client *redis.Client) *Pipe {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Another caller may have made it between the two locks.
 	if one = p.of[addr]; one != nil && one.client == client {
 		return one
 	}
+	// Only where one is added, because the map grows nowhere else. go-redis owns these clients and closes them.
 	forgetIdle(p.of)
 	one = p.newPipe(client)
 	p.of[addr] = one
@@ -69,6 +71,7 @@ func forgetIdle(pipes map[string]*Pipe) (forgotten []*Pipe) {
 func (p *Pipes) ofAddr(addr string) *Pipe {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Its line is shared with all other callers, and knows whether the master answers.
 	if one := p.of[addr]; one != nil {
 		return one
 	}

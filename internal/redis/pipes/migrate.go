@@ -63,6 +63,7 @@ func redirected(err error, prefix string, from *redis.Client) (redirection, bool
 	if len(words) != 3 {
 		return redirection{}, false
 	}
+	// The last colon, because an address of IPv6 has others.
 	at := strings.LastIndex(words[2], ":")
 	if at < 0 {
 		return redirection{}, false
@@ -96,6 +97,7 @@ func (p *Pipes) settle(ctx context.Context, from *Pipe, name string) (redirectio
 func (m *moves) once(ctx context.Context, tag, to string, do func(context.Context) error) error {
 	m.mu.Lock()
 	one := m.of[tag]
+	// A move that has failed is tried again by the next caller. One that went well is believed for a while.
 	if one == nil || one.to != to || !one.at.IsZero() && (one.err != nil || time.Since(one.at) > moveKnown) {
 		m.prune()
 		one = &move{to: to, done: make(chan struct{})}
@@ -123,6 +125,7 @@ func (m *moves) prune() {
 		return
 	}
 	for tag, one := range m.of {
+		// One that is under way stays: a second move of the same keys would run beside it.
 		if !one.at.IsZero() && time.Since(one.at) > moveKnown {
 			delete(m.of, tag)
 		}
@@ -149,10 +152,12 @@ func (p *Pipes) move(ctx context.Context, from *Pipe, to redirection, tag string
 			}
 		}
 		switch {
+		// The list was complete, so nothing of the address is left.
 		case len(names) < n:
 			return nil
 		case len(ours) == 0 && n >= mostListing:
 			return fmt.Errorf("slot %s has more than %d keys", to.slot, n)
+		// The keys of others fill the list. It has no cursor, so a longer one has to be read.
 		case len(ours) == 0:
 			n *= 2
 		}

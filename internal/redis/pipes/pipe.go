@@ -50,6 +50,7 @@ func newBatch() *batch {
 }
 
 func (b *batch) free() {
+	// The pool must not keep the messages of a caller in memory.
 	b.cmds, b.one[0] = nil, nil
 	batches.Put(b)
 }
@@ -108,6 +109,7 @@ func (p *Pipe) wait(ctx context.Context, b *batch) error {
 		select {
 		case <-b.done:
 		case <-ctx.Done():
+			// The batch does not go back to the pool, because its pipeline still writes to it.
 			return bus.ErrStoreUnavailable.Wrap(ctx.Err())
 		}
 	}
@@ -141,6 +143,7 @@ func (p *Pipe) fly() {
 		runtime.Gosched() // a caller that is about to publish joins
 		p.mu.Lock()
 		n, size := 0, 0
+		// The first one always goes: a batch that is larger than a pipeline would wait for ever.
 		for n < len(p.waiting) && (n == 0 || size+len(p.waiting[n].cmds) <= maxPipeline) {
 			size += len(p.waiting[n].cmds)
 			n++
@@ -161,6 +164,7 @@ func (p *Pipe) fly() {
 			b.done <- struct{}{}
 		}
 		clear(batches) // they are used again
+		// Asked only when the callers have their errors, because the answer may take a while.
 		if late {
 			p.suspect()
 		}
@@ -170,6 +174,7 @@ func (p *Pipe) fly() {
 // timely returns the commands of the batches that have not waited for too long. The others are refused.
 func (p *Pipe) timely(cmds []redis.Cmder, batches []*batch, now time.Time) []redis.Cmder {
 	for _, b := range batches {
+		// One that has waited longer is never sent, which is why wait mostly needs no timer.
 		if now.Sub(b.since) <= p.timeout {
 			cmds = append(cmds, b.cmds...)
 			continue
@@ -189,6 +194,7 @@ func (p *Pipe) refuse(b *batch, err error) {
 
 // exec sends one pipeline, and says whether the server did not answer in time.
 func (p *Pipe) exec(cmds []redis.Cmder) bool {
+	// Not the context of a caller: one that gives up must not end the commands of the others.
 	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
 	pipe := p.client.Pipeline()

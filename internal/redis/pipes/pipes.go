@@ -79,6 +79,7 @@ func (p *Pipes) Do(ctx context.Context, cmds []redis.Cmder) error {
 	if p.single != nil {
 		return pass(ctx, p.single, cmds)
 	}
+	// Without a command there is no key, and so no master.
 	if len(cmds) == 0 {
 		return nil
 	}
@@ -96,6 +97,7 @@ func (p *Pipes) DoOne(ctx context.Context, cmd redis.Cmder) error {
 	b := newBatch()
 	b.one[0] = cmd
 	b.cmds = b.one[:]
+	// The command has its error, which the caller reads as it reads an answer of Redis.
 	if !p.single.enter(b) {
 		b.free()
 		return nil

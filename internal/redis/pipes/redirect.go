@@ -58,6 +58,7 @@ func (p *Pipes) spread(ctx context.Context, cmds []redis.Cmder) error {
 	if len(parts) == 1 {
 		return pass(ctx, parts[0].to, parts[0].cmds)
 	}
+	// Every part is in line before the first is waited for, so that the masters work at once.
 	waiting := make([]*batch, len(parts))
 	for i, part := range parts {
 		b := newBatch()
@@ -72,6 +73,7 @@ func (p *Pipes) spread(ctx context.Context, cmds []redis.Cmder) error {
 		if b == nil {
 			continue
 		}
+		// The rest is not waited for either: one context ends for all of them.
 		if err := parts[i].to.wait(ctx, b); err != nil {
 			return err
 		}
@@ -117,6 +119,7 @@ func (p *Pipes) parts(ctx context.Context, cmds []redis.Cmder) ([]part, error) {
 func keyOf(c redis.Cmder) string {
 	args := c.Args()
 	at := 1
+	// The text or hash of a script and the number of its keys stand before the first key.
 	if name, _ := args[0].(string); name == "evalsha" || name == "eval" {
 		at = 3
 	}
@@ -178,12 +181,14 @@ func (p *Pipes) redirect(ctx context.Context, cmds []redis.Cmder) error {
 		if !Moved(c.Err()) {
 			continue
 		}
+		// By address: of a slot on its way, some addresses have left and others have not.
 		tag := server.Tag(keyOf(c))
 		if of[tag] == nil {
 			tags = append(tags, tag)
 		}
 		of[tag] = append(of[tag], c)
 	}
+	// In the order in which they came, which a map does not keep.
 	for _, tag := range tags {
 		if err := p.redirectOne(ctx, of[tag]); err != nil {
 			return err
@@ -205,6 +210,7 @@ func (p *Pipes) redirectOne(ctx context.Context, cmds []redis.Cmder) error {
 	if !way.asking {
 		return pass(ctx, way.To, cmds)
 	}
+	// All in one batch: a command of another caller in between would use up the ASKING.
 	list := make([]asked, len(cmds))
 	var sent []redis.Cmder
 	for i, c := range cmds {
@@ -244,6 +250,7 @@ func (p *Pipes) Way(ctx context.Context, from *Pipe, name string, errs []error) 
 			return Way{To: p.ofAddr(to.addr)}, nil
 		}
 	}
+	// This slot may still be on its way: then the keys go ahead of the commands.
 	to, ok, err := p.settle(ctx, from, name)
 	if e, isOurs := err.(*bus.Error); isOurs { //nolint:errorlint // ours are not wrapped here: the context has ended
 		return Way{}, e

@@ -42,6 +42,7 @@ func timedOut(err error) bool {
 // costs nobody more than the first timeout.
 func (p *Pipe) suspect() {
 	p.mu.Lock()
+	// One PING is enough for all pipelines that were not answered.
 	first := p.silence == heard
 	if first {
 		p.silence = suspected
@@ -50,6 +51,7 @@ func (p *Pipe) suspect() {
 	if !first {
 		return
 	}
+	// Less than a command may take, because callers wait in line meanwhile.
 	err := p.ping(p.timeout / 4)
 	p.mu.Lock()
 	p.silence = heard
@@ -59,6 +61,7 @@ func (p *Pipe) suspect() {
 		refused, p.waiting = p.waiting, nil
 		p.running.Go(p.listen)
 	} else if len(p.waiting) > 0 && p.flights == 0 {
+		// The pipelines stopped at the suspicion, and those in line have nobody else to send them.
 		p.flights++
 		p.running.Go(p.fly)
 	}

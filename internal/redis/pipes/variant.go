@@ -92,6 +92,7 @@ func (p *Pipes) askingFor(ctx context.Context, c redis.Cmder) asked {
 		n, _ := args[2].(int)
 		keys, rest := args[3:3+n], args[3+n:]
 		first, _ := keys[0].(string)
+		// That key makes the old master refuse the script. The next master has to run it.
 		if last, _ := keys[n-1].(string); last == p.cfg.Never(first) {
 			keys = keys[:n-1]
 		}
@@ -119,11 +120,13 @@ func (a asked) answer(ctx context.Context) []redis.Cmder {
 		a.original.SetErr(err)
 		return nil
 	}
+	// It still has the error that named the other master.
 	a.original.SetErr(nil)
 	failed, isErr := parts[0].(error)
 	switch original := a.original.(type) {
 	case *redis.Cmd:
 		original.SetVal(parts[0])
+		// A script that returns nothing is answered like that by go-redis.
 		if parts[0] == nil {
 			original.SetErr(redis.Nil)
 		}

@@ -54,6 +54,7 @@ func LifeOf(ctx context.Context, c *redis.Client) (Life, error) {
 	l := Life{ID: Field(info, "master_replid"), before: Field(info, "master_replid2")}
 	// The uptime is the difference of two times in whole seconds, so it is off by up to one either way.
 	at := now.Add(-time.Duration(uptime) * time.Second)
+	// It answers, so it began by now at the latest.
 	if l.started, l.begun = at.Add(-time.Second), at.Add(time.Second); l.begun.After(now) {
 		l.begun = now
 	}
@@ -63,6 +64,7 @@ func LifeOf(ctx context.Context, c *redis.Client) (Life, error) {
 	if Field(info, "aof_enabled") == "1" {
 		l.appends = true
 		conf, err := c.ConfigGet(ctx, "appendfsync").Result()
+		// A server that does not say is taken for one that may lose its end.
 		l.always = err == nil && conf["appendfsync"] == "always"
 	}
 	return l, nil
@@ -78,6 +80,7 @@ func (l Life) Keeps(old string, last time.Time, least Least, seen Witness) bool 
 		all := seen.replicas > 0 && least.Replicas >= seen.replicas
 		return least.Durability == bus.Replicated && all && last.After(l.started.Add(startSlack))
 	case "": // it has read its own file
+		// Without a sync before each answer the file may end earlier than what was acknowledged.
 		return l.appends && (l.always && !seen.lax || least.Durability == bus.Fsynced)
 	}
 	return false

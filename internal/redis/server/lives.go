@@ -74,6 +74,7 @@ func (l *Lives) Watch(ctx context.Context, c *redis.Client, info string) {
 		l.mute.Store(Forbidden(err)) // it is not asked again then, and proves nothing
 	}
 	n, _ := strconv.Atoi(Field(info, "connected_slaves"))
+	// Both only grow: what was acknowledged in a lax moment stays in doubt when the setting is right again.
 	l.witness(Field(info, "master_replid"), func(w *Witness) { w.replicas, w.lax = max(w.replicas, n), w.lax || lax })
 }
 

@@ -8,6 +8,7 @@ const Slots = 16384
 // Slot is the slot of a name in a Cluster: the CRC16 of what stands in its braces.
 func Slot(name string) uint16 {
 	if _, rest, ok := strings.Cut(name, "{"); ok {
+		// Empty braces are no tag: Redis hashes the whole name then.
 		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
 			name = tag
 		}

@@ -46,6 +46,7 @@ func (s *Syncs) Of(ctx context.Context, c *redis.Client, within time.Duration, l
 	defer cancel()
 	how, err := syncOf(ctx, c)
 	if err == nil || errors.Is(err, bus.ErrNotDurable) { // anything else is not known yet
+		// Told at the change, not as often as it is asked.
 		if err != nil && s.err == nil {
 			log.Warn("FSYNCED is refused", slog.String("error", err.Error()))
 		}
@@ -84,6 +85,7 @@ func syncUnasked(ctx context.Context, c *redis.Client) (Sync, error) {
 	unproved := func(message, setting string) error {
 		return bus.ErrNotDurable.With("FSYNCED cannot be proved: "+message, map[string]string{"setting": setting})
 	}
+	// A wait of one millisecond shows whether the command is there and permitted.
 	_, err := c.Do(ctx, "waitaof", 1, 0, 1).Result()
 	switch {
 	case err == nil:
