@@ -9,8 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/access"
@@ -31,8 +34,8 @@ func (e *Edge) Handler(route Route) http.Handler {
 }
 
 // serve takes one handshake (RFC 6455, section 4.2): origin, dialect, limits, token, upgrade. Everything that can be refused is
-// refused before the upgrade, as an HTTP answer, unless the dialect's Hello says RefuseLate. What a token opens is in
-// connect.go: open before the upgrade, and welcome after it.
+// refused before the upgrade, as an HTTP answer, unless the dialect's Hello says RefuseLate. The rest of this file follows in the
+// order in which it happens; a connect command joins at open.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	refuse := e.refuseHandshake
 	if k, ok := route.Dialects[0].(dialect.Handshaker); ok {
@@ -170,6 +173,104 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	return opening, nil
 }
 
+// opening is a session between open and welcome.
+type opening struct {
+	who      *bus.Identity
+	asked    time.Time // when the identity was known to be valid
+	followed *followed
+	lost     []bus.Gap // of own addresses, since the connection before
+}
+
+// open makes the session the identity's: it follows the identity's own addresses and those asked for, holding
+// what comes. The identity was valid at the time asked. After an error nothing is left.
+func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, wanted []*edgev1.Subscribe) (*opening, error) {
+	if !time.Now().Before(who.Expires) {
+		return nil, bus.ErrTokenExpired
+	}
+	if err := s.authorize(ctx, who, bus.Connect, bus.Address{}); err != nil {
+		return nil, err
+	}
+	s.Client = who.Client
+	f, err := s.follow(ctx, who, s.own(who), wanted)
+	if err != nil {
+		return nil, err
+	}
+	return &opening{who: who, asked: asked, followed: f}, nil
+}
+
+// own returns the addresses that the identity follows without asking, and that of the dialect's roster.
+func (s *session) own(who *bus.Identity) []bus.Address {
+	own := who.Own()
+	if s.onlyFollow {
+		own = nil
+	}
+	if d, ok := s.Dialect().(dialect.Counted); ok {
+		own = append(own, d.Roster())
+	}
+	return own
+}
+
+// welcome answers a session that was opened, replays, and lets messages through.
+func (s *session) welcome(id uint32, o *opening) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
+	defer cancel()
+	if !s.become(ctx, o.who, o.asked) {
+		return
+	}
+	s.edge.behind.Events.Connected(s.ID, o.who)
+	if s.Talk != nil {
+		s.Talk.Start(ctx)
+	} else {
+		s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: s.connected(o)}})
+	}
+	s.seat.Connected() // what is replayed goes at the client's pace
+	for _, g := range o.lost {
+		s.Reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: convert.GapProto(g)}})
+	}
+	s.start(o.followed)
+}
+
+// connected is the answer to a connect.
+func (s *session) connected(o *opening) *edgev1.Connected {
+	c := &edgev1.Connected{
+		Connection:     s.ID,
+		Client:         o.who.Client,
+		User:           o.who.User,
+		ExpireTime:     timestamppb.New(o.who.Expires),
+		PingIntervalMs: uint32(s.edge.cfg.PingInterval.Milliseconds()), //nolint:gosec // checked by validate
+		Node:           s.edge.cfg.Node,
+		Subscriptions:  make([]*edgev1.SubscriptionResult, len(o.followed.asked)),
+		Own:            places(o.followed.own, true),
+	}
+	for i, req := range o.followed.asked {
+		if req.refuse != nil {
+			c.Subscriptions[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Error{Error: rpc.ErrorProto(req.refuse)}}
+		} else {
+			c.Subscriptions[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{Subscribed: req.answer()}}
+		}
+	}
+	s.firstTicket(c, o.who)
+	return c
+}
+
+// places says where own addresses stand; with kept, only of those where something is kept.
+func places(own []*request, kept bool) []*edgev1.OwnAddress {
+	var all []*edgev1.OwnAddress
+	for _, req := range own {
+		if !kept || !req.at.IsZero() {
+			all = append(all, &edgev1.OwnAddress{Address: req.sub.Address().String(), Position: convert.PositionProto(req.at)})
+		}
+	}
+	return all
+}
+
+// abandon leaves everything that is followed.
+func (s *session) abandon() {
+	for len(s.subs) > 0 {
+		s.leave(s.subs[len(s.subs)-1])
+	}
+}
+
 func wantedOf(list []dialect.Follow) []*edgev1.Subscribe {
 	wanted := make([]*edgev1.Subscribe, len(list))
 	for i, f := range list {
@@ -197,6 +298,18 @@ func checkUpgrade(w http.ResponseWriter, r *http.Request) int {
 	return 0
 }
 
+// headerHas says whether a comma-separated header has the token, in any case.
+func headerHas(r *http.Request, name, token string) bool {
+	for _, line := range r.Header.Values(name) {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // refuseHandshake answers with the error body that REST has.
 func (e *Edge) refuseHandshake(w http.ResponseWriter, err error) {
 	why := rpc.FromError(err)
@@ -219,16 +332,4 @@ func (e *Edge) refuseHandshake(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(row.HTTP)
 	_ = json.NewEncoder(w).Encode(body) // the client may be gone
-}
-
-// headerHas says whether a comma-separated header has the token, in any case.
-func headerHas(r *http.Request, name, token string) bool {
-	for _, line := range r.Header.Values(name) {
-		for part := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), token) {
-				return true
-			}
-		}
-	}
-	return false
 }

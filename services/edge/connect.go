@@ -4,13 +4,10 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
 // connect carries out a connect command.
@@ -98,43 +95,6 @@ func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
 	return s.edge.guard.Tokens.Validate(ctx, c.GetToken())
 }
 
-// opening is a session between open and welcome.
-type opening struct {
-	who      *bus.Identity
-	asked    time.Time // when the identity was known to be valid
-	followed *followed
-	lost     []bus.Gap // of own addresses, since the connection before
-}
-
-// open makes the session the identity's: it follows the identity's own addresses and those asked for, holding
-// what comes. The identity was valid at the time asked. After an error nothing is left.
-func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, wanted []*edgev1.Subscribe) (*opening, error) {
-	if !time.Now().Before(who.Expires) {
-		return nil, bus.ErrTokenExpired
-	}
-	if err := s.authorize(ctx, who, bus.Connect, bus.Address{}); err != nil {
-		return nil, err
-	}
-	s.Client = who.Client
-	f, err := s.follow(ctx, who, s.own(who), wanted)
-	if err != nil {
-		return nil, err
-	}
-	return &opening{who: who, asked: asked, followed: f}, nil
-}
-
-// own returns the addresses that the identity follows without asking, and that of the dialect's roster.
-func (s *session) own(who *bus.Identity) []bus.Address {
-	own := who.Own()
-	if s.onlyFollow {
-		own = nil
-	}
-	if d, ok := s.Dialect().(dialect.Counted); ok {
-		own = append(own, d.Roster())
-	}
-	return own
-}
-
 // findLost finds out what was lost of the own addresses since the client was there. A client follows them without asking, so it
 // has no subscription whose position it could give back: it is told where they stand when it connects, and gives that back the
 // next time. After an error nothing is followed.
@@ -157,33 +117,6 @@ func (s *session) findLost(ctx context.Context, o *opening, had map[bus.Address]
 	return nil
 }
 
-// abandon leaves everything that is followed.
-func (s *session) abandon() {
-	for len(s.subs) > 0 {
-		s.leave(s.subs[len(s.subs)-1])
-	}
-}
-
-// welcome answers a session that was opened, replays, and lets messages through.
-func (s *session) welcome(id uint32, o *opening) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
-	defer cancel()
-	if !s.become(ctx, o.who, o.asked) {
-		return
-	}
-	s.edge.behind.Events.Connected(s.ID, o.who)
-	if s.Talk != nil {
-		s.Talk.Start(ctx)
-	} else {
-		s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Connected{Connected: s.connected(o)}})
-	}
-	s.seat.Connected() // what is replayed goes at the client's pace
-	for _, g := range o.lost {
-		s.Reply(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: convert.GapProto(g)}})
-	}
-	s.start(o.followed)
-}
-
 // become gives the session an identity that was valid at the time asked. From then on a revocation finds it. It returns false when
 // there was one before, which has ended the session.
 func (s *session) become(ctx context.Context, who *bus.Identity, asked time.Time) bool {
@@ -191,38 +124,4 @@ func (s *session) become(ctx context.Context, who *bus.Identity, asked time.Time
 	s.Conn.ExpireAt(who.Expires)
 	s.edge.guard.Revocations.Opened(ctx, standing{s}, asked)
 	return s.refused.Load() == nil
-}
-
-// connected is the answer to a connect.
-func (s *session) connected(o *opening) *edgev1.Connected {
-	c := &edgev1.Connected{
-		Connection:     s.ID,
-		Client:         o.who.Client,
-		User:           o.who.User,
-		ExpireTime:     timestamppb.New(o.who.Expires),
-		PingIntervalMs: uint32(s.edge.cfg.PingInterval.Milliseconds()), //nolint:gosec // checked by validate
-		Node:           s.edge.cfg.Node,
-		Subscriptions:  make([]*edgev1.SubscriptionResult, len(o.followed.asked)),
-		Own:            places(o.followed.own, true),
-	}
-	for i, req := range o.followed.asked {
-		if req.refuse != nil {
-			c.Subscriptions[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Error{Error: rpc.ErrorProto(req.refuse)}}
-		} else {
-			c.Subscriptions[i] = &edgev1.SubscriptionResult{Outcome: &edgev1.SubscriptionResult_Subscribed{Subscribed: req.answer()}}
-		}
-	}
-	s.firstTicket(c, o.who)
-	return c
-}
-
-// places says where own addresses stand; with kept, only of those where something is kept.
-func places(own []*request, kept bool) []*edgev1.OwnAddress {
-	var all []*edgev1.OwnAddress
-	for _, req := range own {
-		if !kept || !req.at.IsZero() {
-			all = append(all, &edgev1.OwnAddress{Address: req.sub.Address().String(), Position: convert.PositionProto(req.at)})
-		}
-	}
-	return all
 }
