@@ -48,16 +48,11 @@ const (
 	ValueTTL    = "TTL"
 )
 
-// ValueVerbs lists the verbs.
-func ValueVerbs() []string {
-	return []string{ValueGet, ValueSet, ValueDel, ValueIncr, ValueExpire, ValueTTL}
-}
-
 // ValueCommand is one command on the values of an owner.
 type ValueCommand struct {
 	// Owner is whose values they are; nobody else's are reached.
 	Owner string
-	// Verb is one of ValueVerbs.
+	// Verb is one of the verbs above.
 	Verb string
 	// Keys is one key, and for DEL one or more.
 	Keys []string

@@ -43,7 +43,7 @@ type Caller struct {
 	scopes []string
 }
 
-// Backend returns a back end with the scopes, for calls within a process.
+// Backend returns the caller that an API key of the name and scopes stands for.
 func Backend(name string, scopes ...string) *Caller {
 	return &Caller{Name: name, scopes: scopes}
 }

@@ -106,7 +106,7 @@ func newKeyring(keys []APIKey) (keyring, error) {
 		if _, ok := ring[k.ID]; ok {
 			return nil, fmt.Errorf("API key id %q is configured twice", k.ID)
 		}
-		ring[k.ID] = &entry{digest: k.Digest, caller: &Caller{Name: k.ID, scopes: k.Scopes}}
+		ring[k.ID] = &entry{digest: k.Digest, caller: Backend(k.ID, k.Scopes...)}
 	}
 	return ring, nil
 }

@@ -14,7 +14,7 @@ import (
 
 // CommandConfig bounds what commands may do. The zero value allows none.
 type CommandConfig struct {
-	// Allow are the verbs that may be used, of bus.ValueVerbs.
+	// Allow are the verbs that may be used, of those of a bus.ValueCommand.
 	Allow []string
 	// Keys is how many keys an owner may have; DefaultKeys unless set.
 	Keys int

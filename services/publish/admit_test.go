@@ -63,12 +63,9 @@ func TestConsume_denied(t *testing.T) {
 // A message that everybody was denied waits in the inbox like any other: it is settled, and told, as stored.
 func TestDenied_isToldAsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, events := memory.New(memory.Config{}), bus.Retention{Length: 100, Age: time.Hour}
-		settled := make(chan bus.DeliveryState, 1)
-		s, err := publish.New(store, publish.Config{
-			Namespaces: bus.Namespaces{Default: bus.DefaultNamespace(), Events: events},
-			Settled:    func(_ context.Context, _ bus.Due, state bus.DeliveryState) { settled <- state },
-		})
+		settled, events := make(chan bus.DeliveryState, 1), bus.Retention{Length: 100, Age: time.Hour}
+		store := &observed{Store: memory.New(memory.Config{}), settled: func(state bus.DeliveryState) { settled <- state }}
+		s, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace(), Events: events}})
 		testkit.Check(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -118,7 +115,7 @@ func TestConsume_leavesOutWhatTheDeviceAcknowledged(t *testing.T) {
 		t.Errorf("answer is %v", resp)
 	}
 	for _, want := range []struct {
-		ctx  context.Context //nolint:containedctx // of a call
+		ctx  context.Context
 		text string
 	}{{ada, `"second"`}, {t.Context(), `"first"`}} {
 		c, _ := h.consume(want.ctx, all)

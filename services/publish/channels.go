@@ -55,7 +55,7 @@ func (s *Server) channelProto(c bus.Channel) *publishv1.Channel {
 	r := s.cfg.Namespaces.For(c.Address).Retention
 	p := &publishv1.Channel{
 		Name: c.Address.String(), Labels: c.Labels, CreateTime: timestamppb.New(c.Created),
-		HistoryLength: uint32(r.Length), //nolint:gosec // checked by Validate
+		HistoryLength: uint32(r.Length),
 	}
 	if r.Durable() {
 		p.HistoryAge = durationpb.New(r.Age)
@@ -220,7 +220,7 @@ func (s *Server) ListMembers(ctx context.Context, req *publishv1.ListMembersRequ
 	if err != nil {
 		return nil, err
 	}
-	resp := &publishv1.ListMembersResponse{TotalSize: int32(page.Total)} //nolint:gosec // bounded by the connections
+	resp := &publishv1.ListMembersResponse{TotalSize: int32(page.Total)}
 	for _, m := range page.Members {
 		resp.Members = append(resp.Members, &publishv1.Member{
 			Connection: m.Connection, Client: m.Client, User: m.User, JoinTime: timestamppb.New(m.Joined),

@@ -68,7 +68,7 @@ func contentType(t publishv1.ContentType) bus.ContentType {
 	case t < 0 || t > publishv1.ContentType_CONTENT_TYPE_BINARY:
 		return 0 // which the door knows as none
 	}
-	return bus.ContentType(t) //nolint:gosec // checked
+	return bus.ContentType(t)
 }
 
 // span reads a duration: 0 where it is not set, and less where it is not a time above 0, which the door refuses.
@@ -87,7 +87,7 @@ func durability(d publishv1.Durability) bus.Durability {
 	if d < 0 || d > publishv1.Durability_DURABILITY_FSYNCED {
 		return bus.Fsynced + 1
 	}
-	return bus.Durability(d) //nolint:gosec // checked
+	return bus.Durability(d)
 }
 
 // exclude says who must not have the message: the connection that is named, or the sender.
@@ -143,8 +143,8 @@ func digest(req *publishv1.PublishRequest, from bus.Sender) string {
 	part(h, []byte(req.GetTo()))
 	part(h, req.GetData())
 	for _, n := range []uint64{
-		uint64(req.GetContentType()), uint64(req.GetDurability()), //nolint:gosec // enums
-		uint64(req.GetReplicas()), uint64(req.GetTtl().AsDuration()), bit(req.GetExcludeSender()), uint64(len(req.GetRecipients())), //nolint:gosec // checked
+		uint64(req.GetContentType()), uint64(req.GetDurability()),
+		uint64(req.GetReplicas()), uint64(req.GetTtl().AsDuration()), bit(req.GetExcludeSender()), uint64(len(req.GetRecipients())),
 	} {
 		_ = binary.Write(h, binary.BigEndian, n) // a hash never fails
 	}
@@ -164,7 +164,7 @@ func digest(req *publishv1.PublishRequest, from bus.Sender) string {
 	}
 	if ack := req.GetAck(); ack != nil {
 		for _, n := range []uint64{
-			uint64(ack.GetScope()) + 1, uint64(ack.GetTimeout().AsDuration()), uint64(ack.GetKeep().AsDuration()), //nolint:gosec // checked
+			uint64(ack.GetScope()) + 1, uint64(ack.GetTimeout().AsDuration()), uint64(ack.GetKeep().AsDuration()),
 			uint64(ack.GetMaxDeliveries()),
 		} {
 			_ = binary.Write(h, binary.BigEndian, n) // a hash never fails

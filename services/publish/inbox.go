@@ -41,7 +41,7 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 	for _, w := range page.Messages {
 		resp.Entries = append(resp.Entries, &publishv1.InboxEntry{
 			Message: convert.MessageProto(w.Message), State: publishv1.DeliveryState(w.Delivery.State(now)),
-			Deliveries:  uint32(w.Deliveries), //nolint:gosec // a counter
+			Deliveries:  uint32(w.Deliveries),
 			AckDeadline: timestamppb.New(w.Delivery.Deadline), ExpireTime: timestamppb.New(w.Delivery.Expires),
 		})
 	}
@@ -92,7 +92,7 @@ func (s *Server) GetInboxStats(ctx context.Context, req *publishv1.GetInboxStats
 		return nil, err
 	}
 	resp := &publishv1.GetInboxStatsResponse{
-		Count: uint32(stats.Count), Limit: uint32(s.inbox.Limit), Keep: durationpb.New(s.inbox.Keep), //nolint:gosec // counters
+		Count: uint32(stats.Count), Limit: uint32(s.inbox.Limit), Keep: durationpb.New(s.inbox.Keep),
 	}
 	if !stats.Oldest.IsZero() {
 		resp.OldestTime = timestamppb.New(stats.Oldest)

@@ -1,7 +1,6 @@
 package publish_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/publish"
 )
@@ -121,7 +121,9 @@ func TestInbox_isItsOwners(t *testing.T) {
 // The receipt of a message that nobody acknowledges goes from PENDING over STORED to EXPIRED, and the service says so once.
 func TestReceipts_followTheTimes(t *testing.T) {
 	settled := make(chan bus.DeliveryState, 10)
-	h := start(t, publish.Config{Settled: func(_ context.Context, _ bus.Due, s bus.DeliveryState) { settled <- s }})
+	h := startOn(t, publish.Config{}, func(s *memory.Store) publish.Store {
+		return &observed{Store: s, settled: func(state bus.DeliveryState) { settled <- state }}
+	})
 	m := h.mail("users/ada", `1`, &publishv1.AckPolicy{Timeout: durationpb.New(200 * time.Millisecond), Keep: durationpb.New(time.Second)})
 	st, err := h.publish.WatchReceipts(t.Context(), &publishv1.WatchReceiptsRequest{Address: "users/ada", Id: m.GetId()})
 	testkit.Check(t, err)

@@ -44,7 +44,7 @@ func response(r bus.Receipt) *publishv1.PublishResponse {
 		Position:    convert.PositionProto(r.Position),
 		Duplicate:   r.Duplicate,
 		Durability:  publishv1.Durability(r.Durability),
-		Replicas:    uint32(r.Replicas), //nolint:gosec // a small count
+		Replicas:    uint32(r.Replicas),
 		PublishTime: timestamppb.New(r.Published),
 	}
 }

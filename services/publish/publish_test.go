@@ -298,7 +298,7 @@ func TestListMessages(t *testing.T) {
 			if page.GetTop().GetOffset() != 10 {
 				t.Errorf("top is %v", page.GetTop())
 			}
-			if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
+			if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
 				return fmt.Sprint(all)
 			}
 		}

@@ -52,7 +52,7 @@ func receiptProto(d *bus.Delivery, now time.Time) *publishv1.Receipt {
 	r := &publishv1.Receipt{
 		Address: d.To.String(), Id: d.ID, State: publishv1.DeliveryState(d.State(now)), Scope: publishv1.AckScope(d.Scope),
 		PublishTime: stamp(d.Published), AckDeadline: stamp(d.Deadline), ExpireTime: stamp(d.Expires), EndTime: stamp(d.Ended),
-		Reason: string(d.Reason), Deliveries: uint32(d.Deliveries), SentCount: uint32(d.SentCount), AckedCount: uint32(d.AckedCount), DeniedCount: uint32(d.DeniedCount), //nolint:gosec // counters
+		Reason: string(d.Reason), Deliveries: uint32(d.Deliveries), SentCount: uint32(d.SentCount), AckedCount: uint32(d.AckedCount), DeniedCount: uint32(d.DeniedCount),
 	}
 	if r.GetState() == publishv1.DeliveryState_DELIVERY_STATE_EXPIRED && r.GetReason() == "" {
 		r.Reason = string(bus.EndTTL)

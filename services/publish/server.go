@@ -47,8 +47,6 @@ type Config struct {
 	StreamQueue int
 	// Authorizer is asked about what the grants of a token allow; nil for nobody. Back ends are not asked about.
 	Authorizer bus.Authorizer
-	// Settled, if set, is told of each message that was stored unacknowledged or has expired; it must not block.
-	Settled Settled
 	// Log hears of what has to be tried again; discarded by default.
 	Log *slog.Logger
 	// Registry gets the metrics; nil for nobody.
@@ -64,7 +62,6 @@ type Server struct {
 	store   Store
 	door    *bus.Door
 	inbox   bus.Inbox
-	settled Settled
 	metrics *metrics
 	log     *slog.Logger
 	cfg     Config
@@ -90,7 +87,7 @@ func New(store Store, cfg Config) (*Server, error) {
 		door: bus.NewDoor(bus.DoorConfig{
 			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
 		}),
-		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), settled: cfg.Settled, log: cfg.Log,
+		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,
 		metrics: newMetrics(cfg.Registry),
 	}
 	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces, Logger: cfg.Log})

@@ -69,12 +69,7 @@ func (s *Server) settle(ctx context.Context, due []bus.Due) {
 		}
 	}
 	told := s.tell(ctx, judged)
-	settled, settleErrs := s.store.SettleAll(ctx, told)
-	for i, out := range settled {
-		if settleErrs[i] == nil && out.Changed != 0 && s.settled != nil {
-			s.settled(ctx, told[i].Due, out.Changed)
-		}
-	}
+	_, settleErrs := s.store.SettleAll(ctx, told)
 	if err := firstOf(errs, settleErrs); err != nil && ctx.Err() == nil {
 		s.log.Warn("messages could not be settled, they are tried again", slog.Int("messages", len(due)), slog.String("error", err.Error()))
 	}
@@ -146,6 +141,3 @@ func (s *Server) measure(ctx context.Context) {
 	s.metrics.due.Set(float64(stats.Count))
 	s.metrics.late.Set(stats.Late.Seconds())
 }
-
-// Settled is told of each message that was stored or has expired; see Config.Settled.
-type Settled func(ctx context.Context, d bus.Due, state bus.DeliveryState)

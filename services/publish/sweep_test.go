@@ -16,9 +16,25 @@ import (
 	"github.com/trunkline/trunkline/services/publish"
 )
 
+// observed is a store that tells the test what each message came to that it settled.
+type observed struct {
+	*memory.Store
+	settled func(bus.DeliveryState)
+}
+
+func (o *observed) SettleAll(ctx context.Context, list []bus.Verdict) ([]bus.Settlement, []error) {
+	out, errs := o.Store.SettleAll(ctx, list)
+	for i := range out {
+		if errs[i] == nil && out[i].Changed != 0 {
+			o.settled(out[i].Changed)
+		}
+	}
+	return out, errs
+}
+
 // distant is a store that takes a while to judge messages, however many it is asked about.
 type distant struct {
-	*memory.Store
+	*observed
 	takes time.Duration
 
 	mu    sync.Mutex
@@ -30,19 +46,17 @@ func (d *distant) Judge(ctx context.Context, due []bus.Due) ([]bus.Verdict, []er
 	d.calls++
 	d.mu.Unlock()
 	<-time.After(d.takes)
-	return d.Store.Judge(ctx, due)
+	return d.observed.Judge(ctx, due)
 }
 
 // Messages that come due at once are settled many together, several batches at a time, one after the other.
 func TestSweep_settlesManyTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, due, batch, flights = 4096, time.Second, 256, 4
-		store := &distant{Store: memory.New(memory.Config{}), takes: 100 * time.Millisecond}
 		start, settled := time.Now(), make(chan time.Duration, n)
-		s, err := publish.New(store, publish.Config{
-			Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()},
-			Settled:    func(context.Context, bus.Due, bus.DeliveryState) { settled <- time.Since(start) },
-		})
+		seen := &observed{Store: memory.New(memory.Config{}), settled: func(bus.DeliveryState) { settled <- time.Since(start) }}
+		store := &distant{observed: seen, takes: 100 * time.Millisecond}
+		s, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()}})
 		testkit.Check(t, err)
 		var list []bus.Publication
 		for i := range n {

@@ -28,12 +28,10 @@ func TestAck_times(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		settled := make(chan settlement, 10)
-		s, err := publish.New(memory.New(memory.Config{}), publish.Config{
-			Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()},
-			Settled: func(_ context.Context, _ bus.Due, state bus.DeliveryState) {
-				settled <- settlement{state, time.Since(start)}
-			},
-		})
+		store := &observed{Store: memory.New(memory.Config{}), settled: func(state bus.DeliveryState) {
+			settled <- settlement{state, time.Since(start)}
+		}}
+		s, err := publish.New(store, publish.Config{Namespaces: bus.Namespaces{Default: bus.DefaultNamespace()}})
 		testkit.Check(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
