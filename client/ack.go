@@ -176,7 +176,7 @@ func (s *session) acknowledge(ctx context.Context) error {
 			}
 			cancel()
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the caller has ended, and that is no fault
 			}
 			if retry && !wait(ctx, s.client.cfg.MinBackoff) {
 				return nil

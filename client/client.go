@@ -129,7 +129,7 @@ func (c *Client) Run(ctx context.Context) error {
 		opened, err := c.once(ctx)
 		if ctx.Err() != nil {
 			c.end(context.Cause(ctx))
-			return nil
+			return nil //nolint:nilerr // the caller has ended it
 		}
 		if c.cfg.OnDisconnected != nil {
 			c.cfg.OnDisconnected(err)

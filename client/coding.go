@@ -60,7 +60,7 @@ func (jsonCoding) decode(data []byte) (*edgev1.ServerFrame, error) {
 		return nested(frame, "history", func(history map[string]json.RawMessage) error {
 			var messages []json.RawMessage
 			if raw, ok := history["messages"]; !ok || json.Unmarshal(raw, &messages) != nil {
-				return nil
+				return nil //nolint:nilerr // the whole frame is decoded next, and names the fault
 			}
 			for i := range messages {
 				m, err := edit(messages[i], wrapped)

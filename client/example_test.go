@@ -12,7 +12,7 @@ import (
 
 // A worker that gets each message of a channel once and in order, and acknowledges what asks for it. Lost connections and
 // restarts of the server change nothing.
-func Example() {
+func Example() { //nolint:testableexamples // it needs a server
 	c, err := client.New(client.Config{
 		URL:   "https://messages.example.com",
 		Token: func(context.Context) (string, error) { return os.Getenv("TRUNKLINE_TOKEN"), nil },
@@ -31,7 +31,7 @@ func Example() {
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
 	if _, err := c.Subscribe(ctx, client.Subscription{Address: "channels/orders:eu"}); err != nil {
-		log.Fatal(err)
+		log.Fatal(err) //nolint:gocritic // the process ends, and all with it
 	}
 	log.Fatal(<-ended)
 }

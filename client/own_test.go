@@ -1,4 +1,4 @@
-package client
+package client //nolint:testpackage // what a client remembers is its own
 
 import (
 	"testing"

@@ -28,9 +28,9 @@ func message(to, id string, p *publishv1.Position) *publishv1.Message {
 // repeat is the id that the server makes when it has lost what was published with a key.
 func repeat(id string, later time.Duration) string {
 	u := uuid.MustParse(id)
-	ms := uint64(time.Now().Add(later).UnixMilli()) //nolint:gosec // after 1970
+	ms := uint64(time.Now().Add(later).UnixMilli())
 	for i := range 6 {
-		u[i] = byte(ms >> (40 - 8*i)) //nolint:gosec // one byte of it
+		u[i] = byte(ms >> (40 - 8*i))
 	}
 	return u.String()
 }
@@ -76,7 +76,7 @@ func TestClient_remembersAFewOfEachAddress(t *testing.T) {
 		t.Errorf("%d are remembered", n)
 	}
 	for i, id := range ids[2*keptLimit:] {
-		if c.advance(message("channels/a", id, at("e2", uint64(10_000+i)))) { //nolint:gosec // small
+		if c.advance(message("channels/a", id, at("e2", uint64(10_000+i)))) {
 			t.Fatal("a repeat was taken for new")
 		}
 	}

@@ -229,7 +229,7 @@ func (s *session) post(f *edgev1.ClientFrame, then func(*edgev1.ServerFrame)) (*
 	}
 	s.next++
 	f.Id = s.next
-	s.pending[f.Id] = p
+	s.pending[f.GetId()] = p
 	s.mu.Unlock()
 	if err := s.send(f); err != nil {
 		_ = s.ws.Close() // the reader ends, and Run connects again

@@ -1,5 +1,5 @@
-// Package docs holds the documents. Its tests look up what they name.
-package docs
+// Package docs_test looks up what the documents name.
+package docs_test
 
 import (
 	"go/ast"

@@ -1,4 +1,4 @@
-package docs
+package docs_test
 
 import (
 	"fmt"
@@ -72,7 +72,7 @@ func sentences(text string) []sentence {
 			flush()
 		case strings.HasPrefix(trimmed, "|"):
 			flush()
-			for _, cell := range strings.Split(codeSpan.ReplaceAllString(trimmed, "CODE"), "|") {
+			for cell := range strings.SplitSeq(codeSpan.ReplaceAllString(trimmed, "CODE"), "|") {
 				start, block = i+1, []string{strings.TrimSpace(cell)}
 				flush()
 			}
@@ -118,7 +118,7 @@ func split(paragraph string) []string {
 // words counts what is read as a word: signs by themselves are none.
 func words(s string) int {
 	n := 0
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		if strings.ContainsFunc(w, func(r rune) bool { return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' }) {
 			n++
 		}

@@ -97,7 +97,7 @@ func checkPath(r *http.Request) error {
 	case strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f"):
 		return rest.AddressInvalid("the path has an encoded slash (%2F); names have no slash")
 	}
-	for _, part := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
+	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		if part == "." || part == ".." || part == "" {
 			return rest.AddressInvalid("the path has an empty part, . or ..")
 		}

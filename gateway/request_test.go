@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,8 +10,6 @@ import (
 	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 func TestRequests(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{MaxBody: 200})

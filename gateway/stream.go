@@ -264,7 +264,7 @@ func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
 }
 
 func (e *eventWriter) receipt(m *publishv1.WatchReceiptsResponse) error {
-	b, end := append(e.buf[:0], `{"result":`...), "}\n"
+	b, end := append(e.buf[:0], `{"result":`...), "}\n" //nolint:gocritic // the next line is written over this one
 	var err error
 	if e.sse {
 		b, end = head(e.buf[:0], "receipt", nil), "\n\n"

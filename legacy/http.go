@@ -41,8 +41,7 @@ func (c HTTPConfig) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *r
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(c.BodyTimeout)) // a writer without one has no connection to hold
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.MaxBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, rest.TooLarge(c.MaxBody)
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ func (p *program) history() *cobra.Command {
 			if limit < 1 || limit > 1000 {
 				return usageError{fmt.Errorf("--limit %d: allowed are 1 to 1000", limit)}
 			}
-			req.Address, req.PageSize = address(args[0]), int32(limit) //nolint:gosec // at most 1000
+			req.Address, req.PageSize = address(args[0]), int32(limit)
 			return p.channelService(cmd.Context(), func(ctx context.Context, s publishv1.ChannelServiceClient) error {
 				resp, err := s.ListMessages(ctx, req)
 				if err != nil {

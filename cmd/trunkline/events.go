@@ -46,7 +46,7 @@ const kindPrefix = "EVENT_KIND_"
 // eventKinds are the words for the kinds of event.
 func eventKinds() []string {
 	var all []string
-	for n := range int32(len(hooksv1.EventKind_name)) { //nolint:gosec // a few
+	for n := range int32(len(hooksv1.EventKind_name)) {
 		if n > 0 {
 			all = append(all, kindName(hooksv1.EventKind(n)))
 		}

@@ -50,12 +50,10 @@ func (p *program) finish(ctx context.Context, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	var code silent
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[silent](err); ok {
 		return int(code)
 	}
-	var problems config.Problems
-	if errors.As(err, &problems) {
+	if problems, ok := errors.AsType[config.Problems](err); ok {
 		p.say("%v", problems)
 		s := "s"
 		if len(problems) == 1 {
@@ -67,14 +65,12 @@ func (p *program) finish(ctx context.Context, err error) int {
 	if errors.Is(err, errInterrupted) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
-	var usage usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		p.say("error: %v", err)
 		p.say("fix: trunkline --help")
 		return exitUsage
 	}
-	var some partly
-	if errors.As(err, &some) {
+	if _, ok := errors.AsType[partly](err); ok {
 		p.say("error: %v", err)
 		return exitPartly
 	}

@@ -25,7 +25,7 @@ const (
 // do gets Go's rule, and stays small.
 func gcPercent(allocated, live uint64) int {
 	headroom := min(max(allocated/2, gcLeast), gcHeadroom)
-	return int(min(max(100*headroom/max(live, 1), gcNormal), gcMost)) //nolint:gosec // at most gcMost
+	return int(min(max(100*headroom/max(live, 1), gcNormal), gcMost))
 }
 
 // tuneGC keeps to gcPercent until ctx ends, unless the user has decided with GOGC.

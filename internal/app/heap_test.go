@@ -1,4 +1,4 @@
-package app
+package app //nolint:testpackage // the rule for the heap is private
 
 import "testing"
 

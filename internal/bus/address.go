@@ -114,7 +114,7 @@ func CheckName(what, s string) error {
 		return fmt.Errorf("%s has %d bytes, the limit is %d", what, len(s), MaxNameLength)
 	}
 	solid := false
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		switch {
 		case alphanumeric(c):

@@ -312,9 +312,7 @@ const DeadLetterOf = reserved + "dead-letter-of"
 func (d *Door) Buried(w Waiting) Admitted {
 	m := *w.Message
 	attributes := map[string]string{DeadLetterOf: m.To.String()}
-	for k, v := range m.Attributes {
-		attributes[k] = v
-	}
+	maps.Copy(attributes, m.Attributes)
 	from := m.To
 	m.Attributes, m.To, m.Ack, m.Position, m.Expires = attributes, w.Delivery.DeadLetter, 0, Position{}, time.Time{}
 	p := Publication{

@@ -162,7 +162,7 @@ func within(bad *Invalid, field string, d, least, most time.Duration) {
 }
 
 func visible(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] < 0x21 || s[i] > 0x7e {
 			return false
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -139,12 +140,7 @@ func (m *Message) For(client, connection string) bool {
 	if len(m.Recipients) == 0 {
 		return true
 	}
-	for _, r := range m.Recipients {
-		if r == client {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.Recipients, client)
 }
 
 // Expired says whether the message is not worth delivering at the given time any more.

@@ -231,7 +231,7 @@ type Pinger interface {
 
 // Store is everything that a store does, for wiring and the contract suite. Each room names the smaller
 // union that it uses. All methods may be called concurrently. Every call has a deadline, ctx's or the store's own.
-type Store interface {
+type Store interface { //nolint:interfacebloat // the union of what the services ask for
 	Publisher
 	Feeds
 	Log

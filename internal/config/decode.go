@@ -108,9 +108,9 @@ func (d *decoder) fields(t reflect.Type, path string) (fields map[string]reflect
 		fields[name] = f
 		names = append(names, join(path, name))
 	}
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("key"); name != "-" {
-			add(name, t.Field(i))
+	for field := range t.Fields() {
+		if name := field.Tag.Get("key"); name != "-" {
+			add(name, field)
 		}
 	}
 	for _, s := range d.sections {

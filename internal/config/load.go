@@ -123,8 +123,7 @@ func (l *loading) config() Config {
 func (l *loading) file(path string) {
 	content, err := ReadFile(path)
 	if err != nil {
-		var e *os.PathError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*os.PathError](err); ok {
 			err = e.Err
 		}
 		l.problems = append(l.problems, Problem{Where: path, Text: err.Error()})

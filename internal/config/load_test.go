@@ -146,8 +146,7 @@ func TestLoad_Refuses(t *testing.T) {
 				src.Files = []string{c.file}
 			}
 			_, err := app.Load(src)
-			var problems config.Problems
-			if !errors.As(err, &problems) {
+			if _, ok := errors.AsType[config.Problems](err); !ok {
 				t.Fatalf("Load returned %v, want Problems", err)
 			}
 			for _, want := range c.want {

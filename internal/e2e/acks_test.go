@@ -87,7 +87,7 @@ func (d *device) ack(m *publishv1.Message) {
 func TestAck_dismissesOnTheOtherDevice(t *testing.T) {
 	s := startSystem(t)
 	phone, desk := s.device("ada", "phone", 0), s.device("ada", "desk", 1)
-	cmd := exec.CommandContext(t.Context(), binary, "pub", "users/ada", `{"text":"hi"}`, "--ack", "--wait") //nolint:gosec // the program under test
+	cmd := exec.CommandContext(t.Context(), binary, "pub", "users/ada", `{"text":"hi"}`, "--ack", "--wait")
 	cmd.Env = append(os.Environ(), "TRUNKLINE_GRPC="+s.publishAt, "TRUNKLINE_TOKEN="+s.apiKey)
 	stdout, err := cmd.StdoutPipe()
 	testkit.Check(t, err)

@@ -52,7 +52,7 @@ func feed(tb testing.TB, input io.Reader, line func(string), name string, args .
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // a script of the tests
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "PYTHONPATH=../../gen/python", "PYTHONDONTWRITEBYTECODE=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var errs strings.Builder
@@ -112,7 +112,7 @@ func TestQuickStart_inChromium(t *testing.T) {
 	script(t, func(line string) {
 		switch line {
 		case "CONNECTED":
-			cmd := exec.CommandContext(t.Context(), binary, "pub", "demo", `{"text":"hello from outside"}`) //nolint:gosec // the program under test
+			cmd := exec.CommandContext(t.Context(), binary, "pub", "demo", `{"text":"hello from outside"}`)
 			cmd.Env = append(os.Environ(), "TRUNKLINE_SERVER=http://"+http, "TRUNKLINE_GRPC="+grpc)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("pub: %v\n%s", err, out)

@@ -166,8 +166,7 @@ func (p *peer) next() (frame, error) {
 func (p *peer) ended() (int, error) {
 	for {
 		_, err := p.next()
-		var closed *websocket.CloseError
-		if errors.As(err, &closed) {
+		if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 			return closed.Code, p.ws.Close()
 		}
 		if err != nil {

@@ -73,7 +73,7 @@ func (p *process) text() string {
 
 func (p *process) start() {
 	p.tb.Helper()
-	cmd := exec.Command(binary, p.args...) //nolint:gosec,noctx // the program under test, ended by the test
+	cmd := exec.Command(binary, p.args...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = p, p
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -219,7 +219,7 @@ func startSystem(tb testing.TB, prepare ...func(*system)) *system {
 // cli runs the command line against the system.
 func (s *system) cli(args ...string) string {
 	s.tb.Helper()
-	cmd := exec.CommandContext(s.tb.Context(), binary, args...) //nolint:gosec // the program under test
+	cmd := exec.CommandContext(s.tb.Context(), binary, args...)
 	cmd.Env = append(os.Environ(), "TRUNKLINE_SERVER="+s.rest, "TRUNKLINE_GRPC="+s.publishAt, "TRUNKLINE_TOKEN="+s.apiKey)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

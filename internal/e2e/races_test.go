@@ -43,7 +43,7 @@ func TestAck_races(t *testing.T) {
 	}
 	var acks sync.WaitGroup
 	for i, m := range messages {
-		at := m.GetPublishTime().AsTime().Add(timeout - 10*time.Millisecond + rand.N(20*time.Millisecond)) //nolint:gosec // no secret
+		at := m.GetPublishTime().AsTime().Add(timeout - 10*time.Millisecond + rand.N(20*time.Millisecond))
 		acks.Go(func() {
 			<-time.After(time.Until(at))
 			switch i % 4 {
@@ -78,7 +78,7 @@ func TestAck_races(t *testing.T) {
 	}
 	for range n {
 		m := next(t, phone.messages)
-		if rand.N(2) == 0 { //nolint:gosec // no secret
+		if rand.N(2) == 0 {
 			phone.client.Ack(m)
 		}
 	}

@@ -52,7 +52,7 @@ func (s *system) steady(to string, perSecond int) (stop func() int) {
 			}
 			for due := int(time.Since(start).Seconds() * float64(perSecond)); n < due; n++ {
 				if err := stream.Send(&publishv1.PublishStreamRequest{
-					Sequence: uint64(n), Publish: &publishv1.PublishRequest{To: to, Data: fmt.Append(nil, n)}, //nolint:gosec // small
+					Sequence: uint64(n), Publish: &publishv1.PublishRequest{To: to, Data: fmt.Append(nil, n)},
 				}); err != nil {
 					return
 				}

@@ -78,7 +78,7 @@ func TestSlow_readersCatchUp(t *testing.T) {
 			URL: "http://" + s.edgeAt[0], MinBackoff: 10 * time.Millisecond, MaxBackoff: 100 * time.Millisecond,
 			Token: func(context.Context) (string, error) { return token, nil },
 			OnMessage: func(m *publishv1.Message) {
-				if n := int64(m.GetPosition().GetOffset()); !r.next.CompareAndSwap(n-1, n) { //nolint:gosec // small
+				if n := int64(m.GetPosition().GetOffset()); !r.next.CompareAndSwap(n-1, n) {
 					r.bad.Add(1)
 				}
 				if i < stopped && stalling.Load() {

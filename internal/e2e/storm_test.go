@@ -93,7 +93,7 @@ func TestDrain_movesEverybody(t *testing.T) {
 		g.Go(func() {
 			err := p.move(s.edgeAt[1], address, func() { came[i] = time.Now() })
 			moved.Done()
-			for err == nil && (total.Load() == 0 || int64(p.last.number()) < total.Load()) { //nolint:gosec // small
+			for err == nil && (total.Load() == 0 || int64(p.last.number()) < total.Load()) {
 				_, err = p.next()
 			}
 			if err != nil {
@@ -154,8 +154,7 @@ func (p *peer) move(to, address string, coming func()) error {
 	var delay time.Duration
 	for {
 		f, err := p.next()
-		var closed *websocket.CloseError
-		if errors.As(err, &closed) {
+		if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 			if closed.Code != 4503 || delay == 0 {
 				return fmt.Errorf("closed with %d, come back in %s", closed.Code, delay)
 			}
@@ -199,8 +198,7 @@ func TestDrain_secondSignal(t *testing.T) {
 func (p *peer) told() (int, error) {
 	for {
 		_, err := p.next()
-		var closed *websocket.CloseError
-		if errors.As(err, &closed) {
+		if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 			return closed.Code, nil
 		}
 		if err != nil {

@@ -166,7 +166,7 @@ func (c *cell) page(index, limit int, now time.Time) bus.Page {
 		}
 	}
 	if index < len(c.log) {
-		p.Next = c.position(c.first() + uint64(index) - 1) //nolint:gosec // an index is not negative
+		p.Next = c.position(c.first() + uint64(index) - 1)
 		p.More = true
 	}
 	return p

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,7 +38,7 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 		c := p.cell(a)
 		if !c.has(f) {
 			// A new slice, because a publish may be reading the old one.
-			c.feeds = append(c.feeds[:len(c.feeds):len(c.feeds)], f)
+			c.feeds = append(slices.Clip(c.feeds), f)
 		}
 		p.mu.Unlock()
 	}
@@ -45,12 +46,7 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 }
 
 func (c *cell) has(f *feed) bool {
-	for _, other := range c.feeds {
-		if other == f {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.feeds, f)
 }
 
 // Unsubscribe removes addresses.

@@ -21,7 +21,7 @@ func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, afte
 		return c.sinceInbox(to, after, limit, now)
 	}
 	young := c.young(now, r.Age)
-	first := c.first() + uint64(young) //nolint:gosec // an index is not negative
+	first := c.first() + uint64(young)
 	if after.IsZero() {
 		return c.page(young, limit, now), nil
 	}
@@ -31,7 +31,7 @@ func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, afte
 	if after.Epoch != c.epoch || after.Offset+1 < first {
 		return c.page(young, limit, now), bus.ErrGap.With("", map[string]string{"address": to.String()})
 	}
-	return c.page(int(after.Offset+1-c.first()), limit, now), nil //nolint:gosec // at most the length of the log
+	return c.page(int(after.Offset+1-c.first()), limit, now), nil
 }
 
 // Latest returns a page before an offset, newest first.
@@ -45,7 +45,7 @@ func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, bef
 	now := s.now()
 	c := part.cell(to)
 	c.used = now
-	first := c.first() + uint64(c.young(now, r.Age)) //nolint:gosec // an index is not negative
+	first := c.first() + uint64(c.young(now, r.Age))
 	offset := c.top
 	if before > 0 && before <= c.top {
 		offset = before - 1

@@ -72,8 +72,7 @@ func explain(b []byte, p *plan, failure error) error {
 	if e := diagnose(b, p.desc); e != nil {
 		return e
 	}
-	var e *Error
-	if errors.As(failure, &e) {
+	if e, ok := errors.AsType[*Error](failure); ok {
 		return e
 	}
 	return &Error{Kind: FieldInvalid, Message: "the body does not fit the request"}

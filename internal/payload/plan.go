@@ -39,7 +39,7 @@ var plans sync.Map // protoreflect.MessageDescriptor to *plan
 
 func planOf(d protoreflect.MessageDescriptor) *plan {
 	if p, ok := plans.Load(d); ok {
-		return p.(*plan)
+		return p.(*plan) //nolint:forcetypeassert // only planOf stores
 	}
 	made := map[protoreflect.MessageDescriptor]*plan{}
 	build(d, made)

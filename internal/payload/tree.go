@@ -48,8 +48,7 @@ func parse(b []byte) (node, *Error) {
 }
 
 func syntax(b []byte, err error) *Error {
-	var deep *Error
-	if errors.As(err, &deep) {
+	if deep, ok := errors.AsType[*Error](err); ok {
 		return deep
 	}
 	var at *json.SyntaxError

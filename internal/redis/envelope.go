@@ -82,21 +82,21 @@ func ttl(m *bus.Message) uint64 {
 	if m.Expires.IsZero() {
 		return 0
 	}
-	return uint64(max(m.Expires.Sub(m.Published).Milliseconds(), 1)) //nolint:gosec // positive
+	return uint64(max(m.Expires.Sub(m.Published).Milliseconds(), 1))
 }
 
 func millis(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
 	}
-	return uint64(t.UnixMilli()) //nolint:gosec // int64 travels as two's complement
+	return uint64(t.UnixMilli())
 }
 
 func fromMillis(ms uint64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(ms)) //nolint:gosec // see millis
+	return time.UnixMilli(int64(ms))
 }
 
 func appendText(b []byte, field protowire.Number, s string) []byte {

@@ -122,7 +122,7 @@ func TestEvents_notedAndNotTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range strings.Fields(keys) {
+		for name := range strings.FieldsSeq(keys) {
 			if ttl, err := server.CLI("ttl", name); err != nil || strings.HasPrefix(ttl, "-") {
 				t.Errorf("%s has the lifetime %s", name, ttl)
 			}

@@ -110,7 +110,7 @@ func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 	if next.Epoch == kept.Epoch || next.Offset != kept.Offset+1 || top.Epoch != next.Epoch {
 		t.Errorf("the log went on at %+v after %+v, to %+v", next, kept, top)
 	}
-	follows := int64(21 + top.Offset - kept.Offset) //nolint:gosec // small
+	follows := int64(21 + top.Offset - kept.Offset)
 	testkit.Eventually(t, "the follower has what followed", func() bool { return f.arrived.Load() == follows })
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -118,7 +118,7 @@ func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 		t.Fatalf("gaps are %+v after %v messages", f.gaps, f.between)
 	}
 	for i, m := range f.messages[21:] {
-		if want := (bus.Position{Epoch: next.Epoch, Offset: next.Offset + uint64(i)}); m.Position != want { //nolint:gosec // small
+		if want := (bus.Position{Epoch: next.Epoch, Offset: next.Offset + uint64(i)}); m.Position != want {
 			t.Fatalf("message at %+v, want %+v", m.Position, want)
 		}
 	}

@@ -126,7 +126,7 @@ const heldUpHint = "?"
 type heldUp struct {
 	store   *Store
 	running sync.WaitGroup
-	ctx     context.Context // ends with the store
+	ctx     context.Context //nolint:containedctx // ends with the store
 	end     context.CancelFunc
 
 	mu        sync.Mutex

@@ -90,7 +90,7 @@ func TestReplicated_isShownOnceItIs(t *testing.T) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, m := range f.messages {
-		if m.Position.Offset != uint64(i+1) { //nolint:gosec // small
+		if m.Position.Offset != uint64(i+1) {
 			t.Errorf("message %d is at %+v", i, m.Position)
 		}
 	}

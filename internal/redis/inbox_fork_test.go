@@ -168,7 +168,7 @@ func TestRestart_keepsAnInbox(t *testing.T) {
 	const lives = 20 // more than past epochs are remembered
 	for i := range lives {
 		at := mailed(t, s, a, i, i)[0]
-		if want[fmt.Sprint(i)] = at; at.Offset != uint64(i+1) { //nolint:gosec // small
+		if want[fmt.Sprint(i)] = at; at.Offset != uint64(i+1) {
 			t.Errorf("message %d is at %+v", i, at)
 		}
 		epochs[at.Epoch] = true

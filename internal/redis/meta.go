@@ -157,7 +157,7 @@ func (s *Store) ListChannels(ctx context.Context, after string, limit int) (bus.
 	}
 	for i, cmd := range cmds {
 		// A channel that was deleted in between is listed without a record, and is left out.
-		if c, ok := readChannel(addresses[i], cmd.(*redis.StringCmd)); ok {
+		if c, ok := readChannel(addresses[i], cmd.(*redis.StringCmd)); ok { //nolint:forcetypeassert // made above
 			page.Channels = append(page.Channels, c)
 		}
 	}

@@ -79,8 +79,7 @@ func (w *traffic) loop(name string, do func(ctx context.Context, n int64) error)
 }
 
 func (w *traffic) fail(err error) {
-	var e *bus.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*bus.Error](err); ok {
 		err = fmt.Errorf("%w (%s)", err, e.Detail())
 	}
 	w.mu.Lock()

@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -192,7 +193,7 @@ func (s *Store) publishCmd(ctx context.Context, calls []call, i int) *redis.Cmd 
 }
 
 func (s *Store) firstOfItsScript(before []call, c *call) bool {
-	for j := len(before) - 1; j >= 0; j-- { // the one right before it, mostly
+	for j := range slices.Backward(before) { // the one right before it, mostly
 		if before[j].script == c.script && (s.cluster == nil || before[j].keys[0] == c.keys[0]) {
 			return false
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,7 +92,7 @@ func (s *Store) announcement(subject bus.Subject) (head, tail []byte, err error)
 	if !ok {
 		return nil, nil, bus.ErrInternal
 	}
-	return append(head[:len(head):len(head)], `"before":`...), tail, nil
+	return append(slices.Clip(head), `"before":`...), tail, nil
 }
 
 // secure makes sure that a revocation is as durable as the strictest namespace wants its messages: on replicas, on a disk. A WAIT is

@@ -241,11 +241,11 @@ func (s *Store) runOnce(ctx context.Context, calls []call) ([]*redis.Cmd, error)
 	var places []int
 	for i, cmd := range cmds {
 		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-			text, err := sourceOf(calls[i].script) //nolint:gosec // a command for each call
+			text, err := sourceOf(calls[i].script)
 			if err != nil {
 				return nil, err
 			}
-			cmds[i] = s.command(ctx, &calls[i], "eval", text) //nolint:gosec // a command for each call
+			cmds[i] = s.command(ctx, &calls[i], "eval", text)
 			again = append(again, cmds[i])
 			places = append(places, i)
 		}

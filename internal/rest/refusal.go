@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -112,12 +113,10 @@ func (e *Refusal) Reason() string {
 
 // FromError reads any error as a refusal.
 func FromError(err error) *Refusal {
-	var own *Refusal
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Refusal](err); ok {
 		return own
 	}
-	var unread *payload.Error
-	if errors.As(err, &unread) {
+	if unread, ok := errors.AsType[*payload.Error](err); ok {
 		fields := make([]*errdetails.BadRequest_FieldViolation, len(unread.Violations))
 		for i, v := range unread.Violations {
 			fields[i] = &errdetails.BadRequest_FieldViolation{Field: v.Field, Description: v.Description}
@@ -161,7 +160,7 @@ func (e *Refusal) Body(requestID string) []byte {
 	out := inner{Code: e.HTTP, Status: e.Status, Message: e.Message}
 	details := e.details
 	if requestID != "" && !has[*errdetails.RequestInfo](details) {
-		details = append(details[:len(details):len(details)], &errdetails.RequestInfo{RequestId: requestID})
+		details = append(slices.Clip(details), &errdetails.RequestInfo{RequestId: requestID})
 	}
 	for _, d := range details {
 		packed, err := anypb.New(d)
@@ -199,5 +198,5 @@ func (e *Refusal) Write(w http.ResponseWriter, requestID string) {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(e.Retry.Seconds())))))
 	}
 	w.WriteHeader(e.HTTP)
-	_, _ = w.Write(e.Body(requestID)) //nolint:gosec // JSON with a JSON content type and nosniff
+	_, _ = w.Write(e.Body(requestID))
 }

@@ -19,7 +19,7 @@ func IsMessageID(s string) bool {
 	if s == "" || len(s) > maxID {
 		return false
 	}
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] < 0x21 || s[i] > 0x7e {
 			return false
 		}

@@ -124,7 +124,7 @@ func (in *interceptors) unknown(any, grpc.ServerStream) error {
 // streamWithCaller is a stream whose context carries the caller, and whose messages are counted.
 type streamWithCaller struct {
 	grpc.ServerStream
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // a stream is asked for its context
 	counted  *counters
 	identity *bus.Identity // of a client; nil for everybody else
 }

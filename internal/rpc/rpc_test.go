@@ -185,7 +185,7 @@ func TestRules_defaultDeny(t *testing.T) {
 
 func with(ctx context.Context, authorization ...string) context.Context {
 	for _, a := range authorization {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", a)
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", a) //nolint:fatcontext // one or two values
 	}
 	return ctx
 }

@@ -103,7 +103,7 @@ func fromStatus(s *status.Status) *bus.Error {
 func ErrorProto(err error) *errorsv1.Error {
 	e := refusalOf(err)
 	p := &errorsv1.Error{
-		Code:     int32(Code(e.Reason)), //nolint:gosec // codes are below 17
+		Code:     int32(Code(e.Reason)),
 		Reason:   e.Reason,
 		Message:  e.Message,
 		Metadata: e.Metadata,

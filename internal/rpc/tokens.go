@@ -60,7 +60,7 @@ func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, err
 		call := string(binary.BigEndian.AppendUint64(key[:], forgot))
 		v, err, shared := t.calls.Do(call, func() (any, error) { return t.ask(ctx, key, token, forgot) })
 		if err == nil {
-			return v.(*bus.Identity), nil
+			return v.(*bus.Identity), nil //nolint:forcetypeassert // what ask returns
 		}
 		// Whoever made the shared call may have given up; that says nothing about the token, so this one asks once more.
 		if !again || !shared || ctx.Err() != nil || !gaveUp(err) {

@@ -2,6 +2,7 @@ package tail_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,8 +107,8 @@ func TestTail_whatCannotBeReadStopsNobody(t *testing.T) {
 				for i := range c.number {
 					bad = append(bad, address(t, fmt.Sprintf("channels/bad:%d", i)))
 				}
-				b.follow(append(bad[:len(bad):len(bad)], b.a)...)
-				for _, a := range append(bad[:len(bad):len(bad)], b.a) {
+				b.follow(append(slices.Clip(bad), b.a)...)
+				for _, a := range append(slices.Clip(bad), b.a) {
 					b.publish(a, 1)
 				}
 				b.lose(-1)

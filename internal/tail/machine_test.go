@@ -114,7 +114,7 @@ func (m *machine) step(s step) {
 	case "end lost": // after which the store never goes on in that epoch
 		m.loose = true
 		end := m.top()
-		end.Offset -= min(end.Offset, uint64(s.N)) //nolint:gosec // small
+		end.Offset -= min(end.Offset, uint64(s.N))
 		m.rig.set(func() { m.rig.lost[m.a] = end })
 		time.Sleep(time.Second)
 		m.remove(m.a)

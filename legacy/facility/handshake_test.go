@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -58,9 +59,7 @@ func handshake(first string, headers map[string]string) string {
 	all := map[string]string{
 		"Host": "localhost", "Upgrade": "WebSocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key,
 	}
-	for k, v := range headers {
-		all[k] = v
-	}
+	maps.Copy(all, headers)
 	var b strings.Builder
 	b.WriteString(first + "\r\n")
 	for k, v := range all {

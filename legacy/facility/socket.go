@@ -153,8 +153,7 @@ func refusedHere(err error) bool {
 
 // refusal returns the reason of an error.
 func refusal(err error) *bus.Error {
-	var e *bus.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*bus.Error](err); ok {
 		return e
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -16,8 +16,8 @@ type command struct {
 
 // Why a frame is no command.
 var (
-	errNotJSON = errors.New("Bad JSON")        //nolint:revive,staticcheck // in the words of the protocol
-	errInvalid = errors.New("Invalid message") //nolint:revive,staticcheck // in the words of the protocol
+	errNotJSON = errors.New("Bad JSON")        //nolint:staticcheck // in the words of the protocol
+	errInvalid = errors.New("Invalid message") //nolint:staticcheck // in the words of the protocol
 	// errIgnored is a message that is well formed, and a server's or a publisher's.
 	errIgnored = errors.New("not for us")
 )

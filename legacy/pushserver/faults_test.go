@@ -206,7 +206,7 @@ func TestFault_sharedMaps(t *testing.T) {
 			for range 20 {
 				made := h.act(t, "/channel/create", "CREATE_CHANNEL", map[string]any{"channel": channel})
 				testkit.Check(t, c.ws.WriteJSON(map[string]any{"messageType": "CLIENT_ACTION", "action": "SUBSCRIBE", "data": map[string]string{"channel": channel}}))
-				for f := c.next(); f.Type == "CLIENT_PUSH"; f = c.next() { //nolint:revive // of the other worker
+				for f := c.next(); f.Type == "CLIENT_PUSH"; f = c.next() {
 				}
 				if made.Code == http.StatusOK {
 					h.push(t, channel, made.Data.Token, "x")

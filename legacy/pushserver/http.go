@@ -102,7 +102,7 @@ func (a *pushAnswer) write(w http.ResponseWriter) {
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(a.Code)
-	_, _ = w.Write(b) //nolint:gosec // JSON with a JSON content type and nosniff
+	_, _ = w.Write(b)
 }
 
 // act reads the message of a request and carries it out.
@@ -157,7 +157,7 @@ func (s *publisherAPI) statistics(ctx context.Context) *pushAnswer {
 		}
 		d.Channels = append(d.Channels, resp.GetChannels()...)
 		d.Clients = resp.GetClientsAmount()
-		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+		if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
 			break
 		}
 	}

@@ -210,7 +210,7 @@ func (s *Service) GetPushStatistics(ctx context.Context, req *legacyv1.GetPushSt
 	if err != nil {
 		return nil, err
 	}
-	resp := &legacyv1.GetPushStatisticsResponse{ClientsAmount: int32(clients.Total)} //nolint:gosec // bounded by the connections
+	resp := &legacyv1.GetPushStatisticsResponse{ClientsAmount: int32(clients.Total)}
 	for _, c := range page.Channels {
 		resp.Channels = append(resp.Channels, nameOf(c))
 	}

@@ -136,7 +136,7 @@ func TestStatistics_pages(t *testing.T) {
 		for _, c := range resp.GetChannels() {
 			seen[c] = true
 		}
-		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+		if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
 			if pages != 3 || len(seen) != n {
 				t.Errorf("%d pages with %d channels", pages, len(seen))
 			}

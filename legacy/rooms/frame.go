@@ -88,7 +88,7 @@ func (c command) text() (string, error) {
 func (c command) addressee() (string, error) {
 	var data map[string]json.RawMessage
 	if json.Unmarshal(c.Data, &data) != nil {
-		return "", nil // no object names nobody
+		return "", nil //nolint:nilerr // no object names nobody
 	}
 	raw, ok := data["to"]
 	if !ok {

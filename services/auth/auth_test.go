@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -125,9 +126,7 @@ func TestIssue_reportsAllBadFields(t *testing.T) {
 func forge(t *testing.T, method jwt.SigningMethod, key any, header map[string]any, claims jwt.MapClaims) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, claims)
-	for k, v := range header {
-		token.Header[k] = v
-	}
+	maps.Copy(token.Header, header)
 	text, err := token.SignedString(key)
 	testkit.Check(t, err)
 	return text
@@ -163,9 +162,7 @@ func TestValidate_refusesEverythingThatIsNotRight(t *testing.T) {
 	}
 	head := func(edit map[string]any) string {
 		h := map[string]any{"kid": "k1", "typ": "at+jwt"}
-		for k, v := range edit {
-			h[k] = v
-		}
+		maps.Copy(h, edit)
 		return forge(t, jwt.SigningMethodEdDSA, private, h, claims(nil))
 	}
 	if err := f.validate(t.Context(), set("sub", "ada")); err != nil {

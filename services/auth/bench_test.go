@@ -34,7 +34,7 @@ func BenchmarkValidate(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			b.StopTimer()
-			for i := range batch.Tokens {
+			for i := range batch.GetTokens() {
 				batch.Tokens[i] = fresh()
 			}
 			b.StartTimer()

@@ -13,7 +13,7 @@ import (
 // compact says whether a token has only the characters of the compact form (RFC 7515, section 3.1). The
 // decoder would skip line ends, so that one token could be written in many ways.
 func compact(token string) bool {
-	for i := 0; i < len(token); i++ {
+	for i := range len(token) {
 		c := token[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
 			return false

@@ -237,7 +237,7 @@ func (s *session) connected(o *opening) *edgev1.Connected {
 		Client:         o.who.Client,
 		User:           o.who.User,
 		ExpireTime:     timestamppb.New(o.who.Expires),
-		PingIntervalMs: uint32(s.edge.cfg.PingInterval.Milliseconds()), //nolint:gosec // checked by validate
+		PingIntervalMs: uint32(s.edge.cfg.PingInterval.Milliseconds()),
 		Node:           s.edge.cfg.Node,
 		Subscriptions:  make([]*edgev1.SubscriptionResult, len(o.followed.asked)),
 		Own:            places(o.followed.own, true),

@@ -116,9 +116,9 @@ func TestDeletion_whileBehind(t *testing.T) {
 	testkit.Check(t, err)
 	testkit.Check(t, h.store.CreateChannel(t.Context(), bus.Channel{Address: a}, 0))
 	testkit.Check(t, h.store.DeleteChannel(t.Context(), a))
-	for slow.read().GetUnsubscribed().GetAddress() == "" { //nolint:revive // messages that were on their way
+	for slow.read().GetUnsubscribed().GetAddress() == "" {
 	}
 	h.pub("users/ada", `"still here"`)
-	for slow.read().GetMessage().GetTo() != "users/ada" { //nolint:revive // what was on its way
+	for slow.read().GetMessage().GetTo() != "users/ada" {
 	}
 }

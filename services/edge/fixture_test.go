@@ -148,7 +148,7 @@ func (h *fixture) token(user string, grants ...string) string {
 	for _, g := range grants {
 		can, address, _ := strings.Cut(g, " ")
 		grant := &authv1.Grant{Address: address}
-		for _, a := range strings.Split(can, ",") {
+		for a := range strings.SplitSeq(can, ",") {
 			grant.Actions = append(grant.Actions, authv1.Action(authv1.Action_value["ACTION_"+strings.ToUpper(a)]))
 		}
 		req.Grants = append(req.Grants, grant)

@@ -73,11 +73,11 @@ func TestOverload_catchesUpWithAGap(t *testing.T) {
 	for last < flooded-1 {
 		f := slow.read()
 		if g := f.GetGap(); g != nil {
-			if int(g.GetFrom().GetOffset()) != last+1 || g.GetReason() != "history_trimmed" { //nolint:gosec // small
+			if int(g.GetFrom().GetOffset()) != last+1 || g.GetReason() != "history_trimmed" {
 				t.Fatalf("after message %d came the gap %v", last, g)
 			}
 			gaps++
-			last = int(g.GetTo().GetOffset()) - 1 //nolint:gosec // small
+			last = int(g.GetTo().GetOffset()) - 1
 			continue
 		}
 		if got := number(t, f.GetMessage()); got != last+1 {
@@ -169,7 +169,7 @@ func TestOverload_disconnects(t *testing.T) {
 func TestOverload_unsubscribedWhileBehind(t *testing.T) {
 	h, slow := flood(t, "channels/kept:flood", flooded, nil)
 	slow.send(&edgev1.ClientFrame{Id: 9, Command: &edgev1.ClientFrame_Unsubscribe{Unsubscribe: &edgev1.Unsubscribe{Address: "channels/kept:flood"}}})
-	for slow.read().GetUnsubscribed() == nil { //nolint:revive // messages that were on their way
+	for slow.read().GetUnsubscribed() == nil {
 	}
 	h.pub("users/ada", `"still here"`)
 	for {

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -61,7 +62,7 @@ func (s *session) Receive(op int, data []byte) {
 	if s.refused.Load() != nil {
 		return // the client's close is waited for
 	}
-	if dialect.Opcode(op) == dialect.Text && !utf8.Valid(data) { //nolint:gosec // 1 or 2
+	if dialect.Opcode(op) == dialect.Text && !utf8.Valid(data) {
 		s.Refuse(errNotUTF8)
 		return
 	}
@@ -78,14 +79,14 @@ func (s *session) Receive(op int, data []byte) {
 	if s.Talk != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
 		defer cancel()
-		s.Talk.Receive(ctx, dialect.Opcode(op), data) //nolint:gosec // 1 or 2
+		s.Talk.Receive(ctx, dialect.Opcode(op), data)
 		return
 	}
 	words, ok := s.Dialect().(dialect.Stateless)
 	if !ok {
 		return // New takes none that is neither
 	}
-	frame, err := words.Decode(dialect.Opcode(op), data) //nolint:gosec // 1 or 2
+	frame, err := words.Decode(dialect.Opcode(op), data)
 	if err != nil {
 		s.broken(err)
 		return
@@ -140,9 +141,9 @@ func (s *session) refuseAfter(first []byte, e *bus.Error) {
 	if !s.refused.CompareAndSwap(nil, e) {
 		return
 	}
-	last := append(first[:len(first):len(first)], s.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})...)
+	last := append(slices.Clip(first), s.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})...)
 	code, text := s.Dialect().Close(e)
-	s.Conn.Finish(append(last[:len(last):len(last)], wire.CloseFrame(code, text)...))
+	s.Conn.Finish(append(slices.Clip(last), wire.CloseFrame(code, text)...))
 	s.hasten(e)
 }
 

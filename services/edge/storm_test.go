@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -300,7 +301,7 @@ func TestDrain_spreadsTheReturn(t *testing.T) {
 		}
 		delays[i] = delay
 	}
-	sort.Slice(delays, func(i, j int) bool { return delays[i] < delays[j] })
+	slices.Sort(delays)
 	most := 0
 	for i := range delays {
 		n := sort.Search(clients, func(j int) bool { return delays[j] > delays[i]+time.Second })

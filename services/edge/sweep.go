@@ -41,7 +41,7 @@ func (e *Edge) sweep(now time.Time, sh *fan.Shard) {
 }
 
 // seconds is a duration of the configuration in whole seconds.
-func seconds(d time.Duration) uint32 { return uint32(d / time.Second) } //nolint:gosec // checked by validate
+func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
 
 // overdue ends a session that has not connected in time, or whose token has ended. It returns true for all that have not connected.
 func (s *session) overdue(now time.Time) bool {

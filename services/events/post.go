@@ -50,8 +50,7 @@ func (w *Webhook) post(ctx context.Context, client *http.Client, id string, body
 	req.Header.Set("Webhook-Signature", signatures(w.Secrets, id, now, body))
 	resp, err := client.Do(req)
 	if err != nil {
-		var e *url.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
 		return &failure{text: err.Error()}
@@ -75,7 +74,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
 	var d time.Duration
 	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		d = time.Duration(seconds) * time.Second //nolint:gosec // 32 bits
+		d = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(text); err == nil {
 		d = at.Sub(now)
 	}

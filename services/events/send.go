@@ -297,8 +297,7 @@ func (w *sender) backoff(err error) time.Duration {
 	cfg := w.server.cfg
 	limit := min(cfg.RetryMin<<min(w.failures, 20), cfg.RetryMax)
 	wait := retry.Jitter(limit)
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		wait = max(wait, f.after)
 	}
 	return wait

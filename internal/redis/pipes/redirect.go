@@ -256,7 +256,7 @@ func (p *Pipes) Way(ctx context.Context, from *Pipe, name string, errs []error) 
 		return Way{}, e
 	}
 	if err != nil || !ok {
-		return Way{}, nil // the commands keep their errors, and may be tried again
+		return Way{}, nil //nolint:nilerr // the commands keep their errors, and may be tried again
 	}
 	return Way{To: p.ofAddr(to.addr), from: from, asking: true}, nil
 }

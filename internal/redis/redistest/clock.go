@@ -31,13 +31,13 @@ func NewClock(tb testing.TB) *Clock {
 	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	if out, err := exec.Command("cc", "-O1", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil { //nolint:gosec,noctx // it ends
+	if out, err := exec.Command("cc", "-O1", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil { //nolint:noctx // it ends
 		if os.Getenv("CI") != "" {
 			tb.Fatalf("cc is missing or fails: %v\n%s", err, out)
 		}
 		tb.Skipf("SKIPPED: cc is missing or fails: %v\n%s", err, out)
 	}
-	file, err := os.Create(path) //nolint:gosec // a test's own
+	file, err := os.Create(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func (c *Clock) Now() time.Time {
 // Advance moves the time of the servers.
 func (c *Clock) Advance(d time.Duration) {
 	var b [8]byte
-	bits.NativeEndian.PutUint64(b[:], uint64(c.ahead.Add(d.Microseconds()))) //nolint:gosec // never negative
+	bits.NativeEndian.PutUint64(b[:], uint64(c.ahead.Add(d.Microseconds())))
 	if _, err := c.file.WriteAt(b[:], 0); err != nil {
 		c.tb.Fatal(err)
 	}

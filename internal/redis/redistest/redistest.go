@@ -93,7 +93,7 @@ func start(tb testing.TB, env, args []string) *Server {
 // dir is a short temporary folder.
 func dir(tb testing.TB) string {
 	tb.Helper()
-	d, err := os.MkdirTemp("", "redis")
+	d, err := os.MkdirTemp("", "redis") //nolint:usetesting // short enough for the path of a socket
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func (s *Server) start() bool {
 		"--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
 		"--daemonize", "no", "--loglevel", "warning", "--logfile", filepath.Join(s.dir, "log"),
 	}, s.args...)
-	cmd := exec.Command(binary(s.tb), args...) //nolint:gosec,noctx // ended by Kill9
+	cmd := exec.Command(binary(s.tb), args...)
 	cmd.Env = append(os.Environ(), s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -157,7 +157,7 @@ func (s *Server) PID() int {
 
 // CLI runs redis-cli against the server.
 func (s *Server) CLI(args ...string) (string, error) {
-	cmd := exec.Command("redis-cli", append([]string{"-p", s.port}, args...)...) //nolint:gosec,noctx // a test's own words
+	cmd := exec.Command("redis-cli", append([]string{"-p", s.port}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
@@ -278,7 +278,7 @@ func StartSentinel(tb testing.TB) *Sentinel {
 }
 
 func (s *Server) startSentinel(conf string) {
-	cmd := exec.Command(binary(s.tb), conf, "--sentinel", "--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log")) //nolint:gosec,noctx // ended by Kill9
+	cmd := exec.Command(binary(s.tb), conf, "--sentinel", "--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.tb.Fatal(err)

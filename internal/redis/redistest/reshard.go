@@ -43,7 +43,7 @@ func (m *Move) Step(n string) int {
 // End moves what is left and gives the slot to its new master.
 func (m *Move) End() {
 	m.tb.Helper()
-	for m.Step("100") > 0 { //nolint:revive // all of them
+	for m.Step("100") > 0 {
 	}
 	owner := id(m.tb, m.To)
 	must(m.tb, m.To, "cluster", "setslot", m.slot, "node", owner)

@@ -23,7 +23,7 @@ func (p *Proxy) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // wait pauses on the connection to a client that was sent so many bytes. False when the proxy or the connection has ended.
 func (p *Proxy) wait(client net.Conn, sent int64) bool {
 	if w, ok := p.dialled.Load(client.RemoteAddr().String()); ok {
-		return w.(*watched).pause(p.ctx, sent, p.pause) //nolint:forcetypeassert // only Dial stores
+		return w.(*watched).pause(p.ctx, sent, p.pause)
 	}
 	timer := time.NewTimer(p.pause)
 	defer timer.Stop()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -91,10 +92,8 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	if n < 0 || line[n] != '\r' {
 		return nil, wrong("a line that ends without CR")
 	}
-	for _, c := range line[:n] {
-		if c == '\r' {
-			return nil, wrong("a CR inside of a line")
-		}
+	if slices.Contains(line[:n], '\r') {
+		return nil, wrong("a CR inside of a line")
 	}
 	return line[:n], nil
 }
@@ -157,7 +156,7 @@ func readBytes(in *bufio.Reader, n int) ([]byte, error) {
 		if read == n {
 			return b, nil
 		}
-		b = append(b, make([]byte, min(n-read, len(b)))...)
+		b = append(b, make([]byte, min(n-read, len(b)))...) //nolint:makezero // it grows as it is filled
 	}
 }
 

@@ -71,7 +71,7 @@ func NewSealer(t Tickets) (*Sealer, error) {
 
 // Seal returns a ticket of an identity that is known to be valid at this time, and when the ticket ends; empty when there is none.
 func (s *Sealer) Seal(id *bus.Identity, now time.Time) (string, time.Time) {
-	plain := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())) //nolint:gosec // after 1970
+	plain := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli()))
 	plain, err := proto.MarshalOptions{}.MarshalAppend(plain, convert.IdentityProto(id))
 	if err != nil {
 		return "", time.Time{} // only text that is no UTF-8 could do this, and no token has any
@@ -110,7 +110,7 @@ func (s *Sealer) Open(ticket string, now time.Time) (*bus.Identity, time.Time, e
 		if proto.Unmarshal(plain[8:], p) != nil {
 			break
 		}
-		id, sealed := convert.Identity(p), time.UnixMilli(int64(binary.BigEndian.Uint64(plain))) //nolint:gosec // as it was written
+		id, sealed := convert.Identity(p), time.UnixMilli(int64(binary.BigEndian.Uint64(plain)))
 		if !now.Before(s.end(id, sealed)) || sealed.After(now.Add(revoked.ClockSkew)) {
 			break
 		}

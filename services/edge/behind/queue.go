@@ -2,6 +2,7 @@ package behind
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -71,7 +72,7 @@ func (q *queue[T]) back(items []T) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list = append(items[:len(items):len(items)], q.list...)
+	q.list = append(slices.Clip(items), q.list...)
 	for _, item := range items {
 		q.weight += q.sizeOf(item)
 	}

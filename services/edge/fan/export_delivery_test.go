@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -80,7 +81,7 @@ var (
 func (m *member) Refuse(why *bus.Error) {
 	if m.refused.CompareAndSwap(nil, why) {
 		last := m.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(why)}})
-		m.Conn.Finish(append(last[:len(last):len(last)], wire.CloseFrame(4000, "")...))
+		m.Conn.Finish(append(slices.Clip(last), wire.CloseFrame(4000, "")...))
 	}
 }
 

@@ -67,7 +67,7 @@ func TestShard_slowerThanTheFeed(t *testing.T) {
 				runtime.Gosched()
 			}
 			for i := range flood {
-				if err := h.take(durable.Read()); err != nil || h.at.Offset != uint64(i+1) { //nolint:gosec // small
+				if err := h.take(durable.Read()); err != nil || h.at.Offset != uint64(i+1) {
 					t.Fatalf("message %d: %v, the client is at %v", i, err, h.at)
 				}
 			}
@@ -167,7 +167,7 @@ func TestSubscription_holdsABoundOfBytes(t *testing.T) {
 			}
 			f := all[0]
 			for i := range 64 {
-				f.Deliver(&bus.Message{ID: "1", To: a, Data: make([]byte, size), Position: bus.Position{Epoch: "e", Offset: uint64(i + 2)}}) //nolint:gosec // small
+				f.Deliver(&bus.Message{ID: "1", To: a, Data: make([]byte, size), Position: bus.Position{Epoch: "e", Offset: uint64(i + 2)}})
 			}
 			f.Turn()
 			if n := f.Held(); n/size != tc.messages {

@@ -47,7 +47,7 @@ func (c *chronicle) fork(lost int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.entries = c.entries[:len(c.entries)-min(lost, len(c.entries))]
-	c.begin(c.top.Offset - min(uint64(lost), c.top.Offset)) //nolint:gosec // small
+	c.begin(c.top.Offset - min(uint64(lost), c.top.Offset))
 }
 
 func (c *chronicle) begin(offset uint64) {
@@ -203,7 +203,7 @@ func TestSubscription_keepsItsOrderOverEpochs(t *testing.T) {
 
 func overEpochs(t *testing.T, a bus.Address, seed uint64) bool {
 	t.Helper()
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test is repeatable
+	r := rand.New(rand.NewPCG(seed, 1))
 	c := newChronicle(a)
 	e := idle(t, c, fan.Config{HoldLimit: 1 + r.IntN(6)})
 	for range r.IntN(4) {

@@ -101,7 +101,7 @@ func (s *Subscriber) Place(subs []*Subscription, at []bus.Position) {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	for i, sub := range subs {
-		sub.line.Start(at[i]) //nolint:gosec // one for each
+		sub.line.Start(at[i])
 		// What the stream brought before is through the shard within two rounds: one may be under way, and one is being collected.
 		sub.settles = s.shard.rounds + 2
 	}

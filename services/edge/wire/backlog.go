@@ -71,7 +71,7 @@ func (b *backlog) took(size int) []after {
 		n = 0
 	}
 	b.bytes = max(0, b.bytes-size)
-	b.cleared += uint64(size) //nolint:gosec // not negative
+	b.cleared += uint64(size)
 	n := 0
 	for n < len(b.after) && b.after[n].end <= b.cleared {
 		n++

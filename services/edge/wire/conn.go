@@ -155,7 +155,7 @@ func (c *Conn) SendMessages(p []byte, a *Attempt) error {
 func (c *Conn) put(p []byte, a *Attempt, limit int) error {
 	if !c.draining && c.raw != nil { // nothing waits, so nothing is overtaken
 		if a == nil {
-			a = attempts.Get().(*Attempt)
+			a = attempts.Get().(*Attempt) //nolint:forcetypeassert // the pool has nothing else
 			defer attempts.Put(a)
 		}
 		n, err := a.write(c.raw, p)

@@ -62,7 +62,7 @@ type step struct {
 func (c *Conn) drain() {
 	stalled := time.AfterFunc(c.sockets.cfg.WriteTimeout, c.stall)
 	defer stalled.Stop()
-	buf := chunks.Get().(*[]byte)
+	buf := chunks.Get().(*[]byte) //nolint:forcetypeassert // the pool has nothing else
 	defer chunks.Put(buf)
 	for {
 		var s step

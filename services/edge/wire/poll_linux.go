@@ -30,7 +30,7 @@ func newPoller() *poller {
 		_ = syscall.Close(fd)
 		return nil
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll")} //nolint:gosec // a descriptor
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll")}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil
@@ -48,7 +48,7 @@ func (p *poller) run(ready func(*Conn)) error {
 	}
 	for {
 		if p.raw.Read(look) != nil {
-			return nil // closed
+			return nil //nolint:nilerr // closed
 		}
 		if failed != nil {
 			return os.NewSyscallError("epoll_wait", failed)
@@ -78,7 +78,7 @@ func (p *poller) at(fd int) *Conn {
 func (p *poller) watch(c *Conn) error {
 	var failed error
 	err := c.raw.Control(func(fd uintptr) {
-		event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(fd)} //nolint:gosec // a descriptor
+		event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(fd)}
 		op := syscall.EPOLL_CTL_MOD
 		if p.enter(int(fd), c) {
 			op = syscall.EPOLL_CTL_ADD
@@ -124,7 +124,7 @@ func (p *poller) forget(c *Conn) {
 	_ = c.raw.Control(func(fd uintptr) {
 		p.mu.RLock()
 		defer p.mu.RUnlock()
-		if int(fd) < len(p.table) { //nolint:gosec // a descriptor
+		if int(fd) < len(p.table) {
 			p.table[fd].CompareAndSwap(c, nil)
 		}
 	})

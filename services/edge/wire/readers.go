@@ -172,7 +172,7 @@ func (c *Conn) receive() (int, *buffer, error) {
 		return 0, nil, err
 	}
 	c.heard.Store(true)
-	b := buffers.Get().(*buffer)
+	b := buffers.Get().(*buffer) //nolint:forcetypeassert // the pool has nothing else
 	if _, err := b.ReadFrom(r); err != nil {
 		free(b)
 		return 0, nil, err

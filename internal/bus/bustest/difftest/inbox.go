@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"pgregory.net/rapid"
 
@@ -38,13 +39,13 @@ func (m *machine) ack(rt *rapid.T) {
 	for i := range acks {
 		acks[i] = bus.Ack{To: to, ID: rapid.SampledFrom(ids).Draw(rt, "id"), Device: device, Connection: device}
 	}
-	before := m.dismissals(rt, acks)
+	before := m.dismissals(acks)
 	m.both(rt, "ack", func(_ int, s bus.Store) string {
-		out := ""
+		var out strings.Builder
 		for _, err := range s.Ack(context.Background(), acks) {
-			out += reason(err) + " "
+			out.WriteString(reason(err) + " ")
 		}
-		return out
+		return out.String()
 	})
 	m.heard(rt, before)
 }
@@ -60,7 +61,7 @@ func (m *machine) deny(rt *rapid.T) {
 }
 
 // dismissals says how many messages these acks end.
-func (m *machine) dismissals(rt *rapid.T, acks []bus.Ack) int {
+func (m *machine) dismissals(acks []bus.Ack) int {
 	n := 0
 	seen := map[string]bool{}
 	for _, a := range acks {
@@ -84,14 +85,15 @@ func (m *machine) pending(rt *rapid.T) {
 	var given []bus.Ack
 	m.both(rt, "pending", func(_ int, s bus.Store) string {
 		p, err := s.Pending(context.Background(), to, q)
-		out := fmt.Sprint(reason(err), p.Next, p.More, p.Top.Offset)
+		var out strings.Builder
+		fmt.Fprint(&out, reason(err), p.Next, p.More, p.Top.Offset)
 		for _, w := range p.Messages {
-			out += fmt.Sprintf(" %s/%d/%d/%t/%d/%t", w.ID, w.Position.Offset, w.Deliveries, w.Dead, w.Delivery.SentCount, w.Delivery.Ended.IsZero())
+			fmt.Fprintf(&out, " %s/%d/%d/%t/%d/%t", w.ID, w.Position.Offset, w.Deliveries, w.Dead, w.Delivery.SentCount, w.Delivery.Ended.IsZero())
 			if q.Deliver && !w.Dead {
 				given = append(given, bus.Ack{To: to, ID: w.ID, Device: q.Device, Again: true})
 			}
 		}
-		return out
+		return out.String()
 	})
 	if rapid.Bool().Draw(rt, "live") && q.Deliver {
 		for i := range given {

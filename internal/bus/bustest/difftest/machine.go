@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -206,11 +207,12 @@ func (m *machine) resume(rt *rapid.T) {
 	}
 	m.both(rt, "resume", func(i int, s bus.Store) string {
 		p, err := s.Since(context.Background(), to, keep, at[i], limit)
-		out := fmt.Sprint(reason(err), p.More, p.Next.Offset, p.Top.Offset)
+		var out strings.Builder
+		fmt.Fprint(&out, reason(err), p.More, p.Next.Offset, p.Top.Offset)
 		for _, msg := range p.Messages {
-			out += fmt.Sprintf(" %s/%d", msg.ID, msg.Position.Offset)
+			fmt.Fprintf(&out, " %s/%d", msg.ID, msg.Position.Offset)
 		}
-		return out
+		return out.String()
 	})
 }
 
@@ -219,11 +221,12 @@ func (m *machine) newest(rt *rapid.T) {
 	before, limit := rapid.Uint64Range(0, 6).Draw(rt, "before"), rapid.IntRange(1, 8).Draw(rt, "limit")
 	m.both(rt, "newest", func(_ int, s bus.Store) string {
 		p, err := s.Latest(context.Background(), to, short, before, limit)
-		out := fmt.Sprint(reason(err), p.More)
+		var out strings.Builder
+		fmt.Fprint(&out, reason(err), p.More)
 		for _, msg := range p.Messages {
-			out += fmt.Sprintf(" %s/%d", msg.ID, msg.Position.Offset)
+			fmt.Fprintf(&out, " %s/%d", msg.ID, msg.Position.Offset)
 		}
-		return out
+		return out.String()
 	})
 }
 

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -59,7 +60,7 @@ func Replay(t *testing.T, pattern string, cfg Config) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)), func(t *testing.T) {
-			text, err := os.ReadFile(file) //nolint:gosec // a file of the tests
+			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,9 +73,7 @@ func Replay(t *testing.T, pattern string, cfg Config) {
 func Play(t *testing.T, transcript string, cfg Config) {
 	t.Helper()
 	p := &player{t: t, cfg: cfg, values: make(map[string]string), conns: make(map[string]*conn)}
-	for k, v := range cfg.Values {
-		p.values[k] = v
-	}
+	maps.Copy(p.values, cfg.Values)
 	lines := strings.Split(transcript, "\n")
 	for p.line = 0; p.line < len(lines); p.line++ {
 		p.text = strings.TrimSpace(lines[p.line])

@@ -2,6 +2,7 @@ package dialecttest
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"regexp"
 	"strings"
@@ -29,9 +30,7 @@ func (p *player) matches(want, got string) bool {
 	if !p.same(w, g, seen) {
 		return false
 	}
-	for k, v := range seen {
-		p.values[k] = v
-	}
+	maps.Copy(p.values, seen)
 	return true
 }
 

@@ -18,7 +18,7 @@ func decodeConnect(data []byte) (*edgev1.ClientFrame, bool) {
 		case "id":
 			s.space()
 			n, ok := s.digits(math.MaxUint32)
-			f.Id = uint32(n) //nolint:gosec // bounded
+			f.Id = uint32(n)
 			return member(1, ok)
 		case "connect":
 			c := new(edgev1.Connect)

@@ -1,4 +1,4 @@
-package native
+package native //nolint:testpackage // decodeConnect is private
 
 import (
 	"testing"

@@ -142,7 +142,7 @@ func appendData(dst []byte, m *bus.Message) []byte {
 
 // appendString writes a JSON string (RFC 8259, section 7).
 func appendString(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
 			b, _ := json.Marshal(s) // a string always encodes
 			return append(dst, b...)

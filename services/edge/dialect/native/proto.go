@@ -120,7 +120,7 @@ func nested(dst []byte, body func([]byte) []byte) []byte {
 	dst = append(dst, make([]byte, longestLengthPrefix)...)
 	dst = body(dst)
 	size := len(dst) - start - longestLengthPrefix
-	prefix := protowire.AppendVarint(dst[start:start], uint64(size)) //nolint:gosec // a length is not negative
+	prefix := protowire.AppendVarint(dst[start:start], uint64(size))
 	copy(dst[start+len(prefix):], dst[start+longestLengthPrefix:])
 	return dst[:start+len(prefix)+size]
 }
@@ -145,8 +145,8 @@ func timestamp(dst []byte, field protowire.Number, t time.Time) []byte {
 	}
 	dst = protowire.AppendTag(dst, field, protowire.BytesType)
 	return nested(dst, func(dst []byte) []byte {
-		dst = number(dst, 1, uint64(t.Unix()))               //nolint:gosec // int64 travels as two's complement
-		return number(dst, 2, uint64(int64(t.Nanosecond()))) //nolint:gosec // below 1e9
+		dst = number(dst, 1, uint64(t.Unix()))
+		return number(dst, 2, uint64(int64(t.Nanosecond())))
 	})
 }
 
