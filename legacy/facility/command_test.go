@@ -13,7 +13,7 @@ import (
 	"github.com/trunkline/trunkline/legacy/facility"
 )
 
-// verbs are those of every command there is.
+// verbs lists every verb of a command on values.
 func verbs() []string {
 	return []string{bus.ValueGet, bus.ValueSet, bus.ValueDel, bus.ValueIncr, bus.ValueExpire, bus.ValueTTL}
 }
