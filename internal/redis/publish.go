@@ -159,7 +159,7 @@ func (s *Store) send(ctx context.Context, b *publishing) error {
 		for i := range b.due {
 			noted[i] = s.command(ctx, &b.due[i], "evalsha", b.due[i].script.Hash())
 		}
-		all = append(noted, b.cmds...)
+		all = append(noted, b.cmds...) //nolint:gocritic // noted has room for both
 	}
 	if err := s.pipes.Do(ctx, all); err != nil {
 		return err

@@ -31,7 +31,7 @@ func NewClock(tb testing.TB) *Clock {
 	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	if out, err := exec.Command("cc", "-O1", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil { //nolint:noctx // it ends
+	if out, err := exec.Command("cc", "-O1", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil {
 		if os.Getenv("CI") != "" {
 			tb.Fatalf("cc is missing or fails: %v\n%s", err, out)
 		}
