@@ -82,21 +82,21 @@ func ttl(m *bus.Message) uint64 {
 	if m.Expires.IsZero() {
 		return 0
 	}
-	return uint64(max(m.Expires.Sub(m.Published).Milliseconds(), 1))
+	return uint64(max(m.Expires.Sub(m.Published).Milliseconds(), 1)) // positive
 }
 
 func millis(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
 	}
-	return uint64(t.UnixMilli())
+	return uint64(t.UnixMilli()) // int64 travels as two's complement
 }
 
 func fromMillis(ms uint64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(ms))
+	return time.UnixMilli(int64(ms)) // see millis
 }
 
 func appendText(b []byte, field protowire.Number, s string) []byte {

@@ -145,7 +145,7 @@ func uintOf(v any) uint64 {
 func deliveryOf(to bus.Address, id string, h map[string]string) bus.Delivery {
 	num := func(name string) int { n, _ := strconv.Atoi(h[name]); return n }
 	d := bus.Delivery{
-		To: to, ID: id, Scope: bus.AckScope(num("s")),
+		To: to, ID: id, Scope: bus.AckScope(num("s")), // 1 or 2
 		Published: timeOf(h["p"]), Deadline: timeOf(h["a"]), Expires: timeOf(h["x"]), Ended: timeOf(h["en"]),
 		Reason: bus.EndReason(h["r"]), Deliveries: num("d"), SentCount: num("n"), AckedCount: num("k"), MaxDeliveries: num("mx"),
 		DeniedCount: num("dn"), DeniedWhy: h["dw"],

@@ -65,7 +65,7 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 	if verb == "latest" && from.Offset > 0 {
 		page.Next = b.position(min(page.Top.Offset, from.Offset-1))
 	}
-	now := time.UnixMilli(int64(uintOf(answer[4])))
+	now := time.UnixMilli(int64(uintOf(answer[4]))) // a time of Redis
 	s.fill(&page, to, entries, min(limit, maxPage), now, b)
 	// A fork lies before the top: the reader is told of it before it reads on.
 	if ends := uintOf(answer[7]); ends > 0 && !page.More {

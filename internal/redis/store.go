@@ -241,11 +241,11 @@ func (s *Store) runOnce(ctx context.Context, calls []call) ([]*redis.Cmd, error)
 	var places []int
 	for i, cmd := range cmds {
 		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-			text, err := sourceOf(calls[i].script)
+			text, err := sourceOf(calls[i].script) // a command for each call
 			if err != nil {
 				return nil, err
 			}
-			cmds[i] = s.command(ctx, &calls[i], "eval", text)
+			cmds[i] = s.command(ctx, &calls[i], "eval", text) // a command for each call
 			again = append(again, cmds[i])
 			places = append(places, i)
 		}

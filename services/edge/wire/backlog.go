@@ -71,7 +71,7 @@ func (b *backlog) took(size int) []after {
 		n = 0
 	}
 	b.bytes = max(0, b.bytes-size)
-	b.cleared += uint64(size)
+	b.cleared += uint64(size) // not negative
 	n := 0
 	for n < len(b.after) && b.after[n].end <= b.cleared {
 		n++

@@ -36,13 +36,13 @@ func Seal(op byte, buf []byte) []byte {
 	case n > 0xFFFF:
 		start = HeaderRoom - 10
 		buf[start+1] = 127
-		binary.BigEndian.PutUint64(buf[start+2:], uint64(n))
+		binary.BigEndian.PutUint64(buf[start+2:], uint64(n)) // a length is not negative
 	case n > 125:
 		start = HeaderRoom - 4
 		buf[start+1] = 126
-		binary.BigEndian.PutUint16(buf[start+2:], uint16(n))
+		binary.BigEndian.PutUint16(buf[start+2:], uint16(n)) // checked above
 	default:
-		buf[start+1] = byte(n)
+		buf[start+1] = byte(n) // at most 125
 	}
 	buf[start] = finBit | op
 	return buf[start:]
@@ -53,7 +53,7 @@ func controlFrame(op byte, payload []byte) []byte {
 	if len(payload) > 125 {
 		payload = payload[:125]
 	}
-	return append([]byte{finBit | op, byte(len(payload))}, payload...)
+	return append([]byte{finBit | op, byte(len(payload))}, payload...) // at most 125
 }
 
 // CloseFrame builds a close frame; code 0 makes one without a code.
@@ -64,7 +64,7 @@ func CloseFrame(code int, text string) []byte {
 	if len(text) > 123 {
 		text = text[:123]
 	}
-	payload := binary.BigEndian.AppendUint16(nil, uint16(code))
+	payload := binary.BigEndian.AppendUint16(nil, uint16(code)) // close codes are below 5000
 	return controlFrame(opClose, append(payload, text...))
 }
 
@@ -79,7 +79,7 @@ func frameLength(p []byte) int {
 	}
 	switch {
 	case p[1] == 127 && len(p) >= HeaderRoom:
-		return HeaderRoom + int(binary.BigEndian.Uint64(p[2:]))
+		return HeaderRoom + int(binary.BigEndian.Uint64(p[2:])) // as Seal wrote it
 	case p[1] == 126 && len(p) >= 4:
 		return 4 + int(binary.BigEndian.Uint16(p[2:]))
 	}

@@ -14,7 +14,7 @@ func hungUp(raw syscall.RawConn) bool {
 	}
 	gone := false
 	err := raw.Control(func(fd uintptr) {
-		look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} // a descriptor
 		n, err := unix.Poll(look, 0)
 		gone = err == nil && n > 0 && look[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 	})

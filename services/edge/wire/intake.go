@@ -87,7 +87,7 @@ func (in *intake) read(conn net.Conn, p []byte) (int, error) {
 	if in.r == in.w {
 		if len(p) >= len(in.buf) { // a large frame goes straight where it belongs
 			n, err := conn.Read(p)
-			in.left -= uint64(n)
+			in.left -= uint64(n) // not negative
 			return n, err
 		}
 		if err := in.more(conn); err != nil {
@@ -96,7 +96,7 @@ func (in *intake) read(conn net.Conn, p []byte) (int, error) {
 	}
 	n := copy(p, in.buf[in.r:in.w])
 	in.r += n
-	in.left -= uint64(n)
+	in.left -= uint64(n) // not negative
 	return n, nil
 }
 

@@ -30,7 +30,7 @@ func newPoller() *poller {
 		_ = syscall.Close(fd)
 		return nil
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll")}
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll")} // a descriptor
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil
@@ -78,7 +78,7 @@ func (p *poller) at(fd int) *Conn {
 func (p *poller) watch(c *Conn) error {
 	var failed error
 	err := c.raw.Control(func(fd uintptr) {
-		event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(fd)}
+		event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(fd)} // a descriptor
 		op := syscall.EPOLL_CTL_MOD
 		if p.enter(int(fd), c) {
 			op = syscall.EPOLL_CTL_ADD
@@ -124,7 +124,7 @@ func (p *poller) forget(c *Conn) {
 	_ = c.raw.Control(func(fd uintptr) {
 		p.mu.RLock()
 		defer p.mu.RUnlock()
-		if int(fd) < len(p.table) {
+		if int(fd) < len(p.table) { // a descriptor
 			p.table[fd].CompareAndSwap(c, nil)
 		}
 	})
