@@ -198,18 +198,6 @@ func (s *session) open(ctx context.Context, who *bus.Identity, asked time.Time, 
 	return &opening{who: who, asked: asked, followed: f}, nil
 }
 
-// own returns the addresses that the identity follows without asking, and that of the dialect's roster.
-func (s *session) own(who *bus.Identity) []bus.Address {
-	own := who.Own()
-	if s.onlyFollow {
-		own = nil
-	}
-	if d, ok := s.Dialect().(dialect.Counted); ok {
-		own = append(own, d.Roster())
-	}
-	return own
-}
-
 // welcome answers a session that was opened, replays, and lets messages through.
 func (s *session) welcome(id uint32, o *opening) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
@@ -251,24 +239,6 @@ func (s *session) connected(o *opening) *edgev1.Connected {
 	}
 	s.firstTicket(c, o.who)
 	return c
-}
-
-// places says where own addresses stand; with kept, only of those where something is kept.
-func places(own []*request, kept bool) []*edgev1.OwnAddress {
-	var all []*edgev1.OwnAddress
-	for _, req := range own {
-		if !kept || !req.at.IsZero() {
-			all = append(all, &edgev1.OwnAddress{Address: req.sub.Address().String(), Position: convert.PositionProto(req.at)})
-		}
-	}
-	return all
-}
-
-// abandon leaves everything that is followed.
-func (s *session) abandon() {
-	for len(s.subs) > 0 {
-		s.leave(s.subs[len(s.subs)-1])
-	}
 }
 
 func wantedOf(list []dialect.Follow) []*edgev1.Subscribe {

@@ -116,12 +116,3 @@ func (s *session) findLost(ctx context.Context, o *opening, had map[bus.Address]
 	}
 	return nil
 }
-
-// become gives the session an identity that was valid at the time asked. From then on a revocation finds it. It returns false when
-// there was one before, which has ended the session.
-func (s *session) become(ctx context.Context, who *bus.Identity, asked time.Time) bool {
-	s.SetIdentity(who)
-	s.Conn.ExpireAt(who.Expires)
-	s.edge.guard.Revocations.Opened(ctx, standing{s}, asked)
-	return s.refused.Load() == nil
-}

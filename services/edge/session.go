@@ -12,6 +12,7 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
@@ -238,3 +239,30 @@ func (c standing) Identity() *bus.Identity { return c.session.Identity() }
 
 // End ends the session.
 func (c standing) End(why *bus.Error) { c.session.Refuse(why) }
+
+// places says where own addresses stand; with kept, only of those where something is kept.
+func places(own []*request, kept bool) []*edgev1.OwnAddress {
+	var all []*edgev1.OwnAddress
+	for _, req := range own {
+		if !kept || !req.at.IsZero() {
+			all = append(all, &edgev1.OwnAddress{Address: req.sub.Address().String(), Position: convert.PositionProto(req.at)})
+		}
+	}
+	return all
+}
+
+// abandon leaves everything that is followed.
+func (s *session) abandon() {
+	for len(s.subs) > 0 {
+		s.leave(s.subs[len(s.subs)-1])
+	}
+}
+
+// become gives the session an identity that was valid at the time asked. From then on a revocation finds it. It returns false when
+// there was one before, which has ended the session.
+func (s *session) become(ctx context.Context, who *bus.Identity, asked time.Time) bool {
+	s.SetIdentity(who)
+	s.Conn.ExpireAt(who.Expires)
+	s.edge.guard.Revocations.Opened(ctx, standing{s}, asked)
+	return s.refused.Load() == nil
+}

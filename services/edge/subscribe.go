@@ -12,6 +12,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
@@ -367,4 +368,16 @@ func (s *session) forgetEnded() {
 	if s.stale.Swap(false) {
 		s.subs = slices.DeleteFunc(s.subs, (*fan.Subscription).Gone)
 	}
+}
+
+// own returns the addresses that the identity follows without asking, and that of the dialect's roster.
+func (s *session) own(who *bus.Identity) []bus.Address {
+	own := who.Own()
+	if s.onlyFollow {
+		own = nil
+	}
+	if d, ok := s.Dialect().(dialect.Counted); ok {
+		own = append(own, d.Roster())
+	}
+	return own
 }
