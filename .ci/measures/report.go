@@ -89,10 +89,14 @@ func comments(f *ast.File) (doc, whys int) {
 			fn, ok := d.(*ast.FuncDecl)
 			return ok && fn.Body != nil && fn.Body.Pos() < g.Pos() && g.End() < fn.Body.End()
 		})
-		if inside {
-			whys += len(g.List)
-		} else {
-			doc += len(g.List)
+		for _, c := range g.List {
+			switch {
+			case strings.HasPrefix(c.Text, "//nolint"): // said to a linter
+			case inside:
+				whys++
+			default:
+				doc++
+			}
 		}
 	}
 	return doc, whys
