@@ -32,6 +32,20 @@ func (r *Rig) Follow(to bus.Address, slot int) *Following {
 	return f
 }
 
+// FollowBoth attaches two subscriptions of one client, which hears both addresses in the order in which messages come.
+func (r *Rig) FollowBoth(one, other bus.Address) *Following {
+	r.tb.Helper()
+	m, peer := r.join(0)
+	m.ordered = true
+	f := &Following{rig: r, m: m, peer: peer, sub: &Subscription{to: m.Subscriber, address: one}}
+	second := &Subscription{to: m.Subscriber, address: other}
+	m.Attach([]*Subscription{f.sub, second})
+	m.Place([]*Subscription{f.sub, second}, make([]bus.Position, 2))
+	f.sub.Begin()
+	second.Begin()
+	return f
+}
+
 // Deliver and Gap are the stream's.
 func (f *Following) Deliver(m *bus.Message) { f.rig.hub.Deliver(m) }
 

@@ -89,7 +89,8 @@ func (h *Hub) sum(of func(load) int) (n int) {
 // Subscriber returns the subscriber of a session in one of the shards, with an id of its own. The slot is its dialect's.
 func (h *Hub) Subscriber(session Session, conn *wire.Conn, slot int) *Subscriber {
 	sh := h.shards[h.next.Add(1)%uint64(len(h.shards))]
-	return &Subscriber{Session: session, Conn: conn, ID: uuid.NewString(), slot: slot, shard: sh}
+	_, stateful := h.cfg.Dialects[slot].(dialect.Stateful)
+	return &Subscriber{Session: session, Conn: conn, ID: uuid.NewString(), slot: slot, ordered: stateful, shard: sh}
 }
 
 // Ever is how many subscribers there have been.

@@ -34,6 +34,7 @@ type group struct {
 	address bus.Address
 	subs    []*Subscription
 	due     []*parcel
+	ordered int // subscriptions whose client hears all its addresses in the order in which messages came
 }
 
 func newShard(h *Hub, number int) *Shard {
@@ -112,31 +113,49 @@ func (sh *Shard) turn(spare []*parcel) []*parcel {
 	return list
 }
 
-// round writes what is due, address by address.
+// round writes what is due, address by address. Clients of stateful dialects hear all their addresses in the order in which messages
+// came: the older protocols had one queue for each socket.
 func (sh *Shard) round(list []*parcel) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	var last *group // of those, the one whose messages are due
+	sent := 0
 	for _, p := range list {
 		g := sh.groups[p.address()]
 		if g == nil {
 			continue // the last subscriber has left meanwhile
+		}
+		if g.ordered > 0 {
+			if last != nil && last != g {
+				sent += sh.send(last) // some client may hear both
+			}
+			last = g
 		}
 		if len(g.due) == 0 {
 			sh.touched = append(sh.touched, g)
 		}
 		g.due = append(g.due, p)
 	}
-	sent := 0
 	for i, g := range sh.touched {
-		sent += len(g.due) * len(g.subs)
-		sh.flush(g)
-		clear(g.due)
-		g.due = g.due[:0]
+		sent += sh.send(g)
 		sh.touched[i] = nil
 	}
 	sh.touched = sh.touched[:0]
 	sh.hub.metrics.sent.Add(float64(sent))
 	sh.rounds++
+}
+
+// send writes what is due to a group, and returns how many deliveries that were. There are none when it was sent before the
+// messages of another group.
+func (sh *Shard) send(g *group) int {
+	if len(g.due) == 0 {
+		return 0
+	}
+	sent := len(g.due) * len(g.subs)
+	sh.flush(g)
+	clear(g.due)
+	g.due = g.due[:0]
+	return sent
 }
 
 // flush writes the due parcels of a group to its subscribers: the same bytes to each that may
@@ -275,6 +294,9 @@ func (sh *Shard) attach(sub *Subscription) {
 	sub.holding = true
 	sub.place = len(g.subs)
 	g.subs = append(g.subs, sub)
+	if sub.to.ordered {
+		g.ordered++
+	}
 	sh.hub.watch(sub, 1)
 }
 
@@ -290,6 +312,9 @@ func (sh *Shard) drop(sub *Subscription) {
 	moved.place = sub.place
 	g.subs[last] = nil
 	g.subs = g.subs[:last]
+	if sub.to.ordered {
+		g.ordered--
+	}
 	if last == 0 {
 		delete(sh.groups, sub.address)
 		sh.hub.point(sub.address, sh.number, false)

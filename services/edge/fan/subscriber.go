@@ -36,7 +36,8 @@ type Subscriber struct {
 	Talk    dialect.Conversation // nil unless the dialect is stateful
 
 	identity atomic.Pointer[bus.Identity]
-	slot     int // of its dialect
+	slot     int  // of its dialect
+	ordered  bool // its client hears all its addresses in the order in which messages came; never changes
 	shard    *Shard
 
 	// Guarded by the shard.
