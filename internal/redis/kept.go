@@ -54,6 +54,7 @@ func (s *Store) replids(ctx context.Context) ([]string, error) {
 		if err != nil && !server.Forbidden(err) {
 			return err
 		}
+		// The masters are asked at once, each on a goroutine of its own.
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, server.Field(text, "master_replid"))

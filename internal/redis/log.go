@@ -27,6 +27,7 @@ func (s *Store) read(ctx context.Context, to bus.Address, r bus.Retention, verb 
 		return s.readInbox(ctx, to, from, limit)
 	}
 	page, gap, err := s.readOnce(ctx, to, r, verb, from, limit)
+	// The beginning is asked for only where it decides: without a log, and for a reader from the start.
 	if err == nil && (page.Top.Epoch == "" || from.Epoch != "" && from.IsStart()) {
 		gap, err = s.begun(ctx, to, from, &page, gap)
 	}

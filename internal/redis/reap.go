@@ -81,6 +81,7 @@ func (s *Store) noteTaken(ctx context.Context, list []removal) error {
 	var cmds []redis.Cmder
 	noted := make(map[string]bool)
 	for _, r := range list {
+		// A node counts once here, however many of its addresses are in the list.
 		if r.mode == "node" && !noted[r.what] {
 			noted[r.what] = true
 			name := s.keys.nodeTaken(r.what)
@@ -202,6 +203,7 @@ func (s *Store) reapNode(ctx context.Context, name string, heard int64) (bool, e
 		if a, err := bus.StoredAddress(text); err == nil {
 			list = append(list, removal{to: a, mode: "node", what: name, heard: heard})
 		} else {
+			// It names no address, so it would be found again for ever.
 			done = append(done, text)
 		}
 	}
@@ -213,10 +215,12 @@ func (s *Store) reapNode(ctx context.Context, name string, heard int64) (bool, e
 		return false, err
 	}
 	for i, rest := range answers {
+		// An address stays in the index while members of the node are left in it, for the next call.
 		if rest == 0 {
 			done = append(done, list[i].to.String())
 		}
 	}
+	// Redis refuses a command that names no member.
 	if len(done) == 2 {
 		return true, nil
 	}

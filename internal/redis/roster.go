@@ -78,6 +78,7 @@ func (s *Store) Leave(ctx context.Context, to bus.Address, connection string) er
 func (s *Store) Lose(ctx context.Context, to bus.Address, connection string, at time.Time, grace time.Duration) error {
 	// Redis measures from its own clock, so that the clocks of the nodes may differ.
 	ago := max(time.Since(at), 0)
+	// Noted before the member counts as lost: without a look nothing would end its grace.
 	if err := s.do(ctx, s.noteLook(ctx, to, s.Now().Add(grace-ago)), expire(ctx, s.keys.rosterDue(), indexTTL)); err != nil {
 		return err
 	}
@@ -120,6 +121,7 @@ func (s *Store) Members(ctx context.Context, to bus.Address, after string, limit
 }
 
 func (s *Store) page(ctx context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
+	// One more than asked for, to know whether there are more.
 	cmd, err := s.run(ctx, rosterPageScript, []string{s.keys.roster(to), s.keys.rosterOrder(to)}, after, limit+1)
 	if err != nil {
 		return bus.MemberPage{}, unavailable(err)
@@ -148,6 +150,7 @@ func (s *Store) page(ctx context.Context, to bus.Address, after string, limit in
 
 // left returns what to remove because its node is dead. A node that was never heard of may be about to be.
 func (s *Store) left(ctx context.Context, to bus.Address, members []bus.Member) ([]removal, error) {
+	// The oldest member shows for how long a node without a sign of life has had time to give one.
 	oldest := make(map[string]time.Time)
 	for _, m := range members {
 		if at, ok := oldest[m.Node]; !ok || m.Joined.Before(at) {

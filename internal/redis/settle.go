@@ -50,6 +50,7 @@ func (s *Store) checkDue(ctx context.Context, calls []call, noted []redis.Cmder)
 	for i, cmd := range noted {
 		switch err := cmd.Err(); {
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
+			// The server has not run it, so nothing is noted twice.
 			again = append(again, calls[i])
 		case err != nil:
 			if err = s.noteElsewhere(ctx, calls[i], err); err != nil {
@@ -133,6 +134,7 @@ func (s *Store) bringHome(ctx context.Context, set string, members []string) {
 // undue takes messages that have ended out of the times to look at them. It says nothing when it fails: the look that
 // remains finds that there is nothing to do.
 func (s *Store) undue(ctx context.Context, over []bus.Due) {
+	// One command for each sorted set, because a Cluster takes none that spans several slots.
 	by := make(map[string][]any)
 	for _, d := range over {
 		member := dueMember(d.To, d.ID)
@@ -152,6 +154,7 @@ func (s *Store) undue(ctx context.Context, over []bus.Due) {
 func (s *Store) redue(ctx context.Context, by map[string][]any) {
 	var calls []call
 	for key, args := range by {
+		// Chunks keep each script short. Two arguments, a score and a member, stand for one message.
 		for part := range slices.Chunk(args, 2*ackChunk) {
 			calls = append(calls, call{dueMoveScript, []string{key}, part})
 		}
@@ -234,6 +237,7 @@ func (s *Store) DueStats(ctx context.Context) (bus.DueStats, error) {
 			return stats, unavailable(cmp.Or(err, errAnswer))
 		}
 		stats.Count += int(said[0])
+		// One set that lags is enough to say that sweepers are behind, so no average is taken.
 		stats.Late = max(stats.Late, time.Duration(said[1])*time.Millisecond)
 	}
 	return stats, nil

@@ -91,6 +91,7 @@ func (b *backlog) drop() {
 		rest = append(rest, p)
 		left -= len(p)
 	}
+	// What waited for these frames is never called, since they were not delivered.
 	b.pieces, b.after, b.bytes = rest, nil, b.begun
 }
 

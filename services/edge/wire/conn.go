@@ -103,6 +103,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Close closes the socket, and has whoever parked the connection find out.
 func (c *Conn) Close() error {
 	c.mu.Lock()
+	// Before the kick: a reader that parks in between sees it, and does not stay parked.
 	c.broken = true
 	c.mu.Unlock()
 	err := c.Conn.Close()
@@ -169,6 +170,7 @@ func (c *Conn) put(p []byte, a *Attempt, limit int) error {
 		c.waiting.begun = frameRest(p, 0, n)
 		p = p[n:]
 	}
+	// An empty backlog takes any piece, or a frame of which the kernel has a part would be cut here.
 	if c.waiting.bytes+len(p) > limit && c.waiting.bytes > 0 {
 		return ErrSlow
 	}
@@ -209,6 +211,7 @@ func (c *Conn) SendPaced(ctx context.Context, p []byte) error {
 			c.mu.Unlock()
 			return err
 		}
+		// Made under the lock, so that no room that is made before the wait goes unnoticed.
 		if c.room == nil {
 			c.room = make(chan struct{})
 		}

@@ -25,14 +25,17 @@ func (c *Conn) Finish(last []byte) {
 	if c.broken || c.finished {
 		return
 	}
+	// Nothing follows a refusal, so what waits would only delay the close frame.
 	c.waiting.drop()
 	c.makeRoom()
+	// The limit is exactly what is left, so the last frames fit, however full the queue was.
 	if err := c.put(last, nil, c.waiting.begun+len(last)); err != nil {
 		return
 	}
 	c.finished = true
 	c.until = time.Now().Add(c.sockets.cfg.CloseTimeout)
 	if c.draining {
+		// On the socket itself, because SetWriteDeadline of Conn does nothing. It also ends a write that waits.
 		_ = c.Conn.SetWriteDeadline(c.until)
 		_ = c.SetReadDeadline(c.until.Add(c.sockets.cfg.CloseWait))
 	} else { // the reader waits this long for the client's close frame, and then closes the connection
@@ -46,6 +49,7 @@ func (c *Conn) fail() {
 	c.broken = true
 	c.waiting.clear()
 	c.makeRoom()
+	// A deadline in the past ends a read that is under way. A parked connection has none, and is kicked.
 	_ = c.SetReadDeadline(time.Unix(1, 0))
 	c.sockets.readers.kick(c)
 }
@@ -66,12 +70,15 @@ func (c *Conn) drain() {
 	defer chunks.Put(buf)
 	for {
 		var s step
+		// While writeOn has written nothing, the runtime waits for room in the socket and calls it again.
+		// Each call looks at the clock anew, because the wait may have outlasted the token.
 		if c.raw == nil {
 			s = c.writeFrame()
 		} else if err := c.raw.Write(func(fd uintptr) bool { s = c.writeOn(fd, *buf); return s.n > 0 || s.over || s.err != nil }); err != nil {
 			s.err = err
 		}
 		if s.n > 0 {
+			// Any byte counts: a client that reads slowly is served for as long as it takes something.
 			stalled.Reset(c.sockets.cfg.WriteTimeout)
 			c.call(s.after)
 		}
@@ -87,12 +94,14 @@ func (c *Conn) drain() {
 
 // writeOn writes once what comes next, without waiting.
 func (c *Conn) writeOn(fd uintptr, buf []byte) step {
+	// Before the lock, because the handler answers with Finish, which takes it.
 	c.expire()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over() {
 		return step{over: true}
 	}
+	// The lock stays held: this write does not wait, and Finish must not drop bytes that the kernel has taken.
 	n, err := syscall.Write(int(fd), c.waiting.chunk(buf[:0]))
 	switch {
 	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR):
@@ -111,6 +120,7 @@ func (c *Conn) writeFrame() step {
 		c.mu.Unlock()
 		return step{over: true}
 	}
+	// The frame counts as begun before the lock is released, so Finish keeps it during the write.
 	p := c.waiting.frame()
 	c.mu.Unlock()
 	n, err := c.Conn.Write(p) // without the lock: this one waits
@@ -144,6 +154,7 @@ func (c *Conn) over() bool {
 // rest notes that nobody writes. The caller holds the lock.
 func (c *Conn) rest() {
 	c.draining, c.waiting.pieces = false, nil
+	// A deadline left behind would fail later writes, which do not wait at all.
 	_ = c.Conn.SetWriteDeadline(time.Time{})
 	if c.still != nil {
 		close(c.still)
@@ -205,6 +216,7 @@ func (c *Conn) Linger() {
 	if half.CloseWrite() != nil {
 		return
 	}
+	// What the client still sends is read away, for a while and up to a bound, so that it causes no reset.
 	_ = c.SetReadDeadline(time.Now().Add(time.Second))
 	_, _ = io.CopyN(io.Discard, c.Conn, 1<<20)
 }

@@ -40,6 +40,7 @@ const (
 
 // glance looks at what has come, between two messages, without waiting. It takes a ping, whose payload it returns, or a pong.
 func (in *intake) glance(raw syscall.RawConn) (glanced, []byte) {
+	// Only an empty buffer is filled here, because the read overwrites it from its start.
 	if in.r == in.w {
 		in.r, in.w = 0, 0
 		if raw.Read(in.now) != nil {
@@ -55,6 +56,7 @@ func (in *intake) glance(raw syscall.RawConn) (glanced, []byte) {
 	}
 	b := in.buf[in.r:in.w]
 	const masked = 0x80
+	// A frame that is not whole, not masked or too long for a control frame is judged by gorilla.
 	if len(b) < 6 || b[1] < masked || b[1] > masked+125 || len(b) < 6+int(b[1]-masked) {
 		return foundFrame, nil
 	}
@@ -125,6 +127,7 @@ func (in *intake) header() bool {
 
 // more waits for bytes.
 func (in *intake) more(conn net.Conn) error {
+	// The part of a header that has come moves to the front, so that the rest has room behind it.
 	if in.r > 0 {
 		copy(in.buf[:], in.buf[in.r:in.w])
 		in.r, in.w = 0, in.w-in.r

@@ -78,6 +78,7 @@ func (p *poller) at(fd int) *Conn {
 func (p *poller) watch(c *Conn) error {
 	var failed error
 	err := c.raw.Control(func(fd uintptr) {
+		// One shot: while a worker reads a connection, its bytes are not reported until it is parked again.
 		event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(fd)} // a descriptor
 		op := syscall.EPOLL_CTL_MOD
 		if p.enter(int(fd), c) {
@@ -104,11 +105,13 @@ func (p *poller) enter(fd int, c *Conn) bool {
 	p.mu.RLock()
 	if fd < len(p.table) {
 		defer p.mu.RUnlock()
+		// A connection that was closed before it was forgotten may stand here; epoll has dropped its descriptor.
 		return p.table[fd].Swap(c) != c
 	}
 	p.mu.RUnlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Another connection may have let the table grow between the two locks.
 	if fd >= len(p.table) {
 		grown := make([]atomic.Pointer[Conn], max(2*len(p.table), fd+1, 1024))
 		for i := range p.table {

@@ -30,12 +30,14 @@ func newReaders() *readers {
 
 // run waits for bytes until close is called.
 func (r *readers) run() error {
+	// begin is closed only where there is a poller, so what follows never meets nil.
 	select {
 	case <-r.begin:
 	case <-r.stop:
 		return nil
 	}
 	return r.poller.run(func(c *Conn) {
+		// A kick may have been first, and two readers at once would mix up the frames.
 		if c.parked.CompareAndSwap(true, false) {
 			r.give(c)
 		}
@@ -56,6 +58,7 @@ func (r *readers) give(c *Conn) {
 	select {
 	case r.jobs <- c:
 	default:
+		// No worker is idle, and each may be held up by a handler, so a new one begins.
 		r.running.Go(func() { r.work(c) })
 	}
 }
@@ -90,6 +93,7 @@ func (r *readers) attend(c *Conn) {
 
 // serve reads what has come and hands it on, until nothing is there and the connection is parked, or until it ends.
 func (r *readers) serve(c *Conn, in *intake) {
+	// A connection that has failed may have left bytes behind, which must not become this one's.
 	in.r, in.w, in.left = 0, 0, 0
 	c.in = in
 	for {
@@ -120,6 +124,7 @@ func (r *readers) serve(c *Conn, in *intake) {
 
 // park leaves the connection to the poller. It returns false when it has to be read now, because it is being closed.
 func (r *readers) park(c *Conn, in *intake) bool {
+	// The intake goes first: once the connection is parked, another worker may give it its own.
 	c.in = nil
 	c.parked.Store(true)
 	// Only after it is parked may the poller find it. Somebody may have closed it just before, and found nobody to kick.
