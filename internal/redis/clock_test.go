@@ -305,6 +305,7 @@ var measuring = map[string]string{
 	"pipes/migrate.go: prune":      "the same",
 	"pipes/migrate.go: warn":       "how long ago a warning was written",
 	"pipes/pipe.go: enter":         "for how long a batch waits",
+	"pipes/pipe.go: use":           "for how long a pipe was idle",
 	"pipes/pipe.go: fly":           "the same",
 	"pipes/redirect.go: follow":    "how long a slot has been followed",
 	"pipes/redirect.go: WorthATry": "the same",

@@ -41,19 +41,19 @@ func (p *Pipes) OfClient(client *redis.Client) *Pipe {
 	one := p.of[addr]
 	p.mu.RUnlock()
 	if one != nil && one.client == client {
-		return one
+		return one.use()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// Another caller may have made it between the two locks.
 	if one = p.of[addr]; one != nil && one.client == client {
-		return one
+		return one.use()
 	}
 	// Only where one is added, because the map grows nowhere else. go-redis owns these clients and closes them.
 	forgetIdle(p.of)
 	one = p.newPipe(client)
 	p.of[addr] = one
-	return one
+	return one.use()
 }
 
 func forgetIdle(pipes map[string]*Pipe) (forgotten []*Pipe) {
@@ -73,7 +73,7 @@ func (p *Pipes) ofAddr(addr string) *Pipe {
 	defer p.mu.Unlock()
 	// Its line is shared with all other callers, and knows whether the master answers.
 	if one := p.of[addr]; one != nil {
-		return one
+		return one.use()
 	}
 	one := p.named[addr]
 	if one == nil {
@@ -83,7 +83,7 @@ func (p *Pipes) ofAddr(addr string) *Pipe {
 		one = p.newPipe(redis.NewClient(p.nodeOptions(addr)))
 		p.named[addr] = one
 	}
-	return one
+	return one.use()
 }
 
 // nodeOptions are the Cluster's options, for one of its masters.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ type Pipe struct {
 	running *sync.WaitGroup
 	stop    <-chan struct{} // closed when the store is
 	refused prometheus.Counter
+	used    atomic.Int64 // when it was last given to a caller, in Unix nanoseconds
 
 	durable chan struct{} // those who wait for replicas or the disk hold a place in it
 	syncs   server.Syncs
@@ -214,8 +216,19 @@ func (p *Pipe) length() int {
 	return len(p.waiting)
 }
 
+// use notes that a caller is given the pipe.
+func (p *Pipe) use() *Pipe {
+	p.used.Store(time.Now().UnixNano())
+	return p
+}
+
 // idle says whether nobody has used a pipe for a while.
 func (p *Pipe) idle(now time.Time) bool {
+	// A caller that was given it may not have put anything in line yet. Were it forgotten now, the caller's next command for the
+	// same master would go in another line, and might overtake.
+	if now.UnixNano()-p.used.Load() <= int64(idlePipe) {
+		return false
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.flights == 0 && len(p.waiting) == 0 && p.silence == heard && now.Sub(p.started) > idlePipe

@@ -51,3 +51,30 @@ func TestPipes_showWhatWaits(t *testing.T) {
 	}
 	p.single.waiting = nil
 }
+
+// Each master has one line, from the first command on: commands of one caller for it do not overtake each other.
+func TestPipes_giveEachMasterOneLine(t *testing.T) {
+	client := func(addr string) *redis.Client {
+		c := redis.NewClient(&redis.Options{Addr: addr}) // it connects when it is used, which it is not
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
+	t.Cleanup(func() { _ = cluster.Close() })
+	p := New(Config{Client: cluster, Timeout: time.Second})
+	defer p.Close()
+	one, other, third := client("127.0.0.1:1"), client("127.0.0.1:2"), client("127.0.0.1:3")
+	lines := []*Pipe{p.OfClient(one), p.OfClient(other), p.OfClient(third), p.ofAddr("127.0.0.1:4"), p.ofAddr("127.0.0.1:5")}
+	for i, again := range []*Pipe{p.OfClient(one), p.OfClient(other), p.OfClient(third), p.ofAddr("127.0.0.1:4"), p.ofAddr("127.0.0.1:5")} {
+		if again != lines[i] {
+			t.Errorf("master %d has another line already", i)
+		}
+	}
+	for _, line := range lines {
+		line.used.Add(-int64(idlePipe) - 1)
+	}
+	p.OfClient(client("127.0.0.1:6"))
+	if p.OfClient(one) == lines[0] {
+		t.Error("a line that nobody uses is kept")
+	}
+}

@@ -102,12 +102,15 @@ func (p *Pipes) parts(ctx context.Context, cmds []redis.Cmder) ([]part, error) {
 		return []part{{all[0], cmds}}, nil
 	}
 	var parts []part
-	places := make(map[*Pipe]int)
+	places := make(map[string]int)
 	for i, to := range all {
-		at, ok := places[to]
+		// By where the master is: its client, and with it the pipe, may have been replaced since the commands before, which those
+		// behind them must not overtake.
+		addr := to.client.Options().Addr
+		at, ok := places[addr]
 		if !ok {
 			at = len(parts)
-			places[to] = at
+			places[addr] = at
 			parts = append(parts, part{to: to})
 		}
 		parts[at].cmds = append(parts[at].cmds, cmds[i])
