@@ -187,6 +187,9 @@ func TestComments_readWell(t *testing.T) {
 		}
 		for _, group := range parsed.Comments {
 			for _, s := range sentences(group.Text()) {
+				if n := words(s.text); n > 25 {
+					t.Errorf("%s: a sentence of %d words: %s", set.Position(group.Pos()), n, s.text)
+				}
 				for _, better := range said(s.text) {
 					if !named.MatchString(s.text) {
 						t.Errorf("%s: %s: %s", set.Position(group.Pos()), better, s.text)
