@@ -38,8 +38,8 @@ func main() {
 	if serve := server(os.Args); serve != nil {
 		err = serve(os.Args[2:])
 	} else {
-		// The loops and the pacer wait in system calls, where each keeps a processor of Go's until the runtime notices: publishers need
-		// some of their own.
+		// The loops and the pacer wait in system calls. There each keeps a processor of Go's until the runtime notices, so
+		// publishers need some of their own.
 		runtime.GOMAXPROCS(2*runtime.NumCPU() + 1)
 		err = run()
 	}

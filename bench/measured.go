@@ -59,8 +59,8 @@ func readResults(path string) (*measured, error) {
 	return m, nil
 }
 
-// of is a figure of a target: the median over the rounds of the scenario that begins so, or is called so but for the number of
-// clients. 0 when it was not measured.
+// of is a figure of a target: the median over the rounds of a scenario. The scenario's name begins with the given one, or equals
+// it but for the number of clients. The figure is 0 when it was not measured.
 func (m *measured) of(scenario, metric, target string) float64 {
 	for _, one := range m.rows {
 		if one.target == target && one.metric == metric && (strings.HasPrefix(one.scenario+" ", scenario+" ") || plain(one.scenario) == scenario) {

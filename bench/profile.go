@@ -13,8 +13,8 @@ import (
 	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// record takes CPU and block profiles of the server from now on; what it returns waits for them, adds the heap, and writes
-// a table of the top of each.
+// record takes CPU and block profiles of the server from now on. The function that it returns waits for them, adds the heap, and
+// writes a table of the top of each.
 func record(ctx context.Context, t *peer.Trunkline, folder, name string, d time.Duration) func() {
 	base := filepath.Join(folder, strings.NewReplacer(" ", "-", "/", "-").Replace(name))
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // to be read by all

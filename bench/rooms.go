@@ -6,15 +6,15 @@ import (
 	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// rooms has n clients in channels of so many members each, and as many messages under way as there are channels, so that hardly any
-// are merged: many small rooms that are quiet most of the time.
+// rooms has n clients in channels of so many members each: many small rooms that are quiet most of the time. As many messages are
+// under way as there are channels, so that hardly any are merged.
 func rooms(n, members int) func(context.Context, *trial) error {
 	count := max(pipes, n/members)
 	return crowds(count, members, int64(count))
 }
 
-// followed has a few clients on every edge that follow the same channels, and many messages under way: it shows what Redis pays for
-// a publish and for each edge that follows.
+// followed has a few clients on every edge that follow the same channels, and many messages under way. It shows what Redis pays
+// for a publish and for each edge that follows.
 func followed() func(context.Context, *trial) error {
 	const clients = 4 // so that there is one on each of four edges
 	return crowds(pipes, clients, undelivered)

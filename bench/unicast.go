@@ -11,7 +11,8 @@ import (
 	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// How a back end publishes as fast as it can: callers at a time, messages in a call, and how many may be on their way to clients.
+// How a back end publishes as fast as it can: callers at a time, and messages in a call. The last constant is how many messages
+// may be on their way to clients.
 const (
 	unaryCallers = 64
 	batchCallers = 8

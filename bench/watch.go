@@ -7,14 +7,14 @@ import (
 	"github.com/trunkline/trunkline/bench/peer"
 )
 
-// An edge compares the positions of channels with history that were quiet with their logs every checkEvery, and keeps the lists of
-// members of channels that have one every keepEvery.
+// Every checkEvery, an edge compares the positions of channels with history that were quiet with their logs. Every keepEvery, it
+// keeps the lists of members of channels that have one.
 const (
 	checkEvery = 3 * time.Second
 	keepEvery  = 5 * time.Second
 )
 
-// watch has n clients that follow a quiet channel each, and measures what it costs to look after them: that is done every so
+// watch has n clients that follow a quiet channel each, and measures what it costs to look after them. An edge does that every so
 // often, this many times while it is measured.
 func watch(n int, kind peer.Kind, every time.Duration, times int) func(context.Context, *trial) error {
 	return func(ctx context.Context, x *trial) error {

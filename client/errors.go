@@ -79,8 +79,8 @@ func permanent(err error) bool {
 	return e.Close != 0 && refusal.OfClose(e.Close) == refusal.Stop || wrongRequest(e.HTTP)
 }
 
-// wrongRequest says whether a status without a reason of ours, such as that of a proxy, blames the request: the class 4xx of
-// RFC 9110 without those that ask for a repeat.
+// wrongRequest says whether a status without a reason of ours, such as that of a proxy, blames the request. The class 4xx of
+// RFC 9110 does, without the statuses that ask for a repeat.
 func wrongRequest(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

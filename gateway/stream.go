@@ -99,7 +99,7 @@ type event func(*eventWriter) error
 const tokenLeftHeader = "x-token-left"
 
 // tokenOf returns what says whether the token of a stream still lives. The service behind asks as well, but what it has sent in
-// time may have waited here, when this process stood still. header is nil for streams of back ends, which have no token.
+// time may have waited here, when this process stood still. Streams of back ends have no token: their header is nil.
 func tokenOf(header func() (metadata.MD, error)) func() error {
 	var left []string
 	if header != nil {

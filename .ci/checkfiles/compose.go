@@ -11,9 +11,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// checkCompose loads the file with Docker Compose's own library, then looks at
-// what only shows when the containers start: files that are mounted, and
-// services that wait for the health of one that has no health check.
+// checkCompose loads the file with Docker Compose's own library. Then it looks at what only shows when the containers start.
+// These are files that are mounted, and services that wait for the health of one that has no health check.
 func checkCompose(ctx context.Context, path string) error {
 	options, err := cli.NewProjectOptions([]string{path}, cli.WithName("trunkline"))
 	if err != nil {

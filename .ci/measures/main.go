@@ -1,11 +1,11 @@
-// Command measures prints how the code is built, in the figures that docs/architecture.md keeps: files and functions by length,
-// files a package, and how many arrows between the files of a package run back up. Run it at the top: make measures. With the
-// path of a package it prints that one's order, and each arrow that runs back up. With -check it says where a bound is passed, and
-// with -write it puts the table into docs/architecture.md.
+// Command measures prints how the code is built, in the figures that docs/architecture.md keeps. These are files and functions by
+// length, files a package, and how many arrows between the files of a package run back up. Run it at the top: make measures. With
+// the path of a package it prints that one's order, and each arrow that runs back up. With -check it says where a bound is
+// passed, and with -write it puts the table into docs/architecture.md.
 //
 // An arrow goes from a file to each other file of its package that declares a name it uses, as the type checker understands it.
-// The files of a package are put in an order with as few arrows against it as a search finds (greedy: Eades, Lin and Smyth, 1993;
-// then each file moves to where fewer run against it); those that remain run back up.
+// The files of a package are put in an order with as few arrows against it as a search finds. The search is greedy (Eades, Lin
+// and Smyth, 1993); then each file moves to where fewer arrows run against the order. The arrows that remain run back up.
 package main
 
 import (

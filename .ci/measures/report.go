@@ -20,8 +20,8 @@ const (
 	leastWhys = 3  // comments inside of functions for 100 lines, where the code is dense
 )
 
-// verbs are the packages in which one file is one verb, or one subject, and a reader looks for it by its name: they may have more
-// files.
+// verbs are the packages in which one file is one verb, or one subject. A reader looks for such a file by its name, so these
+// packages may have more files.
 var verbs = []string{"internal/redis", "internal/memory", "internal/bus/bustest", "services/publish", "cmd/trunkline"}
 
 // dense are the packages in which a reader has to rebuild a state machine or a protocol.

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Pace calls each of the channels in turn, rate times a second, with the time at which the call was due, for as long as d; then it closes them.
-// It waits in a thread of its own: Go's timers wake an idle process up to 1 ms late (netpoll waits in whole milliseconds), which would be most of what
-// a message takes. It returns the number of calls, or the error of ctx. A channel's reader may be late by its capacity.
+// Pace calls each of the channels in turn, rate times a second, for as long as d; then it closes them. A call carries the time at
+// which it was due. Pace waits in a thread of its own. Go's timers wake an idle process up to 1 ms late (netpoll waits in
+// whole milliseconds), which would be most of what a message takes. Pace returns the number of calls, or the error of ctx. A
+// channel's reader may be late by its capacity.
 func Pace(ctx context.Context, rate float64, d time.Duration, to ...chan<- int64) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

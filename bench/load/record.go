@@ -1,5 +1,5 @@
-// Package load is the generator: many WebSocket clients on a few epoll loops, which check each message that comes for loss,
-// repetition and order, and take its age. It knows no dialect; a Script says how a client opens its connection.
+// Package load is the generator: many WebSocket clients on a few epoll loops. They check each message that comes for loss,
+// repetition and order, and take its age. The package knows no dialect; a Script says how a client opens its connection.
 package load
 
 import (
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A payload holds one record: mark, sequence number, time when it was due, number of its stream; all hexadecimal, so that any
-// envelope, JSON or binary, carries it unchanged.
+// A payload holds one record: mark, sequence number, time when it was due, number of its stream. All numbers are hexadecimal, so
+// that any envelope, JSON or binary, carries the record unchanged.
 const (
 	mark      = "~#@"
 	recordLen = len(mark) + 16 + 16 + 8

@@ -26,8 +26,9 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 )
 
-// ServeCentrifuge is a server around the centrifuge library's public API: tokens checked with the same algorithm as Trunkline's,
-// subscriptions against the token's channels, and the thinnest gRPC service in front of Node.Publish, because the library has none.
+// ServeCentrifuge is a server around the centrifuge library's public API. It checks tokens with the same algorithm as Trunkline,
+// and subscriptions against the token's channels. The library has no gRPC service, so the thinnest one stands in front of
+// Node.Publish.
 func ServeCentrifuge(args []string) error {
 	flags := flag.NewFlagSet("serve-centrifuge", flag.ExitOnError)
 	httpAt := flags.String("http", "", "where WebSockets are served")

@@ -19,10 +19,10 @@ const (
 	gcHeadroom = 64 << 20
 )
 
-// gcPercent is how much the heap may grow between collections, for a process that allocated so many bytes in the last second and
-// keeps so many. It is as much as it allocates in half a second, within bounds. Connections here are small, so the heap of a busy
-// edge is small, too. By Go's own rule it is collected dozens of times a second, which a publish feels. A process with little to
-// do gets Go's rule, and stays small.
+// gcPercent is how much the heap may grow between collections. The process allocated so many bytes in the last second, and keeps
+// so many. Its heap may grow by as much as it allocates in half a second, within bounds. Connections here are small, so the heap
+// of a busy edge is small, too. By Go's own rule it is collected dozens of times a second, which a publish feels. A process with
+// little to do gets Go's rule, and stays small.
 func gcPercent(allocated, live uint64) int {
 	headroom := min(max(allocated/2, gcLeast), gcHeadroom)
 	return int(min(max(100*headroom/max(live, 1), gcNormal), gcMost))

@@ -106,8 +106,8 @@ type DoorConfig struct {
 }
 
 // Door decides what may be published, and how it is kept. It is the only way to a store. For every address that is going to be
-// written, it checks the grant, then the form and the limits, then asks the authorizer, all for the caller. It sets what the
-// namespace says. It may be used concurrently.
+// written, it takes three steps on behalf of the caller. It checks the grant, then the form and the limits, then asks the
+// authorizer. It sets what the namespace says. It may be used concurrently.
 type Door struct {
 	cfg   DoorConfig
 	inbox Inbox
@@ -278,7 +278,8 @@ func (d *Door) AdmitState(e Entry, c StateChange) (AdmittedState, error) {
 	return AdmittedState{&c}, nil
 }
 
-// AdmitRecord lets a record in that a bridge sends on as it is. m is the message that it stands for here, or nil when it reaches nobody that we know.
+// AdmitRecord lets a record in that a bridge sends on as it is. The message m is the one that the record stands for here. It is
+// nil when the record reaches nobody that we know.
 func (d *Door) AdmitRecord(ctx context.Context, who Caller, m *Message, record []byte) (AdmittedRecord, error) {
 	if m != nil {
 		if _, err := d.Admit(ctx, who, Publication{Message: *m}); err != nil {

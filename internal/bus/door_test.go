@@ -92,8 +92,8 @@ func TestDoor_isTheOnlyWay(t *testing.T) {
 	}
 }
 
-// used returns the names that a file uses. Literals of a type with fields are T{}, methods of its own package's types that are
-// called are f(), and other names are as they are. In package bus every name is one too.
+// used returns the names that a file uses. Literals of a type with fields are T{}, and methods of its own package's types that
+// are called are f(). Other names are as they are. In package bus every name is one too.
 func used(file *ast.File) []string {
 	var names []string
 	ast.Inspect(file, func(n ast.Node) bool {

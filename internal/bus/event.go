@@ -121,8 +121,8 @@ func (c Connection) event(kind EventKind, at time.Time) Event {
 	}
 }
 
-// Connections remembers which sessions are open, so that somebody else can tell of their end when their process dies.
-// run names one life of a process, as Node.Name and Member.Node do. All of it may be repeated without harm.
+// Connections remembers which sessions are open, so that somebody else can tell of their end when their process dies. The
+// argument run names one life of a process, as Node.Name and Member.Node do. All of it may be repeated without harm.
 type Connections interface {
 	// Opened remembers connections. It comes before their EventConnected is written.
 	Opened(ctx context.Context, run string, connections []Connection) error

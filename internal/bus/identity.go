@@ -215,9 +215,10 @@ func (id *Identity) subjects(dst []Subject) []Subject {
 	return dst
 }
 
-// Refused returns why the identity's token is refused, nil when it is not. It is ErrTokenRevoked, or ErrTokenExpired when
-// revocations that were made after it was issued may be lost. before returns the time of a subject's revocation, zero when there
-// is none. A token that is not younger is refused, and so is every token of a subject that is revoked as a whole.
+// Refused returns why the identity's token is refused, nil when it is not. The reason is ErrTokenRevoked, or ErrTokenExpired when
+// revocations that were made after the token was issued may be lost. The function before returns the time of a subject's
+// revocation, zero when there is none. A token that is not younger is refused, and so is every token of a subject that is revoked
+// as a whole.
 func (id *Identity) Refused(before func(Subject) time.Time) *Error {
 	var buf [maxSubjects]Subject
 	for _, s := range id.subjects(buf[:0]) {

@@ -127,8 +127,8 @@ type Page struct {
 	Next Position
 	// More says whether there is something after Next in the direction of reading.
 	More bool
-	// Unproved is set together with ErrGap when nothing is known to be missing, but the log was continued there after its end may
-	// have been lost. The master was restarted or replaced, and nothing proves that everything acknowledged survived.
+	// Unproved is set together with ErrGap when nothing is known to be missing. But the log may have lost its end there before it
+	// was continued. The master was restarted or replaced, and nothing proves that everything acknowledged survived.
 	Unproved bool
 	// Forked is set when there is such a place between the position and Top. A page ends there.
 	Forked bool
@@ -264,8 +264,8 @@ type Bridge interface {
 // Aliases returns the alias of an address; nil when it has none. It may be called concurrently.
 type Aliases func(a Address) Alias
 
-// Alias is another pub/sub channel that an address has for programs that know nothing of addresses: what is published is copied
-// to it, and what they send there is a message like any other. It is safe for concurrent use.
+// Alias is another pub/sub channel that an address has for programs that know nothing of addresses. What is published is copied
+// to it, and what those programs send there is a message like any other. It is safe for concurrent use.
 type Alias interface {
 	// Channel is the name of the channel.
 	Channel() string

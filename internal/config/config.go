@@ -219,8 +219,8 @@ type Hooks struct {
 	Webhooks   []Webhook  `key:"webhooks" doc:"Where events are sent as signed requests; read by the role publish. Each has name, url, secrets, kinds (all when empty), allow_private and batch (1 event a request). A secret is whsec_ and 24 to 64 bytes in base64; while one is replaced, there are two or more. The times are timeout (10s) and give_up_after (24h), and give_up_tries (12) counts refusals."`
 }
 
-// Events says whether a log of what happens is kept: connections that open and end, which addresses are occupied and
-// vacated, which messages were stored and have expired.
+// Events says whether a log of what happens is kept. The log tells of connections that open and end, which addresses are occupied
+// and vacated, which messages were stored and have expired.
 type Events struct {
 	Enabled bool          `key:"enabled" doc:"Keeps a log of events, for trunkline.hooks.v1.EventService and webhooks. The same on every process."`
 	Length  int           `key:"length" min:"1000" max:"1000000" doc:"How many events are kept."`

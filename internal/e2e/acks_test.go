@@ -82,8 +82,8 @@ func (d *device) ack(m *publishv1.Message) {
 	testkit.Check(d.tb, d.client.Flush(ctx))
 }
 
-// A user with two devices on two edges: both get the message, the first ack dismisses it on the other, and who
-// published it sees the states as they happen.
+// A user has two devices on two edges. Both get the message, and the first ack dismisses it on the other. The publisher sees the
+// states as they happen.
 func TestAck_dismissesOnTheOtherDevice(t *testing.T) {
 	s := startSystem(t)
 	phone, desk := s.device("ada", "phone", 0), s.device("ada", "desk", 1)
@@ -208,7 +208,8 @@ func TestInbox_outlivesCrashes(t *testing.T) {
 	}
 }
 
-// A client that returns to a full inbox gets all of it in order, and costs the edge no more than a page at a time; what it costs is logged.
+// A client that returns to a full inbox gets all of it in order. It costs the edge no more than a page at a time; what it costs
+// is logged.
 func TestInbox_full(t *testing.T) {
 	t.Setenv("GOGC", "100") // what grows is memory in use then, not headroom of the collector
 	s := startSystem(t)

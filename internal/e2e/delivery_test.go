@@ -93,7 +93,7 @@ func (s *system) publishREST(to, data string) {
 	}
 }
 
-// Every way in, every kind of address, 200 clients on two edges: each recipient gets each message once and
+// Messages take every way in to every kind of address, with 200 clients on two edges. Each recipient gets each message once and
 // in order, and nobody else gets it.
 func TestDelivery_everyDoorEveryAddress(t *testing.T) {
 	s := startSystem(t)
@@ -152,8 +152,8 @@ func TestDelivery_everyDoorEveryAddress(t *testing.T) {
 			}
 		}
 	}
-	// The last one to everybody says that everything before it on the same connection to Redis has come; others may still be
-	// under way, so each waits for its count.
+	// The last message to everybody says that everything before it on the same connection to Redis has come. Others may still be
+	// under way, so each person waits for their count.
 	for i, p := range all {
 		count := 0
 		for to, mine := range addresses {

@@ -48,8 +48,8 @@ func (w *watched) next() *hooksv1.Event {
 	}
 }
 
-// When an edge is killed, its clients are told to have disconnected, each once, at the time of the kill; and the channel
-// that only they were in is told to be vacated.
+// When an edge is killed, its clients are reported as disconnected, each once, at the time of the kill. The channel that only
+// they were in is reported as vacated.
 func TestEvents_edgeIsKilled(t *testing.T) {
 	const clients = 20
 	t.Setenv("TRUNKLINE_HOOKS_EVENTS_ENABLED", "true") // of every process
@@ -122,8 +122,8 @@ func TestEvents_edgeIsKilled(t *testing.T) {
 	}
 }
 
-// An edge of a fixed name that is killed and starts again at once takes what it has left behind for another's: those who
-// do not come back are told to have disconnected, and their channel to be vacated.
+// An edge of a fixed name that is killed and starts again at once takes what it has left behind for another's. The clients that
+// do not come back are reported as disconnected, and their channel as vacated.
 func TestEvents_edgeStartsAgain(t *testing.T) {
 	t.Setenv("TRUNKLINE_HOOKS_EVENTS_ENABLED", "true") // of every process
 	s := startSystem(t, func(s *system) { s.edgeArgs = []string{"--set", "node=the-edge"} })

@@ -65,8 +65,8 @@ var peerDialer = websocket.Dialer{HandshakeTimeout: 30 * time.Second, ReadBuffer
 // tooLate is nearly as long as an edge waits for the header of a handshake, which is 5 seconds.
 const tooLate = 4 * time.Second
 
-// shake makes a handshake. Thousands of peers share this process, so on a busy machine one may write its request only after
-// the edge has given up waiting for it. Such a peer comes again, as any client does.
+// shake makes a handshake. Thousands of peers share this process. On a busy machine, one may therefore write its request only
+// after the edge has given up waiting for it. Such a peer comes again, as any client does.
 func shake(at string) (*websocket.Conn, error) {
 	for {
 		var begun, wrote time.Time
@@ -89,8 +89,8 @@ func shake(at string) (*websocket.Conn, error) {
 	}
 }
 
-// connect opens a connection with a token, or with the ticket when there is one, and follows the address from where
-// the peer stands; no address means none.
+// connect opens a connection with a token, or with the ticket when there is one. It follows the address from where the peer
+// stands; no address means that it follows none.
 func (p *peer) connect(at, token, address string) error {
 	ws, err := shake(at)
 	if err != nil {

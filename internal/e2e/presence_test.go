@@ -110,8 +110,9 @@ func (s *system) members() (clients map[string]int, total int) {
 	}
 }
 
-// An edge is killed. Those who do not come back leave within 30 s, once, with the time at which their edge was last heard of, and
-// are listed no more. A client that is back on the other edge within 10 s, or was there all along, has never left.
+// An edge is killed. The clients that do not come back leave within 30 s, once, and are listed no more. Their leave carries the
+// time at which their edge was last heard of. A client that is back on the other edge within 10 s, or was there all along, has
+// never left.
 func TestPresence_ofAKilledEdge(t *testing.T) {
 	s := startSystem(t)
 	watcher := s.enter("watcher", 0)

@@ -10,8 +10,8 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// TestFault_pushServerClientScript has our script and the shipped client, whose own faults are a missing uuid and a handler
-// that is not bound, subscribe in Chromium and in Node, and be pushed to.
+// TestFault_pushServerClientScript has our script and the shipped client subscribe in Chromium and in Node, and be pushed to. The
+// shipped client has faults of its own: a missing uuid and a handler that is not bound.
 func TestFault_pushServerClientScript(t *testing.T) {
 	needs(t, modules, chromium)
 	redis := redistest.Start(t)

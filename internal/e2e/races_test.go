@@ -15,8 +15,8 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// Acks around the deadline, twice, on the other edge, from both devices at once, and right before the connection goes: what has
-// a receipt that reads ACKED is never delivered again, and everything else is, once each connect.
+// Acks come around the deadline, twice, on the other edge, from both devices at once, and right before the connection goes. What
+// has a receipt that reads ACKED is never delivered again. Everything else is, once each connect.
 func TestAck_races(t *testing.T) {
 	s := startSystem(t)
 	phone, desk := s.device("ada", "phone", 0), s.device("ada", "desk", 1)

@@ -90,8 +90,8 @@ func (c *roomsClient) get(command string) roomsFrame {
 	}
 }
 
-// An edge that is killed takes its users with it, and nothing that was not acknowledged is lost by that, nor by a Redis that
-// is killed and comes back.
+// An edge that is killed takes its users with it. Nothing that was not acknowledged is lost by that, nor by a Redis that is
+// killed and comes back.
 func TestRooms_outlivesCrashes(t *testing.T) {
 	at := [2]string{freePort(t), freePort(t)}
 	t.Setenv("TRUNKLINE_LEGACY_DIALECTS", "rooms")

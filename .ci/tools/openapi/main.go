@@ -1,6 +1,5 @@
-// Command openapi turns the OpenAPI 2 document that protoc-gen-openapiv2 wrote
-// into the OpenAPI 3 document that Trunkline serves, and says in it what the
-// generator cannot know: the JSON form of payloads, the error body, streams.
+// Command openapi turns the OpenAPI 2 document that protoc-gen-openapiv2 wrote into the OpenAPI 3 document that Trunkline serves.
+// It says in it what the generator cannot know: the JSON form of payloads, the error body, streams.
 //
 // Usage: openapi IN OUT. The same input gives the same bytes.
 package main

@@ -35,8 +35,8 @@ type Deployment struct {
 	HTTP, GRPC, Internal string
 	// Edges are the URLs of the edges.
 	Edges []string
-	// Legacy is host:port of the listeners of the older protocols that were asked for, by the key of their setting without
-	// "legacy." and "_listen", such as relay.http.
+	// Legacy is host:port of the listeners of the older protocols that were asked for. The key of each is the key of its setting
+	// without "legacy." and "_listen", such as relay.http.
 	Legacy map[string]string
 	// AdminKey is an API key with every scope.
 	AdminKey string

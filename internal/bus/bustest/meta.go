@@ -127,8 +127,8 @@ func testRevocations(t *testing.T, open Open) {
 	}
 }
 
-// Whoever signs in right behind a revocation counts as signed in after it, and is revoked by the next one, of whatever subject and
-// however soon.
+// Whoever signs in right behind a revocation counts as signed in after it. The next revocation, of whatever subject and however
+// soon, revokes that sign-in.
 func testRevocationsRise(t *testing.T, open Open) {
 	s := open(t)
 	id := uuid.NewString()
