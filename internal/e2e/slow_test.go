@@ -52,8 +52,8 @@ func (l *latencies) p99() time.Duration {
 	return p
 }
 
-// Subscribers of a durable channel stop reading for a while (60 s with -long): the others go on, and the stopped ones
-// receive everything when they read again. What they cost and what the others feel is logged.
+// Subscribers of a durable channel stop reading for a while (60 s with -long). The others go on, and the stopped ones receive
+// everything when they read again. What they cost and what the others feel is logged.
 func TestSlow_readersCatchUp(t *testing.T) {
 	t.Setenv("GOGC", "100") // what grows is memory in use then, not headroom of the collector
 	s := startSystem(t)

@@ -69,7 +69,7 @@ func (p *publisher) end() int64 {
 	return p.sent.Load()
 }
 
-// An edge with thousands of clients gets SIGTERM under a steady publisher: it exits 0, no publish fails, the clients come
+// An edge with thousands of clients gets SIGTERM under a steady publisher. It exits 0, and no publish fails. The clients come
 // back to the other edge over time, by their tickets, and each has every message.
 func TestDrain_movesEverybody(t *testing.T) {
 	clients := 5000

@@ -55,8 +55,8 @@ func letters(tb testing.TB, user string, n int, timeout time.Duration) ([]bus.Ad
 	return bustest.AdmitAll(list...), acks
 }
 
-// What is acknowledged leaves nothing to look at behind, however much it is: for 60 s with -long, at 6,000 a second where the
-// machine can.
+// What is acknowledged leaves nothing to look at behind, however much it is. The load lasts 60 s with -long, at 6,000 a second
+// where the machine can.
 func TestAcks_leaveNothingToLookAt(t *testing.T) {
 	store := postOffice(t)
 	lasts, workers, batch, rate := 2*time.Second, 16, 64, 6000

@@ -55,8 +55,8 @@ func startACL(t *testing.T, args ...string) (server *redistest.Server, admin fun
 
 var called = regexp.MustCompile(`cmdstat_([a-z|]+):calls=[1-9]`)
 
-// The user of deploy/redis.acl may do what a store does and nothing else: the contract holds, nothing was refused, and
-// there is no command that was not used.
+// The user of deploy/redis.acl may do what a store does and nothing else. The contract holds, nothing was refused, and there is
+// no command that was not used.
 func TestACL_isEnoughAndTheLeast(t *testing.T) {
 	used := map[string]bool{"ltrim": true, "xtrim": true} // bound what the contract does not fill
 	after := func(t *testing.T, cli func(args ...string) string) {
@@ -126,8 +126,8 @@ func TestACL_isEnoughAndTheLeast(t *testing.T) {
 	}
 }
 
-// A user that may not ask how the server syncs cannot be promised FSYNCED, although the server would give it: readiness and
-// publishes say so, and nothing is published, until it is allowed to ask.
+// A user that may not ask how the server syncs cannot be promised FSYNCED, although the server would give it. Readiness and
+// publishes say so, and nothing is published, until the user is allowed to ask.
 func TestACL_withoutConfigFsyncedIsNotClaimed(t *testing.T) {
 	server, admin := startACL(t, "--appendonly", "yes", "--appendfsync", "always")
 	cannot := func(err error) bool {

@@ -12,8 +12,8 @@ import (
 )
 
 // An address that nothing was published to has no key, however many follow it. Its position is the beginning: an epoch that all
-// such addresses of a server share, or in a Cluster all of a slot, and that is lost when the data is. Whoever gives it back is
-// given everything from the first message on, or a gap when the beginning is another by then.
+// such addresses of a server share, or in a Cluster all of a slot. It is lost when the data is. Whoever gives it back is given
+// everything from the first message on, or a gap when the beginning is another by then.
 
 // beginningKey is the name of the beginning of an address.
 func (s *Store) beginningKey(a bus.Address) string {

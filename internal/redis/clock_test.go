@@ -24,8 +24,8 @@ import (
 // skew is more than a log is kept by default.
 const skew = 11 * time.Minute
 
-// skewed returns stores of three processes on one server: one with a right clock, one with a clock that is ahead, and one
-// whose clock is behind.
+// skewed returns stores of three processes on one server. The clock of the first is right, the second's is ahead, and the
+// third's is behind.
 func skewed(t *testing.T, url string) (right, ahead, behind *redis.Store) {
 	t.Helper()
 	with := func(by time.Duration) *redis.Store {
@@ -316,7 +316,7 @@ var measuring = map[string]string{
 	"store.go: Open":               "the clock that the estimate of the server's time begins with",
 }
 
-// What is kept is judged by the time of the server: a new look at the clock of the process has to be thought about here.
+// What is kept is judged by the time of the server. A new look at the clock of the process has to be thought about here.
 func TestStore_looksAtItsOwnClockOnlyToMeasure(t *testing.T) {
 	missing := maps.Clone(measuring)
 	testkit.Check(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

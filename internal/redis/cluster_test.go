@@ -30,7 +30,7 @@ func homes(t *testing.T, c *redistest.Cluster, publish func(bus.Address)) []bus.
 	return found
 }
 
-// One of three masters is killed: its slots are served again by its replica, the same feed goes on, readiness was red, what
+// One of three masters is killed. Its slots are served again by its replica, the same feed goes on, and readiness was red. What
 // was OK at REPLICATED(1) is there, and the other masters' slots never notice.
 func TestCluster_losesANode(t *testing.T) {
 	c := redistest.StartCluster(t)

@@ -42,9 +42,9 @@ type Config struct {
 	Now func() time.Time
 	// MetaTTL is how long the epoch of an address outlives its last use; 30 days by default.
 	MetaTTL time.Duration
-	// Least says how durable everything is that is published to an address, whoever publishes; nil for Live everywhere. Where it is
-	// Replicated, with as many replicas as there are, a failover loses nothing that was acknowledged, and where it is Fsynced a
-	// restart does not.
+	// Least says how durable everything is that is published to an address, whoever publishes; nil for Live everywhere. Where it
+	// is Replicated, with as many replicas as there are, a failover loses nothing that was acknowledged. Where it is Fsynced, a
+	// restart loses nothing that was acknowledged.
 	Least func(bus.Address) Least
 	// Replicas is how many replicas each master must have in step to count as ready; 0 for none.
 	Replicas int

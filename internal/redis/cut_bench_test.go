@@ -67,8 +67,9 @@ func followed(b *testing.B, s *redis.Store, n int) (*tail.Tail, *landing, []bus.
 	return tl, l, all
 }
 
-// BenchmarkCut measures how long the first message of each of 100 channels takes, of 50,000 that are followed, when every
-// subscription connection is cut just before (CLIENT KILL TYPE pubsub), and when Sentinel replaces the master, from the moment at which publishing works again.
+// BenchmarkCut measures how long the first message of each of 100 channels takes, of 50,000 that are followed. Just before,
+// every subscription connection is cut (CLIENT KILL TYPE pubsub), or Sentinel replaces the master. With Sentinel, the time
+// begins when publishing works again.
 func BenchmarkCut(b *testing.B) {
 	const quiet, spoken = 50_000, 100
 	speak := func(b *testing.B, s *redis.Store, all []bus.Address) {

@@ -32,8 +32,8 @@ func (s *Store) MarkDenied(ctx context.Context, denied []bus.Denial) error {
 	return s.note(ctx, calls)
 }
 
-// deviceOf reads the field of a device: when it was given the message, when it acknowledged it, how often it was given it, and when
-// it was denied it and why.
+// deviceOf reads the field of a device: when it was given the message, when it acknowledged it, and how often it was given it.
+// The field also says when the device was denied the message, and why.
 func deviceOf(client, value string) bus.Device {
 	parts := strings.SplitN(value, " ", 5)
 	parts = append(parts, "", "", "", "")

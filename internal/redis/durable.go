@@ -48,9 +48,9 @@ type strictly struct {
 	demand   *pipes.Demand
 }
 
-// publishStrictly carries out publications and waits until replicas or the disk have them. A WAIT is about the writes of its
-// own connection, so the scripts and the WAIT go in one pipeline on one connection, to the master of their keys. What goes to
-// one master does not wait for another.
+// publishStrictly carries out publications and waits until replicas or the disk have them. A WAIT is about the writes of its own
+// connection. So the scripts and the WAIT go in one pipeline on one connection, to the master of their keys. What goes to one
+// master does not wait for another.
 func (s *Store) publishStrictly(ctx context.Context, ps []bus.Publication, calls []call, receipts []bus.Receipt, d *pipes.Demand) []error {
 	return s.strictly(ctx, ps, calls, receipts, d).errs
 }

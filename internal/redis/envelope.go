@@ -235,8 +235,8 @@ func setNumber(m *bus.Message, field protowire.Number, v uint64) {
 	}
 }
 
-// decodePush reads what a pub/sub channel carries: a line with the position and the publish time, and an envelope. copied is set when a copy
-// comes on the alias of the address next. The message shares the payload's bytes.
+// decodePush reads what a pub/sub channel carries: a line with the position and the publish time, and an envelope. The result
+// copied is set when a copy comes on the alias of the address next. The message shares the payload's bytes.
 func decodePush(to bus.Address, payload []byte) (m *bus.Message, copied bool, err error) {
 	payload, copied = bytes.CutPrefix(payload, []byte("!"))
 	m, err = decodePushed(to, payload)

@@ -14,9 +14,9 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// The log of events is in another slot than what they tell of. So what happened is noted in the step in which it
-// happens, written to the log under a key that makes a repeat one, and then forgotten. Whoever looks at the roster next,
-// a reaper at the latest, writes what somebody left noted.
+// The log of events is in another slot than what they tell of. So what happened is noted in the step in which it happens. Then
+// it is written to the log, under a key with which a repeat adds nothing, and forgotten. Whoever looks at the roster next, a
+// reaper at the latest, writes what somebody left noted.
 
 // untold is events of one address that are noted and not in the log yet, as JSON, in order.
 type untold struct {
@@ -24,7 +24,7 @@ type untold struct {
 	events []string
 }
 
-// eventID returns the id of an event that a script may note about an address; empty where no events are kept, and for
+// eventID returns the id of an event that a script may note about an address. It is empty where no events are kept, and for
 // addresses that are ours alone.
 func (s *Store) eventID(to bus.Address) string {
 	if !s.cfg.Events.Durable() || to.Kind() == bus.KindSystem {
@@ -83,8 +83,8 @@ func (s *Store) tellOrNote(ctx context.Context, list []untold) error {
 	return s.do(ctx, append(cmds, expire(ctx, s.keys.rosterDue(), indexTTL))...)
 }
 
-// openedTTL is how long open connections are remembered after their process was heard of last: when every process is
-// down, the first one that comes back tells of them.
+// openedTTL is how long open connections are remembered after their process was heard of last. When every process is down, the
+// first one that comes back tells of them.
 const openedTTL = 24 * time.Hour
 
 // Opened remembers connections.

@@ -75,8 +75,8 @@ func numbered(tb testing.TB, s *redis.Store, a bus.Address, n int) bus.Position 
 	return last
 }
 
-// An acknowledged tail is lost: those who saw it hear of it, although its offsets are used again; those who did not
-// go on without a gap.
+// An acknowledged tail is lost. Followers that saw it hear of it, although its offsets are used again. Followers that did not
+// see it go on without a gap.
 func TestFailover_thatLosesATailIsAGap(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
 	s := open(t, sentinel.URL())

@@ -20,7 +20,7 @@ import (
 )
 
 // The classes of scripts, by their first line. Redis looks at its memory before it runs the first write of a script and not
-// again, so what may fill it has to say so at once.
+// again. So what may fill it has to say so at once.
 const (
 	grows   = "#!lua"                         // makes keys: refused when Redis is full
 	frees   = "#!lua flags=allow-oom"         // removes, revokes, or notes what has a bound by the number of processes

@@ -44,8 +44,8 @@ func (s *Store) eachMaster(ctx context.Context, f func(context.Context, *redis.C
 	}))
 }
 
-// writable is a script that writes nothing and that a server runs only where it takes writes that need room: not on a replica,
-// not while its memory is full or its disk fails, and not while it has fewer replicas than its min-replicas-to-write.
+// writable is a script that writes nothing and that a server runs only where it takes writes that need room. A replica refuses
+// it. So does a server whose memory is full, whose disk fails, or that has fewer replicas than its min-replicas-to-write.
 const writable = "#!lua\nreturn 1"
 
 // ping asks one master whether it takes writes and keeps them, and whether it can give the durability that channels ask for.

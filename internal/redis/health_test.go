@@ -69,7 +69,8 @@ func TestPing_asksEveryMasterOfACluster(t *testing.T) {
 	testkit.Check(t, s.CheckEviction(t.Context()))
 }
 
-// A server that may evict is refused, whatever of INFO and CONFIG its user may ask; one that may ask neither is believed, with a warning.
+// A server that may evict is refused, whatever of INFO and CONFIG its user may ask. One whose user may ask neither is believed,
+// with a warning.
 func TestCheckEviction_asksWhatIsPermitted(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "volatile-lru")
 	for _, row := range []struct {

@@ -17,8 +17,8 @@ import (
 
 // What asks for replicas or the disk is appended hidden: it is neither pushed nor read until they have it. Otherwise a failover
 // could take back what somebody has seen already, and the repeat of the publish would show it a second time. The newest offset
-// that is visible stands in the meta hash while something behind it is hidden (v), with the newest one whose publication was given
-// up (g). What is published behind a hidden entry is hidden with it, so that the order holds.
+// that is visible stands in the meta hash while something behind it is hidden (v). So does the newest one whose publication was
+// given up (g). What is published behind a hidden entry is hidden with it, so that the order holds.
 
 const (
 	// hiddenFor is after how long a hidden entry counts as given up, whoever published it: longer than a publish takes.

@@ -14,7 +14,7 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// echoed waits until what was published to each of several addresses has come back on every subscription connection, so that
+// echoed waits until what was published to each of several addresses has come back on every subscription connection. Then
 // nothing that was pushed before is still under way.
 func echoed(t *testing.T, s *redis.Store, followers []*follower, addresses []bus.Address) {
 	t.Helper()

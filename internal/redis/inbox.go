@@ -179,7 +179,7 @@ func inboxOf(acks []bus.Ack) map[bus.Address][]int {
 }
 
 // Ack acknowledges messages: one script for each inbox and device, all in one pipeline. What has ended then leaves the times to
-// look at messages, in another one, because these are of other slots; to lose that costs one look.
+// look at messages, in another pipeline, because these are of other slots. To lose that costs one look.
 func (s *Store) Ack(ctx context.Context, acks []bus.Ack) []error {
 	errs := make([]error, len(acks))
 	var calls []call

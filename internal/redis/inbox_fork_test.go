@@ -52,8 +52,8 @@ func waits(tb testing.TB, s *redis.Store, a bus.Address, want map[string]bus.Pos
 	}
 }
 
-// The acknowledged tail of an inbox is lost at a failover. What survived waits where it was, what comes after is of a new
-// epoch, although it uses the offsets of what was lost, and who had seen the lost end hears of a gap.
+// The acknowledged tail of an inbox is lost at a failover. What survived waits where it was. What comes after is of a new epoch,
+// although it uses the offsets of what was lost. A follower that had seen the lost end hears of a gap.
 func TestFailover_forksAnInbox(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
 	s := open(t, sentinel.URL())

@@ -14,8 +14,9 @@ import (
 // keptSlots is how many beginnings of a Cluster tell that a master has lost its data: about one for each of as many masters.
 const keptSlots = 16
 
-// Kept returns what changes when a server may have lost what the node told it: its life, which ends with a restart and a
-// failover, beginnings, which a server that is emptied loses, and how often the node was taken for dead.
+// Kept returns what changes when a server may have lost what the node told it. One part is the server's life, which ends with a
+// restart and a failover. The others are beginnings, which a server that is emptied loses, and how often the node was taken for
+// dead.
 func (s *Store) Kept(ctx context.Context, node string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()

@@ -21,23 +21,24 @@ func (k keys) of(a bus.Address, suffix string) string {
 // (i) and the epoch in which it was published (e).
 func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 
-// meta is a hash of the epoch (e), the newest offset (o), the replication id of the server that made the epoch (r), and
-// the epochs before with the offsets up to which they are the same log (p). While entries are hidden also the newest offset that
-// is visible (v) and the newest one that was given up (g); and the offsets of entries that were withdrawn unseen (w).
+// meta is a hash of the epoch (e), the newest offset (o), and the replication id of the server that made the epoch (r). It also
+// has the epochs before with the offsets up to which they are the same log (p). While entries are hidden, it has the newest
+// offset that is visible (v) and the newest one that was given up (g). The offsets of entries that were withdrawn unseen are
+// there, too (w).
 func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 
 // beginning is the epoch of the position of addresses that have no log yet.
 func (k keys) beginning(tag string) string { return k.prefix + "{" + tag + "}:b" }
 
-// push is the pub/sub channel: "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message; behind
-// a "!" when a copy comes on the alias of the address next.
+// push is the pub/sub channel. It carries "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message.
+// Either stands behind a "!" when a copy comes on the alias of the address next.
 func (k keys) push(a bus.Address) string { return k.of(a, "p") }
 
 // channel is the record of a created channel, as JSON.
 func (k keys) channel(a bus.Address) string { return k.of(a.WithoutTopic(), "c") }
 
-// idempotency is a hash of the digest (d) and the first answer (i, e, o, t); of a live message also the era of the channel (g). It is
-// named by a digest of the publisher and its key.
+// idempotency is a hash of the digest (d) and the first answer (i, e, o, t). For a live message it also has the era of the
+// channel (g). It is named by a digest of the publisher and its key.
 func (k keys) idempotency(p *bus.Publication) string {
 	if p.IdempotencyKey == "" {
 		return k.of(p.Message.To, "i")
@@ -106,8 +107,8 @@ func (k keys) heard() string { return k.prefix + "{nodes}:heard" }
 // truce is until when, in ms, nobody is taken for dead after the store was away, so that all have time to be heard of.
 func (k keys) truce() string { return k.prefix + "{nodes}:truce" }
 
-// runs is a sorted set of processes with open connections by when they were heard of, and deadRuns of those that were not
-// heard of for so long that their connections are told to have ended.
+// runs is a sorted set of processes with open connections by when they were heard of. Another one, deadRuns, is of those that
+// were not heard of for so long that their connections are told to have ended.
 func (k keys) runs() string     { return k.prefix + "{connections}" }
 func (k keys) deadRuns() string { return k.prefix + "{connections}:dead" }
 
@@ -121,8 +122,8 @@ func (k keys) cursor(name string) string { return k.prefix + "{cursor:" + name +
 // token is a hash of an opaque token's value (v).
 func (k keys) token(id string) string { return k.prefix + "{token:" + id + "}" }
 
-// family is a hash of a family's value (v), and the digests of its newest refresh token (n) and of the one before (b).
-// familyAnswer is the sealed answer to the exchange of the one for the other.
+// family is a hash of a family's value (v), and the digests of its newest refresh token (n) and of the one before (b). The key
+// familyAnswer has the sealed answer to the exchange of the one for the other.
 func (k keys) family(id string) string       { return k.prefix + "{family:" + id + "}" }
 func (k keys) familyAnswer(id string) string { return k.prefix + "{family:" + id + "}:a" }
 
@@ -132,11 +133,11 @@ func (k keys) values(owner string) string {
 	return k.prefix + "{values:" + hex.EncodeToString(sum[:16]) + "}"
 }
 
-// revoked is the time up to which a subject's tokens are refused; all share the slot of the log of revocations, so that
+// revoked is the time up to which a subject's tokens are refused. All these times share the slot of the log of revocations, so that
 // one script writes both, and many are read in one round trip. A kind has no colon, so nothing else is named so.
 func (k keys) revoked(s bus.Subject) string { return k.of(bus.Revoked, "v:"+s.Kind+":"+s.ID) }
 
-// lostLife is the epoch of the log of revocations in which the time of SubjectLost was set, and lostEnds a hash of the ends of
+// lostLife is the epoch of the log of revocations in which the time of SubjectLost was set. The hash lostEnds has the ends of
 // that log that were noted as lost, by epoch.
 func (k keys) lostLife() string { return k.of(bus.Revoked, "ve") }
 func (k keys) lostEnds() string { return k.of(bus.Revoked, "vl") }
@@ -147,8 +148,8 @@ func (k keys) probe(id string) string { return k.prefix + "{probe:" + id + "}" }
 // life is the pub/sub channel that feeds keep subscribed for as long as the server is in the life of that replication id.
 func (k keys) life(id string) string { return k.prefix + "life:" + id }
 
-// never is a key beside another one that is never there. In a Cluster every script names one: a master whose slot is on its way to another
-// refuses a script then, whatever else it names, and does not run a part of it.
+// never is a key beside another one that is never there. In a Cluster every script names one. A master whose slot is on its way
+// to another refuses a script then, whatever else it names. It does not run a part of it.
 func (k keys) never(beside string) string {
 	return server.Tag(beside) + ":-"
 }

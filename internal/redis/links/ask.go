@@ -50,8 +50,9 @@ func (q *requests) write(conn *resp.Conn) bool {
 
 // commands notes what will be answered, in order, and returns what to send. The caller holds the lock.
 //
-// What is left is not waited for. The server may end a subscription just before it is left, and then both are answered, or the
-// second with an error: nobody could tell whose the error is. A mark behind what was left sets that apart from what comes after.
+// What is left is not waited for. The server may end a subscription just before it is left. Then both are answered, or the
+// second with an error, and nobody could tell whose the error is. A mark behind what was left sets that apart from what comes
+// after.
 func (q *requests) commands(run []request) [][]string {
 	var commands [][]string
 	leaving := false

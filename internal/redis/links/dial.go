@@ -12,9 +12,10 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/resp"
 )
 
-// dial makes a connection with the client's own way of dialling, which is to the master of the moment behind Sentinel, and
-// with its user. It speaks RESP 3, which sets what the server says unasked apart from answers, or RESP 2 where the server knows
-// nothing else; push is the kind of the former. The number of the database does not matter: channels belong to none.
+// dial makes a connection with the client's own way of dialling, which is to the master of the moment behind Sentinel, and with
+// its user. It speaks RESP 3, which sets what the server says unasked apart from answers, or RESP 2 where the server knows
+// nothing else. The result push is the kind of what the server says unasked. The number of the database does not matter:
+// channels belong to none.
 func dial(ctx context.Context, o *redis.Options, timeout time.Duration) (conn *resp.Conn, push resp.Kind, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

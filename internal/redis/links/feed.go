@@ -13,8 +13,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Feed is one set of subscriptions, spread over a few connections: two of a single server, chosen by the
-// address's hash; in a Cluster one to each master, chosen by the address's slot.
+// Feed is one set of subscriptions, spread over a few connections. A single server has two, chosen by the address's hash. In a
+// Cluster each master has one, chosen by the address's slot.
 //
 // A delivery takes the lock of its link, for the look at one channel, and that of its subscription. Nothing that goes through
 // all subscriptions holds either.
@@ -115,8 +115,8 @@ func (f *Feed) bridged(rule bus.BridgeRule, record []byte) {
 	}
 }
 
-// MarkOn returns the pub/sub channel on which a mark of an address comes back in its order: that of the connection that the address is
-// subscribed on. It is false when the address is not subscribed.
+// MarkOn returns the pub/sub channel on which a mark of an address comes back in its order. It belongs to the connection that
+// the address is subscribed on. The second result is false when the address is not subscribed.
 func (f *Feed) MarkOn(a bus.Address) (channel string, subscribed bool) {
 	f.mu.Lock()
 	sub := f.subs[a]

@@ -18,8 +18,8 @@ type hearing struct {
 	conn *resp.Conn
 	push resp.Kind // of what the server says unasked: an array in RESP 2
 
-	// copied is the alias on which the message read last comes again: it is sent on both channels in one step, so nothing else comes
-	// between.
+	// copied is the alias on which the message read last comes again. It is sent on both channels in one step, so nothing else
+	// comes between.
 	copied string
 	// missed are subscriptions that are open again and whose interruption is not told yet.
 	missed []*subscription
@@ -31,14 +31,15 @@ type hearing struct {
 // missedAtMost is how many Metrics are told together.
 const missedAtMost = 512
 
-// life is the life of the server of one connection: the time between two changes of its replication id, which changes at every
-// restart and every promotion. While the channel that is named for it has a subscriber, scripts know without INFO that the
-// server is still in that life, because the connection ends with it.
+// life is the life of the server of one connection: the time between two changes of its replication id. That id changes at every
+// restart and every promotion. While the channel that is named for the id has a subscriber, scripts know without INFO that the
+// server is still in that life. They know it because the connection ends with that life.
 //
-//	id      subscribed  state
-//	empty   no          not asked, or the server is no master
-//	set     no          asked for; INFO comes again behind the confirmation
-//	set     yes         INFO is asked each second; the connection ends when it says something else
+// Its state is told by the id and by whether the channel is subscribed:
+//
+//   - id empty, not subscribed: not asked, or the server is no master
+//   - id set, not subscribed: asked for; INFO comes again behind the confirmation
+//   - id set, subscribed: INFO is asked each second; the connection ends when it says something else
 type life struct{ id string }
 
 // run reads until the connection ends. It tells of an interruption before it hands on the first message after it, and before
@@ -141,8 +142,8 @@ func (h *hearing) opened(v verb, channel string) error {
 	return nil
 }
 
-// ended takes the confirmation that a channel was left, or the news that the server has ended a subscription: its slot has
-// gone to another node.
+// ended takes the confirmation that a channel was left, or the news that the server has ended a subscription. The server does
+// that when the channel's slot has gone to another node.
 func (h *hearing) ended(v verb, channel string) error {
 	l := h.link
 	if v == unsubscribe {
