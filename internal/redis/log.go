@@ -80,7 +80,7 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 }
 
 // begun fills in the position of an address without a log, and says whether there is a gap after a start. The beginning is asked
-// for after the page was read: a store that was emptied between shows a gap too many, and never one too few.
+// for after the page was read. A store that was emptied between the two thus shows a gap too many, and never one too few.
 func (s *Store) begun(ctx context.Context, to bus.Address, from bus.Position, page *bus.Page, gap bool) (bool, error) {
 	start, err := s.begins(ctx, to)
 	if page.Top.Epoch == "" {
@@ -119,7 +119,7 @@ func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, n
 	}
 }
 
-// births says under which epoch an entry was published: the present one, or one of the past, which are written as
+// births says under which epoch an entry was published: the present one, or one of the past. Those of the past are written as
 // "<epoch>:<last offset>" with the newest first.
 type births struct{ epoch, past string }
 

@@ -77,8 +77,8 @@ type channelRecord struct {
 	TokenDigest string            `json:"token"`
 }
 
-// CreateChannel keeps a new channel. The list of channels is in another slot and comes second: a channel that is
-// not in the list after a crash is found by its name.
+// CreateChannel keeps a new channel. The list of channels is in another slot and comes second. A channel that is not in the list
+// after a crash is found by its name.
 func (s *Store) CreateChannel(ctx context.Context, c bus.Channel, limit int) error {
 	b, err := json.Marshal(channelRecord{c.Labels, c.Created, c.TokenDigest})
 	if err != nil {

@@ -341,8 +341,8 @@ func TestCluster_aSlotLeftHalfMoved(t *testing.T) {
 	w.judge(f)
 }
 
-// A user of Redis that may not move keys is refused while a slot is moved, as it would be without us, and the log says what to allow. With
-// exactly that it goes on.
+// A user of Redis that may not move keys is refused while a slot is moved, as it would be without us. The log says what to allow.
+// With exactly that it goes on.
 func TestACL_ofAResharding(t *testing.T) {
 	c := redistest.StartCluster(t)
 	allow := func(rules ...string) {

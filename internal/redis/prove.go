@@ -14,7 +14,7 @@ import (
 )
 
 // A server begins another life with each restart and each time it becomes the master; its replication id tells one from the
-// other. A script that is to append to a log of another life does not: it answers "prove", and what follows here finds out whether
+// other. A script that is to append to a log of another life does not: it answers "prove". What follows here finds out whether
 // everything that was acknowledged in that life is certainly still there. If so the log goes on as it is. If not it forks: what
 // follows has another epoch, and everybody who comes from before the fork is told that something may be missing.
 
@@ -72,8 +72,8 @@ func (s *Store) settleLives(ctx context.Context, calls []call, cmds []*redis.Cmd
 	return nil
 }
 
-// prove settles the logs of calls that were answered "prove", and returns the places of these calls, which are to be sent again
-// in their order. The first two keys of such a call are the stream and the meta hash.
+// prove settles the logs of calls that were answered "prove". It returns the places of these calls, which are to be sent again in
+// their order. The first two keys of such a call are the stream and the meta hash.
 func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (places []int, err error) {
 	var settle []call
 	done := map[string]bool{}
@@ -123,7 +123,8 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 }
 
 // kept says whether everything acknowledged in the old life of a log is there. For the log of revocations it also says since when
-// they are complete, where much of it may be missing: a token that was issued later was issued to somebody whose revocation is known.
+// they are complete, where much of it may be missing. A token that was issued later was issued to somebody whose revocation is
+// known.
 func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -166,7 +167,7 @@ func (s *Store) least(key string) Least {
 	return s.cfg.Least(a)
 }
 
-// livesElsewhere says whether a master of the Cluster lives the life, which is not that of the master that was to append: then
+// livesElsewhere says whether a master of the Cluster lives the life, while the master that was to append lives another. If so,
 // the log was moved from there, as a whole.
 func (s *Store) livesElsewhere(ctx context.Context, id string) bool {
 	found := make(chan struct{}, 64)

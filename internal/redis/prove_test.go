@@ -155,7 +155,7 @@ func infoNumber(info, name string) int {
 	return n
 }
 
-// A script that asks under which epoch to append says so when that is not known yet; what it answers then is none of its own
+// A script that asks under which epoch to append says so when that is not known yet. What it answers then is not one of its own
 // answers.
 func TestScripts_answerForAnotherLife(t *testing.T) {
 	files, err := filepath.Glob("lua/*.lua")

@@ -132,8 +132,8 @@ func (s *Store) prepare(ctx context.Context, ps []bus.Publication) publishing {
 		p := &ps[i]
 		s.stamp(p, now)
 		b.receipts[i] = pushed(p)
-		// What comes after a script goes by the script too: a server that does not know it yet refuses both, and
-		// both are sent again in their order.
+		// What comes after a script goes by the script too. A server that does not know it yet refuses both, and both are sent
+		// again in their order.
 		if !scripted && s.simple(p) {
 			b.cmds[i] = s.pushCmd(ctx, p)
 			continue
@@ -181,9 +181,9 @@ func (s *Store) send(ctx context.Context, b *publishing) error {
 	return err
 }
 
-// publishCmd returns the command of a call. The first of several of its script goes with the text, which the ones behind it
-// then find: a server that learns the script from somebody else in the middle of the batch would carry out its
-// end before its beginning. In a Cluster that holds for each address.
+// publishCmd returns the command of a call. The first of several calls of its script goes with the text, which the ones behind it
+// then find. Otherwise a server may learn the script from somebody else in the middle of the batch. It would then carry out the
+// end of the batch before its beginning. In a Cluster that holds for each address.
 func (s *Store) publishCmd(ctx context.Context, calls []call, i int) *redis.Cmd {
 	c := &calls[i]
 	if len(calls) > 1 && s.firstOfItsScript(calls[:i], c) {
@@ -201,8 +201,8 @@ func (s *Store) firstOfItsScript(before []call, c *call) bool {
 	return true
 }
 
-// sendTexts repeats, with the script's text, the calls that a server did not know: all of the caller's from the
-// first script on, in their order.
+// sendTexts repeats, with the script's text, the calls that a server did not know. These are all of the caller's from the first
+// script on, in their order.
 func (s *Store) sendTexts(ctx context.Context, calls []call, cmds []redis.Cmder) error {
 	var again []redis.Cmder
 	for i, cmd := range cmds {

@@ -66,8 +66,8 @@ func member(connection string) bus.Member {
 	return bus.Member{Connection: connection, Client: connection, Node: "n", Joined: time.Now()}
 }
 
-// A master that has lost its replica refuses writes: every verb says why, nothing of it happens, reads and plain live messages
-// go on, and with the replica everything is carried out as if it had not been tried before.
+// A master that has lost its replica refuses writes. Every verb says why, nothing of it happens, and reads and plain live
+// messages go on. With the replica everything is carried out as if it had not been tried before.
 func TestMinReplicas_refusesCleanly(t *testing.T) {
 	master, replica := pair(t)
 	for _, setting := range [][]string{{"min-replicas-max-lag", "2"}, {"min-replicas-to-write", "1"}} {

@@ -103,7 +103,7 @@ func hears(t *testing.T, s *redis.Store, r *receiver, f bus.Feed, a bus.Address)
 	})
 }
 
-// A slot goes to another node and comes back within milliseconds, again and again: its live messages come, the interruption is
+// A slot goes to another node and comes back within milliseconds, again and again. Its live messages come, the interruption is
 // told, and readiness is true.
 func TestFeed_staysWithASlotThatGoesAndComesBack(t *testing.T) {
 	c := redistest.StartCluster(t)

@@ -17,9 +17,9 @@ import (
 	"github.com/trunkline/trunkline/internal/retry"
 )
 
-// link is one subscription connection: a loop that reads it, a loop that asks for channels, and a probe
-// that goes out as a publish and has to come back. It is made anew whenever it breaks, is silent, or says something
-// that was not asked for and is no push.
+// link is one subscription connection: a loop that reads it, and a loop that asks for channels. Its probe goes out as a publish
+// and has to come back. The link is made anew whenever it breaks, is silent, or says something that was not asked for and is no
+// push.
 type link struct {
 	requests
 

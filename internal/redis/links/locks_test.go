@@ -77,8 +77,8 @@ func follows(tb testing.TB, f *Feed, all ...bus.Address) {
 	}
 }
 
-// A receiver that is busy with an address of one connection holds up none of another connection, and a delivery waits neither
-// for the lock that subscribes and looks at the cluster take, nor for that of another connection.
+// A receiver that is busy with an address of one connection holds up no address of another connection. A delivery waits neither
+// for the lock that a subscribe or a look at the cluster takes, nor for the lock of another connection.
 func TestFeed_deliversPastTheLocksOfOthers(t *testing.T) {
 	server := redistest.Start(t)
 	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
@@ -199,8 +199,8 @@ func (o *overlap) call() {
 	o.inside.Add(-1)
 }
 
-// While a receiver is told of an address by one connection, the one that the address moves to does not tell of it; and what still
-// comes by the former one is not handed on.
+// While one connection tells a receiver of an address, the connection that the address moves to does not tell of it. What still
+// comes by the former connection is not handed on.
 func TestFeed_tellsOfAnAddressThatMovesByOneConnection(t *testing.T) {
 	server := redistest.Start(t)
 	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})

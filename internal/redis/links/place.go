@@ -89,8 +89,8 @@ func (f *Feed) move(sub *subscription, l *link) {
 	l.follow(sub)
 }
 
-// stepsAtOnce is how often in a row a subscription is placed anew without a pause: where it was, in case its slot is back, and
-// then where that node says that the slot is now.
+// stepsAtOnce is how often in a row a subscription is placed anew without a pause. It is placed where it was, in case its slot is
+// back, and then where that node says that the slot is now.
 const stepsAtOnce = 3
 
 // settled is how long a subscription has to be open before its next loss begins a new row.

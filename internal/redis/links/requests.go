@@ -136,8 +136,8 @@ func (q *requests) signal() {
 	}
 }
 
-// begin asks for everything that is wanted. Aliases come after the channels of the addresses, and the probe comes last: when it is
-// heard, so is everything before it. bridging says whether this connection listens to the bridged channels.
+// begin asks for everything that is wanted. Aliases come after the channels of the addresses. The probe comes last: when it is
+// heard, so is everything before it. The flag bridging says whether this connection listens to the bridged channels.
 func (q *requests) begin(bridging bool) {
 	q.mu.Lock()
 	q.connected, q.lifeless, q.todo, q.asked = true, false, nil, nil
@@ -245,8 +245,8 @@ func (q *requests) refused() []request {
 	return nil
 }
 
-// open notes that a channel is subscribed. missed says whether messages may have been missed before; current is false when it
-// was left, or asked for anew, since.
+// open notes that a channel is subscribed. The result missed says whether messages may have been missed before. The result
+// current is false when the channel was left, or asked for anew, since.
 func (q *requests) open(w *want) (missed, current bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -22,8 +22,9 @@ type slot struct {
 // slotCheck is how often the places of slots are compared with what the Cluster says.
 const slotCheck = time.Second
 
-// patience is how many looks in a row have to say that a node is gone, or that a slot is somewhere else than where its
-// subscriptions are open, before that is believed. The nodes themselves tell it at once; what one look says may be old.
+// patience is how many looks in a row have to say the same before it is believed. What they say is that a node is gone, or that a
+// slot is somewhere else than where its subscriptions are open. The nodes themselves tell it at once; what one look says may be
+// old.
 const patience = 4
 
 // followSlots is the net below what the nodes tell: it moves subscriptions whose slot has moved, and keeps a link to every master.

@@ -42,8 +42,8 @@ func (p *Pipe) Reserve(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// Prove carries out commands on a connection of their own, and asks at the end who has their writes: a WAIT is about the writes of
-// its own connection. The caller holds a place. Each command has its own error.
+// Prove carries out commands on a connection of their own, and asks at the end which servers have their writes. The connection is
+// their own because a WAIT is about the writes of its own connection. The caller holds a place. Each command has its own error.
 func (p *Pipes) Prove(ctx context.Context, w Way, cmds []redis.Cmder, d Demand, how server.Sync) Proof {
 	pipe := w.To.client.Pipeline()
 	var variants []asked

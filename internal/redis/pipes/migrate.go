@@ -16,11 +16,11 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
-// A slot that is being moved has some of its keys at its master and some at the next one, perhaps for long: a move that was interrupted
-// stays so until an operator ends it. Commands must not wait for that. So what an address still has at the
-// old master is moved by whoever needs it, and from then on everything of the address happens at the new one. Nothing of it can
-// come back: the old master makes no key of such a slot, and no script of ours runs there, because each names a key
-// that is never there (keys.never).
+// A slot that is being moved has some of its keys at its master and some at the next one. That may last long: a move that was
+// interrupted stays so until an operator ends it. Commands must not wait for that. So whoever needs an address moves what that
+// address still has at the old master. From then on everything of the address happens at the new one. Nothing of it can come
+// back, since the old master makes no key of such a slot. No script of ours runs there either, because each names a key that is
+// never there (keys.never).
 
 // moves is the addresses that were moved, and that are being.
 type moves struct {
@@ -75,8 +75,8 @@ func redirected(err error, prefix string, from *redis.Client) (redirection, bool
 	return redirection{words[1], net.JoinHostPort(host, port)}, true
 }
 
-// settle moves what an address still has at the master of its slot to where the slot goes, and returns that place; false when it is not
-// on its way any more.
+// settle moves what an address still has at the master of its slot to where the slot goes. It returns that place, and false when
+// the slot is not on its way any more.
 func (p *Pipes) settle(ctx context.Context, from *Pipe, name string) (redirection, bool, error) {
 	probe := redis.NewStringCmd(ctx, "get", p.cfg.Never(name)) // which is never there, so that it is answered with the way
 	if err := pass(ctx, from, []redis.Cmder{probe}); err != nil {

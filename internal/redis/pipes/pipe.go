@@ -15,9 +15,9 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
-// Pipe sends the commands of all callers to one master, in pipelines. A command that comes while a pipeline is under
-// way goes with the next one, unless that pipeline takes long or many wait: batches grow with the load, which is what saves
-// work, and a single command waits for nobody. Each master has a pipe of its own, so that nobody waits for another's.
+// Pipe sends the commands of all callers to one master, in pipelines. A command that comes while a pipeline is under way goes
+// with the next one, unless that pipeline takes long or many wait. Batches grow with the load, which is what saves work, and a
+// single command waits for nobody. Each master has a pipe of its own, so that nobody waits for another's.
 type Pipe struct {
 	client  *redis.Client
 	timeout time.Duration
@@ -65,8 +65,8 @@ const (
 	fullFlight = 128
 	// maxPipeline is how many commands go into one, about.
 	maxPipeline = 512
-	// durableFlights is how many pipelines to one master wait for replicas or the disk at once: they hold a connection each, and
-	// its pool has to have others for those who do not wait.
+	// durableFlights is how many pipelines to one master wait for replicas or the disk at once. They hold a connection each, and
+	// the master's pool has to have others for callers that do not wait.
 	durableFlights = 8
 	// idlePipe is after how long a pipe that nobody uses may be forgotten.
 	idlePipe = time.Minute

@@ -1,5 +1,5 @@
-// Package pipes carries commands to the masters of Redis: in pipelines that all callers share, one line of waiting callers for each
-// master, and after a slot that is on its way to another master. It knows no keys and no scripts.
+// Package pipes carries commands to the masters of Redis. It does so in pipelines that all callers share, with one line of
+// waiting callers for each master. It also follows a slot that is on its way to another master. It knows no keys and no scripts.
 package pipes
 
 import (

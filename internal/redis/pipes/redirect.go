@@ -22,8 +22,8 @@ const (
 	mostPause = 100 * time.Millisecond
 )
 
-// follow carries out commands in a Cluster. What was certainly not done because its slot is elsewhere, or because no connection could be
-// made, is tried again: by the caller, so that nobody else waits for it.
+// follow carries out commands in a Cluster. A command that was certainly not done, because its slot is elsewhere or no connection
+// could be made, is tried again. The caller does that, so that nobody else waits for it.
 func (p *Pipes) follow(ctx context.Context, cmds []redis.Cmder) error {
 	start := time.Now()
 	for try := 0; ; try++ {
@@ -104,8 +104,8 @@ func (p *Pipes) parts(ctx context.Context, cmds []redis.Cmder) ([]part, error) {
 	var parts []part
 	places := make(map[string]int)
 	for i, to := range all {
-		// By where the master is: its client, and with it the pipe, may have been replaced since the commands before, which those
-		// behind them must not overtake.
+		// Commands are grouped by where the master is. Its client, and with it the pipe, may have been replaced since the
+		// commands before. The commands behind must not overtake those.
 		addr := to.client.Options().Addr
 		at, ok := places[addr]
 		if !ok {

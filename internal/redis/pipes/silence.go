@@ -11,9 +11,9 @@ import (
 
 // silence is what is known of a master that has not answered in time:
 //
-//	heard      it answers, as far as is known
-//	suspected  a pipeline was not answered; one PING is under way, and callers still wait in line
-//	silent     the PING was not answered either: callers are refused at once, until one is
+//   - heard: it answers, as far as is known
+//   - suspected: a pipeline was not answered; one PING is under way, and callers still wait in line
+//   - silent: the PING was not answered either: callers are refused at once, until one is
 type silence int
 
 const (
@@ -37,9 +37,9 @@ func timedOut(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &slow) && slow.Timeout()
 }
 
-// suspect asks a master whether it answers at all, after a pipeline that was not answered: what was lost may have been no more
-// than one connection. Without an answer all who wait are refused, and so is everybody who comes, so that a frozen master
-// costs nobody more than the first timeout.
+// suspect asks a master whether it answers at all, after a pipeline that was not answered. What was lost may have been no more
+// than one connection. Without an answer all callers that wait are refused, and so is every caller that comes. A frozen master
+// thus costs nobody more than the first timeout.
 func (p *Pipe) suspect() {
 	p.mu.Lock()
 	// One PING is enough for all pipelines that were not answered.

@@ -8,12 +8,12 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
-// A slot that is on its way to another master is importing there, and a command with several keys is refused while one of them is missing,
-// which for ours is always so. A variant is a script that declares one key alone and gets the others as arguments.
+// A slot that is on its way to another master is importing there. A command with several keys is refused there while one of them
+// is missing, which for ours is always so. A variant is a script that declares one key alone and gets the others as arguments.
 //
-// ARGV: 1 how many keys, then the keys, then the arguments of the script
-// Returns what the script returns, and the channels and messages of its pushes: those who subscribe are still at the
-// other master.
+// ARGV: 1 how many keys, then the keys, then the arguments of the script.
+// Returns what the script returns, and the channels and messages of its pushes, because the subscribers are still at the other
+// master.
 
 const variantHead = `
 local keys, args, pushed, server = {}, {}, {}, redis

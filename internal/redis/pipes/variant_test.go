@@ -12,8 +12,8 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
-// A variant does what its script does where a slot is importing: with keys that are missing, in commands with several of them, and
-// with errors. It tells what was pushed.
+// A variant does what its script does where a slot is importing. That holds with keys that are missing, in commands with several
+// of them, and with errors. The variant also tells what was pushed.
 func TestVariant_answersAsItsScript(t *testing.T) {
 	c := redistest.StartCluster(t)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.Servers[0].Addr()}})

@@ -42,8 +42,8 @@ func NewLossy(tb testing.TB, server string) *Lossy {
 // URL returns the URL for a store.
 func (p *Lossy) URL() string { return "redis://" + p.listen.Addr().String() + "/0" }
 
-// Lose loses the connection on which the text comes next: with the answer to it when it is to be carried out, and otherwise
-// before the server gets it.
+// Lose loses the connection on which the text comes next. When the text is to be carried out, the answer to it is lost with the
+// connection. Otherwise the connection is lost before the server gets the text.
 func (p *Lossy) Lose(text string, carried bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package redistest starts real Redis servers for tests: one, a Cluster, or a master with a replica and
-// sentinels, on free loopback ports, and ends them with the test.
+// Package redistest starts real Redis servers for tests, and ends them with the test. It starts one, a Cluster, or a master with
+// a replica and sentinels, on free loopback ports.
 package redistest
 
 import (

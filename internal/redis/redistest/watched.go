@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Dial connects to the proxy, whatever address it is given. On such a connection a pause takes no longer than its reader needs: it
-// begins when the reader has used everything that was sent and waits for more. To the reader it lasts as long as any pause of
-// the proxy: of a deadline that would pass in it, the reader is told at once.
+// Dial connects to the proxy, whatever address it is given. On such a connection a pause takes no longer than its reader needs.
+// It begins when the reader has used everything that was sent and waits for more. To the reader it lasts as long as any pause of
+// the proxy. Of a deadline that would pass in it, the reader is told at once.
 func (p *Proxy) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr())
 	if err != nil {

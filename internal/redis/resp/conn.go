@@ -1,6 +1,6 @@
-// Package resp speaks the protocol of Redis on one connection, versions 2 and 3, and believes nothing twice: what the protocol
-// does not allow at its place, and a pause inside of a value, end the connection. A reader that went on after either would take
-// the rest of a message for the beginning of the next, and a payload may be written to look like one.
+// Package resp speaks the protocol of Redis on one connection, versions 2 and 3, and believes nothing twice. What the protocol
+// does not allow at its place ends the connection, and so does a pause inside of a value. A reader that went on after either
+// would take the rest of a message for the beginning of the next. And a payload may be written to look like one.
 package resp
 
 import (
@@ -29,7 +29,7 @@ type Conn struct {
 }
 
 // New returns a Conn over a connection. A value that has begun has to be complete within the given time, and each write has to be
-// taken within it; between values there is no limit.
+// taken within it. Between values there is no limit.
 func New(raw net.Conn, within time.Duration) *Conn {
 	at := &patience{raw: raw, within: within}
 	return &Conn{raw: raw, at: at, in: bufio.NewReaderSize(at, readBuffer), out: bufio.NewWriter(haste{raw, within})}
