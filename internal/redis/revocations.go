@@ -79,7 +79,7 @@ func (s *Store) revoke(ctx context.Context, r revoking) (int64, error) {
 	return at, nil
 }
 
-// announcement returns the envelope of a revocation in two parts. Between them comes the time, which the script knows: the
+// announcement returns the envelope of a revocation in two parts. Between them comes the time, which the script knows. The
 // lengths in the envelope hold because a time in ms has 13 digits from 2001 to 2286.
 func (s *Store) announcement(subject bus.Subject) (head, tail []byte, err error) {
 	const digits = "1000000000000"
@@ -127,8 +127,8 @@ func (s *Store) secure(ctx context.Context, subject bus.Subject, at int64) error
 	return nil
 }
 
-// RevokedBefore returns the times of the revocations, in one round trip. Since when they are complete is asked of the script once:
-// it looks whether the server may have lost some in a restart that no follower of the log has outlived.
+// RevokedBefore returns the times of the revocations, in one round trip. It asks the script once since when they are complete.
+// The script looks whether the server may have lost some in a restart that no follower of the log has outlived.
 func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]time.Time, error) {
 	times := make([]time.Time, len(subjects))
 	if len(subjects) == 0 {

@@ -14,13 +14,12 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// A roster is several keys of one address, so every change of it is one step. What has to be looked at later is found
-// through two indexes in another slot, which are written before the roster: an entry too many costs a look, one too few
-// would leave a ghost.
+// A roster is several keys of one address, so every change of it is one step. What has to be looked at later is found through two
+// indexes in another slot. They are written before the roster: an entry too many costs a look, one too few would leave a ghost.
 
 const (
 	// rosterTTL is how long a roster outlives its last Join or Touch. Members do not live that long without their node: those of
-	// a dead one are reaped, and somebody has to tell that an address was vacated, however late.
+	// a dead node are reaped. Somebody still has to tell that an address was vacated, however late.
 	rosterTTL = 4 * bus.RosterTouch
 	// indexTTL is how long an entry of a node's index outlives its last Join or Touch.
 	indexTTL = 2 * rosterTTL

@@ -84,7 +84,7 @@ func (s *Store) noteDues(ctx context.Context, calls []call) error {
 	return failed
 }
 
-// noteElsewhere notes a time in a sorted set of another master than its own, which has failed: a message does not depend on a
+// noteElsewhere notes a time whose own master has failed, in a sorted set of another master. A message does not depend on a
 // master that has nothing else of it. DueDeliveries brings the time home.
 func (s *Store) noteElsewhere(ctx context.Context, c call, failed error) error {
 	tried := make(map[*pipes.Pipe]bool)

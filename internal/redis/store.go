@@ -97,7 +97,7 @@ var (
 // quiet gives go-redis, whose logger is one for the whole process, the log of the first store.
 var quiet sync.Once
 
-// libraryLog takes what go-redis says of its connections, which is news only to a reader that looks for it: what a caller has to
+// libraryLog takes what go-redis says of its connections, which is news only to a reader that looks for it. What a caller has to
 // know is in the errors.
 type libraryLog struct{ log *slog.Logger }
 

@@ -11,7 +11,7 @@ import (
 // topKeys is how many addresses one script looks at.
 const topKeys = 512
 
-// Tops returns the newest positions. It writes nothing for an address that nothing was published to, and keeps what is known of
+// Tops returns the newest positions. It writes nothing for an address that nothing was published to. It keeps what is known of
 // the others from being forgotten: a process that asks follows them.
 func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, []error) {
 	t := &topsCall{store: s, addresses: addresses, tops: make([]bus.Position, len(addresses)), errs: make([]error, len(addresses))}

@@ -170,7 +170,8 @@ func TestReplicated_followersShowWhatTheDeadHeldUp(t *testing.T) {
 	}
 }
 
-// The top of an inbox is at the newest entry that can be seen, also when what is hidden behind it is older than a fork.
+// The top of an inbox is at the newest entry that can be seen. This holds also when what is hidden behind it is older than a
+// fork.
 func TestInbox_topIsOfItsEpochOverAFork(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
 	s := open(t, server.URL())

@@ -115,8 +115,8 @@ var bare = map[Code]string{
 	InvalidArgument: "FIELD_INVALID",
 }
 
-// Closing is the close code of a connection that ends for the reason, also where the reason ends none by itself: then that of
-// UNAVAILABLE where the client may come back, and otherwise that of PROTOCOL_ERROR.
+// Closing is the close code of a connection that ends for the reason. Where the reason ends no connection by itself, it is the
+// code of UNAVAILABLE where the client may come back, and otherwise of PROTOCOL_ERROR.
 func (r Row) Closing(again bool) int {
 	switch {
 	case r.Close != 0:

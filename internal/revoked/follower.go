@@ -1,5 +1,5 @@
-// Package revoked follows the log of revocations for one process, so that whatever stands on a token ends with it: the streams
-// of a gRPC server, and the connections of an edge.
+// Package revoked follows the log of revocations for one process, so that whatever stands on a token ends with it. This means the
+// streams of a gRPC server, and the connections of an edge.
 package revoked
 
 import (
@@ -135,8 +135,8 @@ func (f *Follower) Sure() bool {
 // Refused returns why an identity is refused by what was heard lately; nil when it is not.
 func (f *Follower) Refused(id *bus.Identity) *bus.Error { return f.memory.refuses(id) }
 
-// Check refuses an identity that was right at a time, by some node's clock, when it was revoked since: from memory if that goes
-// back so far, and otherwise by asking the store.
+// Check refuses an identity that was right at a time, by some node's clock, when it was revoked since. It answers from memory if
+// that goes back so far, and otherwise asks the store.
 func (f *Follower) Check(ctx context.Context, id *bus.Identity, right time.Time) error {
 	if refused := f.memory.refuses(id); refused != nil {
 		return refused
@@ -151,8 +151,8 @@ func (f *Follower) Check(ctx context.Context, id *bus.Identity, right time.Time)
 	return err
 }
 
-// Opened is told of a call that is open from now on, or that has another identity, which was right at a time by this node's
-// clock. It ends the call when it was revoked since, and asks the store where that may have been missed.
+// Opened is told of a call that is open from now on, or that has another identity. The identity was right at a time by this
+// node's clock. Opened ends the call when the identity was revoked since, and asks the store where that may have been missed.
 func (f *Follower) Opened(ctx context.Context, c Call, right time.Time) {
 	id := c.Identity()
 	refused := f.memory.refuses(id)

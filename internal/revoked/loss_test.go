@@ -224,7 +224,7 @@ func TestFollower_aLossWhileItComesBack(t *testing.T) {
 	}
 }
 
-// The log goes on anew for a process whose subscription is dead and does not show it yet: that is no proof of having heard
+// The log goes on anew for a process whose subscription is dead and does not show it yet. That is no proof of having heard
 // everything.
 func TestFollower_aDeadSubscriptionProvesNothing(t *testing.T) {
 	server := redistest.Start(t)

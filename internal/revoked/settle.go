@@ -14,11 +14,11 @@ import (
 
 // settle asks the store about all open calls, after something may have been missed or lost:
 //
-//	the store has lost | here                               | open calls
-//	nothing            | anything                           | end where the store says that they are revoked
-//	revocations        | the feed was interrupted           | end besides where their token is older than the loss
-//	revocations        | the log went on anew, and a mark   | stay: all that was revoked before came here
-//	                   | comes back without an interruption |
+//	| the store has lost | here                               | open calls
+//	| nothing            | anything                           | end where the store says that they are revoked
+//	| revocations        | the feed was interrupted           | end besides where their token is older than the loss
+//	| revocations        | the log went on anew, and a mark   | stay: all that was revoked before came here
+//	|                    | comes back without an interruption |
 //
 // An interruption is told of only when it is over, so a gap without one proves nothing yet. The mark does: it comes on the
 // connection of the log, behind everything that was missed or not.

@@ -54,7 +54,7 @@ func (c *Caller) Has(scope string) bool {
 }
 
 // Publisher names whose idempotency keys the caller uses. They belong to the client, by whichever door it came, or to the API
-// key. from is the client that an edge publishes for; what other back ends say there does not count.
+// key. The argument from is the client that an edge publishes for; what other back ends say there does not count.
 func (c *Caller) Publisher(from bus.Sender) string {
 	switch {
 	case c.Identity != nil:

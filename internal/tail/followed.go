@@ -11,23 +11,29 @@ import (
 
 // followed is one followed address. Its states, by flags:
 //
-//	started doubt lags | state    | a push that follows pos      | any other push          | leaves by
-//	  no     -     -   | new      | held                         | held                    | the first top (begin)
-//	  yes    no    no  | settled  | handed on                    | held, then lagging      | a push that jumps, Interrupted
-//	  yes    yes   no  | doubtful | handed on, then settled      | held, then lagging      | a top, asked for in bulk (located)
-//	  yes    any   yes | lagging  | handed on, then what is held | held, or dropped (cut)  | a read of the log to its end (page)
+//	| started doubt lags | state    | a push that follows pos      | any other push          | leaves by
+//	|   no     -     -   | new      | held                         | held                    | the first top (begin)
+//	|   yes    no    no  | settled  | handed on                    | held, then lagging      | a push that jumps, Interrupted
+//	|   yes    yes   no  | doubtful | handed on, then settled      | held, then lagging      | a top, asked for in bulk (located)
+//	|   yes    any   yes | lagging  | handed on, then what is held | held, or dropped (cut)  | a read of the log to its end (page)
 //
-// "Follows" is a proof: the next offset of the same epoch came on the feed after whatever raised the doubt, so nothing is
-// missing before it. The start of an address (bus.Position.IsStart) has no epoch of its own to compare, so there a push proves
-// nothing while anything is in doubt.
+// "Follows" is a proof: the next offset of the same epoch came on the feed after whatever raised the doubt. So nothing is missing
+// before it. The start of an address (bus.Position.IsStart) has no epoch of its own to compare, so there a push proves nothing
+// while anything is in doubt.
 //
-// What is held can always be got rid of. A look, which is a read of the log or of its top, covers everything that was pushed
-// before it began: the store appends before it pushes. So when a look has come to the end of the log, what was held before the
-// look began is either part of what was handed on, or it belongs to an epoch or an end that the store has lost: it never
-// matches, and is dropped. What came during the look is compared again, and if it still does not follow there is one more look,
-// after a pause. The cases: pushes held before the first top; a channel deleted, or a store emptied, while an address heals; a
-// fork into a new epoch; a log that has lost its end (it ends before pos, or before what is held); a push of a new epoch that
-// the look did not see yet; a push of an epoch that was left (dropped at once).
+// What is held can always be got rid of. A look is a read of the log or of its top. It covers everything that was pushed before
+// it began: the store appends before it pushes. So a look that has come to the end of the log settles what was held before the
+// look began. That is either part of what was handed on, or belongs to an epoch or an end that the store has lost. In the second
+// case it never matches, and is dropped. What came during the look is compared again, and if it still does not follow there is
+// one more look, after a pause.
+//
+// The cases:
+//   - pushes held before the first top;
+//   - a channel deleted, or a store emptied, while an address heals;
+//   - a fork into a new epoch;
+//   - a log that has lost its end (it ends before pos, or before what is held);
+//   - a push of a new epoch that the look did not see yet;
+//   - a push of an epoch that was left (dropped at once).
 //
 // Messages without a position keep their place among those that are held: they are handed on when everything before them was.
 type followed struct {

@@ -26,8 +26,8 @@ type lanes struct{ reads, rereads, tops, retops *lane }
 const (
 	// topBatch is how many tops one call asks for.
 	topBatch = 512
-	// readers and askers are how many calls a lane has under way, while they take no longer than slowCall; those that do make
-	// room for others, up to so many times as many.
+	// readers and askers are how many calls a lane has under way, while they take no longer than slowCall. Slower calls make room
+	// for others, up to slowRoom times as many.
 	readers  = 8
 	askers   = 4
 	slowCall = 500 * time.Millisecond

@@ -28,8 +28,9 @@ var steps = rapid.Custom(func(t *rapid.T) step {
 	}).Draw(t, "do"), rapid.IntRange(1, 4).Draw(t, "n")}
 })
 
-// Whatever gets lost, fails, ends and begins again: what the sink is given has no hole that is not told, never goes back, and in
-// the end is all there is; the store is asked a bounded number of times, and not at all once nothing happens.
+// Whatever gets lost, fails, ends and begins again: what the sink is given has no hole that is not told, and never goes back. In
+// the end the sink has been given all there is. The store is asked a bounded number of times, and not at all once nothing
+// happens.
 func TestTail_anyOrderOfFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		list := rapid.SliceOfN(steps, 1, 60).Draw(rt, "steps")

@@ -106,7 +106,7 @@ func (f *followed) tell(from bus.Position, gap *bus.Gap) {
 	f.enter(g.To)
 }
 
-// enter goes to a position that is not the next one. What is held of another epoch than the new one can never come; messages
+// enter goes to a position that is not the next one. What is held of another epoch than the new one can never come. Messages
 // without a position that came before the first of the new epoch are handed on before it.
 func (f *followed) enter(to bus.Position) {
 	if to.Epoch != f.pos.Epoch {

@@ -7,11 +7,10 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Replay hands on what an address has kept after a position; after the zero position means
-// everything. Call it after the subscriber has been attached to the sink with a hold and Acquire has returned: what is
-// published meanwhile is then held, and the caller drops held messages up to the position that
-// Replay returns. gap is called at most once for each gap, before the messages that follow it. emit
-// and gap may block; an error of emit ends the replay.
+// Replay hands on what an address has kept after a position; after the zero position means everything. Call it after the
+// subscriber has been attached to the sink with a hold and Acquire has returned. What is published meanwhile is then held, and
+// the caller drops held messages up to the position that Replay returns. Replay calls gap at most once for each gap, before the
+// messages that follow it. Both emit and gap may block; an error of emit ends the replay.
 func (t *Tail) Replay(ctx context.Context, a bus.Address, after bus.Position, gap func(bus.Gap), emit func(*bus.Message) error) (bus.Position, error) {
 	return t.ReplayPages(ctx, a, after, func(p *Shared) error {
 		if p.Gap != nil {
@@ -77,8 +76,8 @@ func gapBefore(a bus.Address, from bus.Position, p bus.Page) bus.Gap {
 	return g
 }
 
-// Missing returns what a subscriber that has come to a position cannot be given any more; nil when nothing is missing. at is what
-// Acquire returned. A log that is there no more has no position to go on from.
+// Missing returns what a subscriber that has come to a position cannot be given any more; nil when nothing is missing. The
+// argument at is what Acquire returned. A log that is there no more has no position to go on from.
 func (t *Tail) Missing(ctx context.Context, a bus.Address, at, after bus.Position) (*bus.Gap, error) {
 	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
 		return nil, nil
@@ -90,9 +89,9 @@ func (t *Tail) Missing(ctx context.Context, a bus.Address, at, after bus.Positio
 	return p.Gap, nil
 }
 
-// Recovers says whether everything after a position that a subscriber gave can be replayed, also over a restart or a failover
-// that has kept the log. at is what Acquire returned: a subscriber that stands there needs no question. Those that ask about the
-// same position at the same time share one look.
+// Recovers says whether everything after a position that a subscriber gave can be replayed. This holds also over a restart or a
+// failover that has kept the log. The argument at is what Acquire returned: a subscriber that stands there needs no question.
+// Those that ask about the same position at the same time share one look.
 func (t *Tail) Recovers(ctx context.Context, a bus.Address, at, after bus.Position) (bool, error) {
 	if after.Epoch == "" || after == at {
 		return true, nil

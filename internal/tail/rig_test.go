@@ -16,8 +16,8 @@ import (
 	"github.com/trunkline/trunkline/internal/tail"
 )
 
-// rig is the memory store behind a feed whose pushes wait until a test passes them on or loses them, and whose answers a test
-// can delay or refuse. It counts what is asked.
+// rig is the memory store behind a feed whose pushes wait until a test passes them on or loses them. A test can also delay or
+// refuse the rig's answers. The rig counts what is asked.
 type rig struct {
 	*memory.Store
 

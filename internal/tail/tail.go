@@ -1,9 +1,7 @@
-// Package tail follows addresses for one process: one upstream subscription an
-// address, however many subscribers it has here, and a sequence that is in
-// order and without holes. A push from the store is a hint that carries the
-// data: a jump in the offsets, an interruption of the feed or a position that
-// lags behind the log is healed by reading the log, before the next message of
-// the address is handed on. What cannot be healed is told as a gap.
+// Package tail follows addresses for one process. Each address has one upstream subscription, however many subscribers it has
+// here, and a sequence that is in order and without holes. A push from the store is a hint that carries the data. After a jump in
+// the offsets, an interruption of the feed or a position that lags behind the log, Tail heals the address. It reads the log
+// before it hands on the next message of the address. What cannot be healed is told as a gap.
 package tail
 
 import (
@@ -31,8 +29,8 @@ type Config struct {
 	CheckParts int
 	// HealPage is how many messages one read of the log asks for; 256 by default.
 	HealPage int
-	// HoldBytes and HoldTotal are how much is held while addresses heal, for one address and for all of them; 1 MiB and
-	// 64 MiB by default. What is beyond is read from the log instead.
+	// HoldBytes and HoldTotal are how much is held while addresses heal, for one address and for all of them. By default that is
+	// 1 MiB and 64 MiB. What is beyond is read from the log instead.
 	HoldBytes, HoldTotal int64
 	// Logger hears of heals that take more than one try; discarded by default.
 	Logger *slog.Logger

@@ -91,8 +91,8 @@ func (h *deployment) login(t *testing.T, user string, groups ...string) string {
 	return key
 }
 
-// publish sends a message as a back end does: over Redis as the older Python publisher, which keeps it too, and natively
-// in memory. name is the older name without its prefix.
+// publish sends a message as a back end does: over Redis as the older Python publisher, which keeps it too, and natively in
+// memory. The argument name is the older name without its prefix.
 func (h *deployment) publish(t *testing.T, name, data string) {
 	t.Helper()
 	if h.old != nil {

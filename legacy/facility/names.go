@@ -10,10 +10,10 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// Names are the names under which the older system knows the addresses of audiences: broadcast:F, group:G:F, user:U:F and
-// session:K:F, behind the prefix and a colon if there is one. There a user "a:b" in the facility "c" is the user "a" in the
-// facility "b:c"; here a user, group or session with a colon has no such name, so that nobody is taken for somebody else. Nor
-// have names that are known by a digest alone.
+// Names are the names under which the older system knows the addresses of audiences. They are broadcast:F, group:G:F, user:U:F
+// and session:K:F, behind the prefix and a colon if there is one. In the older system a user "a:b" in the facility "c" is the
+// user "a" in the facility "b:c". Here a user, group or session with a colon has no such name, so that nobody is taken for
+// somebody else. Nor have names that are known by a digest alone.
 type Names struct{ prefix string }
 
 // NewNames returns the names behind a prefix.

@@ -14,8 +14,8 @@ import (
 	"github.com/trunkline/trunkline/legacy/facility"
 )
 
-// A session ends when it is told to, and its user is revoked, whatever the clock of the process that registered it says; and
-// it can be registered again at once.
+// A session ends when it is told to, and its user is revoked, whatever the clock of the process that registered it says. It can
+// be registered again at once.
 func TestSession_goesByTheClockOfTheStore(t *testing.T) {
 	check := func(err error) {
 		t.Helper()

@@ -1,6 +1,6 @@
-// Package facility is the older system of facilities and audiences: a socket follows and publishes to a facility's
-// broadcast, user, group and session audiences, which its query names; frames are opaque bytes without an envelope. Back
-// ends say whose sessions are. docs/dialects.md has the mapping.
+// Package facility is the older system of facilities and audiences. A socket follows and publishes to a facility's broadcast,
+// user, group and session audiences, which its query names. Frames are opaque bytes without an envelope. Back ends say whose
+// sessions are. docs/dialects.md has the mapping.
 package facility
 
 import (
@@ -115,8 +115,8 @@ func anonymous() *bus.Identity {
 	}
 }
 
-// Close returns 1007 for what is no text, 1008 for what is not allowed, 1009 for what is too large, and otherwise what the older
-// server closed with, after which its clients come back.
+// Close returns 1007 for what is no text, 1008 for what is not allowed, and 1009 for what is too large. Otherwise it returns what
+// the older server closed with, after which its clients come back.
 func (*Socket) Close(e *bus.Error) (int, string) {
 	switch dialect.CloseCode(e) {
 	case 1007:

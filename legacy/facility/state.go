@@ -10,9 +10,9 @@ import (
 // stateAttribute carries the revision in the message of a change.
 const stateAttribute = bus.StateRevision
 
-// stateFrame is a frame about the object of an audience, which sockets speak whose query names state:
-// {"trunkline-state":{}} reads it, with a merge patch in merge it is changed, at the revision if there is one, and once for
-// each idempotency key.
+// stateFrame is a frame about the object of an audience, which sockets speak whose query names state. The frame
+// {"trunkline-state":{}} reads the object. With a merge patch in merge the frame changes it, at the revision if there is one, and
+// once for each idempotency key.
 type stateFrame struct {
 	State *struct {
 		Merge    json.RawMessage `json:"merge"`

@@ -14,7 +14,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/resp"
 )
 
-// halting is a connection that sends one text again and again, and stops in front of a byte and again behind it: a byte further
+// halting is a connection that sends one text again and again. It stops in front of a byte and again behind it: a byte further
 // with each text. A pause takes no time here. To the reader it lasts: a deadline that would pass in it has passed.
 type halting struct {
 	net.Conn

@@ -10,7 +10,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// Life is what is known of a server's present life: the time between two changes of its replication id, which changes at every
+// Life is what is known of a server's present life: the time between two changes of its replication id. The id changes at every
 // restart and at every promotion.
 type Life struct {
 	// ID is its replication id.
@@ -19,8 +19,8 @@ type Life struct {
 	before string
 	// started is when the process started at the earliest, by its own clock, and begun when it had certainly started.
 	started, begun time.Time
-	// always says that it answers after it has written to its disk, and appends that it writes everything there at all: a server
-	// that does not has at best read a snapshot at its start.
+	// always says that it answers after it has written to its disk, and appends that it writes everything there at all. A server
+	// that does not append has at best read a snapshot at its start.
 	always, appends bool
 }
 
@@ -70,13 +70,14 @@ func LifeOf(ctx context.Context, c *redis.Client) (Life, error) {
 	return l, nil
 }
 
-// Keeps says whether everything that was acknowledged in an old life is there in this one. last is when the newest entry that is
-// there was written, least how durable everything acknowledged was, and seen what this process saw of the old life.
+// Keeps says whether everything that was acknowledged in an old life is there in this one. The argument last is when the newest
+// entry that is there was written, and least how durable everything acknowledged was. The argument seen is what this process saw
+// of the old life.
 func (l Life) Keeps(old string, last time.Time, least Least, seen Witness) bool {
 	switch l.before {
 	case old:
-		// It became the master. It was a replica while its newest entry was written, which says nothing of what came after that: it
-		// certainly has that too where as many replicas had to have everything as there ever were.
+		// It became the master. It was a replica while its newest entry was written, which says nothing of what came after that.
+		// It certainly has that too where as many replicas had to have everything as there ever were.
 		all := seen.replicas > 0 && least.Replicas >= seen.replicas
 		return least.Durability == bus.Replicated && all && last.After(l.started.Add(startSlack))
 	case "": // it has read its own file
