@@ -61,8 +61,8 @@ func refused(e *bus.Error) frame {
 	return failure(code, http.StatusText(code), e.Message)
 }
 
-// textOf is the text that a message is to a client: a text as it is, a JSON string as its value, other JSON as its
-// text, and binary in base64.
+// textOf is the text that a message is to a client. Text stays as it is, a JSON string becomes its value and other JSON its
+// text; binary becomes base64.
 func textOf(m *bus.Message) string {
 	switch m.ContentType {
 	case bus.Binary:

@@ -1,5 +1,5 @@
-// Package pushserver is the older channel push server: its channels are Trunkline's own, each with a token in the older
-// alphabet, and what is pushed is a message like any other. docs/dialects.md has the mapping.
+// Package pushserver is the older channel push server. Its channels are Trunkline's own, each with a token in the older
+// alphabet. What is pushed is a message like any other. docs/dialects.md has the mapping.
 package pushserver
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// Socket is its WebSocket side, on any path: a connection is told its UUID, subscribes to channels by name, and is sent
-// what is pushed to them.
+// Socket is its WebSocket side, on any path. A connection is told its UUID, subscribes to channels by name, and is sent what
+// is pushed to them.
 type Socket struct{ open bool }
 
 var (
@@ -25,8 +25,8 @@ var (
 	_ dialect.Counted    = (*Socket)(nil)
 )
 
-// NewSocket returns the dialect. Open, everybody may connect and subscribe to every channel; otherwise it takes a token that
-// grants it, in the query or in the header Authorization, whose client is a UUID.
+// NewSocket returns the dialect. Open, everybody may connect and subscribe to every channel. Otherwise a client needs a
+// token that grants it, in the query or in the header Authorization. The token's client is a UUID.
 func NewSocket(open bool) *Socket { return &Socket{open: open} }
 
 // Name returns "pushserver".

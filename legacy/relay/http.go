@@ -51,8 +51,8 @@ func (s *tokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeRelay(w, answer)
 }
 
-// route finds the handler: paths are read without regard to case or to one slash at the end, and a
-// token may hold an encoded slash.
+// route finds the handler. It reads paths without regard to case or to one slash at the end, and a token may hold an encoded
+// slash.
 func (s *tokenServer) route(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	path := strings.TrimSuffix(r.URL.EscapedPath(), "/")

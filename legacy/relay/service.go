@@ -98,8 +98,8 @@ func (s *Service) CheckRelayToken(ctx context.Context, req *legacyv1.CheckRelayT
 	return nil, err
 }
 
-// PublishArticle sends a record: to the Redis channel article where the store bridges it, which reaches
-// older edges and our own, and otherwise to the address in the record.
+// PublishArticle sends a record. Where the store bridges the Redis channel article, the record goes there, which reaches
+// older edges and our own. Otherwise it goes to the address in the record.
 func (s *Service) PublishArticle(ctx context.Context, req *legacyv1.PublishArticleRequest) (*legacyv1.PublishArticleResponse, error) {
 	if err := rpc.CallerFrom(ctx).CheckOpen(s.cfg.Open, rpc.ScopePublish); err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
-// Package relay is the older relay system: opaque tokens that are addresses at the same time, and records that reach older
-// edges and our own. docs/dialects.md has the mapping.
+// Package relay is the older relay system. Its tokens are opaque, and addresses at the same time; its records reach older
+// edges and our own. The mapping is in docs/dialects.md.
 package relay
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// Socket is its WebSocket side, on any path: a token in the query is the client's address, the server sends
-// {"message": X}, and what a client sends is read and ignored.
+// Socket is its WebSocket side, on any path. A token in the query is the client's address. The server sends {"message": X};
+// what a client sends is read and ignored.
 type Socket struct{}
 
 var _ dialect.Stateless = Socket{}
@@ -24,8 +24,8 @@ func (Socket) Name() string { return "relay" }
 // Opcode returns Text.
 func (Socket) Opcode() dialect.Opcode { return dialect.Text }
 
-// Hello takes every handshake. A missing, empty or unknown token is refused by a close frame without a
-// code, after the upgrade, as the older edge did; the token is checked before it.
+// Hello takes every handshake. The token is checked before the upgrade. A missing, empty or unknown one is refused after it
+// by a close frame without a code, as the older edge did.
 func (Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	return dialect.Hello{Token: r.URL.Query().Get("token"), Connect: true, RefuseLate: true}, true
 }

@@ -57,8 +57,8 @@ func (s *self) become(text string) *self {
 	return &self{text: text, name: dialect.Name(text), former: all}
 }
 
-// hasOwn says whether the connection has a copy of its own of a message that is addressed to a client, because it goes by that
-// id or did so when the message was published.
+// hasOwn says whether the connection has a copy of its own of a message that is addressed to a client. It has one when it
+// goes by that id, or did so when the message was published.
 func (s *self) hasOwn(client string, published time.Time) bool {
 	return client == s.name || slices.ContainsFunc(s.former, func(f former) bool {
 		return f.name == client && published.Before(f.until)

@@ -1,5 +1,5 @@
-// Package rooms is the older acknowledging message server: /ws/{room}, frames with a command, an id that a client gives
-// itself and is written to by, and room ids from one counter over all processes. docs/dialects.md has the mapping.
+// Package rooms is the older acknowledging message server, at /ws/{room}. Its frames have a command. A client gives itself
+// an id, by which it is written to. Room ids come from one counter over all processes. The mapping is in docs/dialects.md.
 package rooms
 
 import (
@@ -108,8 +108,8 @@ func room(r *http.Request) (string, bool) {
 	return name, err == nil
 }
 
-// Hello takes a handshake on /ws/{room}: with a token as its client, and without one, where that is open, as a client with a
-// fresh id.
+// Hello takes a handshake on /ws/{room}. With a token the connection is the token's client; without one, where that is open,
+// it is a client with a fresh id.
 func (d *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	name, ok := room(r)
 	if !ok {

@@ -94,8 +94,8 @@ func (e *Edge) choose(r *http.Request, route Route) (int, dialect.Hello) {
 	return -1, dialect.Hello{}
 }
 
-// handshake finds out who connects, if the handshake says so, follows what is to be followed, and upgrades: a client
-// that was answered misses nothing from then on. After a nil error the session belongs to its reader.
+// handshake finds out who connects, if the handshake says so, follows what is to be followed, and upgrades. A client that
+// was answered misses nothing from then on. After a nil error the session belongs to its reader.
 func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialect.Hello, refuse func(http.ResponseWriter, error)) error {
 	e := s.edge
 	opening, refusal := s.prepare(r.Context(), hello)

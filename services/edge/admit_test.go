@@ -90,8 +90,8 @@ func (h *fixture) mail(only, data string, timeout time.Duration) string {
 	return resp.GetId()
 }
 
-// receipt waits until the receipt of a message to ada reads as wanted: its state and reason, and each device with
-// its state and why it was denied.
+// receipt waits until the receipt of a message to ada reads as wanted. That text has its state and reason, and each device
+// with its state and why it was denied.
 func (h *fixture) receipt(id, want string) {
 	h.tb.Helper()
 	ctx, cancel := context.WithTimeout(h.tb.Context(), 10*time.Second)

@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge"
 )
 
-// How long a connect takes while nothing else happens, and while a thousand connections end at once: cleaning up must
-// not hold up who comes in.
+// How long a connect takes while nothing else happens, and while a thousand connections end at once. Cleaning up must not
+// hold up a client that comes in.
 func BenchmarkConnect(b *testing.B) {
 	for name, ending := range map[string]int{"quiet": 0, "while 1000 end": 1000} {
 		b.Run(name, func(b *testing.B) {

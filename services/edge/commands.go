@@ -127,8 +127,8 @@ func checkAddress(who *bus.Identity, action bus.Action, address string) error {
 	return who.Check(action, a)
 }
 
-// writer hands on what clients write. The publish service takes the edge's word for their identity and asks no authorizer, so
-// every address that a request is going to write to passes the door here, for the client. Nothing else of the edge has
+// writer hands on what clients write. The publish service takes the edge's word for their identity and asks no authorizer.
+// So every address that a request is going to write to passes the door here, for the client. Nothing else of the edge has
 // these services.
 type writer struct {
 	door    *bus.Door

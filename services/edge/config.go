@@ -52,8 +52,8 @@ type Config struct {
 	PingInterval time.Duration
 	// WriteTimeout is how long a client may take no byte at all.
 	WriteTimeout time.Duration
-	// CloseTimeout is how long a client that does not read may take to read the frame that it has a part of, and why its connection
-	// ends. After that the connection is reset.
+	// CloseTimeout is how much time a client that does not read is given to catch up. It has to read the frame that it has a
+	// part of, and why its connection ends. After that time the connection is reset.
 	CloseTimeout time.Duration
 	// CloseWait is how long a client that reads has to answer a close frame.
 	CloseWait time.Duration

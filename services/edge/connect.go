@@ -95,9 +95,9 @@ func (s *session) identify(c *edgev1.Connect) (*bus.Identity, error) {
 	return s.edge.guard.Tokens.Validate(ctx, c.GetToken())
 }
 
-// findLost finds out what was lost of the own addresses since the client was there. A client follows them without asking, so it
-// has no subscription whose position it could give back: it is told where they stand when it connects, and gives that back the
-// next time. After an error nothing is followed.
+// findLost finds out what was lost of the own addresses since the client was there. A client follows them without asking, so
+// it has no subscription whose position it could give back. It is told where they stand when it connects, and gives that
+// back the next time. After an error nothing is followed.
 func (s *session) findLost(ctx context.Context, o *opening, had map[bus.Address]bus.Position) error {
 	for _, req := range o.followed.own {
 		after, ok := had[req.sub.Address()]

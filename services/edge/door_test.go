@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge"
 )
 
-// A client names its dead letters: nothing reaches them that it could not have published there, and what it could is
-// buried under its name when nobody acknowledged it.
+// A client names where its dead letters go. Nothing gets there that the client could not have published there. What it could
+// have published is buried under its name when nobody acknowledged it.
 func TestDeadLetter_isCheckedForTheSender(t *testing.T) {
 	h := start(t, edge.Config{Authorizer: doorman{"channels/kept:forbidden": true}})
 	mail := func(c *client, id int, to string) map[string]any {

@@ -21,8 +21,8 @@ const (
 	drainTick = 10 * time.Millisecond
 )
 
-// drain ends all sessions and waits for them. The close frames are spread over the window, and each names its own time
-// to come back, spread likewise and over moveSpread at the least: the clients do not all knock on the next door at once.
+// drain ends all sessions and waits for them. The close frames are spread over the window. Each names its own time to come
+// back, spread likewise and over moveSpread at the least. So the clients do not all knock on the next door at once.
 func (e *Edge) drain() error {
 	e.guard.Close()
 	var all []*session
@@ -64,8 +64,8 @@ func (s *session) sendOff(back time.Duration) {
 }
 
 // await waits until all sessions have gone. Those that were busy when their turn came, or came in during the drain, are told
-// as soon as they are not busy, and when a command may no longer take, in any case. At the end of the grace what is left is
-// cut off.
+// as soon as they are not busy. After the longest time that a command may take, they are told in any case. At the end of the
+// grace what is left is cut off.
 func (e *Edge) await() error {
 	gone := make(chan struct{})
 	go func() {

@@ -1,6 +1,5 @@
-// Package edge holds the WebSocket connections: it validates each one's token by a gRPC call, follows
-// the addresses that its clients ask for, and writes each message once in every encoding to
-// all of them.
+// Package edge holds the WebSocket connections. It validates each one's token by a gRPC call and follows the addresses that
+// its clients ask for. It writes each message once in every encoding to all of them.
 package edge
 
 import (

@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// admission bounds how many connects are worked on at once, and tells those that it refuses when to come back: the more
-// of them there were lately, the later, and each at another time.
+// admission bounds how many connects are worked on at once. It tells those that it refuses when to come back: the more of
+// them there were lately, the later, and each at another time.
 type admission struct {
 	limit int
 

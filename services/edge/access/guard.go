@@ -99,8 +99,8 @@ type Seat struct {
 	connecting bool // it is among the connects in progress
 }
 
-// Admit gives a handshake from an address a seat, and counts it among the connects in progress. later says that a token comes with
-// a connect after it.
+// Admit gives a handshake from an address a seat, and counts it among the connects in progress. The argument later says that
+// a token comes with a connect after it.
 func (g *Guard) Admit(ip string, later bool) (Seat, error) {
 	s := Seat{guard: g, ip: ip}
 	if err := s.Connect(); err != nil {

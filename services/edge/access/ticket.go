@@ -25,8 +25,8 @@ type Tickets struct {
 	Life time.Duration
 }
 
-// Sealer seals and opens resume tickets: what a validated token says and when that was known to be true, so that a
-// reconnect asks no auth service. It is immutable; nil when there are no tickets.
+// Sealer seals and opens resume tickets. A ticket holds what a validated token says and when that was known to be true, so
+// that a reconnect asks no auth service. A Sealer is immutable; it is nil when there are no tickets.
 type Sealer struct {
 	keys []cipher.AEAD
 	life time.Duration
@@ -69,7 +69,8 @@ func NewSealer(t Tickets) (*Sealer, error) {
 	return s, nil
 }
 
-// Seal returns a ticket of an identity that is known to be valid at this time, and when the ticket ends; empty when there is none.
+// Seal returns a ticket of an identity that is known to be valid at this time, and when the ticket ends. Both are empty when
+// there is no ticket.
 func (s *Sealer) Seal(id *bus.Identity, now time.Time) (string, time.Time) {
 	plain := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli()))
 	plain, err := proto.MarshalOptions{}.MarshalAppend(plain, convert.IdentityProto(id))
@@ -119,8 +120,8 @@ func (s *Sealer) Open(ticket string, now time.Time) (*bus.Identity, time.Time, e
 	return nil, time.Time{}, bus.ErrTicketInvalid
 }
 
-// Renewal is when a ticket sealed at a time is followed by the next one, in Unix seconds: when about half of its life
-// is over, spread over a quarter of it, so that those of a storm of connects are not all due at once.
+// Renewal is when a ticket sealed at a time is followed by the next one, in Unix seconds. That is when about half of its
+// life is over, spread over a quarter of it. So the tickets of a storm of connects are not all due at once.
 func (s *Sealer) Renewal(sealed time.Time) int64 {
 	at := sealed.Add(s.life/2 - s.life/8)
 	if spread := s.life / 4; spread > 0 {

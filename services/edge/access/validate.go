@@ -16,9 +16,9 @@ import (
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
-// Validator asks the auth service whom a token stands for. Every token is asked for; handshakes that come
-// while a call is under way share the next one, so that a storm of connects does not cost a call each. A handshake that
-// would wait too long for that is refused at once.
+// Validator asks the auth service whom a token stands for. It asks about every token. Handshakes that come while a call is
+// under way share the next one, so that a storm of connects does not cost a call each. A handshake that would wait too long
+// for that is refused at once.
 type Validator struct {
 	auth      authv1.AuthServiceClient
 	timeout   time.Duration

@@ -185,8 +185,8 @@ func (e *Events) send(ctx context.Context, list []news) error {
 	return nil
 }
 
-// alive says that this process is alive. When the store remembers fewer connections than it was told of, because it lost
-// them or because the process was taken for dead, they are told again as connected.
+// alive says that this process is alive. The store may remember fewer connections than it was told of, because it lost them
+// or because the process was taken for dead. They are then told again as connected.
 func (e *Events) alive(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()

@@ -2,8 +2,8 @@ package behind
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics measure the queues. Each queue has a bound: acks and subscriptions to rosters are refused beyond it; notes
-// of what was written, and events, are left out, which is counted.
+// metrics measure the queues. Each queue has a bound. Beyond it, acks and subscriptions to rosters are refused; notes of
+// what was written, and events, are left out, which is counted.
 type metrics struct {
 	reg     prometheus.Registerer // nil for none
 	untold  prometheus.Counter

@@ -18,12 +18,12 @@ type Conversation interface {
 	// Receive takes a frame of the client; a text is known to be UTF-8. Frames come in order, one at a time. data is
 	// the caller's, and changes after Receive.
 	Receive(ctx context.Context, op Opcode, data []byte)
-	// Message appends the payload of the frame for a message to dst, and says of which type it is; nil when this
-	// client is not to have it. It is called in the order of delivery, at the same time as Receive, and must neither
-	// block nor use the Conn.
+	// Message appends the payload of the frame for a message to dst, and says of which type it is. It returns nil when this
+	// client is not to have the message. It is called in the order of delivery, at the same time as Receive, and must
+	// neither block nor use the Conn.
 	Message(dst []byte, m *bus.Message) (Opcode, []byte)
-	// Event does the same for everything else that a server says: gaps, dismissals, presence, refusals, and that an address
-	// is not followed any more because its channel was deleted. Its frames are of text.
+	// Event does the same for everything else that a server says. Such are gaps, dismissals, presence, refusals, and that an
+	// address is not followed any more because its channel was deleted. The frames of Event are of text.
 	Event(dst []byte, f *edgev1.ServerFrame) []byte
 	// Tick is called about every second, and returns the payload of a text frame to send, or nil. It
 	// must neither block nor use the Conn.
@@ -45,8 +45,8 @@ type Conn interface {
 	ID() string
 	// Identity is who the connection is.
 	Identity() *bus.Identity
-	// Become gives the connection another identity, if the authorizer lets it connect: it leaves the own addresses that the
-	// new one does not have, and follows the others. What waits in their inboxes is delivered.
+	// Become gives the connection another identity, if the authorizer lets it connect. The connection leaves the own
+	// addresses that the new identity does not have, and follows the others. What waits in their inboxes is delivered.
 	Become(ctx context.Context, who *bus.Identity) error
 	// Write sends a frame. The payload may be used again.
 	Write(op Opcode, payload []byte)
@@ -114,8 +114,8 @@ type Handshaker interface {
 // Stateful is a dialect whose frames depend on the connection that they are for: each connection has a Conversation.
 type Stateful interface {
 	Dialect
-	// Converse begins the conversation of a connection. It is called when the connection's identity is known and
-	// what Hello.Follow names is followed, before the handshake is answered; it must not use c yet.
+	// Converse begins the conversation of a connection. It is called before the handshake is answered, when the connection's
+	// identity is known and what Hello.Follow names is followed. It must not use c yet.
 	Converse(c Capabilities, h Hello) Conversation
 }
 

@@ -71,8 +71,8 @@ type Hello struct {
 	OnlyFollow bool
 	// FrameSize is the largest frame of the client, in bytes; the edge's own limit when 0.
 	FrameSize int64
-	// Single lists the connection in rosters as a client of its own, by the connection's id: each comes and goes by itself,
-	// whichever client it belongs to.
+	// Single lists the connection in rosters as a client of its own, by the connection's id. Each connection comes and goes
+	// by itself, whichever client it belongs to.
 	Single bool
 	// Private is for the dialect's Converse.
 	Private any
@@ -85,8 +85,8 @@ type Hello struct {
 var ErrWrongOpcode = bus.ErrUnsupportedMediaType.With(
 	"trunkline.v1.json speaks text frames and trunkline.v1.proto binary ones", map[string]string{"close": "1003"})
 
-// CloseCode returns the close code of a refusal: that of its row in the table of refusals, or one of RFC 6455, section 7.4.1,
-// where the frame itself was at fault.
+// CloseCode returns the close code of a refusal. It comes from the refusal's row in the table of refusals. Where the frame
+// itself was at fault, it is one of RFC 6455, section 7.4.1.
 func CloseCode(e *bus.Error) int {
 	switch e.Metadata["close"] {
 	case "1003":

@@ -51,8 +51,8 @@ func (s *Subscription) pile(due []*parcel) {
 	s.lag.pile(s.address, due, cfg.QueueBytes/4, cfg.Namespaces.For(s.address).ConflateKey)
 }
 
-// takePiled returns what was kept, a gap first when something was dropped; nil when the subscription is up to date,
-// and from then on it is written to again.
+// takePiled returns what was kept, a gap first when something was dropped. It returns nil when the subscription is up to
+// date; from then on the subscription is written to again.
 func (s *Subscription) takePiled() []*parcel {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
-// A device may have a message that asks for an ack when the grants of its token allow the address and, where the
-// authorizer is asked about deliveries, that does. Asking takes time, so the subscription holds while somebody asks:
-// what comes after such a message waits for it, and the other addresses of the connection do not.
+// A device may have a message that asks for an ack when the grants of its token allow the address. Where the authorizer is
+// asked about deliveries, it has to allow that too. Asking takes time, so the subscription holds while somebody asks. What
+// comes after such a message waits for it; the other addresses of the connection do not wait.
 
 // pass writes the joined frames of parcels to the subscriber. It returns false when they were not written. The caller holds the
 // lock, and has read the shard's clock.
@@ -43,8 +43,8 @@ func (s *Subscription) noteSent(due []*parcel) {
 	}
 }
 
-// Asks says whether the device has to be asked about, before it is given a message that asks for an ack: by the authorizer, or
-// because the token does not allow any more what it allowed when the subscription began.
+// Asks says whether the device has to be asked about before it is given a message that asks for an ack. Either the
+// authorizer is to be asked, or the token does not allow any more what it allowed when the subscription began.
 func (s *Subscription) Asks() bool {
 	who := s.to.Identity()
 	return s.asks || who != nil && !who.Allows(bus.Subscribe, s.address)

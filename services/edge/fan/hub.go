@@ -1,6 +1,6 @@
 // Package fan hands messages to connections. It knows who follows which address, makes the bytes of a message once for each
-// dialect, and keeps the order of every subscription: while its log is read, while its client is slow, and while somebody
-// has to be asked.
+// dialect, and keeps the order of every subscription. That order holds while the log is read, while the client is slow, and
+// while somebody has to be asked.
 package fan
 
 import (

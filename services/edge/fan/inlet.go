@@ -6,8 +6,9 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// inlet is what has come for a shard while it writes. The feed never waits for a shard, so this has a bound: of an address
-// that finds it full, nothing is kept until the shard has come so far. It then reads on from the log, or tells a gap where there is none.
+// inlet is what has come for a shard while it writes. The feed never waits for a shard, so this has a bound. Of an address
+// that finds it full, nothing is kept until the shard has come so far. The shard then reads on from the log, or tells a gap
+// where there is none.
 type inlet struct {
 	parcels, bytes int // the bounds
 

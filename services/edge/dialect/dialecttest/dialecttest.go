@@ -2,20 +2,33 @@
 //
 //	# a comment
 //	open a /ws?token=$t     opens the connection a; a@1 does so at the second address
+//
+//	# what the client sends
 //	a > {"frame":"$x"}      sends a text frame; $x is a value that was given or seen before
 //	a >> {"frame":1}        sends it as a binary frame
+//
+//	# what the server sends
 //	a < {"id":"$id"}        receives a text frame: JSON is compared by value, $id matches any text and remembers it
-//	a <? {"frame":1}        receives one of the frames of the <? lines that follow each other, in any order
+//
+//	# the same, in any order
+//	a <? {"frame":1}        receives one of the frames of the <? lines that follow each other
+//
+//	# how a connection ends
 //	a closed 1005           the server closes with this code
-//	close a                 closes with a close frame and waits for the server's
+//	close a                 sends a close frame and waits for the server's
+//
+//	# without a close frame
 //	cut a                   cuts the TCP connection
+//
+//	# before a request
 //	body {"a":1}            what the next request sends
 //	header Name: value      what the next handshake or request sends besides
+//
+//	# a request
 //	GET /path 200 {"a":1}   a request, its status and its body
 //
 // "$_" matches anything. "$hex:x" matches 32 hex digits, "$uuid:x" a UUID and "$token:x" a push server's token, and they
-// are remembered as x. Where the transcript ends,
-// connections that are open must have been sent nothing more.
+// are remembered as x. Where the transcript ends, connections that are open must have been sent nothing more.
 package dialecttest
 
 import (
