@@ -81,9 +81,9 @@ func (s *session) hand(ctx context.Context, list []bus.Waiting) error {
 	return nil
 }
 
-// bury publishes a message to its dead letters and removes it. Whoever is interrupted in between, or does it at the
-// same time, publishes it once. Where the dead letters cannot be written any more, because their channel was deleted since,
-// the message ends all the same: it would hold up the inbox for ever.
+// bury publishes a message to its dead letters and removes it. Whoever is interrupted in between, or does it at the same time,
+// publishes it once. Where the dead letters cannot be written any more, because their channel was deleted since, the message
+// ends all the same. Otherwise it would hold up the inbox for ever.
 func (e *Edge) bury(ctx context.Context, w bus.Waiting) error {
 	if _, err := e.store.Publish(ctx, e.writer.door.Buried(w)); err != nil {
 		if rpc.FromError(err).RetryAfter > 0 {
@@ -137,8 +137,8 @@ func (s *session) Denied(sub *fan.Subscription, list []*bus.Message) ([]bool, er
 	return out, s.edge.store.MarkDenied(note, notes)
 }
 
-// pending returns a page of an inbox as the session's device is given it. Where it has to be asked what the device may
-// have, that comes first, so that what it may not have does not count as given.
+// pending returns a page of an inbox as the session's device is given it. Where it has to be asked what the device may have,
+// that comes first. So what the device may not have does not count as given.
 func (s *session) pending(ctx context.Context, sub *fan.Subscription, after bus.Position) (bus.PendingPage, error) {
 	q := bus.PendingQuery{Device: s.ClientID(), After: after.Offset, Epoch: after.Epoch, Limit: redeliverPage, Deliver: true}
 	if !sub.Asks() {

@@ -95,7 +95,8 @@ func TestRefresh_followsWhatTheNewTokenGrants(t *testing.T) {
 	}
 }
 
-// The messages of the connection before are what a lost inbox is told by: a user who was away hears of it at the next connect.
+// The messages of the connection before are what a lost inbox is told by. A user who was away hears of the loss at the next
+// connect.
 func TestConnect_tellsAnInboxThatWasLost(t *testing.T) {
 	h := start(t, edge.Config{})
 	token := h.grouped()

@@ -41,8 +41,9 @@ func TestProtocolDocument(t *testing.T) {
 	}
 }
 
-// TestProtocolDocument_devices does the same for the examples with two devices of one user: "phone>" and "desk>" send, "phone<" and
-// "desk<" are what they get; "mail" is a back end that sends a message that asks for an ack.
+// TestProtocolDocument_devices does the same for the examples with two devices of one user. The lines "phone>" and "desk>" are
+// what the devices send, "phone<" and "desk<" are what they get. The name "mail" is a back end that sends a message that asks
+// for an ack.
 func TestProtocolDocument_devices(t *testing.T) {
 	b, err := os.ReadFile("../../docs/protocol.md")
 	testkit.Check(t, err)

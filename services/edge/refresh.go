@@ -12,9 +12,9 @@ import (
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
-// refresh replaces the token. The new one must be of the same client, user and session. What it newly grants of the identity's own
-// addresses is followed, or everything stays as it was; what it does not grant any more is left; where it does not grant
-// presence, the subscription stays without it.
+// refresh replaces the token. The new one must be of the same client, user and session. The session follows what it newly
+// grants of the identity's own addresses, or everything stays as it was. The session leaves what the token does not grant any
+// more. Where the token does not grant presence, the subscription stays without it.
 func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req *edgev1.Refresh) error {
 	asked := time.Now()
 	who, err := s.edge.guard.Tokens.Validate(ctx, req.GetToken())

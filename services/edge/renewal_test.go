@@ -193,8 +193,8 @@ func TestTicket_isRenewed(t *testing.T) {
 	})
 }
 
-// Many that connect in the same second are not given their next tickets in the same second, and all are in time; after a
-// while without tickets they are all due, and are served in turn.
+// Many that connect in the same second are not given their next tickets in the same second, and all are in time. After a while
+// without tickets they are all due, and are served in turn.
 func TestTicket_renewalsAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &asked{Store: memory.New(memory.Config{})}
@@ -204,8 +204,8 @@ func TestTicket_renewalsAreSpread(t *testing.T) {
 		for i := range all {
 			all[i] = b.connect(b.edge.Seal(lasting(fmt.Sprint("user", i), time.Hour)))
 		}
-		// busiest returns how many tickets came in the second that had most and in how many seconds they came, and checks
-		// that everybody has one that is newer.
+		// busiest returns how many tickets came in the second that had most, and in how many seconds they came. It also checks
+		// that everybody has a newer one.
 		busiest := func(since time.Time) (most, spread int) {
 			t.Helper()
 			seconds := map[int64]int{}

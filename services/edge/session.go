@@ -151,8 +151,8 @@ func (s *session) refuseAfter(first []byte, e *bus.Error) {
 // sentAwayWait is how long a client has that is not expected to answer a close frame.
 const sentAwayWait = 500 * time.Millisecond
 
-// hasten cuts the wait for the answer to a close frame short where the client is not expected to answer, because
-// until then others are told that it is there.
+// hasten cuts the wait for the answer to a close frame short where the client is not expected to answer. Until the wait is
+// over, others are told that the client is there.
 func (s *session) hasten(e *bus.Error) {
 	switch e.Reason {
 	case bus.ErrTokenRevoked.Reason, bus.ErrTokenExpired.Reason, bus.ErrIdleTimeout.Reason:
@@ -207,8 +207,8 @@ func (s *session) Ended(err error) {
 	s.Conn.Linger()
 }
 
-// lost returns when the session's connection was lost, if it ended in a way after which its client is likely to come
-// back: the connection broke, or the close code asks for it. It is zero for one that left or was sent away.
+// lost returns when the session's connection was lost, if its client is likely to come back after such an end. Either the
+// connection broke, or the close code asks the client to come back. The time is zero for a client that left or was sent away.
 func (s *session) lost(err error) time.Time {
 	now := time.Now()
 	if s.Talk != nil {

@@ -78,8 +78,8 @@ func (c *client) refused() (reason string, delay time.Duration, code int) {
 	return reason, delay, code
 }
 
-// While the auth service stalls, as many as may be in progress wait and the others are refused at once, each with a
-// time of its own; when it answers, all get in.
+// While the auth service stalls, as many as may be in progress wait. The others are refused at once, each with a time of its
+// own. When the service answers, all get in.
 func TestOverload_refusesAtOnce(t *testing.T) {
 	h := start(t, edge.Config{})
 	service, conn := h.stall()
@@ -137,7 +137,7 @@ func TestOverload_refusesAtOnce(t *testing.T) {
 	}
 }
 
-// Whose token would wait too long for its call is refused too, without a call, also before the upgrade; and there is
+// A client whose token would wait too long for its call is refused too, without a call, also before the upgrade. There is
 // always a call under way that finds out when the service is back.
 func TestOverload_ofTheAuthService(t *testing.T) {
 	h := start(t, edge.Config{})

@@ -11,8 +11,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
-// sweep ends sessions that did not connect in time, whose token has expired or that answer no ping, pings the
-// others, and gives those their next ticket that are due.
+// sweep ends sessions that did not connect in time, whose token has expired or that answer no ping. It pings the others, and
+// gives a session its next ticket when that is due.
 func (e *Edge) sweep(now time.Time, sh *fan.Shard) {
 	renewing := e.guard.Renewing() // asked before the shard is locked
 	sh.Each(func(all []*fan.Subscriber, a *wire.Attempt) {
@@ -90,9 +90,9 @@ const (
 	trimGrowth = 1000
 )
 
-// trimHeap gives memory back after a storm of connects: handshakes, tokens and first commands leave several times
-// what a connection keeps, and an idle process would hold it until the next forced collection, minutes later. It collects
-// once, when as many came and none has come for a while.
+// trimHeap gives memory back after a storm of connects. Handshakes, tokens and first commands leave several times what a
+// connection keeps. An idle process would hold that until the next forced collection, minutes later. So trimHeap collects once,
+// when trimGrowth connections came and none has come for a while.
 func (e *Edge) trimHeap(ctx context.Context) error {
 	ticker := time.NewTicker(trimEvery)
 	defer ticker.Stop()

@@ -210,8 +210,8 @@ func (w *sender) note(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// lingering returns a context that ends a little after ctx, so a stop does not cut off a request that is about to be taken, which
-// would be sent again.
+// lingering returns a context that ends a little after ctx. So a stop does not cut off a request that is about to be taken,
+// which would be sent again.
 func lingering(ctx context.Context) (context.Context, func()) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

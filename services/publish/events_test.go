@@ -17,8 +17,8 @@ import (
 	"github.com/trunkline/trunkline/services/publish"
 )
 
-// shaky is a store that fails. The log of events fails the first times, and then every first Settle after the event was written,
-// as if the process had died in between.
+// shaky is a store that fails. The log of events fails the first times. Then every first Settle after the event was written
+// fails, as if the process had died in between.
 type shaky struct {
 	*memory.Store
 	refuse  int

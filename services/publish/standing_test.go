@@ -98,8 +98,8 @@ func TestStanding_callsEndWithTheirToken(t *testing.T) {
 	}
 }
 
-// endsByItsPush revokes a token on which a call stands. In the bubble time passes only while everything waits for a timer, so a call
-// that ends in time has not waited for one: neither to poll, nor to ask again.
+// endsByItsPush revokes a token on which a call stands. In the bubble time passes only while everything waits for a timer. So a
+// call that ends in time has not waited for one: neither to poll, nor to ask again.
 func endsByItsPush(
 	t *testing.T, open func(*fixture, context.Context) (func() error, error), target func(*authv1.IssueTokenResponse) *authv1.RevokeTokenRequest,
 ) {

@@ -183,8 +183,8 @@ func TestSubscription_holdsABoundOfBytes(t *testing.T) {
 	}
 }
 
-// A process that stood still writes nothing to a token that ended meanwhile: not what was due, not what waited, not what is
-// read from the log, and it takes no command.
+// A process that stood still writes nothing to a token that ended meanwhile, and takes no command. Neither what was due, nor
+// what waited, nor what is read from the log goes out.
 func TestExpiry_afterThisProcessStoodStill(t *testing.T) {
 	a, err := bus.ParseAddress("channels/kept:x")
 	testkit.Check(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge/fan"
 )
 
-// chronicle is a log whose epochs a test changes: a reset begins with offset 1, a fork goes on, from the end or from before it.
+// chronicle is a log whose epochs a test changes. A reset begins with offset 1. A fork goes on, from the end or from before it.
 // Everything else is the memory store's.
 type chronicle struct {
 	bus.Store
@@ -188,8 +188,8 @@ func (h *heard) take(f *edgev1.ServerFrame) error {
 	return nil
 }
 
-// One subscription, with everything that can happen to it in any order: the log appends, begins anew and forks; the stream is late,
-// and skips epochs; the client resumes, falls behind and comes back. What it reads never goes back, repeats nothing, and
+// One subscription, with everything that can happen to it in any order. The log appends, begins anew and forks. The stream is
+// late, and skips epochs. The client resumes, falls behind and comes back. What it reads never goes back, repeats nothing, and
 // has no hole that was not told.
 func TestSubscription_keepsItsOrderOverEpochs(t *testing.T) {
 	a, err := bus.ParseAddress("channels/kept:line")

@@ -175,7 +175,7 @@ func presenceEvent(m *bus.Message) *edgev1.ServerFrame {
 	return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_PresenceEvent{PresenceEvent: e}}
 }
 
-// messageFrame and eventFrame return nil for a stateful dialect, which has words for a connection alone: one whose
+// messageFrame and eventFrame return nil for a stateful dialect, which has words for a connection alone. A connection whose
 // conversation has not begun yet is told nothing.
 func messageFrame(d dialect.Dialect, m *bus.Message) []byte {
 	words, ok := d.(dialect.Stateless)

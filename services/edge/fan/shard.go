@@ -158,8 +158,8 @@ func (sh *Shard) send(g *group) int {
 	return sent
 }
 
-// flush writes the due parcels of a group to its subscribers: the same bytes to each that may
-// have all of them, in pieces of at most mergeLimit.
+// flush writes the due parcels of a group to its subscribers, in pieces of at most mergeLimit. Each subscriber that may have
+// all of them gets the same bytes.
 func (sh *Shard) flush(g *group) {
 	// Most parcels are for everybody. Then nobody looks at them again for each subscriber.
 	due, plain := g.due, !special(g.due, sh.hub.cfg.Now())

@@ -12,23 +12,29 @@ import (
 // Subscription is one subscriber's place in a group. It begins holding: what arrives is kept back while the session learns
 // where it stands, and replays. From then on it is in one of these states:
 //
-//	state     holding  lag        what arrives                     the next state
-//	--------  -------  ---------  -------------------------------  ---------------------------------------------------------
-//	starting  yes      none       is held                          writing, when Begin or Flip return true
-//	writing   no       none       is written                       asking, piling or reading, as below
-//	asking    yes      none       is held                          writing, when the session has said which messages it may have
-//	piling    no       queue      replaces or pushes out in queue  writing, when the client has read its backlog and the queue
-//	reading   yes      empty      is held                          writing, when the log was read again as far as it goes
-//	ended     yes      any        is dropped                       gone, when it would be writing
-//	gone      any      any        is not given to it               none
+//	| state    | holding | lag   | what arrives                    | the next state                                                |
+//	|----------|---------|-------|---------------------------------|---------------------------------------------------------------|
+//	| starting | yes     | none  | is held                         | writing, when Begin or Flip return true                       |
+//	| writing  | no      | none  | is written                      | asking, piling or reading, as below                           |
+//	| asking   | yes     | none  | is held                         | writing, when the session has said which messages it may have |
+//	| piling   | no      | queue | replaces or pushes out in queue | writing, when the client has read its backlog and the queue   |
+//	| reading  | yes     | empty | is held                         | writing, when the log was read again as far as it goes        |
+//	| ended    | yes     | any   | is dropped                      | gone, when it would be writing                                |
+//	| gone     | any     | any   | is not given to it              | none                                                          |
 //
-// A subscription that writes goes on to asking for a message that the device may have to be asked about, to piling when the
-// client is slow and the namespace drops or conflates, and to reading when it is slow or behind in the log otherwise.
+// A subscription that writes goes on to one of three states:
 //
-// Within these states, more is noted. missed: not everything that arrived is held, so the log is read once more before it
-// writes; a live address gets a gap instead. catching: what arrives is compared with line, because it may be part of what
-// was replayed, or of an epoch before. settles: how long that can be so at most, in rounds of the shard. mark: somebody waits
-// until everything before a place in the stream has come.
+//   - To asking, for a message where it has to be asked first whether the device may have it.
+//   - To piling, when the client is slow and the namespace drops or conflates.
+//   - To reading, when the client is slow or behind in the log otherwise.
+//
+// Within these states, more is noted:
+//
+//   - missed: not everything that arrived is held, so the log is read once more before it writes.
+//     A live address gets a gap instead.
+//   - catching: what arrives is compared with line, because it may be part of what was replayed, or of an epoch before.
+//   - settles: how long that can be so at most, in rounds of the shard.
+//   - mark: somebody waits until everything before a place in the stream has come.
 //
 // All fields are guarded by the shard's lock, except those that never change.
 type Subscription struct {
@@ -46,8 +52,8 @@ type Subscription struct {
 	held    []*parcel
 	weight  int // of what is held, in bytes
 
-	// line says what the client has had. It is asked until what arrives is in step with it: what was already on its way
-	// through the shard may be part of the replay, or of an epoch before.
+	// line says what the client has had. It is asked until what arrives is in step with it. What was already on its way through
+	// the shard may be part of the replay, or of an epoch before.
 	line     bus.Line
 	catching bool
 	settles  uint64 // after so many rounds of the shard, nothing arrives that is older than the subscription
@@ -124,9 +130,9 @@ func (s *Subscription) Reading() {
 	s.line.Reading()
 }
 
-// Flip ends holding after the log was read up to a position: what is held and comes after it is written, and from then on the
-// client gets messages as they arrive. It returns false when more was missed than is held, or it is not known what
-// comes after it, and the log has to be read again from there.
+// Flip ends holding after the log was read up to a position. What is held and comes after the position is written, and from
+// then on the client gets messages as they arrive. Flip returns false when more was missed than is held, or it is not known
+// what comes after it. Then the log has to be read again from there.
 func (s *Subscription) Flip(read bus.Position) bool {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()

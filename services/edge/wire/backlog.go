@@ -1,7 +1,7 @@
 package wire
 
-// backlog is what waits to be written to a client, in whole frames. It knows of which frame the client has a part, so that
-// this one can always be ended: a frame that is cut takes everything after it along. The lock of its Conn guards it.
+// backlog is what waits to be written to a client, in whole frames. It knows of which frame the client has a part, so that this
+// one can always be ended. A frame that is cut takes everything after it along. The lock of its Conn guards the backlog.
 type backlog struct {
 	pieces  [][]byte // of whole frames each, but for the first
 	bytes   int      // in all of them

@@ -13,10 +13,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Conn is one WebSocket connection over a socket. Everything that is written goes through its lock,
-// gorilla's control frames too, so that nobody writes between the halves of a frame. A write never blocks: what the
-// kernel does not take at once becomes the backlog, and one goroutine, which lives only while there is a
-// backlog, writes it. Except where it is said otherwise its methods may be used concurrently, once Upgrade has returned.
+// Conn is one WebSocket connection over a socket. Everything that is written goes through its lock, gorilla's control frames
+// too, so that nobody writes between the halves of a frame. A write never blocks. What the kernel does not take at once becomes
+// the backlog. One goroutine, which lives only while there is a backlog, writes it. Except where it is said otherwise the
+// methods of Conn may be used concurrently, once Upgrade has returned.
 type Conn struct {
 	net.Conn
 	raw     syscall.RawConn // nil when the connection is not a plain socket
@@ -47,8 +47,8 @@ type Handler interface {
 	Receive(op int, data []byte)
 	// Ping says whether a ping is to be answered.
 	Ping() bool
-	// Closing returns the code and the text of the answer to a close frame. code is 1005 for a frame without one, and an answer
-	// with code 0 has none.
+	// Closing returns the code and the text of the answer to a close frame. The argument code is 1005 for a frame without one.
+	// An answer with code 0 has none.
 	Closing(code int, text string) (int, string)
 	// Stop says that nothing can be written any more: ErrSlow or ErrExpired. The handler calls Finish. It may come from any
 	// goroutine that writes.

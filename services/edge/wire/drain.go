@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// The backlog is written by one goroutine, which lives while there is one. It never writes without having looked: a token
-// that ended, or a refusal, is found before each write, also when the process stood still for a while. What a client has a
-// part of is always ended first, so that no frame is cut, unless the client does not take it in time.
+// The backlog is written by one goroutine, which lives while there is one. It never writes without having looked. A token that
+// ended, or a refusal, is found before each write, also when the process stood still for a while. What a client has a part of
+// is always ended first, so that no frame is cut. The exception is a client that does not take it in time.
 
 // chunks are buffers that join small frames.
 var chunks = sync.Pool{New: func() any { b := make([]byte, 0, drainChunk); return &b }}
@@ -205,8 +205,8 @@ func (c *Conn) tellDrained() {
 	}
 }
 
-// Linger closes the connection without losing the close frame that was written last: a socket
-// closed with unread bytes resets the connection (RFC 6455, section 7.1.1).
+// Linger closes the connection without losing the close frame that was written last. A socket that is closed with unread bytes
+// resets the connection (RFC 6455, section 7.1.1).
 func (c *Conn) Linger() {
 	defer func() { _ = c.Close() }()
 	half, ok := c.Conn.(interface{ CloseWrite() error })
@@ -240,12 +240,12 @@ func (c *Conn) lastWritten() bool {
 	return !c.broken
 }
 
-// A message that asks for an ack counts as delivered when the kernel has taken the last byte of its frame and the client
-// had not gone by then. What is still in the backlog counts later, or never when the connection ends before; so a delivery
-// that nobody saw uses up nothing. An edge that dies between the write and the note delivers once more.
+// A message that asks for an ack counts as delivered when the kernel has taken the last byte of its frame. The client must not
+// have gone by then. What is still in the backlog counts later, or never when the connection ends before; so a delivery that
+// nobody saw uses up nothing. An edge that dies between the write and the note delivers once more.
 
-// AfterWritten calls f as soon as the frames that were sent before it are written; never when the connection ends before, or
-// the client has gone.
+// AfterWritten calls f as soon as the frames that were sent before it are written. It never calls f when the connection ends
+// before, or the client has gone.
 func (c *Conn) AfterWritten(f func()) {
 	c.mu.Lock()
 	ended := c.broken || c.finished

@@ -17,8 +17,8 @@ const (
 // finBit marks the last, here the only, frame of a message.
 const finBit = 0x80
 
-// Frame encodes a payload behind room for its header and returns the whole frame. encode appends to its
-// argument and returns nil when there is nothing to send; Frame then returns nil too.
+// Frame encodes a payload behind room for its header and returns the whole frame. The function encode appends to its argument
+// and returns nil when there is nothing to send. Then Frame returns nil too.
 func Frame(op byte, size int, encode func(dst []byte) []byte) []byte {
 	buf := make([]byte, HeaderRoom, HeaderRoom+size)
 	buf = encode(buf)
@@ -71,8 +71,8 @@ func CloseFrame(code int, text string) []byte {
 // PingFrame is the same for everybody.
 var PingFrame = controlFrame(opPing, nil)
 
-// frameLength is how long the frame is that p begins with, of those that a server sends; all of p when it is something else, as the answer
-// of a handshake.
+// frameLength is how long the frame is that p begins with, of those that a server sends. It is the length of p when p is
+// something else, such as the answer of a handshake.
 func frameLength(p []byte) int {
 	if len(p) < 2 || p[0] < finBit {
 		return len(p)

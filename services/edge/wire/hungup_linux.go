@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hungUp says whether the other end is known to have gone: it has closed the connection, also when there is something to
+// hungUp says whether the other end is known to have gone. Either it has closed the connection, also when there is something to
 // read before that, or the connection has failed.
 func hungUp(raw syscall.RawConn) bool {
 	if raw == nil {

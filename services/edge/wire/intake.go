@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// intake is what has come from a client and was not read yet. It belongs to a worker, not to a connection, which is
-// why a parked connection keeps no buffer of its own: gorilla is handed no byte beyond the end of a frame, so that
-// nothing is left in its buffer between two messages.
+// intake is what has come from a client and was not read yet. It belongs to a worker, not to a connection, so a parked
+// connection keeps no buffer of its own. That works because gorilla is handed no byte beyond the end of a frame. So nothing is
+// left in gorilla's buffer between two messages.
 type intake struct {
 	buf  [4 << 10]byte
 	r, w int

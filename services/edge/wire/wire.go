@@ -16,7 +16,7 @@ type Config struct {
 	QueueBytes int
 	// WriteTimeout is how long a client may take no byte at all.
 	WriteTimeout time.Duration
-	// CloseTimeout is how long a client that does not read may take to read the frame that it has a part of, and the last ones.
+	// CloseTimeout is how long a client that does not read may take for the frame that it has a part of and the last ones.
 	CloseTimeout time.Duration
 	// CloseWait is how long a client that reads has to answer a close frame.
 	CloseWait time.Duration
