@@ -144,33 +144,6 @@ func TestRefresh_ofATokenThatIsOlderThanALoss(t *testing.T) {
 	}
 }
 
-// A token of an older system is kept in the store. One that lost only the end of what it had still has the token, and may have lost its
-// revocation or its removal.
-func TestOpaqueTokens_olderThanALossExpire(t *testing.T) {
-	for _, lost := range []auth.LostRevocations{auth.LostExpire, auth.LostAllow} {
-		t.Run(string(lost), func(t *testing.T) {
-			f := start(t, func(c *auth.Config) { c.LostRevocations = lost })
-			keep := func(token string) {
-				now := f.store.Now()
-				value, err := json.Marshal(bus.OpaqueToken{Client: token, Issued: now, Expires: now.Add(time.Hour)})
-				testkit.Check(t, err)
-				testkit.Check(t, f.store.SaveToken(t.Context(), bus.TokenDigest(token), value, time.Hour))
-			}
-			const older, younger = "6ba7b810-9dad-41d1-80b4-00c04fd430c8", "6ba7b810-9dad-41d1-80b4-00c04fd430c9"
-			keep(older)
-			testkit.Check(t, f.validate(t.Context(), older))
-			f.clock.advance(time.Second)
-			testkit.Check(t, f.store.RevocationsSeen(t.Context(), bus.Position{Epoch: "gone", Offset: 7}))
-			err := f.validate(t.Context(), older)
-			if lost == auth.LostExpire && !errors.Is(err, bus.ErrTokenExpired) || lost == auth.LostAllow && err != nil {
-				t.Errorf("error is %v", err)
-			}
-			keep(younger)
-			testkit.Check(t, f.validate(t.Context(), younger))
-		})
-	}
-}
-
 // A replica that takes over without a revocation has the family: no refresh makes a new session of it.
 func TestRefresh_ofAFamilyWhoseRevocationIsLost(t *testing.T) {
 	master, replica := redistest.Start(t), redistest.Start(t)

@@ -225,9 +225,11 @@ func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error
 	return s.kept(ctx, token)
 }
 
-// opaqueIdentity is the identity that a token of an older system stands for.
+// opaqueIdentity is who a token of an older system stands for. It is kept in the same store as revocations, and lost with them.
 func opaqueIdentity(t bus.OpaqueToken, token string) *bus.Identity {
-	return t.Identity(bus.TokenDigest(token)[:32])
+	id := t.Identity(bus.TokenDigest(token)[:32])
+	id.OutlivesLoss = true
+	return id
 }
 
 // kept looks up what the store keeps of a token.
@@ -243,10 +245,7 @@ func (s *Server) kept(ctx context.Context, token string) (*bus.Identity, error) 
 	if !s.cfg.Now().Before(t.Expires) {
 		return nil, expired(t.Expires)
 	}
-	id := opaqueIdentity(t, token)
-	// A store that lost the end of what it had still has the token, and neither its removal nor a revocation.
-	id.OutlivesLoss = s.cfg.LostRevocations == LostAllow
-	return id, nil
+	return opaqueIdentity(t, token), nil
 }
 
 // session looks up a session of an older system: one that was registered, or one that the resolver knows.
@@ -259,9 +258,7 @@ func (s *Server) session(ctx context.Context, token, key string) (*bus.Identity,
 	if err != nil {
 		return nil, err
 	}
-	id := opaqueIdentity(t, token)
-	id.OutlivesLoss = true // the resolver has just said so, and does not ask the store
-	return id, nil
+	return opaqueIdentity(t, token), nil
 }
 
 // revoked returns for each identity whether its token was revoked, in one round trip for all.
