@@ -38,15 +38,9 @@ type deployment struct {
 
 func start(t *testing.T, opts ...apptest.Option) *deployment {
 	t.Helper()
-	opts = append([]apptest.Option{with(func(f *facility.Settings) { f.Prefix = "ws4redis" }), apptest.With(func(c *config.Config) {
-		c.Legacy.Dialects, c.Legacy.Open = []string{"facility"}, true
-	})}, opts...)
+	opts = append([]apptest.Option{with(func(f *facility.Settings) { f.Prefix = "ws4redis" }), apptest.Legacy("facility")}, opts...)
 	h := &deployment{Deployment: apptest.Start(t, opts...), t: t}
-	for _, p := range h.Processes {
-		if at := p.Legacy["legacy.facility.listen"]; at != "" {
-			h.at = append(h.at, at)
-		}
-	}
+	h.at = h.Listeners("legacy.facility.listen")
 	h.conn = apptest.Dial(t, h.GRPC, h.AdminKey)
 	h.sessions = legacyv1.NewFacilityServiceClient(h.conn)
 	return h
@@ -68,19 +62,19 @@ func everywhere(t *testing.T, test func(t *testing.T, h *deployment), opts ...ap
 	t.Run("redis", func(t *testing.T) { test(t, startRedis(t, opts...)) })
 }
 
-// with edits how the protocol is spoken.
 // settings returns the protocol, whose settings may be changed.
 func settings(c *config.Config) *facility.Facility {
 	p, _ := config.ProtocolOf[*facility.Facility](c.Legacy)
 	return p
 }
 
+// with edits how the protocol is spoken.
 func with(edit func(f *facility.Settings)) apptest.Option {
 	return apptest.With(func(c *config.Config) { edit(&settings(c).Settings) })
 }
 
 // closed takes away what --legacy-open gives.
-var closed = apptest.With(func(c *config.Config) { c.Legacy.Open = false })
+var closed = apptest.Closed()
 
 // login registers a session, as the site does, and returns its key.
 func (h *deployment) login(t *testing.T, user string, groups ...string) string {

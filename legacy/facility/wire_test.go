@@ -36,32 +36,13 @@ func open(t *testing.T, at, path string) (net.Conn, *bufio.Reader) {
 	return conn, r
 }
 
-// frameOf is a masked frame of a client.
-func frameOf(first byte, payload []byte) []byte {
-	b := []byte{first}
-	switch n := len(payload); {
-	case n > 0xffff:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	case n > 125:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = append(b, 0x80|byte(n))
-	}
-	mask := [4]byte{1, 2, 3, 4}
-	b = append(b, mask[:]...)
-	for i, c := range payload {
-		b = append(b, c^mask[i%4])
-	}
-	return b
-}
-
 // A payload that came in several TCP segments ended the socket.
 func TestFault_SplitPayloadEndsTheSocket(t *testing.T) {
 	everywhere(t, func(t *testing.T, h *deployment) {
 		all := h.dial(t, 0, "f?subscribe-broadcast", nil)
 		conn, r := open(t, h.at[0], "f?publish-broadcast")
 		text := strings.Repeat("slowly ", 200<<10/7)
-		frame := frameOf(0x81, []byte(text))
+		frame := testkit.ClientFrame(0x81, text)
 		for len(frame) > 0 {
 			n := min(len(frame), 8<<10)
 			_, err := conn.Write(frame[:n])
@@ -69,7 +50,7 @@ func TestFault_SplitPayloadEndsTheSocket(t *testing.T) {
 			frame = frame[n:]
 		}
 		all.gets(text)
-		_, err := conn.Write(frameOf(0x88, []byte{3, 232}))
+		_, err := conn.Write(testkit.ClientFrame(0x88, "\x03\xe8"))
 		testkit.Check(t, err)
 		bye := make([]byte, 4)
 		_, err = io.ReadFull(r, bye)
@@ -174,7 +155,7 @@ func TestFault_IllegalCloseCodes(t *testing.T) {
 	for _, code := range []int{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535} {
 		g.Go(func() {
 			conn, r := open(t, h.at[0], "f?publish-broadcast")
-			if _, err := conn.Write(frameOf(0x88, []byte{byte(code >> 8), byte(code)})); err != nil {
+			if _, err := conn.Write(testkit.ClientFrame(0x88, string([]byte{byte(code >> 8), byte(code)}))); err != nil {
 				t.Error(err)
 			}
 			bye := make([]byte, 4)

@@ -13,8 +13,6 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/config"
-	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
@@ -28,29 +26,16 @@ type deployment struct {
 
 func start(t *testing.T, opts ...apptest.Option) *deployment {
 	t.Helper()
-	opts = append([]apptest.Option{apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"pushserver"}, true })}, opts...)
-	h := &deployment{Deployment: apptest.Start(t, opts...)}
+	h := &deployment{Deployment: apptest.Start(t, append([]apptest.Option{apptest.Legacy("pushserver")}, opts...)...)}
 	h.http = h.Legacy["pushserver.http"]
-	for _, p := range h.Processes {
-		if at := p.Legacy["legacy.pushserver.websocket_listen"]; at != "" {
-			h.at = append(h.at, at)
-		}
-	}
+	h.at = h.Listeners("legacy.pushserver.websocket_listen")
 	return h
-}
-
-// closed does not let everybody do what the older system let everybody do.
-func closed() apptest.Option {
-	return apptest.With(func(c *config.Config) { c.Legacy.Open = false })
 }
 
 // everywhere runs a test on one process in memory, and on two edges over Redis.
 func everywhere(t *testing.T, test func(t *testing.T, h *deployment), opts ...apptest.Option) {
 	t.Helper()
-	t.Run("memory", func(t *testing.T) { test(t, start(t, opts...)) })
-	t.Run("redis", func(t *testing.T) {
-		test(t, start(t, append([]apptest.Option{apptest.Redis(redistest.Start(t).URL()), apptest.Split(2)}, opts...)...))
-	})
+	apptest.Everywhere(t, start, test, opts...)
 }
 
 func (h *deployment) config() dialecttest.Config {

@@ -116,7 +116,7 @@ func TestFault_notASCII(t *testing.T) {
 
 // Anybody could create channels and read all their names; see TestClosed for what it takes here.
 func TestFault_anybodyMayCreate(t *testing.T) {
-	h := start(t, closed())
+	h := start(t, apptest.Closed())
 	for _, path := range []string{"/channel/create", "/sysadmin"} {
 		body := []byte(`{"messageType":"SERVER_ACTION","action":"CREATE_CHANNEL","data":{"channel":"news"}}`)
 		if r := h.post(t, path, body, nil); r.Code != http.StatusUnauthorized {

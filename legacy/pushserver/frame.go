@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/trunkline/trunkline/internal/bus"
-	"github.com/trunkline/trunkline/internal/refusal"
 )
 
 // frame is what the server says.
@@ -48,14 +47,29 @@ func (f frame) appendTo(dst []byte) []byte {
 	return append(dst, b...)
 }
 
-// refused is an ERROR for a refusal of ours, with the status of its reason; the older server knew none but 403, 404 and 500.
-// Of what went wrong inside, nothing is told.
+// statuses are those of refusals that the clients of the older server are told. Its own were 403, 404 and 500. They are numbers
+// of this protocol, and no more than that: a client knows these, whatever other surfaces answer for the same reason.
+var statuses = map[string]int{
+	bus.ErrTokenMissing.Reason: http.StatusUnauthorized, bus.ErrTokenInvalid.Reason: http.StatusUnauthorized,
+	bus.ErrTokenExpired.Reason: http.StatusUnauthorized, bus.ErrTokenRevoked.Reason: http.StatusUnauthorized,
+	bus.ErrPermissionDenied.Reason: http.StatusForbidden, bus.ErrSubscribeDenied.Reason: http.StatusForbidden,
+	bus.ErrOriginRefused.Reason: http.StatusForbidden, bus.ErrChannelNotFound.Reason: http.StatusNotFound,
+	bus.ErrProtocol.Reason: http.StatusBadRequest, bus.ErrUnsupportedMediaType.Reason: http.StatusBadRequest,
+	bus.ErrRateLimited.Reason: http.StatusTooManyRequests, bus.ErrConnectionLimit.Reason: http.StatusTooManyRequests,
+	bus.ErrSubscriptionLimit.Reason: http.StatusTooManyRequests, bus.ErrSlowConsumer.Reason: http.StatusTooManyRequests,
+}
+
+// refused is an ERROR for a refusal of ours. What passes is 503, and of what went wrong inside nothing is told.
 func refused(e *bus.Error) frame {
-	code := refusal.Of(e.Reason).HTTP
-	switch code {
-	case http.StatusNotFound:
+	code, known := statuses[e.Reason]
+	switch {
+	case code == http.StatusNotFound:
 		return failure(code, "Not found", e.Message)
-	case http.StatusInternalServerError:
+	case known:
+	case e.RetryAfter > 0 && e.Reason != bus.ErrInternal.Reason:
+		code = http.StatusServiceUnavailable
+	default:
+		code = http.StatusInternalServerError
 		return frame{Type: "ERROR", Code: code, Message: http.StatusText(code), Data: trouble{}}
 	}
 	return failure(code, http.StatusText(code), e.Message)

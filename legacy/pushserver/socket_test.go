@@ -322,7 +322,7 @@ func TestClosed(t *testing.T) {
 		if _, _, err := ws.ReadMessage(); f.Code != http.StatusUnauthorized || !websocket.IsCloseError(err, 4401) {
 			t.Errorf("a client that is no UUID: %+v, %v", f, err)
 		}
-	}, closed())
+	}, apptest.Closed())
 }
 
 // A client that answers no ping is dropped and not counted any more; one that does stays.

@@ -14,7 +14,6 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
-	"github.com/trunkline/trunkline/internal/redis/redistest"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/legacy/rooms"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
@@ -29,32 +28,24 @@ type deployment struct {
 // start starts one.
 func start(t *testing.T, opts ...apptest.Option) *deployment {
 	t.Helper()
-	opts = append([]apptest.Option{apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"rooms"}, true })}, opts...)
-	h := &deployment{Deployment: apptest.Start(t, opts...)}
-	for _, p := range h.Processes {
-		if at := p.Legacy["legacy.rooms.listen"]; at != "" {
-			h.at = append(h.at, at)
-		}
-	}
+	h := &deployment{Deployment: apptest.Start(t, append([]apptest.Option{apptest.Legacy("rooms")}, opts...)...)}
+	h.at = h.Listeners("legacy.rooms.listen")
 	return h
 }
 
 // everywhere runs a test on one process in memory, and on two edges over Redis.
 func everywhere(t *testing.T, test func(t *testing.T, h *deployment), opts ...apptest.Option) {
 	t.Helper()
-	t.Run("memory", func(t *testing.T) { test(t, start(t, opts...)) })
-	t.Run("redis", func(t *testing.T) {
-		test(t, start(t, append([]apptest.Option{apptest.Redis(redistest.Start(t).URL()), apptest.Split(2)}, opts...)...))
-	})
+	apptest.Everywhere(t, start, test, opts...)
 }
 
-// with edits how the protocol is spoken.
 // settings returns those of the protocol, which may be changed.
 func settings(c *config.Config) *rooms.Settings {
 	p, _ := config.ProtocolOf[*rooms.Rooms](c.Legacy)
 	return &p.Settings
 }
 
+// with edits how the protocol is spoken.
 func with(edit func(r *rooms.Settings)) apptest.Option {
 	return apptest.With(func(c *config.Config) { edit(settings(c)) })
 }

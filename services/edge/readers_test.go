@@ -3,7 +3,6 @@ package edge_test
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -28,25 +27,6 @@ func (h *fixture) wire() *wire {
 	h.tb.Helper()
 	c := h.connected(h.token("ada", everything))
 	return &wire{Conn: c.ws.NetConn(), ws: c.ws}
-}
-
-// clientFrame is one masked frame (RFC 6455, section 5.2).
-func clientFrame(first byte, payload string) []byte {
-	b := []byte{first}
-	switch n := len(payload); {
-	case n > 0xFFFF:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	case n > 125:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = append(b, 0x80|byte(n))
-	}
-	mask := [4]byte{1, 2, 3, 4}
-	b = append(b, mask[:]...)
-	for i := range len(payload) {
-		b = append(b, payload[i]^mask[i%4])
-	}
-	return b
 }
 
 const (
@@ -79,23 +59,23 @@ func TestReaders_anyCut(t *testing.T) {
 			command := fmt.Sprintf(`{"id":%d,"ping":{}%s}`, i, strings.Repeat(" ", []int{0, 100, 5_000, 70_000}[random.IntN(4)]))
 			switch random.IntN(3) {
 			case 0:
-				out = append(out, clientFrame(finText, command)...)
+				out = append(out, testkit.ClientFrame(finText, command)...)
 			case 1: // in three fragments, with a ping and a pong between them
 				cut := random.IntN(len(command))
-				out = append(out, clientFrame(text, command[:cut])...)
-				out = append(out, clientFrame(finPing, "between")...)
+				out = append(out, testkit.ClientFrame(text, command[:cut])...)
+				out = append(out, testkit.ClientFrame(finPing, "between")...)
 				pings++
-				out = append(out, clientFrame(more, command[cut:])...)
-				out = append(out, clientFrame(finPong, "x")...)
-				out = append(out, clientFrame(finMore, "")...)
+				out = append(out, testkit.ClientFrame(more, command[cut:])...)
+				out = append(out, testkit.ClientFrame(finPong, "x")...)
+				out = append(out, testkit.ClientFrame(finMore, "")...)
 			case 2:
-				out = append(out, clientFrame(finPing, "before")...)
+				out = append(out, testkit.ClientFrame(finPing, "before")...)
 				pings++
-				out = append(out, clientFrame(finText, command)...)
-				out = append(out, clientFrame(finPong, "")...)
+				out = append(out, testkit.ClientFrame(finText, command)...)
+				out = append(out, testkit.ClientFrame(finPong, "")...)
 			}
 		}
-		out = append(out, clientFrame(finClose, "\x03\xe8bye")...)
+		out = append(out, testkit.ClientFrame(finClose, "\x03\xe8bye")...)
 		done := make(chan struct{})
 		go func() { defer close(done); w.pieces(t, random, out) }()
 		pongs := 0
@@ -128,11 +108,11 @@ func TestReaders_brokenFrames(t *testing.T) {
 	h := start(t, edge.Config{})
 	for name, b := range map[string][]byte{
 		"no mask":        {finText, 2, '{', '}'},
-		"reserved bit":   append([]byte{finText | 0x40}, clientFrame(finText, "{}")[1:]...),
-		"unknown opcode": clientFrame(0x83, "x"),
-		"long ping":      clientFrame(finPing, strings.Repeat("x", 126)),
-		"cut ping":       clientFrame(0x09, "x"),
-		"loose fragment": clientFrame(finMore, "x"),
+		"reserved bit":   append([]byte{finText | 0x40}, testkit.ClientFrame(finText, "{}")[1:]...),
+		"unknown opcode": testkit.ClientFrame(0x83, "x"),
+		"long ping":      testkit.ClientFrame(finPing, strings.Repeat("x", 126)),
+		"cut ping":       testkit.ClientFrame(0x09, "x"),
+		"loose fragment": testkit.ClientFrame(finMore, "x"),
 		"length of 2^63": append([]byte{finText, 0x80 | 127}, bytes.Repeat([]byte{0xFF}, 12)...),
 		"unmasked ping":  {finPing, 1, 'x'},
 	} {
@@ -188,7 +168,7 @@ func TestReaders_burst(t *testing.T) {
 	w := h.wire()
 	var out []byte
 	for i := 1; i <= 500; i++ {
-		out = append(out, clientFrame(finText, fmt.Sprintf(`{"id":%d,"ping":{}}`, i))...)
+		out = append(out, testkit.ClientFrame(finText, fmt.Sprintf(`{"id":%d,"ping":{}}`, i))...)
 	}
 	b := bufio.NewWriterSize(w, 1<<20)
 	_, err := b.Write(out)
