@@ -12,6 +12,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge/dialect"
@@ -264,6 +265,65 @@ func TestWrites_keysAreThoseOfTheClient(t *testing.T) {
 			if got := publish(); got != "" || count() != n+1 {
 				t.Errorf("%s of %s: %q, and %d messages", door, who, got, count())
 			}
+		}
+	}
+}
+
+// The keys of states are the client's too, by whichever door it comes: what it repeats changes nothing more, and nobody else's
+// change meets it.
+func TestWrites_stateKeysAreThoseOfTheClient(t *testing.T) {
+	system := startWrites(t)
+	const to = "broadcast/topics/keys"
+	revision := func() uint64 {
+		state, err := system.states.GetState(t.Context(), &publishv1.GetStateRequest{Address: to})
+		testkit.Check(t, err)
+		return state.GetState().GetRevision()
+	}
+	const key = "order-77"
+	for n, who := range []string{"ada", "bob"} {
+		h := system.in(t, who)
+		token := h.Token(t, &authv1.IssueTokenRequest{Client: who, User: who}, to)
+		for _, door := range []struct {
+			name   string
+			change func() string
+		}{
+			{"an older socket", func() string {
+				return h.facility(token, to, `{"trunkline-state":{"merge":{"forged":1},"idempotencyKey":"`+key+`"}}`)
+			}},
+			{"UpdateState", func() string {
+				s := publishv1.NewStateServiceClient(apptest.Dial(t, h.GRPC, token))
+				_, err := s.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: to, Data: []byte(`{"forged":1}`), IdempotencyKey: key})
+				return reason(err)
+			}},
+			{"REST", func() string { return h.rest(token, to+"/state:merge", `{"data":{"forged":1},"idempotencyKey":"`+key+`"}`) }},
+		} {
+			if got := door.change(); got != "" || revision() != uint64(n+1) {
+				t.Errorf("%s of %s: %q, and the revision is %d", door.name, who, got, revision())
+			}
+		}
+	}
+}
+
+// A back end that speaks for several senders has keys for each of them: what one sends never swallows or blocks another's.
+func TestWrites_keysOfABackEndAreThoseOfTheSenderItNames(t *testing.T) {
+	h := startWrites(t)
+	const to = "channels/spoken"
+	send := func(client, body string) (bool, string) {
+		resp, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{
+			To: to, Data: []byte(body), IdempotencyKey: "order-77", From: &publishv1.Sender{Client: client},
+		})
+		return resp.GetDuplicate(), reason(err)
+	}
+	for _, step := range []struct {
+		client, body string
+		again        bool
+		reason       string
+	}{
+		{"ada", `"a"`, false, ""}, {"bob", `"a"`, false, ""}, {"eve", `"e"`, false, ""}, {"", `"n"`, false, ""},
+		{"ada", `"a"`, true, ""}, {"bob", `"b"`, false, "IDEMPOTENCY_MISMATCH"},
+	} {
+		if again, reason := send(step.client, step.body); again != step.again || reason != step.reason {
+			t.Errorf("%+v: duplicate %v, %q", step, again, reason)
 		}
 	}
 }

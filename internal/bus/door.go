@@ -54,10 +54,56 @@ type Caller interface {
 	Check(action Action, a Address) error
 	// Who returns the identity whose token it is; nil for a back end.
 	Who() *Identity
+	// Author returns who it is that publishes. A back end may say who a message is from; a client's own token says it.
+	Author(from Sender) Author
+}
+
+// Author is who publishes. Its idempotency keys are nobody else's, and so are its quotas.
+type Author struct {
+	// Key names what a back end has shown, such as its API key; empty for a client.
+	Key string
+	// Sender is the client. With a Key it is who the back end says that the message is from.
+	Sender Sender
+}
+
+// Publisher names whose idempotency keys the author uses. No two authors have the same name.
+func (a Author) Publisher() string { return a.Key + "\n" + a.Sender.User + "\n" + a.Sender.Client }
+
+// Account is who pays for what an author makes the store keep: a user with all of its clients, a client that has no user, or a
+// back end, whoever it speaks for.
+type Account struct {
+	Kind AccountKind
+	Name string
+}
+
+// AccountKind says what an Account is.
+type AccountKind uint8
+
+// The kinds of accounts.
+const (
+	AccountKey    AccountKind = 1
+	AccountUser   AccountKind = 2
+	AccountClient AccountKind = 3
+)
+
+// Account returns who pays for the author.
+func (a Author) Account() Account {
+	switch {
+	case a.Key != "":
+		return Account{AccountKey, a.Key}
+	case a.Sender.User != "":
+		return Account{AccountUser, a.Sender.User}
+	}
+	return Account{AccountClient, a.Sender.Client}
 }
 
 // Who returns the identity itself: it is its own caller.
 func (id *Identity) Who() *Identity { return id }
+
+// Author returns the identity's client, whatever is said.
+func (id *Identity) Author(Sender) Author {
+	return Author{Sender: Sender{Client: id.Client, User: id.User}}
+}
 
 // Holder is who has the token of one channel, or speaks for one kind of address. It may publish there and nowhere else.
 type Holder struct {
@@ -80,6 +126,14 @@ func (h Holder) Check(action Action, a Address) error {
 
 // Who returns nil: no token of a client is behind it.
 func (Holder) Who() *Identity { return nil }
+
+// Author returns what is held.
+func (h Holder) Author(from Sender) Author {
+	if h.Channel.IsZero() {
+		return Author{Key: string(h.Kind) + "/", Sender: from}
+	}
+	return Author{Key: h.Channel.String(), Sender: from}
+}
 
 // What a publication may be where nothing else is configured.
 const (

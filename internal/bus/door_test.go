@@ -161,6 +161,7 @@ type backend struct{}
 
 func (backend) Check(bus.Action, bus.Address) error { return nil }
 func (backend) Who() *bus.Identity                  { return nil }
+func (backend) Author(from bus.Sender) bus.Author   { return bus.Author{Key: "backend", Sender: from} }
 
 // The addresses of Trunkline itself are nobody's, whatever somebody was given.
 func TestDoor_systemAddressesAreNobodys(t *testing.T) {

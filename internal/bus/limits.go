@@ -39,6 +39,9 @@ func (d *Door) check(who Caller, p *Publication, wrong []FieldViolation) error {
 	checkOptions(&bad, p)
 	p.Ack = d.checkAck(&bad, p)
 	checkSender(&bad, &p.Message, who)
+	if p.IdempotencyKey != "" {
+		p.Publisher = who.Author(p.Message.From).Publisher()
+	}
 	checkDurability(&bad, p, d.cfg.Namespaces.For(p.Message.To))
 	d.settle(p)
 	checkRetain(&bad, p)

@@ -23,7 +23,7 @@ type Publication struct {
 	// Keys of other publishers are others. A key ends with the log that it was used for: when the channel is deleted, or everything
 	// is lost.
 	IdempotencyKey string
-	// Publisher names who the key belongs to.
+	// Publisher names who the key belongs to, which a Door decides.
 	Publisher string
 	Digest    string
 	Window    time.Duration

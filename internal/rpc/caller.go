@@ -53,16 +53,16 @@ func (c *Caller) Has(scope string) bool {
 	return c.Identity == nil && (slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, ScopeAll))
 }
 
-// Publisher names whose idempotency keys the caller uses. They belong to the client, by whichever door it came, or to the API
-// key. The argument from is the client that an edge publishes for; what other back ends say there does not count.
-func (c *Caller) Publisher(from bus.Sender) string {
+// Author returns who it is that publishes: the client, by whichever door it came, or the API key. The argument from is the client
+// that an edge publishes for. Of other back ends it is who they say that the message is from.
+func (c *Caller) Author(from bus.Sender) bus.Author {
 	switch {
 	case c.Identity != nil:
-		return "client\n" + c.Identity.User + "\n" + c.Identity.Client
+		return c.Identity.Author(from)
 	case c.Name == internalID && from.Client != "":
-		return "client\n" + from.User + "\n" + from.Client
+		return bus.Author{Sender: from}
 	}
-	return "key\n" + c.Name
+	return bus.Author{Key: c.Name, Sender: from}
 }
 
 // Who returns the identity whose token it is; nil for a back end.

@@ -2,8 +2,6 @@ package edge
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -195,21 +193,10 @@ func (w *writer) updateState(ctx context.Context, who *bus.Identity, req *publis
 	if err := w.door.May(ctx, who, a); err != nil {
 		return nil, err
 	}
-	if req.GetIdempotencyKey() != "" {
-		req.IdempotencyKey = ownKey(who, req.GetIdempotencyKey())
-	}
+	req.Sender = &publishv1.Sender{Client: who.Client, User: who.User}
 	resp, err := w.states.UpdateState(ctx, req)
 	if err != nil {
 		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
 	}
 	return resp.GetState(), nil
-}
-
-// ownKey keeps the idempotency keys of two clients apart, which the edge calls for alike. One that is too long stays so, and is refused.
-func ownKey(who *bus.Identity, key string) string {
-	if len(key) > bus.MaxKey {
-		return key
-	}
-	sum := sha256.Sum256([]byte(who.Client + "\n" + who.User + "\n" + key))
-	return hex.EncodeToString(sum[:])
 }

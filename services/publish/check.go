@@ -46,13 +46,9 @@ func (s *Server) describe(caller *rpc.Caller, req *publishv1.PublishRequest) (bu
 		}
 	}
 	if p.IdempotencyKey != "" {
-		from := p.Message.From
-		if caller.Identity != nil { // leaving it out is the same as saying it, and as an edge that says it
-			from = bus.Sender{Client: caller.Identity.Client, User: caller.Identity.User}
-		}
-		p.Digest, p.Publisher = digest(req, from), caller.Publisher(from)
+		p.Digest = digest(req)
 	}
-	id, err := newID(&p)
+	id, err := newID(caller.Author(p.Message.From), &p)
 	if err != nil {
 		return bus.Request{}, err
 	}
@@ -137,8 +133,9 @@ func ackTerms(bad *bus.Invalid, policy *publishv1.AckPolicy) *bus.AckTerms {
 	return terms
 }
 
-// digest is the SHA-256 of everything that makes the request of a sender what it is. Each part has its length in front, so no two requests share one.
-func digest(req *publishv1.PublishRequest, from bus.Sender) string {
+// digest is the SHA-256 of everything that makes a request of its author what it is. Each part has its length in front, so no two
+// requests share one.
+func digest(req *publishv1.PublishRequest) string {
 	h := sha256.New()
 	part(h, []byte(req.GetTo()))
 	part(h, req.GetData())
@@ -151,8 +148,6 @@ func digest(req *publishv1.PublishRequest, from bus.Sender) string {
 	for _, r := range req.GetRecipients() {
 		part(h, []byte(r))
 	}
-	part(h, []byte(from.Client))
-	part(h, []byte(from.User))
 	names := make([]string, 0, len(req.GetAttributes()))
 	for k := range req.GetAttributes() {
 		names = append(names, k)

@@ -9,10 +9,10 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// newID returns the id of a publication: a UUIDv7 of now. What is not time in it is random, or follows from the key. A publisher
+// newID returns the id of a publication: a UUIDv7 of now. What is not time in it is random, or follows from the key. An author
 // that repeats what the store has lost gets another id whose rest is the same. Subscribers that have had the first one know the
 // second by it.
-func newID(p *bus.Publication) (string, error) {
+func newID(author bus.Author, p *bus.Publication) (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return "", fmt.Errorf("make a message id: %w", err)
@@ -21,7 +21,7 @@ func newID(p *bus.Publication) (string, error) {
 		return id.String(), nil
 	}
 	const timeBytes = 6
-	sum := sha256.Sum256([]byte(p.Publisher + "\n" + p.Message.To.String() + "\n" + p.IdempotencyKey + "\n" + p.Digest))
+	sum := sha256.Sum256([]byte(author.Publisher() + "\n" + p.Message.To.String() + "\n" + p.IdempotencyKey + "\n" + p.Digest))
 	version, variant := id[timeBytes]&0xf0, id[timeBytes+2]&0xc0
 	copy(id[timeBytes:], sum[:])
 	id[timeBytes] = version | id[timeBytes]&0x0f

@@ -137,11 +137,12 @@ func (s *Server) write(ctx context.Context, c *change, from uint64, value []byte
 	p := bus.Publication{
 		Message: bus.Message{
 			ID: id.String(), To: c.to, Data: c.GetData(), ContentType: bus.JSON,
+			From: bus.Sender{Client: c.GetSender().GetClient(), User: c.GetSender().GetUser()},
 		},
 		IdempotencyKey: c.GetIdempotencyKey(),
 	}
 	if p.IdempotencyKey != "" {
-		p.Digest, p.Publisher = c.digest(), c.caller.Publisher(bus.Sender{})
+		p.Digest = c.digest()
 	}
 	in, err := s.door.AdmitState(c.leave, bus.StateChange{Revision: from, Value: value, TTL: stateTTL, Publication: p})
 	if err != nil {

@@ -210,8 +210,10 @@ type UpdateStateRequest struct {
 	// Optional. 1 to 128 visible ASCII characters. The same key and change within 10 minutes give the first answer again, whatever
 	// the revision is by then; the same key with another change is refused with IDEMPOTENCY_MISMATCH. Keys are each caller's own.
 	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Optional. Who the change is from, with an API key. From a token the server sets it.
+	Sender        *Sender `protobuf:"bytes,6,opt,name=sender,proto3" json:"sender,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateStateRequest) Reset() {
@@ -277,6 +279,13 @@ func (x *UpdateStateRequest) GetIdempotencyKey() string {
 		return x.IdempotencyKey
 	}
 	return ""
+}
+
+func (x *UpdateStateRequest) GetSender() *Sender {
+	if x != nil {
+		return x.Sender
+	}
+	return nil
 }
 
 // UpdateStateResponse is the object after the change.
@@ -423,13 +432,14 @@ const file_trunkline_publish_v1_state_service_proto_rawDesc = "" +
 	"\x0fGetStateRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"E\n" +
 	"\x10GetStateResponse\x121\n" +
-	"\x05state\x18\x01 \x01(\v2\x1b.trunkline.publish.v1.StateR\x05state\"\xdf\x01\n" +
+	"\x05state\x18\x01 \x01(\v2\x1b.trunkline.publish.v1.StateR\x05state\"\x95\x02\n" +
 	"\x12UpdateStateRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12D\n" +
 	"\fcontent_type\x18\x03 \x01(\x0e2!.trunkline.publish.v1.ContentTypeR\vcontentType\x12\x1f\n" +
 	"\brevision\x18\x04 \x01(\x04H\x00R\brevision\x88\x01\x01\x12'\n" +
-	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKeyB\v\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x124\n" +
+	"\x06sender\x18\x06 \x01(\v2\x1c.trunkline.publish.v1.SenderR\x06senderB\v\n" +
 	"\t_revision\"H\n" +
 	"\x13UpdateStateResponse\x121\n" +
 	"\x05state\x18\x01 \x01(\v2\x1b.trunkline.publish.v1.StateR\x05state\".\n" +
@@ -465,24 +475,26 @@ var file_trunkline_publish_v1_state_service_proto_goTypes = []any{
 	(*DeleteStateResponse)(nil),   // 6: trunkline.publish.v1.DeleteStateResponse
 	(ContentType)(0),              // 7: trunkline.publish.v1.ContentType
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Sender)(nil),                // 9: trunkline.publish.v1.Sender
 }
 var file_trunkline_publish_v1_state_service_proto_depIdxs = []int32{
 	7, // 0: trunkline.publish.v1.State.content_type:type_name -> trunkline.publish.v1.ContentType
 	8, // 1: trunkline.publish.v1.State.update_time:type_name -> google.protobuf.Timestamp
 	0, // 2: trunkline.publish.v1.GetStateResponse.state:type_name -> trunkline.publish.v1.State
 	7, // 3: trunkline.publish.v1.UpdateStateRequest.content_type:type_name -> trunkline.publish.v1.ContentType
-	0, // 4: trunkline.publish.v1.UpdateStateResponse.state:type_name -> trunkline.publish.v1.State
-	1, // 5: trunkline.publish.v1.StateService.GetState:input_type -> trunkline.publish.v1.GetStateRequest
-	3, // 6: trunkline.publish.v1.StateService.UpdateState:input_type -> trunkline.publish.v1.UpdateStateRequest
-	5, // 7: trunkline.publish.v1.StateService.DeleteState:input_type -> trunkline.publish.v1.DeleteStateRequest
-	2, // 8: trunkline.publish.v1.StateService.GetState:output_type -> trunkline.publish.v1.GetStateResponse
-	4, // 9: trunkline.publish.v1.StateService.UpdateState:output_type -> trunkline.publish.v1.UpdateStateResponse
-	6, // 10: trunkline.publish.v1.StateService.DeleteState:output_type -> trunkline.publish.v1.DeleteStateResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	9, // 4: trunkline.publish.v1.UpdateStateRequest.sender:type_name -> trunkline.publish.v1.Sender
+	0, // 5: trunkline.publish.v1.UpdateStateResponse.state:type_name -> trunkline.publish.v1.State
+	1, // 6: trunkline.publish.v1.StateService.GetState:input_type -> trunkline.publish.v1.GetStateRequest
+	3, // 7: trunkline.publish.v1.StateService.UpdateState:input_type -> trunkline.publish.v1.UpdateStateRequest
+	5, // 8: trunkline.publish.v1.StateService.DeleteState:input_type -> trunkline.publish.v1.DeleteStateRequest
+	2, // 9: trunkline.publish.v1.StateService.GetState:output_type -> trunkline.publish.v1.GetStateResponse
+	4, // 10: trunkline.publish.v1.StateService.UpdateState:output_type -> trunkline.publish.v1.UpdateStateResponse
+	6, // 11: trunkline.publish.v1.StateService.DeleteState:output_type -> trunkline.publish.v1.DeleteStateResponse
+	9, // [9:12] is the sub-list for method output_type
+	6, // [6:9] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_state_service_proto_init() }

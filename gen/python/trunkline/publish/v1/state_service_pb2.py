@@ -15,7 +15,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from trunkline.publish.v1 import message_pb2 as trunkline_dot_publish_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(trunkline/publish/v1/state_service.proto\x12\x14trunkline.publish.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"trunkline/publish/v1/message.proto\"\xd4\x01\n\x05State\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0cR\x04\x64\x61ta\x12\x44\n\x0c\x63ontent_type\x18\x04 \x01(\x0e\x32!.trunkline.publish.v1.ContentTypeR\x0b\x63ontentType\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"+\n\x0fGetStateRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"E\n\x10GetStateResponse\x12\x31\n\x05state\x18\x01 \x01(\x0b\x32\x1b.trunkline.publish.v1.StateR\x05state\"\xdf\x01\n\x12UpdateStateRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x44\n\x0c\x63ontent_type\x18\x03 \x01(\x0e\x32!.trunkline.publish.v1.ContentTypeR\x0b\x63ontentType\x12\x1f\n\x08revision\x18\x04 \x01(\x04H\x00R\x08revision\x88\x01\x01\x12\'\n\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKeyB\x0b\n\t_revision\"H\n\x13UpdateStateResponse\x12\x31\n\x05state\x18\x01 \x01(\x0b\x32\x1b.trunkline.publish.v1.StateR\x05state\".\n\x12\x44\x65leteStateRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\x15\n\x13\x44\x65leteStateResponse2\xb1\x02\n\x0cStateService\x12Y\n\x08GetState\x12%.trunkline.publish.v1.GetStateRequest\x1a&.trunkline.publish.v1.GetStateResponse\x12\x62\n\x0bUpdateState\x12(.trunkline.publish.v1.UpdateStateRequest\x1a).trunkline.publish.v1.UpdateStateResponse\x12\x62\n\x0b\x44\x65leteState\x12(.trunkline.publish.v1.DeleteStateRequest\x1a).trunkline.publish.v1.DeleteStateResponseB\xe5\x01\n\x18\x63om.trunkline.publish.v1B\x11StateServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(trunkline/publish/v1/state_service.proto\x12\x14trunkline.publish.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"trunkline/publish/v1/message.proto\"\xd4\x01\n\x05State\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0cR\x04\x64\x61ta\x12\x44\n\x0c\x63ontent_type\x18\x04 \x01(\x0e\x32!.trunkline.publish.v1.ContentTypeR\x0b\x63ontentType\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"+\n\x0fGetStateRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"E\n\x10GetStateResponse\x12\x31\n\x05state\x18\x01 \x01(\x0b\x32\x1b.trunkline.publish.v1.StateR\x05state\"\x95\x02\n\x12UpdateStateRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x44\n\x0c\x63ontent_type\x18\x03 \x01(\x0e\x32!.trunkline.publish.v1.ContentTypeR\x0b\x63ontentType\x12\x1f\n\x08revision\x18\x04 \x01(\x04H\x00R\x08revision\x88\x01\x01\x12\'\n\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12\x34\n\x06sender\x18\x06 \x01(\x0b\x32\x1c.trunkline.publish.v1.SenderR\x06senderB\x0b\n\t_revision\"H\n\x13UpdateStateResponse\x12\x31\n\x05state\x18\x01 \x01(\x0b\x32\x1b.trunkline.publish.v1.StateR\x05state\".\n\x12\x44\x65leteStateRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\x15\n\x13\x44\x65leteStateResponse2\xb1\x02\n\x0cStateService\x12Y\n\x08GetState\x12%.trunkline.publish.v1.GetStateRequest\x1a&.trunkline.publish.v1.GetStateResponse\x12\x62\n\x0bUpdateState\x12(.trunkline.publish.v1.UpdateStateRequest\x1a).trunkline.publish.v1.UpdateStateResponse\x12\x62\n\x0b\x44\x65leteState\x12(.trunkline.publish.v1.DeleteStateRequest\x1a).trunkline.publish.v1.DeleteStateResponseB\xe5\x01\n\x18\x63om.trunkline.publish.v1B\x11StateServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.publish.v1.state_service_pb2', globals())
@@ -30,13 +30,13 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _GETSTATERESPONSE._serialized_start=395
   _GETSTATERESPONSE._serialized_end=464
   _UPDATESTATEREQUEST._serialized_start=467
-  _UPDATESTATEREQUEST._serialized_end=690
-  _UPDATESTATERESPONSE._serialized_start=692
-  _UPDATESTATERESPONSE._serialized_end=764
-  _DELETESTATEREQUEST._serialized_start=766
-  _DELETESTATEREQUEST._serialized_end=812
-  _DELETESTATERESPONSE._serialized_start=814
-  _DELETESTATERESPONSE._serialized_end=835
-  _STATESERVICE._serialized_start=838
-  _STATESERVICE._serialized_end=1143
+  _UPDATESTATEREQUEST._serialized_end=744
+  _UPDATESTATERESPONSE._serialized_start=746
+  _UPDATESTATERESPONSE._serialized_end=818
+  _DELETESTATEREQUEST._serialized_start=820
+  _DELETESTATEREQUEST._serialized_end=866
+  _DELETESTATERESPONSE._serialized_start=868
+  _DELETESTATERESPONSE._serialized_end=889
+  _STATESERVICE._serialized_start=892
+  _STATESERVICE._serialized_end=1197
 # @@protoc_insertion_point(module_scope)

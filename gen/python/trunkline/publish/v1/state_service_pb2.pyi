@@ -43,18 +43,20 @@ class State(_message.Message):
     def __init__(self, address: _Optional[str] = ..., revision: _Optional[int] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class UpdateStateRequest(_message.Message):
-    __slots__ = ["address", "content_type", "data", "idempotency_key", "revision"]
+    __slots__ = ["address", "content_type", "data", "idempotency_key", "revision", "sender"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
     address: str
     content_type: _message_pb2.ContentType
     data: bytes
     idempotency_key: str
     revision: int
-    def __init__(self, address: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., revision: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    sender: _message_pb2.Sender
+    def __init__(self, address: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., revision: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., sender: _Optional[_Union[_message_pb2.Sender, _Mapping]] = ...) -> None: ...
 
 class UpdateStateResponse(_message.Message):
     __slots__ = ["state"]

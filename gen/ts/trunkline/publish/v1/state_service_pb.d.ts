@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { ContentType } from "./message_pb.js";
+import type { ContentType, Sender } from "./message_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -141,6 +141,13 @@ export declare type UpdateStateRequest = Message<"trunkline.publish.v1.UpdateSta
    * @generated from field: string idempotency_key = 5;
    */
   idempotencyKey: string;
+
+  /**
+   * Optional. Who the change is from, with an API key. From a token the server sets it.
+   *
+   * @generated from field: trunkline.publish.v1.Sender sender = 6;
+   */
+  sender?: Sender | undefined;
 };
 
 /**
