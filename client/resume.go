@@ -107,7 +107,7 @@ func (s *session) refused(want *edgev1.Subscribe, e *Error) {
 			s.refused(again, refused(e))
 			return
 		}
-		gap := &publishv1.Gap{Address: address, From: want.GetAfter(), To: f.GetSubscribed().GetPosition(), Reason: "history_denied"}
+		gap := &publishv1.Gap{Address: address, After: want.GetAfter(), To: f.GetSubscribed().GetPosition(), Reason: "history_denied"}
 		c.jump(gap)
 		if want.GetAfter() != nil && again.GetAfter() == nil && c.cfg.OnGap != nil {
 			c.cfg.OnGap(gap)

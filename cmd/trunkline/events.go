@@ -160,7 +160,7 @@ func (w *eventPrinter) show(r *hooksv1.WatchEventsResponse) error {
 		if n := item.Gap.GetMissing(); n > 0 {
 			w.p.say("! gap: nothing was told of %d connections of %s (%s)", n, item.Gap.GetNode(), item.Gap.GetReason())
 		} else {
-			w.p.say("! gap: events after #%d are missing (%s)", item.Gap.GetFrom().GetOffset(), item.Gap.GetReason())
+			w.p.say("! gap: events after #%d are missing (%s)", item.Gap.GetAfter().GetOffset(), item.Gap.GetReason())
 		}
 	case *hooksv1.WatchEventsResponse_Event:
 		w.move(item.Event.GetPosition())

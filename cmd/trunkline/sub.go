@@ -181,7 +181,7 @@ func (s *subscriber) message(m *publishv1.Message) {
 
 func (s *subscriber) gap(g *publishv1.Gap) {
 	s.gaps++
-	s.p.say("! gap in %s: messages after #%d are missing (%s)", g.GetAddress(), g.GetFrom().GetOffset(), g.GetReason())
+	s.p.say("! gap in %s: messages after #%d are missing (%s)", g.GetAddress(), g.GetAfter().GetOffset(), g.GetReason())
 }
 
 func (s *subscriber) connected(*edgev1.Connected) {

@@ -67,7 +67,7 @@ func TestRun_OneProcess(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m := got.next(t); m.GetId() != sent.GetId() || string(m.GetData()) != "plain" || m.GetFrom().GetUser() != "ada" {
+			if m := got.next(t); m.GetId() != sent.GetId() || string(m.GetData()) != "plain" || m.GetSender().GetUser() != "ada" {
 				t.Errorf("got %v", m)
 			}
 			page, err := c.History(ctx, &publishv1.ListMessagesRequest{Address: "channels/demo:" + spelling.name})

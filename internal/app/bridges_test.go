@@ -21,7 +21,7 @@ func TestRun_Bridges(t *testing.T) {
 		c.Redis.Bridges = []config.Bridge{
 			{Channel: "app:notifications", To: "broadcast"},
 			{Channel: "orders", To: "channels/orders:eu", Direction: "both"},
-			{Channel: "said", To: "channels/said", Direction: "both", Format: "json", Data: "text", From: "by"},
+			{Channel: "said", To: "channels/said", Direction: "both", Format: "json", Data: "text", Sender: "by"},
 			{Channel: "mail", To: "users/{user}", Format: "json", Data: "body"},
 		}
 	}))
@@ -58,7 +58,7 @@ func TestRun_Bridges(t *testing.T) {
 		t.Helper()
 		select {
 		case m := <-got:
-			if m.GetTo() != to || string(m.GetData()) != data || m.GetFrom().GetClient() != from {
+			if m.GetTo() != to || string(m.GetData()) != data || m.GetSender().GetClient() != from {
 				t.Errorf("got %v, want %s to %s from %q", m, data, to, from)
 			}
 		case <-time.After(20 * time.Second):
@@ -100,7 +100,7 @@ func TestRun_Bridges(t *testing.T) {
 		record("orders", `{"id":2}`)
 	}
 	_, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{
-		To: "channels/said", Data: []byte("plain"), ContentType: publishv1.ContentType_CONTENT_TYPE_TEXT, From: &publishv1.Sender{Client: "bob"},
+		To: "channels/said", Data: []byte("plain"), ContentType: publishv1.ContentType_CONTENT_TYPE_TEXT, Sender: &publishv1.Sender{Client: "bob"},
 	})
 	testkit.Check(t, err)
 	next("channels/said", "plain", "bob")

@@ -26,9 +26,9 @@ type Rule struct {
 	Both bool
 	// JSON reads records as JSON objects. Otherwise a record is the payload as it is.
 	JSON bool
-	// Data is the member that is the payload, and From the one that names the sender's client; with JSON. The
+	// Data is the member that is the payload, and Sender the one that names the sender's client; with JSON. The
 	// whole record and nobody when empty.
-	Data, From string
+	Data, Sender string
 }
 
 // Bridge maps the records of one channel. It is immutable and may be used concurrently.
@@ -49,8 +49,8 @@ func New(r Rule) (*Bridge, error) {
 		return nil, fmt.Errorf("channel has %d bytes, allowed are 1 to 512", len(r.Channel))
 	case strings.ContainsAny(r.Channel, "*?[]"):
 		return nil, fmt.Errorf("channel %q looks like a pattern; name each channel", r.Channel)
-	case !r.JSON && (r.Data != "" || r.From != ""):
-		return nil, errors.New("data and from need format: json")
+	case !r.JSON && (r.Data != "" || r.Sender != ""):
+		return nil, errors.New("data and sender need format: json")
 	}
 	rest := r.To
 	for {
@@ -139,7 +139,7 @@ func (b *Bridge) read(record []byte, m *bus.Message) bool {
 			return false
 		}
 	}
-	if name := text(members[b.rule.From]); b.rule.From != "" && bus.CheckName("from", name) == nil {
+	if name := text(members[b.rule.Sender]); b.rule.Sender != "" && bus.CheckName("sender", name) == nil {
 		m.From.Client = name
 	}
 	if len(b.keys) == 0 {
@@ -192,8 +192,8 @@ func (b *Bridge) record(m *bus.Message) []byte {
 		return data
 	}
 	members := map[string]json.RawMessage{b.rule.Data: data}
-	if b.rule.From != "" && m.From.Client != "" {
-		members[b.rule.From] = quote(m.From.Client)
+	if b.rule.Sender != "" && m.From.Client != "" {
+		members[b.rule.Sender] = quote(m.From.Client)
 	}
 	record, err := json.Marshal(members) // members in the order of their names
 	if err != nil {

@@ -21,7 +21,7 @@ func open(tb testing.TB, r bridge.Rule) *bridge.Bridge {
 
 func TestMap(t *testing.T) {
 	raw := open(t, bridge.Rule{Channel: "app:notifications", To: "broadcast"})
-	article := open(t, bridge.Rule{Channel: "article", To: "clients/{uuid_remote}", JSON: true, Data: "message", From: "uuid_local"})
+	article := open(t, bridge.Rule{Channel: "article", To: "clients/{uuid_remote}", JSON: true, Data: "message", Sender: "uuid_local"})
 	topics := open(t, bridge.Rule{Channel: "c", To: "users/{user}/topics/{kind}", JSON: true})
 	for _, tc := range []struct {
 		b                *bridge.Bridge
@@ -42,7 +42,7 @@ func TestMap(t *testing.T) {
 		}
 	}
 	if m, _ := article.Map([]byte(`{"uuid_remote":"r","uuid_local":"l","message":1}`)); m.From.Client != "l" {
-		t.Errorf("from is %+v", m.From)
+		t.Errorf("sender is %+v", m.From)
 	}
 	for _, record := range []string{
 		``, `{`, `null`, `[]`, `7`, `{}`, `{"uuid_remote":"r"}`, `{"message":1}`, `{"uuid_remote":"a/b","message":1}`, `{"uuid_remote":"a/topics/b","message":1}`,
@@ -75,7 +75,7 @@ func TestNew_refuses(t *testing.T) {
 func TestRecord(t *testing.T) {
 	raw := open(t, bridge.Rule{Channel: "c", To: "broadcast", Both: true})
 	whole := open(t, bridge.Rule{Channel: "c", To: "broadcast", Both: true, JSON: true})
-	member := open(t, bridge.Rule{Channel: "c", To: "broadcast", Both: true, JSON: true, Data: "message", From: "by"})
+	member := open(t, bridge.Rule{Channel: "c", To: "broadcast", Both: true, JSON: true, Data: "message", Sender: "by"})
 	for _, tc := range []struct {
 		b    *bridge.Bridge
 		m    bus.Message

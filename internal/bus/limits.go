@@ -178,16 +178,16 @@ func checkSender(bad *Invalid, m *Message, who Caller) {
 	if id := who.Who(); id != nil {
 		own := Sender{Client: id.Client, User: id.User}
 		if m.From != (Sender{}) && m.From != own {
-			bad.Add("from", "is set by the server from the token; leave it out")
+			bad.Add("sender", "is set by the server from the token; leave it out")
 		}
 		m.From = own
 		return
 	}
 	if m.From.Client != "" {
-		bad.Check("from.client", CheckName("client", m.From.Client))
+		bad.Check("sender.client", CheckName("client", m.From.Client))
 	}
 	if m.From.User != "" {
-		bad.Check("from.user", CheckName("user", m.From.User))
+		bad.Check("sender.user", CheckName("user", m.From.User))
 	}
 }
 

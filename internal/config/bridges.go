@@ -15,13 +15,13 @@ type Bridge struct {
 	Direction string `key:"direction" oneof:"in,both"`
 	Format    string `key:"format" oneof:"raw,json"`
 	Data      string `key:"data"`
-	From      string `key:"from"`
+	Sender    string `key:"sender"`
 }
 
 // rule makes the rule of a bridge.
 func (b Bridge) rule() (*bridge.Bridge, error) {
 	return bridge.New(bridge.Rule{
-		Channel: b.Channel, To: b.To, Both: b.Direction == "both", JSON: b.Format == "json", Data: b.Data, From: b.From,
+		Channel: b.Channel, To: b.To, Both: b.Direction == "both", JSON: b.Format == "json", Data: b.Data, Sender: b.Sender,
 	})
 }
 

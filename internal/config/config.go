@@ -85,7 +85,7 @@ type Redis struct {
 
 	AllowEviction bool `key:"allow_eviction" doc:"Accepts a Redis whose maxmemory-policy is not noeviction, which may throw messages away without a word. Otherwise it is refused at the start, and readiness is red when it appears later."`
 
-	Bridges []Bridge `key:"bridges" doc:"Channels of Redis that other programs use, each with channel, to, direction (in or both), format (raw or json), data and from; see docs/dialects.md. The same on every process." example:"[{channel: app:notifications, to: broadcast}]"`
+	Bridges []Bridge `key:"bridges" doc:"Channels of Redis that other programs use, each with channel, to, direction (in or both), format (raw or json), data and sender; see docs/dialects.md. The same on every process." example:"[{channel: app:notifications, to: broadcast}]"`
 }
 
 // Auth is about tokens.

@@ -23,7 +23,7 @@ func Position(p *publishv1.Position) bus.Position {
 // GapProto returns a gap as clients see it.
 func GapProto(g bus.Gap) *publishv1.Gap {
 	return &publishv1.Gap{
-		Address: g.Address.String(), From: PositionProto(g.From), To: PositionProto(g.To), Reason: string(g.Reason),
+		Address: g.Address.String(), After: PositionProto(g.From), To: PositionProto(g.To), Reason: string(g.Reason),
 	}
 }
 
@@ -35,7 +35,7 @@ func MessageProto(m *bus.Message) *publishv1.Message {
 		Redelivered: m.Redelivered, AckRequired: m.Ack != 0,
 	}
 	if m.From != (bus.Sender{}) {
-		p.From = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
+		p.Sender = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
 	}
 	if !m.Expires.IsZero() {
 		p.ExpireTime = timestamppb.New(m.Expires)

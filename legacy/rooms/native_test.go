@@ -41,7 +41,7 @@ func TestNative(t *testing.T) {
 			{publishv1.ContentType_CONTENT_TYPE_BINARY, "\x00\xff", `"AP8="`},
 			{publishv1.ContentType_CONTENT_TYPE_JSON, "", `null`},
 		} {
-			pub(&publishv1.PublishRequest{To: "clients/ann", Data: []byte(x.data), ContentType: x.kind, From: &publishv1.Sender{Client: "x-YSBi"}})
+			pub(&publishv1.PublishRequest{To: "clients/ann", Data: []byte(x.data), ContentType: x.kind, Sender: &publishv1.Sender{Client: "x-YSBi"}})
 			if f := a.next(); f.Body.Command != "sendMessage" || string(f.Body.Data) != x.want || f.ClientID != "a b" {
 				t.Errorf("%q arrived as %+v", x.data, f)
 			}
@@ -63,7 +63,7 @@ func TestNative(t *testing.T) {
 		})
 		a.message("native", "hi")
 		m := <-got
-		if string(m.GetData()) != `{"text":"hi","to":"native"}` || m.GetAttributes()["command"] != "sendMessage" || m.GetFrom().GetClient() != "ann" || !m.GetAckRequired() {
+		if string(m.GetData()) != `{"text":"hi","to":"native"}` || m.GetAttributes()["command"] != "sendMessage" || m.GetSender().GetClient() != "ann" || !m.GetAckRequired() {
 			t.Errorf("the native client got %v", m)
 		}
 		c.Ack(m)

@@ -24,7 +24,7 @@ type explanation struct {
 }
 
 func (e explanation) add(step string, effect adminv1.Effect, format string, args ...any) {
-	e.resp.Decisions = append(e.resp.Decisions, &adminv1.Decision{Step: step, Effect: effect, Detail: fmt.Sprintf(format, args...)})
+	e.resp.Decisions = append(e.resp.Decisions, &adminv1.DeliveryDecision{Step: step, Effect: effect, Detail: fmt.Sprintf(format, args...)})
 }
 
 func (e explanation) pass(step, format string, args ...any) {

@@ -129,7 +129,7 @@ func distinct(secret []byte) int {
 // jwk returns the public key (RFC 7518, section 6; RFC 8037, section 2); nil for a secret one.
 func (k *key) jwk() *authv1.JsonWebKey {
 	text := base64.RawURLEncoding.EncodeToString
-	j := &authv1.JsonWebKey{Kid: k.id, Use: "sig", Alg: k.method.Alg()}
+	j := &authv1.JsonWebKey{Kid: k.id, KeyUse: "sig", Alg: k.method.Alg()}
 	switch public := k.public.(type) {
 	case ed25519.PublicKey:
 		j.Kty, j.Crv, j.X = "OKP", "Ed25519", text(public)

@@ -143,7 +143,7 @@ func (w *writer) send(ctx context.Context, who *bus.Identity, connection string,
 	if err := w.door.May(ctx, who, targets...); err != nil {
 		return nil, err
 	}
-	req.From = &publishv1.Sender{Client: who.Client, User: who.User}
+	req.Sender = &publishv1.Sender{Client: who.Client, User: who.User}
 	req.ExcludeConnection = ""
 	if req.GetExcludeSender() {
 		req.ExcludeConnection = connection

@@ -73,7 +73,7 @@ func TestOverload_catchesUpWithAGap(t *testing.T) {
 	for last < flooded-1 {
 		f := slow.read()
 		if g := f.GetGap(); g != nil {
-			if int(g.GetFrom().GetOffset()) != last+1 || g.GetReason() != "history_trimmed" {
+			if int(g.GetAfter().GetOffset()) != last+1 || g.GetReason() != "history_trimmed" {
 				t.Fatalf("after message %d came the gap %v", last, g)
 			}
 			gaps++

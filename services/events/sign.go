@@ -37,7 +37,7 @@ type data struct {
 	Address    string `json:"address,omitempty"`
 	MessageID  string `json:"messageId,omitempty"`
 	Reason     string `json:"reason,omitempty"`
-	From       *place `json:"from,omitempty"`
+	After      *place `json:"after,omitempty"`
 	Missing    uint64 `json:"missing,omitempty,string"`
 }
 
@@ -53,13 +53,13 @@ func placeOf(p bus.Position) *place {
 	return &place{p.Epoch, p.Offset}
 }
 
-// bodyOf returns what a webhook is sent: the event at a position, with from for a gap in the log.
-func bodyOf(e bus.Event, at, from bus.Position) []byte {
+// bodyOf returns what a webhook is sent: the event at a position, with after for a gap in the log.
+func bodyOf(e bus.Event, at, after bus.Position) []byte {
 	b, err := json.Marshal(envelope{
 		Type: string(e.Kind), Timestamp: e.Time().UTC().Format("2006-01-02T15:04:05.000Z"),
 		Data: data{
 			ID: e.ID, Position: placeOf(at), Connection: e.Connection, Client: e.Client, User: e.User, Session: e.Session, Node: e.Node,
-			Address: e.Address, MessageID: e.Message, Reason: e.Reason, From: placeOf(from), Missing: e.Missing,
+			Address: e.Address, MessageID: e.Message, Reason: e.Reason, After: placeOf(after), Missing: e.Missing,
 		},
 	})
 	if err != nil {

@@ -115,7 +115,7 @@ func (w *watcher) readOn(ctx context.Context) (bool, error) {
 	sent := false
 	next, err := w.server.tail.Replay(ctx, bus.EventLog, w.at, func(g bus.Gap) {
 		sent = true
-		_ = w.send(gapResponse(&hooksv1.EventGap{From: convert.PositionProto(g.From), To: convert.PositionProto(g.To), Reason: string(g.Reason)}))
+		_ = w.send(gapResponse(&hooksv1.EventGap{After: convert.PositionProto(g.From), To: convert.PositionProto(g.To), Reason: string(g.Reason)}))
 		// the stream's error shows with the next event
 	}, func(m *bus.Message) error {
 		r := responseOf(m)

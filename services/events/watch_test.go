@@ -55,7 +55,7 @@ func TestWatchEvents_tellsGaps(t *testing.T) {
 		h.write(bus.EventConnected, fmt.Sprint(i))
 	}
 	s := h.watch(t.Context(), &hooksv1.WatchEventsRequest{After: &publishv1.Position{Epoch: first.Epoch, Offset: first.Offset}})
-	if g := s.next().GetGap(); g.GetReason() != string(bus.GapTrimmed) || g.GetFrom().GetOffset() != first.Offset || g.GetTo().GetOffset() != first.Offset+10 {
+	if g := s.next().GetGap(); g.GetReason() != string(bus.GapTrimmed) || g.GetAfter().GetOffset() != first.Offset || g.GetTo().GetOffset() != first.Offset+10 {
 		t.Fatalf("gap is %v", g)
 	}
 	if e := s.event(); e.GetConnection() != "10" {

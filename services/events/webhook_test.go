@@ -317,7 +317,7 @@ func TestWebhook_kindsAndGaps(t *testing.T) {
 	}
 	w.write(bus.EventExpired, "x")
 	start(t, store, sending(t, rec, func(w *events.Webhook) { w.Kinds = []bus.EventKind{bus.EventExpired} }))
-	if g := rec.next(); g.kind != "gap" || g.data["reason"] != string(bus.GapTrimmed) || g.data["from"] == nil || g.data["position"] == nil {
+	if g := rec.next(); g.kind != "gap" || g.data["reason"] != string(bus.GapTrimmed) || g.data["after"] == nil || g.data["position"] == nil {
 		t.Errorf("got %+v", g)
 	}
 	if r := rec.next(); r.kind != "expired" || r.data["connection"] != "x" || r.data["position"].(map[string]any)["offset"] != fmt.Sprint(keep.Length+7) {

@@ -33,7 +33,7 @@ func (s *Server) describe(caller *rpc.Caller, req *publishv1.PublishRequest) (bu
 		Message: bus.Message{
 			To: bad.Address("to", req.GetTo()), Data: req.GetData(), ContentType: contentType(req.GetContentType()),
 			Attributes: req.GetAttributes(), Recipients: req.GetRecipients(),
-			From: bus.Sender{Client: req.GetFrom().GetClient(), User: req.GetFrom().GetUser()},
+			From: bus.Sender{Client: req.GetSender().GetClient(), User: req.GetSender().GetUser()},
 		},
 		IdempotencyKey: req.GetIdempotencyKey(), Replicas: int(req.GetReplicas()), Retain: bus.AsConfigured,
 		TTL: span(req.GetTtl()), Durability: durability(req.GetDurability()), Ack: ackTerms(&bad, req.GetAck()),
@@ -88,7 +88,7 @@ func durability(d publishv1.Durability) bus.Durability {
 
 // exclude says who must not have the message: the connection that is named, or the sender.
 func exclude(bad *bus.Invalid, m *bus.Message, caller *rpc.Caller, req *publishv1.PublishRequest) {
-	client := req.GetFrom().GetClient()
+	client := req.GetSender().GetClient()
 	if caller.Identity != nil {
 		if req.GetExcludeConnection() != "" {
 			bad.Add("exclude_connection", "may only be set with an API key")

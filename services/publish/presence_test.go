@@ -127,7 +127,7 @@ func TestConsume_presenceThatIsMissedIsTold(t *testing.T) {
 		case r.GetPresenceEvent() != nil:
 			joined++
 		case r.GetGap() != nil:
-			if gaps++; r.GetGap().GetFrom().GetOffset() != r.GetGap().GetTo().GetOffset() || r.GetGap().GetTo().GetEpoch() == "" {
+			if gaps++; r.GetGap().GetAfter().GetOffset() != r.GetGap().GetTo().GetOffset() || r.GetGap().GetTo().GetEpoch() == "" {
 				t.Fatalf("gap is %v", r.GetGap())
 			}
 		case r.GetMessage() != nil:

@@ -26,14 +26,14 @@ func TestPublish_reportsAllBadFields(t *testing.T) {
 	attributes := map[string]string{strings.Repeat("k", 65): "v"}
 	_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{
 		To: "users/ada", Data: []byte("{"), Recipients: []string{"ok", "a b"}, Attributes: attributes, Ttl: durationpb.New(-time.Second),
-		IdempotencyKey: "a b", From: &publishv1.Sender{Client: "*"},
+		IdempotencyKey: "a b", Sender: &publishv1.Sender{Client: "*"},
 		Ack: &publishv1.AckPolicy{Timeout: durationpb.New(time.Millisecond), MaxDeliveries: 3}, Durability: 99, Replicas: 9,
 	})
 	var fields []string
 	for _, f := range refusal(t, err, bus.ErrFieldInvalid).Fields {
 		fields = append(fields, f.Field)
 	}
-	want := "[data recipients recipients[1] attributes ttl idempotency_key ack.timeout ack.dead_letter from.client durability replicas]"
+	want := "[data recipients recipients[1] attributes ttl idempotency_key ack.timeout ack.dead_letter sender.client durability replicas]"
 	if fmt.Sprint(fields) != want {
 		t.Errorf("fields are %v\nwant %s", fields, want)
 	}
@@ -109,14 +109,14 @@ func TestPublish_byClients(t *testing.T) {
 	testkit.Check(t, err)
 	page, err := h.channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/mine:a"})
 	testkit.Check(t, err)
-	if from := page.GetMessages()[0].GetFrom(); from.GetClient() != "c1" || from.GetUser() != "u-c1" {
+	if from := page.GetMessages()[0].GetSender(); from.GetClient() != "c1" || from.GetUser() != "u-c1" {
 		t.Errorf("sender is %v", from)
 	}
 	for _, to := range []string{"channels/other", "users/u-c1", "broadcast", "clients/c1"} {
 		_, err := h.publish.Publish(ctx, &publishv1.PublishRequest{To: to})
 		refused(t, err, bus.ErrPublishDenied)
 	}
-	_, err = h.publish.Publish(ctx, &publishv1.PublishRequest{To: "channels/mine:a", From: &publishv1.Sender{Client: "c2"}, ExcludeConnection: "x"})
+	_, err = h.publish.Publish(ctx, &publishv1.PublishRequest{To: "channels/mine:a", Sender: &publishv1.Sender{Client: "c2"}, ExcludeConnection: "x"})
 	if e := refusal(t, err, bus.ErrFieldInvalid); len(e.Fields) != 2 {
 		t.Errorf("fields are %+v", e.Fields)
 	}

@@ -123,7 +123,7 @@ func TestConsume_givesEachWhatIsForIt(t *testing.T) {
 	for _, req := range []*publishv1.PublishRequest{
 		{Data: []byte(`"not c1"`), Recipients: []string{"c9"}},
 		{Data: []byte(`"for c1"`), Recipients: []string{"c9", "c1"}},
-		{Data: []byte(`"excluded"`), ExcludeSender: true, From: &publishv1.Sender{Client: "c1"}},
+		{Data: []byte(`"excluded"`), ExcludeSender: true, Sender: &publishv1.Sender{Client: "c1"}},
 		{Data: []byte(`"last"`)},
 	} {
 		req.To = "channels/live:n"

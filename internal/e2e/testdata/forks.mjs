@@ -5,7 +5,7 @@ import { createClient } from "../../../web/files/sdk.js";
 const news = "channels/news";
 const at = (epoch, offset) => ({ epoch, offset });
 const message = (id, to, position, data) => ({ message: { id, to, data, position } });
-const gap = (address, from, to) => ({ gap: { address, from, to, reason: "epoch_changed" } });
+const gap = (address, after, to) => ({ gap: { address, after, to, reason: "epoch_changed" } });
 const first = "018f4e6e-7b7a-7aaa-8bbb-cccccccccccc";
 const again = "018f4e6e-9c00-7aaa-8bbb-cccccccccccc"; // the same publish, some seconds later
 const later = "018f5000-0000-7aaa-8bbb-cccccccccccc"; // its key, used anew after its window

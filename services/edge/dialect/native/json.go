@@ -72,7 +72,7 @@ func (JSON) Message(dst []byte, m *bus.Message) []byte {
 	dst = append(dst, `,"to":`...)
 	dst = appendString(dst, m.To.String())
 	if m.From != (bus.Sender{}) {
-		dst = append(dst, `,"from":`...)
+		dst = append(dst, `,"sender":`...)
 		dst = appendSender(dst, m.From)
 	}
 	dst = appendData(dst, m)

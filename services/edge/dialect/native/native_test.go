@@ -43,7 +43,7 @@ func reference(m bus.Message) *edgev1.ServerFrame {
 		Id: m.ID, To: m.To.String(), Data: m.Data, Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Redelivered: m.Redelivered, AckRequired: m.Ack != 0,
 	}
 	if m.From != (bus.Sender{}) {
-		p.From = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
+		p.Sender = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
 	}
 	if m.ContentType != bus.JSON {
 		p.ContentType = publishv1.ContentType(m.ContentType)

@@ -158,7 +158,7 @@ type ExplainDeliveryResponse struct {
 	// Output only. What it comes to: "delivered", "waiting", "not_delivered" or "unknown".
 	Verdict string `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	// Output only. The decisions.
-	Decisions     []*Decision `protobuf:"bytes,2,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	Decisions     []*DeliveryDecision `protobuf:"bytes,2,rep,name=decisions,proto3" json:"decisions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -200,15 +200,15 @@ func (x *ExplainDeliveryResponse) GetVerdict() string {
 	return ""
 }
 
-func (x *ExplainDeliveryResponse) GetDecisions() []*Decision {
+func (x *ExplainDeliveryResponse) GetDecisions() []*DeliveryDecision {
 	if x != nil {
 		return x.Decisions
 	}
 	return nil
 }
 
-// Decision is one step of a delivery.
-type Decision struct {
+// DeliveryDecision is one step of a delivery.
+type DeliveryDecision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "denied", "acked",
 	// "stored" or "subscribed".
@@ -221,20 +221,20 @@ type Decision struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Decision) Reset() {
-	*x = Decision{}
+func (x *DeliveryDecision) Reset() {
+	*x = DeliveryDecision{}
 	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Decision) String() string {
+func (x *DeliveryDecision) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Decision) ProtoMessage() {}
+func (*DeliveryDecision) ProtoMessage() {}
 
-func (x *Decision) ProtoReflect() protoreflect.Message {
+func (x *DeliveryDecision) ProtoReflect() protoreflect.Message {
 	mi := &file_trunkline_admin_v1_admin_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -246,26 +246,26 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
-func (*Decision) Descriptor() ([]byte, []int) {
+// Deprecated: Use DeliveryDecision.ProtoReflect.Descriptor instead.
+func (*DeliveryDecision) Descriptor() ([]byte, []int) {
 	return file_trunkline_admin_v1_admin_service_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *Decision) GetStep() string {
+func (x *DeliveryDecision) GetStep() string {
 	if x != nil {
 		return x.Step
 	}
 	return ""
 }
 
-func (x *Decision) GetEffect() Effect {
+func (x *DeliveryDecision) GetEffect() Effect {
 	if x != nil {
 		return x.Effect
 	}
 	return Effect_EFFECT_UNSPECIFIED
 }
 
-func (x *Decision) GetDetail() string {
+func (x *DeliveryDecision) GetDetail() string {
 	if x != nil {
 		return x.Detail
 	}
@@ -446,11 +446,11 @@ const file_trunkline_admin_v1_admin_service_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06client\x18\x03 \x01(\tR\x06client\x12\x12\n" +
-	"\x04user\x18\x04 \x01(\tR\x04user\"o\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\"w\n" +
 	"\x17ExplainDeliveryResponse\x12\x18\n" +
-	"\averdict\x18\x01 \x01(\tR\averdict\x12:\n" +
-	"\tdecisions\x18\x02 \x03(\v2\x1c.trunkline.admin.v1.DecisionR\tdecisions\"j\n" +
-	"\bDecision\x12\x12\n" +
+	"\averdict\x18\x01 \x01(\tR\averdict\x12B\n" +
+	"\tdecisions\x18\x02 \x03(\v2$.trunkline.admin.v1.DeliveryDecisionR\tdecisions\"r\n" +
+	"\x10DeliveryDecision\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x122\n" +
 	"\x06effect\x18\x02 \x01(\x0e2\x1a.trunkline.admin.v1.EffectR\x06effect\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x12\n" +
@@ -471,8 +471,8 @@ const file_trunkline_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0eEFFECT_UNKNOWN\x10\x032\xd4\x01\n" +
 	"\fAdminService\x12X\n" +
 	"\tListNodes\x12$.trunkline.admin.v1.ListNodesRequest\x1a%.trunkline.admin.v1.ListNodesResponse\x12j\n" +
-	"\x0fExplainDelivery\x12*.trunkline.admin.v1.ExplainDeliveryRequest\x1a+.trunkline.admin.v1.ExplainDeliveryResponseB\xd7\x01\n" +
-	"\x16com.trunkline.admin.v1B\x11AdminServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/admin/v1;adminv1\xa2\x02\x03TAX\xaa\x02\x12Trunkline.Admin.V1\xca\x02\x12Trunkline\\Admin\\V1\xe2\x02\x1eTrunkline\\Admin\\V1\\GPBMetadata\xea\x02\x14Trunkline::Admin::V1b\x06proto3"
+	"\x0fExplainDelivery\x12*.trunkline.admin.v1.ExplainDeliveryRequest\x1a+.trunkline.admin.v1.ExplainDeliveryResponseB\xdf\x01\n" +
+	"\x15io.trunkline.admin.v1B\x11AdminServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/admin/v1;adminv1\xa2\x02\x03TRL\xaa\x02\x12Trunkline.Admin.V1\xba\x02\tTrunkline\xca\x02\x12Trunkline\\Admin\\V1\xe2\x02\x1bTrunkline\\Admin\\V1\\Metadata\xea\x02\x14Trunkline::Admin::V1b\x06proto3"
 
 var (
 	file_trunkline_admin_v1_admin_service_proto_rawDescOnce sync.Once
@@ -492,15 +492,15 @@ var file_trunkline_admin_v1_admin_service_proto_goTypes = []any{
 	(Effect)(0),                     // 0: trunkline.admin.v1.Effect
 	(*ExplainDeliveryRequest)(nil),  // 1: trunkline.admin.v1.ExplainDeliveryRequest
 	(*ExplainDeliveryResponse)(nil), // 2: trunkline.admin.v1.ExplainDeliveryResponse
-	(*Decision)(nil),                // 3: trunkline.admin.v1.Decision
+	(*DeliveryDecision)(nil),        // 3: trunkline.admin.v1.DeliveryDecision
 	(*ListNodesRequest)(nil),        // 4: trunkline.admin.v1.ListNodesRequest
 	(*ListNodesResponse)(nil),       // 5: trunkline.admin.v1.ListNodesResponse
 	(*Node)(nil),                    // 6: trunkline.admin.v1.Node
 	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
 }
 var file_trunkline_admin_v1_admin_service_proto_depIdxs = []int32{
-	3, // 0: trunkline.admin.v1.ExplainDeliveryResponse.decisions:type_name -> trunkline.admin.v1.Decision
-	0, // 1: trunkline.admin.v1.Decision.effect:type_name -> trunkline.admin.v1.Effect
+	3, // 0: trunkline.admin.v1.ExplainDeliveryResponse.decisions:type_name -> trunkline.admin.v1.DeliveryDecision
+	0, // 1: trunkline.admin.v1.DeliveryDecision.effect:type_name -> trunkline.admin.v1.Effect
 	6, // 2: trunkline.admin.v1.ListNodesResponse.nodes:type_name -> trunkline.admin.v1.Node
 	7, // 3: trunkline.admin.v1.Node.start_time:type_name -> google.protobuf.Timestamp
 	4, // 4: trunkline.admin.v1.AdminService.ListNodes:input_type -> trunkline.admin.v1.ListNodesRequest

@@ -1169,7 +1169,7 @@ type JsonWebKey struct {
 	// Output only. Key id.
 	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
 	// Output only. Always "sig".
-	Use string `protobuf:"bytes,3,opt,name=use,proto3" json:"use,omitempty"`
+	KeyUse string `protobuf:"bytes,3,opt,name=key_use,json=use,proto3" json:"key_use,omitempty"`
 	// Output only. The algorithm: EdDSA, ES256 or RS256.
 	Alg string `protobuf:"bytes,4,opt,name=alg,proto3" json:"alg,omitempty"`
 	// Output only. The curve of an OKP or EC key.
@@ -1230,9 +1230,9 @@ func (x *JsonWebKey) GetKid() string {
 	return ""
 }
 
-func (x *JsonWebKey) GetUse() string {
+func (x *JsonWebKey) GetKeyUse() string {
 	if x != nil {
-		return x.Use
+		return x.KeyUse
 	}
 	return ""
 }
@@ -1436,12 +1436,12 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"revokeTime\"\x12\n" +
 	"\x10GetKeySetRequest\"F\n" +
 	"\x11GetKeySetResponse\x121\n" +
-	"\x04keys\x18\x01 \x03(\v2\x1d.trunkline.auth.v1.JsonWebKeyR\x04keys\"\x9e\x01\n" +
+	"\x04keys\x18\x01 \x03(\v2\x1d.trunkline.auth.v1.JsonWebKeyR\x04keys\"\xa2\x01\n" +
 	"\n" +
 	"JsonWebKey\x12\x10\n" +
 	"\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n" +
-	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x10\n" +
-	"\x03use\x18\x03 \x01(\tR\x03use\x12\x10\n" +
+	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x14\n" +
+	"\akey_use\x18\x03 \x01(\tR\x03use\x12\x10\n" +
 	"\x03alg\x18\x04 \x01(\tR\x03alg\x12\x10\n" +
 	"\x03crv\x18\x05 \x01(\tR\x03crv\x12\f\n" +
 	"\x01x\x18\x06 \x01(\tR\x01x\x12\f\n" +
@@ -1465,8 +1465,8 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"\fRefreshToken\x12&.trunkline.auth.v1.RefreshTokenRequest\x1a'.trunkline.auth.v1.RefreshTokenResponse\x12\\\n" +
 	"\vRevokeToken\x12%.trunkline.auth.v1.RevokeTokenRequest\x1a&.trunkline.auth.v1.RevokeTokenResponse\x12V\n" +
 	"\tGetKeySet\x12#.trunkline.auth.v1.GetKeySetRequest\x1a$.trunkline.auth.v1.GetKeySetResponse\x12e\n" +
-	"\x0eRefreshKeySets\x12(.trunkline.auth.v1.RefreshKeySetsRequest\x1a).trunkline.auth.v1.RefreshKeySetsResponseB\xcf\x01\n" +
-	"\x15com.trunkline.auth.v1B\x10AuthServiceProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/auth/v1;authv1\xa2\x02\x03TAX\xaa\x02\x11Trunkline.Auth.V1\xca\x02\x11Trunkline\\Auth\\V1\xe2\x02\x1dTrunkline\\Auth\\V1\\GPBMetadata\xea\x02\x13Trunkline::Auth::V1b\x06proto3"
+	"\x0eRefreshKeySets\x12(.trunkline.auth.v1.RefreshKeySetsRequest\x1a).trunkline.auth.v1.RefreshKeySetsResponseB\xd7\x01\n" +
+	"\x14io.trunkline.auth.v1B\x10AuthServiceProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/auth/v1;authv1\xa2\x02\x03TRL\xaa\x02\x11Trunkline.Auth.V1\xba\x02\tTrunkline\xca\x02\x11Trunkline\\Auth\\V1\xe2\x02\x1aTrunkline\\Auth\\V1\\Metadata\xea\x02\x13Trunkline::Auth::V1b\x06proto3"
 
 var (
 	file_trunkline_auth_v1_auth_service_proto_rawDescOnce sync.Once

@@ -1363,9 +1363,9 @@ const file_trunkline_edge_v1_frame_proto_rawDesc = "" +
 	"expireTime\x12/\n" +
 	"\x03own\x18\x02 \x03(\v2\x1d.trunkline.edge.v1.OwnAddressR\x03own\"\x06\n" +
 	"\x04Ping\"\x06\n" +
-	"\x04PongB\xc9\x01\n" +
-	"\x15com.trunkline.edge.v1B\n" +
-	"FrameProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/edge/v1;edgev1\xa2\x02\x03TEX\xaa\x02\x11Trunkline.Edge.V1\xca\x02\x11Trunkline\\Edge\\V1\xe2\x02\x1dTrunkline\\Edge\\V1\\GPBMetadata\xea\x02\x13Trunkline::Edge::V1b\x06proto3"
+	"\x04PongB\xd1\x01\n" +
+	"\x14io.trunkline.edge.v1B\n" +
+	"FrameProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/edge/v1;edgev1\xa2\x02\x03TRL\xaa\x02\x11Trunkline.Edge.V1\xba\x02\tTrunkline\xca\x02\x11Trunkline\\Edge\\V1\xe2\x02\x1aTrunkline\\Edge\\V1\\Metadata\xea\x02\x13Trunkline::Edge::V1b\x06proto3"
 
 var (
 	file_trunkline_edge_v1_frame_proto_rawDescOnce sync.Once

@@ -188,9 +188,9 @@ const file_trunkline_errors_v1_error_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +
 	"\x0eFieldViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
-	"\vdescription\x18\x02 \x01(\tR\vdescriptionB\xd7\x01\n" +
-	"\x17com.trunkline.errors.v1B\n" +
-	"ErrorProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TEX\xaa\x02\x13Trunkline.Errors.V1\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1fTrunkline\\Errors\\V1\\GPBMetadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3"
+	"\vdescription\x18\x02 \x01(\tR\vdescriptionB\xdf\x01\n" +
+	"\x16io.trunkline.errors.v1B\n" +
+	"ErrorProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Errors.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1cTrunkline\\Errors\\V1\\Metadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3"
 
 var (
 	file_trunkline_errors_v1_error_proto_rawDescOnce sync.Once

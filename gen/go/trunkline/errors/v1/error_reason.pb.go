@@ -409,8 +409,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x15ERROR_REASON_INTERNAL\x10E\x12\x1c\n" +
 	"\x18ERROR_REASON_VALUE_LIMIT\x10Z\x12#\n" +
 	"\x1fERROR_REASON_VALUE_NOT_A_NUMBER\x10[\x12 \n" +
-	"\x1cERROR_REASON_COMMAND_REFUSED\x10\\B\xdd\x01\n" +
-	"\x17com.trunkline.errors.v1B\x10ErrorReasonProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TEX\xaa\x02\x13Trunkline.Errors.V1\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1fTrunkline\\Errors\\V1\\GPBMetadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3"
+	"\x1cERROR_REASON_COMMAND_REFUSED\x10\\B\xe5\x01\n" +
+	"\x16io.trunkline.errors.v1B\x10ErrorReasonProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Errors.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1cTrunkline\\Errors\\V1\\Metadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3"
 
 var (
 	file_trunkline_errors_v1_error_reason_proto_rawDescOnce sync.Once

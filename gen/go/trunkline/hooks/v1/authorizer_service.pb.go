@@ -630,8 +630,8 @@ const file_trunkline_hooks_v1_authorizer_service_proto_rawDesc = "" +
 	"\x10AuthorizeConnect\x12+.trunkline.hooks.v1.AuthorizeConnectRequest\x1a,.trunkline.hooks.v1.AuthorizeConnectResponse\x12s\n" +
 	"\x12AuthorizeSubscribe\x12-.trunkline.hooks.v1.AuthorizeSubscribeRequest\x1a..trunkline.hooks.v1.AuthorizeSubscribeResponse\x12m\n" +
 	"\x10AuthorizePublish\x12+.trunkline.hooks.v1.AuthorizePublishRequest\x1a,.trunkline.hooks.v1.AuthorizePublishResponse\x12m\n" +
-	"\x10AuthorizeDeliver\x12+.trunkline.hooks.v1.AuthorizeDeliverRequest\x1a,.trunkline.hooks.v1.AuthorizeDeliverResponseB\xdc\x01\n" +
-	"\x16com.trunkline.hooks.v1B\x16AuthorizerServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03THX\xaa\x02\x12Trunkline.Hooks.V1\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1eTrunkline\\Hooks\\V1\\GPBMetadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3"
+	"\x10AuthorizeDeliver\x12+.trunkline.hooks.v1.AuthorizeDeliverRequest\x1a,.trunkline.hooks.v1.AuthorizeDeliverResponseB\xe4\x01\n" +
+	"\x15io.trunkline.hooks.v1B\x16AuthorizerServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03TRL\xaa\x02\x12Trunkline.Hooks.V1\xba\x02\tTrunkline\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1bTrunkline\\Hooks\\V1\\Metadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3"
 
 var (
 	file_trunkline_hooks_v1_authorizer_service_proto_rawDescOnce sync.Once

@@ -242,7 +242,7 @@ func (x *Event) GetReason() string {
 type EventGap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The position that was asked for or sent last; unset when an edge had to leave events out.
-	From *v1.Position `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	After *v1.Position `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
 	// Output only. The position from which it goes on.
 	To *v1.Position `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// Output only. "history_trimmed", "epoch_changed", "store_reset", or "overflow" when an edge had to leave events out.
@@ -285,9 +285,9 @@ func (*EventGap) Descriptor() ([]byte, []int) {
 	return file_trunkline_hooks_v1_event_service_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *EventGap) GetFrom() *v1.Position {
+func (x *EventGap) GetAfter() *v1.Position {
 	if x != nil {
-		return x.From
+		return x.After
 	}
 	return nil
 }
@@ -618,9 +618,9 @@ const file_trunkline_hooks_v1_event_service_proto_rawDesc = "" +
 	" \x01(\tR\aaddress\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\v \x01(\tR\tmessageId\x12\x16\n" +
-	"\x06reason\x18\f \x01(\tR\x06reason\"\xb4\x01\n" +
-	"\bEventGap\x122\n" +
-	"\x04from\x18\x01 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x04from\x12.\n" +
+	"\x06reason\x18\f \x01(\tR\x06reason\"\xb6\x01\n" +
+	"\bEventGap\x124\n" +
+	"\x05after\x18\x01 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12.\n" +
 	"\x02to\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x02to\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04node\x18\x04 \x01(\tR\x04node\x12\x18\n" +
@@ -648,8 +648,8 @@ const file_trunkline_hooks_v1_event_service_proto_rawDesc = "" +
 	"\x11EVENT_KIND_STORED\x10\x05\x12\x16\n" +
 	"\x12EVENT_KIND_EXPIRED\x10\x062p\n" +
 	"\fEventService\x12`\n" +
-	"\vWatchEvents\x12&.trunkline.hooks.v1.WatchEventsRequest\x1a'.trunkline.hooks.v1.WatchEventsResponse0\x01B\xd7\x01\n" +
-	"\x16com.trunkline.hooks.v1B\x11EventServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03THX\xaa\x02\x12Trunkline.Hooks.V1\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1eTrunkline\\Hooks\\V1\\GPBMetadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3"
+	"\vWatchEvents\x12&.trunkline.hooks.v1.WatchEventsRequest\x1a'.trunkline.hooks.v1.WatchEventsResponse0\x01B\xdf\x01\n" +
+	"\x15io.trunkline.hooks.v1B\x11EventServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03TRL\xaa\x02\x12Trunkline.Hooks.V1\xba\x02\tTrunkline\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1bTrunkline\\Hooks\\V1\\Metadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3"
 
 var (
 	file_trunkline_hooks_v1_event_service_proto_rawDescOnce sync.Once
@@ -680,7 +680,7 @@ var file_trunkline_hooks_v1_event_service_proto_depIdxs = []int32{
 	0,  // 0: trunkline.hooks.v1.Event.kind:type_name -> trunkline.hooks.v1.EventKind
 	7,  // 1: trunkline.hooks.v1.Event.time:type_name -> google.protobuf.Timestamp
 	8,  // 2: trunkline.hooks.v1.Event.position:type_name -> trunkline.publish.v1.Position
-	8,  // 3: trunkline.hooks.v1.EventGap.from:type_name -> trunkline.publish.v1.Position
+	8,  // 3: trunkline.hooks.v1.EventGap.after:type_name -> trunkline.publish.v1.Position
 	8,  // 4: trunkline.hooks.v1.EventGap.to:type_name -> trunkline.publish.v1.Position
 	0,  // 5: trunkline.hooks.v1.WatchEventsRequest.kinds:type_name -> trunkline.hooks.v1.EventKind
 	8,  // 6: trunkline.hooks.v1.WatchEventsRequest.after:type_name -> trunkline.publish.v1.Position

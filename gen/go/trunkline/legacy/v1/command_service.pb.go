@@ -195,8 +195,8 @@ const file_trunkline_legacy_v1_command_service_proto_rawDesc = "" +
 	"\x06result2o\n" +
 	"\x0eCommandService\x12]\n" +
 	"\n" +
-	"RunCommand\x12&.trunkline.legacy.v1.RunCommandRequest\x1a'.trunkline.legacy.v1.RunCommandResponseB\xe0\x01\n" +
-	"\x17com.trunkline.legacy.v1B\x13CommandServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TLX\xaa\x02\x13Trunkline.Legacy.V1\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1fTrunkline\\Legacy\\V1\\GPBMetadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
+	"RunCommand\x12&.trunkline.legacy.v1.RunCommandRequest\x1a'.trunkline.legacy.v1.RunCommandResponseB\xe8\x01\n" +
+	"\x16io.trunkline.legacy.v1B\x13CommandServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Legacy.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1cTrunkline\\Legacy\\V1\\Metadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
 
 var (
 	file_trunkline_legacy_v1_command_service_proto_rawDescOnce sync.Once

@@ -255,8 +255,8 @@ const file_trunkline_legacy_v1_facility_service_proto_rawDesc = "" +
 	"\x19UnregisterSessionResponse2\xf3\x01\n" +
 	"\x0fFacilityService\x12l\n" +
 	"\x0fRegisterSession\x12+.trunkline.legacy.v1.RegisterSessionRequest\x1a,.trunkline.legacy.v1.RegisterSessionResponse\x12r\n" +
-	"\x11UnregisterSession\x12-.trunkline.legacy.v1.UnregisterSessionRequest\x1a..trunkline.legacy.v1.UnregisterSessionResponseB\xe1\x01\n" +
-	"\x17com.trunkline.legacy.v1B\x14FacilityServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TLX\xaa\x02\x13Trunkline.Legacy.V1\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1fTrunkline\\Legacy\\V1\\GPBMetadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
+	"\x11UnregisterSession\x12-.trunkline.legacy.v1.UnregisterSessionRequest\x1a..trunkline.legacy.v1.UnregisterSessionResponseB\xe9\x01\n" +
+	"\x16io.trunkline.legacy.v1B\x14FacilityServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Legacy.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1cTrunkline\\Legacy\\V1\\Metadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
 
 var (
 	file_trunkline_legacy_v1_facility_service_proto_rawDescOnce sync.Once

@@ -307,8 +307,8 @@ const file_trunkline_legacy_v1_relay_service_proto_rawDesc = "" +
 	"\fRelayService\x12o\n" +
 	"\x10CreateRelayToken\x12,.trunkline.legacy.v1.CreateRelayTokenRequest\x1a-.trunkline.legacy.v1.CreateRelayTokenResponse\x12l\n" +
 	"\x0fCheckRelayToken\x12+.trunkline.legacy.v1.CheckRelayTokenRequest\x1a,.trunkline.legacy.v1.CheckRelayTokenResponse\x12i\n" +
-	"\x0ePublishArticle\x12*.trunkline.legacy.v1.PublishArticleRequest\x1a+.trunkline.legacy.v1.PublishArticleResponseB\xde\x01\n" +
-	"\x17com.trunkline.legacy.v1B\x11RelayServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TLX\xaa\x02\x13Trunkline.Legacy.V1\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1fTrunkline\\Legacy\\V1\\GPBMetadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
+	"\x0ePublishArticle\x12*.trunkline.legacy.v1.PublishArticleRequest\x1a+.trunkline.legacy.v1.PublishArticleResponseB\xe6\x01\n" +
+	"\x16io.trunkline.legacy.v1B\x11RelayServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Legacy.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1cTrunkline\\Legacy\\V1\\Metadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
 
 var (
 	file_trunkline_legacy_v1_relay_service_proto_rawDescOnce sync.Once

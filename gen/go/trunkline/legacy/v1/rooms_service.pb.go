@@ -114,8 +114,8 @@ const file_trunkline_legacy_v1_rooms_service_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x03R\x02id2m\n" +
 	"\fRoomsService\x12]\n" +
 	"\n" +
-	"NextRoomID\x12&.trunkline.legacy.v1.NextRoomIDRequest\x1a'.trunkline.legacy.v1.NextRoomIDResponseB\xde\x01\n" +
-	"\x17com.trunkline.legacy.v1B\x11RoomsServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TLX\xaa\x02\x13Trunkline.Legacy.V1\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1fTrunkline\\Legacy\\V1\\GPBMetadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
+	"NextRoomID\x12&.trunkline.legacy.v1.NextRoomIDRequest\x1a'.trunkline.legacy.v1.NextRoomIDResponseB\xe6\x01\n" +
+	"\x16io.trunkline.legacy.v1B\x11RoomsServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Legacy.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1cTrunkline\\Legacy\\V1\\Metadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
 
 var (
 	file_trunkline_legacy_v1_rooms_service_proto_rawDescOnce sync.Once

@@ -1081,8 +1081,8 @@ const file_trunkline_publish_v1_channel_service_proto_rawDesc = "" +
 	"\fListChannels\x12).trunkline.publish.v1.ListChannelsRequest\x1a*.trunkline.publish.v1.ListChannelsResponse\x12h\n" +
 	"\rDeleteChannel\x12*.trunkline.publish.v1.DeleteChannelRequest\x1a+.trunkline.publish.v1.DeleteChannelResponse\x12e\n" +
 	"\fListMessages\x12).trunkline.publish.v1.ListMessagesRequest\x1a*.trunkline.publish.v1.ListMessagesResponse\x12b\n" +
-	"\vListMembers\x12(.trunkline.publish.v1.ListMembersRequest\x1a).trunkline.publish.v1.ListMembersResponseB\xe7\x01\n" +
-	"\x18com.trunkline.publish.v1B\x13ChannelServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
+	"\vListMembers\x12(.trunkline.publish.v1.ListMembersRequest\x1a).trunkline.publish.v1.ListMembersResponseB\xef\x01\n" +
+	"\x17io.trunkline.publish.v1B\x13ChannelServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TRL\xaa\x02\x14Trunkline.Publish.V1\xba\x02\tTrunkline\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02\x1dTrunkline\\Publish\\V1\\Metadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
 
 var (
 	file_trunkline_publish_v1_channel_service_proto_rawDescOnce sync.Once

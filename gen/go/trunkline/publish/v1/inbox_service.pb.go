@@ -564,8 +564,8 @@ const file_trunkline_publish_v1_inbox_service_proto_rawDesc = "" +
 	"\fInboxService\x12\\\n" +
 	"\tListInbox\x12&.trunkline.publish.v1.ListInboxRequest\x1a'.trunkline.publish.v1.ListInboxResponse\x12b\n" +
 	"\vAckMessages\x12(.trunkline.publish.v1.AckMessagesRequest\x1a).trunkline.publish.v1.AckMessagesResponse\x12h\n" +
-	"\rGetInboxStats\x12*.trunkline.publish.v1.GetInboxStatsRequest\x1a+.trunkline.publish.v1.GetInboxStatsResponseB\xe5\x01\n" +
-	"\x18com.trunkline.publish.v1B\x11InboxServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
+	"\rGetInboxStats\x12*.trunkline.publish.v1.GetInboxStatsRequest\x1a+.trunkline.publish.v1.GetInboxStatsResponseB\xed\x01\n" +
+	"\x17io.trunkline.publish.v1B\x11InboxServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TRL\xaa\x02\x14Trunkline.Publish.V1\xba\x02\tTrunkline\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02\x1dTrunkline\\Publish\\V1\\Metadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
 
 var (
 	file_trunkline_publish_v1_inbox_service_proto_rawDescOnce sync.Once

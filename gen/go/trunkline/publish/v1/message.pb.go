@@ -388,7 +388,7 @@ type Message struct {
 	// Output only. The address it was sent to.
 	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// Output only. Who sent it; unset when a back end did without naming anybody.
-	From *Sender `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	Sender *Sender `protobuf:"bytes,3,opt,name=sender,proto3" json:"sender,omitempty"`
 	// Output only. The payload, as content_type says.
 	Data []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
 	// Output only. What data is.
@@ -453,9 +453,9 @@ func (x *Message) GetTo() string {
 	return ""
 }
 
-func (x *Message) GetFrom() *Sender {
+func (x *Message) GetSender() *Sender {
 	if x != nil {
-		return x.From
+		return x.Sender
 	}
 	return nil
 }
@@ -523,7 +523,7 @@ type Gap struct {
 	// Output only. The address that has the gap.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// Output only. The position after which something is missing, as the subscriber gave it.
-	From *Position `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	After *Position `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	// Output only. The position from which delivery goes on; everything after it follows.
 	To *Position `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
 	// Output only. Why: "history_trimmed", "epoch_changed", "slow_consumer" or "store_reset".
@@ -569,9 +569,9 @@ func (x *Gap) GetAddress() string {
 	return ""
 }
 
-func (x *Gap) GetFrom() *Position {
+func (x *Gap) GetAfter() *Position {
 	if x != nil {
-		return x.From
+		return x.After
 	}
 	return nil
 }
@@ -1006,11 +1006,11 @@ const file_trunkline_publish_v1_message_proto_rawDesc = "" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"4\n" +
 	"\x06Sender\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
-	"\x04user\x18\x02 \x01(\tR\x04user\"\xc0\x04\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\"\xc4\x04\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
-	"\x02to\x18\x02 \x01(\tR\x02to\x120\n" +
-	"\x04from\x18\x03 \x01(\v2\x1c.trunkline.publish.v1.SenderR\x04from\x12\x12\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x124\n" +
+	"\x06sender\x18\x03 \x01(\v2\x1c.trunkline.publish.v1.SenderR\x06sender\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12D\n" +
 	"\fcontent_type\x18\x05 \x01(\x0e2!.trunkline.publish.v1.ContentTypeR\vcontentType\x12M\n" +
 	"\n" +
@@ -1025,10 +1025,10 @@ const file_trunkline_publish_v1_message_proto_rawDesc = "" +
 	"\fack_required\x18\v \x01(\bR\vackRequired\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x01\n" +
 	"\x03Gap\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\x122\n" +
-	"\x04from\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x04from\x12.\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x124\n" +
+	"\x05after\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12.\n" +
 	"\x02to\x18\x03 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x02to\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x90\x02\n" +
 	"\tAckPolicy\x124\n" +
@@ -1096,8 +1096,8 @@ const file_trunkline_publish_v1_message_proto_rawDesc = "" +
 	"\x14DELIVERY_STATE_ACKED\x10\x03\x12\x19\n" +
 	"\x15DELIVERY_STATE_STORED\x10\x04\x12\x1a\n" +
 	"\x16DELIVERY_STATE_EXPIRED\x10\x05\x12\x19\n" +
-	"\x15DELIVERY_STATE_DENIED\x10\x06B\xe0\x01\n" +
-	"\x18com.trunkline.publish.v1B\fMessageProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
+	"\x15DELIVERY_STATE_DENIED\x10\x06B\xe8\x01\n" +
+	"\x17io.trunkline.publish.v1B\fMessageProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TRL\xaa\x02\x14Trunkline.Publish.V1\xba\x02\tTrunkline\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02\x1dTrunkline\\Publish\\V1\\Metadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
 
 var (
 	file_trunkline_publish_v1_message_proto_rawDescOnce sync.Once
@@ -1131,13 +1131,13 @@ var file_trunkline_publish_v1_message_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_trunkline_publish_v1_message_proto_depIdxs = []int32{
-	5,  // 0: trunkline.publish.v1.Message.from:type_name -> trunkline.publish.v1.Sender
+	5,  // 0: trunkline.publish.v1.Message.sender:type_name -> trunkline.publish.v1.Sender
 	0,  // 1: trunkline.publish.v1.Message.content_type:type_name -> trunkline.publish.v1.ContentType
 	12, // 2: trunkline.publish.v1.Message.attributes:type_name -> trunkline.publish.v1.Message.AttributesEntry
 	13, // 3: trunkline.publish.v1.Message.publish_time:type_name -> google.protobuf.Timestamp
 	13, // 4: trunkline.publish.v1.Message.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 5: trunkline.publish.v1.Message.position:type_name -> trunkline.publish.v1.Position
-	4,  // 6: trunkline.publish.v1.Gap.from:type_name -> trunkline.publish.v1.Position
+	4,  // 6: trunkline.publish.v1.Gap.after:type_name -> trunkline.publish.v1.Position
 	4,  // 7: trunkline.publish.v1.Gap.to:type_name -> trunkline.publish.v1.Position
 	2,  // 8: trunkline.publish.v1.AckPolicy.scope:type_name -> trunkline.publish.v1.AckScope
 	14, // 9: trunkline.publish.v1.AckPolicy.timeout:type_name -> google.protobuf.Duration

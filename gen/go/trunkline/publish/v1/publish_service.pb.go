@@ -248,7 +248,7 @@ type PublishRequest struct {
 	// refused. A publisher is a client, or an API key: the keys of others are others. It is not the id of the message.
 	IdempotencyKey string `protobuf:"bytes,8,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// Optional. Who sends it. Only API keys may name somebody; a token's sender is its own.
-	From *Sender `protobuf:"bytes,9,opt,name=from,proto3" json:"from,omitempty"`
+	Sender *Sender `protobuf:"bytes,9,opt,name=sender,proto3" json:"sender,omitempty"`
 	// Optional. The connection that exclude_sender leaves out. Set by the WebSocket edge; only API keys may.
 	ExcludeConnection string `protobuf:"bytes,10,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// Optional. Asks the recipient for an ack.
@@ -350,9 +350,9 @@ func (x *PublishRequest) GetIdempotencyKey() string {
 	return ""
 }
 
-func (x *PublishRequest) GetFrom() *Sender {
+func (x *PublishRequest) GetSender() *Sender {
 	if x != nil {
-		return x.From
+		return x.Sender
 	}
 	return nil
 }
@@ -1612,7 +1612,7 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"P\n" +
 	"\x15WatchReceiptsResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\xd1\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\xd5\x05\n" +
 	"\x0ePublishRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12D\n" +
@@ -1625,8 +1625,8 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"attributes\x18\x06 \x03(\v24.trunkline.publish.v1.PublishRequest.AttributesEntryR\n" +
 	"attributes\x12+\n" +
 	"\x03ttl\x18\a \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12'\n" +
-	"\x0fidempotency_key\x18\b \x01(\tR\x0eidempotencyKey\x120\n" +
-	"\x04from\x18\t \x01(\v2\x1c.trunkline.publish.v1.SenderR\x04from\x12-\n" +
+	"\x0fidempotency_key\x18\b \x01(\tR\x0eidempotencyKey\x124\n" +
+	"\x06sender\x18\t \x01(\v2\x1c.trunkline.publish.v1.SenderR\x06sender\x12-\n" +
 	"\x12exclude_connection\x18\n" +
 	" \x01(\tR\x11excludeConnection\x121\n" +
 	"\x03ack\x18\v \x01(\v2\x1f.trunkline.publish.v1.AckPolicyR\x03ack\x12@\n" +
@@ -1720,8 +1720,8 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\tSubscribe\x12&.trunkline.publish.v1.SubscribeRequest\x1a'.trunkline.publish.v1.SubscribeResponse(\x010\x01\x12_\n" +
 	"\n" +
 	"GetReceipt\x12'.trunkline.publish.v1.GetReceiptRequest\x1a(.trunkline.publish.v1.GetReceiptResponse\x12j\n" +
-	"\rWatchReceipts\x12*.trunkline.publish.v1.WatchReceiptsRequest\x1a+.trunkline.publish.v1.WatchReceiptsResponse0\x01B\xe7\x01\n" +
-	"\x18com.trunkline.publish.v1B\x13PublishServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
+	"\rWatchReceipts\x12*.trunkline.publish.v1.WatchReceiptsRequest\x1a+.trunkline.publish.v1.WatchReceiptsResponse0\x01B\xef\x01\n" +
+	"\x17io.trunkline.publish.v1B\x13PublishServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TRL\xaa\x02\x14Trunkline.Publish.V1\xba\x02\tTrunkline\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02\x1dTrunkline\\Publish\\V1\\Metadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
 
 var (
 	file_trunkline_publish_v1_publish_service_proto_rawDescOnce sync.Once
@@ -1780,7 +1780,7 @@ var file_trunkline_publish_v1_publish_service_proto_depIdxs = []int32{
 	22, // 2: trunkline.publish.v1.PublishRequest.content_type:type_name -> trunkline.publish.v1.ContentType
 	20, // 3: trunkline.publish.v1.PublishRequest.attributes:type_name -> trunkline.publish.v1.PublishRequest.AttributesEntry
 	23, // 4: trunkline.publish.v1.PublishRequest.ttl:type_name -> google.protobuf.Duration
-	24, // 5: trunkline.publish.v1.PublishRequest.from:type_name -> trunkline.publish.v1.Sender
+	24, // 5: trunkline.publish.v1.PublishRequest.sender:type_name -> trunkline.publish.v1.Sender
 	25, // 6: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
 	26, // 7: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
 	23, // 8: trunkline.publish.v1.PublishRequest.retain:type_name -> google.protobuf.Duration

@@ -449,8 +449,8 @@ const file_trunkline_publish_v1_state_service_proto_rawDesc = "" +
 	"\fStateService\x12Y\n" +
 	"\bGetState\x12%.trunkline.publish.v1.GetStateRequest\x1a&.trunkline.publish.v1.GetStateResponse\x12b\n" +
 	"\vUpdateState\x12(.trunkline.publish.v1.UpdateStateRequest\x1a).trunkline.publish.v1.UpdateStateResponse\x12b\n" +
-	"\vDeleteState\x12(.trunkline.publish.v1.DeleteStateRequest\x1a).trunkline.publish.v1.DeleteStateResponseB\xe5\x01\n" +
-	"\x18com.trunkline.publish.v1B\x11StateServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TPX\xaa\x02\x14Trunkline.Publish.V1\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02 Trunkline\\Publish\\V1\\GPBMetadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
+	"\vDeleteState\x12(.trunkline.publish.v1.DeleteStateRequest\x1a).trunkline.publish.v1.DeleteStateResponseB\xed\x01\n" +
+	"\x17io.trunkline.publish.v1B\x11StateServiceProtoP\x01ZDgithub.com/trunkline/trunkline/gen/go/trunkline/publish/v1;publishv1\xa2\x02\x03TRL\xaa\x02\x14Trunkline.Publish.V1\xba\x02\tTrunkline\xca\x02\x14Trunkline\\Publish\\V1\xe2\x02\x1dTrunkline\\Publish\\V1\\Metadata\xea\x02\x16Trunkline::Publish::V1b\x06proto3"
 
 var (
 	file_trunkline_publish_v1_state_service_proto_rawDescOnce sync.Once

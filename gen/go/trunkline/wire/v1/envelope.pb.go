@@ -4,7 +4,8 @@
 // 	protoc        (unknown)
 // source: trunkline/wire/v1/envelope.proto
 
-// Package trunkline.wire.v1 is what travels inside the store; private to internal/redis.
+// Package trunkline.wire.v1 is what travels inside the store. It is private to internal/redis, and
+// so it stands apart from the contract, which others generate clients from.
 
 package wirev1
 
@@ -207,8 +208,7 @@ const file_trunkline_wire_v1_envelope_proto_rawDesc = "" +
 	"\tack_scope\x18\r \x01(\rR\backScope\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\xcc\x01\n" +
-	"\x15com.trunkline.wire.v1B\rEnvelopeProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/wire/v1;wirev1\xa2\x02\x03TWX\xaa\x02\x11Trunkline.Wire.V1\xca\x02\x11Trunkline\\Wire\\V1\xe2\x02\x1dTrunkline\\Wire\\V1\\GPBMetadata\xea\x02\x13Trunkline::Wire::V1b\x06proto3"
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B@Z>github.com/trunkline/trunkline/gen/go/trunkline/wire/v1;wirev1b\x06proto3"
 
 var (
 	file_trunkline_wire_v1_envelope_proto_rawDescOnce sync.Once

@@ -14,28 +14,28 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&trunkline/admin/v1/admin_service.proto\x12\x12trunkline.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"n\n\x16\x45xplainDeliveryRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06\x63lient\x18\x03 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x04 \x01(\tR\x04user\"o\n\x17\x45xplainDeliveryResponse\x12\x18\n\x07verdict\x18\x01 \x01(\tR\x07verdict\x12:\n\tdecisions\x18\x02 \x03(\x0b\x32\x1c.trunkline.admin.v1.DecisionR\tdecisions\"j\n\x08\x44\x65\x63ision\x12\x12\n\x04step\x18\x01 \x01(\tR\x04step\x12\x32\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x1a.trunkline.admin.v1.EffectR\x06\x65\x66\x66\x65\x63t\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\"\x12\n\x10ListNodesRequest\"C\n\x11ListNodesResponse\x12.\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.trunkline.admin.v1.NodeR\x05nodes\"\xa7\x01\n\x04Node\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05roles\x18\x02 \x03(\tR\x05roles\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12 \n\x0b\x63onnections\x18\x05 \x01(\x03R\x0b\x63onnections*V\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_PASS\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_STOP\x10\x02\x12\x12\n\x0e\x45\x46\x46\x45\x43T_UNKNOWN\x10\x03\x32\xd4\x01\n\x0c\x41\x64minService\x12X\n\tListNodes\x12$.trunkline.admin.v1.ListNodesRequest\x1a%.trunkline.admin.v1.ListNodesResponse\x12j\n\x0f\x45xplainDelivery\x12*.trunkline.admin.v1.ExplainDeliveryRequest\x1a+.trunkline.admin.v1.ExplainDeliveryResponseB\xd7\x01\n\x16\x63om.trunkline.admin.v1B\x11\x41\x64minServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/admin/v1;adminv1\xa2\x02\x03TAX\xaa\x02\x12Trunkline.Admin.V1\xca\x02\x12Trunkline\\Admin\\V1\xe2\x02\x1eTrunkline\\Admin\\V1\\GPBMetadata\xea\x02\x14Trunkline::Admin::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&trunkline/admin/v1/admin_service.proto\x12\x12trunkline.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"n\n\x16\x45xplainDeliveryRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n\x06\x63lient\x18\x03 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x04 \x01(\tR\x04user\"w\n\x17\x45xplainDeliveryResponse\x12\x18\n\x07verdict\x18\x01 \x01(\tR\x07verdict\x12\x42\n\tdecisions\x18\x02 \x03(\x0b\x32$.trunkline.admin.v1.DeliveryDecisionR\tdecisions\"r\n\x10\x44\x65liveryDecision\x12\x12\n\x04step\x18\x01 \x01(\tR\x04step\x12\x32\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x1a.trunkline.admin.v1.EffectR\x06\x65\x66\x66\x65\x63t\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\"\x12\n\x10ListNodesRequest\"C\n\x11ListNodesResponse\x12.\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.trunkline.admin.v1.NodeR\x05nodes\"\xa7\x01\n\x04Node\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05roles\x18\x02 \x03(\tR\x05roles\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12 \n\x0b\x63onnections\x18\x05 \x01(\x03R\x0b\x63onnections*V\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_PASS\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_STOP\x10\x02\x12\x12\n\x0e\x45\x46\x46\x45\x43T_UNKNOWN\x10\x03\x32\xd4\x01\n\x0c\x41\x64minService\x12X\n\tListNodes\x12$.trunkline.admin.v1.ListNodesRequest\x1a%.trunkline.admin.v1.ListNodesResponse\x12j\n\x0f\x45xplainDelivery\x12*.trunkline.admin.v1.ExplainDeliveryRequest\x1a+.trunkline.admin.v1.ExplainDeliveryResponseB\xdf\x01\n\x15io.trunkline.admin.v1B\x11\x41\x64minServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/admin/v1;adminv1\xa2\x02\x03TRL\xaa\x02\x12Trunkline.Admin.V1\xba\x02\tTrunkline\xca\x02\x12Trunkline\\Admin\\V1\xe2\x02\x1bTrunkline\\Admin\\V1\\Metadata\xea\x02\x14Trunkline::Admin::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.admin.v1.admin_service_pb2', globals())
 if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
-  DESCRIPTOR._serialized_options = b'\n\026com.trunkline.admin.v1B\021AdminServiceProtoP\001Z@github.com/trunkline/trunkline/gen/go/trunkline/admin/v1;adminv1\242\002\003TAX\252\002\022Trunkline.Admin.V1\312\002\022Trunkline\\Admin\\V1\342\002\036Trunkline\\Admin\\V1\\GPBMetadata\352\002\024Trunkline::Admin::V1'
-  _EFFECT._serialized_start=687
-  _EFFECT._serialized_end=773
+  DESCRIPTOR._serialized_options = b'\n\025io.trunkline.admin.v1B\021AdminServiceProtoP\001Z@github.com/trunkline/trunkline/gen/go/trunkline/admin/v1;adminv1\242\002\003TRL\252\002\022Trunkline.Admin.V1\272\002\tTrunkline\312\002\022Trunkline\\Admin\\V1\342\002\033Trunkline\\Admin\\V1\\Metadata\352\002\024Trunkline::Admin::V1'
+  _EFFECT._serialized_start=703
+  _EFFECT._serialized_end=789
   _EXPLAINDELIVERYREQUEST._serialized_start=95
   _EXPLAINDELIVERYREQUEST._serialized_end=205
   _EXPLAINDELIVERYRESPONSE._serialized_start=207
-  _EXPLAINDELIVERYRESPONSE._serialized_end=318
-  _DECISION._serialized_start=320
-  _DECISION._serialized_end=426
-  _LISTNODESREQUEST._serialized_start=428
-  _LISTNODESREQUEST._serialized_end=446
-  _LISTNODESRESPONSE._serialized_start=448
-  _LISTNODESRESPONSE._serialized_end=515
-  _NODE._serialized_start=518
-  _NODE._serialized_end=685
-  _ADMINSERVICE._serialized_start=776
-  _ADMINSERVICE._serialized_end=988
+  _EXPLAINDELIVERYRESPONSE._serialized_end=326
+  _DELIVERYDECISION._serialized_start=328
+  _DELIVERYDECISION._serialized_end=442
+  _LISTNODESREQUEST._serialized_start=444
+  _LISTNODESREQUEST._serialized_end=462
+  _LISTNODESRESPONSE._serialized_start=464
+  _LISTNODESRESPONSE._serialized_end=531
+  _NODE._serialized_start=534
+  _NODE._serialized_end=701
+  _ADMINSERVICE._serialized_start=792
+  _ADMINSERVICE._serialized_end=1004
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ EFFECT_STOP: Effect
 EFFECT_UNKNOWN: Effect
 EFFECT_UNSPECIFIED: Effect
 
-class Decision(_message.Message):
+class DeliveryDecision(_message.Message):
     __slots__ = ["detail", "effect", "step"]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     EFFECT_FIELD_NUMBER: _ClassVar[int]
@@ -37,9 +37,9 @@ class ExplainDeliveryResponse(_message.Message):
     __slots__ = ["decisions", "verdict"]
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
-    decisions: _containers.RepeatedCompositeFieldContainer[Decision]
+    decisions: _containers.RepeatedCompositeFieldContainer[DeliveryDecision]
     verdict: str
-    def __init__(self, verdict: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
+    def __init__(self, verdict: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[DeliveryDecision, _Mapping]]] = ...) -> None: ...
 
 class ListNodesRequest(_message.Message):
     __slots__ = []

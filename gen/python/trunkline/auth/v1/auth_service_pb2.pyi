@@ -105,26 +105,26 @@ class IssueTokenResponse(_message.Message):
     def __init__(self, token: _Optional[str] = ..., token_id: _Optional[str] = ..., client: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., refresh_token: _Optional[str] = ..., refresh_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JsonWebKey(_message.Message):
-    __slots__ = ["alg", "crv", "e", "kid", "kty", "n", "use", "x", "y"]
+    __slots__ = ["alg", "crv", "e", "key_use", "kid", "kty", "n", "x", "y"]
     ALG_FIELD_NUMBER: _ClassVar[int]
     CRV_FIELD_NUMBER: _ClassVar[int]
     E_FIELD_NUMBER: _ClassVar[int]
+    KEY_USE_FIELD_NUMBER: _ClassVar[int]
     KID_FIELD_NUMBER: _ClassVar[int]
     KTY_FIELD_NUMBER: _ClassVar[int]
     N_FIELD_NUMBER: _ClassVar[int]
-    USE_FIELD_NUMBER: _ClassVar[int]
     X_FIELD_NUMBER: _ClassVar[int]
     Y_FIELD_NUMBER: _ClassVar[int]
     alg: str
     crv: str
     e: str
+    key_use: str
     kid: str
     kty: str
     n: str
-    use: str
     x: str
     y: str
-    def __init__(self, kty: _Optional[str] = ..., kid: _Optional[str] = ..., use: _Optional[str] = ..., alg: _Optional[str] = ..., crv: _Optional[str] = ..., x: _Optional[str] = ..., y: _Optional[str] = ..., n: _Optional[str] = ..., e: _Optional[str] = ...) -> None: ...
+    def __init__(self, kty: _Optional[str] = ..., kid: _Optional[str] = ..., key_use: _Optional[str] = ..., alg: _Optional[str] = ..., crv: _Optional[str] = ..., x: _Optional[str] = ..., y: _Optional[str] = ..., n: _Optional[str] = ..., e: _Optional[str] = ...) -> None: ...
 
 class RefreshKeySetsRequest(_message.Message):
     __slots__ = []

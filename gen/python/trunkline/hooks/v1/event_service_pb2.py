@@ -15,28 +15,28 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from trunkline.publish.v1 import message_pb2 as trunkline_dot_publish_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&trunkline/hooks/v1/event_service.proto\x12\x12trunkline.hooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"trunkline/publish/v1/message.proto\"\x81\x03\n\x05\x45vent\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.trunkline.hooks.v1.EventKindR\x04kind\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12:\n\x08position\x18\x04 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\x12\x1e\n\nconnection\x18\x05 \x01(\tR\nconnection\x12\x16\n\x06\x63lient\x18\x06 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x07 \x01(\tR\x04user\x12\x18\n\x07session\x18\x08 \x01(\tR\x07session\x12\x12\n\x04node\x18\t \x01(\tR\x04node\x12\x18\n\x07\x61\x64\x64ress\x18\n \x01(\tR\x07\x61\x64\x64ress\x12\x1d\n\nmessage_id\x18\x0b \x01(\tR\tmessageId\x12\x16\n\x06reason\x18\x0c \x01(\tR\x06reason\"\xb4\x01\n\x08\x45ventGap\x12\x32\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x04\x66rom\x12.\n\x02to\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x02to\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n\x04node\x18\x04 \x01(\tR\x04node\x12\x18\n\x07missing\x18\x05 \x01(\x04R\x07missing\"\xa6\x01\n\x12WatchEventsRequest\x12\x33\n\x05kinds\x18\x01 \x03(\x0e\x32\x1d.trunkline.hooks.v1.EventKindR\x05kinds\x12\x34\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x05\x61\x66ter\x12%\n\x0e\x66rom_beginning\x18\x03 \x01(\x08R\rfromBeginning\"K\n\rEventsWatched\x12:\n\x08position\x18\x01 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\"M\n\x0f\x45ventsHeartbeat\x12:\n\x08position\x18\x01 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\"\x86\x02\n\x13WatchEventsResponse\x12=\n\x07watched\x18\x01 \x01(\x0b\x32!.trunkline.hooks.v1.EventsWatchedH\x00R\x07watched\x12\x31\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x19.trunkline.hooks.v1.EventH\x00R\x05\x65vent\x12\x30\n\x03gap\x18\x03 \x01(\x0b\x32\x1c.trunkline.hooks.v1.EventGapH\x00R\x03gap\x12\x43\n\theartbeat\x18\x04 \x01(\x0b\x32#.trunkline.hooks.v1.EventsHeartbeatH\x00R\theartbeatB\x06\n\x04item*\xbe\x01\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_KIND_CONNECTED\x10\x01\x12\x1b\n\x17\x45VENT_KIND_DISCONNECTED\x10\x02\x12\x17\n\x13\x45VENT_KIND_OCCUPIED\x10\x03\x12\x16\n\x12\x45VENT_KIND_VACATED\x10\x04\x12\x15\n\x11\x45VENT_KIND_STORED\x10\x05\x12\x16\n\x12\x45VENT_KIND_EXPIRED\x10\x06\x32p\n\x0c\x45ventService\x12`\n\x0bWatchEvents\x12&.trunkline.hooks.v1.WatchEventsRequest\x1a\'.trunkline.hooks.v1.WatchEventsResponse0\x01\x42\xd7\x01\n\x16\x63om.trunkline.hooks.v1B\x11\x45ventServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03THX\xaa\x02\x12Trunkline.Hooks.V1\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1eTrunkline\\Hooks\\V1\\GPBMetadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&trunkline/hooks/v1/event_service.proto\x12\x12trunkline.hooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"trunkline/publish/v1/message.proto\"\x81\x03\n\x05\x45vent\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.trunkline.hooks.v1.EventKindR\x04kind\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12:\n\x08position\x18\x04 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\x12\x1e\n\nconnection\x18\x05 \x01(\tR\nconnection\x12\x16\n\x06\x63lient\x18\x06 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x07 \x01(\tR\x04user\x12\x18\n\x07session\x18\x08 \x01(\tR\x07session\x12\x12\n\x04node\x18\t \x01(\tR\x04node\x12\x18\n\x07\x61\x64\x64ress\x18\n \x01(\tR\x07\x61\x64\x64ress\x12\x1d\n\nmessage_id\x18\x0b \x01(\tR\tmessageId\x12\x16\n\x06reason\x18\x0c \x01(\tR\x06reason\"\xb6\x01\n\x08\x45ventGap\x12\x34\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x05\x61\x66ter\x12.\n\x02to\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x02to\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n\x04node\x18\x04 \x01(\tR\x04node\x12\x18\n\x07missing\x18\x05 \x01(\x04R\x07missing\"\xa6\x01\n\x12WatchEventsRequest\x12\x33\n\x05kinds\x18\x01 \x03(\x0e\x32\x1d.trunkline.hooks.v1.EventKindR\x05kinds\x12\x34\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x05\x61\x66ter\x12%\n\x0e\x66rom_beginning\x18\x03 \x01(\x08R\rfromBeginning\"K\n\rEventsWatched\x12:\n\x08position\x18\x01 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\"M\n\x0f\x45ventsHeartbeat\x12:\n\x08position\x18\x01 \x01(\x0b\x32\x1e.trunkline.publish.v1.PositionR\x08position\"\x86\x02\n\x13WatchEventsResponse\x12=\n\x07watched\x18\x01 \x01(\x0b\x32!.trunkline.hooks.v1.EventsWatchedH\x00R\x07watched\x12\x31\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x19.trunkline.hooks.v1.EventH\x00R\x05\x65vent\x12\x30\n\x03gap\x18\x03 \x01(\x0b\x32\x1c.trunkline.hooks.v1.EventGapH\x00R\x03gap\x12\x43\n\theartbeat\x18\x04 \x01(\x0b\x32#.trunkline.hooks.v1.EventsHeartbeatH\x00R\theartbeatB\x06\n\x04item*\xbe\x01\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_KIND_CONNECTED\x10\x01\x12\x1b\n\x17\x45VENT_KIND_DISCONNECTED\x10\x02\x12\x17\n\x13\x45VENT_KIND_OCCUPIED\x10\x03\x12\x16\n\x12\x45VENT_KIND_VACATED\x10\x04\x12\x15\n\x11\x45VENT_KIND_STORED\x10\x05\x12\x16\n\x12\x45VENT_KIND_EXPIRED\x10\x06\x32p\n\x0c\x45ventService\x12`\n\x0bWatchEvents\x12&.trunkline.hooks.v1.WatchEventsRequest\x1a\'.trunkline.hooks.v1.WatchEventsResponse0\x01\x42\xdf\x01\n\x15io.trunkline.hooks.v1B\x11\x45ventServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03TRL\xaa\x02\x12Trunkline.Hooks.V1\xba\x02\tTrunkline\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1bTrunkline\\Hooks\\V1\\Metadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.hooks.v1.event_service_pb2', globals())
 if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
-  DESCRIPTOR._serialized_options = b'\n\026com.trunkline.hooks.v1B\021EventServiceProtoP\001Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\242\002\003THX\252\002\022Trunkline.Hooks.V1\312\002\022Trunkline\\Hooks\\V1\342\002\036Trunkline\\Hooks\\V1\\GPBMetadata\352\002\024Trunkline::Hooks::V1'
-  _EVENTKIND._serialized_start=1293
-  _EVENTKIND._serialized_end=1483
+  DESCRIPTOR._serialized_options = b'\n\025io.trunkline.hooks.v1B\021EventServiceProtoP\001Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\242\002\003TRL\252\002\022Trunkline.Hooks.V1\272\002\tTrunkline\312\002\022Trunkline\\Hooks\\V1\342\002\033Trunkline\\Hooks\\V1\\Metadata\352\002\024Trunkline::Hooks::V1'
+  _EVENTKIND._serialized_start=1295
+  _EVENTKIND._serialized_end=1485
   _EVENT._serialized_start=132
   _EVENT._serialized_end=517
   _EVENTGAP._serialized_start=520
-  _EVENTGAP._serialized_end=700
-  _WATCHEVENTSREQUEST._serialized_start=703
-  _WATCHEVENTSREQUEST._serialized_end=869
-  _EVENTSWATCHED._serialized_start=871
-  _EVENTSWATCHED._serialized_end=946
-  _EVENTSHEARTBEAT._serialized_start=948
-  _EVENTSHEARTBEAT._serialized_end=1025
-  _WATCHEVENTSRESPONSE._serialized_start=1028
-  _WATCHEVENTSRESPONSE._serialized_end=1290
-  _EVENTSERVICE._serialized_start=1485
-  _EVENTSERVICE._serialized_end=1597
+  _EVENTGAP._serialized_end=702
+  _WATCHEVENTSREQUEST._serialized_start=705
+  _WATCHEVENTSREQUEST._serialized_end=871
+  _EVENTSWATCHED._serialized_start=873
+  _EVENTSWATCHED._serialized_end=948
+  _EVENTSHEARTBEAT._serialized_start=950
+  _EVENTSHEARTBEAT._serialized_end=1027
+  _WATCHEVENTSRESPONSE._serialized_start=1030
+  _WATCHEVENTSRESPONSE._serialized_end=1292
+  _EVENTSERVICE._serialized_start=1487
+  _EVENTSERVICE._serialized_end=1599
 # @@protoc_insertion_point(module_scope)

@@ -44,17 +44,18 @@ class Event(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[EventKind, str]] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., position: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., connection: _Optional[str] = ..., client: _Optional[str] = ..., user: _Optional[str] = ..., session: _Optional[str] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., message_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class EventGap(_message.Message):
-    __slots__ = ["missing", "node", "reason", "to"]
-    FROM_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ["after", "missing", "node", "reason", "to"]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
+    after: _message_pb2.Position
     missing: int
     node: str
     reason: str
     to: _message_pb2.Position
-    def __init__(self, to: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., reason: _Optional[str] = ..., node: _Optional[str] = ..., missing: _Optional[int] = ..., **kwargs) -> None: ...
+    def __init__(self, after: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., to: _Optional[_Union[_message_pb2.Position, _Mapping]] = ..., reason: _Optional[str] = ..., node: _Optional[str] = ..., missing: _Optional[int] = ...) -> None: ...
 
 class EventsHeartbeat(_message.Message):
     __slots__ = ["position"]

@@ -13,14 +13,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)trunkline/legacy/v1/command_service.proto\x12\x13trunkline.legacy.v1\"C\n\x11RunCommandRequest\x12\x18\n\x07\x63ommand\x18\x01 \x01(\tR\x07\x63ommand\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\"j\n\x12RunCommandResponse\x12\x14\n\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x18\n\x06number\x18\x02 \x01(\x03H\x00R\x06number\x12\x1a\n\x07missing\x18\x03 \x01(\x08H\x00R\x07missingB\x08\n\x06result2o\n\x0e\x43ommandService\x12]\n\nRunCommand\x12&.trunkline.legacy.v1.RunCommandRequest\x1a\'.trunkline.legacy.v1.RunCommandResponseB\xe0\x01\n\x17\x63om.trunkline.legacy.v1B\x13\x43ommandServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TLX\xaa\x02\x13Trunkline.Legacy.V1\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1fTrunkline\\Legacy\\V1\\GPBMetadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)trunkline/legacy/v1/command_service.proto\x12\x13trunkline.legacy.v1\"C\n\x11RunCommandRequest\x12\x18\n\x07\x63ommand\x18\x01 \x01(\tR\x07\x63ommand\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\"j\n\x12RunCommandResponse\x12\x14\n\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x18\n\x06number\x18\x02 \x01(\x03H\x00R\x06number\x12\x1a\n\x07missing\x18\x03 \x01(\x08H\x00R\x07missingB\x08\n\x06result2o\n\x0e\x43ommandService\x12]\n\nRunCommand\x12&.trunkline.legacy.v1.RunCommandRequest\x1a\'.trunkline.legacy.v1.RunCommandResponseB\xe8\x01\n\x16io.trunkline.legacy.v1B\x13\x43ommandServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Legacy.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1cTrunkline\\Legacy\\V1\\Metadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.legacy.v1.command_service_pb2', globals())
 if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
-  DESCRIPTOR._serialized_options = b'\n\027com.trunkline.legacy.v1B\023CommandServiceProtoP\001ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\242\002\003TLX\252\002\023Trunkline.Legacy.V1\312\002\023Trunkline\\Legacy\\V1\342\002\037Trunkline\\Legacy\\V1\\GPBMetadata\352\002\025Trunkline::Legacy::V1'
+  DESCRIPTOR._serialized_options = b'\n\026io.trunkline.legacy.v1B\023CommandServiceProtoP\001ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\242\002\003TRL\252\002\023Trunkline.Legacy.V1\272\002\tTrunkline\312\002\023Trunkline\\Legacy\\V1\342\002\034Trunkline\\Legacy\\V1\\Metadata\352\002\025Trunkline::Legacy::V1'
   _RUNCOMMANDREQUEST._serialized_start=66
   _RUNCOMMANDREQUEST._serialized_end=133
   _RUNCOMMANDRESPONSE._serialized_start=135

@@ -13,14 +13,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'trunkline/legacy/v1/rooms_service.proto\x12\x13trunkline.legacy.v1\"\x13\n\x11NextRoomIDRequest\"$\n\x12NextRoomIDResponse\x12\x0e\n\x02id\x18\x01 \x01(\x03R\x02id2m\n\x0cRoomsService\x12]\n\nNextRoomID\x12&.trunkline.legacy.v1.NextRoomIDRequest\x1a\'.trunkline.legacy.v1.NextRoomIDResponseB\xde\x01\n\x17\x63om.trunkline.legacy.v1B\x11RoomsServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TLX\xaa\x02\x13Trunkline.Legacy.V1\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1fTrunkline\\Legacy\\V1\\GPBMetadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'trunkline/legacy/v1/rooms_service.proto\x12\x13trunkline.legacy.v1\"\x13\n\x11NextRoomIDRequest\"$\n\x12NextRoomIDResponse\x12\x0e\n\x02id\x18\x01 \x01(\x03R\x02id2m\n\x0cRoomsService\x12]\n\nNextRoomID\x12&.trunkline.legacy.v1.NextRoomIDRequest\x1a\'.trunkline.legacy.v1.NextRoomIDResponseB\xe6\x01\n\x16io.trunkline.legacy.v1B\x11RoomsServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Legacy.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1cTrunkline\\Legacy\\V1\\Metadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.legacy.v1.rooms_service_pb2', globals())
 if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
-  DESCRIPTOR._serialized_options = b'\n\027com.trunkline.legacy.v1B\021RoomsServiceProtoP\001ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\242\002\003TLX\252\002\023Trunkline.Legacy.V1\312\002\023Trunkline\\Legacy\\V1\342\002\037Trunkline\\Legacy\\V1\\GPBMetadata\352\002\025Trunkline::Legacy::V1'
+  DESCRIPTOR._serialized_options = b'\n\026io.trunkline.legacy.v1B\021RoomsServiceProtoP\001ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\242\002\003TRL\252\002\023Trunkline.Legacy.V1\272\002\tTrunkline\312\002\023Trunkline\\Legacy\\V1\342\002\034Trunkline\\Legacy\\V1\\Metadata\352\002\025Trunkline::Legacy::V1'
   _NEXTROOMIDREQUEST._serialized_start=64
   _NEXTROOMIDREQUEST._serialized_end=83
   _NEXTROOMIDRESPONSE._serialized_start=85

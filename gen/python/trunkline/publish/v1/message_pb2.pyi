@@ -52,18 +52,19 @@ class Dismissed(_message.Message):
     def __init__(self, address: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Gap(_message.Message):
-    __slots__ = ["address", "reason", "to"]
+    __slots__ = ["address", "after", "reason", "to"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    FROM_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     address: str
+    after: Position
     reason: str
     to: Position
-    def __init__(self, address: _Optional[str] = ..., to: _Optional[_Union[Position, _Mapping]] = ..., reason: _Optional[str] = ..., **kwargs) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., after: _Optional[_Union[Position, _Mapping]] = ..., to: _Optional[_Union[Position, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ["ack_required", "attributes", "content_type", "data", "expire_time", "id", "position", "publish_time", "redelivered", "to"]
+    __slots__ = ["ack_required", "attributes", "content_type", "data", "expire_time", "id", "position", "publish_time", "redelivered", "sender", "to"]
     class AttributesEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,11 +77,11 @@ class Message(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
-    FROM_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     PUBLISH_TIME_FIELD_NUMBER: _ClassVar[int]
     REDELIVERED_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     ack_required: bool
     attributes: _containers.ScalarMap[str, str]
@@ -91,8 +92,9 @@ class Message(_message.Message):
     position: Position
     publish_time: _timestamp_pb2.Timestamp
     redelivered: bool
+    sender: Sender
     to: str
-    def __init__(self, id: _Optional[str] = ..., to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[ContentType, str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., publish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., redelivered: bool = ..., ack_required: bool = ..., **kwargs) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., to: _Optional[str] = ..., sender: _Optional[_Union[Sender, _Mapping]] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[ContentType, str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., publish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., redelivered: bool = ..., ack_required: bool = ...) -> None: ...
 
 class Position(_message.Message):
     __slots__ = ["epoch", "offset"]

@@ -74,7 +74,7 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class PublishRequest(_message.Message):
-    __slots__ = ["ack", "attributes", "content_type", "data", "durability", "exclude_connection", "exclude_sender", "idempotency_key", "recipients", "replicas", "retain", "to", "ttl"]
+    __slots__ = ["ack", "attributes", "content_type", "data", "durability", "exclude_connection", "exclude_sender", "idempotency_key", "recipients", "replicas", "retain", "sender", "to", "ttl"]
     class AttributesEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -89,11 +89,11 @@ class PublishRequest(_message.Message):
     DURABILITY_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_CONNECTION_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_SENDER_FIELD_NUMBER: _ClassVar[int]
-    FROM_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     RECIPIENTS_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     RETAIN_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
     ack: _message_pb2.AckPolicy
@@ -107,9 +107,10 @@ class PublishRequest(_message.Message):
     recipients: _containers.RepeatedScalarFieldContainer[str]
     replicas: int
     retain: _duration_pb2.Duration
+    sender: _message_pb2.Sender
     to: str
     ttl: _duration_pb2.Duration
-    def __init__(self, to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., recipients: _Optional[_Iterable[str]] = ..., exclude_sender: bool = ..., attributes: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., exclude_connection: _Optional[str] = ..., ack: _Optional[_Union[_message_pb2.AckPolicy, _Mapping]] = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., replicas: _Optional[int] = ..., retain: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., **kwargs) -> None: ...
+    def __init__(self, to: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[_Union[_message_pb2.ContentType, str]] = ..., recipients: _Optional[_Iterable[str]] = ..., exclude_sender: bool = ..., attributes: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., sender: _Optional[_Union[_message_pb2.Sender, _Mapping]] = ..., exclude_connection: _Optional[str] = ..., ack: _Optional[_Union[_message_pb2.AckPolicy, _Mapping]] = ..., durability: _Optional[_Union[_message_pb2.Durability, str]] = ..., replicas: _Optional[int] = ..., retain: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class PublishResponse(_message.Message):
     __slots__ = ["duplicate", "durability", "id", "position", "publish_time", "replicas"]

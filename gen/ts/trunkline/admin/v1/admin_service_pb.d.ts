@@ -68,9 +68,9 @@ export declare type ExplainDeliveryResponse = Message<"trunkline.admin.v1.Explai
   /**
    * Output only. The decisions.
    *
-   * @generated from field: repeated trunkline.admin.v1.Decision decisions = 2;
+   * @generated from field: repeated trunkline.admin.v1.DeliveryDecision decisions = 2;
    */
-  decisions: Decision[];
+  decisions: DeliveryDecision[];
 };
 
 /**
@@ -80,11 +80,11 @@ export declare type ExplainDeliveryResponse = Message<"trunkline.admin.v1.Explai
 export declare const ExplainDeliveryResponseSchema: GenMessage<ExplainDeliveryResponse>;
 
 /**
- * Decision is one step of a delivery.
+ * DeliveryDecision is one step of a delivery.
  *
- * @generated from message trunkline.admin.v1.Decision
+ * @generated from message trunkline.admin.v1.DeliveryDecision
  */
-export declare type Decision = Message<"trunkline.admin.v1.Decision"> & {
+export declare type DeliveryDecision = Message<"trunkline.admin.v1.DeliveryDecision"> & {
   /**
    * Output only. What was asked: "kept", "expired", "recipient", "excluded", "own_address", "inbox", "sent", "denied", "acked",
    * "stored" or "subscribed".
@@ -109,10 +109,10 @@ export declare type Decision = Message<"trunkline.admin.v1.Decision"> & {
 };
 
 /**
- * Describes the message trunkline.admin.v1.Decision.
- * Use `create(DecisionSchema)` to create a new message.
+ * Describes the message trunkline.admin.v1.DeliveryDecision.
+ * Use `create(DeliveryDecisionSchema)` to create a new message.
  */
-export declare const DecisionSchema: GenMessage<Decision>;
+export declare const DeliveryDecisionSchema: GenMessage<DeliveryDecision>;
 
 /**
  * ListNodesRequest is empty.

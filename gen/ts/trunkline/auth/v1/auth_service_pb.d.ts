@@ -584,9 +584,9 @@ export declare type JsonWebKey = Message<"trunkline.auth.v1.JsonWebKey"> & {
   /**
    * Output only. Always "sig".
    *
-   * @generated from field: string use = 3;
+   * @generated from field: string key_use = 3 [json_name = "use"];
    */
-  use: string;
+  keyUse: string;
 
   /**
    * Output only. The algorithm: EdDSA, ES256 or RS256.

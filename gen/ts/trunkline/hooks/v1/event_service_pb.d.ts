@@ -119,9 +119,9 @@ export declare type EventGap = Message<"trunkline.hooks.v1.EventGap"> & {
   /**
    * Output only. The position that was asked for or sent last; unset when an edge had to leave events out.
    *
-   * @generated from field: trunkline.publish.v1.Position from = 1;
+   * @generated from field: trunkline.publish.v1.Position after = 1;
    */
-  from?: Position | undefined;
+  after?: Position | undefined;
 
   /**
    * Output only. The position from which it goes on.

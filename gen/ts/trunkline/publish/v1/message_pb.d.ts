@@ -90,9 +90,9 @@ export declare type Message = Message$1<"trunkline.publish.v1.Message"> & {
   /**
    * Output only. Who sent it; unset when a back end did without naming anybody.
    *
-   * @generated from field: trunkline.publish.v1.Sender from = 3;
+   * @generated from field: trunkline.publish.v1.Sender sender = 3;
    */
-  from?: Sender | undefined;
+  sender?: Sender | undefined;
 
   /**
    * Output only. The payload, as content_type says.
@@ -174,9 +174,9 @@ export declare type Gap = Message$1<"trunkline.publish.v1.Gap"> & {
   /**
    * Output only. The position after which something is missing, as the subscriber gave it.
    *
-   * @generated from field: trunkline.publish.v1.Position from = 2;
+   * @generated from field: trunkline.publish.v1.Position after = 2;
    */
-  from?: Position | undefined;
+  after?: Position | undefined;
 
   /**
    * Output only. The position from which delivery goes on; everything after it follows.

@@ -176,9 +176,9 @@ export declare type PublishRequest = Message<"trunkline.publish.v1.PublishReques
   /**
    * Optional. Who sends it. Only API keys may name somebody; a token's sender is its own.
    *
-   * @generated from field: trunkline.publish.v1.Sender from = 9;
+   * @generated from field: trunkline.publish.v1.Sender sender = 9;
    */
-  from?: Sender | undefined;
+  sender?: Sender | undefined;
 
   /**
    * Optional. The connection that exclude_sender leaves out. Set by the WebSocket edge; only API keys may.

@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: trunkline/legacy/v1/pushserver_service.proto
+// source: trunkline/legacy/v1/push_server_service.proto
 
 package legacyv1
 
@@ -32,7 +32,7 @@ type CreatePushChannelRequest struct {
 
 func (x *CreatePushChannelRequest) Reset() {
 	*x = CreatePushChannelRequest{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[0]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -44,7 +44,7 @@ func (x *CreatePushChannelRequest) String() string {
 func (*CreatePushChannelRequest) ProtoMessage() {}
 
 func (x *CreatePushChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[0]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -57,7 +57,7 @@ func (x *CreatePushChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePushChannelRequest.ProtoReflect.Descriptor instead.
 func (*CreatePushChannelRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{0}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *CreatePushChannelRequest) GetChannel() string {
@@ -78,7 +78,7 @@ type CreatePushChannelResponse struct {
 
 func (x *CreatePushChannelResponse) Reset() {
 	*x = CreatePushChannelResponse{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[1]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -90,7 +90,7 @@ func (x *CreatePushChannelResponse) String() string {
 func (*CreatePushChannelResponse) ProtoMessage() {}
 
 func (x *CreatePushChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[1]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -103,7 +103,7 @@ func (x *CreatePushChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePushChannelResponse.ProtoReflect.Descriptor instead.
 func (*CreatePushChannelResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{1}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CreatePushChannelResponse) GetChannelToken() string {
@@ -126,7 +126,7 @@ type CheckPushChannelRequest struct {
 
 func (x *CheckPushChannelRequest) Reset() {
 	*x = CheckPushChannelRequest{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[2]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -138,7 +138,7 @@ func (x *CheckPushChannelRequest) String() string {
 func (*CheckPushChannelRequest) ProtoMessage() {}
 
 func (x *CheckPushChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[2]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -151,7 +151,7 @@ func (x *CheckPushChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPushChannelRequest.ProtoReflect.Descriptor instead.
 func (*CheckPushChannelRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{2}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CheckPushChannelRequest) GetChannel() string {
@@ -177,7 +177,7 @@ type CheckPushChannelResponse struct {
 
 func (x *CheckPushChannelResponse) Reset() {
 	*x = CheckPushChannelResponse{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[3]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -189,7 +189,7 @@ func (x *CheckPushChannelResponse) String() string {
 func (*CheckPushChannelResponse) ProtoMessage() {}
 
 func (x *CheckPushChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[3]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -202,7 +202,7 @@ func (x *CheckPushChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPushChannelResponse.ProtoReflect.Descriptor instead.
 func (*CheckPushChannelResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{3}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{3}
 }
 
 // DeletePushChannelRequest names a channel.
@@ -218,7 +218,7 @@ type DeletePushChannelRequest struct {
 
 func (x *DeletePushChannelRequest) Reset() {
 	*x = DeletePushChannelRequest{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[4]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -230,7 +230,7 @@ func (x *DeletePushChannelRequest) String() string {
 func (*DeletePushChannelRequest) ProtoMessage() {}
 
 func (x *DeletePushChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[4]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -243,7 +243,7 @@ func (x *DeletePushChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePushChannelRequest.ProtoReflect.Descriptor instead.
 func (*DeletePushChannelRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{4}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DeletePushChannelRequest) GetChannel() string {
@@ -269,7 +269,7 @@ type DeletePushChannelResponse struct {
 
 func (x *DeletePushChannelResponse) Reset() {
 	*x = DeletePushChannelResponse{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[5]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +281,7 @@ func (x *DeletePushChannelResponse) String() string {
 func (*DeletePushChannelResponse) ProtoMessage() {}
 
 func (x *DeletePushChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[5]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +294,7 @@ func (x *DeletePushChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePushChannelResponse.ProtoReflect.Descriptor instead.
 func (*DeletePushChannelResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{5}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{5}
 }
 
 // PushMessageRequest carries a message.
@@ -314,7 +314,7 @@ type PushMessageRequest struct {
 
 func (x *PushMessageRequest) Reset() {
 	*x = PushMessageRequest{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[6]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +326,7 @@ func (x *PushMessageRequest) String() string {
 func (*PushMessageRequest) ProtoMessage() {}
 
 func (x *PushMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[6]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +339,7 @@ func (x *PushMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushMessageRequest.ProtoReflect.Descriptor instead.
 func (*PushMessageRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{6}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PushMessageRequest) GetChannel() string {
@@ -379,7 +379,7 @@ type PushMessageResponse struct {
 
 func (x *PushMessageResponse) Reset() {
 	*x = PushMessageResponse{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[7]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +391,7 @@ func (x *PushMessageResponse) String() string {
 func (*PushMessageResponse) ProtoMessage() {}
 
 func (x *PushMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[7]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +404,7 @@ func (x *PushMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushMessageResponse.ProtoReflect.Descriptor instead.
 func (*PushMessageResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{7}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{7}
 }
 
 // GetPushStatisticsRequest asks for a page.
@@ -418,7 +418,7 @@ type GetPushStatisticsRequest struct {
 
 func (x *GetPushStatisticsRequest) Reset() {
 	*x = GetPushStatisticsRequest{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[8]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +430,7 @@ func (x *GetPushStatisticsRequest) String() string {
 func (*GetPushStatisticsRequest) ProtoMessage() {}
 
 func (x *GetPushStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[8]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +443,7 @@ func (x *GetPushStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPushStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*GetPushStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{8}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetPushStatisticsRequest) GetPageToken() string {
@@ -468,7 +468,7 @@ type GetPushStatisticsResponse struct {
 
 func (x *GetPushStatisticsResponse) Reset() {
 	*x = GetPushStatisticsResponse{}
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[9]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +480,7 @@ func (x *GetPushStatisticsResponse) String() string {
 func (*GetPushStatisticsResponse) ProtoMessage() {}
 
 func (x *GetPushStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[9]
+	mi := &file_trunkline_legacy_v1_push_server_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +493,7 @@ func (x *GetPushStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPushStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*GetPushStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP(), []int{9}
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetPushStatisticsResponse) GetChannels() []string {
@@ -517,11 +517,11 @@ func (x *GetPushStatisticsResponse) GetNextPageToken() string {
 	return ""
 }
 
-var File_trunkline_legacy_v1_pushserver_service_proto protoreflect.FileDescriptor
+var File_trunkline_legacy_v1_push_server_service_proto protoreflect.FileDescriptor
 
-const file_trunkline_legacy_v1_pushserver_service_proto_rawDesc = "" +
+const file_trunkline_legacy_v1_push_server_service_proto_rawDesc = "" +
 	"\n" +
-	",trunkline/legacy/v1/pushserver_service.proto\x12\x13trunkline.legacy.v1\"4\n" +
+	"-trunkline/legacy/v1/push_server_service.proto\x12\x13trunkline.legacy.v1\"4\n" +
 	"\x18CreatePushChannelRequest\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\tR\achannel\"@\n" +
 	"\x19CreatePushChannelResponse\x12#\n" +
@@ -555,23 +555,23 @@ const file_trunkline_legacy_v1_pushserver_service_proto_rawDesc = "" +
 	"\x10CheckPushChannel\x12,.trunkline.legacy.v1.CheckPushChannelRequest\x1a-.trunkline.legacy.v1.CheckPushChannelResponse\x12r\n" +
 	"\x11DeletePushChannel\x12-.trunkline.legacy.v1.DeletePushChannelRequest\x1a..trunkline.legacy.v1.DeletePushChannelResponse\x12`\n" +
 	"\vPushMessage\x12'.trunkline.legacy.v1.PushMessageRequest\x1a(.trunkline.legacy.v1.PushMessageResponse\x12r\n" +
-	"\x11GetPushStatistics\x12-.trunkline.legacy.v1.GetPushStatisticsRequest\x1a..trunkline.legacy.v1.GetPushStatisticsResponseB\xe3\x01\n" +
-	"\x17com.trunkline.legacy.v1B\x16PushserverServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TLX\xaa\x02\x13Trunkline.Legacy.V1\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1fTrunkline\\Legacy\\V1\\GPBMetadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
+	"\x11GetPushStatistics\x12-.trunkline.legacy.v1.GetPushStatisticsRequest\x1a..trunkline.legacy.v1.GetPushStatisticsResponseB\xeb\x01\n" +
+	"\x16io.trunkline.legacy.v1B\x16PushServerServiceProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/legacy/v1;legacyv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Legacy.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Legacy\\V1\xe2\x02\x1cTrunkline\\Legacy\\V1\\Metadata\xea\x02\x15Trunkline::Legacy::V1b\x06proto3"
 
 var (
-	file_trunkline_legacy_v1_pushserver_service_proto_rawDescOnce sync.Once
-	file_trunkline_legacy_v1_pushserver_service_proto_rawDescData []byte
+	file_trunkline_legacy_v1_push_server_service_proto_rawDescOnce sync.Once
+	file_trunkline_legacy_v1_push_server_service_proto_rawDescData []byte
 )
 
-func file_trunkline_legacy_v1_pushserver_service_proto_rawDescGZIP() []byte {
-	file_trunkline_legacy_v1_pushserver_service_proto_rawDescOnce.Do(func() {
-		file_trunkline_legacy_v1_pushserver_service_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_trunkline_legacy_v1_pushserver_service_proto_rawDesc), len(file_trunkline_legacy_v1_pushserver_service_proto_rawDesc)))
+func file_trunkline_legacy_v1_push_server_service_proto_rawDescGZIP() []byte {
+	file_trunkline_legacy_v1_push_server_service_proto_rawDescOnce.Do(func() {
+		file_trunkline_legacy_v1_push_server_service_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_trunkline_legacy_v1_push_server_service_proto_rawDesc), len(file_trunkline_legacy_v1_push_server_service_proto_rawDesc)))
 	})
-	return file_trunkline_legacy_v1_pushserver_service_proto_rawDescData
+	return file_trunkline_legacy_v1_push_server_service_proto_rawDescData
 }
 
-var file_trunkline_legacy_v1_pushserver_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
-var file_trunkline_legacy_v1_pushserver_service_proto_goTypes = []any{
+var file_trunkline_legacy_v1_push_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_trunkline_legacy_v1_push_server_service_proto_goTypes = []any{
 	(*CreatePushChannelRequest)(nil),  // 0: trunkline.legacy.v1.CreatePushChannelRequest
 	(*CreatePushChannelResponse)(nil), // 1: trunkline.legacy.v1.CreatePushChannelResponse
 	(*CheckPushChannelRequest)(nil),   // 2: trunkline.legacy.v1.CheckPushChannelRequest
@@ -583,7 +583,7 @@ var file_trunkline_legacy_v1_pushserver_service_proto_goTypes = []any{
 	(*GetPushStatisticsRequest)(nil),  // 8: trunkline.legacy.v1.GetPushStatisticsRequest
 	(*GetPushStatisticsResponse)(nil), // 9: trunkline.legacy.v1.GetPushStatisticsResponse
 }
-var file_trunkline_legacy_v1_pushserver_service_proto_depIdxs = []int32{
+var file_trunkline_legacy_v1_push_server_service_proto_depIdxs = []int32{
 	0, // 0: trunkline.legacy.v1.PushServerService.CreatePushChannel:input_type -> trunkline.legacy.v1.CreatePushChannelRequest
 	2, // 1: trunkline.legacy.v1.PushServerService.CheckPushChannel:input_type -> trunkline.legacy.v1.CheckPushChannelRequest
 	4, // 2: trunkline.legacy.v1.PushServerService.DeletePushChannel:input_type -> trunkline.legacy.v1.DeletePushChannelRequest
@@ -601,27 +601,27 @@ var file_trunkline_legacy_v1_pushserver_service_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for field type_name
 }
 
-func init() { file_trunkline_legacy_v1_pushserver_service_proto_init() }
-func file_trunkline_legacy_v1_pushserver_service_proto_init() {
-	if File_trunkline_legacy_v1_pushserver_service_proto != nil {
+func init() { file_trunkline_legacy_v1_push_server_service_proto_init() }
+func file_trunkline_legacy_v1_push_server_service_proto_init() {
+	if File_trunkline_legacy_v1_push_server_service_proto != nil {
 		return
 	}
-	file_trunkline_legacy_v1_pushserver_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_trunkline_legacy_v1_push_server_service_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_legacy_v1_pushserver_service_proto_rawDesc), len(file_trunkline_legacy_v1_pushserver_service_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_legacy_v1_push_server_service_proto_rawDesc), len(file_trunkline_legacy_v1_push_server_service_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_trunkline_legacy_v1_pushserver_service_proto_goTypes,
-		DependencyIndexes: file_trunkline_legacy_v1_pushserver_service_proto_depIdxs,
-		MessageInfos:      file_trunkline_legacy_v1_pushserver_service_proto_msgTypes,
+		GoTypes:           file_trunkline_legacy_v1_push_server_service_proto_goTypes,
+		DependencyIndexes: file_trunkline_legacy_v1_push_server_service_proto_depIdxs,
+		MessageInfos:      file_trunkline_legacy_v1_push_server_service_proto_msgTypes,
 	}.Build()
-	File_trunkline_legacy_v1_pushserver_service_proto = out.File
-	file_trunkline_legacy_v1_pushserver_service_proto_goTypes = nil
-	file_trunkline_legacy_v1_pushserver_service_proto_depIdxs = nil
+	File_trunkline_legacy_v1_push_server_service_proto = out.File
+	file_trunkline_legacy_v1_push_server_service_proto_goTypes = nil
+	file_trunkline_legacy_v1_push_server_service_proto_depIdxs = nil
 }

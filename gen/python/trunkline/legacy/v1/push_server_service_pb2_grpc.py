@@ -2,7 +2,7 @@
 """Client and server classes corresponding to protobuf-defined services."""
 import grpc
 
-from trunkline.legacy.v1 import pushserver_service_pb2 as trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2
+from trunkline.legacy.v1 import push_server_service_pb2 as trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2
 
 
 class PushServerServiceStub(object):
@@ -20,28 +20,28 @@ class PushServerServiceStub(object):
         """
         self.CreatePushChannel = channel.unary_unary(
                 '/trunkline.legacy.v1.PushServerService/CreatePushChannel',
-                request_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CreatePushChannelRequest.SerializeToString,
-                response_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CreatePushChannelResponse.FromString,
+                request_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CreatePushChannelRequest.SerializeToString,
+                response_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CreatePushChannelResponse.FromString,
                 )
         self.CheckPushChannel = channel.unary_unary(
                 '/trunkline.legacy.v1.PushServerService/CheckPushChannel',
-                request_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CheckPushChannelRequest.SerializeToString,
-                response_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CheckPushChannelResponse.FromString,
+                request_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CheckPushChannelRequest.SerializeToString,
+                response_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CheckPushChannelResponse.FromString,
                 )
         self.DeletePushChannel = channel.unary_unary(
                 '/trunkline.legacy.v1.PushServerService/DeletePushChannel',
-                request_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.DeletePushChannelRequest.SerializeToString,
-                response_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.DeletePushChannelResponse.FromString,
+                request_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.DeletePushChannelRequest.SerializeToString,
+                response_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.DeletePushChannelResponse.FromString,
                 )
         self.PushMessage = channel.unary_unary(
                 '/trunkline.legacy.v1.PushServerService/PushMessage',
-                request_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.PushMessageRequest.SerializeToString,
-                response_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.PushMessageResponse.FromString,
+                request_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.PushMessageRequest.SerializeToString,
+                response_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.PushMessageResponse.FromString,
                 )
         self.GetPushStatistics = channel.unary_unary(
                 '/trunkline.legacy.v1.PushServerService/GetPushStatistics',
-                request_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.GetPushStatisticsRequest.SerializeToString,
-                response_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.GetPushStatisticsResponse.FromString,
+                request_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.GetPushStatisticsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.GetPushStatisticsResponse.FromString,
                 )
 
 
@@ -97,28 +97,28 @@ def add_PushServerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'CreatePushChannel': grpc.unary_unary_rpc_method_handler(
                     servicer.CreatePushChannel,
-                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CreatePushChannelRequest.FromString,
-                    response_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CreatePushChannelResponse.SerializeToString,
+                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CreatePushChannelRequest.FromString,
+                    response_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CreatePushChannelResponse.SerializeToString,
             ),
             'CheckPushChannel': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckPushChannel,
-                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CheckPushChannelRequest.FromString,
-                    response_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CheckPushChannelResponse.SerializeToString,
+                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CheckPushChannelRequest.FromString,
+                    response_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CheckPushChannelResponse.SerializeToString,
             ),
             'DeletePushChannel': grpc.unary_unary_rpc_method_handler(
                     servicer.DeletePushChannel,
-                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.DeletePushChannelRequest.FromString,
-                    response_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.DeletePushChannelResponse.SerializeToString,
+                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.DeletePushChannelRequest.FromString,
+                    response_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.DeletePushChannelResponse.SerializeToString,
             ),
             'PushMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.PushMessage,
-                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.PushMessageRequest.FromString,
-                    response_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.PushMessageResponse.SerializeToString,
+                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.PushMessageRequest.FromString,
+                    response_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.PushMessageResponse.SerializeToString,
             ),
             'GetPushStatistics': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPushStatistics,
-                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.GetPushStatisticsRequest.FromString,
-                    response_serializer=trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.GetPushStatisticsResponse.SerializeToString,
+                    request_deserializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.GetPushStatisticsRequest.FromString,
+                    response_serializer=trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.GetPushStatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -146,8 +146,8 @@ class PushServerService(object):
             timeout=None,
             metadata=None):
         return grpc.experimental.unary_unary(request, target, '/trunkline.legacy.v1.PushServerService/CreatePushChannel',
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CreatePushChannelRequest.SerializeToString,
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CreatePushChannelResponse.FromString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CreatePushChannelRequest.SerializeToString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CreatePushChannelResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 
@@ -163,8 +163,8 @@ class PushServerService(object):
             timeout=None,
             metadata=None):
         return grpc.experimental.unary_unary(request, target, '/trunkline.legacy.v1.PushServerService/CheckPushChannel',
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CheckPushChannelRequest.SerializeToString,
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.CheckPushChannelResponse.FromString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CheckPushChannelRequest.SerializeToString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.CheckPushChannelResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 
@@ -180,8 +180,8 @@ class PushServerService(object):
             timeout=None,
             metadata=None):
         return grpc.experimental.unary_unary(request, target, '/trunkline.legacy.v1.PushServerService/DeletePushChannel',
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.DeletePushChannelRequest.SerializeToString,
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.DeletePushChannelResponse.FromString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.DeletePushChannelRequest.SerializeToString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.DeletePushChannelResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 
@@ -197,8 +197,8 @@ class PushServerService(object):
             timeout=None,
             metadata=None):
         return grpc.experimental.unary_unary(request, target, '/trunkline.legacy.v1.PushServerService/PushMessage',
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.PushMessageRequest.SerializeToString,
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.PushMessageResponse.FromString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.PushMessageRequest.SerializeToString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.PushMessageResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 
@@ -214,7 +214,7 @@ class PushServerService(object):
             timeout=None,
             metadata=None):
         return grpc.experimental.unary_unary(request, target, '/trunkline.legacy.v1.PushServerService/GetPushStatistics',
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.GetPushStatisticsRequest.SerializeToString,
-            trunkline_dot_legacy_dot_v1_dot_pushserver__service__pb2.GetPushStatisticsResponse.FromString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.GetPushStatisticsRequest.SerializeToString,
+            trunkline_dot_legacy_dot_v1_dot_push__server__service__pb2.GetPushStatisticsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

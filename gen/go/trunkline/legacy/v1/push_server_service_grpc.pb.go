@@ -2,7 +2,7 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             (unknown)
-// source: trunkline/legacy/v1/pushserver_service.proto
+// source: trunkline/legacy/v1/push_server_service.proto
 
 package legacyv1
 
@@ -299,5 +299,5 @@ var PushServerService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
-	Metadata: "trunkline/legacy/v1/pushserver_service.proto",
+	Metadata: "trunkline/legacy/v1/push_server_service.proto",
 }
