@@ -25,7 +25,8 @@ const (
 
 // ContentType says what the bytes of a message are. In every JSON form of
 // Trunkline (REST, WebSocket) the member data is the value itself: any JSON
-// value for JSON, a string for TEXT, a base64 string for BINARY.
+// value for JSON, a string for TEXT, a base64 string for BINARY. Tools that use
+// protobuf's own JSON, such as grpcurl, spell the bytes of data in base64 always.
 type ContentType int32
 
 const (
@@ -389,7 +390,7 @@ type Message struct {
 	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// Output only. Who sent it; unset when a back end did without naming anybody.
 	Sender *Sender `protobuf:"bytes,3,opt,name=sender,proto3" json:"sender,omitempty"`
-	// Output only. The payload, as content_type says.
+	// Output only. The payload, as content_type says. In protobuf's own JSON it is base64 of the bytes, whatever they are.
 	Data []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
 	// Output only. What data is.
 	ContentType ContentType `protobuf:"varint,5,opt,name=content_type,json=contentType,proto3,enum=trunkline.publish.v1.ContentType" json:"content_type,omitempty"`

@@ -231,7 +231,8 @@ type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The address to send to.
 	To string `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"`
-	// Optional. The payload, as content_type says; at most the server's message limit (64 KiB by default).
+	// Optional. The payload, as content_type says; at most the server's message limit (64 KiB by default). In protobuf's own JSON,
+	// which grpcurl speaks, it is base64 of the bytes: {"data":"eyJhIjoxfQ=="} sends {"a":1}.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// Optional. What data is; JSON by default.
 	ContentType ContentType `protobuf:"varint,3,opt,name=content_type,json=contentType,proto3,enum=trunkline.publish.v1.ContentType" json:"content_type,omitempty"`
@@ -841,9 +842,9 @@ type ConsumeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The address.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// Optional. Replay what came after this position first.
+	// Optional. Replay what came after this position first. A token needs ACTION_HISTORY on the address.
 	After *Position `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
-	// Optional. Replay everything that is kept first. Not together with after.
+	// Optional. Replay everything that is kept first. Not together with after. A token needs ACTION_HISTORY on the address.
 	FromBeginning bool `protobuf:"varint,3,opt,name=from_beginning,json=fromBeginning,proto3" json:"from_beginning,omitempty"`
 	// Optional. Tell who comes and who leaves, too. The credentials must grant presence, and the namespace of the channel must
 	// list its subscribers. The stream itself is not listed. Events are live: after a gap or a reconnect, ListMembers.

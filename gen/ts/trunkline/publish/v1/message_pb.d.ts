@@ -95,7 +95,7 @@ export declare type Message = Message$1<"trunkline.publish.v1.Message"> & {
   sender?: Sender | undefined;
 
   /**
-   * Output only. The payload, as content_type says.
+   * Output only. The payload, as content_type says. In protobuf's own JSON it is base64 of the bytes, whatever they are.
    *
    * @generated from field: bytes data = 4;
    */
@@ -456,7 +456,8 @@ export declare const RecipientReceiptSchema: GenMessage<RecipientReceipt>;
 /**
  * ContentType says what the bytes of a message are. In every JSON form of
  * Trunkline (REST, WebSocket) the member data is the value itself: any JSON
- * value for JSON, a string for TEXT, a base64 string for BINARY.
+ * value for JSON, a string for TEXT, a base64 string for BINARY. Tools that use
+ * protobuf's own JSON, such as grpcurl, spell the bytes of data in base64 always.
  *
  * @generated from enum trunkline.publish.v1.ContentType
  */

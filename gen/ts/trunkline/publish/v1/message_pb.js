@@ -76,7 +76,8 @@ export const ContentTypeSchema = /*@__PURE__*/
 /**
  * ContentType says what the bytes of a message are. In every JSON form of
  * Trunkline (REST, WebSocket) the member data is the value itself: any JSON
- * value for JSON, a string for TEXT, a base64 string for BINARY.
+ * value for JSON, a string for TEXT, a base64 string for BINARY. Tools that use
+ * protobuf's own JSON, such as grpcurl, spell the bytes of data in base64 always.
  *
  * @generated from enum trunkline.publish.v1.ContentType
  */

@@ -123,7 +123,8 @@ export declare type PublishRequest = Message<"trunkline.publish.v1.PublishReques
   to: string;
 
   /**
-   * Optional. The payload, as content_type says; at most the server's message limit (64 KiB by default).
+   * Optional. The payload, as content_type says; at most the server's message limit (64 KiB by default). In protobuf's own JSON,
+   * which grpcurl speaks, it is base64 of the bytes: {"data":"eyJhIjoxfQ=="} sends {"a":1}.
    *
    * @generated from field: bytes data = 2;
    */
@@ -456,14 +457,14 @@ export declare type ConsumeRequest = Message<"trunkline.publish.v1.ConsumeReques
   address: string;
 
   /**
-   * Optional. Replay what came after this position first.
+   * Optional. Replay what came after this position first. A token needs ACTION_HISTORY on the address.
    *
    * @generated from field: trunkline.publish.v1.Position after = 2;
    */
   after?: Position | undefined;
 
   /**
-   * Optional. Replay everything that is kept first. Not together with after.
+   * Optional. Replay everything that is kept first. Not together with after. A token needs ACTION_HISTORY on the address.
    *
    * @generated from field: bool from_beginning = 3;
    */
