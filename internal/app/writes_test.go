@@ -310,7 +310,7 @@ func TestWrites_keysOfABackEndAreThoseOfTheSenderItNames(t *testing.T) {
 	const to = "channels/spoken"
 	send := func(client, body string) (bool, string) {
 		resp, err := h.Publish.Publish(t.Context(), &publishv1.PublishRequest{
-			To: to, Data: []byte(body), IdempotencyKey: "order-77", From: &publishv1.Sender{Client: client},
+			To: to, Data: []byte(body), IdempotencyKey: "order-77", Sender: &publishv1.Sender{Client: client},
 		})
 		return resp.GetDuplicate(), reason(err)
 	}
