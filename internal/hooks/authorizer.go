@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -141,7 +142,11 @@ func actionName(action bus.Action) string {
 
 // keyOf is the same for the same question of the same token. No part of it has a line break.
 func keyOf(q bus.Question) string {
-	parts := []string{actionName(q.Action), q.Identity.TokenID, q.Identity.Client, q.Address.String()}
+	parts := []string{actionName(q.Action), q.Identity.TokenID, q.Identity.Client, q.Identity.User, q.Identity.Session, q.Address.String()}
+	if p := q.Place; p != nil {
+		parts = append(parts, p.Dialect, strconv.Quote(p.Facility)) // a facility is any text
+		parts = append(parts, p.Wishes...)
+	}
 	if q.Message != nil {
 		parts = append(parts, q.Message.ID)
 	}
@@ -155,16 +160,25 @@ func (a *Authorizer) ask(key string, q bus.Question) (answer, error) {
 	who := &hooksv1.Subject{
 		Client: q.Identity.Client, User: q.Identity.User, Session: q.Identity.Session, Groups: q.Identity.Groups, TokenId: q.Identity.TokenID,
 	}
+	place := bus.Place{}
+	if q.Place != nil {
+		place = *q.Place
+	}
+	facility := strings.ToValidUTF8(place.Facility, "\ufffd") // any bytes, of which the contract takes text alone
 	var d *hooksv1.Decision
 	var err error
 	switch q.Action {
 	case bus.Connect:
 		var resp *hooksv1.AuthorizeConnectResponse
-		resp, err = a.service.AuthorizeConnect(ctx, &hooksv1.AuthorizeConnectRequest{Subject: who})
+		resp, err = a.service.AuthorizeConnect(ctx, &hooksv1.AuthorizeConnectRequest{
+			Subject: who, Dialect: place.Dialect, Facility: facility, Wishes: place.Wishes,
+		})
 		d = resp.GetDecision()
 	case bus.Subscribe:
 		var resp *hooksv1.AuthorizeSubscribeResponse
-		resp, err = a.service.AuthorizeSubscribe(ctx, &hooksv1.AuthorizeSubscribeRequest{Subject: who, Address: q.Address.String()})
+		resp, err = a.service.AuthorizeSubscribe(ctx, &hooksv1.AuthorizeSubscribeRequest{
+			Subject: who, Address: q.Address.String(), Dialect: place.Dialect, Facility: facility, Audience: audience(q),
+		})
 		d = resp.GetDecision()
 	case bus.Deliver:
 		var resp *hooksv1.AuthorizeDeliverResponse
@@ -192,6 +206,14 @@ func (a *Authorizer) ask(key string, q bus.Question) (answer, error) {
 		a.cache.Add(key, out)
 	}
 	return out, nil
+}
+
+// audience is what the facility protocol calls the address of a question; empty in other protocols.
+func audience(q bus.Question) string {
+	if q.Place == nil || len(q.Place.Wishes) == 0 {
+		return ""
+	}
+	return strings.TrimSuffix(string(q.Address.Kind()), "s")
 }
 
 // maxReason is the longest reason that a client is told, in bytes.

@@ -2,7 +2,6 @@ package facility_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"maps"
@@ -12,11 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-
-	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
-	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
@@ -122,53 +116,6 @@ func TestHandshake(t *testing.T) {
 			}
 		}
 	})
-}
-
-// policy refuses a user, an audience to follow and one to publish to.
-type policy struct {
-	hooksv1.UnimplementedAuthorizerServiceServer
-}
-
-// AuthorizeConnect decides.
-func (policy) AuthorizeConnect(_ context.Context, r *hooksv1.AuthorizeConnectRequest) (*hooksv1.AuthorizeConnectResponse, error) {
-	return &hooksv1.AuthorizeConnectResponse{Decision: &hooksv1.Decision{
-		Allowed: r.GetSubject().GetUser() != "banned", Reason: "No channels for you",
-	}}, nil
-}
-
-// AuthorizeSubscribe decides.
-func (policy) AuthorizeSubscribe(_ context.Context, r *hooksv1.AuthorizeSubscribeRequest) (*hooksv1.AuthorizeSubscribeResponse, error) {
-	return &hooksv1.AuthorizeSubscribeResponse{Decision: &hooksv1.Decision{Allowed: true}}, nil
-}
-
-// AuthorizePublish decides.
-func (policy) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishRequest) (*hooksv1.AuthorizePublishResponse, error) {
-	return &hooksv1.AuthorizePublishResponse{Decision: &hooksv1.Decision{Allowed: !strings.HasPrefix(r.GetAddress(), "broadcast/")}}, nil
-}
-
-// A policy refuses with 403 and its text, before the version is looked at, or takes audiences away in silence.
-func TestPolicy(t *testing.T) {
-	l, err := (&net.ListenConfig{}).Listen(soon(t), "tcp", "127.0.0.1:0")
-	testkit.Check(t, err)
-	server := grpc.NewServer()
-	hooksv1.RegisterAuthorizerServiceServer(server, policy{})
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
-	t.Cleanup(func() { server.Stop(); testkit.Check(t, <-done) })
-	h := start(t, apptest.With(func(c *config.Config) {
-		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail = l.Addr().String(), "closed"
-	}))
-	banned := map[string]string{"Cookie": "sessionid=" + h.login(t, "banned"), "Sec-WebSocket-Version": "6"}
-	a := raw(t, h.at[0], handshake("GET /ws/f HTTP/1.1", banned))
-	if a.status != 403 || !strings.Contains(a.body, "No channels for you") || !a.closed || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
-		t.Errorf("got %d %q %v", a.status, a.body, a.header)
-	}
-	john := h.login(t, "john")
-	c := h.dial(t, 0, "f?subscribe-user&subscribe-broadcast&publish-broadcast&publish-user&echo", cookie(john))
-	c.send("to john alone")
-	c.gets("to john alone")
-	h.publish(t, "broadcast:f", "from the back end")
-	c.gets("from the back end")
 }
 
 // Closed, nobody is let in who is nobody, and a token does as well as a session.

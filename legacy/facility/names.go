@@ -10,6 +10,9 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
+// protocol is the name in settings, metrics and questions to the authorizer.
+const protocol = "facility"
+
 // Names are the names under which the older system knows the addresses of audiences. They are broadcast:F, group:G:F, user:U:F
 // and session:K:F, behind the prefix and a colon if there is one. In the older system a user "a:b" in the facility "c" is the
 // user "a" in the facility "b:c". Here a user, group or session with a colon has no such name, so that nobody is taken for

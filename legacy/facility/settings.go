@@ -67,7 +67,7 @@ func New() *Facility {
 }
 
 // Name returns "facility".
-func (*Facility) Name() string { return "facility" }
+func (*Facility) Name() string { return protocol }
 
 // Sections returns the settings, also those of command frames.
 func (p *Facility) Sections() []config.Section {

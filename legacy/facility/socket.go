@@ -68,14 +68,14 @@ func NewSocket(cfg SocketConfig) (*Socket, error) {
 }
 
 // Name returns "facility".
-func (*Socket) Name() string { return "facility" }
+func (*Socket) Name() string { return protocol }
 
 // Hello takes every handshake that Check has let through.
 func (f *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	w := wishesOf(r, f.cfg.Path)
 	h := dialect.Hello{
 		Subprotocol: subprotocol(r), Connect: true, OnlyFollow: true, FrameSize: f.cfg.MaxMessage,
-		FollowAs: w.follow, Private: w, Flaw: flawOf(r),
+		FollowAs: w.follow, Private: w, Place: w.place, Flaw: flawOf(r),
 	}
 	if !f.sameSite(r) {
 		h.Refusal = bus.ErrOriginRefused.With("pages of this origin may not connect", map[string]string{"setting": "legacy.facility.allowed_origins"})
@@ -140,7 +140,7 @@ func (*Socket) Closing(code int, text string) (int, string) {
 // Converse begins a conversation.
 func (f *Socket) Converse(c dialect.Capabilities, h dialect.Hello) dialect.Conversation {
 	w, _ := h.Private.(wishes)
-	return &talk{socket: f, conn: c.Conn, publisher: c.Publisher, states: c.States, wishes: w}
+	return &talk{socket: f, conn: c.Conn, follower: c.Follower, publisher: c.Publisher, states: c.States, wishes: w}
 }
 
 var _ dialect.Conversation = (*talk)(nil)

@@ -27,6 +27,7 @@ const heartbeatEvery = 3*time.Second - 100*time.Millisecond
 type talk struct {
 	socket    *Socket
 	conn      dialect.Conn
+	follower  dialect.Follower
 	publisher dialect.Publisher
 	states    dialect.States
 	wishes    wishes
@@ -45,10 +46,14 @@ type sent struct {
 	sum    [sha256.Size]byte
 }
 
-// Start notes the audiences of what the client sends.
+// Start notes the audiences of what the client sends, and those of what it hears. What it asked for and may not hear is left out.
 func (t *talk) Start(context.Context) {
 	t.to = t.wishes.addresses(t.conn.Identity(), t.wishes.publish)
-	t.from = t.wishes.addresses(t.conn.Identity(), t.wishes.subscribe)
+	for _, a := range t.wishes.addresses(t.conn.Identity(), t.wishes.subscribe) {
+		if t.follower.Subscribed(a) {
+			t.from = append(t.from, a)
+		}
+	}
 }
 
 // Receive publishes a frame to every audience that the client has, in their order. When it returns, everything is stored:

@@ -15,15 +15,16 @@ var audiences = []string{"broadcast", "group", "user", "session"}
 // wishes is what the address of a socket asks for.
 type wishes struct {
 	topic              string // of the facility
+	place              *bus.Place
 	subscribe, publish map[string]bool
 	echo, state        bool
 }
 
 // wishesOf reads the path behind prefix and the names in the query; their values do not matter.
 func wishesOf(r *http.Request, prefix string) wishes {
+	facility := strings.TrimPrefix(r.URL.Path, prefix)
 	w := wishes{
-		topic:     dialect.Name(strings.TrimPrefix(r.URL.Path, prefix)),
-		subscribe: make(map[string]bool), publish: make(map[string]bool),
+		topic: dialect.Name(facility), subscribe: make(map[string]bool), publish: make(map[string]bool),
 	}
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
 		name, _, _ := strings.Cut(part, "=")
@@ -40,7 +41,24 @@ func wishesOf(r *http.Request, prefix string) wishes {
 		w.echo = w.echo || name == "echo"
 		w.state = w.state || name == "state"
 	}
+	w.place = &bus.Place{Dialect: protocol, Facility: facility, Wishes: w.list()}
 	return w
+}
+
+// list returns the audiences that are asked for as the query names them, in the order in which they are served.
+func (w wishes) list() []string {
+	var all []string
+	for _, kind := range audiences {
+		if w.subscribe[kind] {
+			all = append(all, "subscribe-"+kind)
+		}
+	}
+	for _, kind := range audiences {
+		if w.publish[kind] {
+			all = append(all, "publish-"+kind)
+		}
+	}
+	return all
 }
 
 // follow returns what somebody is to be given.

@@ -47,7 +47,7 @@ func (f frame) appendTo(dst []byte) []byte {
 	return append(dst, b...)
 }
 
-// statuses are those of refusals that the clients of the older server are told. Its own were 403, 404 and 500. They are numbers
+// statuses are what clients of the older server are told about refusals. Its own were 403, 404 and 500. They are numbers
 // of this protocol, and no more than that: a client knows these, whatever other surfaces answer for the same reason.
 var statuses = map[string]int{
 	bus.ErrTokenMissing.Reason: http.StatusUnauthorized, bus.ErrTokenInvalid.Reason: http.StatusUnauthorized,

@@ -153,7 +153,7 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 			return nil, err
 		}
 	}
-	s.single, s.onlyFollow = hello.Single, hello.OnlyFollow
+	s.single, s.onlyFollow, s.place = hello.Single, hello.OnlyFollow, hello.Place
 	follow := hello.Follow
 	if hello.FollowAs != nil {
 		follow = append(follow, hello.FollowAs(identity)...)
@@ -162,15 +162,26 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	if err != nil {
 		return nil, err
 	}
-	if hello.Flaw != nil {
+	if why := cmp.Or(unfollowed(opening), hello.Flaw); why != nil {
 		s.abandon()
-		return nil, hello.Flaw
+		return nil, why
 	}
 	if d, ok := s.Dialect().(dialect.Stateful); ok {
 		t := talker{s}
 		s.Talk = d.Converse(dialect.Capabilities{Conn: t, Follower: t, Publisher: t, States: t}, hello)
 	}
 	return opening, nil
+}
+
+// unfollowed returns why a handshake that asks for addresses cannot be answered now. What the client may not follow is left out.
+// What only passes is not: the client would stay connected, and never hear of it.
+func unfollowed(o *opening) *bus.Error {
+	for _, req := range o.followed.asked {
+		if why := rpc.FromError(req.refuse); why != nil && why.RetryAfter > 0 {
+			return why
+		}
+	}
+	return nil
 }
 
 // opening is a session between open and welcome.

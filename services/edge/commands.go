@@ -61,7 +61,11 @@ func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req
 }
 
 func (s *session) history(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.ListMessagesRequest) error {
-	if err := checkAddress(who, bus.History, req.GetAddress()); err != nil {
+	a, err := checkAddress(who, bus.History, req.GetAddress())
+	if err != nil {
+		return err
+	}
+	if err := s.authorize(ctx, who, bus.Subscribe, a); err != nil {
 		return err
 	}
 	req.ForClient = who.Client
@@ -74,7 +78,7 @@ func (s *session) history(ctx context.Context, id uint32, who *bus.Identity, req
 }
 
 func (s *session) presence(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.ListMembersRequest) error {
-	if err := checkAddress(who, bus.Presence, req.GetAddress()); err != nil {
+	if _, err := checkAddress(who, bus.Presence, req.GetAddress()); err != nil {
 		return err
 	}
 	resp, err := s.edge.channels.ListMembers(ctx, req)
@@ -117,12 +121,12 @@ func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRe
 	})
 }
 
-func checkAddress(who *bus.Identity, action bus.Action, address string) error {
+func checkAddress(who *bus.Identity, action bus.Action, address string) (bus.Address, error) {
 	a, err := bus.ParseAddress(address)
 	if err != nil {
-		return err
+		return a, err
 	}
-	return who.Check(action, a)
+	return a, who.Check(action, a)
 }
 
 // writer hands on what clients write. The publish service takes the edge's word for their identity and asks no authorizer.

@@ -34,6 +34,7 @@ type session struct {
 	single  bool // in rosters, a client of its own
 	// onlyFollow leaves the identity's own addresses out.
 	onlyFollow bool
+	place      *bus.Place // what the authorizer is told of it; nil for the dialect's name alone
 
 	renews  atomic.Int64 // when the next ticket is due, in Unix seconds; 0 for never
 	refused atomic.Pointer[bus.Error]

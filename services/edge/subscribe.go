@@ -159,12 +159,16 @@ func (s *session) authorizeAll(ctx context.Context, who *bus.Identity, asked []*
 	_ = g.Wait() // each request has its own error
 }
 
-// authorize asks about one action. A client's own addresses are its own.
+// authorize asks about one action.
 func (s *session) authorize(ctx context.Context, who *bus.Identity, action bus.Action, a bus.Address) error {
-	if action == bus.Subscribe && who.Owns(a) {
+	if s.edge.cfg.Authorizer == nil {
 		return nil
 	}
-	return bus.Authorize(ctx, s.edge.cfg.Authorizer, bus.Question{Identity: who, Action: action, Address: a})
+	place := s.place
+	if place == nil {
+		place = &bus.Place{Dialect: s.Dialect().Name()}
+	}
+	return bus.Authorize(ctx, s.edge.cfg.Authorizer, bus.Question{Identity: who, Action: action, Address: a, Place: place})
 }
 
 // attach attaches subscriptions, holding, and follows their addresses. After an error nothing is left.

@@ -76,6 +76,9 @@ func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*pu
 }
 
 func (t talker) State(ctx context.Context, a bus.Address) (*publishv1.State, error) {
+	if err := t.s.authorize(ctx, t.Identity(), bus.Subscribe, a); err != nil {
+		return nil, err
+	}
 	return t.s.edge.writer.state(ctx, t.Identity(), a)
 }
 

@@ -168,7 +168,7 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 		return nil, err
 	}
 	caller := rpc.CallerFrom(ctx)
-	if err := caller.Check(bus.History, a); err != nil {
+	if err := s.mayRead(ctx, caller, a); err != nil {
 		return nil, err
 	}
 	client := req.GetForClient()

@@ -29,13 +29,22 @@ func (s *Server) Publish(ctx context.Context, req *publishv1.PublishRequest) (*p
 	return response(r), nil
 }
 
-// authorize asks the authorizer, if there is one, about a client; a client's own addresses are its own.
+// authorize asks the authorizer, if there is one, about a client.
 func (s *Server) authorize(ctx context.Context, caller *rpc.Caller, action bus.Action, a bus.Address) error {
 	who := caller.Identity
-	if who == nil || action == bus.Subscribe && who.Owns(a) {
+	if who == nil {
 		return nil
 	}
 	return bus.Authorize(ctx, s.cfg.Authorizer, bus.Question{Identity: who, Action: action, Address: a})
+}
+
+// mayRead returns nil when the caller may read what an address has kept. A client that the authorizer keeps from following the
+// address may not read there what was sent to it either.
+func (s *Server) mayRead(ctx context.Context, caller *rpc.Caller, a bus.Address) error {
+	if err := caller.Check(bus.History, a); err != nil {
+		return err
+	}
+	return s.authorize(ctx, caller, bus.Subscribe, a)
 }
 
 func response(r bus.Receipt) *publishv1.PublishResponse {

@@ -36,7 +36,7 @@ func (s *Server) GetState(ctx context.Context, req *publishv1.GetStateRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if err := rpc.CallerFrom(ctx).Check(bus.History, a); err != nil {
+	if err := s.mayRead(ctx, rpc.CallerFrom(ctx), a); err != nil {
 		return nil, err
 	}
 	at, err := s.store.State(ctx, a)

@@ -15,8 +15,7 @@ func Legacy(protocol string) Option {
 // Closed takes away what Legacy lets everybody do.
 func Closed() Option { return With(func(c *config.Config) { c.Legacy.Open = false }) }
 
-// Listeners returns the addresses of a listener of an older protocol, by the key of its setting, in the order of the
-// processes that have it.
+// Listeners returns where each process listens for an older protocol, by the key of the setting.
 func (d *Deployment) Listeners(key string) []string {
 	var all []string
 	for _, p := range d.Processes {

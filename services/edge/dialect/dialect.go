@@ -62,8 +62,10 @@ type Hello struct {
 	Refusal *bus.Error
 	// Flaw, if set, refuses it too, but not before who connects, and whether they may, was found out.
 	Flaw *bus.Error
+	// Place is what the authorizer is told of the socket; nil for the dialect's name alone.
+	Place *bus.Place
 	// Follow is followed from the start, before the handshake is answered. What the identity or the authorizer
-	// do not allow is left out.
+	// do not allow is left out. A refusal that passes refuses the handshake.
 	Follow []Follow
 	// FollowAs, if set, says what is followed besides, once it is known who connects.
 	FollowAs func(who *bus.Identity) []Follow

@@ -175,7 +175,13 @@ func (x *Decision) GetCacheFor() *durationpb.Duration {
 type AuthorizeConnectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who.
-	Subject       *Subject `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	Subject *Subject `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The protocol that the socket speaks, as metrics name it: json, proto, relay, pushserver, rooms or facility.
+	Dialect string `protobuf:"bytes,2,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	// The facility of a socket of the facility protocol, as its client spells it.
+	Facility string `protobuf:"bytes,3,opt,name=facility,proto3" json:"facility,omitempty"`
+	// What the query of such a socket asks for: subscribe-broadcast, publish-user and the like. Other protocols have none.
+	Wishes        []string `protobuf:"bytes,4,rep,name=wishes,proto3" json:"wishes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +219,27 @@ func (*AuthorizeConnectRequest) Descriptor() ([]byte, []int) {
 func (x *AuthorizeConnectRequest) GetSubject() *Subject {
 	if x != nil {
 		return x.Subject
+	}
+	return nil
+}
+
+func (x *AuthorizeConnectRequest) GetDialect() string {
+	if x != nil {
+		return x.Dialect
+	}
+	return ""
+}
+
+func (x *AuthorizeConnectRequest) GetFacility() string {
+	if x != nil {
+		return x.Facility
+	}
+	return ""
+}
+
+func (x *AuthorizeConnectRequest) GetWishes() []string {
+	if x != nil {
+		return x.Wishes
 	}
 	return nil
 }
@@ -269,7 +296,13 @@ type AuthorizeSubscribeRequest struct {
 	// Who.
 	Subject *Subject `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The address.
-	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The protocol that the socket speaks, as metrics name it; empty over gRPC and REST.
+	Dialect string `protobuf:"bytes,3,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	// The facility of a socket of the facility protocol, as its client spells it.
+	Facility string `protobuf:"bytes,4,opt,name=facility,proto3" json:"facility,omitempty"`
+	// The audience of such a socket: broadcast, group, user or session. Other protocols have none.
+	Audience      string `protobuf:"bytes,5,opt,name=audience,proto3" json:"audience,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -314,6 +347,27 @@ func (x *AuthorizeSubscribeRequest) GetSubject() *Subject {
 func (x *AuthorizeSubscribeRequest) GetAddress() string {
 	if x != nil {
 		return x.Address
+	}
+	return ""
+}
+
+func (x *AuthorizeSubscribeRequest) GetDialect() string {
+	if x != nil {
+		return x.Dialect
+	}
+	return ""
+}
+
+func (x *AuthorizeSubscribeRequest) GetFacility() string {
+	if x != nil {
+		return x.Facility
+	}
+	return ""
+}
+
+func (x *AuthorizeSubscribeRequest) GetAudience() string {
+	if x != nil {
+		return x.Audience
 	}
 	return ""
 }
@@ -598,14 +652,20 @@ const file_trunkline_hooks_v1_authorizer_service_proto_rawDesc = "" +
 	"\bDecision\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x126\n" +
-	"\tcache_for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bcacheFor\"P\n" +
+	"\tcache_for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bcacheFor\"\x9e\x01\n" +
 	"\x17AuthorizeConnectRequest\x125\n" +
-	"\asubject\x18\x01 \x01(\v2\x1b.trunkline.hooks.v1.SubjectR\asubject\"T\n" +
+	"\asubject\x18\x01 \x01(\v2\x1b.trunkline.hooks.v1.SubjectR\asubject\x12\x18\n" +
+	"\adialect\x18\x02 \x01(\tR\adialect\x12\x1a\n" +
+	"\bfacility\x18\x03 \x01(\tR\bfacility\x12\x16\n" +
+	"\x06wishes\x18\x04 \x03(\tR\x06wishes\"T\n" +
 	"\x18AuthorizeConnectResponse\x128\n" +
-	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision\"l\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision\"\xbe\x01\n" +
 	"\x19AuthorizeSubscribeRequest\x125\n" +
 	"\asubject\x18\x01 \x01(\v2\x1b.trunkline.hooks.v1.SubjectR\asubject\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"V\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
+	"\adialect\x18\x03 \x01(\tR\adialect\x12\x1a\n" +
+	"\bfacility\x18\x04 \x01(\tR\bfacility\x12\x1a\n" +
+	"\baudience\x18\x05 \x01(\tR\baudience\"V\n" +
 	"\x1aAuthorizeSubscribeResponse\x128\n" +
 	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision\"j\n" +
 	"\x17AuthorizePublishRequest\x125\n" +

@@ -38,7 +38,8 @@ type AuthorizerServiceClient interface {
 	// AuthorizeConnect decides whether a session may open.
 	// Called by the edge; no REST route.
 	AuthorizeConnect(ctx context.Context, in *AuthorizeConnectRequest, opts ...grpc.CallOption) (*AuthorizeConnectResponse, error)
-	// AuthorizeSubscribe decides whether a client may follow an address.
+	// AuthorizeSubscribe decides whether a client may follow an address, or read what was sent to it.
+	// Its own addresses are its own, and not asked about. Their topics are asked about.
 	// Called by the edge, and by the publish service for tokens; no REST route.
 	AuthorizeSubscribe(ctx context.Context, in *AuthorizeSubscribeRequest, opts ...grpc.CallOption) (*AuthorizeSubscribeResponse, error)
 	// AuthorizePublish decides whether a client may publish to an address.
@@ -108,7 +109,8 @@ type AuthorizerServiceServer interface {
 	// AuthorizeConnect decides whether a session may open.
 	// Called by the edge; no REST route.
 	AuthorizeConnect(context.Context, *AuthorizeConnectRequest) (*AuthorizeConnectResponse, error)
-	// AuthorizeSubscribe decides whether a client may follow an address.
+	// AuthorizeSubscribe decides whether a client may follow an address, or read what was sent to it.
+	// Its own addresses are its own, and not asked about. Their topics are asked about.
 	// Called by the edge, and by the publish service for tokens; no REST route.
 	AuthorizeSubscribe(context.Context, *AuthorizeSubscribeRequest) (*AuthorizeSubscribeResponse, error)
 	// AuthorizePublish decides whether a client may publish to an address.

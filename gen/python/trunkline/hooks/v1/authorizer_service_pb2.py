@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+trunkline/hooks/v1/authorizer_service.proto\x12\x12trunkline.hooks.v1\x1a\x1egoogle/protobuf/duration.proto\"\x82\x01\n\x07Subject\x12\x16\n\x06\x63lient\x18\x01 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n\x07session\x18\x03 \x01(\tR\x07session\x12\x16\n\x06groups\x18\x04 \x03(\tR\x06groups\x12\x19\n\x08token_id\x18\x05 \x01(\tR\x07tokenId\"t\n\x08\x44\x65\x63ision\x12\x18\n\x07\x61llowed\x18\x01 \x01(\x08R\x07\x61llowed\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x36\n\tcache_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x63\x61\x63heFor\"P\n\x17\x41uthorizeConnectRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\"T\n\x18\x41uthorizeConnectResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision\"l\n\x19\x41uthorizeSubscribeRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\"V\n\x1a\x41uthorizeSubscribeResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision\"j\n\x17\x41uthorizePublishRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\"T\n\x18\x41uthorizePublishResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision\"\xa5\x02\n\x17\x41uthorizeDeliverRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12[\n\nattributes\x18\x04 \x03(\x0b\x32;.trunkline.hooks.v1.AuthorizeDeliverRequest.AttributesEntryR\nattributes\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"T\n\x18\x41uthorizeDeliverResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision2\xd5\x03\n\x11\x41uthorizerService\x12m\n\x10\x41uthorizeConnect\x12+.trunkline.hooks.v1.AuthorizeConnectRequest\x1a,.trunkline.hooks.v1.AuthorizeConnectResponse\x12s\n\x12\x41uthorizeSubscribe\x12-.trunkline.hooks.v1.AuthorizeSubscribeRequest\x1a..trunkline.hooks.v1.AuthorizeSubscribeResponse\x12m\n\x10\x41uthorizePublish\x12+.trunkline.hooks.v1.AuthorizePublishRequest\x1a,.trunkline.hooks.v1.AuthorizePublishResponse\x12m\n\x10\x41uthorizeDeliver\x12+.trunkline.hooks.v1.AuthorizeDeliverRequest\x1a,.trunkline.hooks.v1.AuthorizeDeliverResponseB\xe4\x01\n\x15io.trunkline.hooks.v1B\x16\x41uthorizerServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03TRL\xaa\x02\x12Trunkline.Hooks.V1\xba\x02\tTrunkline\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1bTrunkline\\Hooks\\V1\\Metadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+trunkline/hooks/v1/authorizer_service.proto\x12\x12trunkline.hooks.v1\x1a\x1egoogle/protobuf/duration.proto\"\x82\x01\n\x07Subject\x12\x16\n\x06\x63lient\x18\x01 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n\x07session\x18\x03 \x01(\tR\x07session\x12\x16\n\x06groups\x18\x04 \x03(\tR\x06groups\x12\x19\n\x08token_id\x18\x05 \x01(\tR\x07tokenId\"t\n\x08\x44\x65\x63ision\x12\x18\n\x07\x61llowed\x18\x01 \x01(\x08R\x07\x61llowed\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x36\n\tcache_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x63\x61\x63heFor\"\x9e\x01\n\x17\x41uthorizeConnectRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\x12\x18\n\x07\x64ialect\x18\x02 \x01(\tR\x07\x64ialect\x12\x1a\n\x08\x66\x61\x63ility\x18\x03 \x01(\tR\x08\x66\x61\x63ility\x12\x16\n\x06wishes\x18\x04 \x03(\tR\x06wishes\"T\n\x18\x41uthorizeConnectResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision\"\xbe\x01\n\x19\x41uthorizeSubscribeRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\x12\x18\n\x07\x64ialect\x18\x03 \x01(\tR\x07\x64ialect\x12\x1a\n\x08\x66\x61\x63ility\x18\x04 \x01(\tR\x08\x66\x61\x63ility\x12\x1a\n\x08\x61udience\x18\x05 \x01(\tR\x08\x61udience\"V\n\x1a\x41uthorizeSubscribeResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision\"j\n\x17\x41uthorizePublishRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\"T\n\x18\x41uthorizePublishResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision\"\xa5\x02\n\x17\x41uthorizeDeliverRequest\x12\x35\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.trunkline.hooks.v1.SubjectR\x07subject\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12[\n\nattributes\x18\x04 \x03(\x0b\x32;.trunkline.hooks.v1.AuthorizeDeliverRequest.AttributesEntryR\nattributes\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"T\n\x18\x41uthorizeDeliverResponse\x12\x38\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1c.trunkline.hooks.v1.DecisionR\x08\x64\x65\x63ision2\xd5\x03\n\x11\x41uthorizerService\x12m\n\x10\x41uthorizeConnect\x12+.trunkline.hooks.v1.AuthorizeConnectRequest\x1a,.trunkline.hooks.v1.AuthorizeConnectResponse\x12s\n\x12\x41uthorizeSubscribe\x12-.trunkline.hooks.v1.AuthorizeSubscribeRequest\x1a..trunkline.hooks.v1.AuthorizeSubscribeResponse\x12m\n\x10\x41uthorizePublish\x12+.trunkline.hooks.v1.AuthorizePublishRequest\x1a,.trunkline.hooks.v1.AuthorizePublishResponse\x12m\n\x10\x41uthorizeDeliver\x12+.trunkline.hooks.v1.AuthorizeDeliverRequest\x1a,.trunkline.hooks.v1.AuthorizeDeliverResponseB\xe4\x01\n\x15io.trunkline.hooks.v1B\x16\x41uthorizerServiceProtoP\x01Z@github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1;hooksv1\xa2\x02\x03TRL\xaa\x02\x12Trunkline.Hooks.V1\xba\x02\tTrunkline\xca\x02\x12Trunkline\\Hooks\\V1\xe2\x02\x1bTrunkline\\Hooks\\V1\\Metadata\xea\x02\x14Trunkline::Hooks::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.hooks.v1.authorizer_service_pb2', globals())
@@ -28,24 +28,24 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _SUBJECT._serialized_end=230
   _DECISION._serialized_start=232
   _DECISION._serialized_end=348
-  _AUTHORIZECONNECTREQUEST._serialized_start=350
-  _AUTHORIZECONNECTREQUEST._serialized_end=430
-  _AUTHORIZECONNECTRESPONSE._serialized_start=432
-  _AUTHORIZECONNECTRESPONSE._serialized_end=516
-  _AUTHORIZESUBSCRIBEREQUEST._serialized_start=518
-  _AUTHORIZESUBSCRIBEREQUEST._serialized_end=626
-  _AUTHORIZESUBSCRIBERESPONSE._serialized_start=628
-  _AUTHORIZESUBSCRIBERESPONSE._serialized_end=714
-  _AUTHORIZEPUBLISHREQUEST._serialized_start=716
-  _AUTHORIZEPUBLISHREQUEST._serialized_end=822
-  _AUTHORIZEPUBLISHRESPONSE._serialized_start=824
-  _AUTHORIZEPUBLISHRESPONSE._serialized_end=908
-  _AUTHORIZEDELIVERREQUEST._serialized_start=911
-  _AUTHORIZEDELIVERREQUEST._serialized_end=1204
-  _AUTHORIZEDELIVERREQUEST_ATTRIBUTESENTRY._serialized_start=1143
-  _AUTHORIZEDELIVERREQUEST_ATTRIBUTESENTRY._serialized_end=1204
-  _AUTHORIZEDELIVERRESPONSE._serialized_start=1206
-  _AUTHORIZEDELIVERRESPONSE._serialized_end=1290
-  _AUTHORIZERSERVICE._serialized_start=1293
-  _AUTHORIZERSERVICE._serialized_end=1762
+  _AUTHORIZECONNECTREQUEST._serialized_start=351
+  _AUTHORIZECONNECTREQUEST._serialized_end=509
+  _AUTHORIZECONNECTRESPONSE._serialized_start=511
+  _AUTHORIZECONNECTRESPONSE._serialized_end=595
+  _AUTHORIZESUBSCRIBEREQUEST._serialized_start=598
+  _AUTHORIZESUBSCRIBEREQUEST._serialized_end=788
+  _AUTHORIZESUBSCRIBERESPONSE._serialized_start=790
+  _AUTHORIZESUBSCRIBERESPONSE._serialized_end=876
+  _AUTHORIZEPUBLISHREQUEST._serialized_start=878
+  _AUTHORIZEPUBLISHREQUEST._serialized_end=984
+  _AUTHORIZEPUBLISHRESPONSE._serialized_start=986
+  _AUTHORIZEPUBLISHRESPONSE._serialized_end=1070
+  _AUTHORIZEDELIVERREQUEST._serialized_start=1073
+  _AUTHORIZEDELIVERREQUEST._serialized_end=1366
+  _AUTHORIZEDELIVERREQUEST_ATTRIBUTESENTRY._serialized_start=1305
+  _AUTHORIZEDELIVERREQUEST_ATTRIBUTESENTRY._serialized_end=1366
+  _AUTHORIZEDELIVERRESPONSE._serialized_start=1368
+  _AUTHORIZEDELIVERRESPONSE._serialized_end=1452
+  _AUTHORIZERSERVICE._serialized_start=1455
+  _AUTHORIZERSERVICE._serialized_end=1924
 # @@protoc_insertion_point(module_scope)

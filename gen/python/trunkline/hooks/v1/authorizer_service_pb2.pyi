@@ -7,10 +7,16 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AuthorizeConnectRequest(_message.Message):
-    __slots__ = ["subject"]
+    __slots__ = ["dialect", "facility", "subject", "wishes"]
+    DIALECT_FIELD_NUMBER: _ClassVar[int]
+    FACILITY_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    WISHES_FIELD_NUMBER: _ClassVar[int]
+    dialect: str
+    facility: str
     subject: Subject
-    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ...) -> None: ...
+    wishes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., dialect: _Optional[str] = ..., facility: _Optional[str] = ..., wishes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuthorizeConnectResponse(_message.Message):
     __slots__ = ["decision"]
@@ -58,12 +64,18 @@ class AuthorizePublishResponse(_message.Message):
     def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
 class AuthorizeSubscribeRequest(_message.Message):
-    __slots__ = ["address", "subject"]
+    __slots__ = ["address", "audience", "dialect", "facility", "subject"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    AUDIENCE_FIELD_NUMBER: _ClassVar[int]
+    DIALECT_FIELD_NUMBER: _ClassVar[int]
+    FACILITY_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     address: str
+    audience: str
+    dialect: str
+    facility: str
     subject: Subject
-    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., address: _Optional[str] = ...) -> None: ...
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., address: _Optional[str] = ..., dialect: _Optional[str] = ..., facility: _Optional[str] = ..., audience: _Optional[str] = ...) -> None: ...
 
 class AuthorizeSubscribeResponse(_message.Message):
     __slots__ = ["decision"]

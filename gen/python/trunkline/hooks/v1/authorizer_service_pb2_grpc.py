@@ -52,7 +52,8 @@ class AuthorizerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AuthorizeSubscribe(self, request, context):
-        """AuthorizeSubscribe decides whether a client may follow an address.
+        """AuthorizeSubscribe decides whether a client may follow an address, or read what was sent to it.
+        Its own addresses are its own, and not asked about. Their topics are asked about.
         Called by the edge, and by the publish service for tokens; no REST route.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

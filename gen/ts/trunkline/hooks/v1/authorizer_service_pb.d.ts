@@ -108,6 +108,27 @@ export declare type AuthorizeConnectRequest = Message<"trunkline.hooks.v1.Author
    * @generated from field: trunkline.hooks.v1.Subject subject = 1;
    */
   subject?: Subject | undefined;
+
+  /**
+   * The protocol that the socket speaks, as metrics name it: json, proto, relay, pushserver, rooms or facility.
+   *
+   * @generated from field: string dialect = 2;
+   */
+  dialect: string;
+
+  /**
+   * The facility of a socket of the facility protocol, as its client spells it.
+   *
+   * @generated from field: string facility = 3;
+   */
+  facility: string;
+
+  /**
+   * What the query of such a socket asks for: subscribe-broadcast, publish-user and the like. Other protocols have none.
+   *
+   * @generated from field: repeated string wishes = 4;
+   */
+  wishes: string[];
 };
 
 /**
@@ -155,6 +176,27 @@ export declare type AuthorizeSubscribeRequest = Message<"trunkline.hooks.v1.Auth
    * @generated from field: string address = 2;
    */
   address: string;
+
+  /**
+   * The protocol that the socket speaks, as metrics name it; empty over gRPC and REST.
+   *
+   * @generated from field: string dialect = 3;
+   */
+  dialect: string;
+
+  /**
+   * The facility of a socket of the facility protocol, as its client spells it.
+   *
+   * @generated from field: string facility = 4;
+   */
+  facility: string;
+
+  /**
+   * The audience of such a socket: broadcast, group, user or session. Other protocols have none.
+   *
+   * @generated from field: string audience = 5;
+   */
+  audience: string;
 };
 
 /**
@@ -310,7 +352,8 @@ export declare const AuthorizerService: GenService<{
     output: typeof AuthorizeConnectResponseSchema;
   },
   /**
-   * AuthorizeSubscribe decides whether a client may follow an address.
+   * AuthorizeSubscribe decides whether a client may follow an address, or read what was sent to it.
+   * Its own addresses are its own, and not asked about. Their topics are asked about.
    * Called by the edge, and by the publish service for tokens; no REST route.
    *
    * @generated from rpc trunkline.hooks.v1.AuthorizerService.AuthorizeSubscribe
