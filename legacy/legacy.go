@@ -44,6 +44,8 @@ type Host struct {
 	// Namespaces says how channels are kept, and MaxMessage and MaxChannels bound them.
 	Namespaces              bus.Namespaces
 	MaxMessage, MaxChannels int
+	// Charging takes what callers make the store keep from their accounts.
+	Charging bus.Charging
 	// Publish calls the role publish as a back end that is believed, and Callers with what a caller has sent alone.
 	Publish, Callers grpc.ClientConnInterface
 }

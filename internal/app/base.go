@@ -13,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/quota"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
@@ -40,6 +41,7 @@ type base struct {
 	pipe       *rpc.Pipe
 	conns      conns
 	authorizer bus.Authorizer // nil for nobody
+	charging   bus.Charging
 	// tokens validates what callers show, and revoked ends what stands on a token; both are nil for a gateway alone.
 	tokens  *rpc.Tokens
 	revoked *revoked.Follower
@@ -63,12 +65,28 @@ func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, o
 	if err != nil {
 		return base{}, err
 	}
-	b := base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer}
+	quotas, err := newQuotas(cfg.Quotas, tel)
+	if err != nil {
+		return base{}, err
+	}
+	b := base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer, charging: quotas.Charge}
 	if store != nil {
 		b.tokens = rpc.NewTokens(authv1.NewAuthServiceClient(conns.auth))
 		b.revoked = revoked.New(store, revoked.Config{Forget: b.tokens.Forget, Log: tel.Log})
 	}
 	return b, nil
+}
+
+// newQuotas returns the quotas of this process, which everything here shares.
+func newQuotas(cfg config.Quotas, tel *telemetry.Telemetry) (*quota.Quotas, error) {
+	return quota.New(quota.Config{Client: allowance(cfg.Client), Key: allowance(cfg.Key), Log: tel.Log}, tel.Registry)
+}
+
+func allowance(a config.Allowance) quota.Allowance {
+	return quota.Allowance{
+		Messages: a.Messages, Bytes: int(a.Bytes), IdempotencyKeys: a.IdempotencyKeys, Subscriptions: a.Subscriptions,
+		Addresses: a.Addresses, Tokens: a.Tokens, Revocations: a.Revocations, Channels: a.Channels,
+	}
 }
 
 // conns are the connections to the services; those to a role that nobody here needs are nil.

@@ -6,6 +6,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/quota"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/auth"
@@ -18,7 +19,7 @@ var _ [edge.TicketKeySize]byte = [config.SealingKeySize]byte{}
 // Default returns the configuration of a process that is told nothing: all roles, in memory. Packages that have a default of
 // their own say it here.
 func Default() config.Config {
-	channel, inbox, asked := bus.DefaultNamespace(), bus.DefaultInbox(), hooks.Default()
+	channel, inbox, asked, used := bus.DefaultNamespace(), bus.DefaultInbox(), hooks.Default(), quota.Default()
 	return config.Config{
 		Roles:    config.Roles(),
 		Log:      config.Log{Level: "info", Format: "auto"},
@@ -34,11 +35,19 @@ func Default() config.Config {
 		},
 		Inbox:   config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
 		Publish: config.Publish{MaxMessage: bus.DefaultMaxMessage, IdempotencyWindow: bus.DefaultWindow},
+		Quotas:  config.Quotas{Client: allowed(used.Client), Key: allowed(used.Key)},
 		Hooks: config.Hooks{
 			Authorizer: config.Authorizer{Timeout: asked.Timeout, Cache: asked.Cache},
 			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour},
 		},
 		Legacy: config.Legacy{Protocols: protocols()},
+	}
+}
+
+func allowed(a quota.Allowance) config.Allowance {
+	return config.Allowance{
+		Messages: a.Messages, Bytes: config.Size(a.Bytes), IdempotencyKeys: a.IdempotencyKeys, Subscriptions: a.Subscriptions,
+		Addresses: a.Addresses, Tokens: a.Tokens, Revocations: a.Revocations, Channels: a.Channels,
 	}
 }
 

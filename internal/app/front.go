@@ -44,7 +44,7 @@ func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout,
 		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, Subscriptions: e.ChannelsPerConnection,
 		Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP, ConnectsInProgress: e.ConnectsInProgress,
-		Tickets: edge.Tickets{Life: e.Tickets.Life, Keys: keys}, Authorizer: b.authorizer, Revocations: b.revoked,
+		Tickets: edge.Tickets{Life: e.Tickets.Life, Keys: keys}, Authorizer: b.authorizer, Revocations: b.revoked, Charging: b.charging,
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}, b.tel.Log, b.tel.Registry)
 }

@@ -58,6 +58,7 @@ func (b base) host() legacy.Host {
 	return legacy.Host{
 		Open: b.cfg.LegacyOpen(), Log: b.tel.Log, Store: b.store, Publish: b.conns.publish, Callers: b.conns.openPublish,
 		Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), MaxChannels: b.cfg.Channels.Created,
+		Charging: b.charging,
 	}
 }
 

@@ -113,7 +113,7 @@ func newAuth(ctx context.Context, b base, protocols []older, open *closers) (*au
 	a := b.cfg.Auth
 	cfg := auth.Config{
 		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
-		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost),
+		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost), Charging: b.charging,
 	}
 	for _, k := range a.Keys {
 		pem := k.PrivateKey.Reveal()
@@ -148,7 +148,7 @@ func newPublish(b base) (*publish.Server, *events.Server, error) {
 	publisher, err := publish.New(b.store, publish.Config{
 		Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), IdempotencyWindow: b.cfg.Publish.IdempotencyWindow,
 		MaxChannels: b.cfg.Channels.Created,
-		Authorizer:  b.authorizer, Log: b.tel.Log, Registry: b.tel.Registry,
+		Authorizer:  b.authorizer, Charging: b.charging, Log: b.tel.Log, Registry: b.tel.Registry,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("build the publish service: %w", err)

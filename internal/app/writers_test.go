@@ -50,7 +50,7 @@ func (careful) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishRe
 	return &hooksv1.AuthorizePublishResponse{Decision: &hooksv1.Decision{Allowed: !strings.Contains(r.GetAddress(), "refused")}}, nil
 }
 
-func startWrites(t *testing.T) *writing {
+func startWrites(t *testing.T, more ...apptest.Option) *writing {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	testkit.Check(t, err)
@@ -62,12 +62,12 @@ func startWrites(t *testing.T) *writing {
 		srv.Stop()
 		testkit.Check(t, g.Wait())
 	})
-	h := &writing{t: t, Deployment: apptest.Start(t, apptest.With(func(c *config.Config) {
+	h := &writing{t: t, Deployment: apptest.Start(t, append(more, apptest.With(func(c *config.Config) {
 		c.Hooks.Authorizer.Address, c.Hooks.Authorizer.Fail, c.Hooks.Authorizer.On = l.Addr().String(), "closed", []string{"publish"}
 		explicit := true
 		c.Channels.Namespaces = map[string]config.ChannelRule{"made": {Explicit: &explicit}}
 		c.Legacy.Dialects = []string{"facility", "relay", "pushserver"}
-	}), apptest.Setting(t, "legacy.commands.allow", "SET"))}
+	}), apptest.Setting(t, "legacy.commands.allow", "SET"))...)}
 	conn := apptest.Dial(t, h.GRPC, h.AdminKey)
 	h.states, h.inboxes = publishv1.NewStateServiceClient(conn), publishv1.NewInboxServiceClient(conn)
 	return h

@@ -295,7 +295,9 @@ func TestWrites_stateKeysAreThoseOfTheClient(t *testing.T) {
 				_, err := s.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: to, Data: []byte(`{"forged":1}`), IdempotencyKey: key})
 				return reason(err)
 			}},
-			{"REST", func() string { return h.rest(token, to+"/state:merge", `{"data":{"forged":1},"idempotencyKey":"`+key+`"}`) }},
+			{"REST", func() string {
+				return h.rest(token, to+"/state:merge", `{"data":{"forged":1},"idempotencyKey":"`+key+`"}`)
+			}},
 		} {
 			if got := door.change(); got != "" || revision() != uint64(n+1) {
 				t.Errorf("%s of %s: %q, and the revision is %d", door.name, who, got, revision())

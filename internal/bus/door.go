@@ -58,45 +58,6 @@ type Caller interface {
 	Author(from Sender) Author
 }
 
-// Author is who publishes. Its idempotency keys are nobody else's, and so are its quotas.
-type Author struct {
-	// Key names what a back end has shown, such as its API key; empty for a client.
-	Key string
-	// Sender is the client. With a Key it is who the back end says that the message is from.
-	Sender Sender
-}
-
-// Publisher names whose idempotency keys the author uses. No two authors have the same name.
-func (a Author) Publisher() string { return a.Key + "\n" + a.Sender.User + "\n" + a.Sender.Client }
-
-// Account is who pays for what an author makes the store keep: a user with all of its clients, a client that has no user, or a
-// back end, whoever it speaks for.
-type Account struct {
-	Kind AccountKind
-	Name string
-}
-
-// AccountKind says what an Account is.
-type AccountKind uint8
-
-// The kinds of accounts.
-const (
-	AccountKey    AccountKind = 1
-	AccountUser   AccountKind = 2
-	AccountClient AccountKind = 3
-)
-
-// Account returns who pays for the author.
-func (a Author) Account() Account {
-	switch {
-	case a.Key != "":
-		return Account{AccountKey, a.Key}
-	case a.Sender.User != "":
-		return Account{AccountUser, a.Sender.User}
-	}
-	return Account{AccountClient, a.Sender.Client}
-}
-
 // Who returns the identity itself: it is its own caller.
 func (id *Identity) Who() *Identity { return id }
 
@@ -157,6 +118,8 @@ type DoorConfig struct {
 	// Channel looks up the channel of dead letters where channels have to be created first. It returns
 	// ErrChannelNotFound; nil refuses such dead letters.
 	Channel func(ctx context.Context, a Address) (Channel, error)
+	// Charging takes what is let in from the account of its author; nil for nobody.
+	Charging Charging
 }
 
 // Door decides what may be published, and how it is kept. It is the only way to a store. For every address that is going to be
@@ -224,6 +187,9 @@ func (d *Door) Admit(ctx context.Context, who Caller, p Publication, wrong ...Fi
 		return Admitted{}, err
 	}
 	if err := d.checkDeadLetters(ctx, &p); err != nil {
+		return Admitted{}, err
+	}
+	if err := d.cfg.Charging.Take(who.Author(p.Message.From), p.charge()); err != nil {
 		return Admitted{}, err
 	}
 	return Admitted{&p}, nil
@@ -328,6 +294,13 @@ func (d *Door) AdmitState(e Entry, c StateChange) (AdmittedState, error) {
 	c.Message.Attributes[StateRevision] = strconv.FormatUint(c.Revision+1, 10)
 	if n := len(c.Value); n > d.cfg.MaxMessage {
 		return AdmittedState{}, tooLarge(fmt.Sprintf("the state would have %d bytes", n), n, d.cfg.MaxMessage)
+	}
+	cost := c.charge()
+	if len(c.Value) > 0 { // and no removal, which makes room
+		cost.Address, cost.Bytes = c.Message.To, cost.Bytes+len(c.Value)
+	}
+	if err := d.cfg.Charging.Take(e.who.Author(c.Message.From), cost); err != nil {
+		return AdmittedState{}, err
 	}
 	return AdmittedState{&c}, nil
 }

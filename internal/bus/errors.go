@@ -137,6 +137,7 @@ var (
 	ErrNotDurable        = of("DURABILITY_UNAVAILABLE")
 	ErrAuthorizerAway    = of("AUTHORIZER_UNAVAILABLE")
 	ErrChannelLimit      = of("CHANNEL_LIMIT")
+	ErrQuotaExceeded     = of("QUOTA_EXCEEDED")
 	ErrInboxFull         = of("INBOX_FULL")
 
 	ErrProtocol         = of("PROTOCOL_ERROR")

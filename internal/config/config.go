@@ -31,6 +31,7 @@ type Config struct {
 	Channels Channels `key:"channels"`
 	Inbox    Inbox    `key:"inbox"`
 	Publish  Publish  `key:"publish"`
+	Quotas   Quotas   `key:"quotas"`
 	Hooks    Hooks    `key:"hooks"`
 	Legacy   Legacy   `key:"legacy"`
 
@@ -210,6 +211,24 @@ type Inbox struct {
 type Publish struct {
 	MaxMessage        Size          `key:"max_message" min:"1KiB" max:"64MiB" doc:"The largest payload of a message."`
 	IdempotencyWindow time.Duration `key:"idempotency_window" min:"1s" max:"24h" doc:"How long an idempotency key is remembered."`
+}
+
+// Quotas is how much each account may use at every process. Each amount may be used at once, and comes back evenly over its period.
+type Quotas struct {
+	Client Allowance `key:"client"`
+	Key    Allowance `key:"key"`
+}
+
+// Allowance is what one account may use: under client each user, or a client without a user; under key each API key.
+type Allowance struct {
+	Messages        int  `key:"messages_per_minute" min:"0" max:"1000000000" doc:"Messages that one account may send; 0 for no limit. A client is a user with all of its connections; see docs/quotas.md."`
+	Bytes           Size `key:"bytes_per_minute" min:"0" max:"1TiB" doc:"Bytes of its messages and states that are kept; 0 for no limit."`
+	IdempotencyKeys int  `key:"idempotency_keys_per_minute" min:"0" max:"1000000000" doc:"Idempotency keys that are remembered for it; 0 for no limit."`
+	Subscriptions   int  `key:"subscriptions_per_minute" min:"0" max:"1000000000" doc:"Subscriptions that it may begin; 0 for no limit."`
+	Addresses       int  `key:"addresses_per_hour" min:"0" max:"1000000000" doc:"New addresses that it may send to with something kept, read or subscribe to: those that the process has not met lately. 0 for no limit."`
+	Tokens          int  `key:"tokens_per_hour" min:"0" max:"1000000000" doc:"Refresh tokens that it may issue, and tokens of older systems; 0 for no limit. An exchange is free."`
+	Revocations     int  `key:"revocations_per_hour" min:"0" max:"1000000000" doc:"Revocations that it may make; 0 for no limit."`
+	Channels        int  `key:"channels_per_hour" min:"0" max:"1000000000" doc:"Channels that it may create, each KiB of labels counted as one more; 0 for no limit."`
 }
 
 // Hooks is about services of yours that are asked, or told.

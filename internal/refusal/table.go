@@ -29,6 +29,7 @@ var table = []Row{
 	{"REVISION_MISMATCH", Aborted, 409, 0, Stop, "after reading it again", "the state is at another revision; read it and try again", "the metadata has the revision that the state is at"},
 	{"MESSAGE_NOT_FOUND", NotFound, 404, 0, Stop, "no", "there is no such message here", "the id is of another inbox, or its receipt is not kept any more"},
 	{"RATE_LIMITED", ResourceExhausted, 429, 4429, Again, "after the delay", "too many requests", "the rule is named"},
+	{"QUOTA_EXCEEDED", ResourceExhausted, 429, 0, Again, "after the delay", "a quota is used up; come back after the delay", "the setting is named; ask for less, or raise it in `quotas`: see docs/quotas.md"},
 	{"CONNECTION_LIMIT", ResourceExhausted, 429, 4429, Again, "after the delay", "too many connections", "the rule is named"},
 	{"SUBSCRIPTION_LIMIT", ResourceExhausted, 429, 4413, Stop, "no", "the connection has as many subscriptions as it may have", "unsubscribe, or use another connection"},
 	{"SLOW_CONSUMER", ResourceExhausted, 429, 4508, Again, "yes, resume", "the client reads more slowly than it is sent to; connect again and resume", "read faster, or raise `edge.queue_bytes`"},

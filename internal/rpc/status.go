@@ -1,8 +1,10 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"strconv"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -41,8 +43,8 @@ func refusalOf(err error) *bus.Error {
 	return bus.ErrInternal.Wrap(err)
 }
 
-// Status returns the status of a refusal: the code of its reason, ErrorInfo, and BadRequest, RetryInfo
-// and RequestInfo where they apply. It is the only place that builds one.
+// Status returns the status of a refusal: the code of its reason, ErrorInfo, and BadRequest, QuotaFailure,
+// RetryInfo and RequestInfo where they apply. It is the only place that builds one.
 func Status(err error, requestID string) *status.Status {
 	e := refusalOf(err)
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: e.Reason, Domain: Domain, Metadata: e.Metadata}}
@@ -53,6 +55,9 @@ func Status(err error, requestID string) *status.Status {
 				&errdetails.BadRequest_FieldViolation{Field: f.Field, Description: f.Description})
 		}
 		details = append(details, bad)
+	}
+	if v := violation(e); v != nil {
+		details = append(details, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{v}})
 	}
 	if e.RetryAfter > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
@@ -65,6 +70,19 @@ func Status(err error, requestID string) *status.Status {
 		return full
 	}
 	return s
+}
+
+// violation names the limit that a refusal is for; nil when it is for none.
+func violation(e *bus.Error) *errdetails.QuotaFailure_Violation {
+	facts := e.Metadata
+	if Code(e.Reason) != codes.ResourceExhausted {
+		return nil
+	}
+	limit, _ := strconv.ParseInt(facts["limit"], 10, 64) // 0 for a limit that is not a number
+	return &errdetails.QuotaFailure_Violation{
+		Subject: cmp.Or(facts["account"], facts["address"], e.Reason), Description: e.Message,
+		QuotaId: cmp.Or(facts["setting"], facts["rule"], e.Reason), QuotaValue: limit,
+	}
 }
 
 // FromError returns the refusal that err stands for: a *bus.Error as it is, a status of a peer with

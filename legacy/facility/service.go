@@ -15,6 +15,7 @@ import (
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/convert"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -40,11 +41,14 @@ const (
 // Service is the FacilityService. It may be used concurrently.
 type Service struct {
 	legacyv1.UnimplementedFacilityServiceServer
-	store Store
+	store    Store
+	charging bus.Charging
 }
 
-// NewService returns the service.
-func NewService(store Store) *Service { return &Service{store: store} }
+// NewService returns the service. The sessions that it keeps are taken from the accounts of its callers; nil charges nobody.
+func NewService(store Store, charging bus.Charging) *Service {
+	return &Service{store: store, charging: charging}
+}
 
 // Register adds the service to a gRPC server.
 func (s *Service) Register(r grpc.ServiceRegistrar) { legacyv1.RegisterFacilityServiceServer(r, s) }
@@ -62,6 +66,9 @@ func (s *Service) RegisterSession(ctx context.Context, req *legacyv1.RegisterSes
 	value, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("encode a session: %w", err)
+	}
+	if err := s.charging.Take(rpc.CallerFrom(ctx).Author(bus.Sender{}), bus.Charge{Tokens: 1}); err != nil {
+		return nil, err
 	}
 	id := digest(req.GetKey())
 	for try := 0; ; try++ {

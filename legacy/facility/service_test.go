@@ -28,7 +28,7 @@ func TestSession_goesByTheClockOfTheStore(t *testing.T) {
 			var later atomic.Int64
 			store := memory.New(memory.Config{Now: func() time.Time { return time.Now().Add(-off).Add(time.Duration(later.Load())) }})
 			t.Cleanup(func() { check(store.Close()) })
-			s := facility.NewService(store)
+			s := facility.NewService(store, nil)
 			register := func() *bus.Identity {
 				_, err := s.RegisterSession(t.Context(), &legacyv1.RegisterSessionRequest{Key: "cookie", User: "ada"})
 				check(err)

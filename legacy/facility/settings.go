@@ -116,7 +116,7 @@ func (*Facility) Handler(_ legacy.Host, _ string, sockets legacy.Sockets) http.H
 
 // Register adds the FacilityService and the CommandService.
 func (p *Facility) Register(h legacy.Host, r grpc.ServiceRegistrar) {
-	NewService(h.Store).Register(r)
+	NewService(h.Store, h.Charging).Register(r)
 	NewCommandService(h.Store, CommandConfig(p.Commands)).Register(r)
 }
 

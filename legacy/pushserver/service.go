@@ -39,6 +39,8 @@ type ServiceConfig struct {
 	MaxMessage int
 	// MaxChannels is how many channels may be created; 100,000 by default.
 	MaxChannels int
+	// Charging takes what callers make the store keep from their accounts; nil for nobody.
+	Charging bus.Charging
 }
 
 // Service is the PushServerService. It may be used concurrently.
@@ -53,7 +55,7 @@ type Service struct {
 func NewService(store Store, cfg ServiceConfig) *Service {
 	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, bus.DefaultMaxMessage)
 	cfg.MaxChannels = cmp.Or(cfg.MaxChannels, bus.DefaultMaxChannels)
-	return &Service{store: store, door: bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage}), cfg: cfg}
+	return &Service{store: store, door: bus.NewDoor(bus.DoorConfig{Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Charging: cfg.Charging}), cfg: cfg}
 }
 
 // Register adds the service to a gRPC server.
@@ -78,6 +80,9 @@ func (s *Service) CreatePushChannel(ctx context.Context, req *legacyv1.CreatePus
 	c := bus.Channel{Address: a, Created: time.Now().Truncate(time.Millisecond), TokenDigest: bus.TokenDigest(token)}
 	if name := req.GetChannel(); dialect.TextOf(a.ID()) != name && len(name) <= maxLabel {
 		c.Labels = map[string]string{nameLabel: name}
+	}
+	if err := s.cfg.Charging.Take(rpc.CallerFrom(ctx).Author(bus.Sender{}), bus.Charge{Channels: 1}); err != nil {
+		return nil, err
 	}
 	err = s.store.CreateChannel(ctx, c, s.cfg.MaxChannels)
 	if errors.Is(err, bus.ErrChannelExists) {

@@ -59,6 +59,6 @@ func (*PushServer) Handler(h legacy.Host, key string, sockets legacy.Sockets) ht
 // Register adds the PushServerService.
 func (*PushServer) Register(h legacy.Host, r grpc.ServiceRegistrar) {
 	NewService(h.Store, ServiceConfig{
-		Open: h.Open, Namespaces: h.Namespaces, MaxMessage: h.MaxMessage, MaxChannels: h.MaxChannels,
+		Open: h.Open, Namespaces: h.Namespaces, MaxMessage: h.MaxMessage, MaxChannels: h.MaxChannels, Charging: h.Charging,
 	}).Register(r)
 }

@@ -39,6 +39,8 @@ type ServiceConfig struct {
 	TokenTTL time.Duration
 	// MaxRecord is the largest record, in bytes; 100 kB by default.
 	MaxRecord int
+	// Charging takes what callers make the store keep from their accounts; nil for nobody.
+	Charging bus.Charging
 }
 
 // Service is the RelayService. It may be used concurrently.
@@ -60,7 +62,7 @@ func NewService(store Store, cfg ServiceConfig) *Service {
 	if cfg.MaxRecord <= 0 {
 		cfg.MaxRecord = maxRecord
 	}
-	return &Service{store: store, door: bus.NewDoor(bus.DoorConfig{MaxMessage: cfg.MaxRecord}), cfg: cfg}
+	return &Service{store: store, door: bus.NewDoor(bus.DoorConfig{MaxMessage: cfg.MaxRecord, Charging: cfg.Charging}), cfg: cfg}
 }
 
 // Register adds the service to a gRPC server.
@@ -69,6 +71,9 @@ func (s *Service) Register(r grpc.ServiceRegistrar) { legacyv1.RegisterRelayServ
 // CreateRelayToken makes a token: a UUIDv4 from crypto/rand, kept as a digest.
 func (s *Service) CreateRelayToken(ctx context.Context, _ *legacyv1.CreateRelayTokenRequest) (*legacyv1.CreateRelayTokenResponse, error) {
 	if err := rpc.CallerFrom(ctx).CheckOpen(s.cfg.Open, rpc.ScopeTokensIssue); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Charging.Take(rpc.CallerFrom(ctx).Author(bus.Sender{}), bus.Charge{Tokens: 1}); err != nil {
 		return nil, err
 	}
 	token := uuid.NewString()

@@ -65,5 +65,5 @@ func (*Relay) Handler(h legacy.Host, key string, sockets legacy.Sockets) http.Ha
 
 // Register adds the RelayService.
 func (*Relay) Register(h legacy.Host, r grpc.ServiceRegistrar) {
-	NewService(h.Store, ServiceConfig{Open: h.Open}).Register(r)
+	NewService(h.Store, ServiceConfig{Open: h.Open, Charging: h.Charging}).Register(r)
 }

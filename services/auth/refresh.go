@@ -22,6 +22,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // A refresh token is a prefix and, in base64, the id of its family, a secret and a tag. The tag binds the two with the seal of
@@ -90,6 +91,9 @@ func (s *Server) familyOf(ctx context.Context, token string) (subject, error) {
 func (s *Server) beginFamily(ctx context.Context, p pair, sub subject) error {
 	value, err := sub.value(p)
 	if err != nil {
+		return err
+	}
+	if err := s.cfg.Charging.Take(rpc.CallerFrom(ctx).Author(bus.Sender{}), bus.Charge{Tokens: 1}); err != nil {
 		return err
 	}
 	return s.store.SaveFamily(ctx, sub.Family, bus.TokenDigest(p.refresh), value, s.cfg.RefreshTTL)

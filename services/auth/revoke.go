@@ -9,6 +9,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // RevokeToken ends tokens before their time.
@@ -51,6 +52,9 @@ func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest
 		bad.Add("target", "is unset; it is one of token, token_id, client, session, user, issued_before")
 	}
 	if err := bad.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Charging.Take(rpc.CallerFrom(ctx).Author(bus.Sender{}), bus.Charge{Revocations: 1}); err != nil {
 		return nil, err
 	}
 	if err := s.store.Revoke(ctx, sub, before, s.revocationTTL()); err != nil {

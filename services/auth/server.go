@@ -45,6 +45,8 @@ type Config struct {
 	LostRevocations LostRevocations
 	// Sessions is asked about sessions of an older system that nobody has registered; nil for nobody.
 	Sessions bus.SessionResolver
+	// Charging takes the refresh tokens and revocations that callers make the store keep from their accounts; nil for nobody.
+	Charging bus.Charging
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }

@@ -73,6 +73,8 @@ type Config struct {
 	EventQueue int
 	// ConnectsInProgress is how many connects are worked on at once. More are refused at once.
 	ConnectsInProgress int
+	// Charging takes what begins here from the accounts of clients; nil for nobody.
+	Charging bus.Charging
 	// Authorizer is asked about what the grants of a token allow; nil for nobody.
 	Authorizer bus.Authorizer
 	// Revocations ends the connections whose tokens are revoked. It belongs to the process, which runs it; by default the edge has one of its own.

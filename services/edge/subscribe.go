@@ -118,6 +118,9 @@ func (s *session) check(who *bus.Identity, c *edgev1.Subscribe, have []*fan.Subs
 	if len(have) >= s.edge.cfg.Subscriptions+len(s.own(who)) {
 		return nil, bus.ErrSubscriptionLimit
 	}
+	if err := s.edge.cfg.Charging.Take(who.Author(bus.Sender{}), bus.Charge{Address: a, Subscriptions: 1}); err != nil {
+		return nil, err
+	}
 	return req, nil
 }
 

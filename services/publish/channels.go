@@ -35,11 +35,23 @@ func (s *Server) CreateChannel(ctx context.Context, req *publishv1.CreateChannel
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails (crypto/rand)
 	token := "tlc_" + base64.RawURLEncoding.EncodeToString(secret[:])
+	if err := s.cfg.Charging.Take(rpc.CallerFrom(ctx).Author(bus.Sender{}), bus.Charge{Channels: channelCost(req.GetLabels())}); err != nil {
+		return nil, err
+	}
 	c := bus.Channel{Address: a, Labels: req.GetLabels(), Created: time.Now().Truncate(time.Millisecond), TokenDigest: bus.TokenDigest(token)}
 	if err := s.store.CreateChannel(ctx, c, s.cfg.MaxChannels); err != nil {
 		return nil, err
 	}
 	return &publishv1.CreateChannelResponse{Channel: s.channelProto(c), ChannelToken: token}, nil
+}
+
+// channelCost is how many channels one with the labels counts as.
+func channelCost(labels map[string]string) int {
+	n := 0
+	for k, v := range labels {
+		n += len(k) + len(v)
+	}
+	return 1 + n>>10
 }
 
 // channelName reads a channel's address without a topic.
@@ -178,6 +190,9 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 	keep := s.cfg.Namespaces.For(a).Retention
 	if !keep.Durable() {
 		return &publishv1.ListMessagesResponse{}, nil
+	}
+	if err := s.cfg.Charging.Take(caller.Author(bus.Sender{Client: client}), bus.Charge{Address: a}); err != nil {
+		return nil, err // a read makes the store remember the address
 	}
 	var page bus.Page
 	var err error

@@ -188,6 +188,9 @@ func (r *reader) check(req *publishv1.ConsumeRequest) (bus.Address, error) {
 	if len(r.places) >= maxAddresses {
 		return a, bus.ErrSubscriptionLimit
 	}
+	if err := r.server.cfg.Charging.Take(r.caller.Author(bus.Sender{}), bus.Charge{Address: a, Subscriptions: 1}); err != nil {
+		return a, err
+	}
 	return a, nil
 }
 

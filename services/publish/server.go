@@ -47,6 +47,8 @@ type Config struct {
 	StreamQueue int
 	// Authorizer is asked about what the grants of a token allow; nil for nobody. Back ends are not asked about.
 	Authorizer bus.Authorizer
+	// Charging takes what callers make the store keep from their accounts; nil for nobody.
+	Charging bus.Charging
 	// Log hears of what has to be tried again; discarded by default.
 	Log *slog.Logger
 	// Registry gets the metrics; nil for nobody.
@@ -86,6 +88,7 @@ func New(store Store, cfg Config) (*Server, error) {
 	s := &Server{
 		door: bus.NewDoor(bus.DoorConfig{
 			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
+			Charging: cfg.Charging,
 		}),
 		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,
 		metrics: newMetrics(cfg.Registry),

@@ -137,6 +137,9 @@ const (
 	// The inbox of the recipient is full; the message was refused and is delivered to nobody.
 	// Example: {"reason":"INBOX_FULL","domain":"trunkline","metadata":{"address":"users/42","limit":"10000"}}
 	ErrorReason_ERROR_REASON_INBOX_FULL ErrorReason = 49
+	// The account has used up a quota; come back after the delay.
+	// Example: {"reason":"QUOTA_EXCEEDED","domain":"trunkline","metadata":{"setting":"quotas.client.addresses_per_hour","limit":"10000","account":"user"}}
+	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 55
 	// The server has as many connects in progress as it can answer in time; come back after the delay.
 	// Example: {"reason":"SERVER_OVERLOADED","domain":"trunkline","metadata":{"rule":"edge.connects_in_progress"}}
 	ErrorReason_ERROR_REASON_SERVER_OVERLOADED ErrorReason = 50
@@ -239,6 +242,7 @@ var (
 		47: "ERROR_REASON_STORAGE_FULL",
 		48: "ERROR_REASON_UNAVAILABLE",
 		49: "ERROR_REASON_INBOX_FULL",
+		55: "ERROR_REASON_QUOTA_EXCEEDED",
 		50: "ERROR_REASON_SERVER_OVERLOADED",
 		54: "ERROR_REASON_CHANNEL_LIMIT",
 		53: "ERROR_REASON_AUTHORIZER_UNAVAILABLE",
@@ -297,6 +301,7 @@ var (
 		"ERROR_REASON_STORAGE_FULL":             47,
 		"ERROR_REASON_UNAVAILABLE":              48,
 		"ERROR_REASON_INBOX_FULL":               49,
+		"ERROR_REASON_QUOTA_EXCEEDED":           55,
 		"ERROR_REASON_SERVER_OVERLOADED":        50,
 		"ERROR_REASON_CHANNEL_LIMIT":            54,
 		"ERROR_REASON_AUTHORIZER_UNAVAILABLE":   53,
@@ -351,7 +356,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\x9d\x0f\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xbe\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -389,7 +394,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1dERROR_REASON_AUTH_UNAVAILABLE\x10.\x12\x1d\n" +
 	"\x19ERROR_REASON_STORAGE_FULL\x10/\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x100\x12\x1b\n" +
-	"\x17ERROR_REASON_INBOX_FULL\x101\x12\"\n" +
+	"\x17ERROR_REASON_INBOX_FULL\x101\x12\x1f\n" +
+	"\x1bERROR_REASON_QUOTA_EXCEEDED\x107\x12\"\n" +
 	"\x1eERROR_REASON_SERVER_OVERLOADED\x102\x12\x1e\n" +
 	"\x1aERROR_REASON_CHANNEL_LIMIT\x106\x12'\n" +
 	"#ERROR_REASON_AUTHORIZER_UNAVAILABLE\x105\x12'\n" +

@@ -308,6 +308,14 @@ export enum ErrorReason {
   INBOX_FULL = 49,
 
   /**
+   * The account has used up a quota; come back after the delay.
+   * Example: {"reason":"QUOTA_EXCEEDED","domain":"trunkline","metadata":{"setting":"quotas.client.addresses_per_hour","limit":"10000","account":"user"}}
+   *
+   * @generated from enum value: ERROR_REASON_QUOTA_EXCEEDED = 55;
+   */
+  QUOTA_EXCEEDED = 55,
+
+  /**
    * The server has as many connects in progress as it can answer in time; come back after the delay.
    * Example: {"reason":"SERVER_OVERLOADED","domain":"trunkline","metadata":{"rule":"edge.connects_in_progress"}}
    *

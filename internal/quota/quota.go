@@ -1,0 +1,187 @@
+// Package quota bounds what one account can make a store keep: a user, a client without a user, or an API key.
+package quota
+
+import (
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/trunkline/trunkline/internal/bus"
+)
+
+// Config says how much accounts may use.
+type Config struct {
+	// Client is for users, and for clients without a user; Key is for back ends.
+	Client, Key Allowance
+	// Accounts is how many accounts are remembered, and Addresses how many addresses. What was used longest ago is forgotten: an
+	// account then has its whole allowance, and an address counts as new. Default has both.
+	Accounts, Addresses int
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
+	// Log hears of accounts that have used up a quota, at most once in ten seconds; discarded by default.
+	Log *slog.Logger
+}
+
+// Default returns the defaults. People and services that do what they are for use a small part of them.
+func Default() Config {
+	return Config{
+		Client: Allowance{
+			Messages: 60_000, Bytes: 64 << 20, IdempotencyKeys: 20_000, Subscriptions: 6_000,
+			Addresses: 10_000, Tokens: 1_000, Revocations: 1_000, Channels: 1_000,
+		},
+		Key: Allowance{
+			IdempotencyKeys: 2_000_000, Subscriptions: 600_000,
+			Addresses: 2_000_000, Tokens: 500_000, Revocations: 200_000, Channels: 200_000,
+		},
+		Accounts: 100_000, Addresses: 1_000_000,
+	}
+}
+
+// shards is how many locks the accounts are spread over.
+const shards = 16
+
+// Quotas knows what accounts have left. It may be used concurrently.
+type Quotas struct {
+	now     func() time.Time
+	seed    maphash.Seed
+	rates   map[bus.AccountKind]*[limits]rating
+	shards  [shards]shard
+	known   known
+	metrics *metrics
+	log     *slog.Logger
+	warn    *rate.Limiter
+}
+
+// shard is a part of the accounts.
+type shard struct {
+	mu       sync.Mutex
+	accounts *simplelru.LRU[bus.Account, *[limits]bucket]
+}
+
+// New returns quotas that nobody has used yet.
+func New(cfg Config, reg prometheus.Registerer) (*Quotas, error) {
+	d := Default()
+	if cfg.Accounts <= 0 {
+		cfg.Accounts = d.Accounts
+	}
+	if cfg.Addresses <= 0 {
+		cfg.Addresses = d.Addresses
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	q := &Quotas{
+		now: cfg.Now, seed: maphash.MakeSeed(), metrics: newMetrics(reg), log: cfg.Log, warn: rate.NewLimiter(rate.Every(10*time.Second), 1),
+	}
+	client, key := cfg.Client.rates("quotas.client."), cfg.Key.rates("quotas.key.")
+	q.rates = map[bus.AccountKind]*[limits]rating{bus.AccountKey: key, bus.AccountUser: client, bus.AccountClient: client}
+	for i := range q.shards {
+		accounts, err := simplelru.NewLRU[bus.Account, *[limits]bucket](max(cfg.Accounts/shards, 1), nil)
+		if err != nil {
+			return nil, fmt.Errorf("make the table of accounts: %w", err)
+		}
+		q.shards[i].accounts = accounts
+	}
+	q.known.init(cfg.Addresses)
+	return q, nil
+}
+
+// Charge takes a charge from an account. It takes all of it or nothing, and then returns bus.ErrQuotaExceeded.
+func (q *Quotas) Charge(a bus.Account, c bus.Charge) error {
+	costs := costsOf(c)
+	var address uint64
+	if !c.Address.IsZero() {
+		if address = maphash.String(q.seed, c.Address.String()); !q.known.has(address) {
+			costs[addresses] = 1
+		}
+	}
+	now := q.now()
+	rates := q.rates[a.Kind]
+	if rates == nil {
+		return bus.ErrInternal // no author has such an account
+	}
+	short, wait := q.take(a, rates, &costs, now)
+	if short >= 0 {
+		return q.refuse(a, limit(short), rates[short], wait)
+	}
+	q.metrics.count(a.Kind, &costs)
+	if costs[addresses] > 0 {
+		q.known.add(address)
+	}
+	return nil
+}
+
+// take takes what everything costs. When something is left that does not suffice it takes nothing, and returns which limit that is and
+// how long to wait; otherwise -1.
+func (q *Quotas) take(a bus.Account, rates *[limits]rating, costs *[limits]float64, now time.Time) (short int, wait time.Duration) {
+	s := &q.shards[maphash.String(q.seed, a.Name)%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	buckets, ok := s.accounts.Get(a)
+	if !ok {
+		buckets = new([limits]bucket)
+		for i := range buckets {
+			buckets[i] = bucket{left: rates[i].amount, at: now}
+		}
+		a.Name = strings.Clone(a.Name) // it may be a part of a whole frame
+		s.accounts.Add(a, buckets)
+	}
+	for i, cost := range costs {
+		if cost == 0 || rates[i].amount == 0 {
+			continue
+		}
+		buckets[i].fill(rates[i], now)
+		// What is more than the whole allowance needs a full one.
+		if missing := min(cost, rates[i].amount) - buckets[i].left; missing > 0 {
+			return i, time.Duration(missing / rates[i].amount * float64(rates[i].per))
+		}
+	}
+	for i, cost := range costs {
+		if rates[i].amount > 0 {
+			buckets[i].left -= cost
+		}
+	}
+	return -1, 0
+}
+
+// refuse returns the refusal, which names the setting and says when to come back.
+func (q *Quotas) refuse(a bus.Account, l limit, r rating, wait time.Duration) error {
+	q.metrics.refused.WithLabelValues(a.Kind.String(), l.String()).Inc()
+	amount := strconv.FormatFloat(r.amount, 'f', -1, 64)
+	if q.warn.Allow() {
+		q.log.Warn("an account has used up a quota", slog.String("kind", a.Kind.String()), slog.String("account", a.Name),
+			slog.String("setting", r.setting), slog.String("limit", amount))
+	}
+	text := fmt.Sprintf("this %s may use %s %s in %s, and has; come back after the delay, or raise %s", a.Kind, amount, l.words(), r.period(), r.setting)
+	facts := map[string]string{"setting": r.setting, "limit": amount, "account": a.Kind.String()}
+	return bus.ErrQuotaExceeded.With(text, facts).Retry(max(wait.Truncate(time.Millisecond)+time.Millisecond, leastWait))
+}
+
+// leastWait is the shortest time to come back after: a refused caller must not ask all the time.
+const leastWait = 100 * time.Millisecond
+
+// bucket is what is left of one allowance.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+// fill adds what has come since.
+func (b *bucket) fill(r rating, now time.Time) {
+	if since := now.Sub(b.at); since > 0 {
+		b.left = math.Min(r.amount, b.left+r.amount*float64(since)/float64(r.per))
+	}
+	b.at = now
+}
