@@ -88,7 +88,8 @@ type Identity struct {
 	Family  string
 	Issued  time.Time
 	Expires time.Time
-	// Tolerance is how far Issued may be off: it is zero where the store's clock has said it, and more for another issuer's.
+	// Tolerance is how far Issued may be off: it is zero where the store has said it, and more for an estimate or another issuer's
+	// clock.
 	Tolerance time.Duration
 	// OutlivesLoss lets the token live on when revocations that were made after it was issued may be lost.
 	OutlivesLoss bool
@@ -229,7 +230,8 @@ func (id *Identity) Refused(before func(Subject) time.Time) *Error {
 			if id.Issued.Add(id.Tolerance).Before(at) {
 				return ErrTokenExpired.With("revocations of this token may be lost; get a new one", nil)
 			}
-		case s.Whole() || !id.Issued.Add(-id.Tolerance).After(at):
+		// Revocations know milliseconds. What was issued in the same one may have been issued before.
+		case s.Whole() || !id.Issued.Truncate(time.Millisecond).Add(-id.Tolerance).After(at):
 			return ErrTokenRevoked
 		}
 	}

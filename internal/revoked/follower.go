@@ -135,6 +135,10 @@ func (f *Follower) Sure() bool {
 // Refused returns why an identity is refused by what was heard lately; nil when it is not.
 func (f *Follower) Refused(id *bus.Identity) *bus.Error { return f.memory.refuses(id) }
 
+// Newest returns the newest time of a revocation that was heard, zero before the first. A loss is none. Later revocations have later times, but for
+// those of tokens that were issued before an earlier time.
+func (f *Follower) Newest() time.Time { return f.memory.newestHeard() }
+
 // Check refuses an identity that was right at a time, by some node's clock, when it was revoked since. It answers from memory if
 // that goes back so far, and otherwise asks the store.
 func (f *Follower) Check(ctx context.Context, id *bus.Identity, right time.Time) error {

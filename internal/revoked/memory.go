@@ -15,6 +15,7 @@ type memory struct {
 	// known is since when tokens of subjects are refused, and older is what was heard before known was begun.
 	known, older map[bus.Subject]time.Time
 	began        time.Time // when known was begun
+	newest       time.Time // the newest time that was heard, of whatever subject but a loss
 	heard        time.Time // since when every revocation is here; zero before the first time
 }
 
@@ -26,6 +27,9 @@ func (m *memory) note(r bus.Revocation) {
 	subject := bus.Subject{Kind: r.Kind, ID: r.ID}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if r.Kind != bus.SubjectLost && r.Before.After(m.newest) {
+		m.newest = r.Before
+	}
 	if !r.Before.After(m.before(subject)) {
 		return
 	}
@@ -59,6 +63,12 @@ func (m *memory) refuses(id *bus.Identity) *bus.Error {
 		return nil
 	}
 	return id.Refused(m.before)
+}
+
+func (m *memory) newestHeard() time.Time {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.newest
 }
 
 // begin notes that revocations are heard from now on.

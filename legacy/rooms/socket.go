@@ -142,9 +142,8 @@ func (d *Socket) pool(room string) bus.Address {
 
 // stranger is somebody without a token: a fresh id, the pool, and messages to any id.
 func stranger(pool bus.Address) *bus.Identity {
-	now := time.Now()
 	return &bus.Identity{
-		Client: newID(), Issued: now, Expires: now.AddDate(100, 0, 0), OutlivesLoss: true,
+		Client: newID(), Expires: time.Now().AddDate(100, 0, 0), OutlivesLoss: true,
 		Grants: []bus.Grant{
 			{Pattern: pattern(pool.String()), Actions: bus.Subscribe | bus.Publish | bus.Presence},
 			{Pattern: pattern(string(bus.KindClients) + "/*"), Actions: bus.Publish},

@@ -142,12 +142,12 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
 	defer cancel()
 	asked := time.Now()
-	identity := hello.Identity
+	identity := e.stranger(hello.Identity)
 	if identity == nil {
 		var err error
 		identity, err = e.guard.Tokens.Validate(ctx, hello.Token)
 		if err != nil && hello.Guest != nil && refusal.Of(rpc.FromError(err).Reason).Code == refusal.Unauthenticated {
-			identity, err = hello.Guest, nil
+			identity, err = e.stranger(hello.Guest), nil
 		}
 		if err != nil {
 			return nil, err
@@ -182,6 +182,22 @@ func unfollowed(o *opening) *bus.Error {
 		}
 	}
 	return nil
+}
+
+// strangerDoubt is more than an estimate of the store's clock is off.
+const strangerDoubt = time.Second
+
+// stranger begins the life of an identity without a token, nil for none. Nobody has issued it, so it begins now: after the
+// revocations that were heard, and before those to come.
+func (e *Edge) stranger(who *bus.Identity) *bus.Identity {
+	if who == nil {
+		return nil
+	}
+	who.Issued = e.store.Now().Add(-strangerDoubt)
+	if heard := e.guard.Revocations.Newest(); !who.Issued.After(heard) {
+		who.Issued = heard.Add(time.Millisecond) // the times of revocations rise by at least as much
+	}
+	return who
 }
 
 // opening is a session between open and welcome.
