@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -31,24 +33,93 @@ func (p *program) credential() (string, error) {
 // apiKey says whether a credential is the key of a back end.
 func apiKey(credential string) bool { return strings.HasPrefix(credential, "tlk_") }
 
-// grpcTarget is host:port of gRPC.
-func (p *program) grpcTarget() string {
-	target, _ := p.target()
-	return target
+// endpoint is where a server is reached.
+type endpoint struct {
+	target  string // host:port of gRPC
+	secured bool   // by TLS
 }
 
-func (p *program) target() (target string, secured bool) {
-	if rest, ok := strings.CutPrefix(p.grpc, "https://"); ok {
-		return strings.TrimSuffix(rest, "/"), true
+// grpcTarget is host:port of gRPC, for people.
+func (p *program) grpcTarget() string {
+	e, _ := p.endpoint() // a call was made there, so it is one
+	return e.target
+}
+
+// endpoint returns where gRPC is. Nothing is guessed: a word that does not name a server is a usage error, because the credential
+// and the message would go elsewhere.
+func (p *program) endpoint() (endpoint, error) {
+	server, err := serverURL(p.server)
+	if err != nil {
+		return endpoint{}, usageError{err}
 	}
-	if p.grpc != "" {
-		return strings.TrimPrefix(p.grpc, "http://"), false
+	if p.grpc.text == "" {
+		return endpoint{target: net.JoinHostPort(server.Hostname(), "9090"), secured: server.Scheme == "https" || server.Scheme == "wss"}, nil
 	}
-	u, err := url.Parse(p.server)
-	if err != nil || u.Hostname() == "" {
-		return "localhost:9090", false
+	e, err := grpcEndpoint(p.grpc)
+	if err != nil {
+		return endpoint{}, usageError{err}
 	}
-	return net.JoinHostPort(u.Hostname(), "9090"), u.Scheme == "https"
+	if host, _, _ := net.SplitHostPort(e.target); p.server.source == "--server" && p.grpc.source == "TRUNKLINE_GRPC" && !strings.EqualFold(host, server.Hostname()) {
+		return endpoint{}, usageError{fmt.Errorf("--server names %s and TRUNKLINE_GRPC names %s; say with --grpc which one gRPC is at", server.Hostname(), host)}
+	}
+	return e, nil
+}
+
+// serverURL reads the URL of a server.
+func serverURL(n named) (*url.URL, error) {
+	wrong := func(why string) error {
+		return fmt.Errorf("%s %q %s; write a URL such as https://push.example.com", n.source, shown(n.text), why)
+	}
+	u, err := url.Parse(n.text)
+	if err != nil {
+		return nil, wrong("is not a URL")
+	}
+	switch {
+	case !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme):
+		return nil, wrong("does not begin with http:// or https://")
+	case u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || !isPort(u.Port(), true):
+		return nil, wrong("names no host, or a port that is none")
+	case u.User != nil:
+		return nil, wrong("has a user; the credential is --token")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, wrong("has a query or a fragment")
+	}
+	return u, nil
+}
+
+// grpcEndpoint reads host:port, or a URL of nothing else.
+func grpcEndpoint(n named) (endpoint, error) {
+	text, e := n.text, endpoint{}
+	if scheme, rest, ok := strings.Cut(text, "://"); ok {
+		switch strings.ToLower(scheme) {
+		case "https":
+			e.secured = true
+		case "http":
+		default:
+			return e, fmt.Errorf("%s %q is neither host:port nor https://host:port", n.source, shown(n.text))
+		}
+		text = strings.TrimSuffix(rest, "/")
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" || strings.ContainsAny(host, "/@?# ") || !isPort(port, false) {
+		return e, fmt.Errorf("%s %q is neither host:port nor https://host:port", n.source, shown(n.text))
+	}
+	e.target = text
+	return e, nil
+}
+
+// isPort says whether a text is the number of a port.
+func isPort(s string, orNone bool) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 || orNone && s == ""
+}
+
+// shown is a word without what may be a password.
+func shown(s string) string {
+	if i := strings.LastIndex(s, "@"); i >= 0 {
+		return "…" + s[i:]
+	}
+	return s
 }
 
 func (p *program) tls() (*tls.Config, error) {
@@ -70,9 +141,12 @@ func (p *program) tls() (*tls.Config, error) {
 // dial returns a connection to gRPC and a context whose calls carry the credential and end in time. The
 // caller calls done.
 func (p *program) dial(ctx context.Context) (_ context.Context, conn *grpc.ClientConn, done func(), err error) {
-	target, secured := p.target()
-	cfg := rpc.DialConfig{Target: target, Deadline: p.timeout}
-	if secured {
+	at, err := p.endpoint()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	cfg := rpc.DialConfig{Target: at.target, Deadline: p.timeout}
+	if at.secured {
 		if cfg.TLS, err = p.tls(); err != nil {
 			return nil, nil, nil, err
 		}

@@ -50,6 +50,9 @@ func (p *program) askHealth(ctx context.Context, what, internal string) error {
 	if host, port, err := net.SplitHostPort(internal); err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
 		internal = net.JoinHostPort("127.0.0.1", port)
 	}
+	if host, port, err := net.SplitHostPort(internal); err != nil || strings.ContainsAny(host, "/@?# ") || !isPort(port, false) {
+		return usageError{fmt.Errorf("--internal %q is not host:port", shown(internal))}
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+internal+"/"+what+"z?verbose", nil)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // stream is what a program reads and writes.
@@ -28,12 +30,16 @@ func (s stream) getenv(name string) string {
 	return value
 }
 
+// named is one word that says where a server is, and what it was said with. The source is empty for what nobody has said.
+type named struct{ text, source string }
+
 // program is one run of the command line.
 type program struct {
 	stream
-	server, grpc, token, tokenFile, output, caFile string
-	timeout                                        time.Duration
-	noColor                                        bool
+	server, grpc                     named
+	token, tokenFile, output, caFile string
+	timeout                          time.Duration
+	noColor                          bool
 
 	started bool // the verb was understood; what fails from now on is no usage error
 }
@@ -60,9 +66,12 @@ func (p *program) root() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if err := p.environment(); err != nil {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.environment(cmd.Flags()); err != nil {
 				return err
+			}
+			if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+				return err // cobra looks after this, when a failure is no usage error any more
 			}
 			p.started = true
 			return nil
@@ -71,8 +80,8 @@ func (p *program) root() *cobra.Command {
 	root.SetVersionTemplate("trunkline {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.PersistentFlags()
-	f.StringVar(&p.server, "server", "", "URL of the server (TRUNKLINE_SERVER; http://localhost:8080)")
-	f.StringVar(&p.grpc, "grpc", "", "host:port of gRPC, https://host:port for TLS (TRUNKLINE_GRPC; port 9090 of the server's host)")
+	f.StringVar(&p.server.text, "server", "", "URL of the server (TRUNKLINE_SERVER; http://localhost:8080)")
+	f.StringVar(&p.grpc.text, "grpc", "", "host:port of gRPC, https://host:port for TLS (TRUNKLINE_GRPC; port 9090 of the server's host)")
 	f.StringVar(&p.token, "token", "", "API key or token (TRUNKLINE_TOKEN)")
 	f.StringVar(&p.tokenFile, "token-file", "", "file that holds it (TRUNKLINE_TOKEN_FILE)")
 	f.StringVar(&p.caFile, "ca-file", "", "CA of the server's certificate (TRUNKLINE_CA_FILE; the system's)")
@@ -85,7 +94,7 @@ func (p *program) root() *cobra.Command {
 }
 
 // environment fills in what no flag says.
-func (p *program) environment() error {
+func (p *program) environment(flags *pflag.FlagSet) error {
 	from := func(v *string, name, standard string) {
 		if *v == "" {
 			*v = p.getenv(name)
@@ -97,8 +106,18 @@ func (p *program) environment() error {
 	if p.token == "" && p.tokenFile == "" {
 		p.token, p.tokenFile = p.getenv("TRUNKLINE_TOKEN"), p.getenv("TRUNKLINE_TOKEN_FILE")
 	}
-	from(&p.server, "TRUNKLINE_SERVER", "http://localhost:8080")
-	from(&p.grpc, "TRUNKLINE_GRPC", "")
+	for flag, n := range map[string]*named{"server": &p.server, "grpc": &p.grpc} {
+		n.source = "--" + flag
+		if !flags.Changed(flag) {
+			n.source = "TRUNKLINE_" + strings.ToUpper(flag)
+			n.text = p.getenv(n.source)
+		} else if n.text == "" { // of a variable that is not set; the default would be another server
+			return fmt.Errorf("%s is empty", n.source)
+		}
+	}
+	if p.server.text == "" {
+		p.server = named{text: "http://localhost:8080"}
+	}
 	from(&p.caFile, "TRUNKLINE_CA_FILE", "")
 	from(&p.output, "TRUNKLINE_OUTPUT", "table")
 	if !slices.Contains([]string{"table", "json", "jsonl"}, p.output) {

@@ -98,6 +98,9 @@ func (p *program) subscribe(ctx context.Context, f subFlags, args []string) erro
 		addresses[i] = address(a)
 		s.wanted[addresses[i]] = true
 	}
+	if _, err := p.endpoint(); err != nil { // it is asked for tokens, and both are checked by one rule
+		return err
+	}
 	token, done, err := p.subscriberToken(ctx, addresses)
 	if err != nil {
 		return err
@@ -108,7 +111,7 @@ func (p *program) subscribe(ctx context.Context, f subFlags, args []string) erro
 		return err
 	}
 	c, err := client.New(client.Config{
-		URL: p.server, Token: token, Name: "trunkline-cli/" + version, TLS: secured, Timeout: p.timeout,
+		URL: p.server.text, Token: token, Name: "trunkline-cli/" + version, TLS: secured, Timeout: p.timeout,
 		OnMessage: s.message, OnGap: s.gap, OnConnected: s.connected, OnDisconnected: s.disconnected, OnUnsubscribed: s.unsubscribed,
 	})
 	if err != nil {
@@ -150,7 +153,7 @@ func (s *subscriber) follow(ctx context.Context, c *client.Client, addresses []s
 			return err
 		}
 	}
-	s.p.say("→ %s  subscribed to %s", wsURL(s.p.server), strings.Join(addresses, ", "))
+	s.p.say("→ %s  subscribed to %s", wsURL(s.p.server.text), strings.Join(addresses, ", "))
 	return nil
 }
 
@@ -196,7 +199,7 @@ func (s *subscriber) connected(*edgev1.Connected) {
 func (s *subscriber) disconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lost = failureOf(err, s.p.server)
+	s.lost = failureOf(err, s.p.server.text)
 	if !s.open {
 		s.end(s.lost) // nothing has worked yet; waiting would hide why
 		return
