@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,9 @@ type certificate struct {
 	files config.TLS
 	log   *slog.Logger
 	now   atomic.Pointer[tls.Certificate]
-	stamp [2]time.Time // owned by Run once it runs
+
+	mu    sync.Mutex
+	stamp [2]time.Time
 }
 
 func newCertificate(files config.TLS, log *slog.Logger) (*certificate, error) {
@@ -51,20 +54,33 @@ func (c *certificate) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if !c.changed() {
-			continue
-		}
-		loaded, err := c.files.Load()
-		if err != nil {
-			c.log.Error("the certificate was changed and cannot be used; the old one stays", "error", err)
-			continue
-		}
-		c.now.Store(loaded)
-		c.log.Info("certificate reloaded", "file", c.files.CertFile, "ends", loaded.Leaf.NotAfter)
+		c.follow()
 	}
 }
 
-// changed says whether a file is another than at the last call.
+// fresh returns the certificate for a connection to a server. Such connections are rare, so each of them looks at the files.
+func (c *certificate) fresh() (*tls.Certificate, error) {
+	c.follow()
+	return c.now.Load(), nil
+}
+
+// follow reads the files again when they have changed.
+func (c *certificate) follow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.changed() {
+		return
+	}
+	loaded, err := c.files.Load()
+	if err != nil {
+		c.log.Error("the certificate was changed and cannot be used; the old one stays", "error", err)
+		return
+	}
+	c.now.Store(loaded)
+	c.log.Info("certificate reloaded", "file", c.files.CertFile, "ends", loaded.Leaf.NotAfter)
+}
+
+// changed says whether a file is another than at the last call. The caller holds the lock, or is alone.
 func (c *certificate) changed() bool {
 	var stamp [2]time.Time
 	for i, path := range []string{c.files.CertFile, c.files.KeyFile} {

@@ -30,14 +30,10 @@ func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry)
 		},
 		Events: cfg.EventLog(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
 	}
-	if cfg.Redis.CAFile != "" {
-		pem, err := config.ReadFile(cfg.Redis.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("redis.ca_file: %w", err)
-		}
-		c.CA = pem
+	err := openWith(&c, cfg.Redis, tel)
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	if c.Bridges, err = cfg.BridgeRules(); err != nil {
 		return nil, err
 	}
@@ -52,4 +48,27 @@ func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry)
 		return nil, errors.Join(config.Problems{{Where: "redis.url", Text: err.Error()}}, store.Close())
 	}
 	return store, nil
+}
+
+// openWith adds how connections to Redis are made.
+func openWith(c *redis.Config, cfg config.Redis, tel *telemetry.Telemetry) error {
+	c.SentinelUser, c.SentinelPassword = cfg.SentinelUsername, cfg.SentinelPassword.Reveal()
+	if cfg.URLFile != "" {
+		c.Reread = cfg.Reread
+	}
+	if cfg.CAFile != "" {
+		pem, err := config.ReadFile(cfg.CAFile)
+		if err != nil {
+			return fmt.Errorf("redis.ca_file: %w", err)
+		}
+		c.CA = pem
+	}
+	if cfg.CertFile != "" {
+		cert, err := newCertificate(config.TLS{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile}, tel.Log)
+		if err != nil {
+			return fmt.Errorf("redis.cert_file: %w", err)
+		}
+		c.Certificate = cert.fresh
+	}
+	return nil
 }

@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/trunkline/trunkline/internal/loopback"
+	"github.com/trunkline/trunkline/internal/redis/redisurl"
 )
 
 // checkListen says what is wrong with an address to listen on: host:port or :port.
@@ -52,16 +50,10 @@ func checkPort(s string) error {
 	return nil
 }
 
-var redisSchemes = []string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
-
 // checkRedisURL says what is wrong with the URL of a Redis without repeating it: it may hold a password.
 func checkRedisURL(s string) error {
-	scheme, _, ok := strings.Cut(s, "://")
-	if !ok || !slices.Contains(redisSchemes, scheme) {
-		return fmt.Errorf("%s is not a Redis URL: it begins with %s://", hidden, strings.Join(redisSchemes, "://, "))
-	}
-	if _, err := url.Parse(strings.ReplaceAll(s, ",", "")); err != nil {
-		return fmt.Errorf("%s is not a URL (a password with special characters is percent-encoded)", hidden)
+	if _, err := redisurl.Parse(s); err != nil {
+		return fmt.Errorf("%s %w", hidden, err)
 	}
 	return nil
 }

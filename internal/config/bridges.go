@@ -6,6 +6,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bridge"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/redis/redisurl"
 )
 
 // Bridge is one channel of Redis that is shared with other programs.
@@ -28,6 +29,40 @@ func (b Bridge) rule() (*bridge.Bridge, error) {
 type aliasingProtocol interface {
 	Protocol
 	Aliasing
+}
+
+// redis checks the settings of Redis against each other.
+func (c *checking) redis() {
+	r := c.cfg.Redis
+	u, err := redisurl.Parse(r.URL.Reveal())
+	if r.URL != "" && err != nil {
+		return // said when it was read
+	}
+	for _, x := range []struct {
+		key, value string
+		applies    bool
+		needs      string
+	}{
+		{"redis.sentinel_username", r.SentinelUsername, u.Shape == redisurl.Sentinel, "a URL that begins with redis+sentinel:// or rediss+sentinel://"},
+		{"redis.sentinel_password", r.SentinelPassword.Reveal(), u.Shape == redisurl.Sentinel, "a URL that begins with redis+sentinel:// or rediss+sentinel://"},
+		{"redis.ca_file", r.CAFile, u.TLS, "a URL that begins with rediss"},
+		{"redis.cert_file", r.CertFile, u.TLS, "a URL that begins with rediss"},
+		{"redis.key_file", r.KeyFile, u.TLS, "a URL that begins with rediss"},
+	} {
+		if x.value != "" && !x.applies {
+			c.fail(x.key, "has no effect: it needs redis.url to be %s", x.needs)
+			return
+		}
+	}
+	if r.SentinelUsername != "" && r.SentinelPassword == "" {
+		c.fail("redis.sentinel_username", "needs redis.sentinel_password")
+	}
+	c.pair("redis", TLS{CertFile: r.CertFile, KeyFile: r.KeyFile})
+	if r.CAFile != "" {
+		if _, err := LoadPool(r.CAFile); err != nil {
+			c.fail("redis.ca_file", "%v", err)
+		}
+	}
 }
 
 func (c *checking) bridges() {
@@ -60,7 +95,7 @@ func (c *checking) bridges() {
 			c.fail("redis.bridges", "%s: %s is bridged in both directions already", key, rule.To())
 		}
 		addresses[rule.To()] = true
-		if strings.Contains(r.URL.Reveal(), "+cluster:") {
+		if u, err := redisurl.Parse(r.URL.Reveal()); err == nil && u.Shape == redisurl.Cluster {
 			c.fail("redis.bridges", "%s: direction: both needs a single Redis or Sentinel, and redis.url is a Cluster", key)
 		}
 		for _, p := range spokenAs[aliasingProtocol](c.cfg.Legacy) {

@@ -37,6 +37,7 @@ func check(cfg Config, origins map[string]string) Problems {
 	c.keys()
 	c.tokens()
 	c.channels()
+	c.redis()
 	c.edge()
 	c.hooks()
 	if cfg.Dev {

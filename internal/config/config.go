@@ -80,14 +80,24 @@ type Internal struct {
 
 // Redis is the store. Without a URL everything is in memory.
 type Redis struct {
-	URL    Secret `key:"url" kind:"redis" doc:"redis://, rediss:// (TLS), redis+sentinel:// or redis+cluster:// (rediss+… with TLS). In memory when empty." example:"redis://redis:6379/0"`
-	CAFile string `key:"ca_file" kind:"file" doc:"The CA of a rediss server; the system's when empty."`
-	Prefix string `key:"prefix" kind:"name" doc:"The first part of every key and channel in Redis."`
+	URL     Secret `key:"url" kind:"redis" doc:"redis://, rediss:// (TLS), redis+sentinel://, redis+cluster:// (rediss+… with TLS) or unix:///path/of/redis.sock. In memory when empty." example:"redis://redis:6379/0"`
+	URLFile string `key:"url_file" kind:"file" holds:"redis.url" doc:"A file with redis.url. It is read again for each new connection, so that the user and the password may change; anything else in it needs a restart."`
+
+	SentinelUsername string `key:"sentinel_username" doc:"The user that signs in at sentinels; the default one when empty. The URL names the user of the servers behind them."`
+	SentinelPassword Secret `key:"sentinel_password" doc:"The password of sentinels, where they ask for one. The one in the URL is for the servers alone."`
+
+	CAFile   string `key:"ca_file" kind:"file" doc:"The CA of a server with TLS, PEM, for sentinels too; the system's when empty."`
+	CertFile string `key:"cert_file" kind:"file" doc:"The certificate chain for a server that asks its clients for one, PEM; read again when it changes."`
+	KeyFile  string `key:"key_file" kind:"file" doc:"The key of that certificate, PEM."`
+	Prefix   string `key:"prefix" kind:"prefix" doc:"The first part of every key and channel in Redis. Several deployments that share a Redis have each their own, or each their own database."`
 
 	AllowEviction bool `key:"allow_eviction" doc:"Accepts a Redis whose maxmemory-policy is not noeviction, which may throw messages away without a word. Otherwise it is refused at the start, and readiness is red when it appears later."`
 
 	Bridges []Bridge `key:"bridges" doc:"Channels of Redis that other programs use, each with channel, to, direction (in or both), format (raw or json), data and sender; see docs/dialects.md. The same on every process." example:"[{channel: app:notifications, to: broadcast}]"`
 }
+
+// Reread returns the URL that is in the file now.
+func (r Redis) Reread() (string, error) { return readValueFile(r.URLFile) }
 
 // Auth is about tokens.
 type Auth struct {

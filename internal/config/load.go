@@ -80,6 +80,7 @@ func Load(defaults Config, src Sources) (*Loaded, error) {
 	}
 	l.environment(src.Env)
 	l.flags(src.Flags)
+	l.files()
 	cfg := l.config()
 	if cfg.Dev {
 		cfg.keepToLoopback(l.origins)
@@ -105,8 +106,46 @@ type loading struct {
 type layer map[string]any
 
 func (l *loading) add(values layer, origin map[string]string) {
+	for _, s := range l.settings {
+		_, file := values[s.key]
+		_, value := values[s.rules.holds]
+		switch {
+		case s.rules.holds == "":
+		case file && value:
+			l.problems = append(l.problems, Problem{Where: origin[s.key], Text: fmt.Sprintf("%q and %q say the same thing", s.rules.holds, s.key)})
+		case file: // of the two, the later source wins
+			l.unset(s.rules.holds)
+		case value:
+			l.unset(s.key)
+		}
+	}
 	maps.Copy(l.values, values)
 	maps.Copy(l.origins, origin)
+}
+
+func (l *loading) unset(key string) {
+	delete(l.values, key)
+	l.origins[key] = "default"
+}
+
+// files reads the values that stay in files which are read again later.
+func (l *loading) files() {
+	for _, s := range l.settings {
+		path, _ := l.values[s.key].(string)
+		held, ok := l.settings.byKey(s.rules.holds)
+		if !ok || path == "" {
+			continue
+		}
+		where := l.origins[s.key]
+		content, err := readValueFile(path)
+		if err != nil {
+			l.problems = append(l.problems, Problem{Where: where, Text: s.key + ": " + err.Error()})
+			continue
+		}
+		if v, ok := l.text(held, where, content); ok {
+			l.values[held.key], l.origins[held.key] = v, where
+		}
+	}
 }
 
 // config puts the values over the defaults.

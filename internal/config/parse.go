@@ -19,10 +19,11 @@ import (
 type rules struct {
 	min, max, kind string
 	oneof          []string
+	holds          string // the setting whose value is in the file that this one names
 }
 
 func rulesOf(f reflect.StructField) rules {
-	r := rules{min: f.Tag.Get("min"), max: f.Tag.Get("max"), kind: f.Tag.Get("kind")}
+	r := rules{min: f.Tag.Get("min"), max: f.Tag.Get("max"), kind: f.Tag.Get("kind"), holds: f.Tag.Get("holds")}
 	if list := f.Tag.Get("oneof"); list != "" {
 		r.oneof = strings.Split(list, ",")
 	}
@@ -190,8 +191,11 @@ func checkText(r rules, s string) error {
 		return fmt.Errorf("%q is not known, allowed are %s%s", s, strings.Join(r.oneof, ", "), suggestion(s, r.oneof))
 	}
 	if s == "" {
-		if r.kind == "required" {
+		switch r.kind {
+		case "required":
 			return fmt.Errorf("is empty")
+		case "prefix":
+			return fmt.Errorf("is empty: nothing would tell our names from those of others; leave it out for the default")
 		}
 		return nil
 	}
@@ -232,7 +236,7 @@ func checkText(r rules, s string) error {
 		}
 	case "redis":
 		return checkRedisURL(s)
-	case "name":
+	case "name", "prefix":
 		if len(s) > 64 || strings.ContainsFunc(s, func(c rune) bool {
 			return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("_.-:", c)
 		}) {

@@ -33,18 +33,8 @@ func LoadPool(path string) (*x509.CertPool, error) {
 }
 
 func (c *checking) tls() {
-	pair := func(key string, t TLS) {
-		switch {
-		case (t.CertFile == "") != (t.KeyFile == ""):
-			c.fail(key+".cert_file", "cert_file and key_file are set together")
-		case t.CertFile != "":
-			if _, err := t.Load(); err != nil {
-				c.fail(key+".cert_file", "%v", err)
-			}
-		}
-	}
-	pair("http.tls", c.cfg.HTTP.TLS)
-	pair("grpc.tls", c.cfg.GRPC.TLS)
+	c.pair("http.tls", c.cfg.HTTP.TLS)
+	c.pair("grpc.tls", c.cfg.GRPC.TLS)
 	g := c.cfg.GRPC
 	if g.ClientCAFile != "" {
 		if g.TLS.CertFile == "" {
@@ -60,6 +50,20 @@ func (c *checking) tls() {
 	if g.CAFile != "" {
 		if _, err := LoadPool(g.CAFile); err != nil {
 			c.fail("grpc.ca_file", "%v", err)
+		}
+	}
+}
+
+// pair checks a certificate and its key.
+func (c *checking) pair(key string, t TLS) {
+	switch {
+	case t.CertFile == "" && t.KeyFile != "":
+		c.fail(key+".key_file", "cert_file and key_file are set together")
+	case t.CertFile != "" && t.KeyFile == "":
+		c.fail(key+".cert_file", "cert_file and key_file are set together")
+	case t.CertFile != "":
+		if _, err := t.Load(); err != nil {
+			c.fail(key+".cert_file", "%v", err)
 		}
 	}
 }

@@ -11,7 +11,10 @@ import (
 
 // keys spells every name in Redis. Names of one address share the hash tag {address}, so that a
 // script may touch them in a Cluster. No name of a caller contains a brace.
-type keys struct{ prefix string }
+type keys struct {
+	prefix   string
+	database int
+}
 
 func (k keys) of(a bus.Address, suffix string) string {
 	return k.prefix + "{" + a.String() + "}:" + suffix
@@ -31,8 +34,14 @@ func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 func (k keys) beginning(tag string) string { return k.prefix + "{" + tag + "}:b" }
 
 // push is the pub/sub channel. It carries "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message.
-// Either stands behind a "!" when a copy comes on the alias of the address next.
-func (k keys) push(a bus.Address) string { return k.of(a, "p") }
+// Either stands behind a "!" when a copy comes on the alias of the address next. Channels belong to no database of Redis, so the
+// number of any but the first is in the name.
+func (k keys) push(a bus.Address) string {
+	if k.database == 0 {
+		return k.of(a, "p")
+	}
+	return k.of(a, "p"+strconv.Itoa(k.database))
+}
 
 // channel is the record of a created channel, as JSON.
 func (k keys) channel(a bus.Address) string { return k.of(a.WithoutTopic(), "c") }

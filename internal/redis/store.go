@@ -122,13 +122,13 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if cfg.MetaTTL <= 0 {
 		cfg.MetaTTL = 30 * 24 * time.Hour
 	}
-	client, err := cfg.open()
+	client, where, err := cfg.open(log)
 	if err != nil {
 		return nil, err
 	}
 	// go-redis has one logger for the whole process, so the first store decides.
 	quiet.Do(func() { redis.SetLogger(libraryLog{log}) })
-	s := &Store{client: client, keys: keys{cfg.Prefix}, cfg: cfg, log: log}
+	s := &Store{client: client, keys: keys{cfg.Prefix, where.DB}, cfg: cfg, log: log}
 	s.cluster, _ = client.(*redis.ClusterClient)
 	if s.cluster != nil {
 		// Programs that share channels with addresses know only single servers.

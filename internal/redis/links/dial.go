@@ -1,6 +1,7 @@
 package links
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +11,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/redis/resp"
+	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // dial makes a connection with the client's own way of dialling, which is to the master of the moment behind Sentinel, and with
 // its user. It speaks RESP 3, which sets what the server says unasked apart from answers, or RESP 2 where the server knows
-// nothing else. The result push is the kind of what the server says unasked. The number of the database does not matter:
-// channels belong to none.
+// nothing else. The result push is the kind of what the server says unasked. No database is selected: channels belong to none,
+// and their names say for which one they are.
 func dial(ctx context.Context, o *redis.Options, timeout time.Duration) (conn *resp.Conn, push resp.Kind, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -25,7 +27,10 @@ func dial(ctx context.Context, o *redis.Options, timeout time.Duration) (conn *r
 	}
 	opened := resp.New(raw, probeWithin)
 	stop := context.AfterFunc(ctx, func() { _ = opened.Close() }) // ends a waiting read
-	push, err = greet(opened, o)
+	user, password, err := server.Credentials(ctx, o)
+	if err == nil {
+		push, err = greet(opened, user, password)
+	}
 	// The time may end just as the server greets: then the connection is closed already.
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -38,18 +43,11 @@ func dial(ctx context.Context, o *redis.Options, timeout time.Duration) (conn *r
 }
 
 // greet agrees on the protocol and signs in.
-func greet(conn *resp.Conn, o *redis.Options) (push resp.Kind, err error) {
-	user := o.Username
-	// AUTH inside of HELLO needs a name, and a password without one is of this user.
-	if user == "" {
-		user = "default"
-	}
+func greet(conn *resp.Conn, user, password string) (push resp.Kind, err error) {
 	hello := []string{"HELLO", "3"}
-	if o.Password != "" {
-		hello = append(hello, "AUTH", user, o.Password)
-	}
-	if o.ClientName != "" {
-		hello = append(hello, "SETNAME", o.ClientName)
+	if password != "" {
+		// AUTH inside of HELLO needs a name, and a password without one is of this user.
+		hello = append(hello, "AUTH", cmp.Or(user, "default"), password)
 	}
 	answer, err := ask(conn, hello...)
 	if err != nil {
@@ -62,20 +60,20 @@ func greet(conn *resp.Conn, o *redis.Options) (push resp.Kind, err error) {
 	case answer.Kind != resp.Error:
 		return 0, fmt.Errorf("%w: to HELLO", errUnexpected)
 	case strings.HasPrefix(text, "NOPROTO"), strings.HasPrefix(text, "ERR unknown command"):
-		return resp.Array, signIn(conn, o) // the text is not repeated: it may hold the password
+		return resp.Array, signIn(conn, user, password) // the text is not repeated: it may hold the password
 	}
 	return 0, fmt.Errorf("%w: %s", errRefused, text)
 }
 
 // signIn is for a server that does not know HELLO.
-func signIn(conn *resp.Conn, o *redis.Options) error {
-	if o.Password == "" {
+func signIn(conn *resp.Conn, user, password string) error {
+	if password == "" {
 		return nil
 	}
-	auth := []string{"AUTH", o.Password}
+	auth := []string{"AUTH", password}
 	// Before Redis 6 there are no users, and AUTH takes the password alone.
-	if o.Username != "" {
-		auth = []string{"AUTH", o.Username, o.Password}
+	if user != "" {
+		auth = []string{"AUTH", user, password}
 	}
 	answer, err := ask(conn, auth...)
 	if err != nil {

@@ -90,7 +90,8 @@ func (p *Pipes) ofAddr(addr string) *Pipe {
 func (p *Pipes) nodeOptions(addr string) *redis.Options {
 	o := p.cluster.Options()
 	return &redis.Options{
-		Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig, Protocol: o.Protocol, MaxRetries: o.MaxRetries,
+		Addr: addr, Username: o.Username, Password: o.Password, CredentialsProviderContext: o.CredentialsProviderContext,
+		TLSConfig: o.TLSConfig, Protocol: o.Protocol, MaxRetries: o.MaxRetries,
 		DialerRetries: o.DialerRetries, ContextTimeoutEnabled: o.ContextTimeoutEnabled, DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout,
 		WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout, MaintNotificationsConfig: o.MaintNotificationsConfig,
 	}

@@ -172,11 +172,14 @@ func (p *Pipes) migrate(ctx context.Context, from *Pipe, to redirection, names [
 		return fmt.Errorf("the address of the master %q: %w", to.addr, err)
 	}
 	args := []any{"migrate", host, port, "", 0, p.cfg.Timeout.Milliseconds()}
-	switch o := from.client.Options(); {
-	case o.Username != "":
-		args = append(args, "auth2", o.Username, o.Password)
-	case o.Password != "":
-		args = append(args, "auth", o.Password)
+	user, password, err := server.Credentials(ctx, from.client.Options())
+	switch {
+	case err != nil:
+		return fmt.Errorf("the password for the master: %w", err)
+	case user != "":
+		args = append(args, "auth2", user, password)
+	case password != "":
+		args = append(args, "auth", password)
 	}
 	args = append(args, "keys")
 	for _, name := range names {

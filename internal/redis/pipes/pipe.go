@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -205,8 +206,20 @@ func (p *Pipe) exec(cmds []redis.Cmder) bool {
 			c.SetErr(err)
 		}
 	}
-	_, err := pipe.Exec(ctx) // each command has its own error
-	return timedOut(err)
+	return timedOut(carryOut(ctx, pipe))
+}
+
+// carryOut sends a pipeline; each of its commands has its own error then. A server may refuse the connection itself, as for a
+// wrong password. Then go-redis leaves the commands without an error, and they would count as done although none was sent.
+func carryOut(ctx context.Context, pipe redis.Pipeliner) error {
+	cmds, err := pipe.Exec(ctx)
+	if err == nil || slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return err
+	}
+	for _, c := range cmds {
+		c.SetErr(err)
+	}
+	return err
 }
 
 // length is how many batches wait.
