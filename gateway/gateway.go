@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -25,7 +26,7 @@ import (
 // Conns are the connections to the services. They must send no credentials of their own: every
 // call carries those of its caller, or none.
 type Conns struct {
-	Auth, Publish, Admin *grpc.ClientConn
+	Auth, Publish, Admin grpc.ClientConnInterface
 }
 
 // Config tunes a gateway. The zero value serves the API alone, to its own origin.
@@ -42,6 +43,8 @@ type Config struct {
 	AllowedOrigins []string
 	// DevKey is an API key lent to loopback callers that send no credentials. Development only.
 	DevKey string
+	// Stream is asked before a stream is opened for a request, and left when it has ended; nil for no limit.
+	Stream func(*http.Request) (leave func(), err error)
 	// WebSocket serves /v1/ws; nil for a gateway without an edge.
 	WebSocket http.Handler
 	// Pages are further handlers by exact path, such as the welcome page.
@@ -57,6 +60,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = 10 * time.Second
+	}
+	if c.Stream == nil {
+		c.Stream = func(*http.Request) (func(), error) { return func() {}, nil }
 	}
 	return c
 }
@@ -87,21 +93,16 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		runtime.WithRoutingErrorHandler(unrouted),
 		runtime.WithForwardResponseOption(replayed),
 	)
-	for _, r := range []struct {
-		register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error
-		conn     *grpc.ClientConn
-	}{
-		{authv1.RegisterAuthServiceHandler, conns.Auth},
-		{publishv1.RegisterPublishServiceHandler, conns.Publish},
-		{publishv1.RegisterChannelServiceHandler, conns.Publish},
-		{publishv1.RegisterInboxServiceHandler, conns.Publish},
-		{publishv1.RegisterStateServiceHandler, conns.Publish},
-		{hooksv1.RegisterEventServiceHandler, conns.Publish},
-		{adminv1.RegisterAdminServiceHandler, conns.Admin},
-	} {
-		if err := r.register(ctx, g.mux, r.conn); err != nil {
-			return nil, fmt.Errorf("gateway: %w", err)
-		}
+	if err := errors.Join(
+		authv1.RegisterAuthServiceHandlerClient(ctx, g.mux, authv1.NewAuthServiceClient(conns.Auth)),
+		publishv1.RegisterPublishServiceHandlerClient(ctx, g.mux, g.publish),
+		publishv1.RegisterChannelServiceHandlerClient(ctx, g.mux, publishv1.NewChannelServiceClient(conns.Publish)),
+		publishv1.RegisterInboxServiceHandlerClient(ctx, g.mux, publishv1.NewInboxServiceClient(conns.Publish)),
+		publishv1.RegisterStateServiceHandlerClient(ctx, g.mux, publishv1.NewStateServiceClient(conns.Publish)),
+		hooksv1.RegisterEventServiceHandlerClient(ctx, g.mux, g.events),
+		adminv1.RegisterAdminServiceHandlerClient(ctx, g.mux, adminv1.NewAdminServiceClient(conns.Admin)),
+	); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g.api = http.HandlerFunc(g.call)
 	if len(cfg.AllowedOrigins) > 0 {

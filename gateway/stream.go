@@ -63,6 +63,12 @@ func isAddress(parts []string) bool {
 // speaks text/event-stream, resumes by Last-Event-ID, and ends with the error in our own form.
 func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 	id := r.Header.Get(requestid.Header)
+	leave, err := g.cfg.Stream(r)
+	if err != nil {
+		rest.FromError(err).Write(w, id)
+		return
+	}
+	defer leave()
 	ctx, cancel := context.WithCancelCause(outgoing(r))
 	defer cancel(nil)
 	defer context.AfterFunc(g.ctx, func() { cancel(errDraining) })()

@@ -12,10 +12,10 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/lanes"
 )
 
 // credential returns the API key or token of the command line or the environment; empty for none.
@@ -140,7 +140,7 @@ func (p *program) tls() (*tls.Config, error) {
 
 // dial returns a connection to gRPC and a context whose calls carry the credential and end in time. The
 // caller calls done.
-func (p *program) dial(ctx context.Context) (_ context.Context, conn *grpc.ClientConn, done func(), err error) {
+func (p *program) dial(ctx context.Context) (_ context.Context, conn *lanes.Conn, done func(), err error) {
 	at, err := p.endpoint()
 	if err != nil {
 		return nil, nil, nil, err

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/trunkline/trunkline/client"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/rpc/lanes"
 )
 
 type subFlags struct {
@@ -271,7 +271,7 @@ func (p *program) subscriberToken(ctx context.Context, addresses []string) (func
 // issuer issues tokens of one client.
 type issuer struct {
 	p         *program
-	conn      *grpc.ClientConn
+	conn      *lanes.Conn
 	base      context.Context //nolint:containedctx // carries the credential
 	addresses []string
 	client    string

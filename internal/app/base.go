@@ -7,15 +7,15 @@ import (
 	"fmt"
 	"slices"
 
-	"google.golang.org/grpc"
-
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/occupancy"
 	"github.com/trunkline/trunkline/internal/quota"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/lanes"
 	"github.com/trunkline/trunkline/internal/telemetry"
 )
 
@@ -45,6 +45,8 @@ type base struct {
 	// tokens validates what callers show, and revoked ends what stands on a token; both are nil for a gateway alone.
 	tokens  *rpc.Tokens
 	revoked *revoked.Follower
+	// streams counts those of every door of the process.
+	streams *occupancy.Counter
 }
 
 // newBase opens the store and the connections. What it opened is in open, also when it fails.
@@ -69,7 +71,7 @@ func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, o
 	if err != nil {
 		return base{}, err
 	}
-	b := base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer, charging: quotas.Charge}
+	b := base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer, streams: countStreams(cfg.Streams), charging: quotas.Charge}
 	if store != nil {
 		b.tokens = rpc.NewTokens(authv1.NewAuthServiceClient(conns.auth))
 		b.revoked = revoked.New(store, revoked.Config{Forget: b.tokens.Forget, Log: tel.Log})
@@ -89,12 +91,20 @@ func allowance(a config.Allowance) quota.Allowance {
 	}
 }
 
+// countStreams returns what counts streams.
+func countStreams(s config.Streams) *occupancy.Counter {
+	return occupancy.New(occupancy.Limits{
+		Token: occupancy.Limit{Most: s.PerToken, Setting: "streams.per_token"}, User: occupancy.Limit{Most: s.PerUser, Setting: "streams.per_user"},
+		Key: occupancy.Limit{Most: s.PerKey, Setting: "streams.per_key"}, IP: occupancy.Limit{Most: s.PerIP, Setting: "streams.per_ip"},
+	})
+}
+
 // conns are the connections to the services; those to a role that nobody here needs are nil.
 type conns struct {
 	// auth and publish carry the internal key: the roles of this process speak for themselves.
-	auth, publish *grpc.ClientConn
+	auth, publish *lanes.Conn
 	// openAuth and openPublish carry nothing but what the callers of the gateway send.
-	openAuth, openPublish *grpc.ClientConn
+	openAuth, openPublish *lanes.Conn
 }
 
 // dial connects to the services: those of this process over the pipe, others where the configuration says.
@@ -105,8 +115,11 @@ func dial(cfg config.Config, pipe *rpc.Pipe, open *closers) (c conns, err error)
 			return conns{}, err
 		}
 	}
-	connect := func(role, key string) (*grpc.ClientConn, error) {
+	connect := func(role, key string) (*lanes.Conn, error) {
 		d := rpc.DialConfig{Pipe: pipe, TLS: secured, InternalKey: key}
+		if key == "" {
+			d.GatewayKey = cfg.InternalKey.Reveal()
+		}
 		if !cfg.Runs(role) {
 			d.Target, d.Pipe = cfg.Target(role), nil
 		}
@@ -120,7 +133,7 @@ func dial(cfg config.Config, pipe *rpc.Pipe, open *closers) (c conns, err error)
 		return conn, err
 	}
 	for _, to := range []struct {
-		conn      **grpc.ClientConn
+		conn      **lanes.Conn
 		role, key string
 	}{
 		{&c.openAuth, config.RoleAuth, ""},

@@ -25,6 +25,7 @@ func Default() config.Config {
 		Log:      config.Log{Level: "info", Format: "auto"},
 		HTTP:     config.HTTP{Listen: ":8080", DrainLead: 2 * time.Second},
 		GRPC:     config.GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: rpc.DefaultMaxMessage},
+		Streams:  config.Streams{PerToken: 100, PerUser: 500, PerIP: 1000, PerKey: 10_000},
 		Internal: config.Internal{Listen: "127.0.0.1:9091"},
 		Redis:    config.Redis{Prefix: redis.DefaultPrefix},
 		Auth:     defaultAuth(),
@@ -65,7 +66,8 @@ func defaultEdge() config.Edge {
 		PingInterval: e.PingInterval, HandshakeTimeout: e.ConnectTimeout, WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout,
 		CallTimeout: e.CallTimeout, FrameSize: config.Size(e.FrameSize), QueueBytes: config.Size(e.QueueBytes),
 		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, ChannelsPerConnection: e.Subscriptions,
-		ConnectionsPerIP: 1000, ConnectsInProgress: e.ConnectsInProgress, Tickets: config.Tickets{Life: e.Tickets.Life},
+		ConnectionsPerIP: 1000, ConnectionsPerToken: 1000, ConnectionsPerUser: 10_000,
+		FramesPerSecond: e.FramesPerSecond, MessageTimeout: e.MessageTimeout, ConnectsInProgress: e.ConnectsInProgress, Tickets: config.Tickets{Life: e.Tickets.Life},
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}
 }

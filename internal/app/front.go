@@ -4,13 +4,17 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"syscall"
 
 	"github.com/trunkline/trunkline/gateway"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/occupancy"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
 	"github.com/trunkline/trunkline/web"
@@ -43,8 +47,11 @@ func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout,
 		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, Subscriptions: e.ChannelsPerConnection,
-		Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP, ConnectsInProgress: e.ConnectsInProgress,
-		Tickets: edge.Tickets{Life: e.Tickets.Life, Keys: keys}, Authorizer: b.authorizer, Revocations: b.revoked, Charging: b.charging,
+		Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,
+		ConnectionsPerToken: e.ConnectionsPerToken, ConnectionsPerUser: e.ConnectionsPerUser,
+		FramesPerSecond: e.FramesPerSecond, MessageTimeout: e.MessageTimeout,
+		ConnectsInProgress: e.ConnectsInProgress,
+		Tickets:            edge.Tickets{Life: e.Tickets.Life, Keys: keys}, Authorizer: b.authorizer, Revocations: b.revoked, Charging: b.charging,
 		DrainWindow: e.DrainWindow, DrainGrace: e.DrainGrace,
 	}, b.tel.Log, b.tel.Registry)
 }
@@ -61,15 +68,30 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 		if b.cfg.Dev {
 			pages["/dev/token"] = devToken(authv1.NewAuthServiceClient(b.conns.auth))
 		}
+		proxies, err := b.cfg.Proxies()
+		if err != nil {
+			return nil, err
+		}
 		return gateway.New(ctx, gateway.Conns{
 			Auth: b.conns.openAuth, Publish: b.conns.openPublish, Admin: b.conns.openPublish,
-		}, gateway.Config{AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages})
+		}, gateway.Config{AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(proxies)})
 	case own != nil:
 		mux := http.NewServeMux()
 		mux.Handle("/v1/ws", own)
 		return mux, nil
 	}
 	return nil, nil
+}
+
+// streamOf returns what counts the streams of the gateway by the address that they come from.
+func (b base) streamOf(proxies []netip.Prefix) func(*http.Request) (func(), error) {
+	return func(r *http.Request) (func(), error) {
+		h := occupancy.Holder{IP: access.ClientIP(r, proxies)}
+		if err := b.streams.Enter(h); err != nil {
+			return nil, rpc.Status(err, "").Err()
+		}
+		return func() { b.streams.Leave(h) }, nil
+	}
 }
 
 // newClientListener makes the HTTP listener of clients; nil where there is nothing to serve.

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/lanes"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/edge"
 )
@@ -36,7 +36,7 @@ func checks(ctx context.Context, b base, s *services, e *edge.Edge) []telemetry.
 	}
 	for _, upstream := range []struct {
 		role string
-		conn *grpc.ClientConn
+		conn *lanes.Conn
 	}{{config.RoleAuth, b.conns.auth}, {config.RolePublish, b.conns.publish}} {
 		if upstream.conn != nil && !b.cfg.Runs(upstream.role) {
 			all = append(all, telemetry.Check{
@@ -59,7 +59,7 @@ func reasoned(err error) error {
 }
 
 // healthy asks a service elsewhere how it is.
-func healthy(ctx context.Context, conn *grpc.ClientConn) error {
+func healthy(ctx context.Context, conn *lanes.Conn) error {
 	resp, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil {
 		return rpc.FromError(err)

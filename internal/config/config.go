@@ -24,6 +24,7 @@ type Config struct {
 	Log      Log      `key:"log"`
 	HTTP     HTTP     `key:"http"`
 	GRPC     GRPC     `key:"grpc"`
+	Streams  Streams  `key:"streams"`
 	Internal Internal `key:"internal"`
 	Redis    Redis    `key:"redis"`
 	Auth     Auth     `key:"auth"`
@@ -53,6 +54,15 @@ type HTTP struct {
 	AllowedOrigins []string      `key:"allowed_origins" kind:"exact_origin" doc:"Origins of pages that may call REST besides those of the same origin (CORS)." example:"https://app.example.com"`
 	TrustedProxies []string      `key:"trusted_proxies" kind:"cidr" doc:"Networks whose X-Forwarded-For is believed." example:"10.0.0.0/8"`
 	DrainLead      time.Duration `key:"drain_lead" min:"0s" max:"5m" doc:"How long the port stays open after a stop, while readiness is red and callers are told to close their connections. None in development mode."`
+}
+
+// Streams bounds the streams of gRPC and REST that one caller has open at a process. Beyond a bound a caller is refused with
+// CONNECTION_LIMIT until one of its streams ends.
+type Streams struct {
+	PerToken int `key:"per_token" min:"0" max:"10000000" doc:"Streams of gRPC and REST that one token may have open at a process; 0 for no limit."`
+	PerUser  int `key:"per_user" min:"0" max:"10000000" doc:"The same of one user, with all tokens together; of the client where a token names no user."`
+	PerIP    int `key:"per_ip" min:"0" max:"10000000" doc:"The same of one IP address; back ends with an API key are not counted by address."`
+	PerKey   int `key:"per_key" min:"0" max:"10000000" doc:"The same of one API key."`
 }
 
 // TLS is a certificate that is read again when its files change.
@@ -165,6 +175,10 @@ type Edge struct {
 	ChannelsPerConnection int           `key:"channels_per_connection" min:"1" max:"100000" doc:"Subscriptions of one connection besides its own addresses."`
 	Connections           int           `key:"connections" min:"0" max:"10000000" doc:"Connections of this process; 0 for no limit."`
 	ConnectionsPerIP      int           `key:"connections_per_ip" min:"0" max:"10000000" doc:"Connections from one IP address; 0 for no limit."`
+	ConnectionsPerToken   int           `key:"connections_per_token" min:"0" max:"10000000" doc:"Connections with one token; 0 for no limit."`
+	ConnectionsPerUser    int           `key:"connections_per_user" min:"0" max:"10000000" doc:"Connections of one user, with all tokens together; of the client where a token names no user; 0 for no limit."`
+	FramesPerSecond       int           `key:"frames_per_second" min:"10" max:"10000000" doc:"Frames of one connection that end no message: fragments, pings and pongs."`
+	MessageTimeout        time.Duration `key:"message_timeout" min:"1s" max:"10m" doc:"How long a client may take from the first byte of a message to its last."`
 	ConnectsInProgress    int           `key:"connects_in_progress" min:"1" max:"1000000" doc:"Connects that are worked on at once; more are refused at once, with a time to come back."`
 	Tickets               Tickets       `key:"tickets"`
 	DrainWindow           time.Duration `key:"drain_window" min:"1ms" max:"10m" doc:"At a stop, clients are told to move over this time."`

@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/loopback"
+	"github.com/trunkline/trunkline/internal/occupancy"
 	"github.com/trunkline/trunkline/internal/revoked"
 )
 
@@ -41,6 +44,7 @@ type authenticator struct {
 	standing    *standing
 	certs       map[string][]string
 	devLoopback bool
+	proxies     []netip.Prefix // whose addresses are nobody's
 }
 
 func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
@@ -121,4 +125,56 @@ func (a *authenticator) anonymous(ctx context.Context) (*Caller, error) {
 		return &Caller{Name: "dev", scopes: []string{ScopeAll}}, nil
 	}
 	return nil, bus.ErrTokenMissing
+}
+
+// gatewayHeader carries the internal key of a gateway beside the credentials of its caller. A gateway counts the addresses of its
+// own callers. They all come from the one address of the gateway.
+const gatewayHeader = "x-trunkline-gateway"
+
+// holder is who has a stream open: a token and its user, or an API key. Of a caller without a key the address counts too.
+func (a *authenticator) holder(ctx context.Context, caller *Caller) occupancy.Holder {
+	var h occupancy.Holder
+	switch {
+	case caller == nil:
+	case caller.Identity != nil:
+		h = occupancy.Of(caller.Identity)
+	case caller.Name == internalID:
+		return h // the roles themselves
+	default:
+		return occupancy.Holder{Key: caller.Name} // back ends may share an address
+	}
+	if !a.byGateway(ctx) {
+		h.IP = a.network(ctx)
+	}
+	return h
+}
+
+// byGateway says whether a call was handed on by one of our gateways.
+func (a *authenticator) byGateway(ctx context.Context) bool {
+	shown := metadata.ValueFromIncomingContext(ctx, gatewayHeader)
+	if len(shown) != 1 {
+		return false
+	}
+	caller, err := a.keys.find(shown[0])
+	return err == nil && caller.Name == internalID
+}
+
+// network is what counts as one address of callers: an IPv4 address, or the first half of an IPv6 address. It is empty for callers of this process and for those behind a proxy.
+func (a *authenticator) network(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	tcp, ok := p.Addr.(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if slices.ContainsFunc(a.proxies, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+		return ""
+	}
+	if ip.Is4() {
+		return ip.String()
+	}
+	return netip.PrefixFrom(ip, 64).Masked().String()
 }

@@ -13,6 +13,16 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/trunkline/trunkline/internal/rpc/lanes"
+)
+
+const (
+	// streamWindow is how many bytes of one stream may be under way to us, and connWindow of all streams of a connection. They are
+	// fixed: windows that grow with the speed of the line would let a stream whose reader has stalled hold megabytes.
+	streamWindow, connWindow = 64 << 10, 1 << 20
+	// laneIdle is how long a connection for streams stays without one.
+	laneIdle = time.Minute
 )
 
 // DialConfig says how a role reaches another.
@@ -25,26 +35,51 @@ type DialConfig struct {
 	TLS *tls.Config
 	// InternalKey is sent with every call that carries no authorization of its own.
 	InternalKey string
+	// GatewayKey is sent with streams that are opened for others; empty for none. It is the internal key of the processes, and
+	// shows that this one counts the addresses of those others itself.
+	GatewayKey string
 	// Deadline is for unary calls that come without one; 5 s by default.
 	Deadline time.Duration
 	// MaxMessage is the largest message received, in bytes; 16 MiB by default.
 	MaxMessage int
 }
 
-// Dial returns a connection. It connects when it is first used and reconnects by itself; calls
-// made meanwhile fail at once with UNAVAILABLE. The caller closes it.
-func Dial(cfg DialConfig) (*grpc.ClientConn, error) {
+// Dial returns a connection, whose streams are never in the way of its unary calls. It connects when it is first used and
+// reconnects by itself; calls made meanwhile fail at once with UNAVAILABLE. The caller closes it.
+func Dial(cfg DialConfig) (*lanes.Conn, error) {
 	if cfg.Deadline <= 0 {
 		cfg.Deadline = 5 * time.Second
 	}
 	if cfg.MaxMessage <= 0 {
 		cfg.MaxMessage = 16 << 20
 	}
+	target, options, err := dialOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	dial := func(more ...grpc.DialOption) (*grpc.ClientConn, error) {
+		conn, err := grpc.NewClient(target, append(options[:len(options):len(options)], more...)...)
+		if err != nil {
+			return nil, fmt.Errorf("dial %s: %w", target, err)
+		}
+		return conn, nil
+	}
+	unary, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	return lanes.New(unary, func() (*grpc.ClientConn, error) {
+		return dial(grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow), grpc.WithIdleTimeout(laneIdle))
+	}), nil
+}
+
+// dialOptions are those that all connections to a target share.
+func dialOptions(cfg DialConfig) (target string, options []grpc.DialOption, err error) {
 	creds := insecure.NewCredentials()
 	if cfg.TLS != nil && cfg.Target != "" {
 		creds = credentials.NewTLS(cfg.TLS)
 	}
-	options := []grpc.DialOption{
+	options = []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(cfg.MaxMessage)),
 		grpc.WithChainUnaryInterceptor(unaryClient(cfg)),
@@ -56,21 +91,15 @@ func Dial(cfg DialConfig) (*grpc.ClientConn, error) {
 		}),
 		grpc.WithDisableServiceConfig(),
 	}
-	target := "dns:///" + cfg.Target
-	if cfg.Target == "" {
-		if cfg.Pipe == nil {
-			return nil, fmt.Errorf("dial: neither a target nor a pipe")
-		}
-		target = "passthrough:///pipe"
-		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return cfg.Pipe.listener.DialContext(ctx)
-		}))
+	if cfg.Target != "" {
+		return "dns:///" + cfg.Target, options, nil
 	}
-	conn, err := grpc.NewClient(target, options...)
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", target, err)
+	if cfg.Pipe == nil {
+		return "", nil, fmt.Errorf("dial: neither a target nor a pipe")
 	}
-	return conn, nil
+	return "passthrough:///pipe", append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return cfg.Pipe.listener.DialContext(ctx)
+	})), nil
 }
 
 func unaryClient(cfg DialConfig) grpc.UnaryClientInterceptor {
@@ -86,6 +115,9 @@ func unaryClient(cfg DialConfig) grpc.UnaryClientInterceptor {
 
 func streamClient(cfg DialConfig) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		if cfg.GatewayKey != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, gatewayHeader, internalKeyText(cfg.GatewayKey))
+		}
 		return open(withKey(ctx, cfg.InternalKey), desc, cc, method, opts...)
 	}
 }

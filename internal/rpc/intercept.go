@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/occupancy"
 	"github.com/trunkline/trunkline/internal/requestid"
 )
 
@@ -26,6 +27,7 @@ type interceptors struct {
 	log      *slog.Logger
 	deadline time.Duration
 	metrics  *metrics
+	streams  *occupancy.Counter
 	open     atomic.Int64 // calls under way
 }
 
@@ -94,6 +96,13 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 	if err != nil {
 		return err
 	}
+	holder := in.auth.holder(ss.ctx, caller)
+	if err := in.streams.Enter(holder); err != nil {
+		return err
+	}
+	defer in.streams.Leave(holder)
+	in.metrics.streams.Inc()
+	defer in.metrics.streams.Dec()
 	if caller == nil {
 		return handler(srv, ss)
 	}

@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	started, handled, received, sent, refusals *prometheus.CounterVec
 	methods                                    sync.Map // full method: *counters
+	streams                                    prometheus.Gauge
 }
 
 // counters count the calls of one method.
@@ -34,9 +35,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		received: count("grpc_server_msg_received_total", "Messages received from callers.", labels...),
 		sent:     count("grpc_server_msg_sent_total", "Messages sent to callers.", labels...),
 		refusals: count("trunkline_grpc_refusals_total", "Calls that ended with an error, by method and reason.", "method", "reason"),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "trunkline_grpc_streams", Help: "Open streams, those of REST among them.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.started, m.handled, m.received, m.sent, m.refusals)
+		reg.MustRegister(m.started, m.handled, m.received, m.sent, m.refusals, m.streams)
 	}
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/trunkline/trunkline/internal/occupancy"
 )
 
 // streamWorkers is how many goroutines wait for calls: their stacks have grown already, and growing them again costs each call. Calls beyond
@@ -49,6 +52,10 @@ type Config struct {
 	MaxMessage int
 	// MaxStreams is how many calls one connection may have open; 1000 by default.
 	MaxStreams uint32
+	// Streams bounds how many streams a caller may have open, on all its connections together; nil for no bound.
+	Streams *occupancy.Counter
+	// TrustedProxies are networks that connect for others: their addresses are not counted.
+	TrustedProxies []netip.Prefix
 	// Deadline is for unary calls that come without one; 10 s by default.
 	Deadline time.Duration
 	// Grace is how long open calls may go on after Run's context ends; 10 s by default.
@@ -89,7 +96,8 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 	if err != nil {
 		return nil, err
 	}
-	in := &interceptors{auth: auth, log: log, deadline: cfg.Deadline, metrics: newMetrics(reg)}
+	in := &interceptors{auth: auth, log: log, deadline: cfg.Deadline, metrics: newMetrics(reg), streams: cfg.Streams}
+	auth.proxies = cfg.TrustedProxies
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(cfg.MaxMessage),
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),

@@ -149,6 +149,9 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 		if err != nil && hello.Guest != nil && refusal.Of(rpc.FromError(err).Reason).Code == refusal.Unauthenticated {
 			identity, err = e.stranger(hello.Guest), nil
 		}
+		if err == nil && identity != hello.Guest {
+			err = s.seat.Hold(identity)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -69,6 +69,12 @@ type Config struct {
 	// How many connections the process may have, and how many from one IP address; 0 for no limit.
 	Connections      int
 	ConnectionsPerIP int
+	// How many connections one token and one user may have; 0 for no limit.
+	ConnectionsPerToken, ConnectionsPerUser int
+	// FramesPerSecond is how many frames of one connection may end no message: fragments, pings and pongs.
+	FramesPerSecond int
+	// MessageTimeout is how long a client may take from the first byte of a message to its last.
+	MessageTimeout time.Duration
 	// EventQueue is how many connects may wait to be told as events; 65,536 by default. More are left out, and told as a gap.
 	EventQueue int
 	// ConnectsInProgress is how many connects are worked on at once. More are refused at once.
@@ -95,6 +101,7 @@ func Default() Config {
 		WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CloseWait: 3 * time.Second,
 		LostGrace: bus.LostGrace, CallTimeout: 2 * time.Second,
 		CommandsPerSecond: 100, CommandBurst: 200, Subscriptions: 128,
+		FramesPerSecond: 1000, MessageTimeout: 30 * time.Second,
 		ConnectsInProgress: 4096, Tickets: Tickets{Life: 2 * time.Minute},
 		DrainWindow: 5 * time.Second, DrainGrace: 25 * time.Second,
 	}
@@ -120,6 +127,8 @@ func (c Config) withDefaults() Config {
 	c.CommandsPerSecond = cmp.Or(c.CommandsPerSecond, d.CommandsPerSecond)
 	c.CommandBurst = cmp.Or(c.CommandBurst, d.CommandBurst)
 	c.Subscriptions = cmp.Or(c.Subscriptions, d.Subscriptions)
+	c.FramesPerSecond = cmp.Or(c.FramesPerSecond, d.FramesPerSecond)
+	c.MessageTimeout = cmp.Or(c.MessageTimeout, d.MessageTimeout)
 	c.ConnectsInProgress = cmp.Or(c.ConnectsInProgress, d.ConnectsInProgress)
 	c.Tickets.Life = cmp.Or(c.Tickets.Life, d.Tickets.Life)
 	c.DrainWindow = cmp.Or(c.DrainWindow, d.DrainWindow)

@@ -28,6 +28,9 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 	defer s.seat.Connected()
 	asked := time.Now()
 	who, err := s.identify(c)
+	if err == nil {
+		err = s.seat.Hold(who)
+	}
 	if err != nil {
 		s.refuseConnect(err)
 		return

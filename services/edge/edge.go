@@ -111,8 +111,10 @@ func (e *Edge) newGuard(auth authv1.AuthServiceClient, reg prometheus.Registerer
 	}
 	e.guard, err = access.NewGuard(auth, revocations, access.Config{
 		AllowedOrigins: e.cfg.AllowedOrigins, DevLoopback: e.cfg.DevLoopback,
-		Connections: e.cfg.Connections, ConnectionsPerIP: e.cfg.ConnectionsPerIP, ConnectsInProgress: e.cfg.ConnectsInProgress,
-		CallTimeout: e.cfg.CallTimeout, Tickets: e.cfg.Tickets,
+		Connections: e.cfg.Connections, ConnectionsPerIP: e.cfg.ConnectionsPerIP,
+		ConnectionsPerToken: e.cfg.ConnectionsPerToken, ConnectionsPerUser: e.cfg.ConnectionsPerUser,
+		ConnectsInProgress: e.cfg.ConnectsInProgress,
+		CallTimeout:        e.cfg.CallTimeout, Tickets: e.cfg.Tickets,
 	}, reg)
 	if err == nil {
 		revocations.Add(e.standing)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/rpc/lanes"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
@@ -26,7 +27,7 @@ type Service interface {
 // Server is a gRPC server of a test. It serves nothing before Run.
 type Server struct {
 	// Conn calls the server as another role does, with every scope.
-	Conn *grpc.ClientConn
+	Conn *lanes.Conn
 
 	tb   testing.TB
 	pipe *rpc.Pipe
@@ -41,7 +42,7 @@ func New(tb testing.TB) *Server {
 }
 
 // Dial returns another connection, whose calls carry key; none when key is empty. It is closed with the test.
-func (s *Server) Dial(key string) *grpc.ClientConn {
+func (s *Server) Dial(key string) *lanes.Conn {
 	s.tb.Helper()
 	conn, err := rpc.Dial(rpc.DialConfig{Pipe: s.pipe, InternalKey: key})
 	testkit.Check(s.tb, err)

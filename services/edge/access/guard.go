@@ -12,6 +12,7 @@ import (
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/occupancy"
 	"github.com/trunkline/trunkline/internal/revoked"
 )
 
@@ -23,6 +24,8 @@ type Config struct {
 	DevLoopback bool
 	// How many connections the process may have, and how many from one IP address; 0 for no limit.
 	Connections, ConnectionsPerIP int
+	// How many connections one token and one user may have; 0 for no limit.
+	ConnectionsPerToken, ConnectionsPerUser int
 	// ConnectsInProgress is how many connects are worked on at once.
 	ConnectsInProgress int
 	// CallTimeout is for calls of the auth service.
@@ -39,6 +42,7 @@ type Guard struct {
 	Revocations *revoked.Follower
 
 	limits    *limits
+	holders   *occupancy.Counter
 	admission *admission
 
 	mu    sync.RWMutex // held for reading by a handshake that takes a seat
@@ -61,6 +65,10 @@ func NewGuard(auth authv1.AuthServiceClient, revocations *revoked.Follower, cfg 
 		Origins: origins, Tickets: tickets, Revocations: revocations, admission: admission,
 		Tokens: NewValidator(auth, cfg.CallTimeout, admission, reg),
 		limits: newLimits(cfg.Connections, cfg.ConnectionsPerIP),
+		holders: occupancy.New(occupancy.Limits{
+			Token: occupancy.Limit{Most: cfg.ConnectionsPerToken, Setting: "edge.connections_per_token"},
+			User:  occupancy.Limit{Most: cfg.ConnectionsPerUser, Setting: "edge.connections_per_user"},
+		}),
 	}, nil
 }
 
@@ -96,7 +104,8 @@ func (g *Guard) InProgress() int { return g.admission.InProgress() }
 type Seat struct {
 	guard      *Guard
 	ip         string
-	connecting bool // it is among the connects in progress
+	connecting bool          // it is among the connects in progress
+	who        *bus.Identity // whose it counts as; nil before Hold
 }
 
 // Admit gives a handshake from an address a seat, and counts it among the connects in progress. The argument later says that
@@ -152,6 +161,19 @@ func (s *Seat) Connected() {
 func (s *Seat) Leave() {
 	s.Connected()
 	s.guard.limits.Leave(s.ip)
+	if s.who != nil {
+		s.guard.holders.Leave(occupancy.Of(s.who))
+		s.who = nil
+	}
+}
+
+// Hold counts the connection as one of an identity that a token has just shown, or refuses it. A refresh changes nothing of that.
+func (s *Seat) Hold(who *bus.Identity) error {
+	if err := s.guard.holders.Enter(occupancy.Of(who)); err != nil {
+		return err
+	}
+	s.who = who
+	return nil
 }
 
 // Free gives the seat back when nothing of the connection is left.
