@@ -78,7 +78,7 @@ func tellHealth(ctx context.Context, server *rpc.Server, ready []telemetry.Check
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
 	for {
-		server.SetServing("", len(telemetry.Down(telemetry.RunChecks(ctx, ready))) == 0)
+		server.SetServing(len(telemetry.Down(telemetry.RunChecks(ctx, ready))) == 0)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -149,6 +149,7 @@ var (
 	ErrMethodDisabled   = of("METHOD_DISABLED")
 	ErrEventsDisabled   = of("EVENTS_DISABLED")
 	ErrMethodUnknown    = of("METHOD_UNKNOWN")
+	ErrServiceUnknown   = of("SERVICE_UNKNOWN")
 	ErrCancelled        = of("CANCELLED")
 	ErrInternal         = of("INTERNAL")
 

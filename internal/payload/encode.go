@@ -28,7 +28,7 @@ func (p *plan) append(b []byte, m protoreflect.Message, e Encoder) ([]byte, erro
 	var err error
 	for i := range p.fields {
 		f := &p.fields[i]
-		if !m.Has(f.desc) && (!e.EmitDefaults || !showsDefault(f.desc)) {
+		if f.mute || !m.Has(f.desc) && (!e.EmitDefaults || !showsDefault(f.desc)) {
 			continue
 		}
 		if len(b) > start {

@@ -12,6 +12,8 @@ const (
 	UnknownField
 	// FieldInvalid is one or more members that have a wrong value.
 	FieldInvalid
+	// Malformed is a binary body that is no message of its type, or stops being one.
+	Malformed
 )
 
 // Reason returns the name of the kind in the catalogue of refusals.
@@ -19,7 +21,7 @@ func (k Kind) Reason() string {
 	switch k {
 	case UnknownField:
 		return "UNKNOWN_FIELD"
-	case FieldInvalid:
+	case FieldInvalid, Malformed:
 		return "FIELD_INVALID"
 	}
 	return "INVALID_JSON"

@@ -22,6 +22,7 @@ type plan struct {
 type field struct {
 	desc protoreflect.FieldDescriptor
 	key  string // quoted, with the colon
+	mute bool   // never written: JSON says the same in another member
 	sub  *plan  // of a message, list of messages or map of messages
 }
 
@@ -67,6 +68,7 @@ func build(d protoreflect.MessageDescriptor, made map[protoreflect.MessageDescri
 		fd := list.Get(i)
 		f := &p.fields[i]
 		f.desc, f.key = fd, strconv.Quote(fd.JSONName())+":"
+		f.mute = fd.FullName() == "trunkline.errors.v1.Error.error_reason"
 		value := fd
 		if fd.IsMap() {
 			value = fd.MapValue()

@@ -54,6 +54,7 @@ var table = []Row{
 	{"METHOD_DISABLED", Unimplemented, 501, 0, Stop, "no", "this is switched off here", "the setting is named"},
 	{"EVENTS_DISABLED", FailedPrecondition, 400, 0, Stop, "no", "no events are kept here; set hooks.events.enabled on every process", "set `hooks.events.enabled` on every process"},
 	{"METHOD_UNKNOWN", Unimplemented, 501, 0, Stop, "no", "there is no such method", "see /docs"},
+	{"SERVICE_UNKNOWN", NotFound, 404, 0, Stop, "no", "no service of this name runs here", "ask for a service of the contract, or for none: the health of the process"},
 	{"CANCELLED", Cancelled, 499, 0, Stop, "no", "the caller gave up", "the caller gave up"},
 	{"INTERNAL", Internal, 500, 4500, Again, "yes", "something went wrong on our side; quote the request id", "quote the request id"},
 	{"VALUE_LIMIT", ResourceExhausted, 429, 0, Stop, "no", "there are as many values as there may be; delete some", "delete values; see docs/dialects.md, command frames"},

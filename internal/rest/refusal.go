@@ -20,7 +20,10 @@ import (
 	table "github.com/trunkline/trunkline/internal/refusal"
 )
 
-const domain = "trunkline"
+const (
+	domain    = "trunkline"
+	ownDetail = "trunkline.errors.v1.Error"
+)
 
 // Refusal is why a request is refused. Those of an HTTP surface itself are made by Refuse, those of a
 // service are read from its status.
@@ -139,6 +142,9 @@ func fromStatus(s *status.Status) *Refusal {
 			e.Retry = d.GetRetryDelay().AsDuration()
 			e.details = append(e.details, d)
 		case proto.Message:
+			if d.ProtoReflect().Descriptor().FullName() == ownDetail {
+				continue // it says the same again, for clients without the protos of the others
+			}
 			e.details = append(e.details, d)
 		}
 	}

@@ -6,13 +6,21 @@ import (
 	"time"
 )
 
+// maxLead is how long before the caller's deadline a call ends at most.
+const maxLead = 100 * time.Millisecond
+
+// early returns when a call ends that has to be over at a deadline: a moment before, so that the caller gets the status. At the
+// deadline itself the library resets the stream, which clients that are a little late take for CANCELLED.
+func early(now, deadline time.Time) time.Time {
+	return deadline.Add(-min(deadline.Sub(now)/10, maxLead))
+}
+
 // callContext is the context of one unary call: its caller, and its deadline. The timer that context.WithDeadline starts is made
 // only when somebody waits for the end. A publish, for one, does not, and would pay for the timer.
 type callContext struct {
 	context.Context //nolint:containedctx // it is one
 
 	deadline time.Time
-	asked    bool // the context below has the same deadline
 	caller   *Caller
 
 	mu     sync.Mutex
@@ -25,9 +33,6 @@ func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
 // Done is closed when the call is cancelled, has ended, or its deadline has passed.
 func (c *callContext) Done() <-chan struct{} {
-	if c.asked {
-		return c.Context.Done()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
@@ -38,9 +43,6 @@ func (c *callContext) Done() <-chan struct{} {
 
 // Err says why the call is over.
 func (c *callContext) Err() error {
-	if c.asked {
-		return c.Context.Err()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner != nil {
@@ -59,9 +61,6 @@ func (c *callContext) Err() error {
 func (c *callContext) Value(key any) any {
 	if key == (callerKey{}) && c.caller != nil {
 		return c.caller
-	}
-	if c.asked {
-		return c.Context.Value(key)
 	}
 	c.mu.Lock()
 	inner := c.inner

@@ -18,7 +18,7 @@ func TestCallContext(t *testing.T) {
 			leave()
 			below, leave = context.WithCancel(t.Context())
 		}
-		return &callContext{Context: below, deadline: time.Now().Add(time.Second), asked: asked, caller: caller}, leave
+		return &callContext{Context: below, deadline: time.Now().Add(time.Second), caller: caller}, leave
 	}
 	ends := map[string]struct {
 		asked bool

@@ -2,10 +2,12 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -37,8 +39,7 @@ func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServ
 	counted := in.metrics.of("unary", info.FullMethod)
 	counted.started.Inc()
 	counted.received.Inc()
-	call := &callContext{Context: ctx}
-	call.deadline, call.asked = in.until(ctx)
+	call := &callContext{Context: ctx, deadline: in.until(ctx)}
 	defer call.end()
 	resp, err := in.handle(call, req, info.FullMethod, handler)
 	in.metrics.end(counted, err)
@@ -48,17 +49,17 @@ func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServ
 	return resp, err
 }
 
-// until is when a unary call ends at the latest, and whether that is the caller's wish, which its context knows.
-func (in *interceptors) until(ctx context.Context) (at time.Time, asked bool) {
+// until is when a unary call ends at the latest.
+func (in *interceptors) until(ctx context.Context) time.Time {
 	now := time.Now()
-	at, asked = ctx.Deadline()
+	at, asked := ctx.Deadline()
 	if !asked {
-		return now.Add(in.deadline), false
+		return now.Add(in.deadline)
 	}
 	if latest := now.Add(maxDeadline); latest.Before(at) {
-		return latest, false
+		return latest
 	}
-	return at, true
+	return early(now, at)
 }
 
 // handle admits a call and carries it out.
@@ -67,7 +68,10 @@ func (in *interceptors) handle(call *callContext, req any, method string, handle
 	if call.caller, err = in.auth.admit(call, method); err != nil {
 		return nil, err
 	}
-	return handler(call, req)
+	if resp, err = handler(call, req); err != nil && errors.Is(call.Err(), context.DeadlineExceeded) {
+		err = bus.ErrDeadlineExceeded.Wrap(err) // and not what the handler made of it
+	}
+	return resp, err
 }
 
 func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
@@ -92,6 +96,17 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 		return bus.ErrMethodUnknown
 	}
 	began := time.Now()
+	if at, ok := ss.ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ss.ctx, cancel = context.WithDeadline(ss.ctx, early(began, at))
+		defer cancel()
+		inTime := ss.ctx
+		defer func() {
+			if err != nil && errors.Is(inTime.Err(), context.DeadlineExceeded) {
+				err = bus.ErrDeadlineExceeded.Wrap(err) // and not what the handler made of it
+			}
+		}()
+	}
 	caller, err := in.auth.admit(ss.ctx, method)
 	if err != nil {
 		return err
@@ -152,7 +167,7 @@ func (s *streamWithCaller) SendMsg(m any) error {
 
 // RecvMsg receives a message and counts it. What comes from a client whose token has ended is not taken.
 func (s *streamWithCaller) RecvMsg(m any) error {
-	err := s.ServerStream.RecvMsg(m)
+	err := receive(m, s.ServerStream.RecvMsg)
 	if err == nil {
 		err = ended(s.ctx, s.identity)
 	}
@@ -165,6 +180,9 @@ func (s *streamWithCaller) RecvMsg(m any) error {
 // Context returns the context with the caller.
 func (s *streamWithCaller) Context() context.Context { return s.ctx }
 
+// ours begins the names of all methods of our own services.
+const ours = "/trunkline."
+
 // finish turns what a handler left behind into the status that the caller gets, and notes failures
 // without secrets or payloads.
 func (in *interceptors) finish(ctx context.Context, method string, panicked any, err error) error {
@@ -175,8 +193,14 @@ func (in *interceptors) finish(ctx context.Context, method string, panicked any,
 	if err == nil {
 		return nil
 	}
-	e := refusalOf(err)
 	id := requestID(ctx)
+	if !strings.HasPrefix(method, ours) {
+		if s := foreign(err, id); s != nil {
+			in.log.Debug("call refused", "method", method, "code", s.Code().String(), "detail", s.Message(), "request_id", id)
+			return s.Err()
+		}
+	}
+	e := refusalOf(err)
 	in.metrics.refusals.WithLabelValues(method, e.Reason).Inc()
 	level := slog.LevelDebug
 	if c := Code(e.Reason); c == codes.Internal || c == codes.Unavailable {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,6 +87,7 @@ type Server struct {
 	listener net.Listener
 	pipe     *Pipe
 	health   *health.Server
+	serving  atomic.Bool
 	calls    *interceptors
 }
 
@@ -99,10 +101,11 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 	in := &interceptors{auth: auth, log: log, deadline: cfg.Deadline, metrics: newMetrics(reg), streams: cfg.Streams}
 	auth.proxies = cfg.TrustedProxies
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(cfg.MaxMessage),
+		grpc.ForceServerCodecV2(newCodec(cfg.MaxMessage)),
+		grpc.MaxRecvMsgSize(headroom * cfg.MaxMessage),
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
 		grpc.ConnectionTimeout(5 * time.Second),
-		grpc.MaxHeaderListSize(16 << 10),
+		grpc.MaxHeaderListSize(64 << 10),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
@@ -112,6 +115,7 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 		grpc.UnknownServiceHandler(in.unknown),
 	}
 	s := &Server{cfg: cfg, log: log, pipe: pipe, health: health.NewServer(), calls: in}
+	s.serving.Store(true)
 	if cfg.TLS != nil {
 		options = append(options, grpc.Creds(tlsOnTCP{credentials.NewTLS(cfg.TLS)}))
 	}
@@ -123,9 +127,9 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 		}
 	}
 	s.Server = grpc.NewServer(options...)
-	grpc_health_v1.RegisterHealthServer(s.Server, s.health)
+	grpc_health_v1.RegisterHealthServer(s, s.health)
 	if cfg.Reflection {
-		reflection.Register(s.Server)
+		reflection.Register(s)
 	}
 	return s, nil
 }
@@ -138,10 +142,19 @@ func (s *Server) Addr() net.Addr {
 	return s.listener.Addr()
 }
 
-// SetServing sets the health of a service, or of everything when the name is empty.
-func (s *Server) SetServing(service string, serving bool) {
+// SetServing sets the health of the process and of every service that is registered. A name that no service here has is NOT_FOUND.
+func (s *Server) SetServing(serving bool) {
+	s.serving.Store(serving)
+	for name := range s.GetServiceInfo() {
+		s.tellHealth(name)
+	}
+	s.tellHealth("")
+}
+
+// tellHealth says of one service what is true of the process; a process begins as serving.
+func (s *Server) tellHealth(service string) {
 	status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	if serving {
+	if s.serving.Load() {
 		status = grpc_health_v1.HealthCheckResponse_SERVING
 	}
 	s.health.SetServingStatus(service, status)

@@ -43,8 +43,8 @@ func refusalOf(err error) *bus.Error {
 	return bus.ErrInternal.Wrap(err)
 }
 
-// Status returns the status of a refusal: the code of its reason, ErrorInfo, and BadRequest, QuotaFailure,
-// RetryInfo and RequestInfo where they apply. It is the only place that builds one.
+// Status returns the status of a refusal: the code of its reason, ErrorInfo, and BadRequest, QuotaFailure, RetryInfo and RequestInfo
+// where they apply. The last detail is the refusal once more, in the contract's own words. Only this file builds a status.
 func Status(err error, requestID string) *status.Status {
 	e := refusalOf(err)
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: e.Reason, Domain: Domain, Metadata: e.Metadata}}
@@ -65,7 +65,10 @@ func Status(err error, requestID string) *status.Status {
 	if requestID != "" {
 		details = append(details, &errdetails.RequestInfo{RequestId: requestID})
 	}
-	s := status.New(Code(e.Reason), e.Message)
+	return detailed(status.New(Code(e.Reason), e.Message), append(details, ErrorProto(e)))
+}
+
+func detailed(s *status.Status, details []protoadapt.MessageV1) *status.Status {
 	if full, err := s.WithDetails(details...); err == nil {
 		return full
 	}
@@ -83,6 +86,27 @@ func violation(e *bus.Error) *errdetails.QuotaFailure_Violation {
 		Subject: cmp.Or(facts["account"], facts["address"], e.Reason), Description: e.Message,
 		QuotaId: cmp.Or(facts["setting"], facts["rule"], e.Reason), QuotaValue: limit,
 	}
+}
+
+// foreign returns the status of a handler that is not ours, such as that of the health service. The code and the words stay, and the
+// nearest reason of the catalogue is added. It returns nil for any other error.
+func foreign(err error, requestID string) *status.Status {
+	if _, ours := errors.AsType[*bus.Error](err); ours {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok || len(s.Details()) > 0 {
+		return nil
+	}
+	reason := refusal.Bare(refusal.Code(s.Code())).Reason
+	if s.Code() == codes.NotFound {
+		reason = bus.ErrServiceUnknown.Reason
+	}
+	own := ErrorProto(&bus.Error{Reason: reason, Message: s.Message()})
+	own.Code = int32(s.Code())
+	return detailed(s, []protoadapt.MessageV1{
+		&errdetails.ErrorInfo{Reason: reason, Domain: Domain}, &errdetails.RequestInfo{RequestId: requestID}, own,
+	})
 }
 
 // FromError returns the refusal that err stands for: a *bus.Error as it is, a status of a peer with
@@ -121,10 +145,11 @@ func fromStatus(s *status.Status) *bus.Error {
 func ErrorProto(err error) *errorsv1.Error {
 	e := refusalOf(err)
 	p := &errorsv1.Error{
-		Code:     int32(Code(e.Reason)),
-		Reason:   e.Reason,
-		Message:  e.Message,
-		Metadata: e.Metadata,
+		Code:        int32(Code(e.Reason)),
+		Reason:      e.Reason,
+		Message:     e.Message,
+		Metadata:    e.Metadata,
+		ErrorReason: errorsv1.ErrorReason(errorsv1.ErrorReason_value["ERROR_REASON_"+e.Reason]),
 	}
 	for _, f := range e.Fields {
 		p.FieldViolations = append(p.FieldViolations, &errorsv1.FieldViolation{Field: f.Field, Description: f.Description})

@@ -107,7 +107,7 @@ func exclude(bad *bus.Invalid, m *bus.Message, caller *rpc.Caller, req *publishv
 	case client != "":
 		m.ExcludeClient = client
 	default:
-		bad.Add("exclude_sender", "needs a sender: set from.client")
+		bad.Add("exclude_sender", "needs a sender: set sender.client")
 	}
 }
 

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/payload"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -35,7 +37,10 @@ func (Proto) Decode(op dialect.Opcode, data []byte) (*edgev1.ClientFrame, error)
 		return nil, dialect.ErrWrongOpcode
 	}
 	f := new(edgev1.ClientFrame)
-	if err := proto.Unmarshal(data, f); err != nil {
+	if err := payload.UnmarshalWire(data, f); err != nil {
+		if e, ok := errors.AsType[*payload.Error](err); ok && e.Kind == payload.FieldInvalid {
+			return nil, decodeError(err) // a text that is not UTF-8
+		}
 		return nil, bus.ErrProtocol.With("the frame is not a trunkline.edge.v1.ClientFrame", nil)
 	}
 	return f, nil

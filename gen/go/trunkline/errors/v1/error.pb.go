@@ -23,8 +23,9 @@ const (
 )
 
 // Error is a refusal inside an answer: an item of a batch, an item of a stream,
-// or a WebSocket error frame. A failed call as a whole carries google.rpc.Status
-// with the same words instead.
+// or a WebSocket error frame. A gRPC call that failed as a whole carries it, too:
+// as the last of the details of its google.rpc.Status, which is in the trailer
+// grpc-status-details-bin. So clients need no protos but these.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The canonical gRPC code, such as 7 for PERMISSION_DENIED.
@@ -38,7 +39,10 @@ type Error struct {
 	// Output only. Every wrong field at once.
 	FieldViolations []*FieldViolation `protobuf:"bytes,5,rep,name=field_violations,json=fieldViolations,proto3" json:"field_violations,omitempty"`
 	// Output only. Set when trying again later can help, and how long to wait.
-	RetryDelay    *durationpb.Duration `protobuf:"bytes,6,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
+	RetryDelay *durationpb.Duration `protobuf:"bytes,6,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
+	// Output only. The same as reason, as a value of the enum. Unspecified for a reason that is newer than the reader's contract. It is
+	// not in JSON, where reason is enough.
+	ErrorReason   ErrorReason `protobuf:"varint,7,opt,name=error_reason,json=errorReason,proto3,enum=trunkline.errors.v1.ErrorReason" json:"error_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,6 +119,13 @@ func (x *Error) GetRetryDelay() *durationpb.Duration {
 	return nil
 }
 
+func (x *Error) GetErrorReason() ErrorReason {
+	if x != nil {
+		return x.ErrorReason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
 // FieldViolation names one wrong field.
 type FieldViolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -174,7 +185,7 @@ var File_trunkline_errors_v1_error_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftrunkline/errors/v1/error.proto\x12\x13trunkline.errors.v1\x1a\x1egoogle/protobuf/duration.proto\"\xdc\x02\n" +
+	"\x1ftrunkline/errors/v1/error.proto\x12\x13trunkline.errors.v1\x1a\x1egoogle/protobuf/duration.proto\x1a&trunkline/errors/v1/error_reason.proto\"\xa1\x03\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -182,7 +193,8 @@ const file_trunkline_errors_v1_error_proto_rawDesc = "" +
 	"\bmetadata\x18\x04 \x03(\v2(.trunkline.errors.v1.Error.MetadataEntryR\bmetadata\x12N\n" +
 	"\x10field_violations\x18\x05 \x03(\v2#.trunkline.errors.v1.FieldViolationR\x0ffieldViolations\x12:\n" +
 	"\vretry_delay\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryDelay\x1a;\n" +
+	"retryDelay\x12C\n" +
+	"\ferror_reason\x18\a \x01(\x0e2 .trunkline.errors.v1.ErrorReasonR\verrorReason\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +
@@ -210,16 +222,18 @@ var file_trunkline_errors_v1_error_proto_goTypes = []any{
 	(*FieldViolation)(nil),      // 1: trunkline.errors.v1.FieldViolation
 	nil,                         // 2: trunkline.errors.v1.Error.MetadataEntry
 	(*durationpb.Duration)(nil), // 3: google.protobuf.Duration
+	(ErrorReason)(0),            // 4: trunkline.errors.v1.ErrorReason
 }
 var file_trunkline_errors_v1_error_proto_depIdxs = []int32{
 	2, // 0: trunkline.errors.v1.Error.metadata:type_name -> trunkline.errors.v1.Error.MetadataEntry
 	1, // 1: trunkline.errors.v1.Error.field_violations:type_name -> trunkline.errors.v1.FieldViolation
 	3, // 2: trunkline.errors.v1.Error.retry_delay:type_name -> google.protobuf.Duration
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 3: trunkline.errors.v1.Error.error_reason:type_name -> trunkline.errors.v1.ErrorReason
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_errors_v1_error_proto_init() }
@@ -227,6 +241,7 @@ func file_trunkline_errors_v1_error_proto_init() {
 	if File_trunkline_errors_v1_error_proto != nil {
 		return
 	}
+	file_trunkline_errors_v1_error_reason_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -192,6 +192,9 @@ const (
 	// Something of ours went wrong; quote the request id.
 	// Example: {"reason":"INTERNAL","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 69
+	// No service of this name runs here; gRPC health says so.
+	// Example: {"reason":"SERVICE_UNKNOWN","domain":"trunkline"}
+	ErrorReason_ERROR_REASON_SERVICE_UNKNOWN ErrorReason = 70
 	// The owner has as many values as it may have.
 	// Example: {"reason":"VALUE_LIMIT","domain":"trunkline","metadata":{"limit":"100"}}
 	ErrorReason_ERROR_REASON_VALUE_LIMIT ErrorReason = 90
@@ -260,6 +263,7 @@ var (
 		67: "ERROR_REASON_METHOD_UNKNOWN",
 		68: "ERROR_REASON_CANCELLED",
 		69: "ERROR_REASON_INTERNAL",
+		70: "ERROR_REASON_SERVICE_UNKNOWN",
 		90: "ERROR_REASON_VALUE_LIMIT",
 		91: "ERROR_REASON_VALUE_NOT_A_NUMBER",
 		92: "ERROR_REASON_COMMAND_REFUSED",
@@ -319,6 +323,7 @@ var (
 		"ERROR_REASON_METHOD_UNKNOWN":           67,
 		"ERROR_REASON_CANCELLED":                68,
 		"ERROR_REASON_INTERNAL":                 69,
+		"ERROR_REASON_SERVICE_UNKNOWN":          70,
 		"ERROR_REASON_VALUE_LIMIT":              90,
 		"ERROR_REASON_VALUE_NOT_A_NUMBER":       91,
 		"ERROR_REASON_COMMAND_REFUSED":          92,
@@ -356,7 +361,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xbe\x0f\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xe0\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -412,7 +417,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_EVENTS_DISABLED\x10P\x12\x1f\n" +
 	"\x1bERROR_REASON_METHOD_UNKNOWN\x10C\x12\x1a\n" +
 	"\x16ERROR_REASON_CANCELLED\x10D\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10E\x12\x1c\n" +
+	"\x15ERROR_REASON_INTERNAL\x10E\x12 \n" +
+	"\x1cERROR_REASON_SERVICE_UNKNOWN\x10F\x12\x1c\n" +
 	"\x18ERROR_REASON_VALUE_LIMIT\x10Z\x12#\n" +
 	"\x1fERROR_REASON_VALUE_NOT_A_NUMBER\x10[\x12 \n" +
 	"\x1cERROR_REASON_COMMAND_REFUSED\x10\\B\xe5\x01\n" +

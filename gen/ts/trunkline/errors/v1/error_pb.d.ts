@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { ErrorReason } from "./error_reason_pb.js";
 
 /**
  * Describes the file trunkline/errors/v1/error.proto.
@@ -13,8 +14,9 @@ export declare const file_trunkline_errors_v1_error: GenFile;
 
 /**
  * Error is a refusal inside an answer: an item of a batch, an item of a stream,
- * or a WebSocket error frame. A failed call as a whole carries google.rpc.Status
- * with the same words instead.
+ * or a WebSocket error frame. A gRPC call that failed as a whole carries it, too:
+ * as the last of the details of its google.rpc.Status, which is in the trailer
+ * grpc-status-details-bin. So clients need no protos but these.
  *
  * @generated from message trunkline.errors.v1.Error
  */
@@ -60,6 +62,14 @@ export declare type Error = Message<"trunkline.errors.v1.Error"> & {
    * @generated from field: google.protobuf.Duration retry_delay = 6;
    */
   retryDelay?: Duration | undefined;
+
+  /**
+   * Output only. The same as reason, as a value of the enum. Unspecified for a reason that is newer than the reader's contract. It is
+   * not in JSON, where reason is enough.
+   *
+   * @generated from field: trunkline.errors.v1.ErrorReason error_reason = 7;
+   */
+  errorReason: ErrorReason;
 };
 
 /**

@@ -453,6 +453,14 @@ export enum ErrorReason {
   INTERNAL = 69,
 
   /**
+   * No service of this name runs here; gRPC health says so.
+   * Example: {"reason":"SERVICE_UNKNOWN","domain":"trunkline"}
+   *
+   * @generated from enum value: ERROR_REASON_SERVICE_UNKNOWN = 70;
+   */
+  SERVICE_UNKNOWN = 70,
+
+  /**
    * The owner has as many values as it may have.
    * Example: {"reason":"VALUE_LIMIT","domain":"trunkline","metadata":{"limit":"100"}}
    *
