@@ -6,6 +6,7 @@ import (
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/names"
 )
 
 // do sends a command and returns its answer; an *Error when it is refused, ErrLost when the connection went first.
@@ -127,6 +128,7 @@ type Subscription struct {
 func (c *Client) Subscribe(ctx context.Context, want Subscription) (*publishv1.Subscribed, error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
+	want.Address = names.Address(want.Address) // as messages will say it
 	for {
 		sub := &subscription{address: want.Address, presence: want.Presence}
 		frame := &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Subscribe{Subscribe: &edgev1.Subscribe{
@@ -147,6 +149,7 @@ func (c *Client) Subscribe(ctx context.Context, want Subscription) (*publishv1.S
 
 // Unsubscribe follows an address no more.
 func (c *Client) Unsubscribe(ctx context.Context, address string) error {
+	address = names.Address(address)
 	c.forget(address)
 	_, err := c.do(ctx, &edgev1.ClientFrame{Command: &edgev1.ClientFrame_Unsubscribe{
 		Unsubscribe: &edgev1.Unsubscribe{Address: address},

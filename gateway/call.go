@@ -9,13 +9,10 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/trunkline/trunkline/internal/requestid"
 	"github.com/trunkline/trunkline/internal/rest"
 )
-
-const maxPath = 2048
 
 // call checks everything that can be checked without a service and hands the request on.
 func (g *gateway) call(w http.ResponseWriter, r *http.Request) {
@@ -35,19 +32,20 @@ func (g *gateway) call(w http.ResponseWriter, r *http.Request) {
 
 // admit returns the request as the services may see it.
 func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, context.CancelFunc, error) {
-	if err := checkPath(r); err != nil {
+	if err := checkPath(r.URL); err != nil {
 		return nil, nil, err
 	}
+	u := spelled(r.URL)
 	if len(r.Header.Values("Authorization")) > 1 {
 		return nil, nil, rest.Refuse("TOKEN_INVALID", "authorization was sent more than once", nil)
 	}
-	_, stream := streamed(r.URL.Path)
+	_, stream := streamed(u.Path)
 	method := r.Method
 	if method == http.MethodHead && !stream {
 		method = http.MethodGet // the HTTP server leaves out the body
 	}
 	if stream && method != http.MethodGet {
-		return nil, nil, notAllowed(r.URL.Path)
+		return nil, nil, notAllowed(u.Path)
 	}
 	standard := g.cfg.Timeout
 	if stream {
@@ -57,7 +55,7 @@ func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, 
 	if bad != nil {
 		return nil, nil, bad
 	}
-	if err := checkQuery(method, r.URL); err != nil {
+	if err := checkQuery(method, u); err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := r.Context(), context.CancelFunc(func() {})
@@ -65,6 +63,7 @@ func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, 
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 	}
 	in := r.Clone(ctx)
+	in.URL = u
 	in.Method, in.Header, in.Body, in.ContentLength = method, keep(r.Header), http.NoBody, 0
 	if !traceparent.MatchString(in.Header.Get("Traceparent")) {
 		in.Header.Del("Traceparent")
@@ -78,31 +77,10 @@ func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, 
 			cancel()
 			return nil, nil, err
 		}
-		in.Body = &body{raw: raw, path: r.URL.Path, key: r.Header.Get("Idempotency-Key")}
+		in.Body = &body{raw: raw, path: u.Path, key: r.Header.Get("Idempotency-Key")}
 		in.Header.Set("Content-Type", "application/json")
 	}
 	return in, cancel, nil
-}
-
-// checkPath refuses what no route and no name can mean, before anything decodes it twice.
-func checkPath(r *http.Request) error {
-	path := r.URL.Path
-	switch {
-	case len(r.URL.EscapedPath()) > maxPath:
-		return rest.AddressInvalid("the path is longer than 2048 bytes")
-	case !utf8.ValidString(path):
-		return rest.AddressInvalid("the path is not UTF-8")
-	case strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\\' }):
-		return rest.AddressInvalid("the path has a control character or a backslash")
-	case strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f"):
-		return rest.AddressInvalid("the path has an encoded slash (%2F); names have no slash")
-	}
-	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
-		if part == "." || part == ".." || part == "" {
-			return rest.AddressInvalid("the path has an empty part, . or ..")
-		}
-	}
-	return nil
 }
 
 // read returns the body, within its limits of type, size and time.

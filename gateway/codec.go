@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/names"
 	"github.com/trunkline/trunkline/internal/payload"
 	"github.com/trunkline/trunkline/internal/rest"
 )
@@ -90,7 +91,7 @@ func (b *body) decode(v any) error {
 		return nil
 	}
 	// What is said twice must be said the same: nothing of a request is overruled without a word.
-	if p.GetTo() != "" && "/v1/"+p.GetTo()+":publish" != b.path {
+	if p.GetTo() != "" && "/v1/"+names.Address(p.GetTo())+":publish" != b.path {
 		return rest.Wrong("to", "differs from the address in the path; leave it out")
 	}
 	if b.key != "" && p.GetIdempotencyKey() != "" && b.key != p.GetIdempotencyKey() {

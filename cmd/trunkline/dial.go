@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/trunkline/trunkline/internal/names"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/rpc/lanes"
 )
@@ -164,10 +165,10 @@ func (p *program) dial(ctx context.Context) (_ context.Context, conn *lanes.Conn
 	return ctx, conn, func() { _ = conn.Close() }, nil
 }
 
-// address reads an address as people write it: a bare name is a channel.
+// address reads an address as people write it, and returns it as messages say it: a bare name is a channel.
 func address(s string) string {
 	if s == "broadcast" || strings.Contains(s, "/") || s == "" {
-		return s
+		return names.Address(s)
 	}
 	return "channels/" + s
 }

@@ -321,8 +321,12 @@ func TestWrites_keysOfABackEndAreThoseOfTheSenderItNames(t *testing.T) {
 		again        bool
 		reason       string
 	}{
-		{"ada", `"a"`, false, ""}, {"bob", `"a"`, false, ""}, {"eve", `"e"`, false, ""}, {"", `"n"`, false, ""},
-		{"ada", `"a"`, true, ""}, {"bob", `"b"`, false, "IDEMPOTENCY_MISMATCH"},
+		{"ada", `"a"`, false, ""},
+		{"bob", `"a"`, false, ""},
+		{"eve", `"e"`, false, ""},
+		{"", `"n"`, false, ""},
+		{"ada", `"a"`, true, ""},
+		{"bob", `"b"`, false, "IDEMPOTENCY_MISMATCH"},
 	} {
 		if again, reason := send(step.client, step.body); again != step.again || reason != step.reason {
 			t.Errorf("%+v: duplicate %v, %q", step, again, reason)

@@ -139,15 +139,15 @@ func (b *Bridge) read(record []byte, m *bus.Message) bool {
 			return false
 		}
 	}
-	if name := text(members[b.rule.Sender]); b.rule.Sender != "" && bus.CheckName("sender", name) == nil {
-		m.From.Client = name
+	if b.rule.Sender != "" {
+		m.From.Client, _ = bus.NameOf("sender", text(members[b.rule.Sender])) // what is no name is nobody's
 	}
 	if len(b.keys) == 0 {
 		return true
 	}
 	to, err := bus.ParseAddress(b.fill(func(key string) string {
 		// A member is one name: it cannot become another part of the address.
-		if name := text(members[key]); bus.CheckName(key, name) == nil {
+		if name, err := bus.NameOf(key, text(members[key])); err == nil {
 			return name
 		}
 		return "/"
@@ -193,7 +193,7 @@ func (b *Bridge) record(m *bus.Message) []byte {
 	}
 	members := map[string]json.RawMessage{b.rule.Data: data}
 	if b.rule.Sender != "" && m.From.Client != "" {
-		members[b.rule.Sender] = quote(m.From.Client)
+		members[b.rule.Sender] = quote(bus.RawName(m.From.Client))
 	}
 	record, err := json.Marshal(members) // members in the order of their names
 	if err != nil {

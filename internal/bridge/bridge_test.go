@@ -34,6 +34,9 @@ func TestMap(t *testing.T) {
 		{raw, "", "broadcast", "", bus.Text},
 		{article, `{"uuid_remote":"r","uuid_local":"l","message":{"x":[1.50]}}`, "clients/r", `{"x":[1.50]}`, bus.JSON},
 		{article, `{"uuid_remote":7,"message":null}`, "clients/7", `null`, bus.JSON},
+		{article, `{"uuid_remote":"a/topics/b","message":1}`, "clients/a%2Ftopics%2Fb", `1`, bus.JSON}, // one name, and no topic
+		{article, `{"uuid_remote":"auth0|5f","message":1}`, "clients/auth0%7C5f", `1`, bus.JSON},
+		{article, `{"uuid_remote":"a%2Fb","message":1}`, "clients/a%252Fb", `1`, bus.JSON}, // a record has no escapes
 		{topics, `{"user":"ada","kind":"news"}`, "users/ada/topics/news", `{"user":"ada","kind":"news"}`, bus.JSON},
 	} {
 		m, ok := tc.b.Map([]byte(tc.record))
@@ -44,8 +47,11 @@ func TestMap(t *testing.T) {
 	if m, _ := article.Map([]byte(`{"uuid_remote":"r","uuid_local":"l","message":1}`)); m.From.Client != "l" {
 		t.Errorf("sender is %+v", m.From)
 	}
+	if m, ok := topics.Map([]byte(`{"user":"ada","kind":"a|b"}`)); ok {
+		t.Errorf("a topic that is no name became %+v", m)
+	}
 	for _, record := range []string{
-		``, `{`, `null`, `[]`, `7`, `{}`, `{"uuid_remote":"r"}`, `{"message":1}`, `{"uuid_remote":"a/b","message":1}`, `{"uuid_remote":"a/topics/b","message":1}`,
+		``, `{`, `null`, `[]`, `7`, `{}`, `{"uuid_remote":"r"}`, `{"message":1}`, `{"uuid_remote":"a\nb","message":1}`,
 		`{"uuid_remote":"","message":1}`, `{"uuid_remote":["r"],"message":1}`, "{\"uuid_remote\":\"r\",\"message\":\"\xff\"}",
 	} {
 		if m, ok := article.Map([]byte(record)); ok {
@@ -63,7 +69,7 @@ func TestNew_refuses(t *testing.T) {
 		"which needs format":    {Channel: "c", To: "users/{u}"},
 		"both needs one":        {Channel: "c", To: "users/{u}", JSON: true, Both: true},
 		"a brace without":       {Channel: "c", To: "users/{u", JSON: true},
-		"begins with":           {Channel: "c", To: "users/.{u}", JSON: true},
+		"begins with":           {Channel: "c", To: "channels/.{u}", JSON: true},
 		"an address is clients": {Channel: "c", To: "{kind}/x", JSON: true},
 	} {
 		if _, err := bridge.New(r); err == nil || !strings.Contains(err.Error(), want) {

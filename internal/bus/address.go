@@ -6,6 +6,8 @@ package bus
 import (
 	"fmt"
 	"strings"
+
+	"github.com/trunkline/trunkline/internal/names"
 )
 
 // Kind is the first part of an address.
@@ -22,14 +24,15 @@ const (
 	KindSystem    Kind = "system"
 )
 
-// MaxNameLength is the longest name of a client, user, group, session, channel or topic, in bytes.
-const MaxNameLength = 255
+// MaxNameLength is the longest name of a client, user, group, session, channel or topic, in bytes. An escape counts as the one
+// byte that it stands for.
+const MaxNameLength = names.Max
 
 const topicsInfix = "/topics/"
 
 // Address is a resource name that a message is sent to, such as channels/orders:eu or
-// users/42/topics/alerts. It is spelled the same in the proto, the URL, the CLI, the frame and
-// the store. The zero Address is no address. Addresses are comparable and safe for concurrent use.
+// users/42/topics/alerts. It is in its canonical form, spelled the same in the proto, the CLI, the frame and the store.
+// The zero Address is no address. Addresses are comparable and safe for concurrent use.
 type Address struct{ name string }
 
 // Broadcast is the address of everyone.
@@ -44,16 +47,24 @@ var EventLog = Address{name: "system/events"}
 // PushClients is the address whose roster is the connections of the older push protocol.
 var PushClients = Address{name: "system/pushclients"}
 
-// NewAddress returns the address of the given kind and id, without a topic.
-// It returns an *Error with ErrAddressInvalid when the id is not a name.
+// NewAddress returns the address of the given kind and id, without a topic. The id of a client, user, group or session is read
+// by ParseName, and may have a slash or a star. It returns an *Error with ErrAddressInvalid when the id is not a name.
 func NewAddress(kind Kind, id string) (Address, error) {
 	if kind == KindBroadcast && id == "" {
 		return Broadcast, nil
 	}
-	return ParseAddress(string(kind) + "/" + id)
+	if !identity(kind) {
+		return ParseAddress(string(kind) + "/" + id)
+	}
+	name, err := ParseName("name", id)
+	if err != nil {
+		return Address{}, addressError(string(kind)+"/"+id, err)
+	}
+	return Address{name: string(kind) + "/" + name}, nil
 }
 
-// ParseAddress reads an address as a caller wrote it.
+// ParseAddress reads an address as a caller wrote it, and returns the canonical one. The name of a client, user, group or session
+// is read by ParseName. A slash or a star in it has to be escaped: they mean something else in an address or a pattern.
 // It returns an *Error with ErrAddressInvalid that says what is wrong and where.
 func ParseAddress(s string) (Address, error) {
 	base, topic, hasTopic := strings.Cut(s, topicsInfix)
@@ -70,13 +81,32 @@ func ParseAddress(s string) (Address, error) {
 		return Address{}, addressError(s, fmt.Errorf(
 			"an address is clients/ID, users/ID, groups/ID, sessions/ID, channels/NAME or broadcast, each optionally followed by /topics/TOPIC"))
 	}
-	if err := CheckName("name", id); err != nil {
+	name, err := addressName(Kind(kind), id)
+	switch {
+	case err != nil:
 		return Address{}, addressError(s, err)
+	case name == id:
+		return Address{name: s}, nil
 	}
-	return Address{name: s}, nil
+	return Address{name: kind + "/" + name + s[len(base):]}, nil
 }
 
-// StoredAddress reads an address that a store wrote itself; system addresses are allowed.
+// addressName returns the canonical form of a name in an address.
+func addressName(kind Kind, id string) (string, error) {
+	if !identity(kind) {
+		return id, CheckName("name", id)
+	}
+	switch i := strings.IndexAny(id, "/*"); {
+	case i < 0:
+		return ParseName("name", id)
+	case id[i] == '/':
+		return "", fmt.Errorf("name has a slash at byte %d; write a slash in a name as %%2F", i)
+	default:
+		return "", fmt.Errorf("name has a star at byte %d; write a star in a name as %%2A", i)
+	}
+}
+
+// StoredAddress reads an address that a store wrote itself: a canonical one. System addresses are allowed.
 func StoredAddress(s string) (Address, error) {
 	switch s {
 	case Revoked.name:
@@ -86,16 +116,23 @@ func StoredAddress(s string) (Address, error) {
 	case PushClients.name:
 		return PushClients, nil
 	}
-	return ParseAddress(s)
+	a, err := ParseAddress(s)
+	if err == nil && a.name != s {
+		return Address{}, addressError(s, fmt.Errorf("it is not in its canonical form"))
+	}
+	return a, err
 }
 
-func callable(k Kind) bool {
+// identity says whether the names of a kind are of clients, users, groups or sessions.
+func identity(k Kind) bool {
 	switch k {
-	case KindClients, KindUsers, KindGroups, KindSessions, KindChannels:
+	case KindClients, KindUsers, KindGroups, KindSessions:
 		return true
 	}
 	return false
 }
+
+func callable(k Kind) bool { return identity(k) || k == KindChannels }
 
 func addressError(s string, cause error) error {
 	if len(s) > 64 {
@@ -104,7 +141,7 @@ func addressError(s string, cause error) error {
 	return ErrAddressInvalid.With(fmt.Sprintf("address %q: %v", s, cause), nil)
 }
 
-// CheckName says whether s is a name: 1 to 255 bytes of A-Z a-z 0-9 _ . : @ = + -. It begins with a letter or digit, and every
+// CheckName says whether s is the name of a channel or a topic: 1 to 255 bytes of A-Z a-z 0-9 _ . : @ = + -. It begins with a letter or digit, and every
 // part between colons has one. what names it in the error.
 func CheckName(what, s string) error {
 	if s == "" {

@@ -34,28 +34,37 @@ func (a Action) String() string {
 }
 
 // Pattern covers addresses: one address, or every address with a prefix. A prefix
-// pattern ends with * right after / or :, or is * alone, which covers everything.
-// Matching is linear in the address.
+// pattern ends with * right after / or : or an escape, or is * alone, which covers everything.
+// It is canonical as addresses are. Matching is linear in the address.
 type Pattern struct{ text string }
 
 // ParsePattern reads a pattern. It returns an *Error with ErrAddressInvalid.
 func ParsePattern(s string) (Pattern, error) {
 	prefix, star := strings.CutSuffix(s, "*")
 	if !star {
-		_, err := ParseAddress(s)
-		return Pattern{text: s}, err
+		a, err := ParseAddress(s)
+		return Pattern{text: a.name}, err
 	}
 	if s == "*" {
 		return Pattern{text: s}, nil
 	}
-	if !strings.HasSuffix(prefix, "/") && !strings.HasSuffix(prefix, ":") {
-		return Pattern{}, addressError(s, fmt.Errorf("a star may only stand at the end, right after a slash or a colon"))
-	}
 	// A prefix is right when some address continues it.
-	if _, err := ParseAddress(prefix + "x"); err != nil {
+	const more = "x"
+	a, err := ParseAddress(prefix + more)
+	if err != nil {
 		return Pattern{}, err
 	}
-	return Pattern{text: s}, nil
+	prefix = strings.TrimSuffix(a.name, more)
+	if !prefixEnds(prefix) {
+		return Pattern{}, addressError(s, fmt.Errorf("a star may only stand at the end, right after a slash, a colon or an escaped character"))
+	}
+	return Pattern{text: prefix + "*"}, nil
+}
+
+// prefixEnds says whether a star may follow the prefix of a canonical address. So users/a* is not written for users/a:* by mistake.
+func prefixEnds(prefix string) bool {
+	n := len(prefix)
+	return prefix[n-1] == '/' || prefix[n-1] == ':' || n > 3 && prefix[n-3] == '%'
 }
 
 // Covers says whether the pattern covers the address.
@@ -66,7 +75,7 @@ func (p Pattern) Covers(a Address) bool {
 	return p.text == a.name
 }
 
-// String returns the pattern as it was written.
+// String returns the pattern in its canonical form.
 func (p Pattern) String() string { return p.text }
 
 // Grant allows actions on the addresses that a pattern covers.
@@ -75,7 +84,7 @@ type Grant struct {
 	Actions Action
 }
 
-// Identity is who a validated token stands for. It is immutable once made.
+// Identity is who a validated token stands for. Its names are canonical. It is immutable once made.
 type Identity struct {
 	Client  string
 	User    string

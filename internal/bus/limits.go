@@ -3,7 +3,6 @@ package bus
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -147,11 +146,7 @@ func checkRecipients(bad *Invalid, m *Message) {
 		bad.Add("recipients", "has %d entries, the limit is %d", n, maxRecipients)
 		return
 	}
-	for i, r := range m.Recipients {
-		if err := CheckName("client", r); err != nil {
-			bad.Check(fmt.Sprintf("recipients[%d]", i), err)
-		}
-	}
+	m.Recipients = ParseNames(bad, "recipients", "client", m.Recipients)
 }
 
 // within notes a duration that is set and not allowed.
@@ -183,12 +178,7 @@ func checkSender(bad *Invalid, m *Message, who Caller) {
 		m.From = own
 		return
 	}
-	if m.From.Client != "" {
-		bad.Check("sender.client", CheckName("client", m.From.Client))
-	}
-	if m.From.User != "" {
-		bad.Check("sender.user", CheckName("user", m.From.User))
-	}
+	m.From = Sender{Client: bad.Name("sender.client", m.From.Client), User: bad.Name("sender.user", m.From.User)}
 }
 
 // checkAck reads the ack terms, and returns a copy with the defaults filled in.

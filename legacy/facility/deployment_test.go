@@ -110,7 +110,7 @@ func address(name string) string {
 		return "broadcast/topics/" + dialect.Name(rest)
 	}
 	who, rest, _ := strings.Cut(rest, ":")
-	return kind + "s/" + dialect.Name(who) + "/topics/" + dialect.Name(rest)
+	return kind + "s/" + dialect.Identity(who) + "/topics/" + dialect.Name(rest)
 }
 
 // stored is what an audience keeps, as fetch_message reads it over Redis, and natively in memory.

@@ -216,7 +216,7 @@ func TestFault_AmbiguousKeys(t *testing.T) {
 	names := facility.NewNames("P")
 	for name, want := range map[string]string{
 		"P:broadcast:f": "broadcast/topics/f", "P:broadcast:": "broadcast/topics/x-", "P:broadcast:a:b/c": "broadcast/topics/x-YTpiL2M",
-		"P:user:john:f": "users/john/topics/f", "P:group:chat users:f": "groups/x-Y2hhdCB1c2Vycw/topics/f", "P:user:a:b:c": "users/a/topics/b:c",
+		"P:user:john:f": "users/john/topics/f", "P:group:chat users:f": "groups/chat%20users/topics/f", "P:user:a:b:c": "users/a/topics/b:c",
 		"P:session:k:": "sessions/k/topics/x-",
 	} {
 		a, ok := names.Address(name)

@@ -83,7 +83,8 @@ func nameOf(prefix string, a bus.Address) (string, bool) {
 		return prefix + "broadcast:" + facility, true
 	}
 	kind, ok := kinds[a.Kind()]
-	who, ok2 := textOf(a.ID())
+	who := dialect.IdentityText(a.ID())
+	ok2 := dialect.Identity(who) == a.ID()
 	if !ok || !ok2 || who == "" || strings.Contains(who, ":") {
 		return "", false
 	}
@@ -107,7 +108,7 @@ func addressOf(rest string) (bus.Address, bool) {
 		if who, rest, ok = strings.Cut(rest, ":"); !ok {
 			return bus.Address{}, false
 		}
-		base = kind + "s/" + dialect.Name(who)
+		base = kind + "s/" + dialect.Identity(who)
 	}
 	a, err := bus.ParseAddress(base + "/topics/" + dialect.Name(rest))
 	return a, err == nil

@@ -100,7 +100,7 @@ func (s *Service) since(ctx context.Context, key string) (time.Time, error) {
 }
 
 func sessionOf(key string) bus.Subject {
-	return bus.Subject{Kind: bus.SubjectSession, ID: dialect.Name(key)}
+	return bus.Subject{Kind: bus.SubjectSession, ID: dialect.Identity(key)}
 }
 
 // session checks a request; all bad fields are reported together.
@@ -118,7 +118,7 @@ func session(req *legacyv1.RegisterSessionRequest, since time.Time) (bus.OpaqueT
 				bad.Add(field, "is empty")
 			}
 			checkText(&bad, field, g)
-			groups = append(groups, dialect.Name(g))
+			groups = append(groups, dialect.Identity(g))
 		}
 	}
 	ttl := sessionTTL
@@ -134,9 +134,9 @@ func session(req *legacyv1.RegisterSessionRequest, since time.Time) (bus.OpaqueT
 	}
 	user := ""
 	if req.GetUser() != "" {
-		user = dialect.Name(req.GetUser())
+		user = dialect.Identity(req.GetUser())
 	}
-	return bus.SessionIdentity(req.GetKey(), dialect.Name(req.GetKey()), user, groups, grants, since, ttl), nil
+	return bus.SessionIdentity(req.GetKey(), dialect.Identity(req.GetKey()), user, groups, grants, since, ttl), nil
 }
 
 // checkKey does not repeat the key: it is a credential.

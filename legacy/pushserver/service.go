@@ -181,11 +181,16 @@ func recipients(list []string) ([]string, error) {
 	all := make([]string, 0, len(list))
 	seen := make(map[string]bool, len(list))
 	for i, r := range list {
-		if err := bus.CheckName("client", r); err != nil {
+		exact, err := bus.NameOf("client", r)
+		if err != nil {
 			bad.Check(fmt.Sprintf("recipients[%d]", i), err)
 			continue
 		}
-		for _, name := range []string{r, strings.ToLower(r)} {
+		small, err := bus.NameOf("client", strings.ToLower(r))
+		if err != nil { // it has grown beyond the limit
+			small = exact
+		}
+		for _, name := range []string{exact, small} {
 			if !seen[name] {
 				seen[name] = true
 				all = append(all, name)

@@ -154,7 +154,11 @@ func Map(record []byte) (*bus.Message, bool) {
 	if json.Unmarshal(record, &r) != nil {
 		return nil, false
 	}
-	to, err := bus.NewAddress(bus.KindClients, r.Remote)
+	remote, err := bus.NameOf("uuid_remote", r.Remote)
+	if err != nil {
+		return nil, false
+	}
+	to, err := bus.NewAddress(bus.KindClients, remote)
 	if err != nil {
 		return nil, false
 	}
@@ -163,8 +167,8 @@ func Map(record []byte) (*bus.Message, bool) {
 		return nil, false
 	}
 	m := &bus.Message{ID: id.String(), To: to, Data: r.Message, ContentType: bus.JSON}
-	if local, ok := r.Local.(string); ok && bus.CheckName("uuid_local", local) == nil {
-		m.From.Client = local
+	if local, ok := r.Local.(string); ok {
+		m.From.Client, _ = bus.NameOf("uuid_local", local) // what is no name is nobody's
 	}
 	return m, true
 }

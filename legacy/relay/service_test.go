@@ -25,7 +25,9 @@ func TestMap(t *testing.T) {
 		{`{"uuid_remote":"r"}`, "clients/r", "", ``, true},
 		{`{"uuid_remote":"r","message":null}`, "clients/r", "", `null`, true},
 		{`{"uuid_remote":"r","uuid_local":{"x":1},"message":1}`, "clients/r", "", `1`, true},
-		{`{"uuid_remote":"../x","message":1}`, "", "", ``, false},
+		{`{"uuid_remote":"../x","uuid_local":"a|b","message":1}`, "clients/..%2Fx", "a%7Cb", `1`, true},
+		{`{"uuid_remote":"a%2Fb","message":1}`, "clients/a%252Fb", "", `1`, true}, // no escape: the older protocol has none
+		{`{"uuid_remote":"a\nb","message":1}`, "", "", ``, false},
 		{`{"uuid_remote":7}`, "", "", ``, false},
 		{`{}`, "", "", ``, false},
 		{`null`, "", "", ``, false},

@@ -54,7 +54,7 @@ func (s *self) become(text string) *self {
 	if len(all) > maxFormer {
 		all = all[1:]
 	}
-	return &self{text: text, name: dialect.Name(text), former: all}
+	return &self{text: text, name: dialect.Identity(text), former: all}
 }
 
 // hasOwn says whether the connection has a copy of its own of a message that is addressed to a client. It has one when it
@@ -74,7 +74,7 @@ func addressOf(name string) bus.Address {
 // Start takes the id of the token, or the fresh one. A client that may not be in the room is sent away.
 func (c *conversation) Start(context.Context) {
 	c.connection, c.base = c.conn.ID(), c.conn.Identity()
-	c.self.Store(&self{text: dialect.TextOf(c.base.Client), name: c.base.Client})
+	c.self.Store(&self{text: dialect.IdentityText(c.base.Client), name: c.base.Client})
 	if !c.follower.Subscribed(c.pool) {
 		c.conn.Refuse(bus.ErrPermissionDenied.With("these credentials do not allow the room; a token needs subscribe, presence and publish on "+
 			c.pool.String(), map[string]string{"address": c.pool.String()}))
@@ -177,7 +177,7 @@ func (c *conversation) send(ctx context.Context, op dialect.Opcode, cmd command)
 	if op == dialect.Binary {
 		attributes[attrType] = "2"
 	}
-	if me := c.self.Load(); dialect.TextOf(me.name) != me.text {
+	if me := c.self.Load(); dialect.IdentityText(me.name) != me.text {
 		attributes[attrSender] = me.text
 	}
 	pool := &publishv1.PublishRequest{To: c.pool.String(), Data: cmd.Data, Attributes: attributes}
@@ -185,7 +185,7 @@ func (c *conversation) send(ctx context.Context, op dialect.Opcode, cmd command)
 		_, err := c.publisher.Publish(ctx, pool)
 		return err
 	}
-	name := dialect.Name(to)
+	name := dialect.Identity(to)
 	ack := &publishv1.AckPolicy{}
 	if c.cfg.AckTimeout > 0 {
 		ack.Timeout = durationpb.New(c.cfg.AckTimeout)

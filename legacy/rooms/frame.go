@@ -159,13 +159,13 @@ func dataOf(m *bus.Message) []byte {
 
 // senderOf returns the id of the sender of a message.
 func senderOf(m *bus.Message) string {
-	if text, ok := m.Attributes[attrSender]; ok && dialect.Name(text) == m.From.Client {
+	if text, ok := m.Attributes[attrSender]; ok && dialect.Identity(text) == m.From.Client {
 		return text
 	}
 	if m.From.Client == "" {
 		return ""
 	}
-	return dialect.TextOf(m.From.Client)
+	return dialect.IdentityText(m.From.Client)
 }
 
 // opcodeOf returns the type of the frame in which a message came.

@@ -41,7 +41,7 @@ func TestNative(t *testing.T) {
 			{publishv1.ContentType_CONTENT_TYPE_BINARY, "\x00\xff", `"AP8="`},
 			{publishv1.ContentType_CONTENT_TYPE_JSON, "", `null`},
 		} {
-			pub(&publishv1.PublishRequest{To: "clients/ann", Data: []byte(x.data), ContentType: x.kind, Sender: &publishv1.Sender{Client: "x-YSBi"}})
+			pub(&publishv1.PublishRequest{To: "clients/ann", Data: []byte(x.data), ContentType: x.kind, Sender: &publishv1.Sender{Client: "a%20b"}})
 			if f := a.next(); f.Body.Command != "sendMessage" || string(f.Body.Data) != x.want || f.ClientID != "a b" {
 				t.Errorf("%q arrived as %+v", x.data, f)
 			}

@@ -43,7 +43,9 @@ func (s *Server) ExplainDelivery(ctx context.Context, req *adminv1.ExplainDelive
 	if req.GetId() == "" {
 		bad.Add("id", "is empty")
 	}
-	bad.Check("client", bus.CheckName("client", req.GetClient()))
+	client, err := bus.ParseName("client", req.GetClient())
+	bad.Check("client", err)
+	who := bus.Identity{Client: client, User: bad.Name("user", req.GetUser())}
 	if err := bad.Err(); err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func (s *Server) ExplainDelivery(ctx context.Context, req *adminv1.ExplainDelive
 	if a.HasInbox() {
 		d, err := s.store.Delivery(ctx, a, req.GetId(), false)
 		if err == nil {
-			s.explainInbox(e, &d, req, a)
+			s.explainInbox(e, &d, &who, a)
 			return e.resp, nil
 		}
 		if !errors.Is(err, bus.ErrMessageNotFound) {
@@ -59,19 +61,18 @@ func (s *Server) ExplainDelivery(ctx context.Context, req *adminv1.ExplainDelive
 		}
 		e.add("inbox", adminv1.Effect_EFFECT_UNKNOWN, "no receipt: the message asked for no ack, was sent to another address, or ended more than %s ago", bus.ReceiptAge)
 	}
-	return e.resp, s.explainChannel(ctx, e, req, a)
+	return e.resp, s.explainChannel(ctx, e, req.GetId(), client, a)
 }
 
 // explainInbox goes through what is known of a message that asked for an ack.
-func (s *Server) explainInbox(e explanation, d *bus.Delivery, req *adminv1.ExplainDeliveryRequest, a bus.Address) {
-	id := bus.Identity{Client: req.GetClient(), User: req.GetUser()}
+func (s *Server) explainInbox(e explanation, d *bus.Delivery, id *bus.Identity, a bus.Address) {
 	switch {
 	case id.Owns(a):
-		e.pass("own_address", "%s receives from %s without asking", req.GetClient(), a)
+		e.pass("own_address", "%s receives from %s without asking", id.Client, a)
 	case a.Kind() == bus.KindSessions:
 		e.add("own_address", adminv1.Effect_EFFECT_UNKNOWN, "whose session this is stands in the token alone")
 	default:
-		e.stop("own_address", "%s is not the address of client %q or user %q", a, req.GetClient(), req.GetUser())
+		e.stop("own_address", "%s is not the address of client %q or user %q", a, id.Client, id.User)
 		return
 	}
 	now := s.store.Now()
@@ -79,7 +80,7 @@ func (s *Server) explainInbox(e explanation, d *bus.Delivery, req *adminv1.Expla
 	e.pass("inbox", "it entered the inbox at %s", d.Published.UTC().Format(time.RFC3339Nano))
 	var mine *bus.Device
 	for i := range d.Devices {
-		if d.Devices[i].Client == req.GetClient() {
+		if d.Devices[i].Client == id.Client {
 			mine = &d.Devices[i]
 		}
 	}
@@ -134,8 +135,8 @@ func (s *Server) explainAck(e explanation, d *bus.Delivery, mine *bus.Device, no
 const explainLimit = 1000
 
 // explainChannel looks for the message in the log, and for the client among the subscribers.
-func (s *Server) explainChannel(ctx context.Context, e explanation, req *adminv1.ExplainDeliveryRequest, a bus.Address) error {
-	m, err := s.find(ctx, a, req.GetId())
+func (s *Server) explainChannel(ctx context.Context, e explanation, message, client string, a bus.Address) error {
+	m, err := s.find(ctx, a, message)
 	if err != nil {
 		return err
 	}
@@ -147,9 +148,9 @@ func (s *Server) explainChannel(ctx context.Context, e explanation, req *adminv1
 			e.stop("expired", "it ended at %s", m.Expires.UTC().Format(time.RFC3339Nano))
 		}
 		switch {
-		case m.ExcludeClient == req.GetClient() && m.ExcludeClient != "":
+		case m.ExcludeClient == client && m.ExcludeClient != "":
 			e.stop("excluded", "it was sent with exclude_sender by this client")
-		case !m.For(req.GetClient(), ""):
+		case !m.For(client, ""):
 			e.stop("recipient", "it is narrowed to %d recipients, and this client is none of them", len(m.Recipients))
 		default:
 			e.pass("recipient", "this client may have it")
@@ -163,7 +164,7 @@ func (s *Server) explainChannel(ctx context.Context, e explanation, req *adminv1
 		}
 		for _, member := range page.Members {
 			after = member.Connection
-			if member.Client == req.GetClient() {
+			if member.Client == client {
 				e.pass("subscribed", "it is subscribed since %s, over connection %s", member.Joined.UTC().Format(time.RFC3339Nano), member.Connection)
 				present = true
 			}

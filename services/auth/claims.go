@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -11,7 +12,7 @@ import (
 // accessType is the header typ of our tokens (RFC 9068, section 2.1), so no other JWT, of ours or of others, passes for one.
 const accessType = "at+jwt"
 
-// claims is the body of a token. sub is the user.
+// claims is the body of a token. sub is the user. Names are in it as their issuer wrote them, without escapes.
 type claims struct {
 	jwt.RegisteredClaims
 	Client  string   `json:"cid,omitempty"`
@@ -35,13 +36,9 @@ var actionNames = map[string]bus.Action{
 
 var allActions = []bus.Action{bus.Subscribe, bus.Publish, bus.History, bus.Presence}
 
-// identity returns who the claims stand for; false when a name in them is none, or an unknown right is claimed.
-func (c *claims) identity(trustGrants bool) (*bus.Identity, bool) {
+// identity returns who the claims stand for, or which claim names nobody or claims an unknown right.
+func (c *claims) identity(trustGrants bool) (*bus.Identity, error) {
 	id := &bus.Identity{
-		Client:  c.Client,
-		User:    c.Subject,
-		Session: c.Session,
-		Groups:  c.Groups,
 		TokenID: c.ID,
 		Family:  c.Family,
 		Expires: c.ExpiresAt.Time,
@@ -54,36 +51,52 @@ func (c *claims) identity(trustGrants bool) (*bus.Identity, bool) {
 	} else {
 		id.Tolerance = time.Second // iat has no more
 	}
-	if id.Client == "" {
-		id.Client = id.TokenID
-	}
-	for _, name := range append([]string{id.User, id.Session}, id.Groups...) {
-		if name != "" && bus.CheckName("name", name) != nil {
-			return nil, false
-		}
-	}
-	if bus.CheckName("client", id.Client) != nil || bus.CheckName("jti", id.TokenID) != nil {
-		return nil, false
+	if err := c.name(id); err != nil {
+		return nil, err
 	}
 	if !trustGrants {
-		return id, true
+		return id, nil
 	}
-	for _, g := range c.Grants {
+	for i, g := range c.Grants {
 		pattern, err := bus.ParsePattern(g.Address)
 		if err != nil {
-			return nil, false
+			return nil, fmt.Errorf("grants[%d]: %w", i, err)
 		}
 		var may bus.Action
 		for _, name := range g.Can {
 			action, ok := actionNames[name]
 			if !ok {
-				return nil, false
+				return nil, fmt.Errorf("grants[%d]: %.32q is no action", i, name)
 			}
 			may |= action
 		}
 		id.Grants = append(id.Grants, bus.Grant{Pattern: pattern, Actions: may})
 	}
-	return id, true
+	return id, nil
+}
+
+// name gives the identity its names, in their canonical form. A client that is not named is called as its token.
+func (c *claims) name(id *bus.Identity) error {
+	if err := bus.CheckName("jti", id.TokenID); err != nil {
+		return err
+	}
+	var err error
+	set := func(claim, raw string) (name string) {
+		if raw != "" && err == nil {
+			name, err = bus.NameOf(claim, raw)
+		}
+		return name
+	}
+	id.User, id.Session, id.Client = set("sub", c.Subject), set("sid", c.Session), set("cid", c.Client)
+	for i, g := range c.Groups {
+		if name := set(fmt.Sprintf("grp[%d]", i), g); name != "" {
+			id.Groups = append(id.Groups, name)
+		}
+	}
+	if id.Client == "" {
+		id.Client = id.TokenID
+	}
+	return err
 }
 
 func grantClaims(grants []bus.Grant) []grant {

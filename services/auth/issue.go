@@ -19,7 +19,7 @@ const (
 	maxGrants = 100
 )
 
-// subject is who a token is for, and what a refresh token remembers.
+// subject is who a token is for, and what a refresh token remembers. Its names are canonical.
 type subject struct {
 	Client  string        `json:"client"`
 	User    string        `json:"user,omitempty"`
@@ -68,23 +68,16 @@ func stamp(t time.Time) *timestamppb.Timestamp {
 func (s *Server) subject(req *authv1.IssueTokenRequest) (subject, error) {
 	var bad bus.Invalid
 	sub := subject{
-		Client: req.GetClient(), User: req.GetUser(), Session: req.GetSession(), Groups: req.GetGroups(), TTL: s.cfg.AccessTTL,
+		Client: bad.Name("client", req.GetClient()), User: bad.Name("user", req.GetUser()), Session: bad.Name("session", req.GetSession()),
+		TTL: s.cfg.AccessTTL,
 	}
-	if sub.Client == "" {
+	if req.GetClient() == "" {
 		sub.Client = uuid.NewString()
 	}
-	bad.Check("client", bus.CheckName("client", sub.Client))
-	if sub.User != "" {
-		bad.Check("user", bus.CheckName("user", sub.User))
-	}
-	if sub.Session != "" {
-		bad.Check("session", bus.CheckName("session", sub.Session))
-	}
-	if len(sub.Groups) > maxGroups {
-		bad.Add("groups", "has %d entries, the limit is %d", len(sub.Groups), maxGroups)
-	}
-	for i, g := range sub.Groups {
-		bad.Check(fmt.Sprintf("groups[%d]", i), bus.CheckName("group", g))
+	if n := len(req.GetGroups()); n > maxGroups {
+		bad.Add("groups", "has %d entries, the limit is %d", n, maxGroups)
+	} else {
+		sub.Groups = bus.ParseNames(&bad, "groups", "group", req.GetGroups())
 	}
 	if req.GetTtl() != nil {
 		sub.TTL = req.GetTtl().AsDuration()
@@ -165,11 +158,14 @@ func (s *Server) issue(sub subject, issued time.Time) (pair, error) {
 	p := pair{id: uuid.NewString(), issued: issued, expires: now.Add(sub.TTL).Truncate(time.Second)}
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: s.cfg.Issuer, Audience: jwt.ClaimStrings{s.cfg.Audience}, Subject: sub.User, ID: p.id,
+			Issuer: s.cfg.Issuer, Audience: jwt.ClaimStrings{s.cfg.Audience}, Subject: bus.RawName(sub.User), ID: p.id,
 			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(p.expires),
 		},
-		Client: sub.Client, Session: sub.Session, Groups: sub.Groups, Grants: sub.Grants, Family: sub.Family,
+		Client: bus.RawName(sub.Client), Session: bus.RawName(sub.Session), Grants: sub.Grants, Family: sub.Family,
 		IssuedMs: p.issued.UnixMilli(),
+	}
+	for _, g := range sub.Groups {
+		c.Groups = append(c.Groups, bus.RawName(g))
 	}
 	signer := s.keys[0]
 	t := jwt.NewWithClaims(signer.method, c)

@@ -17,8 +17,9 @@ func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest
 	var before time.Time // now, as the store says
 	var sub bus.Subject
 	var bad bus.Invalid
-	name := func(field, kind, id string) {
-		bad.Check(field, bus.CheckName(field, id))
+	name := func(field, kind, text string) {
+		id, err := bus.ParseName(field, text)
+		bad.Check(field, err)
 		sub = bus.Subject{Kind: kind, ID: id}
 	}
 	switch t := req.GetTarget().(type) {
@@ -32,7 +33,8 @@ func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest
 		}
 		sub = bus.Subject{Kind: bus.SubjectToken, ID: id}
 	case *authv1.RevokeTokenRequest_TokenId:
-		name("token_id", bus.SubjectToken, t.TokenId)
+		bad.Check("token_id", bus.CheckName("token_id", t.TokenId))
+		sub = bus.Subject{Kind: bus.SubjectToken, ID: t.TokenId}
 	case *authv1.RevokeTokenRequest_Client:
 		name("client", bus.SubjectClient, t.Client)
 	case *authv1.RevokeTokenRequest_Session:

@@ -161,9 +161,9 @@ func (s *Server) parse(token string) (verified, error) {
 			return verified{}, bus.ErrTokenInvalid
 		}
 	}
-	id, ok := c.identity(trustGrants)
-	if !ok {
-		return verified{}, bus.ErrTokenInvalid
+	id, err := c.identity(trustGrants)
+	if err != nil {
+		return verified{}, bus.ErrTokenInvalid.Wrap(err)
 	}
 	id.OutlivesLoss = s.cfg.LostRevocations == LostAllow
 	if is != nil {
@@ -202,8 +202,8 @@ func (s *Server) key(t *jwt.Token) *key {
 
 // remember keeps what a token says that was signed right now: whoever gets it is likely to show it here soon.
 func (s *Server) remember(token string, c *claims, k *key) {
-	id, ok := c.identity(true)
-	if !ok {
+	id, err := c.identity(true)
+	if err != nil {
 		return
 	}
 	id.OutlivesLoss = s.cfg.LostRevocations == LostAllow

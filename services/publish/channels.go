@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -122,6 +121,8 @@ func (c cursor) token() string {
 const (
 	defaultPage = 100
 	maxPage     = 1000
+	// maxPageToken is longer than what the longest address makes.
+	maxPageToken = 4096
 )
 
 // paging checks page_size and page_token; list says of which list the token has to be.
@@ -138,7 +139,7 @@ func paging(bad *bus.Invalid, size int32, token, list string) (int, cursor) {
 		return n, c
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) > 1024 || json.Unmarshal(b, &c) != nil || c.List != list {
+	if err != nil || len(b) > maxPageToken || json.Unmarshal(b, &c) != nil || c.List != list {
 		bad.Add("page_token", "is not one that this list returned")
 	}
 	return n, c
@@ -169,7 +170,7 @@ func (s *Server) ListChannels(ctx context.Context, req *publishv1.ListChannelsRe
 func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRequest) (*publishv1.ListMessagesResponse, error) {
 	var bad bus.Invalid
 	a := bad.Address("address", req.GetAddress())
-	size, at := paging(&bad, req.GetPageSize(), req.GetPageToken(), req.GetAddress())
+	size, at := paging(&bad, req.GetPageSize(), req.GetPageToken(), a.String())
 	if req.GetAfter() != nil && req.GetNewestFirst() {
 		bad.Add("newest_first", "not together with after")
 	}
@@ -215,7 +216,7 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 		}
 	}
 	if page.More {
-		resp.NextPageToken = cursor{List: req.GetAddress(), Epoch: page.Next.Epoch, Offset: page.Next.Offset, Newest: req.GetNewestFirst()}.token()
+		resp.NextPageToken = cursor{List: a.String(), Epoch: page.Next.Epoch, Offset: page.Next.Offset, Newest: req.GetNewestFirst()}.token()
 	}
 	return resp, nil
 }
@@ -224,7 +225,7 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 func (s *Server) ListMembers(ctx context.Context, req *publishv1.ListMembersRequest) (*publishv1.ListMembersResponse, error) {
 	var bad bus.Invalid
 	a := bad.Address("address", req.GetAddress())
-	size, at := paging(&bad, req.GetPageSize(), req.GetPageToken(), "members "+strings.TrimSpace(req.GetAddress()))
+	size, at := paging(&bad, req.GetPageSize(), req.GetPageToken(), "members "+a.String())
 	if err := bad.Err(); err != nil {
 		return nil, err
 	}

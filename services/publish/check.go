@@ -32,8 +32,8 @@ func (s *Server) describe(caller *rpc.Caller, req *publishv1.PublishRequest) (bu
 	p := bus.Publication{
 		Message: bus.Message{
 			To: bad.Address("to", req.GetTo()), Data: req.GetData(), ContentType: contentType(req.GetContentType()),
-			Attributes: req.GetAttributes(), Recipients: req.GetRecipients(),
-			From: bus.Sender{Client: req.GetSender().GetClient(), User: req.GetSender().GetUser()},
+			Attributes: req.GetAttributes(), Recipients: spelled(req.GetRecipients()),
+			From: bus.Sender{Client: spelling(req.GetSender().GetClient()), User: spelling(req.GetSender().GetUser())},
 		},
 		IdempotencyKey: req.GetIdempotencyKey(), Replicas: int(req.GetReplicas()), Retain: bus.AsConfigured,
 		TTL: span(req.GetTtl()), Durability: durability(req.GetDurability()), Ack: ackTerms(&bad, req.GetAck()),
@@ -46,7 +46,7 @@ func (s *Server) describe(caller *rpc.Caller, req *publishv1.PublishRequest) (bu
 		}
 	}
 	if p.IdempotencyKey != "" {
-		p.Digest = digest(req)
+		p.Digest = digest(req, &p)
 	}
 	id, err := newID(caller.Author(p.Message.From), &p)
 	if err != nil {
@@ -54,6 +54,22 @@ func (s *Server) describe(caller *rpc.Caller, req *publishv1.PublishRequest) (bu
 	}
 	p.Message.ID = id
 	return bus.Request{Publication: p, Wrong: bad.Fields()}, nil
+}
+
+// spelling returns a name in its canonical form. What is no name stays as it is, for the door to refuse.
+func spelling(text string) string {
+	if name, err := bus.ParseName("name", text); err == nil {
+		return name
+	}
+	return text
+}
+
+func spelled(texts []string) []string {
+	var names []string
+	for _, text := range texts {
+		names = append(names, spelling(text))
+	}
+	return names
 }
 
 // contentType reads a content type; JSON when it is not said.
@@ -88,7 +104,7 @@ func durability(d publishv1.Durability) bus.Durability {
 
 // exclude says who must not have the message: the connection that is named, or the sender.
 func exclude(bad *bus.Invalid, m *bus.Message, caller *rpc.Caller, req *publishv1.PublishRequest) {
-	client := req.GetSender().GetClient()
+	client := m.From.Client
 	if caller.Identity != nil {
 		if req.GetExcludeConnection() != "" {
 			bad.Add("exclude_connection", "may only be set with an API key")
@@ -133,11 +149,11 @@ func ackTerms(bad *bus.Invalid, policy *publishv1.AckPolicy) *bus.AckTerms {
 	return terms
 }
 
-// digest is the SHA-256 of everything that makes a request of its author what it is. Each part has its length in front, so no two
-// requests share one.
-func digest(req *publishv1.PublishRequest) string {
+// digest is the SHA-256 of everything that makes a request of its author what it is, however its names are spelled. Each part has
+// its length in front, so no two requests share one.
+func digest(req *publishv1.PublishRequest, p *bus.Publication) string {
 	h := sha256.New()
-	part(h, []byte(req.GetTo()))
+	part(h, []byte(p.Message.To.String()))
 	part(h, req.GetData())
 	for _, n := range []uint64{
 		uint64(req.GetContentType()), uint64(req.GetDurability()),
@@ -145,7 +161,7 @@ func digest(req *publishv1.PublishRequest) string {
 	} {
 		_ = binary.Write(h, binary.BigEndian, n) // a hash never fails
 	}
-	for _, r := range req.GetRecipients() {
+	for _, r := range p.Message.Recipients {
 		part(h, []byte(r))
 	}
 	names := make([]string, 0, len(req.GetAttributes()))
@@ -165,7 +181,7 @@ func digest(req *publishv1.PublishRequest) string {
 			_ = binary.Write(h, binary.BigEndian, n) // a hash never fails
 		}
 		part(h, []byte(ack.GetCollapseKey()))
-		part(h, []byte(ack.GetDeadLetter()))
+		part(h, []byte(p.Ack.DeadLetter.String()))
 	}
 	if retain := req.GetRetain(); retain != nil {
 		_ = binary.Write(h, binary.BigEndian, retain.AsDuration()) // a hash never fails

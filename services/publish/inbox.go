@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -14,21 +15,32 @@ import (
 
 // inboxAddress checks that the caller may use the inbox of an address.
 func inboxAddress(ctx context.Context, bad *bus.Invalid, name string) (bus.Address, error) {
+	a := inboxOf(bad, name)
+	return a, mayUse(ctx, bad, a)
+}
+
+func inboxOf(bad *bus.Invalid, name string) bus.Address {
 	a := bad.Address("address", name)
 	if !a.IsZero() && !a.HasInbox() {
 		bad.Add("address", "has no inbox; clients, users and sessions have one")
 	}
+	return a
+}
+
+// mayUse returns what is wrong with the request or, when nothing is, whether the caller may use the inbox.
+func mayUse(ctx context.Context, bad *bus.Invalid, a bus.Address) error {
 	if err := bad.Err(); err != nil {
-		return a, err
+		return err
 	}
-	return a, rpc.CallerFrom(ctx).CheckInbox(a)
+	return rpc.CallerFrom(ctx).CheckInbox(a)
 }
 
 // ListInbox returns a page of an inbox.
 func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest) (*publishv1.ListInboxResponse, error) {
 	var bad bus.Invalid
-	size, at := paging(&bad, req.GetPageSize(), req.GetPageToken(), "inbox "+req.GetAddress())
-	a, err := inboxAddress(ctx, &bad, req.GetAddress())
+	a := inboxOf(&bad, req.GetAddress())
+	size, at := paging(&bad, req.GetPageSize(), req.GetPageToken(), "inbox "+a.String())
+	err := mayUse(ctx, &bad, a)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +58,7 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 		})
 	}
 	if page.More {
-		resp.NextPageToken = cursor{List: "inbox " + req.GetAddress(), Epoch: page.Top.Epoch, Offset: page.Next}.token()
+		resp.NextPageToken = cursor{List: "inbox " + a.String(), Epoch: page.Top.Epoch, Offset: page.Next}.token()
 	}
 	return resp, nil
 }
@@ -56,13 +68,9 @@ func (s *Server) AckMessages(ctx context.Context, req *publishv1.AckMessagesRequ
 	caller := rpc.CallerFrom(ctx)
 	var bad bus.Invalid
 	rpc.CheckAcks(&bad, req)
-	device := req.GetClient()
+	device := bad.Name("client", req.GetClient())
 	if caller.Trusted() {
-		if device != "" {
-			bad.Check("client", bus.CheckName("client", device))
-		} else {
-			device = "backend"
-		}
+		device = cmp.Or(device, "backend")
 	} else {
 		if device != "" && device != caller.Identity.Client {
 			bad.Add("client", "is set by the server from the token; leave it out")

@@ -25,8 +25,8 @@ func TestPublish_reportsAllBadFields(t *testing.T) {
 	h := start(t, publish.Config{})
 	attributes := map[string]string{strings.Repeat("k", 65): "v"}
 	_, err := h.publish.Publish(t.Context(), &publishv1.PublishRequest{
-		To: "users/ada", Data: []byte("{"), Recipients: []string{"ok", "a b"}, Attributes: attributes, Ttl: durationpb.New(-time.Second),
-		IdempotencyKey: "a b", Sender: &publishv1.Sender{Client: "*"},
+		To: "users/ada", Data: []byte("{"), Recipients: []string{"ok", "a\nb"}, Attributes: attributes, Ttl: durationpb.New(-time.Second),
+		IdempotencyKey: "a b", Sender: &publishv1.Sender{Client: "100%"},
 		Ack: &publishv1.AckPolicy{Timeout: durationpb.New(time.Millisecond), MaxDeliveries: 3}, Durability: 99, Replicas: 9,
 	})
 	var fields []string
@@ -47,8 +47,9 @@ func TestPublish_badInput(t *testing.T) {
 		"empty part": {To: "channels/a::b"}, "dot": {To: "channels/."}, "dots": {To: "channels/.."}, "slash": {To: "channels/a/b"}, "NUL": {To: "channels/a\x00"},
 		"newline": {To: "channels/a\r\nFLUSHALL"}, "star": {To: "channels/a*"}, "brace": {To: "channels/{x}"}, "cyrillic": {To: "channels/\u0430"},
 		"dash first": {To: "channels/--help"}, "proto": {To: "channels/__proto__"}, "percent": {To: "channels/%2e"}, "topic": {To: "users/a/topics/"},
-		"broadcast with a name": {To: "broadcast/x"},
-		"JSON twice":            {To: "channels/a", Data: []byte("1 2")}, "JSON not UTF-8": {To: "channels/a", Data: []byte("\"\xff\"")},
+		"broadcast with a name": {To: "broadcast/x"}, "star of a user": {To: "users/*"}, "slash of a user": {To: "users/a/b"},
+		"percent of a user": {To: "users/100%"}, "tab of a user": {To: "users/a%09b"}, "user not UTF-8": {To: "users/%ff"},
+		"JSON twice": {To: "channels/a", Data: []byte("1 2")}, "JSON not UTF-8": {To: "channels/a", Data: []byte("\"\xff\"")},
 		"text not UTF-8": {To: "channels/a", Data: []byte("\xff"), ContentType: publishv1.ContentType_CONTENT_TYPE_TEXT},
 		"content type":   {To: "channels/a", ContentType: 9}, "ttl 0": {To: "channels/a", Ttl: durationpb.New(0)}, "ttl 100 years": {To: "channels/a", Ttl: durationpb.New(876_000 * time.Hour)},
 		"broken duration": {To: "channels/a", Ttl: &durationpb.Duration{Seconds: 1, Nanos: -1}}, "key 129": {To: "channels/a", IdempotencyKey: strings.Repeat("k", 129)},

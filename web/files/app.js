@@ -55,7 +55,7 @@ $("tabs").addEventListener("click", (e) => {
 });
 
 function show() {
-	const origin = location.origin;
+	const { origin } = location;
 	const grpc = last.grpc ?? `${location.hostname}:9090`;
 	const t = last.token ?? "TOKEN";
   const code = {
@@ -111,7 +111,7 @@ for (;;) {
 	try {
 		const onGap = (g) => line(`messages were missed (${g.reason})`, "gap");
 		for await (const m of client.subscribe("demo", { onGap })) {
-			line(m.contentType === "CONTENT_TYPE_TEXT" || m.contentType === "CONTENT_TYPE_BINARY" ? m.data : JSON.stringify(m.data));
+			line(/TEXT|BINARY/.test(m.contentType) ? m.data : JSON.stringify(m.data));
 		}
 		break;
 	} catch (err) {

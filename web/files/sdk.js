@@ -22,14 +22,25 @@ const RENEWABLE = [4401, 4402];
 export class TrunklineError extends Error {
 	constructor(e) {
 		super(e.message ?? e.reason);
-		this.name = "TrunklineError";
-		Object.assign(this, { reason: e.reason, code: e.code, metadata: e.metadata ?? {}, fieldViolations: e.fieldViolations ?? [] });
+		Object.assign(this, { name: "TrunklineError", metadata: {}, fieldViolations: [] }, e);
 		this.retryDelay = (parseFloat(e.retryDelay) || 0) * 1000; // in ms; "1.5s" on the wire
 	}
 }
 
-/** The address of a name: "demo" is the channel demo. */
-export const address = (name) => (name.includes("/") || name === "broadcast" ? name : `channels/${name}`);
+/** The address of a name: "demo" is channels/demo, "users/a|b" is users/a%7Cb. */
+export const address = (name) => (name.includes("/") || name === "broadcast" ? name.replace(NAMED, canonical) : `channels/${name}`);
+
+// Messages spell such names in one form.
+const NAMED = /^((?:client|user|group|session)s\/)([^/*]+)/;
+
+function canonical(all, kind, name) {
+	const code = (c) => (c[1] ? unescape(c) : "%" + c.charCodeAt().toString(16).toUpperCase());
+	try {
+		return kind + encodeURIComponent(decodeURIComponent(name)).replace(/%(3A|40|3D|2B)|[!~*'()]/g, code);
+	} catch {
+		return all; // which the server refuses
+	}
+}
 
 export function createClient(url = globalThis.location?.origin, options = {}) {
 	return new Client(url, options);
@@ -132,8 +143,7 @@ class Client {
 			sub.presence = false;
 			return this.#subscribe(to, sub);
 		}
-		this.#subs.delete(to);
-		for (const h of sub?.handles ?? []) h.end(error);
+		this.#over(to, error);
 	}
 
 	#call(command) {
@@ -211,7 +221,7 @@ class Client {
 		const call = this.#calls.get(frame.id);
 		if (!call) return;
 		if (frame.error) call.reject(new TrunklineError(frame.error));
-		else call.resolve(frame.published ?? frame.history ?? frame.presence ?? frame);
+		else call.resolve(frame.published ?? frame);
 	}
 
 	#stand(list) {
@@ -278,10 +288,10 @@ class Client {
 	}
 
 	// The channel was deleted, or a new token does not grant it.
-	#over(to) {
+	#over(to, error) {
 		const sub = this.#subs.get(to);
 		this.#subs.delete(to);
-		for (const h of sub?.handles ?? []) h.end();
+		for (const h of sub?.handles ?? []) h.end(error);
 	}
 
 	#message(m) {
@@ -375,8 +385,7 @@ class Subscription {
 
 	constructor(leave, onGap, onPresence) {
 		this.#leave = leave;
-		this.onGap = onGap;
-		this.onPresence = onPresence;
+		Object.assign(this, { onGap, onPresence });
 	}
 
 	[Symbol.asyncIterator]() {
@@ -391,22 +400,18 @@ class Subscription {
 
 	end(error) {
 		this.#over ??= { error };
-		for (const w of this.#waiting.splice(0)) {
-			if (error) w.reject(error);
-			else w.resolve(OVER);
-		}
+		for (const w of this.#waiting.splice(0)) error ? w.reject(error) : w.resolve(OVER);
 	}
 
-	next() {
-		if (this.#queue.length) return Promise.resolve({ value: this.#queue.shift(), done: false });
-		if (this.#over?.error) return Promise.reject(this.#over.error);
-		if (this.#over) return Promise.resolve(OVER);
-		return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+	async next() {
+		if (this.#queue.length) return { value: this.#queue.shift(), done: false };
+		if (this.#over?.error) throw this.#over.error;
+		return this.#over ? OVER : new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
 	}
 
-	return() {
+	async return() {
 		this.unsubscribe();
-		return Promise.resolve(OVER);
+		return OVER;
 	}
 
 	unsubscribe() {

@@ -34,6 +34,22 @@ func TestName(t *testing.T) {
 	}
 }
 
+func TestIdentity(t *testing.T) {
+	for text, want := range map[string]string{
+		"ada": "ada", "auth0|5f": "auth0%7C5f", "a b": "a%20b", "a/b": "a%2Fb", "50%": "50%25", "a%7Cb": "a%257Cb", "x-YS9i": "x-eC1ZUzlp",
+		"": "x-", "a\nb": "x-YQpi", "ä": "%C3%A4", "x-": "x-eC0", strings.Repeat("|", 255): strings.Repeat("%7C", 255),
+	} {
+		if got := dialect.Identity(text); got != want || dialect.IdentityText(got) != text {
+			t.Errorf("%q: name %q, want %q; back %q", text, got, want, dialect.IdentityText(got))
+		}
+	}
+	for name, text := range map[string]string{"x-YSBi": "x-YSBi", "x-_w": "x-_w", "x-%7C": "x-|"} { // of tokens: they stand for no text
+		if got := dialect.IdentityText(name); got != text {
+			t.Errorf("%q stands for %q", name, got)
+		}
+	}
+}
+
 func FuzzName(f *testing.F) {
 	for _, seed := range []string{"", "ada", "x-", "a/b", "x-sha256.", strings.Repeat("é", 95), "a\x00"} {
 		f.Add(seed, seed+"x")
@@ -45,6 +61,13 @@ func FuzzName(f *testing.F) {
 		}
 		if (a == b) != (name == dialect.Name(b)) {
 			t.Errorf("%q and %q are both %q", a, b, name)
+		}
+		who := dialect.Identity(a)
+		if again, err := bus.ParseName("name", who); err != nil || again != who {
+			t.Errorf("%q: %q is %q, %v", a, who, again, err)
+		}
+		if (a == b) != (who == dialect.Identity(b)) {
+			t.Errorf("%q and %q are both %q", a, b, who)
 		}
 	})
 }
