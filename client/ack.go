@@ -129,8 +129,8 @@ func (a *acks) take() *publishv1.AckMessagesRequest {
 	return nil
 }
 
-// settle takes the answer to a frame. What was refused for good is not sent again: the message is not there.
-func (a *acks) settle(req *publishv1.AckMessagesRequest, f *edgev1.ServerFrame) {
+// answered takes the answer to a frame. What was refused for good is not sent again: the message is not there.
+func (a *acks) answered(req *publishv1.AckMessagesRequest, f *edgev1.ServerFrame) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e := f.GetError()
@@ -163,7 +163,7 @@ func (s *session) acknowledge(ctx context.Context) error {
 		}
 		for req := a.take(); req != nil; req = a.take() {
 			call, cancel := context.WithTimeout(ctx, s.client.cfg.Timeout)
-			p, ok := s.post(&edgev1.ClientFrame{Command: &edgev1.ClientFrame_Ack{Ack: req}}, func(f *edgev1.ServerFrame) { a.settle(req, f) })
+			p, ok := s.post(&edgev1.ClientFrame{Command: &edgev1.ClientFrame_Ack{Ack: req}}, func(f *edgev1.ServerFrame) { a.answered(req, f) })
 			if !ok {
 				cancel()
 				return nil // the next session sends it again

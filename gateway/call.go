@@ -17,7 +17,7 @@ import (
 // call checks everything that can be checked without a service and hands the request on.
 func (g *gateway) call(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get(requestid.Header)
-	in, cancel, err := g.admit(w, r)
+	in, cancel, err := g.prepare(w, r)
 	if err != nil {
 		rest.FromError(err).Write(w, id)
 		return
@@ -30,8 +30,8 @@ func (g *gateway) call(w http.ResponseWriter, r *http.Request) {
 	g.mux.ServeHTTP(w, in)
 }
 
-// admit returns the request as the services may see it.
-func (g *gateway) admit(w http.ResponseWriter, r *http.Request) (*http.Request, context.CancelFunc, error) {
+// prepare returns the request as the services may see it.
+func (g *gateway) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, context.CancelFunc, error) {
 	if err := checkPath(r.URL); err != nil {
 		return nil, nil, err
 	}

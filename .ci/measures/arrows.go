@@ -15,13 +15,13 @@ func (r *room) arrows(set *token.FileSet) (all, back int) {
 	for _, e := range edges {
 		all += len(e)
 	}
-	return all, len(against(edges, settle(edges, order(edges))))
+	return all, len(against(edges, refine(edges, order(edges))))
 }
 
 // explain prints the best order of a room, and the arrows that run against it.
 func (r *room) explain(set *token.FileSet) {
 	edges := r.edges(set)
-	best := settle(edges, order(edges))
+	best := refine(edges, order(edges))
 	for _, i := range best {
 		fmt.Println(r.files[i].name)
 	}
@@ -71,8 +71,8 @@ func against(edges []map[int][]string, order []int) (back [][2]int) {
 	return back
 }
 
-// settle moves single files while that turns arrows.
-func settle(edges []map[int][]string, order []int) []int {
+// refine moves single files while that turns arrows.
+func refine(edges []map[int][]string, order []int) []int {
 	best := len(against(edges, order))
 	for better := true; better; {
 		better = false

@@ -97,8 +97,7 @@ type Identity struct {
 	Family  string
 	Issued  time.Time
 	Expires time.Time
-	// Tolerance is how far Issued may be off: it is zero where the store has said it, and more for an estimate or another issuer's
-	// clock.
+	// Tolerance is how far Issued may be off. It is zero where the store's clock has said it, and more for another issuer's.
 	Tolerance time.Duration
 	// OutlivesLoss lets the token live on when revocations that were made after it was issued may be lost.
 	OutlivesLoss bool
@@ -303,9 +302,9 @@ func AsksDeliver(a Authorizer) bool {
 	return ok && d.AsksDeliver()
 }
 
-// Admit says whether a device may have a message that asks for an ack. The grants of its token decide and then, when it is asked
+// AuthorizeDelivery says whether a device may have a message that asks for an ack. The grants of its token decide and then, when it is asked
 // about that, the authorizer. It returns nil, the refusal, or an error with RetryAfter when nobody can say.
-func Admit(ctx context.Context, a Authorizer, who *Identity, m *Message) error {
+func AuthorizeDelivery(ctx context.Context, a Authorizer, who *Identity, m *Message) error {
 	if err := who.Check(Subscribe, m.To); err != nil {
 		return err
 	}

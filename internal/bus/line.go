@@ -60,8 +60,8 @@ func (l *Line) Start(at Position) {
 // Rest puts a reader that has had everything that the stream has shown, up to a position.
 func (l *Line) Rest(at Position) { l.at, l.shown, l.came, l.level = at, at.Epoch, true, true }
 
-// Settle notes that nothing comes any more that the stream showed before Start.
-func (l *Line) Settle() {
+// Joined notes that nothing comes any more that the stream showed before Start.
+func (l *Line) Joined() {
 	if l.came {
 		l.shown = l.at.Epoch
 	}

@@ -234,7 +234,7 @@ func (b *strictly) publishOn(ctx context.Context, w pipes.Way, list []int, how s
 		todo = unknown
 	}
 	// What was refused for another life has appended nothing, so the proof says nothing of it.
-	if list = b.settled(ctx, w, list, cmds, how); len(list) == 0 {
+	if list = b.proved(ctx, w, list, cmds, how); len(list) == 0 {
 		return
 	}
 	for _, i := range list {
@@ -247,23 +247,23 @@ func (b *strictly) publishOn(ctx context.Context, w pipes.Way, list []int, how s
 	b.show(ctx, list, said)
 }
 
-// settled settles the logs that are of another life of the server, publishes what goes to them, and returns the rest.
-func (b *strictly) settled(ctx context.Context, w pipes.Way, list []int, cmds map[int]*redis.Cmd, how server.Sync) []int {
+// proved proves the logs that are of another life of the server, publishes what goes to them, and returns the rest.
+func (b *strictly) proved(ctx context.Context, w pipes.Way, list []int, cmds map[int]*redis.Cmd, how server.Sync) []int {
 	answers := make([]*redis.Cmd, len(b.calls))
 	for i, cmd := range cmds {
 		answers[i] = cmd
 	}
-	unsettled, err := b.store.prove(ctx, b.calls, answers)
+	unproved, err := b.store.prove(ctx, b.calls, answers)
 	if err != nil {
 		b.fail(list, err)
 		return nil
 	}
 	// A server that restarts again and again must not keep a caller for ever.
-	if len(unsettled) == 0 || b.lives.Add(1) > maxLives {
+	if len(unproved) == 0 || b.lives.Add(1) > maxLives {
 		return list
 	}
-	b.publishOn(ctx, w, unsettled, how)
-	return slices.DeleteFunc(slices.Clone(list), func(i int) bool { return slices.Contains(unsettled, i) })
+	b.publishOn(ctx, w, unproved, how)
+	return slices.DeleteFunc(slices.Clone(list), func(i int) bool { return slices.Contains(unproved, i) })
 }
 
 // show makes visible what is as durable as it asked to be; the others are given up. Only what is visible is OK.

@@ -35,7 +35,7 @@ var classes = map[string]string{
 	"inbox_ack": frees, "inbox_denied": frees, "inbox_publish": grows, "inbox_judge": reads,
 	"inbox_read": reads, "inbox_sent": frees, "inbox_settle": frees, "nodes": reads, "publish": grows, "read": reads, "retained": speaks, "revoke": frees,
 	"roster_join": grows, "roster_lose": frees, "roster_page": reads, "roster_remove": frees, "roster_touch": frees,
-	"exchange": grows, "save_family": grows, "save_token": grows, "settle_life": frees, "show": frees, "silent_nodes": reads, "state": grows, "take_run": frees, "top": reads,
+	"exchange": grows, "save_family": grows, "save_token": grows, "prove_life": frees, "show": frees, "silent_nodes": reads, "state": grows, "take_run": frees, "top": reads,
 	"value": grows, "value_free": frees, "value_read": reads, "values": prelude, "watch": grows, "young": prelude,
 }
 

@@ -48,9 +48,9 @@ var errUnproved = errors.New("the life of the server changes")
 // maxLives is how many lives a call follows.
 const maxLives = 3
 
-// settleLives settles the logs of the calls that may not append yet, and sends these calls again in their order. A command that is
+// proveLives proves the logs of the calls that may not append yet, and sends these calls again in their order. A command that is
 // nil is none of a script.
-func (s *Store) settleLives(ctx context.Context, calls []call, cmds []*redis.Cmd) error {
+func (s *Store) proveLives(ctx context.Context, calls []call, cmds []*redis.Cmd) error {
 	// The server may begin yet another life while it is asked.
 	for range maxLives {
 		places, err := s.prove(ctx, calls, cmds)
@@ -72,10 +72,10 @@ func (s *Store) settleLives(ctx context.Context, calls []call, cmds []*redis.Cmd
 	return nil
 }
 
-// prove settles the logs of calls that were answered "prove". It returns the places of these calls, which are to be sent again in
+// prove proves the logs of calls that were answered "prove". It returns the places of these calls, which are to be sent again in
 // their order. The first two keys of such a call are the stream and the meta hash.
 func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (places []int, err error) {
-	var settle []call
+	var proofs []call
 	done := map[string]bool{}
 	for i, cmd := range cmds {
 		if cmd == nil {
@@ -87,7 +87,7 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 		}
 		places = append(places, i)
 		c := calls[i]
-		// Several calls of one log are settled by one.
+		// Several calls of one log are proved by one.
 		if done[c.keys[1]] {
 			continue
 		}
@@ -96,7 +96,7 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 		if err != nil {
 			return nil, err
 		}
-		one := call{script: settleLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, "0", bus.NewEpoch()}}
+		one := call{script: proveLifeScript, keys: c.keys[:2:2], args: []any{u.old, u.now, "0", bus.NewEpoch()}}
 		// A log that cannot be proved whole goes on under another epoch.
 		if kept {
 			one.args[2] = "1"
@@ -105,12 +105,12 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 			one.keys = append(one.keys, s.keys.revoked(bus.Subject{Kind: bus.SubjectLost}))
 			one.args = append(one.args, since.UnixMilli())
 		}
-		settle = append(settle, one)
+		proofs = append(proofs, one)
 	}
-	if len(settle) == 0 {
+	if len(proofs) == 0 {
 		return nil, nil
 	}
-	answers, err := s.runOnce(ctx, settle)
+	answers, err := s.runOnce(ctx, proofs)
 	if err != nil {
 		return nil, unavailable(err)
 	}

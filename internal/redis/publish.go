@@ -172,7 +172,7 @@ func (s *Store) send(ctx context.Context, b *publishing) error {
 	for i, cmd := range b.cmds {
 		scripts[i], _ = cmd.(*redis.Cmd)
 	}
-	err := s.settleLives(ctx, b.calls, scripts)
+	err := s.proveLives(ctx, b.calls, scripts)
 	for i, script := range scripts { // what was sent again has another answer
 		if script != nil {
 			b.cmds[i] = script

@@ -28,7 +28,7 @@ var (
 	topScript           = script("top")
 	deleteChannelScript = script("delete_channel")
 	showScript          = script("show")
-	settleLifeScript    = script("settle_life")
+	proveLifeScript     = script("prove_life")
 	beatScript          = script("beat")
 	nodesScript         = script("nodes")
 	saveTokenScript     = script("save_token")
@@ -216,13 +216,13 @@ func (s *Store) command(ctx context.Context, c *call, verb, first string) *redis
 }
 
 // runAll carries out scripts in one pipeline, through which calls of others go too. The error comes from the whole pipeline's
-// context; each command has its own. Where a log is of another life of its server, it is settled first.
+// context; each command has its own. Where a log is of another life of its server, it is proved first.
 func (s *Store) runAll(ctx context.Context, calls []call) ([]*redis.Cmd, error) {
 	cmds, err := s.runOnce(ctx, calls)
 	if err != nil {
 		return nil, err
 	}
-	return cmds, s.settleLives(ctx, calls, cmds)
+	return cmds, s.proveLives(ctx, calls, cmds)
 }
 
 // runOnce is runAll without asking about lives.

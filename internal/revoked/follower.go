@@ -46,7 +46,7 @@ type Config struct {
 //
 // It also notices when the store has lost revocations, and says so to the store. A call whose token is older than a loss may
 // be one that was revoked. It stays open only when nothing can have been missed here, up to the moment at which the log went on
-// anew; see settle. What is remembered here and the store has lost is written again.
+// anew; see judge. What is remembered here and the store has lost is written again.
 //
 // Add comes before Run; everything else may be called concurrently.
 type Follower struct {
@@ -64,7 +64,7 @@ type Follower struct {
 	fresh    []bus.Revocation // heard, and not applied to the open calls yet
 	ends     []bus.Position   // from where the log did not go on, not told to the store yet
 	doubt    uint64           // how often something may have been missed or lost
-	settled  uint64           // doubt, when the open calls were asked about last
+	judged   uint64           // doubt, when the open calls were asked about last
 	broken   bool             // the feed was interrupted since then
 	anew     bool             // the log went on anew since then, and the feed was not interrupted before
 	outlived time.Time        // the newest loss that the open calls were judged by
@@ -114,7 +114,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	g.Go(func() error { return f.follow(ctx) })
 	g.Go(func() error { return f.apply(ctx) })
 	g.Go(func() error {
-		return f.serve(ctx, f.doubts, "cannot ask whether open calls were revoked, trying on", f.settle)
+		return f.serve(ctx, f.doubts, "cannot ask whether open calls were revoked, trying on", f.judge)
 	})
 	g.Go(func() error {
 		return f.serve(ctx, f.losses, "cannot write revocations again, trying on", f.restore)
@@ -129,7 +129,7 @@ func (f *Follower) Ready() error { return f.tail.Ready() }
 func (f *Follower) Sure() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.settled == f.doubt && f.doubt > 0 && f.tail.Ready() == nil
+	return f.judged == f.doubt && f.doubt > 0 && f.tail.Ready() == nil
 }
 
 // Refused returns why an identity is refused by what was heard lately; nil when it is not.
@@ -179,7 +179,7 @@ func (f *Follower) Doubt() {
 	f.question()
 }
 
-// question makes settle ask about the open calls.
+// question makes judge ask about the open calls.
 func (f *Follower) question() {
 	f.mu.Lock()
 	f.doubt++
@@ -189,7 +189,7 @@ func (f *Follower) question() {
 	signal(f.doubts)
 }
 
-// Deliver takes one revocation, or the mark that settle waits for.
+// Deliver takes one revocation, or the mark that judge waits for.
 func (f *Follower) Deliver(m *bus.Message) {
 	if m.Kind == bus.MessageMark {
 		f.returned(m.ID)

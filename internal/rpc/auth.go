@@ -57,8 +57,8 @@ func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
 	}, nil
 }
 
-// admit applies the method's rule and returns the caller; nil where the method asks for none.
-func (a *authenticator) admit(ctx context.Context, method string) (*Caller, error) {
+// authenticate applies the method's rule and returns the caller; nil where the method asks for none.
+func (a *authenticator) authenticate(ctx context.Context, method string) (*Caller, error) {
 	rule, ok := RuleFor(method)
 	if !ok {
 		return nil, bus.ErrPermissionDenied.With("this method may not be called", nil)

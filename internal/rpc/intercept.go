@@ -65,7 +65,7 @@ func (in *interceptors) until(ctx context.Context) time.Time {
 // handle admits a call and carries it out.
 func (in *interceptors) handle(call *callContext, req any, method string, handler grpc.UnaryHandler) (resp any, err error) {
 	defer func() { err = in.finish(call, method, recover(), err) }()
-	if call.caller, err = in.auth.admit(call, method); err != nil {
+	if call.caller, err = in.auth.authenticate(call, method); err != nil {
 		return nil, err
 	}
 	if resp, err = handler(call, req); err != nil && errors.Is(call.Err(), context.DeadlineExceeded) {
@@ -107,7 +107,7 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 			}
 		}()
 	}
-	caller, err := in.auth.admit(ss.ctx, method)
+	caller, err := in.auth.authenticate(ss.ctx, method)
 	if err != nil {
 		return err
 	}

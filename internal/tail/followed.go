@@ -13,8 +13,8 @@ import (
 //
 //	| started doubt lags | state    | a push that follows pos      | any other push          | leaves by
 //	|   no     -     -   | new      | held                         | held                    | the first top (begin)
-//	|   yes    no    no  | settled  | handed on                    | held, then lagging      | a push that jumps, Interrupted
-//	|   yes    yes   no  | doubtful | handed on, then settled      | held, then lagging      | a top, asked for in bulk (located)
+//	|   yes    no    no  | sure     | handed on                    | held, then lagging      | a push that jumps, Interrupted
+//	|   yes    yes   no  | doubtful | handed on, then sure         | held, then lagging      | a top, asked for in bulk (located)
 //	|   yes    any   yes | lagging  | handed on, then what is held | held, or dropped (cut)  | a read of the log to its end (page)
 //
 // "Follows" is a proof: the next offset of the same epoch came on the feed after whatever raised the doubt. So nothing is missing
@@ -22,7 +22,7 @@ import (
 // while anything is in doubt.
 //
 // What is held can always be got rid of. A look is a read of the log or of its top. It covers everything that was pushed before
-// it began: the store appends before it pushes. So a look that has come to the end of the log settles what was held before the
+// it began: the store appends before it pushes. So a look that has come to the end of the log decides what was held before the
 // look began. That is either part of what was handed on, or belongs to an epoch or an end that the store has lost. In the second
 // case it never matches, and is dropped. What came during the look is compared again, and if it still does not follow there is
 // one more look, after a pause.
@@ -58,7 +58,7 @@ type followed struct {
 	tries   int          // looks without success, one after the other
 	quiet   bool         // nothing came since the slow round noted it
 	closed  bool
-	since   time.Time // when it was settled last; zero while it is
+	since   time.Time // when it was sure last; zero while it is
 	held    held
 }
 
@@ -92,7 +92,7 @@ const (
 	nextPage      // read on at once; only a reader is told so
 )
 
-func (f *followed) settled() bool { return f.started && !f.doubt && !f.lags }
+func (f *followed) sure() bool { return f.started && !f.doubt && !f.lags }
 
 // position returns pos, and whether it is known.
 func (f *followed) position() (bus.Position, bool) {
@@ -131,7 +131,7 @@ func (f *followed) take(m *bus.Message) work {
 		f.lags = true
 		return f.next()
 	// The usual case: nothing is held, so there is nothing to compare.
-	case f.settled():
+	case f.sure():
 		f.hand(m)
 		return work{}
 	}
@@ -145,7 +145,7 @@ func (f *followed) take(m *bus.Message) work {
 
 // takeLive hands on a message without a position when nothing is before it.
 func (f *followed) takeLive(m *bus.Message) {
-	if f.settled() {
+	if f.sure() {
 		f.common.sink.Deliver(m)
 		return
 	}
@@ -253,7 +253,7 @@ func (f *followed) suspect() work {
 func (f *followed) next() work {
 	f.note()
 	// One worker at a time: two would hand on the same messages.
-	if f.busy || f.closed || !f.started || f.settled() {
+	if f.busy || f.closed || !f.started || f.sure() {
 		return work{}
 	}
 	f.busy = true
@@ -270,7 +270,7 @@ func (f *followed) wanted() work {
 // after ends what a worker has done and says what is needed next.
 func (f *followed) after(failed, moved bool) work {
 	f.note()
-	if f.closed || f.settled() {
+	if f.closed || f.sure() {
 		f.busy, f.tries = false, 0
 		return work{}
 	}
@@ -286,7 +286,7 @@ func (f *followed) after(failed, moved bool) work {
 
 // note keeps the list of those that heal.
 func (f *followed) note() {
-	heals := !f.closed && f.started && !f.settled()
+	heals := !f.closed && f.started && !f.sure()
 	// The list has one lock for all addresses, so it is touched only at a change.
 	if heals == !f.since.IsZero() {
 		return

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// healing is since when addresses have not been settled.
+// healing is since when addresses have not been sure.
 type healing struct {
 	mu    sync.Mutex
 	since map[*followed]time.Time

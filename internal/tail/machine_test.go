@@ -161,7 +161,7 @@ func (m *machine) meanwhile(n int) {
 	case 1:
 		m.deliver(n)
 	case 2:
-		m.rig.settle()
+		m.rig.arrived()
 		m.lose(-1)
 		m.Interrupted(nil)
 	case 3:
@@ -170,7 +170,7 @@ func (m *machine) meanwhile(n int) {
 		_ = m.rig.DeleteChannel(context.Background(), m.a)
 		m.noteEpoch()
 	case 4:
-		m.rig.settle()
+		m.rig.arrived()
 		m.deliver(-1)
 	}
 }

@@ -29,7 +29,7 @@ func (f *followed) startLook() (look, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	// A push may have proved meanwhile that nothing is missing.
-	if f.closed || f.settled() {
+	if f.closed || f.sure() {
 		f.busy, f.tries = false, 0
 		return look{}, false
 	}
@@ -178,7 +178,7 @@ func (f *followed) wait() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	// An address that heals is compared anyway.
-	f.quiet = f.settled()
+	f.quiet = f.sure()
 	return f.quiet
 }
 
@@ -186,14 +186,14 @@ func (f *followed) wait() bool {
 func (f *followed) still() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.quiet && f.settled() && !f.closed
+	return f.quiet && f.sure() && !f.closed
 }
 
 // compare is what the slow round does with a top.
 func (f *followed) compare(top bus.Position) work {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.quiet || !f.settled() || top == f.pos {
+	if !f.quiet || !f.sure() || top == f.pos {
 		return work{}
 	}
 	f.lags = true

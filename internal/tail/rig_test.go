@@ -152,8 +152,8 @@ func (r *rig) set(f func()) {
 	f()
 }
 
-// settle waits until what was published last has come.
-func (r *rig) settle() {
+// arrived waits until what was published last has come.
+func (r *rig) arrived() {
 	for {
 		r.mu.Lock()
 		n := len(r.pushes)

@@ -69,8 +69,8 @@ func (h *fixture) device(name string) *client {
 	return h.connected(resp.GetToken())
 }
 
-// settled waits until everything before it has been handed over.
-func (c *client) settled() {
+// caughtUp waits until everything before it has been handed over.
+func (c *client) caughtUp() {
 	c.tb.Helper()
 	c.send(`{"id":9,"ping":{}}`)
 	if f := c.read(); f["pong"] == nil {
@@ -123,8 +123,8 @@ const patient = time.Minute
 func TestDenied_liveDevice(t *testing.T) {
 	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *fixture) {
 		phone, desk := h.device("phone"), h.device("desk")
-		phone.settled()
-		desk.settled()
+		phone.caughtUp()
+		desk.caughtUp()
 		id := h.mail("desk", `"secret"`, patient)
 		next := h.mail("", `"for all"`, patient)
 		if m := desk.message(); m["data"] != "secret" || m["redelivered"] != nil {
@@ -151,11 +151,11 @@ func TestDenied_liveDevice(t *testing.T) {
 func TestDenied_everyDevice(t *testing.T) {
 	overBoth(t, edge.Config{Authorizer: censor{}}, func(t *testing.T, h *fixture) {
 		phone := h.device("phone")
-		phone.settled()
+		phone.caughtUp()
 		id := h.mail("tablet", `"secret"`, 300*time.Millisecond)
 		h.receipt(id, "PENDING, phone DENIED (it is for tablet)")
 		h.receipt(id, "DENIED (it is for tablet), phone DENIED (it is for tablet)")
-		phone.settled() // it was given nothing
+		phone.caughtUp() // it was given nothing
 		phone.leave()
 		h.mail("", `"newer"`, patient)
 		again := h.device("phone")
@@ -189,7 +189,7 @@ func TestDenied_redelivery(t *testing.T) {
 				t.Fatalf("got %v, want %d", m, i)
 			}
 		}
-		phone.settled()
+		phone.caughtUp()
 		h.receipt(ids[1], "PENDING, phone DENIED (it is for desk)")
 		h.receipt(ids[148], "PENDING, phone DENIED (it is for desk)")
 		h.receipt(ids[149], "SENT, phone SENT")
@@ -206,7 +206,7 @@ func TestDenied_askingKeepsTheOrder(t *testing.T) {
 	gate := make(chan struct{})
 	h := start(t, edge.Config{Authorizer: censor{gate: gate}, CallTimeout: 20 * time.Second})
 	c := h.device("phone")
-	c.settled()
+	c.caughtUp()
 	h.mail("ask", `"first"`, patient)
 	h.pub("users/ada", `"second"`)
 	h.mail("desk", `"third, for the desk"`, patient)
@@ -299,7 +299,7 @@ func TestDenied_authorizerIsAway(t *testing.T) {
 func TestDenied_byTheGrants(t *testing.T) {
 	overBoth(t, edge.Config{}, func(t *testing.T, h *fixture) {
 		c := h.device("phone")
-		c.settled()
+		c.caughtUp()
 		h.edge.Become("phone", &bus.Identity{Client: "phone", User: "eve", Expires: time.Now().Add(time.Hour)})
 		id := h.mail("", `1`, patient)
 		h.receipt(id, "PENDING, phone DENIED (these credentials do not grant subscribe on users/ada)")

@@ -109,7 +109,7 @@ func (s *session) Denied(sub *fan.Subscription, list []*bus.Message) ([]bool, er
 	for i, m := range list {
 		if m != nil {
 			g.Go(func() error {
-				errs[i] = bus.Admit(ctx, s.edge.cfg.Authorizer, who, m)
+				errs[i] = bus.AuthorizeDelivery(ctx, s.edge.cfg.Authorizer, who, m)
 				return nil
 			})
 		}

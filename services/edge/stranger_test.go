@@ -28,8 +28,8 @@ func (strangers) Hello(*http.Request) (dialect.Hello, bool) {
 	}, true
 }
 
-// Somebody without a token is revoked like everybody else, however the clocks of the edge and of the store differ, and in the very
-// millisecond of the connect.
+// Somebody without a token is revoked like everybody else. The clocks of the edge and of the store may differ, and the revocation
+// may fall into the millisecond of the connect.
 func TestRevocation_endsStrangers(t *testing.T) {
 	begin := time.Now().Truncate(time.Millisecond)
 	for name, clock := range map[string]func() time.Time{

@@ -94,7 +94,7 @@ func (s *session) check(who *bus.Identity, c *edgev1.Subscribe, have []*fan.Subs
 	if err := who.Check(bus.Subscribe, a); err != nil {
 		return nil, err
 	}
-	if err := s.edge.behind.Roster.Admit(a, s.ID); err != nil {
+	if err := s.edge.behind.Roster.Free(a, s.ID); err != nil {
 		return nil, err
 	}
 	if c.GetPresence() {

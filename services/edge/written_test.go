@@ -75,7 +75,7 @@ func TestDeliveries_ofAClientThatDiesInItsHandshake(t *testing.T) {
 			}
 			second.receipt(resp.GetId(), "SENT, phone SENT")
 			c := second.device("phone") // it is dead now
-			c.settled()
+			c.caughtUp()
 			second.receipt(resp.GetId(), "EXPIRED (dead_letter), phone EXPIRED")
 		})
 	}

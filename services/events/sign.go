@@ -27,30 +27,30 @@ type envelope struct {
 
 // data is an event in the names that it has over REST.
 type data struct {
-	ID         string `json:"id"`
-	Position   *place `json:"position,omitempty"`
-	Connection string `json:"connection,omitempty"`
-	Client     string `json:"client,omitempty"`
-	User       string `json:"user,omitempty"`
-	Session    string `json:"session,omitempty"`
-	Node       string `json:"node,omitempty"`
-	Address    string `json:"address,omitempty"`
-	MessageID  string `json:"messageId,omitempty"`
-	Reason     string `json:"reason,omitempty"`
-	After      *place `json:"after,omitempty"`
-	Missing    uint64 `json:"missing,omitempty,string"`
+	ID         string    `json:"id"`
+	Position   *position `json:"position,omitempty"`
+	Connection string    `json:"connection,omitempty"`
+	Client     string    `json:"client,omitempty"`
+	User       string    `json:"user,omitempty"`
+	Session    string    `json:"session,omitempty"`
+	Node       string    `json:"node,omitempty"`
+	Address    string    `json:"address,omitempty"`
+	MessageID  string    `json:"messageId,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	After      *position `json:"after,omitempty"`
+	Missing    uint64    `json:"missing,omitempty,string"`
 }
 
-type place struct {
+type position struct {
 	Epoch  string `json:"epoch"`
 	Offset uint64 `json:"offset,string"`
 }
 
-func placeOf(p bus.Position) *place {
+func positionOf(p bus.Position) *position {
 	if p.IsZero() {
 		return nil
 	}
-	return &place{p.Epoch, p.Offset}
+	return &position{p.Epoch, p.Offset}
 }
 
 // bodyOf returns what a webhook is sent: the event at a position, with after for a gap in the log.
@@ -58,8 +58,8 @@ func bodyOf(e bus.Event, at, after bus.Position) []byte {
 	b, err := json.Marshal(envelope{
 		Type: string(e.Kind), Timestamp: e.Time().UTC().Format("2006-01-02T15:04:05.000Z"),
 		Data: data{
-			ID: e.ID, Position: placeOf(at), Connection: e.Connection, Client: e.Client, User: e.User, Session: e.Session, Node: e.Node,
-			Address: e.Address, MessageID: e.Message, Reason: e.Reason, After: placeOf(after), Missing: e.Missing,
+			ID: e.ID, Position: positionOf(at), Connection: e.Connection, Client: e.Client, User: e.User, Session: e.Session, Node: e.Node,
+			Address: e.Address, MessageID: e.Message, Reason: e.Reason, After: positionOf(after), Missing: e.Missing,
 		},
 	})
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
-// admit says whether the stream's client may have a message that asks for an ack, and notes in the store when it may
+// mayHave says whether the stream's client may have a message that asks for an ack, and notes in the store when it may
 // not. It returns an error when nobody can say, which ends the stream: the inbox waits.
-func (r *reader) admit(m *bus.Message) (bool, error) {
+func (r *reader) mayHave(m *bus.Message) (bool, error) {
 	who := r.caller.Identity
 	if m.Redelivered && (m.Ack == bus.EachDevice || bus.AsksDeliver(r.server.cfg.Authorizer)) {
 		d, err := r.server.store.Delivery(r.ctx, m.To, m.ID, false)
@@ -20,7 +20,7 @@ func (r *reader) admit(m *bus.Message) (bool, error) {
 			return false, nil
 		}
 	}
-	err := bus.Admit(r.ctx, r.server.cfg.Authorizer, who, m)
+	err := bus.AuthorizeDelivery(r.ctx, r.server.cfg.Authorizer, who, m)
 	if err == nil {
 		return true, nil
 	}

@@ -75,7 +75,7 @@ func (r *reader) enter(ctx context.Context, a bus.Address, watches bool) (*place
 	p := &place{follower: f}
 	p.line.Start(positions[0])
 	if f.empty() { // what comes now is newer
-		p.line.Settle()
+		p.line.Joined()
 	}
 	r.places[a] = p
 	return p, nil
@@ -256,7 +256,7 @@ func (r *reader) send(m *bus.Message) error {
 		return nil
 	}
 	if m.Ack != 0 && client != "" {
-		if ok, err := r.admit(m); !ok {
+		if ok, err := r.mayHave(m); !ok {
 			return err
 		}
 	}

@@ -83,7 +83,7 @@ type follower struct {
 func (f *follower) put(i item) {
 	f.mu.Lock()
 	switch {
-	case i.mark():
+	case i.isMark():
 		f.marked = f.marked || i.m.ID == f.mark
 	case f.ended:
 	case i.m != nil && i.m.Kind == bus.MessageDeleted:
@@ -113,8 +113,8 @@ func (f *follower) wants(i item) bool {
 	return i.m == nil || i.m.Kind != bus.MessageReceipt && (i.m.Kind != bus.MessagePresence || f.watches)
 }
 
-// mark says whether the item is a mark.
-func (i item) mark() bool { return i.m != nil && i.m.Kind == bus.MessageMark }
+// isMark says whether the item is a mark.
+func (i item) isMark() bool { return i.m != nil && i.m.Kind == bus.MessageMark }
 
 // caughtUp says whether the mark has come, and whether the last message, if so, is among what waits.
 func (f *follower) caughtUp(last bus.Last) (done, waits bool) {

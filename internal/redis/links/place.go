@@ -93,8 +93,8 @@ func (f *Feed) move(sub *subscription, l *link) {
 // back, and then where that node says that the slot is now.
 const stepsAtOnce = 3
 
-// settled is how long a subscription has to be open before its next loss begins a new row.
-const settled = time.Second
+// lasted is how long a subscription has to be open before its next loss begins a new row.
+const lasted = time.Second
 
 // astray places a subscription anew that the server of a link has ended. The node is asked where the address lives now by
 // subscribing there again: it takes it, or says who has the slot.
@@ -127,7 +127,7 @@ func (f *Feed) begins(sub *subscription, at *link) bool {
 	if f.subs[sub.address] != sub || sub.home.Load() != at || f.begin == nil {
 		return false
 	}
-	if sub.open && time.Since(sub.since) > settled {
+	if sub.open && time.Since(sub.since) > lasted {
 		sub.tries = 0
 	}
 	sub.open = false

@@ -59,7 +59,7 @@ func (f *Feed) checkSlots(ctx context.Context, look uint16) {
 	f.keepLinks(masters)
 	for number, channel := range f.slotsToCheck(look) {
 		if client, err := f.cluster.MasterForKey(ctx, channel); err == nil {
-			f.settle(number, client)
+			f.rehome(number, client)
 		}
 	}
 }
@@ -122,8 +122,8 @@ func (f *Feed) slotsToCheck(look uint16) map[uint16]string {
 	return check
 }
 
-// settle moves the subscriptions of a slot to the node that the cluster names, as far as they are not open elsewhere.
-func (f *Feed) settle(number uint16, client *redis.Client) {
+// rehome moves the subscriptions of a slot to the node that the cluster names, as far as they are not open elsewhere.
+func (f *Feed) rehome(number uint16, client *redis.Client) {
 	name := client.Options().Addr
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,6 @@
 -- Begins every script that appends. current(proposed) returns the epoch under which the next entry goes, which is that of the
 -- meta hash, or the proposed one where there is none yet; then the newest offset, and its time in ms. It returns nil, and the
--- script has to answer with unproved, where the log was written in another life of the server: settle_life.lua comes first then.
+-- script has to answer with unproved, where the log was written in another life of the server: prove_life.lua comes first then.
 -- KEYS: 1 stream, 2 meta hash
 -- Bounds: the caller sets the expiry of the meta hash.
 local t = redis.call('TIME')

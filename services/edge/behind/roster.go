@@ -49,8 +49,8 @@ func (r *Roster) Lists(a bus.Address) bool {
 	return a.Kind() == bus.KindSystem || r.namespaces.For(a).Presence
 }
 
-// Admit returns an error when so many changes wait for the store that the connection cannot be listed in the address.
-func (r *Roster) Admit(a bus.Address, connection string) error {
+// Free returns an error when so many changes wait for the store that the connection cannot be listed in the address.
+func (r *Roster) Free(a bus.Address, connection string) error {
 	if r.Lists(a) && r.lane(connection).changes.filled() >= laneLimit {
 		return bus.ErrStoreUnavailable.With("too many changes of rosters wait for the store", nil)
 	}

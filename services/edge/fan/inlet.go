@@ -51,7 +51,7 @@ func (in *inlet) put(p *parcel) bool {
 // note notes a parcel that is not kept.
 func (l *lapse) note(p *parcel) {
 	switch {
-	case p.mark():
+	case p.isMark():
 		l.marks = append(l.marks, p.m.ID)
 		return
 	case l.ended:

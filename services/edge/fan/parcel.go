@@ -74,8 +74,8 @@ func before(due []*parcel) (bus.Position, bool) {
 	return bus.Position{}, false
 }
 
-// mark says whether the parcel is a mark, by which a subscription finds out that everything before it has come.
-func (p *parcel) mark() bool { return p.m != nil && p.m.Kind == bus.MessageMark }
+// isMark says whether the parcel is a mark, by which a subscription finds out that everything before it has come.
+func (p *parcel) isMark() bool { return p.m != nil && p.m.Kind == bus.MessageMark }
 
 // deletes says whether the parcel tells the end of the channel.
 func (p *parcel) deletes() bool { return p.m != nil && p.m.Kind == bus.MessageDeleted }

@@ -104,7 +104,7 @@ func (s *Subscriber) Place(subs []*Subscription, at []bus.Position) {
 	for i, sub := range subs {
 		sub.line.Start(at[i])
 		// What the stream brought before is through the shard within two rounds: one may be under way, and one is being collected.
-		sub.settles = s.shard.rounds + 2
+		sub.joinedBy = s.shard.rounds + 2
 	}
 }
 

@@ -33,7 +33,7 @@ import (
 //   - missed: not everything that arrived is held, so the log is read once more before it writes.
 //     A live address gets a gap instead.
 //   - catching: what arrives is compared with line, because it may be part of what was replayed, or of an epoch before.
-//   - settles: how long that can be so at most, in rounds of the shard.
+//   - joinedBy: how long that can be so at most, in rounds of the shard.
 //   - mark: somebody waits until everything before a place in the stream has come.
 //
 // All fields are guarded by the shard's lock, except those that never change.
@@ -56,7 +56,7 @@ type Subscription struct {
 	// the shard may be part of the replay, or of an epoch before.
 	line     bus.Line
 	catching bool
-	settles  uint64 // after so many rounds of the shard, nothing arrives that is older than the subscription
+	joinedBy uint64 // after so many rounds of the shard, nothing arrives that is older than the subscription
 
 	mark *mark // nil unless somebody waits for it
 
@@ -185,7 +185,7 @@ func (s *Subscription) write(held []*parcel) {
 // hold keeps parcels back, up to a number and a size. The caller holds the lock.
 func (s *Subscription) hold(due []*parcel) {
 	for _, p := range due {
-		if p.mark() {
+		if p.isMark() {
 			s.reach(p.m.ID)
 			continue
 		}
@@ -223,8 +223,8 @@ func (s *Subscription) letGo() {
 
 // fresh is sift for a subscription that does not hold. The caller holds the lock.
 func (s *Subscription) fresh(due []*parcel) ([]*parcel, bool) {
-	if s.to.shard.rounds >= s.settles {
-		s.line.Settle()
+	if s.to.shard.rounds >= s.joinedBy {
+		s.line.Joined()
 	}
 	return s.sift(due)
 }
@@ -251,7 +251,7 @@ func (s *Subscription) sift(due []*parcel) ([]*parcel, bool) {
 
 // wanted leaves out who comes and goes when the subscription did not ask for it, and marks that it does not wait for.
 func (s *Subscription) wanted(due []*parcel) []*parcel {
-	unwanted := func(p *parcel) bool { return p.presence() && !s.watches || p.mark() && !s.holding }
+	unwanted := func(p *parcel) bool { return p.presence() && !s.watches || p.isMark() && !s.holding }
 	if slices.ContainsFunc(due, unwanted) {
 		return slices.DeleteFunc(slices.Clone(due), unwanted)
 	}

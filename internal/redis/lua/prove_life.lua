@@ -7,7 +7,7 @@
 -- Bounds: makes no key but that time, which stays; the past epochs by number.
 local meta = redis.call('HMGET', KEYS[2], 'e', 'r', 'o', 'p')
 if not meta[1] or (meta[2] or '') ~= ARGV[1] then
-  return 1 -- somebody else has settled it
+  return 1 -- somebody else has proved it
 end
 local info = redis.pcall('INFO', 'replication')
 local life = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''

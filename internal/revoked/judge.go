@@ -12,7 +12,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// settle asks the store about all open calls, after something may have been missed or lost:
+// judge asks the store about all open calls, after something may have been missed or lost:
 //
 //	| the store has lost | here                               | open calls
 //	| nothing            | anything                           | end where the store says that they are revoked
@@ -22,7 +22,7 @@ import (
 //
 // An interruption is told of only when it is over, so a gap without one proves nothing yet. The mark does: it comes on the
 // connection of the log, behind everything that was missed or not.
-func (f *Follower) settle(ctx context.Context) error {
+func (f *Follower) judge(ctx context.Context) error {
 	f.mu.Lock()
 	doubt, ends, outlived := f.doubt, f.ends, f.outlived
 	f.mu.Unlock()
@@ -39,7 +39,7 @@ func (f *Follower) settle(ctx context.Context) error {
 	f.ends = f.ends[len(ends):]
 	f.outlived = lost
 	if f.doubt == doubt { // otherwise there is doubt again
-		f.settled, f.broken, f.anew = doubt, false, false
+		f.judged, f.broken, f.anew = doubt, false, false
 	}
 	f.mu.Unlock()
 	if !lost.Equal(outlived) {
