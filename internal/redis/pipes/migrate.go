@@ -75,9 +75,9 @@ func redirected(err error, prefix string, from *redis.Client) (redirection, bool
 	return redirection{words[1], net.JoinHostPort(host, port)}, true
 }
 
-// follow moves what an address still has at the master of its slot to where the slot goes. It returns that place, and false when
+// moveAll moves what an address still has at the master of its slot to where the slot goes. It returns that place, and false when
 // the slot is not on its way any more.
-func (p *Pipes) follow(ctx context.Context, from *Pipe, name string) (redirection, bool, error) {
+func (p *Pipes) moveAll(ctx context.Context, from *Pipe, name string) (redirection, bool, error) {
 	probe := redis.NewStringCmd(ctx, "get", p.cfg.Never(name)) // which is never there, so that it is answered with the way
 	if err := pass(ctx, from, []redis.Cmder{probe}); err != nil {
 		return redirection{}, false, err

@@ -254,7 +254,7 @@ func (p *Pipes) Way(ctx context.Context, from *Pipe, name string, errs []error) 
 		}
 	}
 	// This slot may still be on its way: then the keys go ahead of the commands.
-	to, ok, err := p.follow(ctx, from, name)
+	to, ok, err := p.moveAll(ctx, from, name)
 	if e, isOurs := err.(*bus.Error); isOurs { //nolint:errorlint // ours are not wrapped here: the context has ended
 		return Way{}, e
 	}
