@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"github.com/rs/cors"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -19,6 +18,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/origin"
 	"github.com/trunkline/trunkline/internal/requestid"
 	"github.com/trunkline/trunkline/internal/rest"
 )
@@ -74,10 +74,12 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 	if conns.Auth == nil || conns.Publish == nil || conns.Admin == nil {
 		return nil, fmt.Errorf("gateway: a connection is missing")
 	}
-	for _, o := range cfg.AllowedOrigins {
-		if o == "*" || !strings.Contains(o, "://") {
-			return nil, fmt.Errorf("gateway: allowed origin %q: write scheme://host, without wildcards", o)
-		}
+	origins, err := origin.NewList(cfg.AllowedOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("http.allowed_origins: %w", err)
+	}
+	if origins.Every() {
+		return nil, fmt.Errorf("http.allowed_origins: %q is for all; name the origins", origin.Every)
 	}
 	g := &gateway{cfg: cfg.withDefaults(), ctx: ctx, publish: publishv1.NewPublishServiceClient(conns.Publish), events: hooksv1.NewEventServiceClient(conns.Publish)}
 	g.mux = runtime.NewServeMux(
@@ -105,14 +107,8 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g.api = http.HandlerFunc(g.call)
-	if len(cfg.AllowedOrigins) > 0 {
-		g.api = cors.New(cors.Options{
-			AllowedOrigins: cfg.AllowedOrigins,
-			AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
-			AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Traceparent", requestid.Header},
-			ExposedHeaders: []string{requestid.Header, "Idempotent-Replayed", "Retry-After"},
-			MaxAge:         600,
-		}).Handler(g.api)
+	if !origins.Empty() {
+		g.api = crossOrigin(origins).Handler(g.api)
 	}
 	return g, nil
 }

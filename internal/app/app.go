@@ -51,26 +51,24 @@ func Run(ctx context.Context, cfg config.Config, options Options) (err error) {
 	if err := checkFiles(cfg); err != nil {
 		return err
 	}
-	// The services and what they need outlive the listeners of clients.
-	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopBack()
-	front, stopFront := context.WithCancel(ctx)
-	defer stopFront()
-	p, err := newProcess(back, front, cfg, tel)
+	m, end := newMoments(ctx)
+	defer end()
+	p, err := newProcess(m, cfg, tel)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.closers.close()) }()
-	if err := p.listen(front); err != nil {
+	if err := p.listen(m.front); err != nil {
 		return err
 	}
-	b, back := errgroup.WithContext(back)
-	f, front := errgroup.WithContext(front)
+	b, back := errgroup.WithContext(m.back)
+	f, front := errgroup.WithContext(m.front)
 	// When a service fails, clients are told to move; when anything of theirs fails, readiness says that the process stops.
-	defer context.AfterFunc(back, stopFront)()
-	defer context.AfterFunc(front, stopFront)()
-	p.runBack(back, b)
-	p.runFront(front, f)
+	defer context.AfterFunc(back, m.stopFront)()
+	defer context.AfterFunc(front, m.stop)()
+	f.Go(func() error { m.delay(front, cfg.ShutdownDelay, tel.Log); return nil })
+	p.runBack(m.stopping, back, b)
+	p.runFront(m.stopping, front, f)
 	running := p.running()
 	if options.Started != nil {
 		options.Started(running)
@@ -79,7 +77,7 @@ func Run(ctx context.Context, cfg config.Config, options Options) (err error) {
 		"http", running.HTTP, "grpc", running.GRPC, "internal", running.Internal)
 	err = f.Wait()
 	tel.Log.Info("stopping")
-	stopBack()
+	m.stopBack()
 	return errors.Join(err, b.Wait())
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/peer"
 	"github.com/trunkline/trunkline/internal/quota"
 	"github.com/trunkline/trunkline/internal/redis"
 	"github.com/trunkline/trunkline/internal/rpc"
@@ -21,9 +22,13 @@ var _ [edge.TicketKeySize]byte = [config.SealingKeySize]byte{}
 func Default() config.Config {
 	channel, inbox, asked, used := bus.DefaultNamespace(), bus.DefaultInbox(), hooks.Default(), quota.Default()
 	return config.Config{
-		Roles:    config.Roles(),
-		Log:      config.Log{Level: "info", Format: "auto"},
-		HTTP:     config.HTTP{Listen: ":8080", DrainLead: 2 * time.Second},
+		Roles: config.Roles(),
+		Log:   config.Log{Level: "info", Format: "auto"},
+		HTTP: config.HTTP{
+			Listen: ":8080", ClientAddressHeader: peer.XForwardedFor, IPv6Prefix: peer.DefaultIPv6Prefix, IdleTimeout: 650 * time.Second,
+		},
+		ShutdownDelay: 5 * time.Second,
+
 		GRPC:     config.GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: rpc.DefaultMaxMessage},
 		Streams:  config.Streams{PerToken: 100, PerUser: 500, PerIP: 1000, PerKey: 10_000},
 		Internal: config.Internal{Listen: "127.0.0.1:9091"},

@@ -4,17 +4,16 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"syscall"
 
 	"github.com/trunkline/trunkline/gateway"
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/occupancy"
+	"github.com/trunkline/trunkline/internal/peer"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/edge"
-	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
 	"github.com/trunkline/trunkline/web"
@@ -29,7 +28,7 @@ func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 		return nil, nil
 	}
 	e := b.cfg.Edge
-	proxies, err := b.cfg.Proxies()
+	peers, err := b.cfg.Peers()
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +42,7 @@ func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 	}
 	return edge.New(b.store, edge.Conns{Auth: b.conns.auth, Publish: b.conns.publish}, dialects, edge.Config{
 		Node: b.cfg.Node, Life: life, Namespaces: b.cfg.Namespaces(),
-		AllowedOrigins: b.cfg.Origins(), DevLoopback: b.cfg.Dev, TrustedProxies: proxies,
+		AllowedOrigins: b.cfg.Origins(), DevLoopback: b.cfg.Dev, Peers: peers,
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout,
 		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, Subscriptions: e.ChannelsPerConnection,
@@ -68,13 +67,13 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 		if b.cfg.Dev {
 			pages["/dev/token"] = devToken(authv1.NewAuthServiceClient(b.conns.auth))
 		}
-		proxies, err := b.cfg.Proxies()
+		peers, err := b.cfg.Peers()
 		if err != nil {
 			return nil, err
 		}
 		return gateway.New(ctx, gateway.Conns{
 			Auth: b.conns.openAuth, Publish: b.conns.openPublish, Admin: b.conns.openPublish,
-		}, gateway.Config{AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(proxies)})
+		}, gateway.Config{AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(peers)})
 	case own != nil:
 		mux := http.NewServeMux()
 		mux.Handle("/v1/ws", own)
@@ -84,9 +83,9 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 }
 
 // streamOf returns what counts the streams of the gateway by the address that they come from.
-func (b base) streamOf(proxies []netip.Prefix) func(*http.Request) (func(), error) {
+func (b base) streamOf(peers *peer.Resolver) func(*http.Request) (func(), error) {
 	return func(r *http.Request) (func(), error) {
-		h := occupancy.Holder{IP: access.ClientIP(r, proxies)}
+		h := occupancy.Holder{IP: peers.GroupOf(r)}
 		if err := b.streams.Enter(h); err != nil {
 			return nil, rpc.Status(err, "").Err()
 		}
@@ -99,10 +98,7 @@ func newClientListener(b base, handler http.Handler) (*listener, error) {
 	if handler == nil {
 		return nil, nil
 	}
-	l := newListener("http.listen", b.cfg.HTTP.Listen, handler)
-	if !b.cfg.Dev {
-		l.lead = b.cfg.HTTP.DrainLead
-	}
+	l := newListener("http.listen", b.cfg.HTTP.Listen, handler, b.cfg.HTTP.IdleTimeout)
 	if b.cfg.HTTP.TLS.CertFile != "" {
 		c, err := newCertificate(b.cfg.HTTP.TLS, b.tel.Log)
 		if err != nil {
@@ -115,9 +111,8 @@ func newClientListener(b base, handler http.Handler) (*listener, error) {
 
 // newInternalListener makes the listener of metrics, health and profiles.
 func newInternalListener(b base, ready []telemetry.Check) *listener {
-	return newListener("internal.listen", b.cfg.Internal.Listen, telemetry.Internal(b.tel.Registry, telemetry.InternalConfig{
-		Checks: ready, Profiling: b.cfg.Internal.Loopback(),
-	}))
+	handler := telemetry.Internal(b.tel.Registry, telemetry.InternalConfig{Checks: ready, Profiling: b.cfg.Internal.Loopback()})
+	return newListener("internal.listen", b.cfg.Internal.Listen, handler, b.cfg.HTTP.IdleTimeout)
 }
 
 // spareFiles is how many open files a process needs besides its connections.

@@ -22,17 +22,16 @@ type listener struct {
 	// certificate is the server's; nil for plain text. It is followed by a Run of its own.
 	certificate *certificate
 	listeners   []net.Listener
-	// lead is how long the port stays open after a stop. Callers that keep their connection are told to close it meanwhile, and
-	// load balancers find another one.
-	lead     time.Duration
+	idle        time.Duration // how long a connection without a request is kept
+	// stopping is set when the process is about to stop. Callers that keep their connection are told to close it from then on.
 	stopping atomic.Bool
 }
 
-func newListener(key, listen string, handler http.Handler) *listener {
+func newListener(key, listen string, handler http.Handler, idle time.Duration) *listener {
 	if listen == "" {
 		return nil
 	}
-	return &listener{key: key, listen: listen, handler: handler}
+	return &listener{key: key, listen: listen, handler: handler, idle: idle}
 }
 
 // open binds the port: both loopback addresses for localhost, where there are both.
@@ -107,13 +106,14 @@ func (l *listener) serve(w http.ResponseWriter, r *http.Request) {
 // httpGrace is how long open requests may go on after a stop.
 const httpGrace = 10 * time.Second
 
-// Run serves until ctx ends, lets open requests finish, and returns nil, or an error when some had to be cut off. WebSockets
-// are not waited for: their edge does.
-func (l *listener) Run(ctx context.Context, log *slog.Logger) error {
+// Run serves until ctx ends, lets open requests finish, and returns nil, or an error when some had to be cut off. Before that,
+// once stopping ends, callers are told to close their connections. WebSockets are not waited for: their edge does.
+func (l *listener) Run(stopping, ctx context.Context, log *slog.Logger) error {
+	defer context.AfterFunc(stopping, func() { l.stopping.Store(true) })()
 	srv := &http.Server{
 		Handler:           http.HandlerFunc(l.serve),
 		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       l.idle,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.With("listener", l.key).Handler(), slog.LevelDebug),
 	}
@@ -133,15 +133,9 @@ func (l *listener) Run(ctx context.Context, log *slog.Logger) error {
 			return nil
 		})
 	}
-	done, failed := make(chan error, 1), make(chan struct{})
+	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		l.stopping.Store(true)
-		lead := time.NewTimer(l.lead)
-		defer lead.Stop()
-		select {
-		case <-lead.C:
-		case <-failed:
-		}
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
 		defer cancel()
 		err := srv.Shutdown(grace)
@@ -152,7 +146,6 @@ func (l *listener) Run(ctx context.Context, log *slog.Logger) error {
 		done <- err
 	})
 	err := g.Wait()
-	close(failed) // there is nothing to lead any more
 	if stop() {
 		_ = srv.Close() // a listener failed
 		return err

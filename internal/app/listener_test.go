@@ -14,7 +14,7 @@ import (
 
 // Callers that keep their connection are told to close it before the door closes: no request of theirs is left without an answer.
 func TestStop_tellsKeptConnections(t *testing.T) {
-	h := apptest.Start(t, apptest.With(func(c *config.Config) { c.HTTP.DrainLead = 3 * time.Second }))
+	h := apptest.Start(t, apptest.With(func(c *config.Config) { c.ShutdownDelay = 3 * time.Second }))
 	const callers = 8
 	begun, told := make(chan struct{}, callers), make(chan bool, callers)
 	var g sync.WaitGroup

@@ -31,15 +31,16 @@ type process struct {
 }
 
 // newProcess builds everything that the configuration asks for, from the store up to the listeners. Nothing runs yet, and on an
-// error nothing is left open. Clients are served until front ends. What serves them lives on until back does.
-func newProcess(back, front context.Context, cfg config.Config, tel *telemetry.Telemetry) (_ *process, err error) {
+// error nothing is left open. The process is ready until stopping ends. Clients are served until front does, and what serves
+// them lives on until back ends.
+func newProcess(m moments, cfg config.Config, tel *telemetry.Telemetry) (_ *process, err error) {
 	var open closers
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, open.close())
 		}
 	}()
-	b, err := newBase(back, cfg, tel, &open)
+	b, err := newBase(m.back, cfg, tel, &open)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func newProcess(back, front context.Context, cfg config.Config, tel *telemetry.T
 	if err != nil {
 		return nil, err
 	}
-	services, err := newServices(back, b, keys, protocols, &open)
+	services, err := newServices(m.back, b, keys, protocols, &open)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +61,8 @@ func newProcess(back, front context.Context, cfg config.Config, tel *telemetry.T
 	if err != nil {
 		return nil, err
 	}
-	ready := checks(front, b, services, sockets)
-	handler, err := newHandler(front, b, sockets, devKey)
+	ready := checks(m.stopping, b, services, sockets)
+	handler, err := newHandler(m.front, b, sockets, devKey)
 	if err != nil {
 		return nil, err
 	}
@@ -100,29 +101,29 @@ func (p *process) listen(ctx context.Context) error {
 }
 
 // runBack starts what the listeners of clients rely on.
-func (p *process) runBack(ctx context.Context, g *errgroup.Group) {
+func (p *process) runBack(stopping, ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error { return tuneGC(ctx) })
 	if p.services != nil {
 		p.services.run(ctx, g)
-		g.Go(func() error { return tellHealth(ctx, p.services.server, p.ready) })
+		g.Go(func() error { return tellHealth(stopping, ctx, p.services.server, p.ready) })
 	}
 	if p.store != nil {
 		g.Go(func() error { return p.revoked.Run(ctx) })
 		g.Go(func() error { return p.beat(ctx) })
 	}
 	if p.internal != nil {
-		g.Go(func() error { return p.internal.Run(ctx, p.tel.Log) })
+		g.Go(func() error { return p.internal.Run(ctx, ctx, p.tel.Log) })
 	}
 }
 
-// runFront starts what clients see; it is stopped first. Something always waits for ctx.
-func (p *process) runFront(ctx context.Context, g *errgroup.Group) {
+// runFront starts what clients see; it is stopped first. From stopping on it is about to. Something always waits for ctx.
+func (p *process) runFront(stopping, ctx context.Context, g *errgroup.Group) {
 	if p.edge != nil {
 		g.Go(func() error { return p.edge.Run(ctx) })
 	}
 	for _, l := range p.clientListeners() {
 		if l != nil {
-			g.Go(func() error { return l.Run(ctx, p.tel.Log) })
+			g.Go(func() error { return l.Run(stopping, ctx, p.tel.Log) })
 		}
 	}
 	if p.http != nil && p.http.certificate != nil {

@@ -17,10 +17,10 @@ import (
 )
 
 // checks is what has to be true before traffic is sent to this process. The store answers, messages come through, the services
-// elsewhere are healthy, and it is not stopping, which it is once ctx ends.
-func checks(ctx context.Context, b base, s *services, e *edge.Edge) []telemetry.Check {
+// elsewhere are healthy, and it is not about to stop, which it is once stopping ends.
+func checks(stopping context.Context, b base, s *services, e *edge.Edge) []telemetry.Check {
 	all := []telemetry.Check{{Name: "running", Run: func(context.Context) error {
-		if ctx.Err() != nil {
+		if stopping.Err() != nil {
 			return errors.New("stopping")
 		}
 		return nil
@@ -73,15 +73,18 @@ func healthy(ctx context.Context, conn *lanes.Conn) error {
 // healthInterval is how often the health that gRPC tells follows the checks.
 const healthInterval = time.Second
 
-// tellHealth keeps grpc.health.v1 as the checks are, until ctx ends.
-func tellHealth(ctx context.Context, server *rpc.Server, ready []telemetry.Check) error {
+// tellHealth keeps grpc.health.v1 as the checks are, until ctx ends. When stopping ends it looks at once.
+func tellHealth(stopping, ctx context.Context, server *rpc.Server, ready []telemetry.Check) error {
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
+	stops := stopping.Done()
 	for {
 		server.SetServing(len(telemetry.Down(telemetry.RunChecks(ctx, ready))) == 0)
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-stops:
+			stops = nil
 		case <-tick.C:
 		}
 	}

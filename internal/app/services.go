@@ -41,12 +41,12 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 	if err != nil {
 		return nil, err
 	}
-	proxies, err := b.cfg.Proxies()
+	peers, err := b.cfg.Peers()
 	if err != nil {
 		return nil, err
 	}
 	server, err := rpc.NewServer(ctx, rpc.Config{
-		Streams: b.streams, TrustedProxies: proxies,
+		Streams: b.streams, Peers: peers,
 		Listen: b.cfg.GRPC.Listen, TLS: secured, MaxMessage: int(b.cfg.GRPC.MaxMessage),
 		Reflection: b.cfg.GRPC.Reflection == "on" || b.cfg.GRPC.Reflection == "auto" && b.cfg.Dev,
 		Auth: rpc.AuthConfig{

@@ -246,8 +246,12 @@ func (c *checking) edge() {
 	}
 }
 
-// keepToLoopback moves the listeners that nobody asked for to this machine alone.
+// keepToLoopback moves the listeners that nobody asked for to this machine alone. Nobody waits for a load balancer there.
 func (c *Config) keepToLoopback(origins map[string]string) {
+	if origins["shutdown_delay"] == "default" {
+		c.ShutdownDelay = 0
+		origins["shutdown_delay"] = "development mode"
+	}
 	for key, listen := range map[string]*string{"http.listen": &c.HTTP.Listen, "grpc.listen": &c.GRPC.Listen} {
 		if origins[key] == "default" {
 			_, port, _ := net.SplitHostPort(*listen)

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/trunkline/trunkline/internal/peer"
 )
 
 // Config is every setting of a process. This tree is the only source: the decoder, the names of environment
@@ -20,6 +22,8 @@ type Config struct {
 	InternalKey Secret            `key:"internal_key" kind:"strong" doc:"What roles in several processes call each other with; the same in all of them, at least 32 characters."`
 	Upstream    map[string]string `key:"upstream" kind:"target" doc:"Where the roles auth and publish run when not in this process, as host:port." example:"auth=auth:9090,publish=publish:9090"`
 	APIKeys     []APIKey          `key:"api_keys" doc:"The keys of back ends, each with id, key (or key_file, or digest) and scopes."`
+
+	ShutdownDelay time.Duration `key:"shutdown_delay" min:"0s" max:"10m" doc:"After SIGTERM, how long everything is still served while readiness is red, so that load balancers notice. Unless set, none in development mode."`
 
 	Log      Log      `key:"log"`
 	HTTP     HTTP     `key:"http"`
@@ -48,12 +52,15 @@ type Log struct {
 
 // HTTP is the listener of REST, WebSocket and the web pages.
 type HTTP struct {
-	Listen         string        `key:"listen" kind:"listen" doc:"Where REST, WebSocket and the web pages listen."`
-	PublicURL      string        `key:"public_url" kind:"url" doc:"The URL that browsers reach the server under, where a proxy changes it." example:"https://push.example.com"`
-	TLS            TLS           `key:"tls"`
-	AllowedOrigins []string      `key:"allowed_origins" kind:"exact_origin" doc:"Origins of pages that may call REST besides those of the same origin (CORS)." example:"https://app.example.com"`
-	TrustedProxies []string      `key:"trusted_proxies" kind:"cidr" doc:"Networks whose X-Forwarded-For is believed." example:"10.0.0.0/8"`
-	DrainLead      time.Duration `key:"drain_lead" min:"0s" max:"5m" doc:"How long the port stays open after a stop, while readiness is red and callers are told to close their connections. None in development mode."`
+	Listen         string   `key:"listen" kind:"listen" doc:"Where REST, WebSocket and the web pages listen."`
+	PublicURL      string   `key:"public_url" kind:"url" doc:"The URL that browsers reach the server under, where a proxy changes it." example:"https://push.example.com"`
+	TLS            TLS      `key:"tls"`
+	AllowedOrigins []string `key:"allowed_origins" kind:"named_origin" doc:"Origins of pages that may call REST besides those of the same origin (CORS), written as in edge.allowed_origins, without * alone." example:"https://app.example.com,https://*.example.org"`
+	TrustedProxies []string `key:"trusted_proxies" kind:"cidr" doc:"Networks of proxies that are believed when they say whom a connection comes from. Every HTTP listener follows it." example:"10.0.0.0/8"`
+
+	ClientAddressHeader string        `key:"client_address_header" oneof:"x-forwarded-for,forwarded" doc:"The header in which trusted proxies say that; the other one is not read. forwarded is RFC 7239."`
+	IPv6Prefix          int           `key:"ipv6_prefix" min:"16" max:"128" doc:"How many bits of an IPv6 address tell clients apart in limits for each address. A client that has a network has all of its addresses."`
+	IdleTimeout         time.Duration `key:"idle_timeout" min:"1s" max:"1h" doc:"How long a connection without a request is kept. Longer than the proxies in front keep theirs, or they send into one that closes. Every HTTP listener follows it."`
 }
 
 // Streams bounds the streams of gRPC and REST that one caller has open at a process. Beyond a bound a caller is refused with
@@ -61,7 +68,7 @@ type HTTP struct {
 type Streams struct {
 	PerToken int `key:"per_token" min:"0" max:"10000000" doc:"Streams of gRPC and REST that one token may have open at a process; 0 for no limit."`
 	PerUser  int `key:"per_user" min:"0" max:"10000000" doc:"The same of one user, with all tokens together; of the client where a token names no user."`
-	PerIP    int `key:"per_ip" min:"0" max:"10000000" doc:"The same of one IP address; back ends with an API key are not counted by address."`
+	PerIP    int `key:"per_ip" min:"0" max:"10000000" doc:"The same of one IP address, or one network of IPv6 (http.ipv6_prefix); back ends with an API key are not counted by address."`
 	PerKey   int `key:"per_key" min:"0" max:"10000000" doc:"The same of one API key."`
 }
 
@@ -162,7 +169,7 @@ type APIKey struct {
 
 // Edge is about WebSocket connections.
 type Edge struct {
-	AllowedOrigins        []string      `key:"allowed_origins" kind:"origin" doc:"Origins of pages that may connect besides those of the same origin; * for all." example:"https://app.example.com"`
+	AllowedOrigins        []string      `key:"allowed_origins" kind:"origin" doc:"Origins of pages and apps that may connect besides those of the same origin. https://*.example.com is every name one label below. Apps have schemes, as in capacitor://localhost. null and file:// count where they are named. * is for all." example:"https://app.example.com,capacitor://localhost"`
 	PingInterval          time.Duration `key:"ping_interval" min:"1s" max:"10m" doc:"How often a client is pinged; one that is silent for two intervals is closed."`
 	HandshakeTimeout      time.Duration `key:"handshake_timeout" min:"1s" max:"5m" doc:"How long a client has to send connect."`
 	WriteTimeout          time.Duration `key:"write_timeout" min:"100ms" max:"5m" doc:"How long a client may take no byte at all."`
@@ -174,7 +181,7 @@ type Edge struct {
 	CommandBurst          int           `key:"command_burst" min:"1" max:"1000000" doc:"Commands of one connection, at once."`
 	ChannelsPerConnection int           `key:"channels_per_connection" min:"1" max:"100000" doc:"Subscriptions of one connection besides its own addresses."`
 	Connections           int           `key:"connections" min:"0" max:"10000000" doc:"Connections of this process; 0 for no limit."`
-	ConnectionsPerIP      int           `key:"connections_per_ip" min:"0" max:"10000000" doc:"Connections from one IP address; 0 for no limit."`
+	ConnectionsPerIP      int           `key:"connections_per_ip" min:"0" max:"10000000" doc:"Connections from one IP address, or one network of IPv6 (http.ipv6_prefix); 0 for no limit."`
 	ConnectionsPerToken   int           `key:"connections_per_token" min:"0" max:"10000000" doc:"Connections with one token; 0 for no limit."`
 	ConnectionsPerUser    int           `key:"connections_per_user" min:"0" max:"10000000" doc:"Connections of one user, with all tokens together; of the client where a token names no user; 0 for no limit."`
 	FramesPerSecond       int           `key:"frames_per_second" min:"10" max:"10000000" doc:"Frames of one connection that end no message: fragments, pings and pongs."`
@@ -342,8 +349,17 @@ func (c Config) Origins() []string {
 	return all
 }
 
-// Proxies returns the networks whose X-Forwarded-For is believed.
-func (c Config) Proxies() ([]netip.Prefix, error) {
+// Peers returns what says whom requests come from.
+func (c Config) Peers() (*peer.Resolver, error) {
+	trusted, err := c.proxies()
+	if err != nil {
+		return nil, err
+	}
+	return peer.New(peer.Config{Trusted: trusted, Header: c.HTTP.ClientAddressHeader, IPv6Prefix: c.HTTP.IPv6Prefix})
+}
+
+// proxies returns the networks of proxies that are believed.
+func (c Config) proxies() ([]netip.Prefix, error) {
 	all := make([]netip.Prefix, 0, len(c.HTTP.TrustedProxies))
 	for _, s := range c.HTTP.TrustedProxies {
 		p, err := netip.ParsePrefix(s)

@@ -124,6 +124,11 @@ func TestLoad_Refuses(t *testing.T) {
 		{name: "public URL of a developer", yaml: "dev: true\nhttp: {public_url: \"https://push.example.com\"}", want: []string{"development mode lets everybody in"}},
 		{name: "public URL in the open", yaml: "http: {public_url: \"http://push.example.com\"}", want: []string{"tokens would travel in the open"}},
 		{name: "log level", yaml: "dev: true\nlog: {level: loud}", want: []string{`log.level: "loud" is not known, allowed are debug, info, warn, error`}},
+		{name: "origin of nothing", yaml: "dev: true\nedge: {allowed_origins: [\"\"]}", want: []string{":2:26", "edge.allowed_origins[0]", "is empty"}},
+		{name: "every origin of REST", yaml: "dev: true\nhttp: {allowed_origins: [\"*\"]}", want: []string{":2:26", "http.allowed_origins[0]", "name the origins"}},
+		{name: "origin with an empty fragment", yaml: "dev: true\nhttp: {allowed_origins: [\"https://a.example#\"]}", want: []string{":2:26", "is not an origin"}},
+		{name: "origin of any domain", yaml: "dev: true\nedge: {allowed_origins: [\"https://*.com\"]}", want: []string{":2:26", "name the domain"}},
+		{name: "origin with a star inside", yaml: "dev: true\nedge: {allowed_origins: [\"https://a.*.example\"]}", want: []string{":2:26", "is not an origin"}},
 		{name: "origin with a path", yaml: "dev: true\nedge: {allowed_origins: [\"https://a.example/app\"]}", want: []string{"is not an origin"}},
 		{name: "rate of nothing", yaml: "dev: true\nedge: {commands_per_second: 0, command_burst: 0}", want: []string{"0 is too small, allowed are 0.1 to", "0 is too small, allowed are 1 to"}},
 		{name: "ticket keys", yaml: "dev: true\nedge: {tickets: {keys: [hunter2, \"" + strings.Repeat("A", 43) + "=\"], life: 1h}, connects_in_progress: 0}", want: []string{

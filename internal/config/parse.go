@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/origin"
 )
 
 // rules is what the tags of a field say about its values.
@@ -192,7 +193,7 @@ func checkText(r rules, s string) error {
 	}
 	if s == "" {
 		switch r.kind {
-		case "required":
+		case "required", "origin", "named_origin":
 			return fmt.Errorf("is empty")
 		case "prefix":
 			return fmt.Errorf("is empty: nothing would tell our names from those of others; leave it out for the default")
@@ -206,13 +207,8 @@ func checkText(r rules, s string) error {
 		return checkTarget(s)
 	case "url":
 		return checkURL(s)
-	case "origin":
-		if s == "*" {
-			return nil
-		}
-		return checkOrigin(s)
-	case "exact_origin":
-		return checkOrigin(s)
+	case "origin", "named_origin":
+		return checkOrigin(s, r.kind == "origin")
 	case "time":
 		if _, err := time.Parse(time.RFC3339, s); err != nil {
 			return fmt.Errorf("%q is not a time (try \"2026-12-31T00:00:00Z\")", s)
@@ -266,10 +262,14 @@ func checkWebhookURL(s string) error {
 	return nil
 }
 
-func checkOrigin(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
-		return fmt.Errorf("%q is not an origin (try \"https://app.example.com\", without a path)", s)
+// checkOrigin says what is wrong with an origin, by the parser that every surface reads it with.
+func checkOrigin(s string, every bool) error {
+	if s == origin.Every {
+		if !every {
+			return fmt.Errorf("%q is for all; name the origins here, such as https://app.example.com or https://*.example.com", s)
+		}
+		return nil
 	}
-	return nil
+	_, err := origin.Parse(s)
+	return err
 }

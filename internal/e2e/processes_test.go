@@ -74,7 +74,7 @@ func (p *process) text() string {
 func (p *process) start() {
 	p.tb.Helper()
 	cmd := exec.Command(binary, p.args...)
-	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Env = append(append(os.Environ(), "TRUNKLINE_SHUTDOWN_DELAY=0s"), p.env...) // a test of it says so
 	cmd.Stdout, cmd.Stderr = p, p
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	testkit.Check(p.tb, cmd.Start())

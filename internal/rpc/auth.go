@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/loopback"
 	"github.com/trunkline/trunkline/internal/occupancy"
+	clientpeer "github.com/trunkline/trunkline/internal/peer"
 	"github.com/trunkline/trunkline/internal/revoked"
 )
 
@@ -44,7 +44,7 @@ type authenticator struct {
 	standing    *standing
 	certs       map[string][]string
 	devLoopback bool
-	proxies     []netip.Prefix // whose addresses are nobody's
+	peers       *clientpeer.Resolver // tells the addresses of proxies, which are nobody's
 }
 
 func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
@@ -170,11 +170,8 @@ func (a *authenticator) network(ctx context.Context) string {
 		return ""
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(a.proxies, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+	if a.peers.Trusts(ip) {
 		return ""
 	}
-	if ip.Is4() {
-		return ip.String()
-	}
-	return netip.PrefixFrom(ip, 64).Masked().String()
+	return a.peers.Group(ip)
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/trunkline/trunkline/internal/occupancy"
+	"github.com/trunkline/trunkline/internal/peer"
 )
 
 // streamWorkers is how many goroutines wait for calls: their stacks have grown already, and growing them again costs each call. Calls beyond
@@ -55,8 +55,8 @@ type Config struct {
 	MaxStreams uint32
 	// Streams bounds how many streams a caller may have open, on all its connections together; nil for no bound.
 	Streams *occupancy.Counter
-	// TrustedProxies are networks that connect for others: their addresses are not counted.
-	TrustedProxies []netip.Prefix
+	// Peers says what an address is counted under. Those of trusted proxies connect for others, and are not counted.
+	Peers *peer.Resolver
 	// Deadline is for unary calls that come without one; 10 s by default.
 	Deadline time.Duration
 	// Grace is how long open calls may go on after Run's context ends; 10 s by default.
@@ -99,7 +99,7 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 		return nil, err
 	}
 	in := &interceptors{auth: auth, log: log, deadline: cfg.Deadline, metrics: newMetrics(reg), streams: cfg.Streams}
-	auth.proxies = cfg.TrustedProxies
+	auth.peers = cfg.Peers
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec(cfg.MaxMessage)),
 		grpc.MaxRecvMsgSize(headroom * cfg.MaxMessage),

@@ -165,13 +165,17 @@ func TestFault_MessagesLostOrTwiceAtTheHandshake(t *testing.T) {
 
 // Everything was permitted unless something was said, a misspelt policy permitted everything, and nobody looked at the origin.
 func TestFault_OpenByDefault(t *testing.T) {
-	h := start(t, closed, with(func(f *facility.Settings) { f.AllowedOrigins = []string{"https://app.example.com"} }))
+	h := start(t, closed, with(func(f *facility.Settings) {
+		f.AllowedOrigins = []string{"https://app.example.com", "https://*.shop.example", "capacitor://app"}
+	}))
 	if a := raw(t, h.at[0], handshake("GET /ws/f?subscribe-broadcast HTTP/1.1", nil)); a.status != 403 {
 		t.Errorf("without credentials: %d %s", a.status, a.body)
 	}
 	john := "sessionid=" + h.login(t, "john")
 	for origin, status := range map[string]int{
 		"": 101, "http://localhost:3000": 101, "https://localhost": 101, "https://app.example.com": 101,
+		"https://APP.example.com:443": 101, "https://eu.shop.example": 101, "capacitor://app": 101, "https://a.b.shop.example": 403,
+		"https://app.example.com#": 403, "https://localhost#": 403, "https://u@localhost": 403, "capacitor://localhost": 403,
 		"http://evil.example": 403, "null": 403, "http://localhost.evil.example": 403, "http://app.example.com": 403,
 	} {
 		if a := raw(t, h.at[0], handshake("GET /ws/f HTTP/1.1", map[string]string{"Origin": origin, "Cookie": john})); a.status != status {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/origin"
 	table "github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
@@ -117,15 +117,13 @@ func subprotocol(r *http.Request) string {
 // sameSite says whether a page may connect: cookies are sent to every port of a host name, so that is what counts.
 func (f *Socket) sameSite(r *http.Request) bool {
 	origins := r.Header.Values("Origin")
-	if len(origins) == 0 {
-		return true // no page
+	if len(origins) == 0 || f.allowed.Every() {
+		return true // no page, or any
 	}
-	for _, allowed := range f.cfg.Origins {
-		if allowed == "*" || strings.EqualFold(strings.TrimSuffix(allowed, "/"), origins[0]) && len(origins) == 1 {
-			return true
-		}
+	page, ok := origin.Of(origins[0])
+	if !ok || len(origins) > 1 {
+		return false
 	}
-	page, err := url.Parse(origins[0])
-	host := &url.URL{Host: r.Host}
-	return err == nil && len(origins) == 1 && page.Hostname() != "" && strings.EqualFold(page.Hostname(), host.Hostname())
+	server, ok := origin.Of("http://" + r.Host)
+	return f.allowed.Allows(page) || ok && page.IsWeb() && page.Hostname() == server.Hostname()
 }

@@ -30,7 +30,7 @@ type Settings struct {
 	Heartbeat      string        `key:"heartbeat" doc:"What is sent every four seconds, and swallowed from clients; nothing when empty. The same as its clients have."`
 	Cookie         string        `key:"cookie" doc:"The cookie that holds the session's key."`
 	MaxMessage     config.Size   `key:"max_message" min:"1KiB" max:"3MiB" doc:"The largest message of a client."`
-	AllowedOrigins []string      `key:"allowed_origins" kind:"origin" doc:"Origins of pages that may connect besides those of the same host name; * for all."`
+	AllowedOrigins []string      `key:"allowed_origins" kind:"origin" doc:"Origins of pages and apps that may connect besides those of the same host name, written as in edge.allowed_origins; * for all."`
 	Resolver       Resolver      `key:"resolver"`
 }
 

@@ -7,12 +7,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/origin"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -46,7 +48,10 @@ const (
 )
 
 // Socket is its WebSocket side.
-type Socket struct{ cfg SocketConfig }
+type Socket struct {
+	cfg     SocketConfig
+	allowed origin.List
+}
 
 var (
 	_ dialect.Stateful   = (*Socket)(nil)
@@ -64,7 +69,11 @@ func NewSocket(cfg SocketConfig) (*Socket, error) {
 	if cfg.Refusal == nil {
 		cfg.Refusal = func(err error) error { return err }
 	}
-	return &Socket{cfg: cfg}, nil
+	allowed, err := origin.NewList(cfg.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("allowed_origins: %w", err)
+	}
+	return &Socket{cfg: cfg, allowed: allowed}, nil
 }
 
 // Name returns "facility".

@@ -16,7 +16,6 @@ import (
 	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/rpc"
-	"github.com/trunkline/trunkline/services/edge/access"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -34,7 +33,7 @@ func (e *Edge) Handler(route Route) http.Handler {
 }
 
 // serve takes one handshake (RFC 6455, section 4.2): origin, dialect, limits, token, upgrade. Everything that can be refused is
-// refused before the upgrade, as an HTTP answer, unless the dialect's Hello says RefuseLate. The rest of this file follows in the
+// refused before the upgrade, as an HTTP answer, unless the dialect's Hello says otherwise. The rest of this file follows in the
 // order in which it happens; a connect command joins at open.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	refuse := e.refuseHandshake
@@ -48,8 +47,12 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 			k.RefuseHandshake(w, refusal)
 		}
 	}
-	if err := checkUpgrade(w, r); err != 0 {
-		http.Error(w, http.StatusText(err), err)
+	if status, text := checkUpgrade(w, r); status != 0 {
+		http.Error(w, text, status)
+		return
+	}
+	if len(r.Header.Values("Authorization")) > 1 {
+		refuse(w, bus.ErrTokenInvalid.With("authorization was sent more than once", nil))
 		return
 	}
 	if !route.AnyOrigin {
@@ -67,8 +70,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		refuse(w, hello.Refusal)
 		return
 	}
-	ip := access.ClientIP(r, e.cfg.TrustedProxies)
-	seat, err := e.guard.Admit(ip, !hello.Connect)
+	seat, err := e.guard.Admit(e.cfg.Peers.GroupOf(r), !hello.Connect)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -99,7 +101,7 @@ func (e *Edge) choose(r *http.Request, route Route) (int, dialect.Hello) {
 func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialect.Hello, refuse func(http.ResponseWriter, error)) error {
 	e := s.edge
 	opening, refusal := s.prepare(r.Context(), hello)
-	if refusal != nil && !hello.RefuseLate {
+	if refusal != nil && !refusedLate(hello, refusal) {
 		refuse(w, refusal)
 		return refusal
 	}
@@ -131,6 +133,16 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 		s.Conn.Start()
 	}
 	return nil
+}
+
+// refusedLate says whether a refusal is told by a close frame. A page that sees no code takes the refusal for a broken network,
+// and would try for ever with a token that is not valid. What passes is rightly taken so, and costs less before the upgrade.
+func refusedLate(hello dialect.Hello, err error) bool {
+	switch refusal.Of(rpc.FromError(err).Reason).Code {
+	case refusal.Unauthenticated, refusal.PermissionDenied:
+		return hello.RefuseLate || hello.OfPage
+	}
+	return hello.RefuseLate
 }
 
 // prepare opens the session as far as is possible before the upgrade; nil when its connect command is to come.
@@ -280,22 +292,25 @@ func wantedOf(list []dialect.Follow) []*edgev1.Subscribe {
 }
 
 // checkUpgrade answers what is no WebSocket handshake; 0 when it is one, as far as gorilla does not check it.
-func checkUpgrade(w http.ResponseWriter, r *http.Request) int {
+func checkUpgrade(w http.ResponseWriter, r *http.Request) (status int, text string) {
 	switch {
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
-		return http.StatusMethodNotAllowed
+		status = http.StatusMethodNotAllowed
+	case !r.ProtoAtLeast(1, 1): // in HTTP/1.0 the header means nothing (RFC 9110, section 7.8)
+		w.Header().Set("Upgrade", "websocket")
+		return http.StatusUpgradeRequired, "WebSocket needs HTTP/1.1 (a proxy in front may have to be told, as by proxy_http_version 1.1)"
 	case !headerHas(r, "Upgrade", "websocket"):
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Connection", "Upgrade")
-		return http.StatusUpgradeRequired
+		status = http.StatusUpgradeRequired
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
 		w.Header().Set("Sec-WebSocket-Version", "13")
-		return http.StatusUpgradeRequired
+		status = http.StatusUpgradeRequired
 	case r.ContentLength > 0 || len(r.TransferEncoding) > 0 || len(r.Header.Values("Sec-WebSocket-Key")) > 1:
-		return http.StatusBadRequest
+		status = http.StatusBadRequest
 	}
-	return 0
+	return status, http.StatusText(status)
 }
 
 // headerHas says whether a comma-separated header has the token, in any case.

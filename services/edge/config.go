@@ -3,10 +3,10 @@ package edge
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/peer"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/services/edge/access"
 )
@@ -29,12 +29,12 @@ type Config struct {
 	Life string
 	// Namespaces says which channels keep history and list their subscribers.
 	Namespaces bus.Namespaces
-	// AllowedOrigins are scheme://host[:port] of pages that may connect besides those of the same origin; "*" allows all.
+	// AllowedOrigins lists which pages may connect besides those of the same origin, as package origin reads it.
 	AllowedOrigins []string
 	// DevLoopback also allows every page served from a loopback address. Development only.
 	DevLoopback bool
-	// TrustedProxies may say in X-Forwarded-For whom a connection comes from.
-	TrustedProxies []netip.Prefix
+	// Peers says whom connections come from; by default the other end of each.
+	Peers *peer.Resolver
 	// FrameSize is the largest frame of a client, in bytes.
 	FrameSize int64
 	// QueueBytes is how much may wait for a client that reads slowly.

@@ -176,7 +176,9 @@ func TestHandshake_refusals(t *testing.T) {
 		status int
 		reason string
 	}{
-		{"bad token in the query", func(r *http.Request) { r.URL.RawQuery = "token=x" }, 401, "TOKEN_INVALID"},
+		{"bad token in the query, which the close code tells of", func(r *http.Request) { r.URL.RawQuery = "token=x" }, 101, ""},
+		{"two tokens in the query", func(r *http.Request) { r.URL.RawQuery = "token=x&token=y" }, 401, "TOKEN_INVALID"},
+		{"bad token in the header", func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401, "TOKEN_INVALID"},
 		{"other host", origin("https://evil.test"), 403, "ORIGIN_REFUSED"},
 		{"other scheme", origin("http://app.example"), 403, "ORIGIN_REFUSED"},
 		{"other port", origin("https://app.example:8443"), 403, "ORIGIN_REFUSED"},

@@ -242,7 +242,8 @@ func TestBrokenFrames(t *testing.T) {
 
 func TestRefusal_hasTheBodyOfREST(t *testing.T) {
 	h := start(t, edge.Config{})
-	_, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http")+"?token=secret-token-text", nil)
+	secret := http.Header{"Authorization": {"Bearer secret-token-text"}}
+	_, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http"), secret)
 	if !errors.Is(err, websocket.ErrBadHandshake) {
 		t.Fatal(err)
 	}

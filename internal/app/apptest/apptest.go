@@ -109,7 +109,7 @@ func Start(tb testing.TB, opts ...Option) *Deployment {
 	}
 	adminKey, digest := rpc.NewAPIKey("admin", rpc.ScopeAll)
 	base := app.Default()
-	base.HTTP.DrainLead = 0 // a test of it says so
+	base.ShutdownDelay = 0 // a test of it says so
 	base.HTTP.Listen, base.GRPC.Listen, base.Internal.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	for _, p := range base.Legacy.Protocols {
 		anyPort(p)

@@ -18,11 +18,11 @@ import (
 
 // Config says who gets in.
 type Config struct {
-	// AllowedOrigins are scheme://host[:port] of pages that may connect besides those of the same origin; "*" allows all.
+	// AllowedOrigins lists which pages may connect besides those of the same origin, as package origin reads it.
 	AllowedOrigins []string
 	// DevLoopback also allows every page served from a loopback address.
 	DevLoopback bool
-	// How many connections the process may have, and how many from one IP address; 0 for no limit.
+	// How many connections the process may have, and how many of one peer; 0 for no limit.
 	Connections, ConnectionsPerIP int
 	// How many connections one token and one user may have; 0 for no limit.
 	ConnectionsPerToken, ConnectionsPerUser int

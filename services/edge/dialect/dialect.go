@@ -81,6 +81,9 @@ type Hello struct {
 	// RefuseLate refuses a bad token with a close frame after the upgrade, as an older protocol
 	// did, instead of an HTTP status.
 	RefuseLate bool
+	// OfPage says that the token came in the way that pages have. They see no HTTP status, so a token that is refused for good is
+	// refused with a close frame too.
+	OfPage bool
 }
 
 // ErrWrongOpcode is a text frame where the subprotocol speaks binary, or the reverse.

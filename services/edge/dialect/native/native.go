@@ -41,10 +41,14 @@ func hello(r *http.Request, name, other string) (dialect.Hello, bool) {
 	return withToken(r, dialect.Hello{Subprotocol: name}), true
 }
 
-// withToken takes the token, which opens the session at once.
+// withToken takes the token, which opens the session at once. In the query it is a page's, which can send it nowhere else.
 func withToken(r *http.Request, h dialect.Hello) dialect.Hello {
 	h.Token = dialect.Token(r)
 	h.Connect = h.Token != ""
+	h.OfPage = h.Connect && r.Header.Get("Authorization") == ""
+	if h.Connect && len(r.URL.Query()["token"]) > 1 {
+		h.Refusal = bus.ErrTokenInvalid.With("token was sent more than once", nil)
+	}
 	return h
 }
 
