@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,17 +36,25 @@ func BenchmarkPublish(b *testing.B) {
 	}
 	b.Run("live", single(live))
 	b.Run("durable", single(p))
-	b.Run("durable, pipeline of 100", func(b *testing.B) {
+	pipeline := func(b *testing.B, to func(i int) bus.Address) {
+		b.Helper()
 		ps := make([]bus.Publication, 100)
-		for i := range ps {
-			ps[i] = p
-		}
 		b.ReportAllocs()
+		n := 0
 		for b.Loop() {
+			for i := range ps {
+				n++
+				ps[i] = p
+				ps[i].Message.To = to(n)
+			}
 			if _, errs := s.PublishAll(b.Context(), bustest.AdmitAll(ps...)); errors.Join(errs...) != nil {
 				b.Fatal(errors.Join(errs...))
 			}
 		}
 		b.ReportMetric(float64(b.Elapsed())/float64(time.Duration(b.N*len(ps))), "ns/message")
+	}
+	b.Run("durable, pipeline of 100", func(b *testing.B) { pipeline(b, func(int) bus.Address { return a }) })
+	b.Run("durable, pipeline of 100 new names", func(b *testing.B) {
+		pipeline(b, func(i int) bus.Address { return address(b, "channels/new:"+strconv.Itoa(b.N)+":"+strconv.Itoa(i)) })
 	})
 }

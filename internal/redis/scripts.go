@@ -35,7 +35,7 @@ func script(name string, preludes ...string) *redis.Script {
 // full, and also when its disk fails.
 func pushing(name string) *redis.Script {
 	_, body := server.Shebang(source(name))
-	return register(source("epoch") + source("young") + source("era") + body)
+	return register(source("epoch") + source("young") + source("era") + source("tight") + body)
 }
 
 // appending returns a script that can call current(), which says under which epoch to append.
@@ -44,7 +44,7 @@ func appending(name string) *redis.Script { return script(name, source("epoch"))
 // calling returns a script that can call publish().
 func calling(name string) *redis.Script {
 	_, publish := server.Shebang(source("publish"))
-	return script(name, source("epoch"), source("young"), source("era"), "local function publish()\n", publish, "end\n")
+	return script(name, source("epoch"), source("young"), source("era"), source("tight"), "local function publish()\n", publish, "end\n")
 }
 
 func register(text string) *redis.Script {

@@ -22,7 +22,7 @@ import (
 
 // The verbs.
 var (
-	publishScript       = script("publish", source("epoch"), source("young"), source("era"))
+	publishScript       = script("publish", source("epoch"), source("young"), source("era"), source("tight"))
 	pushScript          = pushing("publish")
 	readScript          = script("read", source("young"))
 	topScript           = script("top")
@@ -35,7 +35,7 @@ var (
 	saveFamilyScript    = script("save_family")
 	exchangeScript      = script("exchange")
 	revokeScript        = appending("revoke")
-	inboxPublishScript  = appending("inbox_publish")
+	inboxPublishScript  = script("inbox_publish", source("epoch"), source("tight"))
 	inboxReadScript     = script("inbox_read", source("device"))
 	inboxAckScript      = script("inbox_ack", source("device"))
 	inboxSentScript     = script("inbox_sent", source("device"))

@@ -116,6 +116,9 @@ if hidden then
   end
 end
 redis.call('XADD', KEYS[1], entry, unpack(fields))
+if redis.call('XLEN', KEYS[1]) == 1 and not hidden then
+  tight(#ARGV[1])
+end
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), left))
 redis.call('PEXPIRE', KEYS[2], life)
 if not hidden then

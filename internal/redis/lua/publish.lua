@@ -79,8 +79,12 @@ if length > 0 then
       redis.call('HSET', KEYS[2], 'v', string.format('%.0f', top))
     end
   end
-  local most = math.max(length, redis.call('XLEN', KEYS[1]) + 1 - step)
+  local kept = redis.call('XLEN', KEYS[1])
+  local most = math.max(length, kept + 1 - step)
   redis.call('XADD', KEYS[1], 'MAXLEN', '=', most, offset .. '-' .. ms, unpack(entry))
+  if kept == 0 and not hidden then
+    tight(#envelope)
+  end
   if (top + 1) % 64 == 0 then
     local first, oldest = young(top + 1, time - age)
     if first > oldest then
