@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -26,8 +25,6 @@ const (
 	stateTTL = 30 * 24 * time.Hour
 	// stateTries is how often a change without a revision is tried against changes of others.
 	stateTries = 16
-	// maxDepth is how deep the objects and arrays of a patch may nest.
-	maxDepth = 64
 )
 
 // GetState returns the state of an address.
@@ -121,7 +118,7 @@ func (c *change) apply(at bus.State) ([]byte, error) {
 	if at.Revision == 0 {
 		value = []byte("{}")
 	}
-	merged, err := jsonpatch.MergePatch(value, c.GetData())
+	merged, err := mergePatch(value, c.GetData())
 	if err != nil {
 		return nil, bus.ErrFieldInvalid.With("data: is not a merge patch for the state", nil)
 	}
@@ -187,26 +184,6 @@ func tooLarge(err error, size, limit int) error {
 	large := bus.ErrMessageTooLarge.With(e.Message, map[string]string{"limit": strconv.Itoa(limit), "size": strconv.Itoa(size)})
 	large.Fields = e.Fields
 	return large
-}
-
-// depth says how deep valid JSON nests.
-func depth(data []byte) int {
-	deepest, now, quoted := 0, 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return deepest
 }
 
 // DeleteState removes the state of an address.
