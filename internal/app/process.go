@@ -9,6 +9,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/edge"
 )
@@ -103,6 +104,9 @@ func (p *process) listen(ctx context.Context) error {
 // runBack starts what the listeners of clients rely on.
 func (p *process) runBack(stopping, ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error { return tuneGC(ctx) })
+	if asked, ok := p.authorizer.(*hooks.Authorizer); ok {
+		g.Go(func() error { return asked.Run(ctx) })
+	}
 	if p.services != nil {
 		p.services.run(ctx, g)
 		g.Go(func() error { return tellHealth(stopping, ctx, p.services.server, p.ready) })

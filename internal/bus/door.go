@@ -238,7 +238,8 @@ type Request struct {
 // questionsAtOnce is how many publications of a batch are asked about at the same time.
 const questionsAtOnce = 16
 
-// AdmitAll is Admit for several, by index. The authorizer is asked about some of them at a time.
+// AdmitAll is Admit for several, by index. The authorizer is asked about some of them at a time, and for half of the time that ctx has
+// left. What it has not answered by then is refused, or allowed, as it is when nobody answers. So the others can still be sent.
 func (d *Door) AdmitAll(ctx context.Context, who Caller, list []Request) ([]Admitted, []error) {
 	in, errs := make([]Admitted, len(list)), make([]error, len(list))
 	if who.Who() == nil || d.cfg.Authorizer == nil {
@@ -246,6 +247,11 @@ func (d *Door) AdmitAll(ctx context.Context, who Caller, list []Request) ([]Admi
 			in[i], errs[i] = d.Admit(ctx, who, r.Publication, r.Wrong...)
 		}
 		return in, errs
+	}
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Until(end)/2))
+		defer cancel()
 	}
 	next := make(chan int)
 	var wg sync.WaitGroup

@@ -4,11 +4,13 @@ package hooks
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -16,6 +18,8 @@ import (
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -140,7 +144,8 @@ func actionName(action bus.Action) string {
 	return "publish"
 }
 
-// keyOf is the same for the same question of the same token. No part of it has a line break.
+// keyOf is the same for the same question of the same token, and no longer for a longer token. No part of what it is made from has a
+// line break.
 func keyOf(q bus.Question) string {
 	parts := []string{actionName(q.Action), q.Identity.TokenID, q.Identity.Client, q.Identity.User, q.Identity.Session, q.Address.String()}
 	if p := q.Place; p != nil {
@@ -150,13 +155,15 @@ func keyOf(q bus.Question) string {
 	if q.Message != nil {
 		parts = append(parts, q.Message.ID)
 	}
-	return strings.Join(parts, "\n")
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return string(sum[:])
 }
 
 // ask makes one call and remembers the answer.
 func (a *Authorizer) ask(key string, q bus.Question) (answer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.Timeout)
 	defer cancel()
+	bounded := grpc.MaxCallRecvMsgSize(maxAnswer)
 	who := &hooksv1.Subject{
 		Client: q.Identity.Client, User: q.Identity.User, Session: q.Identity.Session, Groups: q.Identity.Groups, TokenId: q.Identity.TokenID,
 	}
@@ -184,11 +191,11 @@ func (a *Authorizer) ask(key string, q bus.Question) (answer, error) {
 		var resp *hooksv1.AuthorizeDeliverResponse
 		resp, err = a.service.AuthorizeDeliver(ctx, &hooksv1.AuthorizeDeliverRequest{
 			Subject: who, Address: q.Address.String(), MessageId: q.Message.ID, Attributes: q.Message.Attributes,
-		})
+		}, bounded)
 		d = resp.GetDecision()
 	default:
 		var resp *hooksv1.AuthorizePublishResponse
-		resp, err = a.service.AuthorizePublish(ctx, &hooksv1.AuthorizePublishRequest{Subject: who, Address: q.Address.String()})
+		resp, err = a.service.AuthorizePublish(ctx, &hooksv1.AuthorizePublishRequest{Subject: who, Address: q.Address.String()}, bounded)
 		d = resp.GetDecision()
 	}
 	if err == nil && d == nil {
@@ -219,13 +226,16 @@ func audience(q bus.Question) string {
 // maxReason is the longest reason that a client is told, in bytes.
 const maxReason = 256
 
-// sentence is a reason as a client may be told it.
+// maxAnswer is the largest answer that is read, in bytes.
+const maxAnswer = 64 << 10
+
+// sentence is a reason as a client may be told it. It is a copy, which keeps nothing of a longer reason.
 func sentence(s string) string {
 	if !utf8.ValidString(s) {
 		return ""
 	}
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) { // what moves or hides the text around it
 			return ' '
 		}
 		return r
@@ -234,7 +244,7 @@ func sentence(s string) string {
 		_, n := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-n]
 	}
-	return s
+	return strings.Clone(s)
 }
 
 func (d answer) refusal(q bus.Question) error {
@@ -255,15 +265,55 @@ func (d answer) refusal(q bus.Question) error {
 	return bus.ErrPublishDenied.With(d.reason, facts)
 }
 
-// away is what becomes of a question that could not be asked.
+// away is what becomes of a question that could not be asked. An answer that cannot be read may be a no, and allows nothing.
 func (a *Authorizer) away(name string, err error) error {
+	open := a.cfg.FailOpen && !unreadable(err)
 	if a.warn.Allow() {
-		a.log.Warn("the authorizer does not answer", slog.Bool("allowed", a.cfg.FailOpen), slog.String("asked", name), slog.String("error", err.Error()))
+		a.log.Warn("the authorizer does not answer", slog.Bool("allowed", open), slog.String("asked", name), slog.String("error", err.Error()))
 	}
-	if a.cfg.FailOpen {
+	if open {
 		a.calls.WithLabelValues(name, "failed_open").Inc()
 		return nil
 	}
 	a.calls.WithLabelValues(name, "failed_closed").Inc()
 	return bus.ErrAuthorizerAway.Wrap(err)
+}
+
+// unreadable says whether the service has answered with what gRPC cannot read here, such as what is too large or not UTF-8. The client
+// of gRPC says so with this prefix.
+func unreadable(err error) bool {
+	s, ok := status.FromError(err)
+	if !ok || !strings.HasPrefix(s.Message(), "grpc: ") {
+		return false
+	}
+	switch s.Code() {
+	case codes.Internal, codes.ResourceExhausted, codes.Unimplemented:
+		return true
+	}
+	return false
+}
+
+// forgetEvery is how often answers whose time is over are looked for.
+const forgetEvery = 10 * time.Second
+
+// Run forgets answers whose time is over, until ctx ends.
+func (a *Authorizer) Run(ctx context.Context) error {
+	tick := time.NewTicker(forgetEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			a.forget(now)
+		}
+	}
+}
+
+func (a *Authorizer) forget(now time.Time) {
+	for _, key := range a.cache.Keys() {
+		if known, ok := a.cache.Peek(key); ok && !now.Before(known.until) {
+			a.cache.Remove(key)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/occupancy"
+	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/requestid"
 )
 
@@ -30,6 +32,7 @@ type interceptors struct {
 	deadline time.Duration
 	metrics  *metrics
 	streams  *occupancy.Counter
+	warned   warned
 	open     atomic.Int64 // calls under way
 }
 
@@ -203,12 +206,36 @@ func (in *interceptors) finish(ctx context.Context, method string, panicked any,
 	e := refusalOf(err)
 	in.metrics.refusals.WithLabelValues(method, e.Reason).Inc()
 	level := slog.LevelDebug
-	if c := Code(e.Reason); c == codes.Internal || c == codes.Unavailable {
+	if c := Code(e.Reason); c == codes.Internal || c == codes.Unavailable && in.warned.first(e.Reason) {
 		level = slog.LevelWarn
 	}
 	in.log.Log(ctx, level, "call refused", "method", method, "reason", e.Reason,
 		"detail", e.Detail(), "caller", CallerFrom(ctx).Name, "request_id", id)
 	return Status(e, id).Err()
+}
+
+// warnEvery is how often a refusal is a warning that callers meet as often as they call: what is behind does not answer.
+const warnEvery = 10 * time.Second
+
+// warned is when there was a warning of each reason. Reasons are a closed set.
+type warned struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+// first says whether it is time for a warning.
+func (w *warned) first(reason string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if at, ok := w.at[reason]; ok && now.Sub(at) < warnEvery || !refusal.Known(reason) {
+		return false
+	}
+	if w.at == nil {
+		w.at = make(map[string]time.Time)
+	}
+	w.at[reason] = now
+	return true
 }
 
 // TokenLeftHeader says how many ms the token of a stream lives on when the stream begins. Code that hands the stream on checks it

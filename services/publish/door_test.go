@@ -3,6 +3,7 @@ package publish_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -143,5 +144,39 @@ func TestBatch_asksTheAuthorizerTogether(t *testing.T) {
 	}
 	if most := c.most.Load(); most > 16 {
 		t.Errorf("%d questions at once", most)
+	}
+}
+
+// mute answers for some addresses only.
+type mute struct{}
+
+// Authorize decides.
+func (mute) Authorize(ctx context.Context, q bus.Question) error {
+	if q.Action == bus.Publish && strings.HasPrefix(q.Address.String(), "channels/mute") {
+		<-ctx.Done()
+		return bus.ErrAuthorizerAway.Wrap(ctx.Err())
+	}
+	return nil
+}
+
+// An authorizer that does not answer about some of a batch holds up only those: the others are sent before the call ends.
+func TestBatch_sendsWhatWasAllowed(t *testing.T) {
+	h := start(t, publish.Config{Authorizer: mute{}})
+	ctx, cancel := context.WithTimeout(h.as("ada", grant("channels/*", authv1.Action_ACTION_PUBLISH)), 4*time.Second)
+	defer cancel()
+	req := &publishv1.BatchPublishRequest{}
+	for i := range 40 {
+		to := fmt.Sprint("channels/open:", i)
+		if i >= 20 {
+			to = fmt.Sprint("channels/mute:", i)
+		}
+		req.Requests = append(req.Requests, &publishv1.PublishRequest{To: to, Data: []byte("1")})
+	}
+	resp, err := h.publish.BatchPublish(ctx, req)
+	testkit.Check(t, err)
+	for i, r := range resp.GetResults() {
+		if i < 20 && r.GetOk() == nil || i >= 20 && r.GetError().GetReason() != "AUTHORIZER_UNAVAILABLE" {
+			t.Errorf("message %d: %v", i, r)
+		}
 	}
 }
