@@ -60,7 +60,7 @@ func allowed(a quota.Allowance) config.Allowance {
 func defaultAuth() config.Auth {
 	a := auth.Default()
 	return config.Auth{
-		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
+		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL, Leeway: a.Leeway,
 		Revocations: config.Revocations{Lost: string(a.LostRevocations)},
 	}
 }

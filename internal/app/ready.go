@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -13,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/rpc/lanes"
 	"github.com/trunkline/trunkline/internal/telemetry"
+	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/edge"
 )
 
@@ -34,6 +37,9 @@ func checks(stopping context.Context, b base, s *services, e *edge.Edge) []telem
 	if s != nil && s.publish != nil {
 		all = append(all, telemetry.Check{Name: "publish", Run: func(context.Context) error { return s.publish.Ready() }})
 	}
+	if s != nil && s.auth != nil {
+		all = append(all, tokenChecks(s.auth)...)
+	}
 	for _, upstream := range []struct {
 		role string
 		conn *lanes.Conn
@@ -46,6 +52,20 @@ func checks(stopping context.Context, b base, s *services, e *edge.Edge) []telem
 				Degrades: e != nil,
 			})
 		}
+	}
+	return all
+}
+
+// tokenChecks is what the auth service needs: a key that signs, and the keys of other issuers. Without the latter, their tokens alone
+// are refused for a while.
+func tokenChecks(s *auth.Server) []telemetry.Check {
+	all := []telemetry.Check{
+		{Name: "signing keys", Run: func(context.Context) error { return s.Ready() }},
+		{Name: "signing keys ending", Run: func(context.Context) error { return s.KeysEnding() }, Degrades: true},
+	}
+	issuers := s.Issuers()
+	for _, name := range slices.Sorted(maps.Keys(issuers)) {
+		all = append(all, telemetry.Check{Name: "issuer " + name, Run: func(context.Context) error { return issuers[name]() }, Degrades: true})
 	}
 	return all
 }

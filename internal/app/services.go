@@ -60,7 +60,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 	open.add(func() error { server.Close(); return nil })
 	s := &services{log: b.tel.Log, server: server, certificate: certificate}
 	if b.cfg.Runs(config.RoleAuth) {
-		if s.auth, err = newAuth(ctx, b, protocols, open); err != nil {
+		if s.auth, err = newAuth(b, protocols, open); err != nil {
 			return nil, err
 		}
 		s.auth.Register(server)
@@ -114,24 +114,12 @@ func grpcTLS(cfg config.GRPC, log *slog.Logger) (*tls.Config, *certificate, erro
 	return secured, c, nil
 }
 
-func newAuth(ctx context.Context, b base, protocols []older, open *closers) (*auth.Server, error) {
+func newAuth(b base, protocols []older, open *closers) (*auth.Server, error) {
 	a := b.cfg.Auth
 	cfg := auth.Config{
 		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
-		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost), Charging: b.charging,
-	}
-	for _, k := range a.Keys {
-		pem := k.PrivateKey.Reveal()
-		if pem == "" {
-			pem = k.PublicKey
-		}
-		cfg.Keys = append(cfg.Keys, auth.KeyConfig{ID: k.ID, Algorithm: k.Algorithm, PEM: []byte(pem), Secret: []byte(k.Secret.Reveal()), Until: k.End()})
-	}
-	for _, t := range a.Trust {
-		cfg.Trust = append(cfg.Trust, auth.Trust{
-			Issuer: t.Issuer, Audience: t.Audience, JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, TrustGrants: t.TrustGrants, Context: ctx,
-			KeyAge: t.KeyAge, UserPrefix: t.UserPrefix, ShareUsers: t.ShareUsers, LostRevocations: auth.LostRevocations(t.Revocations.Lost),
-		})
+		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost), Leeway: a.Leeway,
+		Keys: a.SigningKeys(), Trust: a.Issuers(), Explain: b.cfg.Dev, Log: b.tel.Log, Charging: b.charging,
 	}
 	if b.cfg.Dev && len(cfg.Keys) == 0 {
 		k, err := auth.NewKey("dev")
@@ -206,6 +194,7 @@ func (s *services) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return s.certificate.Run(ctx) })
 	}
 	if s.auth != nil {
+		g.Go(func() error { return s.auth.Run(ctx) })
 		g.Go(func() error { return s.rereadKeySets(ctx) })
 	}
 	if s.publish != nil {

@@ -98,6 +98,7 @@ var (
 	ErrTokenMissing       = of("TOKEN_MISSING")
 	ErrTokenInvalid       = of("TOKEN_INVALID")
 	ErrTokenExpired       = of("TOKEN_EXPIRED")
+	ErrTokenNotYetValid   = of("TOKEN_NOT_YET_VALID")
 	ErrTokenRevoked       = of("TOKEN_REVOKED")
 	ErrRefreshTokenReused = of("REFRESH_TOKEN_REUSED")
 	ErrAPIKeyInvalid      = of("API_KEY_INVALID")

@@ -99,6 +99,8 @@ type Identity struct {
 	Expires time.Time
 	// Tolerance is how far Issued may be off. It is zero where the store's clock has said it, and more for another issuer's.
 	Tolerance time.Duration
+	// DerivedClient says that the token names no client, and that Client was made for it.
+	DerivedClient bool
 	// OutlivesLoss lets the token live on when revocations that were made after it was issued may be lost.
 	OutlivesLoss bool
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -209,4 +211,16 @@ type SessionResolver interface {
 	// ResolveSession returns ErrTokenInvalid for a session that there is not, and ErrAuthUnavailable when that cannot be
 	// found out.
 	ResolveSession(ctx context.Context, key string) (OpaqueToken, error)
+}
+
+// MaxToken is how many bytes a token may have, at every door.
+const MaxToken = 16 << 10
+
+// CheckToken returns ErrMessageTooLarge, with the length and the limit, for a token that no door takes.
+func CheckToken(token string) error {
+	if len(token) <= MaxToken {
+		return nil
+	}
+	return ErrMessageTooLarge.With(fmt.Sprintf("the token has %d bytes, the limit is %d", len(token), MaxToken),
+		map[string]string{"size": strconv.Itoa(len(token)), "limit": strconv.Itoa(MaxToken)})
 }

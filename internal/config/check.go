@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/trunkline/trunkline/internal/rpc"
-
+	"github.com/trunkline/trunkline/internal/jose"
 	"github.com/trunkline/trunkline/internal/loopback"
+	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/trust"
 )
 
 // checking collects what is wrong with values that are each right on their own.
@@ -215,16 +216,18 @@ func (c *checking) tokens() {
 			c.fail("auth.keys", "%s: %s takes a private_key, or a public_key to verify alone, and no secret", key, k.Algorithm)
 		}
 	}
+	if len(a.Keys) > 0 && !slices.ContainsFunc(c.problems, func(p Problem) bool { return strings.HasPrefix(p.Text, "auth.keys: ") }) {
+		if _, err := jose.NewRing(a.SigningKeys(), a.Algorithms, time.Now()); err != nil {
+			c.fail("auth.keys", "%v", err)
+		}
+	}
 	for i, t := range a.Trust {
-		u, err := url.Parse(t.JWKSURL)
-		if err != nil || t.JWKSURL == "" {
+		if t.JWKSURL == "" {
 			c.fail("auth.trust", "auth.trust[%d]: jwks_url is empty", i)
-		} else if u.Scheme != "https" && !loopback.Host(u.Host) {
-			c.fail("auth.trust", "auth.trust[%d]: jwks_url %q is not https: whoever is in between could sign tokens", i, t.JWKSURL)
 		}
-		if t.Issuer == a.Issuer {
-			c.fail("auth.trust", "auth.trust[%d]: issuer %q is auth.issuer, our own", i, t.Issuer)
-		}
+	}
+	if err := trust.Check(a.Issuer, a.Issuers()); err != nil {
+		c.fail("auth.trust", "%s", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "auth.trust "), "\n", "; "))
 	}
 }
 

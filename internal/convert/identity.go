@@ -37,6 +37,8 @@ func Identity(p *authv1.Identity) *bus.Identity {
 
 		Tolerance:    p.GetIssueTolerance().AsDuration(),
 		OutlivesLoss: p.GetOutlivesLoss(),
+
+		DerivedClient: p.GetDerivedClient(),
 	}
 	for _, g := range p.GetGrants() {
 		pattern, err := bus.ParsePattern(g.GetAddress())
@@ -64,7 +66,7 @@ func IdentityProto(id *bus.Identity) *authv1.Identity {
 		IssueTime:  timestamppb.New(id.Issued),
 		ExpireTime: timestamppb.New(id.Expires),
 
-		OutlivesLoss: id.OutlivesLoss,
+		OutlivesLoss: id.OutlivesLoss, DerivedClient: id.DerivedClient,
 	}
 	if id.Tolerance > 0 {
 		p.IssueTolerance = durationpb.New(id.Tolerance)

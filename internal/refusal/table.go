@@ -7,6 +7,7 @@ var table = []Row{
 	{"TOKEN_INVALID", Unauthenticated, 401, 4401, Stop, "no", "token is not valid", "get a token from this server or a trusted issuer"},
 	{"TOKEN_EXPIRED", Unauthenticated, 401, 4402, Renew, "with a new token", "token has expired; get a new one", "refresh it"},
 	{"TOKEN_REVOKED", Unauthenticated, 401, 4401, Stop, "no", "token was revoked; sign in again", "sign in again"},
+	{"TOKEN_NOT_YET_VALID", Unauthenticated, 401, 4425, Again, "after the delay", "token is not valid yet; try again after the delay", "try again; when it stays, set the clock of the token's issuer, or `auth.leeway`"},
 	{"REFRESH_TOKEN_REUSED", Unauthenticated, 401, 0, Stop, "no", "refresh token was used before; sign in again", "sign in again: all tokens of the family are revoked"},
 	{"API_KEY_INVALID", Unauthenticated, 401, 0, Stop, "no", "API key is not valid", "send a configured key"},
 	{"ORIGIN_REFUSED", PermissionDenied, 403, 4403, Stop, "no", "this origin is not allowed; add it to edge.allowed_origins", "add the origin to `edge.allowed_origins`"},

@@ -152,10 +152,18 @@ func issuedAfter(now time.Time, subjects []bus.Subject, times []time.Time) time.
 	return at.Truncate(time.Millisecond)
 }
 
-// issue signs a token, and makes a refresh token for a subject that has a family.
+// issue signs a token, and makes a refresh token for a subject that has a family. A token never outlives the key that signed it.
+// One that nobody would accept is refused.
 func (s *Server) issue(sub subject, issued time.Time) (pair, error) {
 	now := s.cfg.Now()
+	k := s.ring.Signer(now)
+	if k == nil {
+		return pair{}, errNoSigner()
+	}
 	p := pair{id: uuid.NewString(), issued: issued, expires: now.Add(sub.TTL).Truncate(time.Second)}
+	if !k.Until.IsZero() && p.expires.After(k.Until) {
+		p.expires = k.Until.Truncate(time.Second)
+	}
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: s.cfg.Issuer, Audience: jwt.ClaimStrings{s.cfg.Audience}, Subject: bus.RawName(sub.User), ID: p.id,
@@ -167,18 +175,58 @@ func (s *Server) issue(sub subject, issued time.Time) (pair, error) {
 	for _, g := range sub.Groups {
 		c.Groups = append(c.Groups, bus.RawName(g))
 	}
-	signer := s.keys[0]
-	t := jwt.NewWithClaims(signer.method, c)
-	t.Header["kid"] = signer.id
-	t.Header["typ"] = accessType
 	var err error
-	if p.token, err = t.SignedString(signer.private); err != nil {
-		return pair{}, fmt.Errorf("sign a token: %w", err)
+	if p.token, err = k.Sign(accessType, c); err != nil {
+		return pair{}, fmt.Errorf("issue a token: %w", err)
 	}
-	s.remember(p.token, &c, signer)
+	if err := tooLong(sub, len(p.token)); err != nil {
+		return pair{}, err
+	}
+	s.remember(p.token, sub.identity(p, s.cfg.LostRevocations), k)
 	if sub.Family != "" {
 		p.refresh, err = newRefreshToken(sub)
 		p.refreshExpires = now.Add(s.cfg.RefreshTTL)
 	}
 	return p, err
+}
+
+// tooLong refuses a token that would be too long for every door. It blames what there is most of.
+func tooLong(sub subject, bytes int) error {
+	if bytes <= bus.MaxToken {
+		return nil
+	}
+	field, groups := "grants", 0
+	for _, g := range sub.Groups {
+		groups += len(g)
+	}
+	grants := 0
+	for _, g := range sub.Grants {
+		grants += len(g.Address)
+	}
+	if groups > grants {
+		field = "groups"
+	}
+	var bad bus.Invalid
+	bad.Add(field, "make a token of %d bytes, the limit is %d; grant prefixes such as channels/orders:*, or fewer", bytes, bus.MaxToken)
+	return bad.Err()
+}
+
+// identity is who the token of a pair stands for.
+func (sub subject) identity(p pair, lost LostRevocations) *bus.Identity {
+	id := &bus.Identity{
+		Client: sub.Client, User: sub.User, Session: sub.Session, Groups: sub.Groups, TokenID: p.id, Family: sub.Family,
+		Issued: time.UnixMilli(p.issued.UnixMilli()), Expires: p.expires, OutlivesLoss: lost == LostAllow,
+	}
+	for _, g := range sub.Grants {
+		pattern, err := bus.ParsePattern(g.Address)
+		if err != nil {
+			continue // it was checked before
+		}
+		grant := bus.Grant{Pattern: pattern}
+		for _, name := range g.Can {
+			grant.Actions |= actionNames[name]
+		}
+		id.Grants = append(id.Grants, grant)
+	}
+	return id
 }

@@ -1,136 +1,74 @@
 package auth
 
 import (
-	"crypto"
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
 	"math/big"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/jose"
 )
 
-// KeyConfig is one key. The first one signs; the others only verify, until their time is over.
-type KeyConfig struct {
-	// ID is the key id in the token's header (kid).
-	ID string
-	// Algorithm is EdDSA, ES256, RS256 or HS256. A key is only ever used with its own algorithm.
-	Algorithm string
-	// PEM is the private key (PKCS #8), or the public one of a key that only verifies.
-	PEM []byte
-	// Secret is the key of HS256: at least 32 bytes.
-	Secret []byte
-	// Until ends the overlap of a key that was rotated out; zero for never.
-	Until time.Time
-}
-
-// minRSABits is the shortest RSA key that is trusted, ours or another issuer's.
-const minRSABits = 2048
-
-// key is a parsed KeyConfig.
-type key struct {
-	id      string
-	method  jwt.SigningMethod
-	private any
-	public  any
-	until   time.Time
-}
-
-// Algorithms lists what may be configured.
-func Algorithms() []string { return []string{"EdDSA", "ES256", "RS256", "HS256"} }
+// KeyConfig is one key of ours. The first that is private and has not ended signs.
+type KeyConfig = jose.KeyConfig
 
 // NewKey makes a signing key that is kept nowhere, for development and tests.
-func NewKey(id string) (KeyConfig, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return KeyConfig{}, fmt.Errorf("make a key: %w", err)
-	}
-	return encodeKey(id, private)
+func NewKey(id string) (KeyConfig, error) { return jose.NewKey(id) }
+
+// endWarning is how long before its end readiness speaks of the last key that signs.
+const endWarning = 7 * 24 * time.Hour
+
+// Ready returns an error when no key can sign any more.
+func (s *Server) Ready() error {
+	return s.ring.Check(s.cfg.Now()) //nolint:wrapcheck // it is shown as it is
 }
 
-// knownSecrets are examples that people copy.
-var knownSecrets = []string{"secret", "changeme", "change-me", "password", "super.secret", "your-256-bit-secret", "trunkline"}
+// KeysEnding returns an error when the last key that signs ends within a week.
+func (s *Server) KeysEnding() error {
+	end := s.ring.LastEnd()
+	if end.IsZero() || end.Sub(s.cfg.Now()) > endWarning {
+		return nil
+	}
+	return fmt.Errorf("the last key of auth.keys that signs ends at %s; put a new one in front of it", end.UTC().Format(time.RFC3339))
+}
 
-func parseKey(c KeyConfig) (*key, error) {
-	k := &key{id: c.ID, until: c.Until}
-	fail := func(format string, args ...any) (*key, error) {
-		return nil, fmt.Errorf("auth key %q: %s", c.ID, fmt.Sprintf(format, args...))
-	}
-	if c.ID == "" || len(c.ID) > 64 {
-		return fail("the id has %d characters, allowed are 1 to 64", len(c.ID))
-	}
-	if c.Algorithm == "HS256" {
-		text := strings.ToLower(string(c.Secret))
-		if len(c.Secret) < 32 || distinct(c.Secret) < 8 || slices.ContainsFunc(knownSecrets, func(s string) bool { return strings.Trim(text, s) == "" }) {
-			return fail("the secret of HS256 must be at least 32 random bytes")
-		}
-		k.method, k.private, k.public = jwt.SigningMethodHS256, c.Secret, c.Secret
-		return k, nil
-	}
-	var err error
-	switch c.Algorithm {
-	case "EdDSA":
-		k.method = jwt.SigningMethodEdDSA
-		if k.private, err = jwt.ParseEdPrivateKeyFromPEM(c.PEM); err != nil {
-			k.private = nil
-			k.public, err = jwt.ParseEdPublicKeyFromPEM(c.PEM)
-		}
-	case "ES256":
-		k.method = jwt.SigningMethodES256
-		if k.private, err = jwt.ParseECPrivateKeyFromPEM(c.PEM); err != nil {
-			k.private = nil
-			k.public, err = jwt.ParseECPublicKeyFromPEM(c.PEM)
-		}
-	case "RS256":
-		k.method = jwt.SigningMethodRS256
-		if k.private, err = jwt.ParseRSAPrivateKeyFromPEM(c.PEM); err != nil {
-			k.private = nil
-			k.public, err = jwt.ParseRSAPublicKeyFromPEM(c.PEM)
-		}
-	default:
-		return fail("algorithm %q is not one of %s", c.Algorithm, strings.Join(Algorithms(), ", "))
-	}
+// verifyOwn returns the key of ours that signed a token.
+func (s *Server) verifyOwn(t *jose.Token) (*jose.Key, error) {
+	k, err := s.ring.Find(t, s.cfg.Now())
 	if err != nil {
-		return fail("not a PEM key of %s", c.Algorithm)
+		return nil, invalid("kid", t.KeyID, fmt.Sprintf("a key of auth.keys for %.32q (%s)", t.Algorithm, err))
 	}
-	if signer, ok := k.private.(crypto.Signer); ok {
-		k.public = signer.Public()
-	}
-	switch public := k.public.(type) {
-	case *rsa.PublicKey:
-		if public.N.BitLen() < minRSABits {
-			return fail("the RSA key has %d bits, at least %d are needed", public.N.BitLen(), minRSABits)
-		}
-	case *ecdsa.PublicKey:
-		if public.Curve != elliptic.P256() {
-			return fail("ES256 needs a key on the curve P-256")
-		}
+	if t.Verify(k) != nil {
+		return nil, invalid("signature", "kid "+k.ID, "one that this key made")
 	}
 	return k, nil
 }
 
-func distinct(secret []byte) int {
-	seen := make(map[byte]bool)
-	for _, b := range secret {
-		seen[b] = true
+// GetKeySet returns the public keys.
+func (s *Server) GetKeySet(context.Context, *authv1.GetKeySetRequest) (*authv1.GetKeySetResponse, error) {
+	resp := &authv1.GetKeySetResponse{}
+	for _, k := range s.ring.Keys {
+		if k.Ended(s.cfg.Now()) {
+			continue
+		}
+		if j := jwk(k); j != nil {
+			resp.Keys = append(resp.Keys, j)
+		}
 	}
-	return len(seen)
+	return resp, nil
 }
 
 // jwk returns the public key (RFC 7518, section 6; RFC 8037, section 2); nil for a secret one.
-func (k *key) jwk() *authv1.JsonWebKey {
+func jwk(k *jose.Key) *authv1.JsonWebKey {
 	text := base64.RawURLEncoding.EncodeToString
-	j := &authv1.JsonWebKey{Kid: k.id, KeyUse: "sig", Alg: k.method.Alg()}
-	switch public := k.public.(type) {
+	j := &authv1.JsonWebKey{Kid: k.ID, KeyUse: "sig", Alg: k.Algorithm}
+	switch public := k.Public().(type) {
 	case ed25519.PublicKey:
 		j.Kty, j.Crv, j.X = "OKP", "Ed25519", text(public)
 	case *ecdsa.PublicKey:
@@ -145,4 +83,9 @@ func (k *key) jwk() *authv1.JsonWebKey {
 		return nil
 	}
 	return j
+}
+
+// errNoSigner refuses what needs a signature when no key can make one.
+func errNoSigner() error {
+	return bus.ErrAuthUnavailable.With("no key can sign: all of auth.keys have ended", nil)
 }

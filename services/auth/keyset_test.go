@@ -20,7 +20,7 @@ func trusts(t *testing.T, age time.Duration, issuers ...*login) fixture {
 	t.Helper()
 	return start(t, func(c *auth.Config) {
 		for _, l := range issuers {
-			c.Trust = append(c.Trust, auth.Trust{Issuer: l.name, Audience: "us", JWKSURL: l.url, KeyAge: age, ShareUsers: true, Context: t.Context()})
+			c.Trust = append(c.Trust, auth.Trust{Issuer: l.name, Audience: "us", JWKSURL: l.url, KeyAge: age, ShareUsers: true})
 		}
 	})
 }

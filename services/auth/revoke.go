@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/jose"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -81,34 +81,25 @@ func (s *Server) revokeRefresh(ctx context.Context, token string) (*authv1.Revok
 func (s *Server) revocationTTL() time.Duration { return s.longestLife() + time.Minute }
 
 // tokenID returns the id of a token that we signed, expired or not.
-func (s *Server) tokenID(ctx context.Context, token string) (string, error) {
-	if len(token) > maxTokenBytes || !compact(token) {
-		return "", bus.ErrTokenInvalid
+func (s *Server) tokenID(ctx context.Context, text string) (string, error) {
+	if err := bus.CheckToken(text); err != nil {
+		return "", err
 	}
-	if id, err := s.opaque(ctx, token); err == nil {
+	if text == "" {
+		return "", malformed("form", "it is empty")
+	}
+	if id, err := s.opaque(ctx, text); err == nil {
 		return id.TokenID, nil
 	}
-	c := new(claims)
-	parser := jwt.NewParser(jwt.WithValidMethods(s.cfg.Algorithms), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
-	if _, err := parser.ParseWithClaims(token, c, s.keyfunc); err == nil && c.ID != "" {
-		return c.ID, nil
-	}
-	if id, err := s.verify(ctx, token); err == nil { // of another issuer
-		return id.TokenID, nil
-	}
-	return "", bus.ErrTokenInvalid
-}
-
-// GetKeySet returns the public keys.
-func (s *Server) GetKeySet(context.Context, *authv1.GetKeySetRequest) (*authv1.GetKeySetResponse, error) {
-	resp := &authv1.GetKeySetResponse{}
-	for _, k := range s.keys {
-		if !k.until.IsZero() && !s.cfg.Now().Before(k.until) {
-			continue
-		}
-		if j := k.jwk(); j != nil {
-			resp.Keys = append(resp.Keys, j)
+	if t, err := jose.Parse(text); err == nil {
+		_, err := s.verifyOwn(t)
+		if id, _ := t.Claims.Text("jti"); err == nil && id != "" {
+			return id, nil
 		}
 	}
-	return resp, nil
+	id, err := s.verify(ctx, text) // of another issuer
+	if err != nil {
+		return "", err
+	}
+	return id.TokenID, nil
 }

@@ -5,11 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
@@ -19,18 +19,12 @@ import (
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
-const (
-	// maxTokenBytes bounds what is parsed at all.
-	maxTokenBytes = 8 << 10
-	// maxTokens is how many one batch may have.
-	maxTokens = 1000
-	// signatureTrust is how long a signature is not checked again; at the end of its key it is in any case.
-	signatureTrust = 5 * time.Minute
-)
+// maxTokens is how many one batch may have.
+const maxTokens = 1000
 
 // ValidateToken says who a token stands for.
 func (s *Server) ValidateToken(ctx context.Context, req *authv1.ValidateTokenRequest) (*authv1.ValidateTokenResponse, error) {
-	ids, errs := s.validate(ctx, []string{req.GetToken()})
+	ids, errs := s.validate(ctx, []string{req.GetToken()}, req.GetExplain())
 	if errs[0] != nil {
 		return nil, errs[0]
 	}
@@ -44,7 +38,7 @@ func (s *Server) BatchValidateTokens(ctx context.Context, req *authv1.BatchValid
 		bad.Add("tokens", "has %d entries, allowed are 1 to %d", n, maxTokens)
 		return nil, bad.Err()
 	}
-	ids, errs := s.validate(ctx, req.GetTokens())
+	ids, errs := s.validate(ctx, req.GetTokens(), req.GetExplain())
 	resp := &authv1.BatchValidateTokensResponse{Results: make([]*authv1.ValidateTokenResult, len(ids))}
 	for i, id := range ids {
 		if errs[i] != nil {
@@ -56,8 +50,24 @@ func (s *Server) BatchValidateTokens(ctx context.Context, req *authv1.BatchValid
 	return resp, nil
 }
 
-// validate returns an identity or a refusal for each token.
-func (s *Server) validate(ctx context.Context, tokens []string) ([]*bus.Identity, []error) {
+// validate returns an identity or a refusal for each token. The causes of refusals go into the log, and into the refusals with
+// explain or in development mode.
+func (s *Server) validate(ctx context.Context, tokens []string, explain bool) ([]*bus.Identity, []error) {
+	ids, errs := s.check(ctx, tokens)
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		s.teller.tell(err)
+		if explain || s.cfg.Explain {
+			errs[i] = explained(err)
+		}
+	}
+	return ids, errs
+}
+
+// check returns an identity or a refusal for each token.
+func (s *Server) check(ctx context.Context, tokens []string) ([]*bus.Identity, []error) {
 	ids := make([]*bus.Identity, len(tokens))
 	errs := make([]error, len(tokens))
 	if len(tokens) < 8 && s.cfg.Sessions == nil {
@@ -89,14 +99,13 @@ func (s *Server) validate(ctx context.Context, tokens []string) ([]*bus.Identity
 	return ids, errs
 }
 
-// verify checks everything about a token but whether it was revoked. Outside there is one text for every
-// cause but expiry.
+// verify checks everything about a token but whether it was revoked. A refusal wraps its cause.
 func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error) {
 	if token == "" {
 		return nil, bus.ErrTokenMissing
 	}
-	if len(token) > maxTokenBytes {
-		return nil, bus.ErrTokenInvalid
+	if err := bus.CheckToken(token); err != nil {
+		return nil, err
 	}
 	sum := sha256.Sum256([]byte(token))
 	if v, ok := s.recent.Get(sum); ok && s.cfg.Now().Before(v.until) {
@@ -108,7 +117,7 @@ func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error
 	if strings.Count(token, ".") != 2 {
 		return s.opaque(ctx, token)
 	}
-	v, err := s.parse(token)
+	v, err := s.parse(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -116,111 +125,10 @@ func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error
 	return v.identity, nil
 }
 
-// verified is a token whose signature need not be checked again for a while.
-type verified struct {
-	identity *bus.Identity
-	until    time.Time
-}
-
-func expired(at time.Time) error {
-	return bus.ErrTokenExpired.With("", map[string]string{"expireTime": at.UTC().Format(time.RFC3339)})
-}
-
-// parse verifies a JWT by our keys, or by those of the issuer that it names.
-func (s *Server) parse(token string) (verified, error) {
-	if !compact(token) {
-		return verified{}, bus.ErrTokenInvalid
-	}
-	parser, keyfunc := s.parser, s.keyfunc
-	is := s.issuerOf(token)
-	if is != nil {
-		parser, keyfunc = is.parser(s.cfg.Now), is.key
-	}
-	c := new(claims)
-	t, err := parser.ParseWithClaims(token, c, keyfunc)
-	if err != nil && !onlyExpired(err) {
-		return verified{}, bus.ErrTokenInvalid.Wrap(err)
-	}
-	if t.Header["crit"] != nil || t.Header["zip"] != nil || t.Header["cty"] != nil || !plainClaims(token) {
-		return verified{}, bus.ErrTokenInvalid
-	}
-	now := s.cfg.Now()
-	until := now.Add(signatureTrust)
-	trustGrants := true
-	if is == nil {
-		if t.Header["typ"] != accessType {
-			return verified{}, bus.ErrTokenInvalid
-		}
-		if k := s.key(t); k != nil && !k.until.IsZero() && k.until.Before(until) {
-			until = k.until
-		}
-	} else {
-		trustGrants = is.cfg.TrustGrants
-		until = now.Add(min(signatureTrust, is.cfg.KeyAge/2)) // the key itself is looked up again twice in each KeyAge
-		if !s.adopt(is, c, token) {
-			return verified{}, bus.ErrTokenInvalid
-		}
-	}
-	id, err := c.identity(trustGrants)
-	if err != nil {
-		return verified{}, bus.ErrTokenInvalid.Wrap(err)
-	}
-	id.OutlivesLoss = s.cfg.LostRevocations == LostAllow
-	if is != nil {
-		id.Tolerance = issuerTolerance
-		id.OutlivesLoss = is.cfg.LostRevocations == LostAllow || is.cfg.LostRevocations == "" && id.OutlivesLoss
-	}
-	if !now.Before(id.Expires) {
-		return verified{}, expired(id.Expires)
-	}
-	if id.Expires.Before(until) {
-		until = id.Expires
-	}
-	return verified{identity: id, until: until}, nil
-}
-
-// errNoKey is a token whose header names no key of ours.
-var errNoKey = errors.New("no such key")
-
-// keyfunc finds the key by the header's kid, and only with the key's own algorithm.
-func (s *Server) keyfunc(t *jwt.Token) (any, error) {
-	if k := s.key(t); k != nil {
-		return k.public, nil
-	}
-	return nil, errNoKey
-}
-
-func (s *Server) key(t *jwt.Token) *key {
-	kid, _ := t.Header["kid"].(string)
-	for _, k := range s.keys {
-		if k.id == kid && k.method.Alg() == t.Method.Alg() && (k.until.IsZero() || s.cfg.Now().Before(k.until)) {
-			return k
-		}
-	}
-	return nil
-}
-
-// remember keeps what a token says that was signed right now: whoever gets it is likely to show it here soon.
-func (s *Server) remember(token string, c *claims, k *key) {
-	id, err := c.identity(true)
-	if err != nil {
-		return
-	}
-	id.OutlivesLoss = s.cfg.LostRevocations == LostAllow
-	until := s.cfg.Now().Add(signatureTrust)
-	if !k.until.IsZero() && k.until.Before(until) {
-		until = k.until
-	}
-	if id.Expires.Before(until) {
-		until = id.Expires
-	}
-	s.recent.Add(sha256.Sum256([]byte(token)), verified{identity: id, until: until})
-}
-
 // opaque looks up a token of an older system: a UUID that is a client id at the same time.
 func (s *Server) opaque(ctx context.Context, token string) (*bus.Identity, error) {
 	if len(token) != 36 || uuid.Validate(token) != nil {
-		return nil, bus.ErrTokenInvalid
+		return nil, malformed("form", fmt.Sprintf("it has %d dots, where a signed token has 2, and is no UUID", strings.Count(token, ".")))
 	}
 	return s.kept(ctx, token)
 }

@@ -21,6 +21,10 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 	if err != nil {
 		return err
 	}
+	if who.DerivedClient && old.DerivedClient && who.User != "" && who.User == old.User {
+		same := *who // the connection goes on, and with it the id that was derived for it
+		same.Client, who = old.Client, &same
+	}
 	if who.Client != old.Client || who.User != old.User || who.Session != old.Session {
 		s.Refuse(bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
 		return nil

@@ -15,7 +15,7 @@ const WINDOW = 600000; // of a key
 // Written by make gen: what ends a client.
 // refusals:begin
 const AFTER_CLOSE = { 1003: "stop", 4400: "stop", 4401: "stop", 4402: "renew", 4403: "stop", 4413: "stop" };
-const RENEWABLE = [4401, 4402];
+const RENEWABLE = [4401, 4402, 4425];
 // refusals:end
 
 /** An error with its reason, such as CHANNEL_PUBLISH_DENIED. */

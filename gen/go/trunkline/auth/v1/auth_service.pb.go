@@ -166,7 +166,10 @@ type Identity struct {
 	// much older, and a loss of revocations as that much younger.
 	IssueTolerance *durationpb.Duration `protobuf:"bytes,10,opt,name=issue_tolerance,json=issueTolerance,proto3" json:"issue_tolerance,omitempty"`
 	// Output only. The token is good although revocations that were made after it was issued may be lost.
-	OutlivesLoss  bool `protobuf:"varint,11,opt,name=outlives_loss,json=outlivesLoss,proto3" json:"outlives_loss,omitempty"`
+	OutlivesLoss bool `protobuf:"varint,11,opt,name=outlives_loss,json=outlivesLoss,proto3" json:"outlives_loss,omitempty"`
+	// Output only. The token names no client, and the id was derived from its user and session, or from the token. Another token of the
+	// same user may take its place on an open connection, which keeps its client id.
+	DerivedClient bool `protobuf:"varint,12,opt,name=derived_client,json=derivedClient,proto3" json:"derived_client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +277,13 @@ func (x *Identity) GetIssueTolerance() *durationpb.Duration {
 func (x *Identity) GetOutlivesLoss() bool {
 	if x != nil {
 		return x.OutlivesLoss
+	}
+	return false
+}
+
+func (x *Identity) GetDerivedClient() bool {
+	if x != nil {
+		return x.DerivedClient
 	}
 	return false
 }
@@ -473,7 +483,10 @@ func (x *IssueTokenResponse) GetRefreshExpireTime() *timestamppb.Timestamp {
 type ValidateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The token.
-	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Optional. Say in a refusal which check failed, with what the token has and what was wanted: in the message, and as check, value and
+	// wanted in the metadata. Not to be passed on to whoever showed the token.
+	Explain       bool `protobuf:"varint,2,opt,name=explain,proto3" json:"explain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -513,6 +526,13 @@ func (x *ValidateTokenRequest) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+func (x *ValidateTokenRequest) GetExplain() bool {
+	if x != nil {
+		return x.Explain
+	}
+	return false
 }
 
 // ValidateTokenResponse is who it stands for.
@@ -565,7 +585,9 @@ func (x *ValidateTokenResponse) GetIdentity() *Identity {
 type BatchValidateTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. 1 to 1000 tokens.
-	Tokens        []string `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	Tokens []string `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// Optional. As in ValidateTokenRequest.
+	Explain       bool `protobuf:"varint,2,opt,name=explain,proto3" json:"explain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -605,6 +627,13 @@ func (x *BatchValidateTokensRequest) GetTokens() []string {
 		return x.Tokens
 	}
 	return nil
+}
+
+func (x *BatchValidateTokensRequest) GetExplain() bool {
+	if x != nil {
+		return x.Explain
+	}
+	return false
 }
 
 // BatchValidateTokensResponse has one result for each token, in the same order.
@@ -1369,7 +1398,7 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"$trunkline/auth/v1/auth_service.proto\x12\x11trunkline.auth.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\"V\n" +
 	"\x05Grant\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
-	"\aactions\x18\x02 \x03(\x0e2\x19.trunkline.auth.v1.ActionR\aactions\"\xae\x03\n" +
+	"\aactions\x18\x02 \x03(\x0e2\x19.trunkline.auth.v1.ActionR\aactions\"\xd5\x03\n" +
 	"\bIdentity\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
@@ -1384,7 +1413,8 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"\x06family\x18\t \x01(\tR\x06family\x12B\n" +
 	"\x0fissue_tolerance\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x0eissueTolerance\x12#\n" +
-	"\routlives_loss\x18\v \x01(\bR\foutlivesLoss\"\xf2\x01\n" +
+	"\routlives_loss\x18\v \x01(\bR\foutlivesLoss\x12%\n" +
+	"\x0ederived_client\x18\f \x01(\bR\rderivedClient\"\xf2\x01\n" +
 	"\x11IssueTokenRequest\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
@@ -1400,13 +1430,15 @@ const file_trunkline_auth_v1_auth_service_proto_rawDesc = "" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12#\n" +
 	"\rrefresh_token\x18\x05 \x01(\tR\frefreshToken\x12J\n" +
-	"\x13refresh_expire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11refreshExpireTime\",\n" +
+	"\x13refresh_expire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"F\n" +
 	"\x14ValidateTokenRequest\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"P\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
+	"\aexplain\x18\x02 \x01(\bR\aexplain\"P\n" +
 	"\x15ValidateTokenResponse\x127\n" +
-	"\bidentity\x18\x01 \x01(\v2\x1b.trunkline.auth.v1.IdentityR\bidentity\"4\n" +
+	"\bidentity\x18\x01 \x01(\v2\x1b.trunkline.auth.v1.IdentityR\bidentity\"N\n" +
 	"\x1aBatchValidateTokensRequest\x12\x16\n" +
-	"\x06tokens\x18\x01 \x03(\tR\x06tokens\"_\n" +
+	"\x06tokens\x18\x01 \x03(\tR\x06tokens\x12\x18\n" +
+	"\aexplain\x18\x02 \x01(\bR\aexplain\"_\n" +
 	"\x1bBatchValidateTokensResponse\x12@\n" +
 	"\aresults\x18\x01 \x03(\v2&.trunkline.auth.v1.ValidateTokenResultR\aresults\"\x8f\x01\n" +
 	"\x13ValidateTokenResult\x129\n" +

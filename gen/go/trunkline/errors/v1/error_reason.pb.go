@@ -35,7 +35,7 @@ const (
 	// The call or connection carries no credentials.
 	// Example: {"reason":"TOKEN_MISSING","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_TOKEN_MISSING ErrorReason = 1
-	// The token is not valid. One text for every cause; the cause is in the metrics.
+	// The token is not valid. One text for every cause; the cause is in the log, and in answers to explain.
 	// Example: {"reason":"TOKEN_INVALID","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_TOKEN_INVALID ErrorReason = 2
 	// The token was valid and its time is over.
@@ -68,6 +68,9 @@ const (
 	// The token grants no presence on the address.
 	// Example: {"reason":"CHANNEL_PRESENCE_DENIED","domain":"trunkline","metadata":{"address":"channels/orders:eu"}}
 	ErrorReason_ERROR_REASON_CHANNEL_PRESENCE_DENIED ErrorReason = 12
+	// The token begins later, or was issued by a clock that is further ahead than auth.leeway. It is good in a while.
+	// Example: {"reason":"TOKEN_NOT_YET_VALID","domain":"trunkline"}
+	ErrorReason_ERROR_REASON_TOKEN_NOT_YET_VALID ErrorReason = 14
 	// The resume ticket is not valid: not of this system, sealed with a key that is gone, or past its time; connect with the token.
 	// Example: {"reason":"TICKET_INVALID","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_TICKET_INVALID ErrorReason = 13
@@ -222,6 +225,7 @@ var (
 		10: "ERROR_REASON_CHANNEL_PUBLISH_DENIED",
 		11: "ERROR_REASON_CHANNEL_HISTORY_DENIED",
 		12: "ERROR_REASON_CHANNEL_PRESENCE_DENIED",
+		14: "ERROR_REASON_TOKEN_NOT_YET_VALID",
 		13: "ERROR_REASON_TICKET_INVALID",
 		20: "ERROR_REASON_ADDRESS_INVALID",
 		21: "ERROR_REASON_FIELD_INVALID",
@@ -282,6 +286,7 @@ var (
 		"ERROR_REASON_CHANNEL_PUBLISH_DENIED":   10,
 		"ERROR_REASON_CHANNEL_HISTORY_DENIED":   11,
 		"ERROR_REASON_CHANNEL_PRESENCE_DENIED":  12,
+		"ERROR_REASON_TOKEN_NOT_YET_VALID":      14,
 		"ERROR_REASON_TICKET_INVALID":           13,
 		"ERROR_REASON_ADDRESS_INVALID":          20,
 		"ERROR_REASON_FIELD_INVALID":            21,
@@ -361,7 +366,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xe0\x0f\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\x86\x10\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -376,7 +381,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"#ERROR_REASON_CHANNEL_PUBLISH_DENIED\x10\n" +
 	"\x12'\n" +
 	"#ERROR_REASON_CHANNEL_HISTORY_DENIED\x10\v\x12(\n" +
-	"$ERROR_REASON_CHANNEL_PRESENCE_DENIED\x10\f\x12\x1f\n" +
+	"$ERROR_REASON_CHANNEL_PRESENCE_DENIED\x10\f\x12$\n" +
+	" ERROR_REASON_TOKEN_NOT_YET_VALID\x10\x0e\x12\x1f\n" +
 	"\x1bERROR_REASON_TICKET_INVALID\x10\r\x12 \n" +
 	"\x1cERROR_REASON_ADDRESS_INVALID\x10\x14\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x15\x12\x1e\n" +

@@ -16,7 +16,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from trunkline.errors.v1 import error_pb2 as trunkline_dot_errors_dot_v1_dot_error__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trunkline/auth/v1/auth_service.proto\x12\x11trunkline.auth.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\"V\n\x05Grant\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x33\n\x07\x61\x63tions\x18\x02 \x03(\x0e\x32\x19.trunkline.auth.v1.ActionR\x07\x61\x63tions\"\xae\x03\n\x08Identity\x12\x16\n\x06\x63lient\x18\x01 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n\x07session\x18\x03 \x01(\tR\x07session\x12\x16\n\x06groups\x18\x04 \x03(\tR\x06groups\x12\x30\n\x06grants\x18\x05 \x03(\x0b\x32\x18.trunkline.auth.v1.GrantR\x06grants\x12\x19\n\x08token_id\x18\x06 \x01(\tR\x07tokenId\x12\x39\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tissueTime\x12;\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x16\n\x06\x66\x61mily\x18\t \x01(\tR\x06\x66\x61mily\x12\x42\n\x0fissue_tolerance\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x0eissueTolerance\x12#\n\routlives_loss\x18\x0b \x01(\x08R\x0coutlivesLoss\"\xf2\x01\n\x11IssueTokenRequest\x12\x16\n\x06\x63lient\x18\x01 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n\x07session\x18\x03 \x01(\tR\x07session\x12\x16\n\x06groups\x18\x04 \x03(\tR\x06groups\x12\x30\n\x06grants\x18\x05 \x03(\x0b\x32\x18.trunkline.auth.v1.GrantR\x06grants\x12+\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12 \n\x0brefreshable\x18\x07 \x01(\x08R\x0brefreshable\"\x8b\x02\n\x12IssueTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x19\n\x08token_id\x18\x02 \x01(\tR\x07tokenId\x12\x16\n\x06\x63lient\x18\x03 \x01(\tR\x06\x63lient\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\",\n\x14ValidateTokenRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\"P\n\x15ValidateTokenResponse\x12\x37\n\x08identity\x18\x01 \x01(\x0b\x32\x1b.trunkline.auth.v1.IdentityR\x08identity\"4\n\x1a\x42\x61tchValidateTokensRequest\x12\x16\n\x06tokens\x18\x01 \x03(\tR\x06tokens\"_\n\x1b\x42\x61tchValidateTokensResponse\x12@\n\x07results\x18\x01 \x03(\x0b\x32&.trunkline.auth.v1.ValidateTokenResultR\x07results\"\x8f\x01\n\x13ValidateTokenResult\x12\x39\n\x08identity\x18\x01 \x01(\x0b\x32\x1b.trunkline.auth.v1.IdentityH\x00R\x08identity\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rrorB\t\n\x07outcome\":\n\x13RefreshTokenRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken\"\x8d\x02\n\x14RefreshTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x19\n\x08token_id\x18\x02 \x01(\tR\x07tokenId\x12\x16\n\x06\x63lient\x18\x03 \x01(\tR\x06\x63lient\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"\xe2\x01\n\x12RevokeTokenRequest\x12\x16\n\x05token\x18\x01 \x01(\tH\x00R\x05token\x12\x1b\n\x08token_id\x18\x02 \x01(\tH\x00R\x07tokenId\x12\x18\n\x06\x63lient\x18\x03 \x01(\tH\x00R\x06\x63lient\x12\x1a\n\x07session\x18\x04 \x01(\tH\x00R\x07session\x12\x14\n\x04user\x18\x05 \x01(\tH\x00R\x04user\x12\x41\n\rissued_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\x0cissuedBeforeB\x08\n\x06target\"R\n\x13RevokeTokenResponse\x12;\n\x0brevoke_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\"\x12\n\x10GetKeySetRequest\"F\n\x11GetKeySetResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.trunkline.auth.v1.JsonWebKeyR\x04keys\"\xa2\x01\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03kid\x18\x02 \x01(\tR\x03kid\x12\x14\n\x07key_use\x18\x03 \x01(\tR\x03use\x12\x10\n\x03\x61lg\x18\x04 \x01(\tR\x03\x61lg\x12\x10\n\x03\x63rv\x18\x05 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x06 \x01(\tR\x01x\x12\x0c\n\x01y\x18\x07 \x01(\tR\x01y\x12\x0c\n\x01n\x18\x08 \x01(\tR\x01n\x12\x0c\n\x01\x65\x18\t \x01(\tR\x01\x65\"\x17\n\x15RefreshKeySetsRequest\"2\n\x16RefreshKeySetsResponse\x12\x18\n\x07issuers\x18\x01 \x03(\tR\x07issuers*s\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41\x43TION_SUBSCRIBE\x10\x01\x12\x12\n\x0e\x41\x43TION_PUBLISH\x10\x02\x12\x12\n\x0e\x41\x43TION_HISTORY\x10\x03\x12\x13\n\x0f\x41\x43TION_PRESENCE\x10\x04\x32\xc0\x05\n\x0b\x41uthService\x12Y\n\nIssueToken\x12$.trunkline.auth.v1.IssueTokenRequest\x1a%.trunkline.auth.v1.IssueTokenResponse\x12\x62\n\rValidateToken\x12\'.trunkline.auth.v1.ValidateTokenRequest\x1a(.trunkline.auth.v1.ValidateTokenResponse\x12t\n\x13\x42\x61tchValidateTokens\x12-.trunkline.auth.v1.BatchValidateTokensRequest\x1a..trunkline.auth.v1.BatchValidateTokensResponse\x12_\n\x0cRefreshToken\x12&.trunkline.auth.v1.RefreshTokenRequest\x1a\'.trunkline.auth.v1.RefreshTokenResponse\x12\\\n\x0bRevokeToken\x12%.trunkline.auth.v1.RevokeTokenRequest\x1a&.trunkline.auth.v1.RevokeTokenResponse\x12V\n\tGetKeySet\x12#.trunkline.auth.v1.GetKeySetRequest\x1a$.trunkline.auth.v1.GetKeySetResponse\x12\x65\n\x0eRefreshKeySets\x12(.trunkline.auth.v1.RefreshKeySetsRequest\x1a).trunkline.auth.v1.RefreshKeySetsResponseB\xd7\x01\n\x14io.trunkline.auth.v1B\x10\x41uthServiceProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/auth/v1;authv1\xa2\x02\x03TRL\xaa\x02\x11Trunkline.Auth.V1\xba\x02\tTrunkline\xca\x02\x11Trunkline\\Auth\\V1\xe2\x02\x1aTrunkline\\Auth\\V1\\Metadata\xea\x02\x13Trunkline::Auth::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trunkline/auth/v1/auth_service.proto\x12\x11trunkline.auth.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftrunkline/errors/v1/error.proto\"V\n\x05Grant\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x33\n\x07\x61\x63tions\x18\x02 \x03(\x0e\x32\x19.trunkline.auth.v1.ActionR\x07\x61\x63tions\"\xd5\x03\n\x08Identity\x12\x16\n\x06\x63lient\x18\x01 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n\x07session\x18\x03 \x01(\tR\x07session\x12\x16\n\x06groups\x18\x04 \x03(\tR\x06groups\x12\x30\n\x06grants\x18\x05 \x03(\x0b\x32\x18.trunkline.auth.v1.GrantR\x06grants\x12\x19\n\x08token_id\x18\x06 \x01(\tR\x07tokenId\x12\x39\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tissueTime\x12;\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x16\n\x06\x66\x61mily\x18\t \x01(\tR\x06\x66\x61mily\x12\x42\n\x0fissue_tolerance\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x0eissueTolerance\x12#\n\routlives_loss\x18\x0b \x01(\x08R\x0coutlivesLoss\x12%\n\x0e\x64\x65rived_client\x18\x0c \x01(\x08R\rderivedClient\"\xf2\x01\n\x11IssueTokenRequest\x12\x16\n\x06\x63lient\x18\x01 \x01(\tR\x06\x63lient\x12\x12\n\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n\x07session\x18\x03 \x01(\tR\x07session\x12\x16\n\x06groups\x18\x04 \x03(\tR\x06groups\x12\x30\n\x06grants\x18\x05 \x03(\x0b\x32\x18.trunkline.auth.v1.GrantR\x06grants\x12+\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12 \n\x0brefreshable\x18\x07 \x01(\x08R\x0brefreshable\"\x8b\x02\n\x12IssueTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x19\n\x08token_id\x18\x02 \x01(\tR\x07tokenId\x12\x16\n\x06\x63lient\x18\x03 \x01(\tR\x06\x63lient\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"F\n\x14ValidateTokenRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n\x07\x65xplain\x18\x02 \x01(\x08R\x07\x65xplain\"P\n\x15ValidateTokenResponse\x12\x37\n\x08identity\x18\x01 \x01(\x0b\x32\x1b.trunkline.auth.v1.IdentityR\x08identity\"N\n\x1a\x42\x61tchValidateTokensRequest\x12\x16\n\x06tokens\x18\x01 \x03(\tR\x06tokens\x12\x18\n\x07\x65xplain\x18\x02 \x01(\x08R\x07\x65xplain\"_\n\x1b\x42\x61tchValidateTokensResponse\x12@\n\x07results\x18\x01 \x03(\x0b\x32&.trunkline.auth.v1.ValidateTokenResultR\x07results\"\x8f\x01\n\x13ValidateTokenResult\x12\x39\n\x08identity\x18\x01 \x01(\x0b\x32\x1b.trunkline.auth.v1.IdentityH\x00R\x08identity\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.trunkline.errors.v1.ErrorH\x00R\x05\x65rrorB\t\n\x07outcome\":\n\x13RefreshTokenRequest\x12#\n\rrefresh_token\x18\x01 \x01(\tR\x0crefreshToken\"\x8d\x02\n\x14RefreshTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12\x19\n\x08token_id\x18\x02 \x01(\tR\x07tokenId\x12\x16\n\x06\x63lient\x18\x03 \x01(\tR\x06\x63lient\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12#\n\rrefresh_token\x18\x05 \x01(\tR\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"\xe2\x01\n\x12RevokeTokenRequest\x12\x16\n\x05token\x18\x01 \x01(\tH\x00R\x05token\x12\x1b\n\x08token_id\x18\x02 \x01(\tH\x00R\x07tokenId\x12\x18\n\x06\x63lient\x18\x03 \x01(\tH\x00R\x06\x63lient\x12\x1a\n\x07session\x18\x04 \x01(\tH\x00R\x07session\x12\x14\n\x04user\x18\x05 \x01(\tH\x00R\x04user\x12\x41\n\rissued_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\x0cissuedBeforeB\x08\n\x06target\"R\n\x13RevokeTokenResponse\x12;\n\x0brevoke_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\"\x12\n\x10GetKeySetRequest\"F\n\x11GetKeySetResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.trunkline.auth.v1.JsonWebKeyR\x04keys\"\xa2\x01\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03kid\x18\x02 \x01(\tR\x03kid\x12\x14\n\x07key_use\x18\x03 \x01(\tR\x03use\x12\x10\n\x03\x61lg\x18\x04 \x01(\tR\x03\x61lg\x12\x10\n\x03\x63rv\x18\x05 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x06 \x01(\tR\x01x\x12\x0c\n\x01y\x18\x07 \x01(\tR\x01y\x12\x0c\n\x01n\x18\x08 \x01(\tR\x01n\x12\x0c\n\x01\x65\x18\t \x01(\tR\x01\x65\"\x17\n\x15RefreshKeySetsRequest\"2\n\x16RefreshKeySetsResponse\x12\x18\n\x07issuers\x18\x01 \x03(\tR\x07issuers*s\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41\x43TION_SUBSCRIBE\x10\x01\x12\x12\n\x0e\x41\x43TION_PUBLISH\x10\x02\x12\x12\n\x0e\x41\x43TION_HISTORY\x10\x03\x12\x13\n\x0f\x41\x43TION_PRESENCE\x10\x04\x32\xc0\x05\n\x0b\x41uthService\x12Y\n\nIssueToken\x12$.trunkline.auth.v1.IssueTokenRequest\x1a%.trunkline.auth.v1.IssueTokenResponse\x12\x62\n\rValidateToken\x12\'.trunkline.auth.v1.ValidateTokenRequest\x1a(.trunkline.auth.v1.ValidateTokenResponse\x12t\n\x13\x42\x61tchValidateTokens\x12-.trunkline.auth.v1.BatchValidateTokensRequest\x1a..trunkline.auth.v1.BatchValidateTokensResponse\x12_\n\x0cRefreshToken\x12&.trunkline.auth.v1.RefreshTokenRequest\x1a\'.trunkline.auth.v1.RefreshTokenResponse\x12\\\n\x0bRevokeToken\x12%.trunkline.auth.v1.RevokeTokenRequest\x1a&.trunkline.auth.v1.RevokeTokenResponse\x12V\n\tGetKeySet\x12#.trunkline.auth.v1.GetKeySetRequest\x1a$.trunkline.auth.v1.GetKeySetResponse\x12\x65\n\x0eRefreshKeySets\x12(.trunkline.auth.v1.RefreshKeySetsRequest\x1a).trunkline.auth.v1.RefreshKeySetsResponseB\xd7\x01\n\x14io.trunkline.auth.v1B\x10\x41uthServiceProtoP\x01Z>github.com/trunkline/trunkline/gen/go/trunkline/auth/v1;authv1\xa2\x02\x03TRL\xaa\x02\x11Trunkline.Auth.V1\xba\x02\tTrunkline\xca\x02\x11Trunkline\\Auth\\V1\xe2\x02\x1aTrunkline\\Auth\\V1\\Metadata\xea\x02\x13Trunkline::Auth::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.auth.v1.auth_service_pb2', globals())
@@ -24,44 +24,44 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'\n\024io.trunkline.auth.v1B\020AuthServiceProtoP\001Z>github.com/trunkline/trunkline/gen/go/trunkline/auth/v1;authv1\242\002\003TRL\252\002\021Trunkline.Auth.V1\272\002\tTrunkline\312\002\021Trunkline\\Auth\\V1\342\002\032Trunkline\\Auth\\V1\\Metadata\352\002\023Trunkline::Auth::V1'
-  _ACTION._serialized_start=2597
-  _ACTION._serialized_end=2712
+  _ACTION._serialized_start=2688
+  _ACTION._serialized_end=2803
   _GRANT._serialized_start=157
   _GRANT._serialized_end=243
   _IDENTITY._serialized_start=246
-  _IDENTITY._serialized_end=676
-  _ISSUETOKENREQUEST._serialized_start=679
-  _ISSUETOKENREQUEST._serialized_end=921
-  _ISSUETOKENRESPONSE._serialized_start=924
-  _ISSUETOKENRESPONSE._serialized_end=1191
-  _VALIDATETOKENREQUEST._serialized_start=1193
-  _VALIDATETOKENREQUEST._serialized_end=1237
-  _VALIDATETOKENRESPONSE._serialized_start=1239
-  _VALIDATETOKENRESPONSE._serialized_end=1319
-  _BATCHVALIDATETOKENSREQUEST._serialized_start=1321
-  _BATCHVALIDATETOKENSREQUEST._serialized_end=1373
-  _BATCHVALIDATETOKENSRESPONSE._serialized_start=1375
-  _BATCHVALIDATETOKENSRESPONSE._serialized_end=1470
-  _VALIDATETOKENRESULT._serialized_start=1473
-  _VALIDATETOKENRESULT._serialized_end=1616
-  _REFRESHTOKENREQUEST._serialized_start=1618
-  _REFRESHTOKENREQUEST._serialized_end=1676
-  _REFRESHTOKENRESPONSE._serialized_start=1679
-  _REFRESHTOKENRESPONSE._serialized_end=1948
-  _REVOKETOKENREQUEST._serialized_start=1951
-  _REVOKETOKENREQUEST._serialized_end=2177
-  _REVOKETOKENRESPONSE._serialized_start=2179
-  _REVOKETOKENRESPONSE._serialized_end=2261
-  _GETKEYSETREQUEST._serialized_start=2263
-  _GETKEYSETREQUEST._serialized_end=2281
-  _GETKEYSETRESPONSE._serialized_start=2283
-  _GETKEYSETRESPONSE._serialized_end=2353
-  _JSONWEBKEY._serialized_start=2356
-  _JSONWEBKEY._serialized_end=2518
-  _REFRESHKEYSETSREQUEST._serialized_start=2520
-  _REFRESHKEYSETSREQUEST._serialized_end=2543
-  _REFRESHKEYSETSRESPONSE._serialized_start=2545
-  _REFRESHKEYSETSRESPONSE._serialized_end=2595
-  _AUTHSERVICE._serialized_start=2715
-  _AUTHSERVICE._serialized_end=3419
+  _IDENTITY._serialized_end=715
+  _ISSUETOKENREQUEST._serialized_start=718
+  _ISSUETOKENREQUEST._serialized_end=960
+  _ISSUETOKENRESPONSE._serialized_start=963
+  _ISSUETOKENRESPONSE._serialized_end=1230
+  _VALIDATETOKENREQUEST._serialized_start=1232
+  _VALIDATETOKENREQUEST._serialized_end=1302
+  _VALIDATETOKENRESPONSE._serialized_start=1304
+  _VALIDATETOKENRESPONSE._serialized_end=1384
+  _BATCHVALIDATETOKENSREQUEST._serialized_start=1386
+  _BATCHVALIDATETOKENSREQUEST._serialized_end=1464
+  _BATCHVALIDATETOKENSRESPONSE._serialized_start=1466
+  _BATCHVALIDATETOKENSRESPONSE._serialized_end=1561
+  _VALIDATETOKENRESULT._serialized_start=1564
+  _VALIDATETOKENRESULT._serialized_end=1707
+  _REFRESHTOKENREQUEST._serialized_start=1709
+  _REFRESHTOKENREQUEST._serialized_end=1767
+  _REFRESHTOKENRESPONSE._serialized_start=1770
+  _REFRESHTOKENRESPONSE._serialized_end=2039
+  _REVOKETOKENREQUEST._serialized_start=2042
+  _REVOKETOKENREQUEST._serialized_end=2268
+  _REVOKETOKENRESPONSE._serialized_start=2270
+  _REVOKETOKENRESPONSE._serialized_end=2352
+  _GETKEYSETREQUEST._serialized_start=2354
+  _GETKEYSETREQUEST._serialized_end=2372
+  _GETKEYSETRESPONSE._serialized_start=2374
+  _GETKEYSETRESPONSE._serialized_end=2444
+  _JSONWEBKEY._serialized_start=2447
+  _JSONWEBKEY._serialized_end=2609
+  _REFRESHKEYSETSREQUEST._serialized_start=2611
+  _REFRESHKEYSETSREQUEST._serialized_end=2634
+  _REFRESHKEYSETSRESPONSE._serialized_start=2636
+  _REFRESHKEYSETSRESPONSE._serialized_end=2686
+  _AUTHSERVICE._serialized_start=2806
+  _AUTHSERVICE._serialized_end=3510
 # @@protoc_insertion_point(module_scope)

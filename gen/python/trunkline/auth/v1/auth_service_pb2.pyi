@@ -15,10 +15,12 @@ ACTION_UNSPECIFIED: Action
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class BatchValidateTokensRequest(_message.Message):
-    __slots__ = ["tokens"]
+    __slots__ = ["explain", "tokens"]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
+    explain: bool
     tokens: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, tokens: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, tokens: _Optional[_Iterable[str]] = ..., explain: bool = ...) -> None: ...
 
 class BatchValidateTokensResponse(_message.Message):
     __slots__ = ["results"]
@@ -45,8 +47,9 @@ class Grant(_message.Message):
     def __init__(self, address: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[Action, str]]] = ...) -> None: ...
 
 class Identity(_message.Message):
-    __slots__ = ["client", "expire_time", "family", "grants", "groups", "issue_time", "issue_tolerance", "outlives_loss", "session", "token_id", "user"]
+    __slots__ = ["client", "derived_client", "expire_time", "family", "grants", "groups", "issue_time", "issue_tolerance", "outlives_loss", "session", "token_id", "user"]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_CLIENT_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +61,7 @@ class Identity(_message.Message):
     TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     client: str
+    derived_client: bool
     expire_time: _timestamp_pb2.Timestamp
     family: str
     grants: _containers.RepeatedCompositeFieldContainer[Grant]
@@ -68,7 +72,7 @@ class Identity(_message.Message):
     session: str
     token_id: str
     user: str
-    def __init__(self, client: _Optional[str] = ..., user: _Optional[str] = ..., session: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., token_id: _Optional[str] = ..., issue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., family: _Optional[str] = ..., issue_tolerance: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outlives_loss: bool = ...) -> None: ...
+    def __init__(self, client: _Optional[str] = ..., user: _Optional[str] = ..., session: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., token_id: _Optional[str] = ..., issue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., family: _Optional[str] = ..., issue_tolerance: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outlives_loss: bool = ..., derived_client: bool = ...) -> None: ...
 
 class IssueTokenRequest(_message.Message):
     __slots__ = ["client", "grants", "groups", "refreshable", "session", "ttl", "user"]
@@ -181,10 +185,12 @@ class RevokeTokenResponse(_message.Message):
     def __init__(self, revoke_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ValidateTokenRequest(_message.Message):
-    __slots__ = ["token"]
+    __slots__ = ["explain", "token"]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    explain: bool
     token: str
-    def __init__(self, token: _Optional[str] = ...) -> None: ...
+    def __init__(self, token: _Optional[str] = ..., explain: bool = ...) -> None: ...
 
 class ValidateTokenResponse(_message.Message):
     __slots__ = ["identity"]

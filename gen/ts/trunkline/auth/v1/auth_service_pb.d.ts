@@ -123,6 +123,14 @@ export declare type Identity = Message<"trunkline.auth.v1.Identity"> & {
    * @generated from field: bool outlives_loss = 11;
    */
   outlivesLoss: boolean;
+
+  /**
+   * Output only. The token names no client, and the id was derived from its user and session, or from the token. Another token of the
+   * same user may take its place on an open connection, which keeps its client id.
+   *
+   * @generated from field: bool derived_client = 12;
+   */
+  derivedClient: boolean;
 };
 
 /**
@@ -260,6 +268,14 @@ export declare type ValidateTokenRequest = Message<"trunkline.auth.v1.ValidateTo
    * @generated from field: string token = 1;
    */
   token: string;
+
+  /**
+   * Optional. Say in a refusal which check failed, with what the token has and what was wanted: in the message, and as check, value and
+   * wanted in the metadata. Not to be passed on to whoever showed the token.
+   *
+   * @generated from field: bool explain = 2;
+   */
+  explain: boolean;
 };
 
 /**
@@ -300,6 +316,13 @@ export declare type BatchValidateTokensRequest = Message<"trunkline.auth.v1.Batc
    * @generated from field: repeated string tokens = 1;
    */
   tokens: string[];
+
+  /**
+   * Optional. As in ValidateTokenRequest.
+   *
+   * @generated from field: bool explain = 2;
+   */
+  explain: boolean;
 };
 
 /**

@@ -36,7 +36,7 @@ export enum ErrorReason {
   TOKEN_MISSING = 1,
 
   /**
-   * The token is not valid. One text for every cause; the cause is in the metrics.
+   * The token is not valid. One text for every cause; the cause is in the log, and in answers to explain.
    * Example: {"reason":"TOKEN_INVALID","domain":"trunkline"}
    *
    * @generated from enum value: ERROR_REASON_TOKEN_INVALID = 2;
@@ -122,6 +122,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CHANNEL_PRESENCE_DENIED = 12;
    */
   CHANNEL_PRESENCE_DENIED = 12,
+
+  /**
+   * The token begins later, or was issued by a clock that is further ahead than auth.leeway. It is good in a while.
+   * Example: {"reason":"TOKEN_NOT_YET_VALID","domain":"trunkline"}
+   *
+   * @generated from enum value: ERROR_REASON_TOKEN_NOT_YET_VALID = 14;
+   */
+  TOKEN_NOT_YET_VALID = 14,
 
   /**
    * The resume ticket is not valid: not of this system, sealed with a key that is gone, or past its time; connect with the token.
