@@ -174,8 +174,17 @@ func Known(reason string) *Error {
 // Invalid collects wrong fields, so that a caller hears of all of them at once. The zero value is ready to use.
 type Invalid struct{ fields []FieldViolation }
 
+// maxWrong is how many wrong fields a refusal names. Nobody reads more, and a list of thousands would be work for us.
+const maxWrong = 50
+
+// full says whether no more are noted.
+func (v *Invalid) full() bool { return len(v.fields) >= maxWrong }
+
 // Add notes a wrong field.
 func (v *Invalid) Add(field, format string, args ...any) {
+	if v.full() {
+		return
+	}
 	v.fields = append(v.fields, FieldViolation{Field: field, Description: fmt.Sprintf(format, args...)})
 }
 

@@ -24,6 +24,9 @@ func ParseNames(bad *Invalid, field, what string, texts []string) []string {
 	}
 	list := make([]string, len(texts))
 	for i, text := range texts {
+		if bad.full() {
+			break // of thousands that are wrong nobody reads more
+		}
 		canonical, err := ParseName(what, text)
 		if err != nil {
 			bad.Check(fmt.Sprintf("%s[%d]", field, i), err)

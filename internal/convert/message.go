@@ -20,6 +20,15 @@ func Position(p *publishv1.Position) bus.Position {
 	return bus.Position{Epoch: p.GetEpoch(), Offset: p.GetOffset()}
 }
 
+// Begin returns the position after which a replay begins: the one that was asked for, or the start of the log that stands at another
+// position.
+func Begin(after, at bus.Position) bus.Position {
+	if after.IsZero() {
+		return bus.Position{Epoch: at.Epoch}
+	}
+	return after
+}
+
 // GapProto returns a gap as clients see it.
 func GapProto(g bus.Gap) *publishv1.Gap {
 	return &publishv1.Gap{

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -43,10 +45,45 @@ func refusalOf(err error) *bus.Error {
 	return bus.ErrInternal.Wrap(err)
 }
 
+// A status travels in trailers, of which the libraries of some languages take 8 KiB. It has the sentence three times, and the fields
+// twice, in base64.
+const (
+	maxSentence = 700
+	maxFields   = 1500
+)
+
+// brief returns the refusal with no more of its sentence and its fields than fits. The first wrong fields stay.
+func brief(e *bus.Error) *bus.Error {
+	total, keep := 0, 0
+	for _, f := range e.Fields {
+		if total += len(f.Field) + len(f.Description) + 4; total > maxFields && keep > 0 {
+			break
+		}
+		keep++
+	}
+	if len(e.Message) <= maxSentence && keep == len(e.Fields) {
+		return e
+	}
+	short := *e
+	short.Message, short.Fields = cut(e.Message, maxSentence), slices.Clone(e.Fields[:keep])
+	for i, f := range short.Fields {
+		short.Fields[i].Description = cut(f.Description, maxFields)
+	}
+	return &short
+}
+
+// cut returns a text of at most limit bytes, whose end says that there was more.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit-len("…")], "") + "…"
+}
+
 // Status returns the status of a refusal: the code of its reason, ErrorInfo, and BadRequest, QuotaFailure, RetryInfo and RequestInfo
 // where they apply. The last detail is the refusal once more, in the contract's own words. Only this file builds a status.
 func Status(err error, requestID string) *status.Status {
-	e := refusalOf(err)
+	e := brief(refusalOf(err))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: e.Reason, Domain: Domain, Metadata: e.Metadata}}
 	if len(e.Fields) > 0 {
 		bad := &errdetails.BadRequest{}
@@ -143,7 +180,7 @@ func fromStatus(s *status.Status) *bus.Error {
 
 // ErrorProto returns a refusal as it stands inside an answer.
 func ErrorProto(err error) *errorsv1.Error {
-	e := refusalOf(err)
+	e := brief(refusalOf(err))
 	p := &errorsv1.Error{
 		Code:        int32(Code(e.Reason)),
 		Reason:      e.Reason,
@@ -158,6 +195,11 @@ func ErrorProto(err error) *errorsv1.Error {
 		p.RetryDelay = durationpb.New(e.RetryAfter)
 	}
 	return p
+}
+
+// Shorten leaves of a refusal what an answer with very many of them has room for: its reason, and the beginning of its sentence.
+func Shorten(p *errorsv1.Error) {
+	p.Message, p.FieldViolations, p.Metadata = cut(p.GetMessage(), 200), nil, nil
 }
 
 // FromErrorProto is the reverse of ErrorProto.

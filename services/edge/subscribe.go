@@ -252,7 +252,7 @@ func (s *session) readLasts(ctx context.Context, requests []*request) error {
 func (r *request) answer() *publishv1.Subscribed {
 	p := &publishv1.Subscribed{Address: r.sub.Address().String(), Position: convert.PositionProto(r.at)}
 	if r.replay {
-		p.Position = convert.PositionProto(r.after)
+		p.Position = convert.PositionProto(convert.Begin(r.after, r.at))
 		// What is trimmed between the look and the replay is told by a gap.
 		p.Recovered = r.recovers
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -101,50 +100,6 @@ func (s *Server) DeleteChannel(ctx context.Context, req *publishv1.DeleteChannel
 	return &publishv1.DeleteChannelResponse{}, nil
 }
 
-// cursor is what a page token says: where to read on, and in which list.
-type cursor struct {
-	List   string `json:"l"`
-	After  string `json:"a,omitempty"`
-	Epoch  string `json:"e,omitempty"`
-	Offset uint64 `json:"o,omitempty"`
-	Newest bool   `json:"n,omitempty"`
-}
-
-func (c cursor) token() string {
-	b, err := json.Marshal(c)
-	if err != nil {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-const (
-	defaultPage = 100
-	maxPage     = 1000
-	// maxPageToken is longer than what the longest address makes.
-	maxPageToken = 4096
-)
-
-// paging checks page_size and page_token; list says of which list the token has to be.
-func paging(bad *bus.Invalid, size int32, token, list string) (int, cursor) {
-	n := int(size)
-	switch {
-	case n == 0:
-		n = defaultPage
-	case n < 0 || n > maxPage:
-		bad.Add("page_size", "is %d, allowed are 1 to %d", n, maxPage)
-	}
-	var c cursor
-	if token == "" {
-		return n, c
-	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) > maxPageToken || json.Unmarshal(b, &c) != nil || c.List != list {
-		bad.Add("page_token", "is not one that this list returned")
-	}
-	return n, c
-}
-
 // ListChannels returns a page of created channels.
 func (s *Server) ListChannels(ctx context.Context, req *publishv1.ListChannelsRequest) (*publishv1.ListChannelsResponse, error) {
 	var bad bus.Invalid
@@ -152,16 +107,20 @@ func (s *Server) ListChannels(ctx context.Context, req *publishv1.ListChannelsRe
 	if err := bad.Err(); err != nil {
 		return nil, err
 	}
-	page, err := s.store.ListChannels(ctx, at.After, size)
+	at.List = "channels"
+	resp := &publishv1.ListChannelsResponse{}
+	var err error
+	resp.Channels, resp.NextPageToken, err = gather(size, largestChannel, at, func(at cursor, n int) (stretch[*publishv1.Channel], error) {
+		page, err := s.store.ListChannels(ctx, at.After, n)
+		p := stretch[*publishv1.Channel]{next: at, more: page.More && len(page.Channels) > 0}
+		for _, c := range page.Channels {
+			p.next.After = c.Address.String()
+			p.add(s.channelProto(c), p.next)
+		}
+		return p, err
+	})
 	if err != nil {
 		return nil, err
-	}
-	resp := &publishv1.ListChannelsResponse{}
-	for _, c := range page.Channels {
-		resp.Channels = append(resp.Channels, s.channelProto(c))
-	}
-	if page.More && len(page.Channels) > 0 {
-		resp.NextPageToken = cursor{List: "channels", After: page.Channels[len(page.Channels)-1].Address.String()}.token()
 	}
 	return resp, nil
 }
@@ -195,28 +154,36 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 	if err := s.cfg.Charging.Take(caller.Author(bus.Sender{Client: client}), bus.Charge{Address: a}); err != nil {
 		return nil, err // a read makes the store remember the address
 	}
-	var page bus.Page
-	var err error
-	if req.GetNewestFirst() {
-		page, err = s.store.Latest(ctx, a, keep, at.Offset, size)
-	} else {
+	if req.GetPageToken() == "" {
 		after := convert.Position(req.GetAfter())
-		if req.GetPageToken() != "" {
-			after = bus.Position{Epoch: at.Epoch, Offset: at.Offset}
-		}
-		page, err = s.store.Since(ctx, a, keep, after, size)
+		at.Epoch, at.Offset, at.Newest = after.Epoch, after.Offset, req.GetNewestFirst()
 	}
+	at.List = a.String()
+	resp := &publishv1.ListMessagesResponse{}
+	var err error
+	resp.Messages, resp.NextPageToken, err = gather(size, s.largest(a), at, func(at cursor, n int) (stretch[*publishv1.Message], error) {
+		var page bus.Page
+		var err error
+		if at.Newest {
+			page, err = s.store.Latest(ctx, a, keep, at.Offset, n)
+		} else {
+			page, err = s.store.Since(ctx, a, keep, bus.Position{Epoch: at.Epoch, Offset: at.Offset}, n)
+		}
+		resp.Top = convert.PositionProto(page.Top)
+		p := stretch[*publishv1.Message]{next: at, more: page.More}
+		for _, m := range page.Messages {
+			p.next.Epoch, p.next.Offset = m.Position.Epoch, m.Position.Offset
+			if client == "" || m.For(client, "") {
+				p.add(convert.MessageProto(m), p.next)
+			} else {
+				p.pass(p.next)
+			}
+		}
+		p.next.Epoch, p.next.Offset = page.Next.Epoch, page.Next.Offset
+		return p, err
+	})
 	if err != nil {
 		return nil, err
-	}
-	resp := &publishv1.ListMessagesResponse{Top: convert.PositionProto(page.Top)}
-	for _, m := range page.Messages {
-		if client == "" || m.For(client, "") {
-			resp.Messages = append(resp.Messages, convert.MessageProto(m))
-		}
-	}
-	if page.More {
-		resp.NextPageToken = cursor{List: a.String(), Epoch: page.Next.Epoch, Offset: page.Next.Offset, Newest: req.GetNewestFirst()}.token()
 	}
 	return resp, nil
 }
@@ -232,18 +199,21 @@ func (s *Server) ListMembers(ctx context.Context, req *publishv1.ListMembersRequ
 	if err := rpc.CallerFrom(ctx).Check(bus.Presence, a); err != nil {
 		return nil, err
 	}
-	page, err := s.store.Members(ctx, a, at.After, size)
+	at.List = "members " + a.String()
+	resp := &publishv1.ListMembersResponse{}
+	var err error
+	resp.Members, resp.NextPageToken, err = gather(size, largestMember, at, func(at cursor, n int) (stretch[*publishv1.Member], error) {
+		page, err := s.store.Members(ctx, a, at.After, n)
+		resp.TotalSize = int32(page.Total)
+		p := stretch[*publishv1.Member]{next: at, more: page.More && len(page.Members) > 0}
+		for _, m := range page.Members {
+			p.next.After = m.Connection
+			p.add(&publishv1.Member{Connection: m.Connection, Client: m.Client, User: m.User, JoinTime: timestamppb.New(m.Joined)}, p.next)
+		}
+		return p, err
+	})
 	if err != nil {
 		return nil, err
-	}
-	resp := &publishv1.ListMembersResponse{TotalSize: int32(page.Total)}
-	for _, m := range page.Members {
-		resp.Members = append(resp.Members, &publishv1.Member{
-			Connection: m.Connection, Client: m.Client, User: m.User, JoinTime: timestamppb.New(m.Joined),
-		})
-	}
-	if page.More && len(page.Members) > 0 {
-		resp.NextPageToken = cursor{List: "members " + a.String(), After: page.Members[len(page.Members)-1].Connection}.token()
 	}
 	return resp, nil
 }

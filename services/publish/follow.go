@@ -93,7 +93,7 @@ func (r *reader) begin(ctx context.Context, p *place, req *publishv1.ConsumeRequ
 		if answer.Recovered, err = r.server.tail.Recovers(ctx, a, at, after); err != nil {
 			return err
 		}
-		answer.Position = convert.PositionProto(after)
+		answer.Position = convert.PositionProto(convert.Begin(after, at))
 	}
 	var last *bus.Message
 	if req.GetFromLast() {

@@ -44,21 +44,26 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.store.Pending(ctx, a, bus.PendingQuery{After: at.Offset, Epoch: at.Epoch, Limit: size})
-	if err != nil {
-		return nil, err
-	}
+	at.List = "inbox " + a.String()
 	now := s.store.Now()
 	resp := &publishv1.ListInboxResponse{}
-	for _, w := range page.Messages {
-		resp.Entries = append(resp.Entries, &publishv1.InboxEntry{
-			Message: convert.MessageProto(w.Message), State: publishv1.DeliveryState(w.Delivery.State(now)),
-			Deliveries:  uint32(w.Deliveries),
-			AckDeadline: timestamppb.New(w.Delivery.Deadline), ExpireTime: timestamppb.New(w.Delivery.Expires),
-		})
-	}
-	if page.More {
-		resp.NextPageToken = cursor{List: "inbox " + a.String(), Epoch: page.Top.Epoch, Offset: page.Next}.token()
+	resp.Entries, resp.NextPageToken, err = gather(size, s.largest(a), at, func(at cursor, n int) (stretch[*publishv1.InboxEntry], error) {
+		page, err := s.store.Pending(ctx, a, bus.PendingQuery{After: at.Offset, Epoch: at.Epoch, Limit: n})
+		p := stretch[*publishv1.InboxEntry]{next: at, more: page.More}
+		p.next.Epoch = page.Top.Epoch
+		for _, w := range page.Messages {
+			p.next.Offset = w.Position.Offset
+			p.add(&publishv1.InboxEntry{
+				Message: convert.MessageProto(w.Message), State: publishv1.DeliveryState(w.Delivery.State(now)),
+				Deliveries:  uint32(w.Deliveries),
+				AckDeadline: timestamppb.New(w.Delivery.Deadline), ExpireTime: timestamppb.New(w.Delivery.Expires),
+			}, p.next)
+		}
+		p.next.Offset = page.Next
+		return p, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return resp, nil
 }

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
@@ -69,9 +70,15 @@ func (s *Server) BatchPublish(ctx context.Context, req *publishv1.BatchPublishRe
 		return nil, bad.Err()
 	}
 	resp := &publishv1.BatchPublishResponse{Results: s.publishAll(ctx, rpc.CallerFrom(ctx), req.GetRequests())}
+	left := pageBytes / 2 // for what is said of refusals; the other half is for what every result needs
 	for _, r := range resp.GetResults() {
-		if r.GetError() != nil {
-			resp.Refused++
+		e := r.GetError()
+		if e == nil {
+			continue
+		}
+		resp.Refused++
+		if left -= proto.Size(e); left < 0 {
+			rpc.Shorten(e)
 		}
 	}
 	return resp, nil

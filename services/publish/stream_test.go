@@ -3,6 +3,7 @@ package publish_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -290,5 +291,38 @@ func TestStreams_endWithTheirChannel(t *testing.T) {
 	testkit.Check(t, many.Send(subscribe))
 	if r, err := many.Recv(); err != nil || r.GetSubscribed() == nil {
 		t.Errorf("to follow it again was answered with %v, %v", r, err)
+	}
+}
+
+// Who asks for everything is told where that begins, and a live address has no position.
+func TestConsume_TellsWhereItBegins(t *testing.T) {
+	h := start(t, publish.Config{})
+	h.pub("channels/begin", `1`)
+	for name, c := range map[string]struct {
+		req  *publishv1.ConsumeRequest
+		want string
+	}{
+		"everything": {&publishv1.ConsumeRequest{Address: "channels/begin", FromBeginning: true}, "start"},
+		"from now":   {&publishv1.ConsumeRequest{Address: "channels/begin"}, "1"},
+		"unused":     {&publishv1.ConsumeRequest{Address: "channels/unused", FromBeginning: true}, "start"},
+		"live":       {&publishv1.ConsumeRequest{Address: "channels/live:begin", FromBeginning: true}, "none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stream, err := h.publish.Consume(t.Context(), c.req)
+			testkit.Check(t, err)
+			first, err := stream.Recv()
+			testkit.Check(t, err)
+			p := first.GetSubscribed().GetPosition()
+			got := "none"
+			switch {
+			case p != nil && p.GetEpoch() != "" && p.GetOffset() == 0:
+				got = "start"
+			case p.GetEpoch() != "":
+				got = strconv.FormatUint(p.GetOffset(), 10)
+			}
+			if got != c.want {
+				t.Errorf("it begins at %v, want %s", p, c.want)
+			}
+		})
 	}
 }

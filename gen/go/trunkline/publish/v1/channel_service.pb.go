@@ -363,7 +363,8 @@ func (x *GetChannelResponse) GetChannel() *Channel {
 // ListChannelsRequest asks for a page of channels.
 type ListChannelsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Optional. 1 to 1000; 100 by default.
+	// Optional. At most so many: 1 to 1000, and 100 by default. A page ends earlier where it would become larger than 1 MiB, with at
+	// least one item; next_page_token says whether there is more.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Optional. next_page_token of the page before.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -558,7 +559,8 @@ type ListMessagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The address.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// Optional. 1 to 1000; 100 by default.
+	// Optional. At most so many: 1 to 1000, and 100 by default. A page ends earlier where it would become larger than 1 MiB, with at
+	// least one item; next_page_token says whether there is more.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Optional. next_page_token of the page before.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -714,7 +716,8 @@ type ListMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The address.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// Optional. 1 to 1000; 100 by default.
+	// Optional. At most so many: 1 to 1000, and 100 by default. A page ends earlier where it would become larger than 1 MiB, with at
+	// least one item; next_page_token says whether there is more.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Optional. next_page_token of the page before.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`

@@ -1081,10 +1081,10 @@ type Subscribed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The address.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// Output only. Everything after this position follows; unset for a live address.
+	// Output only. Everything after this position follows; unset for a live address. With from_beginning it is the start of the log.
 	Position *Position `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
 	// Output only. True when the position asked for belongs to this log and is not in its future; what came
-	// after it is replayed next, and a gap comes first where some of it is not kept any more.
+	// after it is replayed next, and a gap comes first where some of it is not kept any more. True with from_beginning.
 	Recovered     bool `protobuf:"varint,3,opt,name=recovered,proto3" json:"recovered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

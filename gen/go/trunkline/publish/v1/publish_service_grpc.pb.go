@@ -44,6 +44,8 @@ type PublishServiceClient interface {
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
 	// BatchPublish sends up to 1000 messages and answers each on its own: one
 	// refused item does not stop the others. Items of one address keep their order.
+	// The request as a whole has to fit the server's limit for messages, grpc.max_message, which is 4 MiB by default.
+	// An answer with very many refusals says less of each: the reason, and the beginning of the sentence.
 	// REST: POST /v1/messages:batchPublish.
 	BatchPublish(ctx context.Context, in *BatchPublishRequest, opts ...grpc.CallOption) (*BatchPublishResponse, error)
 	// PublishStream sends messages as a stream and answers each on its own.
@@ -185,6 +187,8 @@ type PublishServiceServer interface {
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
 	// BatchPublish sends up to 1000 messages and answers each on its own: one
 	// refused item does not stop the others. Items of one address keep their order.
+	// The request as a whole has to fit the server's limit for messages, grpc.max_message, which is 4 MiB by default.
+	// An answer with very many refusals says less of each: the reason, and the beginning of the sentence.
 	// REST: POST /v1/messages:batchPublish.
 	BatchPublish(context.Context, *BatchPublishRequest) (*BatchPublishResponse, error)
 	// PublishStream sends messages as a stream and answers each on its own.

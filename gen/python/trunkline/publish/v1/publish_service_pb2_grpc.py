@@ -75,6 +75,8 @@ class PublishServiceServicer(object):
     def BatchPublish(self, request, context):
         """BatchPublish sends up to 1000 messages and answers each on its own: one
         refused item does not stop the others. Items of one address keep their order.
+        The request as a whole has to fit the server's limit for messages, grpc.max_message, which is 4 MiB by default.
+        An answer with very many refusals says less of each: the reason, and the beginning of the sentence.
         REST: POST /v1/messages:batchPublish.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

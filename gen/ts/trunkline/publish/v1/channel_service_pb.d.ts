@@ -161,7 +161,8 @@ export declare const GetChannelResponseSchema: GenMessage<GetChannelResponse>;
  */
 export declare type ListChannelsRequest = Message<"trunkline.publish.v1.ListChannelsRequest"> & {
   /**
-   * Optional. 1 to 1000; 100 by default.
+   * Optional. At most so many: 1 to 1000, and 100 by default. A page ends earlier where it would become larger than 1 MiB, with at
+   * least one item; next_page_token says whether there is more.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -256,7 +257,8 @@ export declare type ListMessagesRequest = Message<"trunkline.publish.v1.ListMess
   address: string;
 
   /**
-   * Optional. 1 to 1000; 100 by default.
+   * Optional. At most so many: 1 to 1000, and 100 by default. A page ends earlier where it would become larger than 1 MiB, with at
+   * least one item; next_page_token says whether there is more.
    *
    * @generated from field: int32 page_size = 2;
    */
@@ -346,7 +348,8 @@ export declare type ListMembersRequest = Message<"trunkline.publish.v1.ListMembe
   address: string;
 
   /**
-   * Optional. 1 to 1000; 100 by default.
+   * Optional. At most so many: 1 to 1000, and 100 by default. A page ends earlier where it would become larger than 1 MiB, with at
+   * least one item; next_page_token says whether there is more.
    *
    * @generated from field: int32 page_size = 2;
    */

@@ -27,7 +27,8 @@ export declare type ListInboxRequest = Message<"trunkline.publish.v1.ListInboxRe
   address: string;
 
   /**
-   * Optional. 1 to 1000; 100 by default.
+   * Optional. At most so many: 1 to 1000, and 100 by default. A page ends earlier where it would become larger than 1 MiB, with at
+   * least one item; next_page_token says whether there is more.
    *
    * @generated from field: int32 page_size = 2;
    */

@@ -575,7 +575,7 @@ export declare type Subscribed = Message<"trunkline.publish.v1.Subscribed"> & {
   address: string;
 
   /**
-   * Output only. Everything after this position follows; unset for a live address.
+   * Output only. Everything after this position follows; unset for a live address. With from_beginning it is the start of the log.
    *
    * @generated from field: trunkline.publish.v1.Position position = 2;
    */
@@ -583,7 +583,7 @@ export declare type Subscribed = Message<"trunkline.publish.v1.Subscribed"> & {
 
   /**
    * Output only. True when the position asked for belongs to this log and is not in its future; what came
-   * after it is replayed next, and a gap comes first where some of it is not kept any more.
+   * after it is replayed next, and a gap comes first where some of it is not kept any more. True with from_beginning.
    *
    * @generated from field: bool recovered = 3;
    */
@@ -826,6 +826,8 @@ export declare const PublishService: GenService<{
   /**
    * BatchPublish sends up to 1000 messages and answers each on its own: one
    * refused item does not stop the others. Items of one address keep their order.
+   * The request as a whole has to fit the server's limit for messages, grpc.max_message, which is 4 MiB by default.
+   * An answer with very many refusals says less of each: the reason, and the beginning of the sentence.
    * REST: POST /v1/messages:batchPublish.
    *
    * @generated from rpc trunkline.publish.v1.PublishService.BatchPublish
