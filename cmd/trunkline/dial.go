@@ -40,12 +40,6 @@ type endpoint struct {
 	secured bool   // by TLS
 }
 
-// grpcTarget is host:port of gRPC, for people.
-func (p *program) grpcTarget() string {
-	e, _ := p.endpoint() // a call was made there, so it is one
-	return e.target
-}
-
 // endpoint returns where gRPC is. Nothing is guessed: a word that does not name a server is a usage error, because the credential
 // and the message would go elsewhere.
 func (p *program) endpoint() (endpoint, error) {
@@ -146,6 +140,7 @@ func (p *program) dial(ctx context.Context) (_ context.Context, conn *lanes.Conn
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	p.dialled = at.target
 	cfg := rpc.DialConfig{Target: at.target, Deadline: p.timeout}
 	if at.secured {
 		if cfg.TLS, err = p.tls(); err != nil {

@@ -152,7 +152,7 @@ func (w *eventPrinter) show(r *hooksv1.WatchEventsResponse) error {
 	case *hooksv1.WatchEventsResponse_Watched:
 		w.open = true
 		w.move(item.Watched.GetPosition())
-		w.p.say("→ %s  watching events", w.p.grpcTarget())
+		w.p.say("→ %s  watching events", w.p.dialled)
 	case *hooksv1.WatchEventsResponse_Heartbeat:
 		w.move(item.Heartbeat.GetPosition())
 	case *hooksv1.WatchEventsResponse_Gap:

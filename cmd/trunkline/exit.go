@@ -123,7 +123,7 @@ func (p *program) remote(err error) error {
 	e := rpc.FromError(err)
 	message := e.Reason + ": " + e.Message
 	if e.Reason == "UNAVAILABLE" && e.Metadata == nil {
-		message = "no server answers at " + p.grpcTarget()
+		message = "no server answers at " + p.dialled
 	}
 	if e.Reason == "INTERNAL" {
 		message = e.Detail()

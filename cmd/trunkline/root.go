@@ -41,7 +41,8 @@ type program struct {
 	timeout                          time.Duration
 	noColor                          bool
 
-	started bool // the verb was understood; what fails from now on is no usage error
+	dialled string // host:port of gRPC, once something is asked there
+	started bool   // the verb was understood; what fails from now on is no usage error
 }
 
 // run runs one command line and returns the exit code.
