@@ -15,7 +15,8 @@ func (p *program) config() *cobra.Command {
 func (p *program) configCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Say everything that is wrong with the configuration", Args: cobra.NoArgs,
-		Long: "Read the configuration as serve does and say everything that is wrong with it. Exit code 3 when something is.",
+		Long: `Read the configuration and build what serve builds, and say what is wrong, as serve does.
+No port is taken, and nobody is asked. Exit code 3 when something is wrong.`,
 	}
 	load := p.settingsFrom(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {

@@ -42,13 +42,8 @@ type Running struct {
 // grace was over.
 func Run(ctx context.Context, cfg config.Config, options Options) (err error) {
 	cfg = complete(cfg)
-	tel, err := telemetry.New(telemetry.Config{
-		Level: cfg.Log.Level, Format: cfg.Log.Format, Output: options.Log, Version: cfg.Version,
-	})
+	tel, err := newTelemetry(cfg, options.Log)
 	if err != nil {
-		return err
-	}
-	if err := checkFiles(cfg); err != nil {
 		return err
 	}
 	m, end := newMoments(ctx)
@@ -79,6 +74,11 @@ func Run(ctx context.Context, cfg config.Config, options Options) (err error) {
 	tel.Log.Info("stopping")
 	m.stopBack()
 	return errors.Join(err, b.Wait())
+}
+
+// newTelemetry returns the log, which goes to output or to stderr, and the metrics.
+func newTelemetry(cfg config.Config, output io.Writer) (*telemetry.Telemetry, error) {
+	return telemetry.New(telemetry.Config{Level: cfg.Log.Level, Format: cfg.Log.Format, Output: output, Version: cfg.Version})
 }
 
 // complete fills in what a process makes for itself.

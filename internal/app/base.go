@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"slices"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
@@ -53,7 +52,7 @@ type base struct {
 func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, open *closers) (base, error) {
 	store, err := openStore(ctx, cfg, tel)
 	if err != nil {
-		return base{}, fmt.Errorf("open the store: %w", err)
+		return base{}, err
 	}
 	if store != nil {
 		open.add(store.Close)
@@ -112,7 +111,7 @@ func dial(cfg config.Config, pipe *rpc.Pipe, open *closers) (c conns, err error)
 	var secured *tls.Config
 	if cfg.GRPC.CAFile != "" {
 		if secured, err = trusting(cfg.GRPC.CAFile); err != nil {
-			return conns{}, err
+			return conns{}, &config.About{Key: "grpc.ca_file", Err: err}
 		}
 	}
 	connect := func(role, key string) (*lanes.Conn, error) {
@@ -142,7 +141,7 @@ func dial(cfg config.Config, pipe *rpc.Pipe, open *closers) (c conns, err error)
 		{&c.publish, config.RolePublish, cfg.InternalKey.Reveal()},
 	} {
 		if *to.conn, err = connect(to.role, to.key); err != nil {
-			return conns{}, err
+			return conns{}, &config.About{Key: "upstream", Err: err}
 		}
 	}
 	return c, nil
@@ -166,12 +165,12 @@ func dialAuthorizer(cfg config.Authorizer, tel *telemetry.Telemetry, open *close
 	if cfg.CAFile != "" {
 		var err error
 		if d.TLS, err = trusting(cfg.CAFile); err != nil {
-			return nil, fmt.Errorf("hooks.authorizer.ca_file: %w", err)
+			return nil, &config.About{Key: "hooks.authorizer.ca_file", Err: err}
 		}
 	}
 	conn, err := rpc.Dial(d)
 	if err != nil {
-		return nil, err
+		return nil, &config.About{Key: "hooks.authorizer.address", Err: err}
 	}
 	open.add(conn.Close)
 	asked := func(action string) bool { return len(cfg.On) == 0 || slices.Contains(cfg.On, action) }

@@ -77,6 +77,15 @@ func defaultEdge() config.Edge {
 	}
 }
 
-// Load reads the configuration over the defaults. It returns config.Problems, all of them at once, or a configuration
-// that can be run.
-func Load(src config.Sources) (*config.Loaded, error) { return config.Load(Default(), src) }
+// Load reads the configuration over the defaults, and builds what Run builds. It returns config.Problems, or a configuration
+// that can be run. So a check and a start refuse the same, in the same words.
+func Load(src config.Sources) (*config.Loaded, error) {
+	loaded, err := config.Load(Default(), src)
+	if err != nil {
+		return nil, err
+	}
+	if err := tryBuild(loaded.Config); err != nil {
+		return nil, loaded.Explain(err)
+	}
+	return loaded, nil
+}

@@ -71,9 +71,13 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 		if err != nil {
 			return nil, err
 		}
-		return gateway.New(ctx, gateway.Conns{
+		handler, err := gateway.New(ctx, gateway.Conns{
 			Auth: b.conns.openAuth, Publish: b.conns.openPublish, Admin: b.conns.openPublish,
 		}, gateway.Config{AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(peers)})
+		if err != nil {
+			return nil, &config.About{Key: "http.allowed_origins", Err: err}
+		}
+		return handler, nil
 	case own != nil:
 		mux := http.NewServeMux()
 		mux.Handle("/v1/ws", own)
@@ -102,7 +106,7 @@ func newClientListener(b base, handler http.Handler) (*listener, error) {
 	if b.cfg.HTTP.TLS.CertFile != "" {
 		c, err := newCertificate(b.cfg.HTTP.TLS, b.tel.Log)
 		if err != nil {
-			return nil, err
+			return nil, &config.About{Key: "http.tls.cert_file", Err: err}
 		}
 		l.certificate = c
 	}

@@ -45,7 +45,7 @@ func olderProtocols(b base) ([]older, error) {
 		if b.cfg.Runs(config.RoleEdge) {
 			var err error
 			if o.dialect, err = p.Dialect(b.host()); err != nil {
-				return nil, fmt.Errorf("legacy.%s: %w", p.Name(), err)
+				return nil, fmt.Errorf("legacy.%s.%w", p.Name(), err) // it begins with the setting
 			}
 		}
 		all = append(all, o)

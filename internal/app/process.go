@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,25 +42,22 @@ func newProcess(m moments, cfg config.Config, tel *telemetry.Telemetry) (_ *proc
 			err = errors.Join(err, open.close())
 		}
 	}()
+	if err := checkFiles(cfg); err != nil {
+		return nil, err
+	}
 	b, err := newBase(m.back, cfg, tel, &open)
 	if err != nil {
 		return nil, err
 	}
 	keys, devKey, err := apiKeys(cfg)
-	if err != nil {
-		return nil, err
-	}
-	protocols, err := olderProtocols(b)
-	if err != nil {
+	protocols, err2 := olderProtocols(b)
+	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
 	services, err := newServices(m.back, b, keys, protocols, &open)
-	if err != nil {
-		return nil, err
-	}
 	life := bus.LifeName(cfg.Node, random(6))
-	sockets, err := newEdge(b, life, protocols)
-	if err != nil {
+	sockets, err2 := newEdge(b, life, protocols)
+	if err := errors.Join(err, err2); err != nil { // neither needs the other, so both say what is wrong
 		return nil, err
 	}
 	ready := checks(m.stopping, b, services, sockets)
@@ -80,6 +78,23 @@ func newProcess(m moments, cfg config.Config, tel *telemetry.Telemetry) (_ *proc
 	}
 	p.closers = open
 	return p, nil
+}
+
+// tryBuild builds a process as Run does, and throws it away. It binds no port, and nobody outside is asked: the contexts are over.
+func tryBuild(cfg config.Config) error {
+	cfg = complete(cfg)
+	cfg.GRPC.Listen = "" // the only port that is bound while a process is built
+	over, end := newMoments(context.Background())
+	end()
+	tel, err := newTelemetry(cfg, io.Discard)
+	if err != nil {
+		return err
+	}
+	p, err := newProcess(over, cfg, tel)
+	if err != nil {
+		return err
+	}
+	return p.closers.close()
 }
 
 // clientListeners returns every HTTP listener of clients.

@@ -3,10 +3,13 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -39,7 +42,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 	}
 	secured, certificate, err := grpcTLS(b.cfg.GRPC, b.tel.Log)
 	if err != nil {
-		return nil, err
+		return nil, &config.About{Key: "grpc.tls.cert_file", Err: err}
 	}
 	peers, err := b.cfg.Peers()
 	if err != nil {
@@ -55,7 +58,10 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 		},
 	}, b.pipe, b.tel.Log, b.tel.Registry)
 	if err != nil {
-		return nil, explainListen("grpc.listen", err)
+		if _, ok := errors.AsType[*net.OpError](err); ok {
+			return nil, explainListen("grpc.listen", err)
+		}
+		return nil, &config.About{Key: "api_keys", Err: err}
 	}
 	open.add(func() error { server.Close(); return nil })
 	s := &services{log: b.tel.Log, server: server, certificate: certificate}
@@ -82,7 +88,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 // apiKeys returns the keys that callers may have, and the throw-away one of development mode.
 func apiKeys(cfg config.Config) (keys []rpc.APIKey, devKey string, err error) {
 	if keys, err = cfg.Keys(); err != nil {
-		return nil, "", err
+		return nil, "", &config.About{Key: "api_keys", Err: err}
 	}
 	keys = append(keys, rpc.InternalKey(cfg.InternalKey.Reveal()))
 	if cfg.Dev {
@@ -133,7 +139,17 @@ func newAuth(b base, protocols []older, open *closers) (*auth.Server, error) {
 		return nil, err
 	}
 	cfg.Sessions = sessions
-	return auth.New(b.store, cfg)
+	server, err := auth.New(b.store, cfg)
+	if err != nil {
+		about := &config.About{Key: "auth.keys", Err: err}
+		for _, key := range []string{"auth.trust", "auth.algorithms"} {
+			if strings.HasPrefix(err.Error(), key) {
+				about.Key = key
+			}
+		}
+		return nil, about
+	}
+	return server, nil
 }
 
 // newPublish builds the services of the role publish: the one that takes messages, and the one that sends events.
@@ -144,19 +160,19 @@ func newPublish(b base) (*publish.Server, *events.Server, error) {
 		Authorizer:  b.authorizer, Charging: b.charging, Log: b.tel.Log, Registry: b.tel.Registry,
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("build the publish service: %w", err)
+		return nil, nil, &config.About{Key: "channels.namespaces", Err: err}
 	}
 	cfg := events.Config{Namespaces: b.cfg.Namespaces(), Node: b.cfg.Node, Log: b.tel.Log}
 	for _, w := range b.cfg.Hooks.Webhooks {
 		hook, err := webhook(w)
 		if err != nil {
-			return nil, nil, fmt.Errorf("hooks.webhooks: %s: %w", w.Name, err)
+			return nil, nil, &config.About{Key: "hooks.webhooks", Err: fmt.Errorf("%s: %w", w.Name, err)}
 		}
 		cfg.Webhooks = append(cfg.Webhooks, hook)
 	}
 	sender, err := events.New(b.store, cfg, b.tel.Registry)
 	if err != nil {
-		return nil, nil, fmt.Errorf("build the event service: %w", err)
+		return nil, nil, &config.About{Key: "hooks.webhooks", Err: err}
 	}
 	return publisher, sender, nil
 }

@@ -42,7 +42,7 @@ func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry)
 	}
 	store, err := redis.Open(c, tel.Log)
 	if err != nil {
-		return nil, err // not a nil *Store in a bus.Store that is not nil
+		return nil, &config.About{Key: "redis.url", Err: err} // not a nil *Store in a bus.Store that is not nil
 	}
 	if err := store.CheckEviction(ctx); err != nil {
 		return nil, errors.Join(config.Problems{{Where: "redis.url", Text: err.Error()}}, store.Close())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/bridge"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/redis/redisurl"
 )
 
@@ -173,12 +174,12 @@ func (c Config) EventLog() bus.Retention {
 }
 
 func (c *checking) webhooks() {
-	hooks := c.cfg.Hooks
-	if len(hooks.Webhooks) > 0 && !hooks.Events.Enabled {
+	cfg := c.cfg.Hooks
+	if len(cfg.Webhooks) > 0 && !cfg.Events.Enabled {
 		c.fail("hooks.events.enabled", "is not set, and hooks.webhooks are: there is nothing to send without it")
 	}
 	names := map[string]bool{}
-	for i, w := range hooks.Webhooks {
+	for i, w := range cfg.Webhooks {
 		key := fmt.Sprintf("hooks.webhooks[%d]", i)
 		if w.Name == "" || names[w.Name] {
 			c.fail("hooks.webhooks", "%s: name %q is empty or taken", key, w.Name)
@@ -193,6 +194,10 @@ func (c *checking) webhooks() {
 			c.fail("hooks.webhooks", "%s: url is empty", key)
 		case u.Scheme != "https" && !w.AllowPrivate:
 			c.fail("hooks.webhooks", "%s: url is not https, which only a private network is for: set allow_private", key)
+		case !w.AllowPrivate:
+			if err := hooks.CheckHost(u.Hostname()); err != nil {
+				c.fail("hooks.webhooks", "%s: url: %v", key, err)
+			}
 		}
 	}
 }

@@ -269,6 +269,12 @@ func (c *checking) development() {
 	if !c.cfg.all() {
 		c.fail("dev", "development mode runs all roles in one process; leave roles out, or dev")
 	}
+	for _, l := range c.cfg.LegacyListeners() {
+		if !loopbackListen(l.Address) && !c.cfg.Legacy.Open {
+			c.fail(l.Key, "%q is reached from elsewhere, and in development mode the older protocols let everybody do everything there; "+
+				"keep it on localhost, or set legacy.open to mean it", l.Address)
+		}
+	}
 	if u, err := url.Parse(c.cfg.HTTP.PublicURL); err == nil && u.Host != "" && !loopback.Host(u.Host) {
 		c.fail("http.public_url", "%q is not this machine, and development mode lets everybody in; leave dev out", c.cfg.HTTP.PublicURL)
 	}

@@ -68,6 +68,50 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// About is an error of a part that cannot be built, and the setting that it is about.
+type About struct {
+	Key string
+	Err error
+}
+
+// Error names the setting first, which the error may do itself for one of the same section.
+func (a *About) Error() string {
+	section, _, _ := strings.Cut(a.Key, ".")
+	if text := a.Err.Error(); strings.HasPrefix(text, section+".") {
+		return text
+	}
+	return a.Key + ": " + a.Err.Error()
+}
+
+// Unwrap returns the error of the part.
+func (a *About) Unwrap() error { return a.Err }
+
+// Explain says where the settings stand that errors of building are about. The text of such an error begins with the key of a
+// setting; About sees to it where a part does not know its settings. Anything else has no place.
+func (l *Loaded) Explain(err error) Problems {
+	var all Problems
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range many.Unwrap() {
+			all = append(all, l.Explain(one)...)
+		}
+		return all
+	}
+	if known, ok := errors.AsType[Problems](err); ok {
+		return known
+	}
+	text, key := err.Error(), ""
+	for k := range l.Origins { // the longest, because one may begin with another
+		if len(k) > len(key) && strings.HasPrefix(text, k) {
+			key = k
+		}
+	}
+	where := l.Origins[key]
+	if where == "default" {
+		where = ""
+	}
+	return append(all, Problem{Where: where, Text: text})
+}
+
 // Load reads all sources over the defaults, whose older protocols keep the settings that are theirs, and checks the result. It returns Problems, all of them at once, or a
 // configuration that can be run.
 func Load(defaults Config, src Sources) (*Loaded, error) {

@@ -23,7 +23,7 @@ const never = -1
 func (c Config) open(log *slog.Logger) (redis.UniversalClient, redisurl.URL, error) {
 	u, err := redisurl.Parse(c.URL)
 	if err != nil {
-		return nil, u, fmt.Errorf("redis url: %w", err)
+		return nil, u, fmt.Errorf("redis.url: %w", err)
 	}
 	o := options{Config: c, url: u}
 	if o.secure, err = c.secure(u); err != nil {

@@ -94,16 +94,19 @@ var (
 	_ bus.Bridge = (*Store)(nil)
 )
 
-// quiet gives go-redis, whose logger is one for the whole process, the log of the first store.
-var quiet sync.Once
+// quiet gives go-redis its logger, which is one for the whole process. newest is the log of the store that was opened last.
+var (
+	quiet  sync.Once
+	newest atomic.Pointer[slog.Logger]
+)
 
 // libraryLog takes what go-redis says of its connections, which is news only to a reader that looks for it. What a caller has to
 // know is in the errors.
-type libraryLog struct{ log *slog.Logger }
+type libraryLog struct{}
 
 // Printf logs at the level debug.
-func (l libraryLog) Printf(ctx context.Context, format string, v ...any) {
-	l.log.DebugContext(ctx, "redis client", slog.String("said", fmt.Sprintf(format, v...)))
+func (libraryLog) Printf(ctx context.Context, format string, v ...any) {
+	newest.Load().DebugContext(ctx, "redis client", slog.String("said", fmt.Sprintf(format, v...)))
 }
 
 // Open returns a store. It fails only when the configuration is wrong: a server that is away is
@@ -111,7 +114,7 @@ func (l libraryLog) Printf(ctx context.Context, format string, v ...any) {
 func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	cfg.Prefix = cmp.Or(cfg.Prefix, DefaultPrefix)
 	if strings.ContainsAny(cfg.Prefix, "{}*?[] \n") {
-		return nil, fmt.Errorf("redis prefix: %q may not have braces, spaces or wildcards", cfg.Prefix)
+		return nil, fmt.Errorf("redis.prefix: %q may not have braces, spaces or wildcards", cfg.Prefix)
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 2 * time.Second
@@ -126,8 +129,8 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	// go-redis has one logger for the whole process, so the first store decides.
-	quiet.Do(func() { redis.SetLogger(libraryLog{log}) })
+	newest.Store(log)
+	quiet.Do(func() { redis.SetLogger(libraryLog{}) })
 	s := &Store{client: client, keys: keys{cfg.Prefix, where.DB}, cfg: cfg, log: log}
 	s.cluster, _ = client.(*redis.ClusterClient)
 	if s.cluster != nil {

@@ -49,12 +49,23 @@ func ParseAPIKey(text string, scopes ...string) (APIKey, error) {
 // ParseAPIKeyDigest reads a key from its id and the hex of its SHA-256.
 func ParseAPIKeyDigest(id, digest string, scopes ...string) (APIKey, error) {
 	k := APIKey{ID: id, Scopes: scopes}
+	if err := checkID(id); err != nil {
+		return APIKey{}, err
+	}
 	b, err := hex.DecodeString(digest)
 	if err != nil || len(b) != len(k.Digest) {
 		return APIKey{}, fmt.Errorf("API key %q: the digest is not 64 hex digits (SHA-256 of the key)", id)
 	}
 	copy(k.Digest[:], b)
 	return k, checkScopes(id, scopes)
+}
+
+// checkID refuses an id that no key can have: the id ends at the first underscore of the key.
+func checkID(id string) error {
+	if id == "" || strings.ContainsAny(id, "_ ") {
+		return fmt.Errorf("API key id %q: it is empty, or has an underscore or space", id)
+	}
+	return nil
 }
 
 func checkScopes(id string, scopes []string) error {
@@ -100,8 +111,8 @@ type entry struct {
 func newKeyring(keys []APIKey) (keyring, error) {
 	ring := keyring{}
 	for _, k := range keys {
-		if k.ID == "" || strings.ContainsAny(k.ID, "_ ") { // the id ends at the first underscore of the key
-			return nil, fmt.Errorf("API key id %q: it is empty, or has an underscore or space", k.ID)
+		if err := checkID(k.ID); err != nil {
+			return nil, err
 		}
 		if _, ok := ring[k.ID]; ok {
 			return nil, fmt.Errorf("API key id %q is configured twice", k.ID)

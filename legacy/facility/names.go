@@ -1,7 +1,9 @@
 package facility
 
 import (
+	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -25,6 +27,14 @@ func NewNames(prefix string) Names {
 		prefix += ":"
 	}
 	return Names{prefix}
+}
+
+// checkPrefix refuses a prefix that no program of the older system has: a name in Redis with spaces is a mistake.
+func checkPrefix(prefix string) error {
+	if !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return fmt.Errorf("prefix: %q has spaces or control characters", prefix)
+	}
+	return nil
 }
 
 // Name returns the name of an address; false when it has none.

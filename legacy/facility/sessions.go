@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -69,6 +70,10 @@ const (
 func NewSessions(cfg SessionsConfig, log *slog.Logger) (*Sessions, error) {
 	d := DefaultSessions()
 	cfg.Timeout, cfg.Cache, cfg.Life = cmp.Or(cfg.Timeout, d.Timeout), cmp.Or(cfg.Cache, d.Cache), cmp.Or(cfg.Life, d.Life)
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" { // it may hold a password
+		return nil, errors.New("legacy.facility.resolver.url: is not a URL such as https://example.com/session")
+	}
 	cache, err := lru.New[string, resolved](sessionsCached)
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of sessions: %w", err)

@@ -102,6 +102,9 @@ func (p *Facility) Dialect(h legacy.Host) (dialect.Dialect, error) {
 		commands = legacyv1.NewCommandServiceClient(h.Publish)
 	}
 	f := p.Settings
+	if err := checkPrefix(f.Prefix); err != nil {
+		return nil, err
+	}
 	return NewSocket(SocketConfig{
 		Commands: commands, Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
 		Path: f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),

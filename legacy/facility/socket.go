@@ -64,7 +64,10 @@ func NewSocket(cfg SocketConfig) (*Socket, error) {
 	cfg.Path, cfg.Cookie = cmp.Or(cfg.Path, DefaultPath), cmp.Or(cfg.Cookie, DefaultCookie)
 	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, DefaultMaxMessage)
 	if !strings.HasPrefix(cfg.Path, "/") || !strings.HasSuffix(cfg.Path, "/") {
-		return nil, errors.New("path: begins and ends with a slash")
+		return nil, fmt.Errorf("path: %q does not begin and end with a slash", cfg.Path)
+	}
+	if c := (&http.Cookie{Name: cfg.Cookie, Value: "x"}); c.Valid() != nil { //nolint:gosec // a cookie of a request has no flags
+		return nil, fmt.Errorf("cookie: %q is not the name of a cookie", cfg.Cookie)
 	}
 	if cfg.Refusal == nil {
 		cfg.Refusal = func(err error) error { return err }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -46,14 +47,19 @@ type sent struct {
 	sum    [sha256.Size]byte
 }
 
-// Start notes the audiences of what the client sends, and those of what it hears. What it asked for and may not hear is left out.
+// Start notes the audiences of what the client sends, and those of what it hears: what it asked for and does not hear comes last.
 func (t *talk) Start(context.Context) {
 	t.to = t.wishes.addresses(t.conn.Identity(), t.wishes.publish)
-	for _, a := range t.wishes.addresses(t.conn.Identity(), t.wishes.subscribe) {
-		if t.follower.Subscribed(a) {
-			t.from = append(t.from, a)
+	t.from = t.wishes.addresses(t.conn.Identity(), t.wishes.subscribe)
+	slices.SortStableFunc(t.from, func(a, b bus.Address) int {
+		switch heard := t.follower.Subscribed(a); {
+		case heard == t.follower.Subscribed(b):
+			return 0
+		case heard:
+			return -1
 		}
-	}
+		return 1
+	})
 }
 
 // Receive publishes a frame to every audience that the client has, in their order. When it returns, everything is stored:

@@ -189,10 +189,10 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 }
 
 // unfollowed returns why a handshake that asks for addresses cannot be answered now. What the client may not follow is left out.
-// What only passes is not: the client would stay connected, and never hear of it.
+// What nobody can be asked about now is not: the client would stay connected, and never hear of it.
 func unfollowed(o *opening) *bus.Error {
 	for _, req := range o.followed.asked {
-		if why := rpc.FromError(req.refuse); why != nil && why.RetryAfter > 0 {
+		if why := rpc.FromError(req.refuse); why != nil && refusal.Of(why.Reason).Code == refusal.Unavailable {
 			return why
 		}
 	}

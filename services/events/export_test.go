@@ -1,4 +1,6 @@
 package events
 
-// CheckPublic is checkPublic, for a table of addresses that no test can dial.
-var CheckPublic = checkPublic
+import "github.com/trunkline/trunkline/internal/hooks"
+
+// CheckPublic is what a dial is checked by, for a table of addresses that no test can dial.
+var CheckPublic = hooks.CheckPublic

@@ -65,7 +65,7 @@ type Hello struct {
 	// Place is what the authorizer is told of the socket; nil for the dialect's name alone.
 	Place *bus.Place
 	// Follow is followed from the start, before the handshake is answered. What the identity or the authorizer
-	// do not allow is left out. A refusal that passes refuses the handshake.
+	// do not allow is left out. While nobody can be asked, the handshake is refused.
 	Follow []Follow
 	// FollowAs, if set, says what is followed besides, once it is known who connects.
 	FollowAs func(who *bus.Identity) []Follow
