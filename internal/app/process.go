@@ -11,6 +11,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/edge"
 )
@@ -125,6 +126,9 @@ func (p *process) runBack(stopping, ctx context.Context, g *errgroup.Group) {
 	if p.services != nil {
 		p.services.run(ctx, g)
 		g.Go(func() error { return tellHealth(stopping, ctx, p.services.server, p.ready) })
+	}
+	if m, ok := p.store.(*memory.Store); ok {
+		g.Go(func() error { return m.Run(ctx) })
 	}
 	if p.store != nil {
 		g.Go(func() error { return p.revoked.Run(ctx) })

@@ -19,7 +19,7 @@ func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry)
 	case config.Nothing:
 		return nil, nil
 	case config.InMemory:
-		return memory.New(memory.Config{Events: cfg.EventLog()}), nil
+		return memory.New(memory.Config{Events: cfg.EventLog(), Limit: memoryLimit(cfg.Memory), Metrics: tel.Registry}), nil
 	}
 	spaces := cfg.Namespaces()
 	c := redis.Config{

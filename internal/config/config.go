@@ -31,6 +31,7 @@ type Config struct {
 	Streams  Streams  `key:"streams"`
 	Internal Internal `key:"internal"`
 	Redis    Redis    `key:"redis"`
+	Memory   Memory   `key:"memory"`
 	Auth     Auth     `key:"auth"`
 	Edge     Edge     `key:"edge"`
 	Channels Channels `key:"channels"`
@@ -115,6 +116,11 @@ type Redis struct {
 
 // Reread returns the URL that is in the file now.
 func (r Redis) Reread() (string, error) { return readValueFile(r.URLFile) }
+
+// Memory is the store of a process without Redis.
+type Memory struct {
+	Limit Size `key:"limit" min:"0" max:"1TiB" doc:"How much the store in memory keeps; more is refused with STORAGE_FULL. The process needs about twice as much. 0 is a quarter of the memory that the process may use."`
+}
 
 // APIKey is the key of a back end.
 type APIKey struct {

@@ -21,6 +21,8 @@ type cell struct {
 	state *kept               // nil when there is none
 	inbox *inbox              // nil until a message asks for an ack
 	last  retained
+	bytes int // of everything here but the inbox, as the budget counts it
+	told  int // to the budget
 }
 
 // retained is the last message of an address.
@@ -29,12 +31,22 @@ type retained struct {
 	until time.Time
 }
 
-// at returns the message while it is kept and has not expired.
-func (r *retained) at(now time.Time) *bus.Message {
-	if r.m != nil && (!now.Before(r.until) || r.m.Expired(now)) {
-		r.m = nil
+// lastAt returns the message that is retained, while it is kept and has not expired.
+func (c *cell) lastAt(now time.Time) *bus.Message {
+	if r := c.last; r.m != nil && (!now.Before(r.until) || r.m.Expired(now)) {
+		c.retain(retained{})
 	}
-	return r.m
+	return c.last.m
+}
+
+// retain makes a message the last one; none with the zero value.
+func (c *cell) retain(r retained) {
+	if c.last.m != nil {
+		c.bytes -= sizeOf(c.last.m)
+	}
+	if c.last = r; r.m != nil {
+		c.bytes += sizeOf(r.m)
+	}
 }
 
 // key is an idempotency key and whose it is.
@@ -58,7 +70,7 @@ func (c *cell) idle(now time.Time) bool {
 	for publisher := range c.order {
 		c.forget(publisher, now)
 	}
-	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && c.inbox.empty(now) && c.stateAt(now).Revision == 0 && c.last.at(now) == nil && now.Sub(c.used) > epochMemory
+	return len(c.feeds) == 0 && len(c.log) == 0 && len(c.keys) == 0 && c.inbox.empty(now) && c.stateAt(now).Revision == 0 && c.lastAt(now) == nil && now.Sub(c.used) > epochMemory
 }
 
 // first is the offset of the oldest message; top+1 when there is none.
@@ -81,17 +93,28 @@ func (c *cell) append(m *bus.Message, keep bus.Retention) {
 		stamp(m, c.log[n-1].Published, ttl) // times never fall within a log
 	}
 	c.log = append(c.log, m)
+	c.bytes += sizeOf(m)
 	if over := len(c.log) - keep.Length; over > 0 {
-		clear(c.log[:over])
-		c.log = c.log[over:]
+		c.trim(over)
+	}
+}
+
+// trim drops the oldest messages.
+func (c *cell) trim(n int) {
+	for _, m := range c.log[:n] {
+		c.bytes -= sizeOf(m)
+	}
+	clear(c.log[:n])
+	if c.log = c.log[n:]; len(c.log) == 0 {
+		c.log = nil // and its room
 	}
 }
 
 // age drops what is older than its publishers keep it.
 func (c *cell) age(now time.Time) {
-	n := c.young(now, c.keep.Age)
-	clear(c.log[:n])
-	c.log = c.log[n:]
+	if n := c.young(now, c.keep.Age); n > 0 {
+		c.trim(n)
+	}
 }
 
 // young is the index of the first message that is not older than an age, which readers do not see; 0 means any age.
@@ -125,7 +148,7 @@ func (c *cell) mayRemember(p *bus.Publication, now time.Time, limit int) error {
 	case len(order) < limit:
 		return nil
 	case p.Publisher == "":
-		delete(c.keys, key{"", order[0]})
+		c.unkey(key{"", order[0]})
 		c.order[""] = order[1:]
 		return nil
 	}
@@ -139,15 +162,25 @@ func (c *cell) remember(p *bus.Publication, r bus.Receipt, now time.Time) {
 	if c.keys == nil {
 		c.keys, c.order = make(map[key]answer), make(map[string][]string)
 	}
-	c.keys[keyOf(p)] = answer{digest: p.Digest, receipt: r, until: now.Add(p.Window)}
+	a := answer{digest: p.Digest, receipt: r, until: now.Add(p.Window)}
+	c.keys[keyOf(p)] = a
+	c.bytes += sizeOfKey(keyOf(p), a)
 	c.order[p.Publisher] = append(c.order[p.Publisher], p.IdempotencyKey)
+}
+
+// unkey drops a key.
+func (c *cell) unkey(k key) {
+	if a, ok := c.keys[k]; ok {
+		c.bytes -= sizeOfKey(k, a)
+		delete(c.keys, k)
+	}
 }
 
 // forget drops the keys of a publisher whose time is over.
 func (c *cell) forget(publisher string, now time.Time) {
 	order := c.order[publisher]
 	for len(order) > 0 && !now.Before(c.keys[key{publisher, order[0]}].until) {
-		delete(c.keys, key{publisher, order[0]})
+		c.unkey(key{publisher, order[0]})
 		order = order[1:]
 	}
 	if len(order) == 0 {

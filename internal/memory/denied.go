@@ -33,6 +33,7 @@ func (w *waiting) deny(d bus.Denial, now time.Time) bool {
 	w.delivery.DeniedWhy = d.Sentence()
 	if v == nil && w.delivery.DeniedCount <= bus.MaxDevices {
 		w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: d.Device})
+		w.in.bytes += deviceCost
 		v = w.device(d.Device)
 	}
 	if v != nil {

@@ -35,7 +35,7 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 	for _, a := range addresses {
 		p := f.store.part(a)
 		p.mu.Lock()
-		c := p.cell(a)
+		c := f.store.cell(p, a)
 		if !c.has(f) {
 			// A new slice, because a publish may be reading the old one.
 			c.feeds = append(slices.Clip(c.feeds), f)
@@ -64,9 +64,11 @@ func (f *feed) Unsubscribe(addresses ...bus.Address) {
 			}
 			c.feeds = rest
 			if c.used.IsZero() && len(rest) == 0 {
-				delete(p.cells, a) // nothing was ever published or read
+				f.store.drop(p, a, c) // nothing was ever published or read
 			} else if c.idle(now) {
-				delete(p.cells, a)
+				f.store.drop(p, a, c)
+			} else {
+				f.store.counted(c)
 			}
 		}
 		p.mu.Unlock()
@@ -83,7 +85,7 @@ func (f *feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.La
 	defer p.mu.Unlock()
 	var last bus.Last
 	if c := p.cells[a]; c != nil {
-		last.Message = c.last.at(f.store.now())
+		last.Message = c.lastAt(f.store.now())
 	}
 	f.put(&bus.Message{ID: mark, To: a, Kind: bus.MessageMark})
 	return last, nil

@@ -17,10 +17,12 @@ type inbox struct {
 	deliveries map[string]*waiting
 	collapse   map[string]string // from keys to ids
 	until      time.Time         // when the last of all that were published will have ended
+	bytes      int               // as the budget counts it
 }
 
 // waiting is one message that asks or asked for an ack.
 type waiting struct {
+	in       *inbox
 	message  *bus.Message
 	delivery bus.Delivery   // devices in the order in which they came
 	times    map[string]int // how often devices were given it
@@ -42,7 +44,7 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *
 		if old.waits() && now.Before(old.delivery.Expires) {
 			return old, nil
 		}
-		in.drop(old)
+		in.remove(old)
 	}
 	if ack.CollapseKey != "" {
 		if old := in.deliveries[in.collapse[ack.CollapseKey]]; old != nil && now.Before(old.delivery.Expires) {
@@ -54,13 +56,14 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *
 	}
 	c.top++
 	m.Position = c.position(c.top)
-	w := &waiting{message: m, key: ack.CollapseKey, times: make(map[string]int), delivery: bus.Delivery{
+	w := &waiting{in: in, message: m, key: ack.CollapseKey, times: make(map[string]int), delivery: bus.Delivery{
 		To: m.To, ID: m.ID, Scope: ack.Scope, Published: m.Published, Deadline: m.Published.Add(ack.Timeout), Expires: m.Published.Add(ack.Keep),
 		MaxDeliveries: ack.MaxDeliveries, DeadLetter: ack.DeadLetter,
 	}}
 	in.waiting = append(in.waiting, w)
 	in.until = later(in.until, w.delivery.Expires)
 	in.deliveries[m.ID] = w
+	in.bytes += w.size()
 	if w.key != "" {
 		in.collapse[w.key] = m.ID
 	}
@@ -145,12 +148,34 @@ func (in *inbox) forget(now time.Time) {
 	seen := 0
 	for id, w := range in.deliveries { // in an order that Go makes random
 		if !w.forget.IsZero() && now.After(w.forget) {
-			delete(in.deliveries, id)
+			in.remove(in.deliveries[id])
 		}
 		if seen++; seen >= 4 {
 			return
 		}
 	}
+}
+
+// remove forgets a message altogether.
+func (in *inbox) remove(w *waiting) {
+	in.drop(w)
+	in.bytes -= w.size()
+	delete(in.deliveries, w.delivery.ID)
+}
+
+// sweep drops everything that has ended long ago.
+func (in *inbox) sweep(now time.Time) {
+	in.lapse(now)
+	for _, w := range in.deliveries {
+		if !w.forget.IsZero() && now.After(w.forget) {
+			in.remove(w)
+		}
+	}
+}
+
+// size is what the message costs.
+func (w *waiting) size() int {
+	return deliveryCost + sizeOf(w.message) + len(w.key) + len(w.delivery.Devices)*deviceCost
 }
 
 func (in *inbox) empty(now time.Time) bool {
@@ -177,6 +202,7 @@ func (w *waiting) meet(client string, now time.Time) bool {
 	}
 	w.delivery.SentCount++
 	w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: client, Sent: now})
+	w.in.bytes += deviceCost
 	return true
 }
 
@@ -205,6 +231,7 @@ func (s *Store) with(to bus.Address, f func(c *cell, in *inbox, now time.Time)) 
 	now := s.now()
 	in.lapse(now)
 	f(c, in, now)
+	s.counted(c)
 }
 
 // Pending returns a page of an inbox.

@@ -15,7 +15,7 @@ func (s *Store) Since(ctx context.Context, to bus.Address, r bus.Retention, afte
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	now := s.now()
-	c := part.cell(to)
+	c := s.cell(part, to)
 	c.used = now
 	if r.Inbox {
 		return c.sinceInbox(to, after, limit, now)
@@ -43,7 +43,7 @@ func (s *Store) Latest(ctx context.Context, to bus.Address, r bus.Retention, bef
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	now := s.now()
-	c := part.cell(to)
+	c := s.cell(part, to)
 	c.used = now
 	first := c.first() + uint64(c.young(now, r.Age))
 	offset := c.top
@@ -72,7 +72,7 @@ func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Positi
 	for i, a := range addresses {
 		part := s.part(a)
 		part.mu.Lock()
-		c := part.cell(a)
+		c := s.cell(part, a)
 		c.used = now
 		tops[i] = c.position(c.top)
 		part.mu.Unlock()

@@ -18,9 +18,13 @@ type meta struct {
 	mu       sync.Mutex
 	channels map[bus.Address]bus.Channel
 	nodes    map[string]livingNode
+	names    []string // of the channels, in order
 	tokens   map[string]token
 	families map[string]*family
 	revoked  map[bus.Subject]revocation
+	// What ends, in the order of time.
+	tokenEnds, familyEnds ends[string]
+	revokedEnds           ends[bus.Subject]
 	revoking time.Time // of the newest revocation; see revokes
 }
 
@@ -55,7 +59,13 @@ func (s *Store) CreateChannel(_ context.Context, c bus.Channel, limit int) error
 	if limit > 0 && len(s.meta.channels) >= limit {
 		return bus.ErrChannelLimit.With("", map[string]string{"limit": strconv.Itoa(limit)})
 	}
+	if err := s.budget.full(); err != nil {
+		return err
+	}
 	s.meta.channels[c.Address] = c
+	i, _ := slices.BinarySearch(s.meta.names, c.Address.String())
+	s.meta.names = slices.Insert(s.meta.names, i, c.Address.String())
+	s.budget.used.Add(int64(sizeOfChannel(c)))
 	return nil
 }
 
@@ -75,15 +85,18 @@ func (s *Store) ListChannels(_ context.Context, after string, limit int) (bus.Ch
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
 	var page bus.ChannelPage
-	for a, c := range s.meta.channels {
-		if a.String() > after {
-			page.Channels = append(page.Channels, c)
-		}
+	i, found := slices.BinarySearch(s.meta.names, after)
+	if found {
+		i++
 	}
-	slices.SortFunc(page.Channels, func(a, b bus.Channel) int { return strings.Compare(a.Address.String(), b.Address.String()) })
-	if len(page.Channels) > limit {
-		page.Channels = page.Channels[:limit]
-		page.More = true
+	rest := s.meta.names[i:]
+	if len(rest) > limit {
+		rest, page.More = rest[:limit], true
+	}
+	for _, name := range rest {
+		if a, err := bus.StoredAddress(name); err == nil { // it was one when it came
+			page.Channels = append(page.Channels, s.meta.channels[a])
+		}
 	}
 	return page, nil
 }
@@ -95,12 +108,19 @@ func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
 	defer part.mu.Unlock()
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
-	if _, ok := s.meta.channels[a]; !ok {
+	gone, ok := s.meta.channels[a]
+	if !ok {
 		return bus.ErrChannelNotFound.With("", map[string]string{"address": a.String()})
 	}
 	delete(s.meta.channels, a)
+	if i, found := slices.BinarySearch(s.meta.names, a.String()); found {
+		s.meta.names = slices.Delete(s.meta.names, i, i+1)
+	}
+	s.budget.used.Add(int64(-sizeOfChannel(gone)))
 	if c := part.cells[a]; c != nil {
-		part.cells[a] = &cell{epoch: bus.NewEpoch(), feeds: c.feeds, used: s.now()}
+		s.drop(part, a, c)
+		next := s.cell(part, a)
+		next.feeds, next.used = c.feeds, s.now()
 		m := &bus.Message{ID: uuid.NewString(), To: a, ContentType: bus.JSON, Kind: bus.MessageDeleted, Published: s.now()}
 		for _, f := range c.feeds {
 			f.put(m)

@@ -41,14 +41,26 @@ func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
 		if !p.Retention.Durable() && p.IdempotencyKey == "" && p.Ack == nil && p.Retain <= 0 {
 			return liveReceipt(p), nil // nobody listens and nothing is kept
 		}
-		part.sweepSome(now)
-		c = part.cell(to)
+		s.sweepSome(part, now)
+		if err := s.room(p); err != nil {
+			return bus.Receipt{}, err
+		}
+		c = s.cell(part, to)
 	}
-	r, err := c.publish(p, now, s.cfg.Keys)
+	r, err := c.publish(p, now, s.cfg.Keys, s.room(p))
+	s.counted(c)
 	if err == nil && p.Ack != nil && !r.Duplicate {
 		s.due.set(bus.Due{To: to, ID: p.Message.ID}, r.Published.Add(min(p.Ack.Timeout, p.Ack.Keep)))
 	}
 	return r, err
+}
+
+// room says why the store cannot keep what a publication makes it keep; nil when it can, and for what Trunkline itself tells.
+func (s *Store) room(p *bus.Publication) error {
+	if p.Message.To.Kind() == bus.KindSystem || !p.Retention.Durable() && p.Ack == nil && p.Retain <= 0 && p.IdempotencyKey == "" {
+		return nil
+	}
+	return s.budget.full()
 }
 
 // takes says why the store cannot take a publication; nil when it can.
@@ -65,7 +77,8 @@ func (s *Store) takes(p *bus.Publication) error {
 	return nil
 }
 
-func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt, error) {
+// publish publishes to the cell. What is new is refused with full; a repeat has its first answer.
+func (c *cell) publish(p *bus.Publication, now time.Time, keys int, full error) (bus.Receipt, error) {
 	if p.IdempotencyKey != "" {
 		if r, ok, err := c.repeat(p, now); ok || err != nil {
 			return r, err
@@ -73,6 +86,9 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 		if err := c.mayRemember(p, now, keys); err != nil {
 			return bus.Receipt{}, err
 		}
+	}
+	if full != nil {
+		return bus.Receipt{}, full
 	}
 	c.used = now
 	m := p.Message
@@ -98,7 +114,7 @@ func (c *cell) publish(p *bus.Publication, now time.Time, keys int) (bus.Receipt
 		c.remember(p, r, now)
 	}
 	if p.Retain > 0 && p.Ack == nil {
-		c.last = retained{m: &m, until: now.Add(p.Retain)}
+		c.retain(retained{m: &m, until: now.Add(p.Retain)})
 	}
 	for _, f := range c.feeds {
 		f.put(&m)

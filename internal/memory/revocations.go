@@ -18,10 +18,15 @@ func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time,
 	s.meta.mu.Lock()
 	now := s.now()
 	before = s.meta.revokes(now, before)
-	forgetSome(s.meta.revoked, func(r revocation) bool { return now.After(r.until) })
+	s.expire(now, atACall)
 	until := now.Add(ttl)
-	if old, ok := s.meta.revoked[subject]; ok && !now.After(old.until) {
+	old, known := s.meta.revoked[subject]
+	if known && !now.After(old.until) {
 		before, until = later(before, old.before), later(until, old.until)
+	}
+	if !known {
+		s.budget.used.Add(int64(revocationCost + len(subject.ID)))
+		s.meta.revokedEnds.add(subject, until)
 	}
 	s.meta.revoked[subject] = revocation{before: before, until: until}
 	s.meta.mu.Unlock()

@@ -17,10 +17,20 @@ type kept struct {
 // stateAt returns the state; the zero State when there is none any more. The caller holds the part's lock.
 func (c *cell) stateAt(now time.Time) bus.State {
 	if c.state == nil || now.After(c.state.until) {
-		c.state = nil
+		c.setState(nil)
 		return bus.State{}
 	}
 	return c.state.State
+}
+
+// setState replaces the state; nil for none.
+func (c *cell) setState(next *kept) {
+	if c.state != nil {
+		c.bytes -= stateCost + len(c.state.Value)
+	}
+	if c.state = next; next != nil {
+		c.bytes += stateCost + len(next.Value)
+	}
 }
 
 // State returns the state of an address.
@@ -32,6 +42,7 @@ func (s *Store) State(ctx context.Context, a bus.Address) (bus.State, error) {
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	if c := part.cells[a]; c != nil {
+		defer s.counted(c)
 		return c.stateAt(s.now()), nil
 	}
 	return bus.State{}, nil
@@ -49,23 +60,31 @@ func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, 
 	part := s.part(to)
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	c := part.cell(to)
+	if part.cells[to] == nil {
+		if err := s.budget.full(); err != nil {
+			return bus.State{}, err
+		}
+	}
+	c := s.cell(part, to)
+	defer s.counted(c)
 	if first, ok, err := c.repeatedState(&change.Publication, now); ok || err != nil {
 		return first, err // before the revision, which the change itself has raised
 	}
 	if at := c.stateAt(now).Revision; at != change.Revision {
 		return bus.State{}, bus.ErrRevisionMismatch.With("", map[string]string{"address": to.String(), "revision": strconv.FormatUint(at, 10)})
 	}
-	r, err := c.publish(&change.Publication, now, s.cfg.Keys)
+	r, err := c.publish(&change.Publication, now, s.cfg.Keys, s.budget.full())
 	if err != nil {
 		return bus.State{}, err
 	}
 	next := bus.State{Value: change.Value, Revision: change.Revision + 1, Updated: r.Published}
-	c.state = &kept{State: next, until: now.Add(change.TTL)}
+	c.setState(&kept{State: next, until: now.Add(change.TTL)})
 	if change.IdempotencyKey != "" {
-		first := c.keys[keyOf(&change.Publication)]
+		k := keyOf(&change.Publication)
+		first := c.keys[k]
 		first.state = &next
-		c.keys[keyOf(&change.Publication)] = first
+		c.keys[k] = first
+		c.bytes += stateCost + len(next.Value)
 	}
 	return next, nil
 }
@@ -104,7 +123,8 @@ func (s *Store) DeleteState(ctx context.Context, in bus.AdmittedState) error {
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	if c := part.cells[p.Message.To]; c != nil {
-		c.state = nil
+		c.setState(nil)
+		s.counted(c)
 	}
 	return nil
 }

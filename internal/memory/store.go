@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
@@ -23,14 +25,19 @@ type Config struct {
 	Keys int
 	// Events is how the log of events is kept; without it nothing is told.
 	Events bus.Retention
+	// Limit is how many bytes are kept at most; 0 for no limit. Beyond it what would be kept is refused with ErrStorageFull.
+	Limit int64
+	// Metrics gets the metrics; nil for nobody.
+	Metrics prometheus.Registerer
 }
 
-// Store is a bus.Store in memory. It starts no goroutine.
+// Store is a bus.Store in memory. Run frees what has ended; it starts no goroutine by itself.
 type Store struct {
 	cfg     Config
 	now     func() time.Time
 	made    time.Time
 	seed    maphash.Seed
+	budget  budget
 	parts   [parts]part
 	meta    meta
 	rosters rosters
@@ -67,6 +74,8 @@ func New(cfg Config) *Store {
 	for i := range s.parts {
 		s.parts[i].cells = make(map[bus.Address]*cell)
 	}
+	s.budget.limit = cfg.Limit
+	s.budget.register(cfg.Metrics)
 	s.meta.init()
 	s.rosters.init()
 	return s
@@ -78,31 +87,39 @@ func (s *Store) Close() error { return nil }
 // Now returns the store's time.
 func (s *Store) Now() time.Time { return s.now() }
 
-// Ping returns nil: the store is where the caller is.
-func (s *Store) Ping(ctx context.Context) error { return ctx.Err() }
+// Ping returns nil unless the store is full: it is where the caller is.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.budget.full()
+}
 
 func (s *Store) part(a bus.Address) *part {
 	return &s.parts[maphash.String(s.seed, a.String())%parts]
 }
 
 // cell returns the address's cell, making it when there is none. The caller holds the part's lock.
-func (p *part) cell(a bus.Address) *cell {
+func (s *Store) cell(p *part, a bus.Address) *cell {
 	c := p.cells[a]
 	if c == nil {
 		c = &cell{epoch: bus.NewEpoch()}
 		p.cells[a] = c
+		s.counted(c)
 	}
 	return c
 }
 
 // sweepSome forgets a few cells that nobody needs any more. Each call looks at a fixed number, which spreads the cost of cleaning
 // over the publishes that make it necessary. The caller holds the lock.
-func (p *part) sweepSome(now time.Time) {
+func (s *Store) sweepSome(p *part, now time.Time) {
 	const some = 2
 	seen := 0
 	for a, c := range p.cells { // in an order that Go makes random
 		if c.idle(now) {
-			delete(p.cells, a)
+			s.drop(p, a, c)
+		} else {
+			s.counted(c)
 		}
 		if seen++; seen >= some {
 			return

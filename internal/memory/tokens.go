@@ -19,17 +19,10 @@ type family struct {
 	answer         token  // to the exchange of the one for the other
 }
 
-// forgetSome forgets tokens whose time is over, a few at a time, so that the cost of forgetting is spread.
-func forgetSome[K comparable, V any](all map[K]V, over func(V) bool) {
-	seen := 0
-	for name, v := range all {
-		if over(v) {
-			delete(all, name)
-		}
-		if seen++; seen >= 4 {
-			return
-		}
-	}
+func sizeOfToken(id string, t token) int { return tokenCost + 2*len(id) + len(t.value) }
+
+func sizeOfFamily(id string, f *family) int {
+	return familyCost + 2*len(id) + len(f.value) + len(f.newest) + len(f.before) + len(f.answer.value)
 }
 
 // SaveToken keeps a token.
@@ -37,11 +30,21 @@ func (s *Store) SaveToken(_ context.Context, id string, value []byte, ttl time.D
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
 	now := s.now()
-	forgetSome(s.meta.tokens, func(t token) bool { return now.After(t.until) })
-	if t, ok := s.meta.tokens[id]; ok && !now.After(t.until) {
+	s.expire(now, atACall)
+	old, there := s.meta.tokens[id]
+	if there && !now.After(old.until) {
 		return bus.ErrTokenExists
 	}
-	s.meta.tokens[id] = token{value: value, until: now.Add(ttl)}
+	if err := s.budget.full(); err != nil {
+		return err
+	}
+	if there {
+		s.budget.used.Add(int64(-sizeOfToken(id, old)))
+	}
+	t := token{value: value, until: now.Add(ttl)}
+	s.meta.tokens[id] = t
+	s.meta.tokenEnds.add(id, t.until)
+	s.budget.used.Add(int64(sizeOfToken(id, t)))
 	return nil
 }
 
@@ -60,7 +63,10 @@ func (s *Store) Token(_ context.Context, id string) ([]byte, error) {
 func (s *Store) DropToken(_ context.Context, id string) error {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
-	delete(s.meta.tokens, id)
+	if t, ok := s.meta.tokens[id]; ok {
+		s.budget.used.Add(int64(-sizeOfToken(id, t)))
+		delete(s.meta.tokens, id)
+	}
 	return nil
 }
 
@@ -69,11 +75,21 @@ func (s *Store) SaveFamily(_ context.Context, id, newest string, value []byte, t
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
 	now := s.now()
-	forgetSome(s.meta.families, func(f *family) bool { return now.After(f.until) })
-	if f, ok := s.meta.families[id]; ok && !now.After(f.until) {
+	s.expire(now, atACall)
+	old, there := s.meta.families[id]
+	if there && !now.After(old.until) {
 		return bus.ErrTokenExists
 	}
-	s.meta.families[id] = &family{token: token{value, now.Add(ttl)}, newest: newest}
+	if err := s.budget.full(); err != nil {
+		return err
+	}
+	if there {
+		s.budget.used.Add(int64(-sizeOfFamily(id, old)))
+	}
+	f := &family{token: token{value, now.Add(ttl)}, newest: newest}
+	s.meta.families[id] = f
+	s.meta.familyEnds.add(id, f.until)
+	s.budget.used.Add(int64(sizeOfFamily(id, f)))
 	return nil
 }
 
@@ -98,9 +114,11 @@ func (s *Store) Exchange(_ context.Context, id string, x bus.Exchange) (bus.Exch
 	case !ok || now.After(f.until):
 		return bus.Exchanged{}, bus.ErrTokenNotFound
 	case x.Old == f.newest:
+		before := sizeOfFamily(id, f)
 		f.newest, f.before = x.New, x.Old
 		f.token = token{x.Value, now.Add(x.TTL)}
 		f.answer = token{x.Answer, now.Add(x.Window)}
+		s.budget.used.Add(int64(sizeOfFamily(id, f) - before))
 		return bus.Exchanged{Outcome: bus.ExchangeDone}, nil
 	case x.Old == f.before && !now.After(f.answer.until):
 		return bus.Exchanged{Outcome: bus.ExchangeRepeated, Answer: f.answer.value}, nil

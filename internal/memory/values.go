@@ -20,6 +20,8 @@ type values struct {
 type owned struct {
 	until time.Time
 	keys  map[string]value
+	bytes int // as the budget counts it
+	told  int // to the budget
 }
 
 type value struct {
@@ -31,10 +33,24 @@ type value struct {
 func (o *owned) get(key string, now time.Time) (value, bool) {
 	v, ok := o.keys[key]
 	if ok && !v.ends.IsZero() && !now.Before(v.ends) {
-		delete(o.keys, key)
+		o.drop(key)
 		return value{}, false
 	}
 	return v, ok
+}
+
+// put keeps a value, and drop forgets one.
+func (o *owned) put(key string, v value) {
+	o.drop(key)
+	o.keys[key] = v
+	o.bytes += valueCost + len(key) + len(v.text)
+}
+
+func (o *owned) drop(key string) {
+	if v, ok := o.keys[key]; ok {
+		o.bytes -= valueCost + len(key) + len(v.text)
+		delete(o.keys, key)
+	}
 }
 
 // full says whether a new key would be one too many.
@@ -56,31 +72,70 @@ func (s *Store) Command(ctx context.Context, c bus.ValueCommand) (bus.ValueResul
 	now := s.now()
 	s.values.mu.Lock()
 	defer s.values.mu.Unlock()
-	o := s.values.of(c.Owner, now)
+	o := s.values.of(s, c.Owner, now)
+	if c.Verb == bus.ValueSet || c.Verb == bus.ValueIncr {
+		if err := s.budget.full(); err != nil {
+			return bus.ValueResult{}, err
+		}
+	}
 	r, changed, err := o.command(c, now)
 	if changed {
 		o.until = now.Add(c.Keep)
 		s.values.owners[c.Owner] = o
+		s.countedValues(c.Owner, o)
 	}
 	return r, err
 }
 
+// countedValues tells the budget what an owner's values have grown or shrunk by.
+func (s *Store) countedValues(name string, o *owned) {
+	size := ownerCost + len(name) + o.bytes
+	s.budget.used.Add(int64(size - o.told))
+	o.told = size
+}
+
+// sweep forgets everything that has ended.
+func (v *values) sweep(s *Store, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name, o := range v.owners {
+		if !now.Before(o.until) {
+			v.forget(s, name, o)
+			continue
+		}
+		for key := range o.keys {
+			o.get(key, now)
+		}
+		s.countedValues(name, o)
+	}
+}
+
+// forget forgets an owner. The caller holds the lock.
+func (v *values) forget(s *Store, name string, o *owned) {
+	s.budget.used.Add(int64(-o.told))
+	delete(v.owners, name)
+}
+
 // of returns the values of an owner, and forgets some that have ended. The caller holds the lock.
-func (v *values) of(name string, now time.Time) *owned {
+func (v *values) of(s *Store, name string, now time.Time) *owned {
 	if v.owners == nil {
 		v.owners = make(map[string]*owned)
 	}
 	seen := 0
 	for k, o := range v.owners { // in an order that Go makes random
 		if !now.Before(o.until) {
-			delete(v.owners, k)
+			v.forget(s, k, o)
 		}
 		if seen++; seen >= 2 {
 			break
 		}
 	}
 	o := v.owners[name]
-	if o == nil || !now.Before(o.until) {
+	if o != nil && !now.Before(o.until) {
+		v.forget(s, name, o)
+		o = nil
+	}
+	if o == nil {
 		o = &owned{keys: make(map[string]value)}
 	}
 	return o
@@ -101,12 +156,12 @@ func (o *owned) command(c bus.ValueCommand, now time.Time) (r bus.ValueResult, c
 		if c.TTL > 0 {
 			v.ends = now.Add(c.TTL)
 		}
-		o.keys[key] = v
+		o.put(key, v)
 		return bus.ValueResult{Text: "OK"}, true, nil
 	case bus.ValueDel:
 		for _, k := range c.Keys {
 			if _, ok := o.get(k, now); ok {
-				delete(o.keys, k)
+				o.drop(k)
 				r.Number++
 			}
 		}
@@ -123,16 +178,16 @@ func (o *owned) command(c bus.ValueCommand, now time.Time) (r bus.ValueResult, c
 			return r, false, bus.ErrValueNotNumber
 		}
 		v.text = strconv.FormatInt(n+1, 10)
-		o.keys[key] = v
+		o.put(key, v)
 		return bus.ValueResult{Number: n + 1}, true, nil
 	case bus.ValueExpire:
 		if !there {
 			return r, false, nil
 		}
 		if v.ends = now.Add(c.TTL); c.TTL <= 0 {
-			delete(o.keys, key)
+			o.drop(key)
 		} else {
-			o.keys[key] = v
+			o.put(key, v)
 		}
 		return bus.ValueResult{Number: 1}, true, nil
 	}
