@@ -91,6 +91,13 @@ func ParseAddress(s string) (Address, error) {
 	return Address{name: kind + "/" + name + s[len(base):]}, nil
 }
 
+// AddressIn reads the address in a field of a request, as ParseAddress does. Its error names the field.
+func AddressIn(field, s string) (Address, error) {
+	var bad Invalid
+	a := bad.Address(field, s)
+	return a, bad.Err()
+}
+
 // addressName returns the canonical form of a name in an address.
 func addressName(kind Kind, id string) (string, error) {
 	if !identity(kind) {

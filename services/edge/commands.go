@@ -92,7 +92,7 @@ func (s *session) presence(ctx context.Context, id uint32, who *bus.Identity, re
 // ack carries out an ack command. It is answered when the store has it, and only when it has an id.
 func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRequest) error {
 	var bad bus.Invalid
-	a := bad.Address("ack.address", req.GetAddress())
+	a := bad.Address("address", req.GetAddress())
 	if req.GetClient() != "" && req.GetClient() != who.Client {
 		bad.Add("ack.client", "is set by the server from the token; leave it out")
 	}
@@ -122,7 +122,7 @@ func (s *session) ack(id uint32, who *bus.Identity, req *publishv1.AckMessagesRe
 }
 
 func checkAddress(who *bus.Identity, action bus.Action, address string) (bus.Address, error) {
-	a, err := bus.ParseAddress(address)
+	a, err := bus.AddressIn("address", address)
 	if err != nil {
 		return a, err
 	}
@@ -161,7 +161,7 @@ func (w *writer) send(ctx context.Context, who *bus.Identity, connection string,
 
 // targetsOf returns every address that a request is going to write to, now or later.
 func targetsOf(req *publishv1.PublishRequest) ([]bus.Address, error) {
-	to, err := bus.ParseAddress(req.GetTo())
+	to, err := bus.AddressIn("to", req.GetTo())
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func (w *writer) state(ctx context.Context, who *bus.Identity, a bus.Address) (*
 
 // updateState changes a state for a client.
 func (w *writer) updateState(ctx context.Context, who *bus.Identity, req *publishv1.UpdateStateRequest) (*publishv1.State, error) {
-	a, err := bus.ParseAddress(req.GetAddress())
+	a, err := bus.AddressIn("address", req.GetAddress())
 	if err != nil {
 		return nil, err
 	}

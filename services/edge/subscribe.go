@@ -324,13 +324,15 @@ func (s *session) subscribe(ctx context.Context, id uint32, who *bus.Identity, c
 
 // unsubscribe carries out an unsubscribe command.
 func (s *session) unsubscribe(id uint32, c *edgev1.Unsubscribe) error {
-	a, err := bus.ParseAddress(c.GetAddress())
+	a, err := bus.AddressIn("address", c.GetAddress())
 	if err != nil {
 		return err
 	}
 	sub := s.subscription(a)
 	if sub == nil {
-		return bus.ErrFieldInvalid.With("address "+a.String()+" is not subscribed", map[string]string{"address": a.String()})
+		var bad bus.Invalid
+		bad.Add("address", "%s is not subscribed", a)
+		return bad.Err()
 	}
 	s.leave(sub)
 	s.tellUnsubscribed(id, a)

@@ -160,7 +160,7 @@ func (r *reader) do(ctx context.Context, send func(*publishv1.SubscribeResponse)
 	case *publishv1.SubscribeRequest_Subscribe:
 		return r.start(ctx, command.Subscribe)
 	case *publishv1.SubscribeRequest_Unsubscribe:
-		a, err := bus.ParseAddress(command.Unsubscribe.GetAddress())
+		a, err := bus.AddressIn("address", command.Unsubscribe.GetAddress())
 		if err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ const (
 
 // GetState returns the state of an address.
 func (s *Server) GetState(ctx context.Context, req *publishv1.GetStateRequest) (*publishv1.GetStateResponse, error) {
-	a, err := bus.ParseAddress(req.GetAddress())
+	a, err := bus.AddressIn("address", req.GetAddress())
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func tooLarge(err error, size, limit int) error {
 
 // DeleteState removes the state of an address.
 func (s *Server) DeleteState(ctx context.Context, req *publishv1.DeleteStateRequest) (*publishv1.DeleteStateResponse, error) {
-	a, err := bus.ParseAddress(req.GetAddress())
+	a, err := bus.AddressIn("address", req.GetAddress())
 	if err != nil {
 		return nil, err
 	}
