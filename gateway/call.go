@@ -55,7 +55,11 @@ func (g *gateway) prepare(w http.ResponseWriter, r *http.Request) (*http.Request
 	if bad != nil {
 		return nil, nil, bad
 	}
-	if err := checkQuery(method, u); err != nil {
+	u, beside, err := setAside(method, u)
+	if err == nil {
+		err = checkQuery(method, u)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := r.Context(), context.CancelFunc(func() {})
@@ -67,6 +71,10 @@ func (g *gateway) prepare(w http.ResponseWriter, r *http.Request) (*http.Request
 	in.Method, in.Header, in.Body, in.ContentLength = method, keep(r.Header), http.NoBody, 0
 	if !traceparent.MatchString(in.Header.Get("Traceparent")) {
 		in.Header.Del("Traceparent")
+	}
+	if err := beside.put(in.Header); err != nil {
+		cancel()
+		return nil, nil, err
 	}
 	if g.cfg.DevKey != "" && in.Header.Get("Authorization") == "" && lendKey(r) {
 		in.Header.Set("Authorization", "Bearer "+g.cfg.DevKey)

@@ -44,13 +44,13 @@ func (e *eventWriter) hook(m *hooksv1.WatchEventsResponse) error {
 	var err error
 	switch v := m.GetItem().(type) {
 	case *hooksv1.WatchEventsResponse_Watched:
-		b, err = payload.Append(head(b, "watched", v.Watched.GetPosition()), v.Watched)
+		b, err = payload.Append(e.head(b, "watched", v.Watched.GetPosition()), v.Watched)
 	case *hooksv1.WatchEventsResponse_Event:
-		b, err = payload.Append(head(b, "event", v.Event.GetPosition()), v.Event)
+		b, err = payload.Append(e.head(b, "event", v.Event.GetPosition()), v.Event)
 	case *hooksv1.WatchEventsResponse_Gap:
-		b, err = payload.Append(head(b, "gap", v.Gap.GetTo()), v.Gap)
+		b, err = payload.Append(e.head(b, "gap", v.Gap.GetTo()), v.Gap)
 	default:
-		b, err = payload.Append(head(b, "heartbeat", m.GetHeartbeat().GetPosition()), m.GetHeartbeat())
+		b, err = payload.Append(e.head(b, "heartbeat", m.GetHeartbeat().GetPosition()), m.GetHeartbeat())
 	}
 	if err != nil {
 		return err

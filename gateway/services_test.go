@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/rpc/rpctest"
 	"github.com/trunkline/trunkline/internal/testkit"
+	"github.com/trunkline/trunkline/internal/ticket"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/publish"
 )
@@ -33,7 +34,7 @@ func serveServices(t *testing.T) (*httptest.Server, string) {
 	server := rpctest.New(t)
 	text, apiKey := rpc.NewAPIKey("backend", rpc.ScopeAll)
 	server.Run(rpc.Config{Auth: rpc.AuthConfig{
-		Keys: []rpc.APIKey{apiKey}, Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(server.Conn)),
+		Keys: []rpc.APIKey{apiKey}, Tokens: rpc.NewTokens(authv1.NewAuthServiceClient(server.Conn)), Tickets: ticket.New(store),
 	}}, []rpctest.Service{as, ps}, ps.Run)
 	conn := server.Dial("")
 	h, err := gateway.New(t.Context(), gateway.Conns{Auth: conn, Publish: conn, Admin: conn}, gateway.Config{})

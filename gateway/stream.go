@@ -81,8 +81,10 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 		rest.FromError(ended(ctx, err)).Write(w, id)
 		return
 	}
-	alive := tokenOf(header)
+	told := toldBy(header)
+	alive := tokenOf(told)
 	out := newEventWriter(w, r.Header)
+	out.proves(told)
 	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }() // the connection may be used again
 	for write := first; err == nil; {
 		if err = alive(); err != nil {
@@ -104,15 +106,19 @@ type event func(*eventWriter) error
 // tokenLeftHeader says for how many ms the token of a stream lives on when the stream begins.
 const tokenLeftHeader = "x-token-left"
 
-// tokenOf returns what says whether the token of a stream still lives. The service behind asks as well, but what it has sent in
-// time may have waited here, when this process stood still. Streams of back ends have no token: their header is nil.
-func tokenOf(header func() (metadata.MD, error)) func() error {
-	var left []string
-	if header != nil {
-		if md, err := header(); err == nil {
-			left = md.Get(tokenLeftHeader)
-		}
+// toldBy returns what the service has told before the first message; nil for nothing.
+func toldBy(header func() (metadata.MD, error)) metadata.MD {
+	if header == nil {
+		return nil
 	}
+	md, _ := header() // an error comes with the next message too
+	return md
+}
+
+// tokenOf returns what says whether the token of a stream still lives. The service behind asks as well, but what it has sent in
+// time may have waited here, when this process stood still. Streams of back ends have no token.
+func tokenOf(told metadata.MD) func() error {
+	left := told.Get(tokenLeftHeader)
 	if len(left) == 0 {
 		return func() error { return nil }
 	}
@@ -171,7 +177,7 @@ func ended(ctx context.Context, err error) error {
 
 func outgoing(r *http.Request) context.Context {
 	md := metadata.MD{}
-	for _, name := range []string{"Authorization", requestid.Header, "Traceparent"} {
+	for _, name := range []string{"Authorization", requestid.Header, "Traceparent", proofHeader} {
 		if v := r.Header.Get(name); v != "" && printable(v) {
 			md.Set(strings.ToLower(name), v)
 		}
@@ -200,7 +206,7 @@ func consumeRequest(r *http.Request, address string) (*publishv1.ConsumeRequest,
 // reconnects repeats the URL; what it has had since is in the header.
 func lastEvent(r *http.Request) (*publishv1.Position, error) {
 	last := r.Header.Get("Last-Event-Id")
-	if last == "" {
+	if last == "" || last == "0" { // some begin to count there: nothing was had
 		return nil, nil
 	}
 	i := strings.LastIndexByte(last, ':')
@@ -220,6 +226,9 @@ type eventWriter struct {
 	control *http.ResponseController
 	sse     bool
 	buf     []byte
+	// proof is in the ids of a stream with a ticket. A live one has no positions there, because it may not replay.
+	proof string
+	live  bool
 }
 
 func newEventWriter(w http.ResponseWriter, h http.Header) *eventWriter {
@@ -251,15 +260,15 @@ func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
 	var err error
 	switch v := m.GetEvent().(type) {
 	case *publishv1.ConsumeResponse_Message:
-		b, err = payload.Append(head(b, "message", v.Message.GetPosition()), v.Message)
+		b, err = payload.Append(e.head(b, "message", v.Message.GetPosition()), v.Message)
 	case *publishv1.ConsumeResponse_Gap:
-		b, err = payload.Append(head(b, "gap", v.Gap.GetTo()), v.Gap)
+		b, err = payload.Append(e.head(b, "gap", v.Gap.GetTo()), v.Gap)
 	case *publishv1.ConsumeResponse_Subscribed:
-		b, err = payload.Append(head(b, "subscribed", v.Subscribed.GetPosition()), v.Subscribed)
+		b, err = payload.Append(e.head(b, "subscribed", v.Subscribed.GetPosition()), v.Subscribed)
 	case *publishv1.ConsumeResponse_Dismissed:
-		b, err = payload.Append(head(b, "dismissed", nil), v.Dismissed)
+		b, err = payload.Append(e.head(b, "dismissed", nil), v.Dismissed)
 	case *publishv1.ConsumeResponse_PresenceEvent:
-		b, err = payload.Append(head(b, "presence", nil), v.PresenceEvent)
+		b, err = payload.Append(e.head(b, "presence", nil), v.PresenceEvent)
 	default:
 		b = append(b, ": heartbeat"...)
 	}
@@ -273,7 +282,7 @@ func (e *eventWriter) receipt(m *publishv1.WatchReceiptsResponse) error {
 	b, end := append(e.buf[:0], `{"result":`...), "}\n" //nolint:gocritic // the next line is written over this one
 	var err error
 	if e.sse {
-		b, end = head(e.buf[:0], "receipt", nil), "\n\n"
+		b, end = e.head(e.buf[:0], "receipt", nil), "\n\n"
 		b, err = payload.Append(b, m.GetReceipt())
 	} else {
 		b, err = payload.Append(b, m)
@@ -284,10 +293,18 @@ func (e *eventWriter) receipt(m *publishv1.WatchReceiptsResponse) error {
 	return e.flush(append(b, end...))
 }
 
-func head(b []byte, event string, p *publishv1.Position) []byte {
-	if p.GetEpoch() != "" && printable(p.GetEpoch()) {
-		b = append(append(b, "id: "...), p.GetEpoch()...)
-		b = append(strconv.AppendUint(append(b, ':'), p.GetOffset(), 10), '\n')
+// head writes the id and the name of an event. The browser keeps the id when an event has none.
+func (e *eventWriter) head(b []byte, event string, p *publishv1.Position) []byte {
+	placed := p.GetEpoch() != "" && printable(p.GetEpoch()) && !e.live
+	if placed || e.proof != "" && event == "subscribed" {
+		b = append(b, "id: "...)
+		if placed {
+			b = strconv.AppendUint(append(append(b, p.GetEpoch()...), ':'), p.GetOffset(), 10)
+		}
+		if e.proof != "" {
+			b = append(append(b, proofMark...), e.proof...)
+		}
+		b = append(b, '\n')
 	}
 	return append(append(append(b, "event: "...), event...), "\ndata: "...)
 }

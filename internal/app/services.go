@@ -19,6 +19,7 @@ import (
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/rpc"
+	"github.com/trunkline/trunkline/internal/ticket"
 	"github.com/trunkline/trunkline/services/admin"
 	"github.com/trunkline/trunkline/services/auth"
 	"github.com/trunkline/trunkline/services/events"
@@ -53,7 +54,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 		Listen: b.cfg.GRPC.Listen, TLS: secured, MaxMessage: int(b.cfg.GRPC.MaxMessage),
 		Reflection: b.cfg.GRPC.Reflection == "on" || b.cfg.GRPC.Reflection == "auto" && b.cfg.Dev,
 		Auth: rpc.AuthConfig{
-			Keys: keys, Tokens: b.tokens, Revocations: b.revoked,
+			Keys: keys, Tokens: b.tokens, Tickets: ticket.New(b.store), Revocations: b.revoked,
 			Certificates: b.cfg.GRPC.ClientScopes, DevLoopback: b.cfg.Dev,
 		},
 	}, b.pipe, b.tel.Log, b.tel.Registry)

@@ -15,6 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/occupancy"
 	clientpeer "github.com/trunkline/trunkline/internal/peer"
 	"github.com/trunkline/trunkline/internal/revoked"
+	"github.com/trunkline/trunkline/internal/ticket"
 )
 
 // Validator says who a token stands for. It returns an *bus.Error for a token that is refused,
@@ -34,6 +35,8 @@ type AuthConfig struct {
 	Revocations *revoked.Follower
 	// Certificates maps the common name of a verified client certificate to scopes.
 	Certificates map[string][]string
+	// Tickets opens tickets for streams; nil refuses all of them.
+	Tickets *ticket.Tickets
 	// DevLoopback makes a caller without credentials from a loopback address an admin. Development only.
 	DevLoopback bool
 }
@@ -41,6 +44,7 @@ type AuthConfig struct {
 type authenticator struct {
 	keys        keyring
 	tokens      Validator
+	tickets     *ticket.Tickets
 	standing    *standing
 	certs       map[string][]string
 	devLoopback bool
@@ -53,7 +57,7 @@ func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
 		return nil, err
 	}
 	return &authenticator{
-		keys: ring, tokens: cfg.Tokens, standing: newStanding(cfg.Revocations), certs: cfg.Certificates, devLoopback: cfg.DevLoopback,
+		keys: ring, tokens: cfg.Tokens, tickets: cfg.Tickets, standing: newStanding(cfg.Revocations), certs: cfg.Certificates, devLoopback: cfg.DevLoopback,
 	}, nil
 }
 
@@ -73,6 +77,9 @@ func (a *authenticator) authenticate(ctx context.Context, method string) (*Calle
 	if err != nil {
 		return nil, err
 	}
+	if c.ticket != nil && !rule.Tickets {
+		return nil, bus.ErrTicketInvalid.With("a ticket for a stream opens that stream alone", nil)
+	}
 	if c.Identity != nil && !rule.Tokens || c.Identity == nil && !c.Has(rule.Scope) {
 		return nil, bus.ErrPermissionDenied.With(
 			"this method needs an API key with the scope "+rule.Scope, map[string]string{"scope": rule.Scope})
@@ -89,6 +96,9 @@ func (a *authenticator) caller(ctx context.Context) (*Caller, error) {
 	default:
 		return nil, bus.ErrTokenInvalid.With("authorization was sent more than once", nil)
 	}
+	if text, ok := ticketOf(values[0]); ok {
+		return a.ticketed(ctx, text)
+	}
 	secret := bus.BearerToken(values[0])
 	if secret == "" {
 		return nil, bus.ErrTokenMissing
@@ -96,10 +106,15 @@ func (a *authenticator) caller(ctx context.Context) (*Caller, error) {
 	if strings.HasPrefix(secret, keyPrefix) {
 		return a.keys.find(secret)
 	}
+	return a.client(ctx, secret)
+}
+
+// client is the caller that a token stands for.
+func (a *authenticator) client(ctx context.Context, token string) (*Caller, error) {
 	if a.tokens == nil {
 		return nil, bus.ErrTokenInvalid
 	}
-	id, err := a.tokens.Validate(ctx, secret)
+	id, err := a.tokens.Validate(ctx, token)
 	if err != nil {
 		return nil, err
 	}

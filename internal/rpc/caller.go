@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/ticket"
 )
 
 // The scopes of API keys.
@@ -41,6 +42,7 @@ type Caller struct {
 	Identity *bus.Identity
 
 	scopes []string
+	ticket *ticket.Pass // of a caller with a ticket for a stream
 }
 
 // Backend returns the caller that an API key of the name and scopes stands for.
@@ -78,6 +80,9 @@ var actionScopes = map[bus.Action]string{
 // Check returns nil when the caller may do the action on the address: a back end by its scopes, a
 // client by its token's grants.
 func (c *Caller) Check(action bus.Action, a bus.Address) error {
+	if c.ticket != nil && c.ticket.Address != a {
+		return bus.Denied(action, a)
+	}
 	if c.Identity != nil {
 		return c.Identity.Check(action, a)
 	}

@@ -133,7 +133,8 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 	defer leave()
 	ss.identity = caller.Identity
 	left := max(time.Until(caller.Identity.Expires), 0)
-	if err := ss.SetHeader(metadata.Pairs(TokenLeftHeader, strconv.FormatInt(left.Milliseconds(), 10))); err != nil {
+	told := metadata.Join(metadata.Pairs(TokenLeftHeader, strconv.FormatInt(left.Milliseconds(), 10)), caller.headers())
+	if err := ss.SetHeader(told); err != nil {
 		return err
 	}
 	err = handler(srv, ss)

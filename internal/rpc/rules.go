@@ -18,6 +18,8 @@ type Rule struct {
 	Scope string
 	// Tokens lets clients call with a token; the handler checks the token's grants.
 	Tokens bool
+	// Tickets lets clients call with a ticket for a stream, too.
+	Tickets bool
 	// Open lets everybody call, without credentials.
 	Open bool
 	// Anyone also lets callers without credentials in, as nobody: whether they may is for the service to say.
@@ -37,8 +39,10 @@ var rules = map[string]Rule{
 	publishv1.PublishService_Publish_FullMethodName:       {Scope: ScopePublish, Tokens: true},
 	publishv1.PublishService_BatchPublish_FullMethodName:  {Scope: ScopePublish, Tokens: true},
 	publishv1.PublishService_PublishStream_FullMethodName: {Scope: ScopePublish, Tokens: true},
-	publishv1.PublishService_Consume_FullMethodName:       {Scope: ScopeSubscribe, Tokens: true},
+	publishv1.PublishService_Consume_FullMethodName:       {Scope: ScopeSubscribe, Tokens: true, Tickets: true},
 	publishv1.PublishService_Subscribe_FullMethodName:     {Scope: ScopeSubscribe, Tokens: true},
+
+	publishv1.PublishService_CreateStreamTicket_FullMethodName: {Scope: ScopeSubscribe, Tokens: true}, // back ends are told what to do
 
 	publishv1.PublishService_GetReceipt_FullMethodName:    {Scope: ScopePublish, Tokens: true},
 	publishv1.PublishService_WatchReceipts_FullMethodName: {Scope: ScopePublish, Tokens: true},

@@ -81,24 +81,23 @@ func checkWatch(req *hooksv1.WatchEventsRequest) error {
 }
 
 func (w *watcher) serve(ctx context.Context, wake <-chan struct{}) error {
-	heartbeat := time.NewTicker(w.server.cfg.Heartbeat)
+	heartbeat := time.NewTimer(w.server.cfg.Heartbeat) // after what was sent last: proxies count from there
 	defer heartbeat.Stop()
-	quiet := true
 	for {
 		sent, err := w.readOn(ctx)
 		if err != nil {
 			return err
 		}
-		quiet = quiet && !sent
+		if sent {
+			heartbeat.Reset(w.server.cfg.Heartbeat)
+		}
 		select {
 		case <-wake:
 		case <-heartbeat.C:
-			if quiet {
-				err = w.send(&hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Heartbeat{
-					Heartbeat: &hooksv1.EventsHeartbeat{Position: convert.PositionProto(w.at)},
-				}})
-			}
-			quiet = true
+			err = w.send(&hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Heartbeat{
+				Heartbeat: &hooksv1.EventsHeartbeat{Position: convert.PositionProto(w.at)},
+			}})
+			heartbeat.Reset(w.server.cfg.Heartbeat)
 		case <-w.server.draining:
 			err = bus.ErrDraining
 		case <-ctx.Done():

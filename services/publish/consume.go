@@ -50,15 +50,16 @@ func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStream
 // serve sends what arrives until the stream or the server ends; the stream ends with the token. Commands, if any, are carried
 // out in between, so that everything the stream does is done by one goroutine.
 func (r *reader) serve(ctx context.Context, commands <-chan command, do func(*publishv1.SubscribeRequest) error) error {
-	heartbeat := time.NewTicker(r.server.cfg.Heartbeat)
+	heartbeat := time.NewTimer(r.server.cfg.Heartbeat) // after what was sent last: proxies count from there
 	defer heartbeat.Stop()
-	quiet := true
 	for {
 		sent, err := r.flush(ctx)
 		if err != nil {
 			return err
 		}
-		quiet = quiet && !sent
+		if sent {
+			heartbeat.Reset(r.server.cfg.Heartbeat)
+		}
 		select {
 		case <-r.wake:
 		case c := <-commands:
@@ -72,12 +73,10 @@ func (r *reader) serve(ctx context.Context, commands <-chan command, do func(*pu
 				return err
 			}
 		case <-heartbeat.C:
-			if quiet {
-				if err := r.out.heartbeat(); err != nil {
-					return err
-				}
+			if err := r.out.heartbeat(); err != nil {
+				return err
 			}
-			quiet = true
+			heartbeat.Reset(r.server.cfg.Heartbeat)
 		case <-r.server.streams.draining:
 			return bus.ErrDraining
 		case <-ctx.Done():

@@ -15,6 +15,7 @@ import (
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/tail"
+	"github.com/trunkline/trunkline/internal/ticket"
 )
 
 // Store is what the services need of a store.
@@ -27,6 +28,7 @@ type Store interface {
 	bus.Inboxes
 	bus.States
 	bus.Clock
+	bus.Tokens
 }
 
 // Config tunes the services. The zero value of a field means its default.
@@ -69,6 +71,7 @@ type Server struct {
 	cfg     Config
 	tail    *tail.Tail
 	streams *streams
+	tickets *ticket.Tickets
 }
 
 // New returns a server.
@@ -90,7 +93,7 @@ func New(store Store, cfg Config) (*Server, error) {
 			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
 			Charging: cfg.Charging,
 		}),
-		store: store, cfg: cfg, streams: newStreams(), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,
+		store: store, cfg: cfg, streams: newStreams(), tickets: ticket.New(store), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,
 		metrics: newMetrics(cfg.Registry),
 	}
 	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces, Logger: cfg.Log})

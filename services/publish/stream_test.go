@@ -326,3 +326,21 @@ func TestConsume_TellsWhereItBegins(t *testing.T) {
 		})
 	}
 }
+
+// The silence of a stream is counted from what it sent last, not by a clock of its own: a proxy counts so, too.
+func TestConsume_silenceBeginsWithTheLastMessage(t *testing.T) {
+	const every = time.Second
+	h := start(t, publish.Config{Heartbeat: every})
+	s, _ := h.consume(t.Context(), &publishv1.ConsumeRequest{Address: "channels/live:quiet"})
+	for s.next().GetHeartbeat() == nil {
+	}
+	h.pub("channels/live:quiet", "1")
+	for s.next().GetMessage() == nil {
+	}
+	sent := time.Now()
+	for s.next().GetHeartbeat() == nil {
+	}
+	if silent := time.Since(sent); silent > every*17/10 {
+		t.Errorf("silent for %s", silent)
+	}
+}

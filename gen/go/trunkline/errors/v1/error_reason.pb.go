@@ -71,7 +71,8 @@ const (
 	// The token begins later, or was issued by a clock that is further ahead than auth.leeway. It is good in a while.
 	// Example: {"reason":"TOKEN_NOT_YET_VALID","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_TOKEN_NOT_YET_VALID ErrorReason = 14
-	// The resume ticket is not valid: not of this system, sealed with a key that is gone, or past its time; connect with the token.
+	// The ticket is not valid: not of this system, sealed with a key that is gone, used, for something else, or past its time. Connect
+	// with the token in its place; a page gets a new ticket for its stream.
 	// Example: {"reason":"TICKET_INVALID","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_TICKET_INVALID ErrorReason = 13
 	// A name is not an address; the message names the first bad byte.

@@ -921,6 +921,107 @@ func (x *ConsumeRequest) GetFromLast() bool {
 	return false
 }
 
+// CreateStreamTicketRequest says what the ticket is for.
+type CreateStreamTicketRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The address. The token must allow to subscribe to it, now and when the ticket is used.
+	Address       string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateStreamTicketRequest) Reset() {
+	*x = CreateStreamTicketRequest{}
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateStreamTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateStreamTicketRequest) ProtoMessage() {}
+
+func (x *CreateStreamTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateStreamTicketRequest.ProtoReflect.Descriptor instead.
+func (*CreateStreamTicketRequest) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CreateStreamTicketRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+// CreateStreamTicketResponse carries the ticket.
+type CreateStreamTicketResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The ticket. It goes nowhere but into the URL of the stream.
+	Ticket string `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// Output only. Until when it may be used; a minute from now, or when the token ends.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateStreamTicketResponse) Reset() {
+	*x = CreateStreamTicketResponse{}
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateStreamTicketResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateStreamTicketResponse) ProtoMessage() {}
+
+func (x *CreateStreamTicketResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateStreamTicketResponse.ProtoReflect.Descriptor instead.
+func (*CreateStreamTicketResponse) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CreateStreamTicketResponse) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *CreateStreamTicketResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // ConsumeResponse is one event of a stream.
 type ConsumeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -941,7 +1042,7 @@ type ConsumeResponse struct {
 
 func (x *ConsumeResponse) Reset() {
 	*x = ConsumeResponse{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1054,7 @@ func (x *ConsumeResponse) String() string {
 func (*ConsumeResponse) ProtoMessage() {}
 
 func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[13]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1067,7 @@ func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeResponse.ProtoReflect.Descriptor instead.
 func (*ConsumeResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{13}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ConsumeResponse) GetEvent() isConsumeResponse_Event {
@@ -1092,7 +1193,7 @@ type Subscribed struct {
 
 func (x *Subscribed) Reset() {
 	*x = Subscribed{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1205,7 @@ func (x *Subscribed) String() string {
 func (*Subscribed) ProtoMessage() {}
 
 func (x *Subscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[14]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1218,7 @@ func (x *Subscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribed.ProtoReflect.Descriptor instead.
 func (*Subscribed) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{14}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Subscribed) GetAddress() string {
@@ -1152,7 +1253,7 @@ type Unsubscribed struct {
 
 func (x *Unsubscribed) Reset() {
 	*x = Unsubscribed{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1265,7 @@ func (x *Unsubscribed) String() string {
 func (*Unsubscribed) ProtoMessage() {}
 
 func (x *Unsubscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[15]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1278,7 @@ func (x *Unsubscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribed.ProtoReflect.Descriptor instead.
 func (*Unsubscribed) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{15}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Unsubscribed) GetAddress() string {
@@ -1196,7 +1297,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[16]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1309,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[16]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1322,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{16}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{18}
 }
 
 // SubscribeRequest is one command of a subscribe stream.
@@ -1243,7 +1344,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[17]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1356,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[17]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1369,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{17}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubscribeRequest) GetSequence() uint64 {
@@ -1348,7 +1449,7 @@ type UnsubscribeCommand struct {
 
 func (x *UnsubscribeCommand) Reset() {
 	*x = UnsubscribeCommand{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[18]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1461,7 @@ func (x *UnsubscribeCommand) String() string {
 func (*UnsubscribeCommand) ProtoMessage() {}
 
 func (x *UnsubscribeCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[18]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1474,7 @@ func (x *UnsubscribeCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsubscribeCommand.ProtoReflect.Descriptor instead.
 func (*UnsubscribeCommand) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{18}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UnsubscribeCommand) GetAddress() string {
@@ -1408,7 +1509,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[19]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1521,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[19]
+	mi := &file_trunkline_publish_v1_publish_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1534,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{19}
+	return file_trunkline_publish_v1_publish_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SubscribeResponse) GetSequence() uint64 {
@@ -1671,7 +1772,13 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\x05after\x18\x02 \x01(\v2\x1e.trunkline.publish.v1.PositionR\x05after\x12%\n" +
 	"\x0efrom_beginning\x18\x03 \x01(\bR\rfromBeginning\x12\x1a\n" +
 	"\bpresence\x18\x04 \x01(\bR\bpresence\x12\x1b\n" +
-	"\tfrom_last\x18\x05 \x01(\bR\bfromLast\"\x98\x03\n" +
+	"\tfrom_last\x18\x05 \x01(\bR\bfromLast\"5\n" +
+	"\x19CreateStreamTicketRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"q\n" +
+	"\x1aCreateStreamTicketResponse\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x98\x03\n" +
 	"\x0fConsumeResponse\x12B\n" +
 	"\n" +
 	"subscribed\x18\x01 \x01(\v2 .trunkline.publish.v1.SubscribedH\x00R\n" +
@@ -1712,12 +1819,13 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\tdismissed\x18\t \x01(\v2\x1f.trunkline.publish.v1.DismissedH\x00R\tdismissed\x12L\n" +
 	"\x0epresence_event\x18\n" +
 	" \x01(\v2#.trunkline.publish.v1.PresenceEventH\x00R\rpresenceEventB\a\n" +
-	"\x05event2\xc6\x05\n" +
+	"\x05event2\xbf\x06\n" +
 	"\x0ePublishService\x12V\n" +
 	"\aPublish\x12$.trunkline.publish.v1.PublishRequest\x1a%.trunkline.publish.v1.PublishResponse\x12e\n" +
 	"\fBatchPublish\x12).trunkline.publish.v1.BatchPublishRequest\x1a*.trunkline.publish.v1.BatchPublishResponse\x12l\n" +
 	"\rPublishStream\x12*.trunkline.publish.v1.PublishStreamRequest\x1a+.trunkline.publish.v1.PublishStreamResponse(\x010\x01\x12X\n" +
-	"\aConsume\x12$.trunkline.publish.v1.ConsumeRequest\x1a%.trunkline.publish.v1.ConsumeResponse0\x01\x12`\n" +
+	"\aConsume\x12$.trunkline.publish.v1.ConsumeRequest\x1a%.trunkline.publish.v1.ConsumeResponse0\x01\x12w\n" +
+	"\x12CreateStreamTicket\x12/.trunkline.publish.v1.CreateStreamTicketRequest\x1a0.trunkline.publish.v1.CreateStreamTicketResponse\x12`\n" +
 	"\tSubscribe\x12&.trunkline.publish.v1.SubscribeRequest\x1a'.trunkline.publish.v1.SubscribeResponse(\x010\x01\x12_\n" +
 	"\n" +
 	"GetReceipt\x12'.trunkline.publish.v1.GetReceiptRequest\x1a(.trunkline.publish.v1.GetReceiptResponse\x12j\n" +
@@ -1736,104 +1844,109 @@ func file_trunkline_publish_v1_publish_service_proto_rawDescGZIP() []byte {
 	return file_trunkline_publish_v1_publish_service_proto_rawDescData
 }
 
-var file_trunkline_publish_v1_publish_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_trunkline_publish_v1_publish_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_trunkline_publish_v1_publish_service_proto_goTypes = []any{
-	(*GetReceiptRequest)(nil),     // 0: trunkline.publish.v1.GetReceiptRequest
-	(*GetReceiptResponse)(nil),    // 1: trunkline.publish.v1.GetReceiptResponse
-	(*WatchReceiptsRequest)(nil),  // 2: trunkline.publish.v1.WatchReceiptsRequest
-	(*WatchReceiptsResponse)(nil), // 3: trunkline.publish.v1.WatchReceiptsResponse
-	(*PublishRequest)(nil),        // 4: trunkline.publish.v1.PublishRequest
-	(*PublishResponse)(nil),       // 5: trunkline.publish.v1.PublishResponse
-	(*BatchPublishRequest)(nil),   // 6: trunkline.publish.v1.BatchPublishRequest
-	(*BatchPublishResponse)(nil),  // 7: trunkline.publish.v1.BatchPublishResponse
-	(*PublishResult)(nil),         // 8: trunkline.publish.v1.PublishResult
-	(*PublishStreamRequest)(nil),  // 9: trunkline.publish.v1.PublishStreamRequest
-	(*PublishStreamResponse)(nil), // 10: trunkline.publish.v1.PublishStreamResponse
-	(*PublishStreamResult)(nil),   // 11: trunkline.publish.v1.PublishStreamResult
-	(*ConsumeRequest)(nil),        // 12: trunkline.publish.v1.ConsumeRequest
-	(*ConsumeResponse)(nil),       // 13: trunkline.publish.v1.ConsumeResponse
-	(*Subscribed)(nil),            // 14: trunkline.publish.v1.Subscribed
-	(*Unsubscribed)(nil),          // 15: trunkline.publish.v1.Unsubscribed
-	(*Heartbeat)(nil),             // 16: trunkline.publish.v1.Heartbeat
-	(*SubscribeRequest)(nil),      // 17: trunkline.publish.v1.SubscribeRequest
-	(*UnsubscribeCommand)(nil),    // 18: trunkline.publish.v1.UnsubscribeCommand
-	(*SubscribeResponse)(nil),     // 19: trunkline.publish.v1.SubscribeResponse
-	nil,                           // 20: trunkline.publish.v1.PublishRequest.AttributesEntry
-	(*Receipt)(nil),               // 21: trunkline.publish.v1.Receipt
-	(ContentType)(0),              // 22: trunkline.publish.v1.ContentType
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
-	(*Sender)(nil),                // 24: trunkline.publish.v1.Sender
-	(*AckPolicy)(nil),             // 25: trunkline.publish.v1.AckPolicy
-	(Durability)(0),               // 26: trunkline.publish.v1.Durability
-	(*Position)(nil),              // 27: trunkline.publish.v1.Position
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*v1.Error)(nil),              // 29: trunkline.errors.v1.Error
-	(*Message)(nil),               // 30: trunkline.publish.v1.Message
-	(*Gap)(nil),                   // 31: trunkline.publish.v1.Gap
-	(*Dismissed)(nil),             // 32: trunkline.publish.v1.Dismissed
-	(*PresenceEvent)(nil),         // 33: trunkline.publish.v1.PresenceEvent
-	(*AckMessagesRequest)(nil),    // 34: trunkline.publish.v1.AckMessagesRequest
-	(*AckMessagesResponse)(nil),   // 35: trunkline.publish.v1.AckMessagesResponse
+	(*GetReceiptRequest)(nil),          // 0: trunkline.publish.v1.GetReceiptRequest
+	(*GetReceiptResponse)(nil),         // 1: trunkline.publish.v1.GetReceiptResponse
+	(*WatchReceiptsRequest)(nil),       // 2: trunkline.publish.v1.WatchReceiptsRequest
+	(*WatchReceiptsResponse)(nil),      // 3: trunkline.publish.v1.WatchReceiptsResponse
+	(*PublishRequest)(nil),             // 4: trunkline.publish.v1.PublishRequest
+	(*PublishResponse)(nil),            // 5: trunkline.publish.v1.PublishResponse
+	(*BatchPublishRequest)(nil),        // 6: trunkline.publish.v1.BatchPublishRequest
+	(*BatchPublishResponse)(nil),       // 7: trunkline.publish.v1.BatchPublishResponse
+	(*PublishResult)(nil),              // 8: trunkline.publish.v1.PublishResult
+	(*PublishStreamRequest)(nil),       // 9: trunkline.publish.v1.PublishStreamRequest
+	(*PublishStreamResponse)(nil),      // 10: trunkline.publish.v1.PublishStreamResponse
+	(*PublishStreamResult)(nil),        // 11: trunkline.publish.v1.PublishStreamResult
+	(*ConsumeRequest)(nil),             // 12: trunkline.publish.v1.ConsumeRequest
+	(*CreateStreamTicketRequest)(nil),  // 13: trunkline.publish.v1.CreateStreamTicketRequest
+	(*CreateStreamTicketResponse)(nil), // 14: trunkline.publish.v1.CreateStreamTicketResponse
+	(*ConsumeResponse)(nil),            // 15: trunkline.publish.v1.ConsumeResponse
+	(*Subscribed)(nil),                 // 16: trunkline.publish.v1.Subscribed
+	(*Unsubscribed)(nil),               // 17: trunkline.publish.v1.Unsubscribed
+	(*Heartbeat)(nil),                  // 18: trunkline.publish.v1.Heartbeat
+	(*SubscribeRequest)(nil),           // 19: trunkline.publish.v1.SubscribeRequest
+	(*UnsubscribeCommand)(nil),         // 20: trunkline.publish.v1.UnsubscribeCommand
+	(*SubscribeResponse)(nil),          // 21: trunkline.publish.v1.SubscribeResponse
+	nil,                                // 22: trunkline.publish.v1.PublishRequest.AttributesEntry
+	(*Receipt)(nil),                    // 23: trunkline.publish.v1.Receipt
+	(ContentType)(0),                   // 24: trunkline.publish.v1.ContentType
+	(*durationpb.Duration)(nil),        // 25: google.protobuf.Duration
+	(*Sender)(nil),                     // 26: trunkline.publish.v1.Sender
+	(*AckPolicy)(nil),                  // 27: trunkline.publish.v1.AckPolicy
+	(Durability)(0),                    // 28: trunkline.publish.v1.Durability
+	(*Position)(nil),                   // 29: trunkline.publish.v1.Position
+	(*timestamppb.Timestamp)(nil),      // 30: google.protobuf.Timestamp
+	(*v1.Error)(nil),                   // 31: trunkline.errors.v1.Error
+	(*Message)(nil),                    // 32: trunkline.publish.v1.Message
+	(*Gap)(nil),                        // 33: trunkline.publish.v1.Gap
+	(*Dismissed)(nil),                  // 34: trunkline.publish.v1.Dismissed
+	(*PresenceEvent)(nil),              // 35: trunkline.publish.v1.PresenceEvent
+	(*AckMessagesRequest)(nil),         // 36: trunkline.publish.v1.AckMessagesRequest
+	(*AckMessagesResponse)(nil),        // 37: trunkline.publish.v1.AckMessagesResponse
 }
 var file_trunkline_publish_v1_publish_service_proto_depIdxs = []int32{
-	21, // 0: trunkline.publish.v1.GetReceiptResponse.receipt:type_name -> trunkline.publish.v1.Receipt
-	21, // 1: trunkline.publish.v1.WatchReceiptsResponse.receipt:type_name -> trunkline.publish.v1.Receipt
-	22, // 2: trunkline.publish.v1.PublishRequest.content_type:type_name -> trunkline.publish.v1.ContentType
-	20, // 3: trunkline.publish.v1.PublishRequest.attributes:type_name -> trunkline.publish.v1.PublishRequest.AttributesEntry
-	23, // 4: trunkline.publish.v1.PublishRequest.ttl:type_name -> google.protobuf.Duration
-	24, // 5: trunkline.publish.v1.PublishRequest.sender:type_name -> trunkline.publish.v1.Sender
-	25, // 6: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
-	26, // 7: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
-	23, // 8: trunkline.publish.v1.PublishRequest.retain:type_name -> google.protobuf.Duration
-	27, // 9: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
-	26, // 10: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
-	28, // 11: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
+	23, // 0: trunkline.publish.v1.GetReceiptResponse.receipt:type_name -> trunkline.publish.v1.Receipt
+	23, // 1: trunkline.publish.v1.WatchReceiptsResponse.receipt:type_name -> trunkline.publish.v1.Receipt
+	24, // 2: trunkline.publish.v1.PublishRequest.content_type:type_name -> trunkline.publish.v1.ContentType
+	22, // 3: trunkline.publish.v1.PublishRequest.attributes:type_name -> trunkline.publish.v1.PublishRequest.AttributesEntry
+	25, // 4: trunkline.publish.v1.PublishRequest.ttl:type_name -> google.protobuf.Duration
+	26, // 5: trunkline.publish.v1.PublishRequest.sender:type_name -> trunkline.publish.v1.Sender
+	27, // 6: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
+	28, // 7: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
+	25, // 8: trunkline.publish.v1.PublishRequest.retain:type_name -> google.protobuf.Duration
+	29, // 9: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
+	28, // 10: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
+	30, // 11: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
 	4,  // 12: trunkline.publish.v1.BatchPublishRequest.requests:type_name -> trunkline.publish.v1.PublishRequest
 	8,  // 13: trunkline.publish.v1.BatchPublishResponse.results:type_name -> trunkline.publish.v1.PublishResult
 	5,  // 14: trunkline.publish.v1.PublishResult.ok:type_name -> trunkline.publish.v1.PublishResponse
-	29, // 15: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
+	31, // 15: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
 	4,  // 16: trunkline.publish.v1.PublishStreamRequest.publish:type_name -> trunkline.publish.v1.PublishRequest
 	11, // 17: trunkline.publish.v1.PublishStreamResponse.results:type_name -> trunkline.publish.v1.PublishStreamResult
 	8,  // 18: trunkline.publish.v1.PublishStreamResult.result:type_name -> trunkline.publish.v1.PublishResult
-	27, // 19: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
-	14, // 20: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	30, // 21: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
-	31, // 22: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	16, // 23: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	32, // 24: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	33, // 25: trunkline.publish.v1.ConsumeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	27, // 26: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
-	12, // 27: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
-	18, // 28: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
-	34, // 29: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
-	14, // 30: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	15, // 31: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	30, // 32: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
-	31, // 33: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	29, // 34: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
-	16, // 35: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	35, // 36: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
-	32, // 37: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	33, // 38: trunkline.publish.v1.SubscribeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	4,  // 39: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
-	6,  // 40: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
-	9,  // 41: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
-	12, // 42: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
-	17, // 43: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
-	0,  // 44: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
-	2,  // 45: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
-	5,  // 46: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
-	7,  // 47: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
-	10, // 48: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
-	13, // 49: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
-	19, // 50: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
-	1,  // 51: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
-	3,  // 52: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
-	46, // [46:53] is the sub-list for method output_type
-	39, // [39:46] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	29, // 19: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
+	30, // 20: trunkline.publish.v1.CreateStreamTicketResponse.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 21: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	32, // 22: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
+	33, // 23: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	18, // 24: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	34, // 25: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	35, // 26: trunkline.publish.v1.ConsumeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	29, // 27: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
+	12, // 28: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
+	20, // 29: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
+	36, // 30: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	16, // 31: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	17, // 32: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	32, // 33: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
+	33, // 34: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	31, // 35: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
+	18, // 36: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	37, // 37: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	34, // 38: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	35, // 39: trunkline.publish.v1.SubscribeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	4,  // 40: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
+	6,  // 41: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
+	9,  // 42: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
+	12, // 43: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
+	13, // 44: trunkline.publish.v1.PublishService.CreateStreamTicket:input_type -> trunkline.publish.v1.CreateStreamTicketRequest
+	19, // 45: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
+	0,  // 46: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
+	2,  // 47: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
+	5,  // 48: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
+	7,  // 49: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
+	10, // 50: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
+	15, // 51: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
+	14, // 52: trunkline.publish.v1.PublishService.CreateStreamTicket:output_type -> trunkline.publish.v1.CreateStreamTicketResponse
+	21, // 53: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
+	1,  // 54: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
+	3,  // 55: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
+	48, // [48:56] is the sub-list for method output_type
+	40, // [40:48] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_publish_service_proto_init() }
@@ -1848,7 +1961,7 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 		(*PublishResult_Ok)(nil),
 		(*PublishResult_Error)(nil),
 	}
-	file_trunkline_publish_v1_publish_service_proto_msgTypes[13].OneofWrappers = []any{
+	file_trunkline_publish_v1_publish_service_proto_msgTypes[15].OneofWrappers = []any{
 		(*ConsumeResponse_Subscribed)(nil),
 		(*ConsumeResponse_Message)(nil),
 		(*ConsumeResponse_Gap)(nil),
@@ -1856,12 +1969,12 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 		(*ConsumeResponse_Dismissed)(nil),
 		(*ConsumeResponse_PresenceEvent)(nil),
 	}
-	file_trunkline_publish_v1_publish_service_proto_msgTypes[17].OneofWrappers = []any{
+	file_trunkline_publish_v1_publish_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*SubscribeRequest_Subscribe)(nil),
 		(*SubscribeRequest_Unsubscribe)(nil),
 		(*SubscribeRequest_Ack)(nil),
 	}
-	file_trunkline_publish_v1_publish_service_proto_msgTypes[19].OneofWrappers = []any{
+	file_trunkline_publish_v1_publish_service_proto_msgTypes[21].OneofWrappers = []any{
 		(*SubscribeResponse_Subscribed)(nil),
 		(*SubscribeResponse_Unsubscribed)(nil),
 		(*SubscribeResponse_Message)(nil),
@@ -1878,7 +1991,7 @@ func file_trunkline_publish_v1_publish_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_publish_v1_publish_service_proto_rawDesc), len(file_trunkline_publish_v1_publish_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,13 +19,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PublishService_Publish_FullMethodName       = "/trunkline.publish.v1.PublishService/Publish"
-	PublishService_BatchPublish_FullMethodName  = "/trunkline.publish.v1.PublishService/BatchPublish"
-	PublishService_PublishStream_FullMethodName = "/trunkline.publish.v1.PublishService/PublishStream"
-	PublishService_Consume_FullMethodName       = "/trunkline.publish.v1.PublishService/Consume"
-	PublishService_Subscribe_FullMethodName     = "/trunkline.publish.v1.PublishService/Subscribe"
-	PublishService_GetReceipt_FullMethodName    = "/trunkline.publish.v1.PublishService/GetReceipt"
-	PublishService_WatchReceipts_FullMethodName = "/trunkline.publish.v1.PublishService/WatchReceipts"
+	PublishService_Publish_FullMethodName            = "/trunkline.publish.v1.PublishService/Publish"
+	PublishService_BatchPublish_FullMethodName       = "/trunkline.publish.v1.PublishService/BatchPublish"
+	PublishService_PublishStream_FullMethodName      = "/trunkline.publish.v1.PublishService/PublishStream"
+	PublishService_Consume_FullMethodName            = "/trunkline.publish.v1.PublishService/Consume"
+	PublishService_CreateStreamTicket_FullMethodName = "/trunkline.publish.v1.PublishService/CreateStreamTicket"
+	PublishService_Subscribe_FullMethodName          = "/trunkline.publish.v1.PublishService/Subscribe"
+	PublishService_GetReceipt_FullMethodName         = "/trunkline.publish.v1.PublishService/GetReceipt"
+	PublishService_WatchReceipts_FullMethodName      = "/trunkline.publish.v1.PublishService/WatchReceipts"
 )
 
 // PublishServiceClient is the client API for PublishService service.
@@ -56,6 +57,11 @@ type PublishServiceClient interface {
 	// Consume follows one address, from now or from a position. It ends with CHANNEL_NOT_FOUND when the channel is deleted.
 	// REST: GET /v1/{address}/stream as NDJSON, or as text/event-stream by Accept.
 	Consume(ctx context.Context, in *ConsumeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ConsumeResponse], error)
+	// CreateStreamTicket makes a ticket that opens the stream of one address in a URL, as /v1/{address}/stream?ticket=TICKET. It is for
+	// the EventSource of browsers, which can send no header. It takes a token; a ticket opens one stream, once, within a minute. That
+	// stream may come back with the Last-Event-ID that it was given, as browsers do, until the token ends.
+	// REST: POST /v1/{address}/stream:ticket, such as POST /v1/channels/orders:eu/stream:ticket.
+	CreateStreamTicket(ctx context.Context, in *CreateStreamTicketRequest, opts ...grpc.CallOption) (*CreateStreamTicketResponse, error)
 	// Subscribe follows any number of addresses over one stream; addresses come
 	// and go by command. No REST route: browsers have the WebSocket for this.
 	Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error)
@@ -129,6 +135,16 @@ func (c *publishServiceClient) Consume(ctx context.Context, in *ConsumeRequest, 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PublishService_ConsumeClient = grpc.ServerStreamingClient[ConsumeResponse]
 
+func (c *publishServiceClient) CreateStreamTicket(ctx context.Context, in *CreateStreamTicketRequest, opts ...grpc.CallOption) (*CreateStreamTicketResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateStreamTicketResponse)
+	err := c.cc.Invoke(ctx, PublishService_CreateStreamTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *publishServiceClient) Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &PublishService_ServiceDesc.Streams[2], PublishService_Subscribe_FullMethodName, cOpts...)
@@ -199,6 +215,11 @@ type PublishServiceServer interface {
 	// Consume follows one address, from now or from a position. It ends with CHANNEL_NOT_FOUND when the channel is deleted.
 	// REST: GET /v1/{address}/stream as NDJSON, or as text/event-stream by Accept.
 	Consume(*ConsumeRequest, grpc.ServerStreamingServer[ConsumeResponse]) error
+	// CreateStreamTicket makes a ticket that opens the stream of one address in a URL, as /v1/{address}/stream?ticket=TICKET. It is for
+	// the EventSource of browsers, which can send no header. It takes a token; a ticket opens one stream, once, within a minute. That
+	// stream may come back with the Last-Event-ID that it was given, as browsers do, until the token ends.
+	// REST: POST /v1/{address}/stream:ticket, such as POST /v1/channels/orders:eu/stream:ticket.
+	CreateStreamTicket(context.Context, *CreateStreamTicketRequest) (*CreateStreamTicketResponse, error)
 	// Subscribe follows any number of addresses over one stream; addresses come
 	// and go by command. No REST route: browsers have the WebSocket for this.
 	Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error
@@ -231,6 +252,9 @@ func (UnimplementedPublishServiceServer) PublishStream(grpc.BidiStreamingServer[
 }
 func (UnimplementedPublishServiceServer) Consume(*ConsumeRequest, grpc.ServerStreamingServer[ConsumeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Consume not implemented")
+}
+func (UnimplementedPublishServiceServer) CreateStreamTicket(context.Context, *CreateStreamTicketRequest) (*CreateStreamTicketResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateStreamTicket not implemented")
 }
 func (UnimplementedPublishServiceServer) Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
@@ -316,6 +340,24 @@ func _PublishService_Consume_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PublishService_ConsumeServer = grpc.ServerStreamingServer[ConsumeResponse]
 
+func _PublishService_CreateStreamTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateStreamTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublishServiceServer).CreateStreamTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublishService_CreateStreamTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublishServiceServer).CreateStreamTicket(ctx, req.(*CreateStreamTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PublishService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(PublishServiceServer).Subscribe(&grpc.GenericServerStream[SubscribeRequest, SubscribeResponse]{ServerStream: stream})
 }
@@ -366,6 +408,10 @@ var PublishService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchPublish",
 			Handler:    _PublishService_BatchPublish_Handler,
+		},
+		{
+			MethodName: "CreateStreamTicket",
+			Handler:    _PublishService_CreateStreamTicket_Handler,
 		},
 		{
 			MethodName: "GetReceipt",

@@ -38,6 +38,11 @@ class PublishServiceStub(object):
                 request_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.ConsumeRequest.SerializeToString,
                 response_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.ConsumeResponse.FromString,
                 )
+        self.CreateStreamTicket = channel.unary_unary(
+                '/trunkline.publish.v1.PublishService/CreateStreamTicket',
+                request_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.CreateStreamTicketRequest.SerializeToString,
+                response_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.CreateStreamTicketResponse.FromString,
+                )
         self.Subscribe = channel.stream_stream(
                 '/trunkline.publish.v1.PublishService/Subscribe',
                 request_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.SubscribeRequest.SerializeToString,
@@ -101,6 +106,16 @@ class PublishServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateStreamTicket(self, request, context):
+        """CreateStreamTicket makes a ticket that opens the stream of one address in a URL, as /v1/{address}/stream?ticket=TICKET. It is for
+        the EventSource of browsers, which can send no header. It takes a token; a ticket opens one stream, once, within a minute. That
+        stream may come back with the Last-Event-ID that it was given, as browsers do, until the token ends.
+        REST: POST /v1/{address}/stream:ticket, such as POST /v1/channels/orders:eu/stream:ticket.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Subscribe(self, request_iterator, context):
         """Subscribe follows any number of addresses over one stream; addresses come
         and go by command. No REST route: browsers have the WebSocket for this.
@@ -149,6 +164,11 @@ def add_PublishServiceServicer_to_server(servicer, server):
                     servicer.Consume,
                     request_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.ConsumeRequest.FromString,
                     response_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.ConsumeResponse.SerializeToString,
+            ),
+            'CreateStreamTicket': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateStreamTicket,
+                    request_deserializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.CreateStreamTicketRequest.FromString,
+                    response_serializer=trunkline_dot_publish_dot_v1_dot_publish__service__pb2.CreateStreamTicketResponse.SerializeToString,
             ),
             'Subscribe': grpc.stream_stream_rpc_method_handler(
                     servicer.Subscribe,
@@ -244,6 +264,23 @@ class PublishService(object):
         return grpc.experimental.unary_stream(request, target, '/trunkline.publish.v1.PublishService/Consume',
             trunkline_dot_publish_dot_v1_dot_publish__service__pb2.ConsumeRequest.SerializeToString,
             trunkline_dot_publish_dot_v1_dot_publish__service__pb2.ConsumeResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def CreateStreamTicket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/trunkline.publish.v1.PublishService/CreateStreamTicket',
+            trunkline_dot_publish_dot_v1_dot_publish__service__pb2.CreateStreamTicketRequest.SerializeToString,
+            trunkline_dot_publish_dot_v1_dot_publish__service__pb2.CreateStreamTicketResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

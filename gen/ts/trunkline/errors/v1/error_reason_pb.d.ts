@@ -132,7 +132,8 @@ export enum ErrorReason {
   TOKEN_NOT_YET_VALID = 14,
 
   /**
-   * The resume ticket is not valid: not of this system, sealed with a key that is gone, or past its time; connect with the token.
+   * The ticket is not valid: not of this system, sealed with a key that is gone, used, for something else, or past its time. Connect
+   * with the token in its place; a page gets a new ticket for its stream.
    * Example: {"reason":"TICKET_INVALID","domain":"trunkline"}
    *
    * @generated from enum value: ERROR_REASON_TICKET_INVALID = 13;

@@ -494,6 +494,53 @@ export declare type ConsumeRequest = Message<"trunkline.publish.v1.ConsumeReques
 export declare const ConsumeRequestSchema: GenMessage<ConsumeRequest>;
 
 /**
+ * CreateStreamTicketRequest says what the ticket is for.
+ *
+ * @generated from message trunkline.publish.v1.CreateStreamTicketRequest
+ */
+export declare type CreateStreamTicketRequest = Message<"trunkline.publish.v1.CreateStreamTicketRequest"> & {
+  /**
+   * Required. The address. The token must allow to subscribe to it, now and when the ticket is used.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.CreateStreamTicketRequest.
+ * Use `create(CreateStreamTicketRequestSchema)` to create a new message.
+ */
+export declare const CreateStreamTicketRequestSchema: GenMessage<CreateStreamTicketRequest>;
+
+/**
+ * CreateStreamTicketResponse carries the ticket.
+ *
+ * @generated from message trunkline.publish.v1.CreateStreamTicketResponse
+ */
+export declare type CreateStreamTicketResponse = Message<"trunkline.publish.v1.CreateStreamTicketResponse"> & {
+  /**
+   * Output only. The ticket. It goes nowhere but into the URL of the stream.
+   *
+   * @generated from field: string ticket = 1;
+   */
+  ticket: string;
+
+  /**
+   * Output only. Until when it may be used; a minute from now, or when the token ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.CreateStreamTicketResponse.
+ * Use `create(CreateStreamTicketResponseSchema)` to create a new message.
+ */
+export declare const CreateStreamTicketResponseSchema: GenMessage<CreateStreamTicketResponse>;
+
+/**
  * ConsumeResponse is one event of a stream.
  *
  * @generated from message trunkline.publish.v1.ConsumeResponse
@@ -860,6 +907,19 @@ export declare const PublishService: GenService<{
     methodKind: "server_streaming";
     input: typeof ConsumeRequestSchema;
     output: typeof ConsumeResponseSchema;
+  },
+  /**
+   * CreateStreamTicket makes a ticket that opens the stream of one address in a URL, as /v1/{address}/stream?ticket=TICKET. It is for
+   * the EventSource of browsers, which can send no header. It takes a token; a ticket opens one stream, once, within a minute. That
+   * stream may come back with the Last-Event-ID that it was given, as browsers do, until the token ends.
+   * REST: POST /v1/{address}/stream:ticket, such as POST /v1/channels/orders:eu/stream:ticket.
+   *
+   * @generated from rpc trunkline.publish.v1.PublishService.CreateStreamTicket
+   */
+  createStreamTicket: {
+    methodKind: "unary";
+    input: typeof CreateStreamTicketRequestSchema;
+    output: typeof CreateStreamTicketResponseSchema;
   },
   /**
    * Subscribe follows any number of addresses over one stream; addresses come
