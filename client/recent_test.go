@@ -1,6 +1,7 @@
 package client //nolint:testpackage // what a client remembers is its own
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -118,6 +119,20 @@ func TestClient_positionsOfFormerEpochsAreBehind(t *testing.T) {
 	}
 	if n := len(c.subs["channels/a"].past); n > epochsRead {
 		t.Errorf("%d epochs are remembered", n)
+	}
+}
+
+// A subscription is known by its address, however the caller has spelled it.
+func TestClient_spellingsOfAnAddress(t *testing.T) {
+	c, ctx := remembering(), t.Context()
+	ctx, cancel := context.WithCancel(ctx)
+	cancel() // nothing is sent
+	for _, text := range []string{"users/auth0|5f/topics/a", "users/auth0%7c5f/topics/a"} {
+		c.add(&subscription{address: "users/auth0%7C5f/topics/a"})
+		_ = c.Unsubscribe(ctx, text)
+		if c.subs["users/auth0%7C5f/topics/a"] != nil {
+			t.Errorf("it is followed still after unsubscribing from %s", text)
+		}
 	}
 }
 

@@ -66,6 +66,9 @@ func checkPart(text string, name bool) error {
 	return nil
 }
 
+// inPath escapes a canonical name for a path, in which a colon may begin a verb.
+var inPath = strings.NewReplacer("%", "%25", ":", "%3A")
+
 // spelled returns the URL with the name in its path in canonical form. So a name with a slash is one part of the address.
 //
 // The URL carries the address as any other value: percent-encoded for the URL. The address has escapes of its own. So the path is
@@ -89,7 +92,7 @@ func spelled(u *url.URL) *url.URL {
 	if err != nil {
 		return u // the service says what is wrong with it
 	}
-	parts[namePart] = strings.ReplaceAll(name, "%", "%25") + verb
+	parts[namePart] = inPath.Replace(name) + verb
 	out := *u
 	out.RawPath = strings.Join(parts, "/")
 	if out.Path, err = url.PathUnescape(out.RawPath); err != nil {

@@ -89,6 +89,11 @@ func TestPageClient_endsWithItsChannel(t *testing.T) {
 	script(t, nil, "node", "testdata/forks.mjs")
 }
 
+// Its subscriptions are by address, which messages say in one form.
+func TestPageClient_spellings(t *testing.T) {
+	script(t, nil, "node", "testdata/names.mjs")
+}
+
 func TestPythonClient(t *testing.T) {
 	needs(t, python)
 	h := apptest.Start(t)

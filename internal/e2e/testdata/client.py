@@ -3,6 +3,7 @@ Arguments: host:port of gRPC, API key."""
 
 import json
 import sys
+from urllib.parse import quote
 
 import grpc
 
@@ -25,6 +26,13 @@ with grpc.insecure_channel(target) as channel:
     issued = auth.IssueToken(auth_service_pb2.IssueTokenRequest(user="ada"), metadata=metadata)
     who = auth.ValidateToken(auth_service_pb2.ValidateTokenRequest(token=issued.token), metadata=metadata)
     assert who.identity.user == "ada", who
+
+    # A user whom another system has named: raw or escaped is the same.
+    for spelling in ("auth0|5f", "auth0%7C5f", quote("auth0|5f", safe="")):
+        issued = auth.IssueToken(auth_service_pb2.IssueTokenRequest(user=spelling), metadata=metadata)
+        who = auth.ValidateToken(auth_service_pb2.ValidateTokenRequest(token=issued.token), metadata=metadata)
+        assert who.identity.user == "auth0%7C5f", who
+        publish.Publish(publish_service_pb2.PublishRequest(to="users/" + spelling, data=data(0)), metadata=metadata)
 
     one = publish.Publish(publish_service_pb2.PublishRequest(to=to, data=data(1)), metadata=metadata)
     assert one.position.offset == 1, one
