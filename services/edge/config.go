@@ -75,6 +75,8 @@ type Config struct {
 	FramesPerSecond int
 	// MessageTimeout is how long a client may take from the first byte of a message to its last.
 	MessageTimeout time.Duration
+	// Departures is how often a user may leave an address and be shown as gone at once; 60 by default. One more takes 5 s then.
+	Departures int
 	// EventQueue is how many connects may wait to be told as events; 65,536 by default. More are left out, and told as a gap.
 	EventQueue int
 	// ConnectsInProgress is how many connects are worked on at once. More are refused at once.

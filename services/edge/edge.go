@@ -90,7 +90,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	})
 	e.behind = behind.New(store, e.writer.door, behind.Config{
 		Node: cfg.Node, Life: cfg.Life, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
-		Events: cfg.EventQueue, Logger: log, Relist: e.relist,
+		Departures: cfg.Departures, Events: cfg.EventQueue, Logger: log, Relist: e.relist,
 	}, reg)
 	e.hub = fan.New(fan.Config{
 		Dialects: dialects, Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer,

@@ -86,9 +86,15 @@ func (h *fixture) members() string {
 // twoEdges runs a test with two edges over one store of each kind.
 func twoEdges(t *testing.T, grace time.Duration, test func(t *testing.T, a, b *fixture)) {
 	t.Helper()
+	twoEdgesFor(t, grace, 0, test)
+}
+
+// twoEdgesFor is twoEdges where a user may leave so often and be shown as gone at once.
+func twoEdgesFor(t *testing.T, grace time.Duration, departures int, test func(t *testing.T, a, b *fixture)) {
+	t.Helper()
 	run := func(t *testing.T, store bus.Store) {
 		t.Helper()
-		cfg := edge.Config{LostGrace: grace}
+		cfg := edge.Config{LostGrace: grace, Departures: departures}
 		cfg.Node = "a"
 		a := startOn(t, store, cfg)
 		cfg.Node = "b"

@@ -191,7 +191,7 @@ func (s *session) Ended(err error) {
 	lost := s.lost(err)
 	for i, sub := range subs {
 		addresses[i] = sub.Address()
-		e.behind.Roster.Leave(sub.Address(), s.ID, lost)
+		s.unlist(sub.Address(), lost)
 	}
 	e.tail.Release(addresses...)
 	s.seat.Leave()

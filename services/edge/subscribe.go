@@ -197,28 +197,6 @@ func (s *session) attach(ctx context.Context, who *bus.Identity, requests []*req
 	return nil
 }
 
-// list puts subscriptions into the rosters of addresses that have one.
-func (s *session) list(who *bus.Identity, subs []*fan.Subscription) {
-	roster := s.edge.behind.Roster
-	listed := slices.DeleteFunc(slices.Clone(subs), func(sub *fan.Subscription) bool { return !roster.Lists(sub.Address()) })
-	if len(listed) == 0 {
-		return
-	}
-	s.List(listed, s.edge.store.Now(), func(sub *fan.Subscription) {
-		roster.Count(sub.Address())
-		roster.Join(sub.Address(), s.member(sub, who))
-	})
-}
-
-// member is a subscription in a roster.
-func (s *session) member(sub *fan.Subscription, who *bus.Identity) bus.Member {
-	m := bus.Member{Connection: s.ID, Client: who.Client, User: who.User, Joined: time.UnixMilli(sub.Listed())}
-	if s.single {
-		m.Client = m.Connection
-	}
-	return m
-}
-
 // locate finds out whether the positions asked for belong to the log.
 func (s *session) locate(ctx context.Context, requests []*request) error {
 	for _, req := range requests {
@@ -359,7 +337,7 @@ func (s *session) subscription(a bus.Address) *fan.Subscription {
 func (s *session) leave(sub *fan.Subscription) {
 	if len(s.Detach([]*fan.Subscription{sub})) > 0 {
 		s.edge.tail.Release(sub.Address())
-		s.edge.behind.Roster.Leave(sub.Address(), s.ID, time.Time{})
+		s.unlist(sub.Address(), time.Time{})
 	}
 	s.subs = slices.DeleteFunc(s.subs, func(other *fan.Subscription) bool { return other == sub })
 }

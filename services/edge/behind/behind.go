@@ -25,7 +25,7 @@ func New(store Store, door *bus.Door, cfg Config, reg prometheus.Registerer) *Be
 	b := &Behind{
 		Acks:   newAcks(store, cfg, m.unnoted),
 		Events: newEvents(store, door, cfg, m.untold),
-		Roster: newRoster(store, cfg, m.untold),
+		Roster: newRoster(store, cfg, m.untold, m.damped),
 	}
 	m.queue("acks", b.Acks.waiting.filled)
 	m.queue("sent", b.Acks.sent.filled)

@@ -26,6 +26,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// LostGrace is how long a lost connection stays in rosters.
 	LostGrace time.Duration
+	// Departures is how often a user may leave an address and be shown as gone at once; 60 by default.
+	Departures int
 	// Events is how many connects may wait to be told; 65,536 by default.
 	Events int
 	// Logger is told what the store does not take.

@@ -8,6 +8,7 @@ type metrics struct {
 	reg     prometheus.Registerer // nil for none
 	untold  prometheus.Counter
 	unnoted prometheus.Counter
+	damped  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -20,8 +21,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "trunkline_edge_sent_notes_dropped_total", Help: "Deliveries that the store was not told of, because too many notes waited for it.",
 		}),
 	}
+	m.damped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "trunkline_edge_presence_damped_total", Help: "Departures that were not shown at once, because a user comes and goes in a loop.",
+	})
 	if reg != nil {
-		reg.MustRegister(m.untold, m.unnoted)
+		reg.MustRegister(m.untold, m.unnoted, m.damped)
 	}
 	return m
 }

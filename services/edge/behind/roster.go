@@ -22,6 +22,7 @@ type Roster struct {
 	keeper     *keeper
 	reaper     *reaper
 	budgets    *budgets
+	damper     *damper
 
 	mu     sync.Mutex
 	counts map[bus.Address]int // of this node
@@ -30,11 +31,11 @@ type Roster struct {
 // rosterLanes is how many changes are under way at once.
 const rosterLanes = 8
 
-func newRoster(store rosterStore, cfg Config, untold prometheus.Counter) *Roster {
+func newRoster(store rosterStore, cfg Config, untold, damped prometheus.Counter) *Roster {
 	r := &Roster{
 		namespaces: cfg.Namespaces, node: cfg.Life, seed: maphash.MakeSeed(), counts: make(map[bus.Address]int),
 		reaper:  newReaper(store, cfg.CallTimeout, cfg.Logger),
-		budgets: newBudgets(cfg.Namespaces.Events.Durable(), untold),
+		budgets: newBudgets(cfg.Namespaces.Events.Durable(), untold), damper: newDamper(cfg.Departures, damped),
 	}
 	r.keeper = &keeper{store: store, node: cfg.Life, log: cfg.Logger, addresses: r.addresses, relist: cfg.Relist}
 	for i := range r.lanes {
@@ -74,6 +75,16 @@ func (r *Roster) Leave(a bus.Address, connection string, lost time.Time) {
 	}
 	r.count(a, -1)
 	r.lane(connection).put(change{address: a, connection: connection, lost: lost})
+}
+
+// LeaveAgain is Leave, at once, of a connection of a user that may come back. A user that comes and goes in a loop counts as lost: it
+// is not shown as gone, and as there again, before the grace is over.
+func (r *Roster) LeaveAgain(a bus.Address, connection, user string) {
+	var lost time.Time
+	if r.Lists(a) && r.damper.flaps(user, a) {
+		lost = time.Now()
+	}
+	r.Leave(a, connection, lost)
 }
 
 func (r *Roster) count(a bus.Address, n int) {
