@@ -83,7 +83,7 @@ func (p *program) root() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&p.server.text, "server", "", "URL of the server (TRUNKLINE_SERVER; http://localhost:8080)")
 	f.StringVar(&p.grpc.text, "grpc", "", "host:port of gRPC, https://host:port for TLS (TRUNKLINE_GRPC; port 9090 of the server's host)")
-	f.StringVar(&p.token, "token", "", "API key or token (TRUNKLINE_TOKEN)")
+	f.StringVar(&p.token, "token", "", "API key or token (TRUNKLINE_TOKEN); flags show in ps: prefer --token-file")
 	f.StringVar(&p.tokenFile, "token-file", "", "file that holds it (TRUNKLINE_TOKEN_FILE)")
 	f.StringVar(&p.caFile, "ca-file", "", "CA of the server's certificate (TRUNKLINE_CA_FILE; the system's)")
 	f.StringVarP(&p.output, "output", "o", "", "table, json or jsonl (TRUNKLINE_OUTPUT; table)")

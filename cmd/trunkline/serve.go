@@ -19,7 +19,7 @@ import (
 // settingFlags are the flags of serve that set one key each, in the order of --help.
 var settingFlags = []struct{ name, key, usage string }{
 	{"roles", "roles", "roles to run: auth,publish,gateway,edge"},
-	{"redis", "redis.url", "URL of Redis: redis://, rediss://, redis+sentinel://, redis+cluster://"},
+	{"redis", "redis.url", "URL of Redis, such as redis:// or redis+sentinel://; ps shows a password in it, and not in TRUNKLINE_REDIS_URL_FILE"},
 	{"upstream", "upstream", "where roles run that do not run here: auth=auth:9090,publish=publish:9090"},
 	{"listen", "http.listen", "where HTTP listens; the same as --http-listen"},
 	{"http-listen", "http.listen", "where REST, WebSocket and the web pages listen"},
@@ -46,7 +46,7 @@ func (p *program) settingsFrom(cmd *cobra.Command) func() (*config.Loaded, error
 	f := cmd.Flags()
 	files := f.StringArray("config", nil, "YAML file; again for more (TRUNKLINE_CONFIG; trunkline.yaml if there is one)")
 	dev := f.Bool("dev", false, "development mode: in memory, loopback only, local callers are admins")
-	set := f.StringArray("set", nil, "any setting, key=value; again for more")
+	set := f.StringArray("set", nil, "any setting, key=value; again for more; for a secret, use its _file: flags show in ps")
 	for _, s := range settingFlags {
 		f.String(s.name, "", s.usage)
 		if setting := f.Lookup(s.name); s.name == "legacy-open" {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"os"
 	"sync"
@@ -17,9 +18,12 @@ type certificate struct {
 	files config.TLS
 	log   *slog.Logger
 	now   atomic.Pointer[tls.Certificate]
+	// The certificates that callers' are checked against follow their file too; empty and nil for no callers' certificates.
+	clientCA string
+	clients  atomic.Pointer[x509.CertPool]
 
 	mu    sync.Mutex
-	stamp [2]time.Time
+	stamp [3]time.Time
 }
 
 func newCertificate(files config.TLS, log *slog.Logger) (*certificate, error) {
@@ -33,12 +37,35 @@ func newCertificate(files config.TLS, log *slog.Logger) (*certificate, error) {
 	return c, nil
 }
 
+// trustClients lets callers show a certificate of the CA in the file. One that is not of the CA is refused.
+func (c *certificate) trustClients(file string) error {
+	pool, err := config.LoadPool(file)
+	if err != nil {
+		return err
+	}
+	c.clientCA = file
+	c.clients.Store(pool)
+	c.changed()
+	return nil
+}
+
 // server returns the TLS configuration of a listener.
 func (c *certificate) server() *tls.Config {
-	return &tls.Config{
+	base := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil },
 	}
+	if c.clientCA == "" {
+		return base
+	}
+	base.ClientAuth, base.NextProtos = tls.VerifyClientCertIfGiven, []string{"h2"}
+	outer := base.Clone()
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		own := base.Clone()
+		own.ClientCAs = c.clients.Load()
+		return own, nil
+	}
+	return outer
 }
 
 // certificateCheck is how often the files are looked at.
@@ -76,14 +103,22 @@ func (c *certificate) follow() {
 		c.log.Error("the certificate was changed and cannot be used; the old one stays", "error", err)
 		return
 	}
+	if c.clientCA != "" {
+		pool, err := config.LoadPool(c.clientCA)
+		if err != nil {
+			c.log.Error("the CA of clients was changed and cannot be used; the old one stays", "error", err)
+			return
+		}
+		c.clients.Store(pool)
+	}
 	c.now.Store(loaded)
 	c.log.Info("certificate reloaded", "file", c.files.CertFile, "ends", loaded.Leaf.NotAfter)
 }
 
 // changed says whether a file is another than at the last call. The caller holds the lock, or is alone.
 func (c *certificate) changed() bool {
-	var stamp [2]time.Time
-	for i, path := range []string{c.files.CertFile, c.files.KeyFile} {
+	var stamp [3]time.Time
+	for i, path := range []string{c.files.CertFile, c.files.KeyFile, c.clientCA} {
 		if info, err := os.Stat(path); err == nil {
 			stamp[i] = info.ModTime()
 		}

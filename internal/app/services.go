@@ -110,15 +110,12 @@ func grpcTLS(cfg config.GRPC, log *slog.Logger) (*tls.Config, *certificate, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	secured := c.server()
 	if cfg.ClientCAFile != "" {
-		pool, err := config.LoadPool(cfg.ClientCAFile)
-		if err != nil {
+		if err := c.trustClients(cfg.ClientCAFile); err != nil {
 			return nil, nil, err
 		}
-		secured.ClientCAs, secured.ClientAuth = pool, tls.VerifyClientCertIfGiven
 	}
-	return secured, c, nil
+	return c.server(), c, nil
 }
 
 func newAuth(b base, protocols []older, open *closers) (*auth.Server, error) {

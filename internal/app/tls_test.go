@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -24,6 +25,7 @@ import (
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // authority signs certificates for a test.
@@ -74,12 +76,22 @@ func (a *authority) write(name, kind string, der []byte) {
 // issue writes file.pem and file.key for 127.0.0.1 and the name.
 func (a *authority) issue(file, name string, serial int64, ends time.Time) config.TLS {
 	a.tb.Helper()
+	return a.issueNamed(file, []string{name}, serial, ends)
+}
+
+// issueNamed is issue for several common names, or none.
+func (a *authority) issueNamed(file string, names []string, serial int64, ends time.Time) config.TLS {
+	a.tb.Helper()
+	subject := pkix.Name{Organization: []string{"test"}}
+	for _, name := range names {
+		subject.ExtraNames = append(subject.ExtraNames, pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: name})
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		a.tb.Fatal(err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: ends,
+		SerialNumber: big.NewInt(serial), Subject: subject, NotBefore: time.Now().Add(-time.Hour), NotAfter: ends,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.cert, &key.PublicKey, a.key)
 	if err != nil {
@@ -140,6 +152,19 @@ func TestRun_TLS(t *testing.T) {
 			t.Error("billing may issue tokens")
 		}
 	})
+	t.Run("a certificate that speaks for nobody is told so", func(t *testing.T) {
+		for _, c := range []struct {
+			names []string
+			says  string
+		}{
+			{[]string{"shipping"}, `"shipping" has no scopes`}, {[]string{"unknown", "billing"}, "2 common names"}, {nil, "no common name"},
+		} {
+			err := ca.publish(t, h.GRPC, ca.issueNamed("odd", c.names, 30, time.Now().Add(time.Hour)))
+			if reason(err) != "PERMISSION_DENIED" || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v: %v", c.names, err)
+			}
+		}
+	})
 	t.Run("a new certificate is served without a restart", func(t *testing.T) {
 		ca.issue("server", "server", 11, time.Now().Add(time.Hour))
 		tick := time.NewTicker(50 * time.Millisecond)
@@ -152,6 +177,46 @@ func TestRun_TLS(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The CA of callers is read again, as certificates are. A caller of the new one is let in then, and one of the old one is not.
+func TestRun_followsTheCAOfClients(t *testing.T) {
+	ca, next := newAuthority(t), newAuthority(t)
+	file := filepath.Join(t.TempDir(), "clients.pem")
+	use := func(a *authority) {
+		pem, err := os.ReadFile(a.path("ca.pem"))
+		testkit.Check(t, err)
+		testkit.Check(t, os.WriteFile(file, pem, 0o600))
+	}
+	use(ca)
+	h := apptest.Start(t, apptest.With(func(c *config.Config) {
+		c.GRPC.TLS = ca.issue("server", "server", 10, time.Now().Add(time.Hour))
+		c.GRPC.ClientCAFile, c.GRPC.ClientScopes = file, map[string][]string{"billing": {"publish"}}
+	}))
+	old, fresh := ca.issue("old", "billing", 20, time.Now().Add(time.Hour)), next.issue("fresh", "billing", 21, time.Now().Add(time.Hour))
+	testkit.Check(t, ca.publish(t, h.GRPC, old))
+	if err := ca.publish(t, h.GRPC, fresh); err == nil {
+		t.Error("a caller of another CA is let in")
+	}
+	use(next)
+	testkit.Eventually(t, "a caller of the new CA is let in", func() bool { return ca.publish(t, h.GRPC, fresh) == nil })
+	if err := ca.publish(t, h.GRPC, old); err == nil {
+		t.Error("a caller of the old CA is let in")
+	}
+}
+
+// publish publishes with a certificate to a server of the authority.
+func (a *authority) publish(t *testing.T, server string, files config.TLS) error {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+	testkit.Check(t, err)
+	secured := a.trust()
+	secured.Certificates = []tls.Certificate{pair}
+	conn, err := grpc.NewClient(server, grpc.WithTransportCredentials(credentials.NewTLS(secured)))
+	testkit.Check(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = publishv1.NewPublishServiceClient(conn).Publish(t.Context(), &publishv1.PublishRequest{To: "channels/demo", Data: []byte("1")})
+	return err
 }
 
 func TestRun_RefusesACertificateThatHasEnded(t *testing.T) {

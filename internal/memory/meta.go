@@ -25,7 +25,7 @@ type meta struct {
 	// What ends, in the order of time.
 	tokenEnds, familyEnds ends[string]
 	revokedEnds           ends[bus.Subject]
-	revoking time.Time // of the newest revocation; see revokes
+	revoking              time.Time // of the newest revocation; see revokes
 }
 
 type livingNode struct {

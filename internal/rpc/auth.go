@@ -2,6 +2,9 @@ package rpc
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/asn1"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -130,16 +133,45 @@ func (a *authenticator) anonymous(ctx context.Context) (*Caller, error) {
 	if !ok {
 		return nil, bus.ErrTokenMissing
 	}
+	why := bus.ErrTokenMissing
 	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
-		name := info.State.VerifiedChains[0][0].Subject.CommonName
-		if scopes, ok := a.certs[name]; ok {
-			return &Caller{Name: name, scopes: slices.Clone(scopes)}, nil
+		names := commonNames(info.State.VerifiedChains[0][0])
+		if scopes, ok := a.certs[strings.Join(names, "\n")]; ok && len(names) == 1 {
+			return &Caller{Name: names[0], scopes: slices.Clone(scopes)}, nil
 		}
+		why = unknownCertificate(names)
 	}
 	if a.devLoopback && loopback.Peer(p.Addr.String()) {
 		return &Caller{Name: "dev", scopes: []string{ScopeAll}}, nil
 	}
-	return nil, bus.ErrTokenMissing
+	return nil, why
+}
+
+// commonNames returns every common name of a certificate. Its Subject has the last one alone, which whoever asks for a certificate
+// may have added.
+func commonNames(c *x509.Certificate) []string {
+	var names []string
+	for _, part := range c.Subject.Names {
+		if part.Type.Equal(commonName) {
+			names = append(names, fmt.Sprint(part.Value))
+		}
+	}
+	return names
+}
+
+// commonName is the attribute id-at-commonName of RFC 5280, appendix A.
+var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
+
+// unknownCertificate says what is wrong with a certificate that was verified.
+func unknownCertificate(names []string) *bus.Error {
+	switch len(names) {
+	case 0:
+		return bus.ErrPermissionDenied.With("the client certificate has no common name; issue one that has a name of grpc.client_scopes", nil)
+	case 1:
+		text := fmt.Sprintf("the client certificate of %.64q has no scopes; add the name to grpc.client_scopes", names[0])
+		return bus.ErrPermissionDenied.With(text, map[string]string{"setting": "grpc.client_scopes"})
+	}
+	return bus.ErrPermissionDenied.With(fmt.Sprintf("the client certificate has %d common names; issue one with one", len(names)), nil)
 }
 
 // gatewayHeader carries the internal key of a gateway beside the credentials of its caller. A gateway counts the addresses of its
