@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -16,19 +15,23 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/convert"
+	"github.com/trunkline/trunkline/internal/recent"
 )
 
 // tokenMemory is how long a validated token is believed without asking again. Revocations are heard meanwhile.
 const tokenMemory = 3 * time.Second
 
-// tokenLimit is how many tokens are remembered.
-const tokenLimit = 20_000
+// tokenLimit is how many tokens are remembered, and tokenBytes how much memory they take at most.
+const (
+	tokenLimit = 20_000
+	tokenBytes = 32 << 20
+)
 
 // Tokens validates tokens with the auth service and remembers the answer for 3 s. Concurrent
 // validations of one token share a call. It may be used concurrently.
 type Tokens struct {
 	auth   authv1.AuthServiceClient
-	recent *lru.Cache[[sha256.Size]byte, remembered]
+	recent *recent.Cache[[sha256.Size]byte, remembered]
 	calls  singleflight.Group
 	now    func() time.Time
 
@@ -45,8 +48,7 @@ var _ Validator = (*Tokens)(nil)
 
 // NewTokens returns a validator over the auth service.
 func NewTokens(auth authv1.AuthServiceClient) *Tokens {
-	recent, _ := lru.New[[sha256.Size]byte, remembered](tokenLimit) // fails for no positive size
-	return &Tokens{auth: auth, recent: recent, now: time.Now}
+	return &Tokens{auth: auth, recent: recent.New[[sha256.Size]byte, remembered](tokenLimit, tokenBytes), now: time.Now}
 }
 
 // Validate returns who the token stands for.
@@ -77,12 +79,15 @@ func (t *Tokens) Forget() {
 	t.recent.Purge()
 }
 
+// identitySize is about how many bytes an identity takes besides what its token says.
+const identitySize = 512
+
 // remember keeps an answer, unless everything was forgotten since it was asked for.
-func (t *Tokens) remember(key [sha256.Size]byte, r remembered, forgot uint64) {
+func (t *Tokens) remember(key [sha256.Size]byte, r remembered, size int, forgot uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.forgot == forgot {
-		t.recent.Add(key, r)
+		t.recent.Add(key, r, size)
 	}
 }
 
@@ -111,7 +116,7 @@ func (t *Tokens) ask(ctx context.Context, key [sha256.Size]byte, token string, f
 	if id.Expires.Before(until) {
 		until = id.Expires
 	}
-	t.remember(key, remembered{identity: id, until: until}, forgot)
+	t.remember(key, remembered{identity: id, until: until}, identitySize+len(token), forgot)
 	return id, nil
 }
 

@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"google.golang.org/grpc"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/jose"
+	"github.com/trunkline/trunkline/internal/recent"
 	"github.com/trunkline/trunkline/internal/trust"
 )
 
@@ -86,13 +86,17 @@ type Server struct {
 	cfg    Config
 	ring   *jose.Ring
 	trust  []*issuer
-	recent *lru.Cache[[sha256.Size]byte, verified]
+	recent *recent.Cache[[sha256.Size]byte, verified]
 	teller *teller
 	lead   lead // of those who sign with our keys and say the time in seconds
 }
 
-// signatureMemory is how many verified tokens are remembered. Whether they are revoked is asked every time.
-const signatureMemory = 50_000
+// signatureMemory is how many verified tokens are remembered, and signatureBytes how much memory they take at most. Whether they are
+// revoked is asked every time.
+const (
+	signatureMemory = 50_000
+	signatureBytes  = 64 << 20
+)
 
 // New returns a server. It fails when a key or an issuer cannot be used.
 func New(store Store, cfg Config) (*Server, error) {
@@ -108,8 +112,10 @@ func New(store Store, cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	recent, _ := lru.New[[sha256.Size]byte, verified](signatureMemory) // fails for no positive size
-	s := &Server{store: store, cfg: cfg, recent: recent, teller: &teller{log: cfg.Log, now: cfg.Now, kinds: map[string]*told{}}}
+	s := &Server{
+		store: store, cfg: cfg, recent: recent.New[[sha256.Size]byte, verified](signatureMemory, signatureBytes),
+		teller: &teller{log: cfg.Log, now: cfg.Now, kinds: map[string]*told{}},
+	}
 	var err error
 	if s.ring, err = jose.NewRing(cfg.Keys, cfg.Algorithms, cfg.Now()); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)

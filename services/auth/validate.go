@@ -99,6 +99,9 @@ func (s *Server) check(ctx context.Context, tokens []string) ([]*bus.Identity, [
 	return ids, errs
 }
 
+// identitySize is about how many bytes the identity of a token takes.
+func identitySize(token string) int { return 512 + len(token) }
+
 // verify checks everything about a token but whether it was revoked. A refusal wraps its cause.
 func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error) {
 	if token == "" {
@@ -121,7 +124,7 @@ func (s *Server) verify(ctx context.Context, token string) (*bus.Identity, error
 	if err != nil {
 		return nil, err
 	}
-	s.recent.Add(sum, v)
+	s.recent.Add(sum, v, identitySize(token))
 	return v.identity, nil
 }
 

@@ -261,6 +261,6 @@ func (c *common) name(claim, raw string) string {
 func (s *Server) remember(token string, id *bus.Identity, k *jose.Key) {
 	v, err := s.trusted(id, signatureTrust, k.Until)
 	if err == nil {
-		s.recent.Add(sha256.Sum256([]byte(token)), v)
+		s.recent.Add(sha256.Sum256([]byte(token)), v, identitySize(token))
 	}
 }
