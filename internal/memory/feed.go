@@ -63,9 +63,7 @@ func (f *feed) Unsubscribe(addresses ...bus.Address) {
 				}
 			}
 			c.feeds = rest
-			if c.used.IsZero() && len(rest) == 0 {
-				f.store.drop(p, a, c) // nothing was ever published or read
-			} else if c.idle(now) {
+			if c.used.IsZero() && len(rest) == 0 || c.idle(now) { // nothing was ever published or read, or nobody needs it
 				f.store.drop(p, a, c)
 			} else {
 				f.store.counted(c)
