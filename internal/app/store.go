@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
@@ -28,7 +27,8 @@ func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry)
 			ns := spaces.For(a)
 			return redis.Least{Durability: ns.Durability, Replicas: max(ns.Replicas, 1)}
 		},
-		Events: cfg.EventLog(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
+		MaxMessage: func(a bus.Address) int { return max(int(cfg.Publish.MaxMessage), spaces.For(a).MaxMessage) },
+		Events:     cfg.EventLog(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
 	}
 	err := openWith(&c, cfg.Redis, tel)
 	if err != nil {
@@ -59,14 +59,14 @@ func openWith(c *redis.Config, cfg config.Redis, tel *telemetry.Telemetry) error
 	if cfg.CAFile != "" {
 		pem, err := config.ReadFile(cfg.CAFile)
 		if err != nil {
-			return fmt.Errorf("redis.ca_file: %w", err)
+			return &config.About{Key: "redis.ca_file", Err: err}
 		}
 		c.CA = pem
 	}
 	if cfg.CertFile != "" {
 		cert, err := newCertificate(config.TLS{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile}, tel.Log)
 		if err != nil {
-			return fmt.Errorf("redis.cert_file: %w", err)
+			return &config.About{Key: "redis.cert_file", Err: err}
 		}
 		c.Certificate = cert.fresh
 	}

@@ -114,9 +114,6 @@ type Redis struct {
 	Bridges []Bridge `key:"bridges" doc:"Channels of Redis that other programs use, each with channel, to, direction (in or both), format (raw or json), data and sender; see docs/dialects.md. The same on every process." example:"[{channel: app:notifications, to: broadcast}]"`
 }
 
-// Reread returns the URL that is in the file now.
-func (r Redis) Reread() (string, error) { return readValueFile(r.URLFile) }
-
 // Memory is the store of a process without Redis.
 type Memory struct {
 	Limit Size `key:"limit" min:"0" max:"1TiB" doc:"How much the store in memory keeps; more is refused with STORAGE_FULL. The process needs about twice as much. 0 is a quarter of the memory that the process may use."`

@@ -192,6 +192,9 @@ func (l *loading) files() {
 	}
 }
 
+// Reread returns the URL that is in the file now.
+func (r Redis) Reread() (string, error) { return readValueFile(r.URLFile) }
+
 // config puts the values over the defaults.
 func (l *loading) config() Config {
 	cfg := l.defaults

@@ -77,12 +77,22 @@ func (s *Store) readBeginnings(ctx context.Context, found map[string]string) err
 	}
 	// Beginnings of other masters are good even where one does not answer.
 	var failed error
+	var broken []redis.Cmder
 	for i, cmd := range cmds {
 		epoch, err := cmd.(*redis.StringCmd).Result() //nolint:forcetypeassert // made above
 		if err != nil && err != redis.Nil {           //nolint:errorlint // go-redis returns it bare
 			failed = failure(err)
 		}
+		if epoch != "" && !epochText(epoch) {
+			s.garbage.drop(unreadPosition, "a beginning")
+			broken = append(broken, redis.NewIntCmd(ctx, "del", names[i]))
+			epoch = ""
+		}
 		found[names[i]] = epoch
+	}
+	// Another one is made in its place.
+	if len(broken) > 0 && failed == nil {
+		failed = s.do(ctx, broken...)
 	}
 	return failed
 }

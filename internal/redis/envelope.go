@@ -119,7 +119,7 @@ var errEnvelope = errors.New("not an envelope")
 // decode reads an envelope that was published at the time, in ms; 0 for that in the envelope. The message shares b's bytes. Fields of
 // a later version are skipped.
 func decode(b []byte, at uint64, m *bus.Message) error {
-	var ttl uint64
+	var ttl, published uint64
 	for len(b) > 0 {
 		field, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -138,10 +138,16 @@ func decode(b []byte, at uint64, m *bus.Message) error {
 			if n < 0 {
 				return errEnvelope
 			}
-			if field == envelopeTTL {
+			switch field {
+			case envelopeTTL:
 				ttl = v
+			case envelopePublishTime:
+				published = v
+			default:
+				if !setNumber(m, field, v) {
+					return errEnvelope
+				}
 			}
-			setNumber(m, field, v)
 			b = b[n:]
 		default:
 			n := protowire.ConsumeFieldValue(field, kind, b)
@@ -151,22 +157,20 @@ func decode(b []byte, at uint64, m *bus.Message) error {
 			b = b[n:]
 		}
 	}
-	if m.ID == "" || m.ContentType < bus.JSON || m.ContentType > bus.Binary {
-		return errEnvelope
-	}
 	// The script takes the server's time; the envelope has an estimate of it.
 	if at != 0 {
-		m.Published = fromMillis(at)
+		published = at
 	}
-	// A time that does not fit would wrap round to one in the past.
-	if ttl != 0 && ttl <= maxTTL {
-		m.Expires = m.Published.Add(time.Duration(ttl) * time.Millisecond)
+	if !inTime(published) || !sound(m) {
+		return errEnvelope
+	}
+	m.Published = fromMillis(published)
+	// What ends after all times that can be told never ends.
+	if ttl != 0 && ttl <= lastMillis && inTime(published+ttl) {
+		m.Expires = fromMillis(published + ttl)
 	}
 	return nil
 }
-
-// maxTTL is the longest time that a duration holds, in ms. What ends later never ends.
-const maxTTL = math.MaxInt64 / uint64(time.Millisecond)
 
 func setBytes(m *bus.Message, field protowire.Number, v []byte) bool {
 	switch field {
@@ -216,23 +220,21 @@ func setAttribute(m *bus.Message, b []byte) bool {
 	return true
 }
 
-func setNumber(m *bus.Message, field protowire.Number, v uint64) {
+// setNumber is false for a number that the field does not know.
+func setNumber(m *bus.Message, field protowire.Number, v uint64) bool {
+	if v > math.MaxUint8 {
+		return field > envelopeAckScope // of a later version
+	}
 	switch field {
 	case envelopeContentType:
-		if v <= uint64(bus.Binary) {
-			m.ContentType = bus.ContentType(v)
-		}
-	case envelopePublishTime:
-		m.Published = fromMillis(v)
+		m.ContentType = bus.ContentType(v)
 	case envelopeKind:
-		if v <= math.MaxUint8 {
-			m.Kind = bus.MessageKind(v)
-		}
+		m.Kind = bus.MessageKind(v)
 	case envelopeAckScope:
-		if v <= uint64(bus.EachDevice) {
-			m.Ack = bus.AckScope(v)
-		}
+		m.Ack = bus.AckScope(v)
+		return m.Ack <= bus.EachDevice
 	}
+	return true
 }
 
 // decodePush reads what a pub/sub channel carries: a line with the position and the publish time, and an envelope. The result
@@ -255,7 +257,7 @@ func decodePushed(to bus.Address, payload []byte) (*bus.Message, error) {
 		epoch, rest, ok1 := strings.Cut(line, " ")
 		offset, ms, timed := strings.Cut(rest, " ")
 		n, err := strconv.ParseUint(offset, 10, 64)
-		if !ok1 || err != nil {
+		if !ok1 || err != nil || epoch != "" && !epochText(epoch) {
 			return nil, errEnvelope
 		}
 		// A time stands there when a script has sent the message.
@@ -271,14 +273,13 @@ func decodePushed(to bus.Address, payload []byte) (*bus.Message, error) {
 	return m, decode(envelope, at, m)
 }
 
-// decodeEntry reads an entry of a stream.
+// decodeEntry reads an entry of a stream. The message has its position even where it cannot be read.
 func decodeEntry(to bus.Address, epoch, id string, envelope string) (*bus.Message, error) {
-	offset, ms, ok := strings.Cut(id, "-")
-	n, err1 := strconv.ParseUint(offset, 10, 64)
-	at, err2 := strconv.ParseUint(ms, 10, 63)
-	if !ok || err1 != nil || err2 != nil {
-		return nil, errEnvelope
+	_, ms, ok := strings.Cut(id, "-")
+	at, err := strconv.ParseUint(ms, 10, 64)
+	m := &bus.Message{To: to, Position: bus.Position{Epoch: epoch, Offset: offsetOf(id)}}
+	if !ok || err != nil {
+		return m, errEnvelope
 	}
-	m := &bus.Message{To: to, Position: bus.Position{Epoch: epoch, Offset: n}}
 	return m, decode([]byte(envelope), at, m)
 }

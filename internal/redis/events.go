@@ -42,8 +42,8 @@ func (s *Store) tell(ctx context.Context, list []untold) error {
 			// By value: two reapers may tell the same event, and each removes only that.
 			done = append(done, redis.NewIntCmd(ctx, "lrem", s.keys.rosterUntold(u.to), 1, text))
 			var e bus.Event
-			if err := json.Unmarshal([]byte(text), &e); err != nil {
-				s.log.Warn("a noted event cannot be read", slog.String("address", u.to.String()))
+			if err := json.Unmarshal([]byte(text), &e); err != nil || !plainText(e.ID) || e.ID == "" || !inTime(uint64(e.Millis)) {
+				s.garbage.drop(unreadEvent, u.to.String())
 				continue
 			}
 			e.Address = u.to.String()
@@ -172,7 +172,9 @@ func (s *Store) reapRun(ctx context.Context, run string, heard int64, silent tim
 	for i := 0; i+1 < len(list); i += 2 {
 		del = append(del, list[i])
 		var c bus.Connection
-		if json.Unmarshal([]byte(list[i+1]), &c) == nil {
+		if json.Unmarshal([]byte(list[i+1]), &c) != nil || c.ID == "" || !inTime(uint64(c.Millis)) {
+			s.garbage.drop(unreadConnection, run)
+		} else {
 			ps = append(ps, c.Disconnected(time.UnixMilli(heard), bus.LeftNode).Publication(s.cfg.Events))
 		}
 	}

@@ -2,11 +2,9 @@ package redis
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -100,7 +98,7 @@ func (s *Store) pendingAfter(ctx context.Context, to bus.Address, after bus.Posi
 	entries, _ := answer[5].([]any)
 	page := bus.PendingPage{More: more == 1, Next: uintOf(answer[3]), Unproved: gap == 2}
 	if epoch != "" {
-		page.Top = bus.Position{Epoch: epoch, Offset: uintOf(answer[2])}
+		page.Top = bus.Position{Epoch: s.epoch(epoch), Offset: uintOf(answer[2])}
 	}
 	for _, e := range entries {
 		parts, _ := e.([]any)
@@ -110,9 +108,8 @@ func (s *Store) pendingAfter(ctx context.Context, to bus.Address, after bus.Posi
 		entry, _ := parts[0].(string)
 		envelope, _ := parts[1].(string)
 		born, _ := parts[4].(string) // a client that saw it before a fork knows it by this position
-		m, err := decodeEntry(to, born, entry, envelope)
-		if err != nil {
-			s.log.Warn("an inbox entry cannot be read", slog.String("address", to.String()), slog.String("entry", entry))
+		m, err := decodeEntry(to, s.epoch(born), entry, envelope)
+		if m = s.taken(m, err, unreadInbox, to); m == nil {
 			continue
 		}
 		fields, _ := parts[2].([]any)
@@ -154,14 +151,6 @@ func deliveryOf(to bus.Address, id string, h map[string]string) bus.Delivery {
 		d.DeadLetter = a
 	}
 	return d
-}
-
-func timeOf(ms string) time.Time {
-	n, err := strconv.ParseInt(ms, 10, 64)
-	if err != nil || n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(n)
 }
 
 // hint is the envelope of a message that is Trunkline's own.

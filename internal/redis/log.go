@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +59,7 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 	epoch, _ := answer[1].(string)
 	entries, _ := answer[3].([]any)
 	past, _ := answer[5].(string)
-	b := births{epoch, past}
+	b := births{epoch, past, s.epoch}
 	page.Top = b.position(uintOf(answer[2]))
 	page.Next = page.Top
 	if verb == "latest" && from.Offset > 0 {
@@ -100,20 +99,11 @@ func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, n
 		entries = entries[:limit]
 	}
 	for _, e := range entries {
-		id, envelope, ok := entryOf(e)
-		if !ok {
-			continue
-		}
+		id, envelope := entryOf(e)
 		m, err := decodeEntry(to, b.of(offsetOf(id)), id, envelope)
 		// Past an entry that cannot be read too, or it would be read for ever.
-		if m != nil {
-			page.Next = m.Position
-		}
-		if err != nil {
-			s.log.Warn("a stream entry cannot be read", slog.String("address", to.String()), slog.String("entry", id))
-			continue
-		}
-		if !m.Expired(now) {
+		page.Next = m.Position
+		if m = s.taken(m, err, unreadEntry, to); m != nil && !m.Expired(now) {
 			page.Messages = append(page.Messages, m)
 		}
 	}
@@ -121,7 +111,10 @@ func (s *Store) fill(page *bus.Page, to bus.Address, entries []any, limit int, n
 
 // births says under which epoch an entry was published: the present one, or one of the past. Those of the past are written as
 // "<epoch>:<last offset>" with the newest first.
-type births struct{ epoch, past string }
+type births struct {
+	epoch, past string
+	told        func(string) string // how an epoch is told
+}
 
 func (b births) of(offset uint64) string {
 	epoch := b.epoch
@@ -133,7 +126,7 @@ func (b births) of(offset uint64) string {
 		}
 		epoch = name
 	}
-	return epoch
+	return b.told(epoch)
 }
 
 func (b births) position(offset uint64) bus.Position {
@@ -160,19 +153,17 @@ func (s *Store) prolong(ctx context.Context, addresses ...bus.Address) {
 	}
 }
 
-// entryOf takes a stream entry apart: [id, [field, value]].
-func entryOf(e any) (id, envelope string, ok bool) {
-	pair, ok := e.([]any)
-	if !ok || len(pair) != 2 {
-		return "", "", false
+// entryOf takes a stream entry apart: [id, [field, value]]. The envelope of one that is not ours is empty, which is none.
+func entryOf(e any) (id, envelope string) {
+	pair, _ := e.([]any)
+	if len(pair) != 2 {
+		return "", ""
 	}
-	id, ok1 := pair[0].(string)
-	fields, ok2 := pair[1].([]any)
-	if !ok1 || !ok2 || len(fields) < 2 {
-		return "", "", false
+	id, _ = pair[0].(string)
+	if fields, _ := pair[1].([]any); len(fields) >= 2 && fields[0] == "m" {
+		envelope, _ = fields[1].(string)
 	}
-	envelope, ok = fields[1].(string)
-	return id, envelope, ok
+	return id, envelope
 }
 
 // unavailable leaves refusals as they are and gives everything else one.

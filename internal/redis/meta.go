@@ -62,9 +62,11 @@ func (s *Store) Nodes(ctx context.Context) ([]bus.Node, error) {
 	nodes := make([]bus.Node, 0, len(texts))
 	for _, text := range texts {
 		var n bus.Node
-		if json.Unmarshal([]byte(text), &n) == nil {
-			nodes = append(nodes, n)
+		if json.Unmarshal([]byte(text), &n) != nil || n.Life == "" || !within(n.Started) {
+			s.garbage.drop(unreadNode, "the list of processes")
+			continue
 		}
+		nodes = append(nodes, n)
 	}
 	slices.SortFunc(nodes, func(a, b bus.Node) int { return strings.Compare(a.Life, b.Life) })
 	return nodes, nil
@@ -110,58 +112,95 @@ func (s *Store) Channel(ctx context.Context, a bus.Address) (bus.Channel, error)
 	if err := s.do(ctx, cmd); err != nil {
 		return bus.Channel{}, err
 	}
-	c, ok := readChannel(a, cmd)
+	c, ok := s.readChannel(a, cmd)
 	if !ok {
 		return bus.Channel{}, bus.ErrChannelNotFound.With("", map[string]string{"address": a.String()})
 	}
 	return c, nil
 }
 
-func readChannel(a bus.Address, cmd *redis.StringCmd) (bus.Channel, bool) {
+// readChannel reads the record of a channel. One that cannot be read is none.
+func (s *Store) readChannel(a bus.Address, cmd *redis.StringCmd) (bus.Channel, bool) {
 	var r channelRecord
-	if cmd.Err() != nil || json.Unmarshal([]byte(cmd.Val()), &r) != nil {
+	if cmd.Err() != nil {
+		return bus.Channel{}, false
+	}
+	if json.Unmarshal([]byte(cmd.Val()), &r) != nil || !within(r.Created) {
+		s.garbage.drop(unreadChannel, a.String())
 		return bus.Channel{}, false
 	}
 	return bus.Channel{Address: a, Labels: r.Labels, Created: r.Created, TokenDigest: r.TokenDigest}, true
 }
 
-// ListChannels returns a page of created channels.
+// ListChannels returns a page of created channels. It reads past names without a record, so that a page is empty only at the end.
 func (s *Store) ListChannels(ctx context.Context, after string, limit int) (bus.ChannelPage, error) {
+	var page bus.ChannelPage
+	for range pageRounds {
+		names, err := s.channelNames(ctx, after, limit+1)
+		if err != nil {
+			return page, err
+		}
+		// The one beyond the page only says that there are more.
+		if page.More = len(names) > limit; page.More {
+			names = names[:limit]
+		}
+		if page.Channels, err = s.channelsOf(ctx, names); err != nil {
+			return bus.ChannelPage{}, err
+		}
+		if len(page.Channels) > 0 || !page.More {
+			break
+		}
+		after = names[len(names)-1]
+	}
+	return page, nil
+}
+
+// channelNames reads names of the list.
+func (s *Store) channelNames(ctx context.Context, after string, limit int) ([]string, error) {
 	from := "-"
 	if after != "" {
 		from = "(" + after
 	}
-	names := redis.NewStringSliceCmd(ctx, "zrangebylex", s.keys.channels(), from, "+", "limit", 0, limit+1)
-	if err := s.do(ctx, names); err != nil {
-		return bus.ChannelPage{}, err
-	}
-	var page bus.ChannelPage
-	list := names.Val()
-	// The one beyond the page only says that there are more.
-	if len(list) > limit {
-		list, page.More = list[:limit], true
-	}
+	cmd := redis.NewStringSliceCmd(ctx, "zrangebylex", s.keys.channels(), from, "+", "limit", 0, limit)
+	err := s.do(ctx, cmd)
+	return cmd.Val(), err
+}
+
+// channelsOf reads the records of channels. Any other name leaves the list: it is not ours, and nothing else removes it.
+func (s *Store) channelsOf(ctx context.Context, names []string) ([]bus.Channel, error) {
 	var addresses []bus.Address
 	var cmds []redis.Cmder
-	for _, name := range list {
-		if a, err := bus.ParseAddress(name); err == nil {
-			addresses = append(addresses, a)
-			cmds = append(cmds, redis.NewStringCmd(ctx, "get", s.keys.channel(a)))
+	for _, name := range names {
+		a, err := bus.StoredAddress(name)
+		if err != nil || a.Kind() != bus.KindChannels {
+			s.garbage.drop(unreadChannel, "the list of channels")
+			addresses, cmds = append(addresses, bus.Address{}), append(cmds, redis.NewIntCmd(ctx, "zrem", s.keys.channels(), name))
+			continue
 		}
+		addresses, cmds = append(addresses, a), append(cmds, redis.NewStringCmd(ctx, "get", s.keys.channel(a)))
 	}
 	if len(cmds) == 0 {
-		return page, nil
+		return nil, nil
 	}
-	if err := s.do(ctx, cmds...); err != nil {
-		return bus.ChannelPage{}, err
+	if err := s.pipes.Do(ctx, cmds); err != nil {
+		return nil, err
 	}
+	var all []bus.Channel
 	for i, cmd := range cmds {
-		// A channel that was deleted in between is listed without a record, and is left out.
-		if c, ok := readChannel(addresses[i], cmd.(*redis.StringCmd)); ok { //nolint:forcetypeassert // made above
-			page.Channels = append(page.Channels, c)
+		record, ok := cmd.(*redis.StringCmd)
+		switch err := cmd.Err(); {
+		case redis.HasErrorPrefix(err, "WRONGTYPE"):
+			s.garbage.drop(unreadChannel, addresses[i].String())
+		case err != nil && !errors.Is(err, redis.Nil) && ok:
+			return nil, failure(err)
+		case ok:
+			// A channel that was deleted in between is listed without a record, and is left out.
+			if c, ok := s.readChannel(addresses[i], record); ok {
+				all = append(all, c)
+			}
 		}
 	}
-	return page, nil
+	return all, nil
 }
 
 // deletedLife is longer than any key is remembered.

@@ -177,7 +177,7 @@ func (w *traffic) state(ctx context.Context, n int64) error {
 	p := publication(w.channel)
 	p.Retention, p.Message.ID = long, fmt.Sprint("state", n)
 	w.appended(p.Message.ID)
-	now, err := w.s.SetState(ctx, bustest.AdmitState(bus.StateChange{Publication: p, Value: []byte("x"), TTL: time.Hour, Revision: w.revision}))
+	now, err := w.s.SetState(ctx, bustest.AdmitState(bus.StateChange{Publication: p, Value: []byte("{}"), TTL: time.Hour, Revision: w.revision}))
 	w.revision = now.Revision
 	return err
 }

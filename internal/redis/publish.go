@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -288,23 +287,25 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 		return bus.ErrRevisionMismatch.With("", map[string]string{"address": p.Message.To.String(), "revision": at(answer, 1)})
 	case "state": // the first answer, and where its message is
 		r.Duplicate = true
-		return readPosition(at(answer, 4), at(answer, 5), r)
+		return s.readPosition(at(answer, 4), at(answer, 5), r)
 	// The first answer counts, whatever this request would have been given.
 	case "again":
 		r.Duplicate = true
-		r.ID = cmp.Or(at(answer, 4), r.ID)
+		if id := at(answer, 4); id != "" && plainText(id) {
+			r.ID = id
+		}
 	}
-	if ms, err := strconv.ParseInt(at(answer, 3), 10, 64); err == nil {
-		r.Published = time.UnixMilli(ms)
+	if published := timeOf(at(answer, 3)); !published.IsZero() {
+		r.Published = published
 	}
 	if answer[0] == "ok" && at(answer, 4) == "1" {
 		s.heldUp.add(p.Message.To)
 	}
-	return readPosition(at(answer, 1), at(answer, 2), r)
+	return s.readPosition(at(answer, 1), at(answer, 2), r)
 }
 
 // readPosition notes where a publication went; nowhere for a live one.
-func readPosition(epoch, offset string, r *bus.Receipt) error {
+func (s *Store) readPosition(epoch, offset string, r *bus.Receipt) error {
 	if epoch == "" {
 		return nil
 	}
@@ -312,7 +313,7 @@ func readPosition(epoch, offset string, r *bus.Receipt) error {
 	if err != nil {
 		return bus.ErrStoreUnavailable.Wrap(err)
 	}
-	r.Position = bus.Position{Epoch: epoch, Offset: n}
+	r.Position = bus.Position{Epoch: s.epoch(epoch), Offset: n}
 	r.Durability = bus.Accepted
 	return nil
 }

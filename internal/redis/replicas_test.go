@@ -39,7 +39,7 @@ func writes(t *testing.T, s *redis.Store, a, inbox bus.Address) []verb {
 	live := key(publication(a), "live")
 	live.Retention = bus.Retention{}
 	strict := replicated(a, "strict", 1)
-	change := bus.StateChange{Publication: key(publication(a), "state"), Value: []byte("2"), TTL: time.Hour, Revision: 1}
+	change := bus.StateChange{Publication: key(publication(a), "state"), Value: []byte(`{"n":2}`), TTL: time.Hour, Revision: 1}
 	// The expected offsets of the log are in the order of this list.
 	return []verb{
 		{"publish", func() error { return published(key(publication(a), "log"), 3) }},
@@ -82,7 +82,7 @@ func TestMinReplicas_refusesCleanly(t *testing.T) {
 	numbered(t, s, a, 1)
 	_, err := s.Publish(t.Context(), bustest.Admit(mail(inbox, "first")))
 	testkit.Check(t, err)
-	first := bus.StateChange{Publication: publication(a), Value: []byte("1"), TTL: time.Hour}
+	first := bus.StateChange{Publication: publication(a), Value: []byte(`{"n":1}`), TTL: time.Hour}
 	_, err = s.SetState(t.Context(), bustest.AdmitState(first))
 	testkit.Check(t, err)
 	testkit.Check(t, s.Beat(t.Context(), bus.Node{Life: "n"}))

@@ -28,12 +28,13 @@ func (s *Store) NewFeed() bus.Feed {
 }
 
 // heard reads what came on the channel of an address; nil for what is no message.
-func (s *Store) heard(to bus.Address, payload []byte) (m *bus.Message, copied bool, err error) {
+func (s *Store) heard(to bus.Address, payload []byte) (m *bus.Message, copied bool) {
 	if string(payload) == heldUpHint {
 		s.heldUp.add(to)
-		return nil, false, nil
+		return nil, false
 	}
-	return decodePush(to, payload)
+	m, copied, err := decodePush(to, payload)
+	return s.taken(m, err, unreadPush, to), copied
 }
 
 // alias returns the channel that an address shares with other programs; nil when there is none.
@@ -93,11 +94,8 @@ func (f feed) Retained(ctx context.Context, a bus.Address, mark string) (bus.Las
 		return bus.Last{Message: m, Bare: true}, nil
 	}
 	m, _, err := decodePush(a, []byte(text))
-	if err != nil {
-		return bus.Last{}, bus.ErrInternal.Wrap(err)
-	}
 	// Redis forgets it by its retention; the message itself may end earlier.
-	if m.Expired(f.store.Now()) {
+	if m = f.store.taken(m, err, unreadRetained, a); m != nil && m.Expired(f.store.Now()) {
 		m = nil
 	}
 	return bus.Last{Message: m}, nil

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -146,6 +145,12 @@ func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 	}
 	for i, v := range cmd.Val() {
 		text, ok := v.(string)
+		at := timeOf(text)
+		if ok && at.IsZero() && text != "0" {
+			// It may have been a revocation. So whatever was issued until now is refused, for this subject alone.
+			s.garbage.drop(unreadRevocation, "a subject of the kind "+subjects[i].Kind)
+			ok, at = subjects[i].Kind != bus.SubjectLost, s.Now()
+		}
 		if subjects[i].Kind == bus.SubjectLost && (!ok || !s.complete.Load()) {
 			at, err := s.revoke(ctx, revoking{mode: "since", subject: subjects[i]})
 			if err != nil {
@@ -160,11 +165,7 @@ func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 		if !ok {
 			continue
 		}
-		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, bus.ErrStoreUnavailable.Wrap(err)
-		}
-		times[i] = time.UnixMilli(ms)
+		times[i] = at // zero where there was never one
 	}
 	return times, nil
 }

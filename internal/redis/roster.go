@@ -119,32 +119,50 @@ func (s *Store) Members(ctx context.Context, to bus.Address, after string, limit
 	}
 }
 
+// pageRounds is how often one call reads on where nothing that it read is a member, or a channel.
+const pageRounds = 64
+
+// page reads past what is no member, so that a page is empty only at the end.
 func (s *Store) page(ctx context.Context, to bus.Address, after string, limit int) (bus.MemberPage, error) {
-	// One more than asked for, to know whether there are more.
-	cmd, err := s.run(ctx, rosterPageScript, []string{s.keys.roster(to), s.keys.rosterOrder(to)}, after, limit+1)
-	if err != nil {
-		return bus.MemberPage{}, unavailable(err)
-	}
-	texts, err := cmd.StringSlice()
-	if err != nil || len(texts) == 0 {
-		return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
-	}
 	var page bus.MemberPage
-	if page.Total, err = strconv.Atoi(texts[0]); err != nil {
-		return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
-	}
-	texts = texts[1:]
-	if len(texts) > limit {
-		texts, page.More = texts[:limit], true
-	}
-	for _, text := range texts {
-		var m bus.Member
-		_, member, _ := strings.Cut(text, " ")
-		if json.Unmarshal([]byte(member), &m) == nil {
-			page.Members = append(page.Members, m)
+	for range pageRounds {
+		// One more than asked for, to know whether there are more.
+		cmd, err := s.run(ctx, rosterPageScript, []string{s.keys.roster(to), s.keys.rosterOrder(to)}, after, limit+1)
+		if err != nil {
+			return bus.MemberPage{}, unavailable(err)
+		}
+		texts, err := cmd.StringSlice()
+		if err != nil || len(texts) == 0 {
+			return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
+		}
+		if page.Total, err = strconv.Atoi(texts[0]); err != nil {
+			return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
+		}
+		texts = texts[1:]
+		if page.More = len(texts) > 2*limit; page.More {
+			texts = texts[:2*limit]
+		}
+		for i := 0; i+1 < len(texts); i += 2 {
+			after = texts[i]
+			if m, ok := s.member(to, after, texts[i+1]); ok {
+				page.Members = append(page.Members, m)
+			}
+		}
+		if len(page.Members) > 0 || !page.More {
+			break
 		}
 	}
 	return page, nil
+}
+
+// member reads what is known of a connection; false where that is no member.
+func (s *Store) member(to bus.Address, connection, text string) (m bus.Member, ok bool) {
+	_, text, _ = strings.Cut(text, " ")
+	if json.Unmarshal([]byte(text), &m) != nil || m.Connection != connection || !within(m.Joined) {
+		s.garbage.drop(unreadMember, to.String())
+		return m, false
+	}
+	return m, true
 }
 
 // left returns what to remove because its node is dead. A node that was never heard of may be about to be.

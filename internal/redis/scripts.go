@@ -47,7 +47,10 @@ func calling(name string) *redis.Script {
 	return script(name, source("epoch"), source("young"), source("era"), source("tight"), "local function publish()\n", publish, "end\n")
 }
 
+// register makes a script of a text. All of them count in the same way with what they find in Redis.
 func register(text string) *redis.Script {
+	flags, body := server.Shebang(text)
+	text = flags + source("tonumber") + body
 	sc := redis.NewScript(text)
 	texts[sc.Hash()] = text
 	return sc

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 
@@ -21,10 +22,22 @@ func (s *Store) State(ctx context.Context, a bus.Address) (bus.State, error) {
 		return bus.State{}, nil
 	}
 	revision, err := strconv.ParseUint(h["r"], 10, 64)
-	if err != nil {
-		return bus.State{}, bus.ErrStoreUnavailable.Wrap(err)
+	value := []byte(h["v"])
+	if err != nil || !s.stateful(a, value) {
+		// As one that is empty, at its revision: the next change writes it anew.
+		s.garbage.drop(unreadState, a.String())
+		value = nil
+		if err != nil { // which it is too where the number is too large
+			revision = 0
+		}
 	}
-	return bus.State{Value: []byte(h["v"]), Revision: revision, Updated: timeOf(h["t"])}, nil
+	return bus.State{Value: value, Revision: revision, Updated: timeOf(h["t"])}, nil
+}
+
+// stateful says whether a value may be that of a state.
+func (s *Store) stateful(a bus.Address, value []byte) bool {
+	object := bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("{"))
+	return object && sound(&bus.Message{ID: "state", ContentType: bus.JSON, Data: value}) && s.fits(&bus.Message{To: a, Data: value})
 }
 
 // SetState writes the next revision of a state and publishes its message.
@@ -46,8 +59,14 @@ func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, 
 	if err != nil || at(answer, 0) != "state" {
 		return bus.State{Value: c.Value, Revision: c.Revision + 1, Updated: timeOf(at(answer, 3))}, err
 	}
-	revision, err := strconv.ParseUint(at(answer, 1), 10, 64) // a repeat has the first answer
-	return bus.State{Value: []byte(at(answer, 2)), Revision: revision, Updated: timeOf(at(answer, 3))}, err
+	// A repeat has the first answer.
+	value := []byte(at(answer, 2))
+	revision, err := strconv.ParseUint(at(answer, 1), 10, 64)
+	if err != nil || !s.stateful(c.Message.To, value) {
+		s.garbage.drop(unreadState, c.Message.To.String())
+		return bus.State{}, bus.ErrStoreUnavailable.Wrap(errAnswer)
+	}
+	return bus.State{Value: value, Revision: revision, Updated: timeOf(at(answer, 3))}, nil
 }
 
 // DeleteState removes the state of an address.

@@ -80,6 +80,7 @@ type Store struct {
 	pipes   *pipes.Pipes
 	clock   *clock
 	heldUp  *heldUp
+	garbage *garbage
 	lives   server.Lives
 
 	subscriptions *links.Metrics
@@ -131,7 +132,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	}
 	newest.Store(log)
 	quiet.Do(func() { redis.SetLogger(libraryLog{}) })
-	s := &Store{client: client, keys: keys{cfg.Prefix, where.DB}, cfg: cfg, log: log}
+	s := &Store{client: client, keys: keys{cfg.Prefix, where.DB}, cfg: cfg, log: log, garbage: newGarbage(cfg.Metrics, log)}
 	s.cluster, _ = client.(*redis.ClusterClient)
 	if s.cluster != nil {
 		// Programs that share channels with addresses know only single servers.

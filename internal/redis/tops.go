@@ -73,7 +73,7 @@ func (t *topsCall) note(i int, answer []string, from int, err error) {
 		t.errs[i] = bus.ErrStoreUnavailable.Wrap(err)
 		return
 	}
-	t.tops[i] = bus.Position{Epoch: at(answer, from), Offset: offset}
+	t.tops[i] = bus.Position{Epoch: t.store.epoch(at(answer, from)), Offset: offset}
 	if at(answer, from+2) != "" {
 		t.old = append(t.old, t.addresses[i])
 	}

@@ -22,7 +22,7 @@ type Config struct {
 	Bridges []bus.BridgeRule
 	// Metrics counts interruptions.
 	Metrics *Metrics
-	// Log is told of connections that were lost, and of what cannot be read.
+	// Log is told of connections that were lost.
 	Log *slog.Logger
 
 	// Channel is the channel of an address, and Alias another one that it has for other programs; empty when it has none.
@@ -30,9 +30,9 @@ type Config struct {
 	// Probe and Life are channels of the connection itself: for its probe, and for the life of its server.
 	Probe, Life func(id string) string
 
-	// Decode reads what came on the channel of an address. The message is nil when it is none; copied says that the same one comes
-	// on the alias of the address next.
-	Decode func(to bus.Address, payload []byte) (m *bus.Message, copied bool, err error)
+	// Decode reads what came on the channel of an address. The message is nil for anything that is not one. The result
+	// copied says that the same one comes on the alias of the address next. That may be so of what cannot be read, too.
+	Decode func(to bus.Address, payload []byte) (m *bus.Message, copied bool)
 	// DecodeAlias reads what came on the alias of an address; false for nothing of use.
 	DecodeAlias func(to bus.Address, payload []byte) (*bus.Message, bool)
 	// Send carries out a command on the way that publishes take.

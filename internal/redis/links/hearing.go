@@ -235,16 +235,12 @@ func (h *hearing) echoed(payload string) {
 
 // ours hands on a message of ours.
 func (h *hearing) ours(sub *subscription, payload []byte) {
-	m, copied, err := h.link.feed.cfg.Decode(sub.address, payload)
+	m, copied := h.link.feed.cfg.Decode(sub.address, payload)
 	// Even when it cannot be read: the copy behind it is of the same message.
 	if copied {
 		h.copied = sub.alias
 	}
-	if err != nil {
-		// The protocol is intact, so one such message does not end the connection of all others.
-		h.link.feed.cfg.Log.Warn("a pushed message cannot be read", slog.String("address", sub.address.String()), slog.Int("bytes", len(payload)))
-		return
-	}
+	// What cannot be read leaves the protocol intact, so it does not end the connection of all others.
 	if m != nil {
 		h.link.feed.take(sub, h.link, m)
 	}

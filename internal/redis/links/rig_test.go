@@ -3,7 +3,6 @@ package links //nolint:testpackage // what the tests of this package share looks
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -21,12 +20,12 @@ func plain(client redis.UniversalClient) Config {
 		Client: client, Timeout: 2 * time.Second, Metrics: NewMetrics(nil), Log: slog.New(slog.DiscardHandler),
 		Channel: channelOf, Alias: func(bus.Address) string { return "" },
 		Probe: func(id string) string { return "tl:{probe:" + id + "}" }, Life: func(id string) string { return "tl:life:" + id },
-		Decode: func(to bus.Address, payload []byte) (*bus.Message, bool, error) {
+		Decode: func(to bus.Address, payload []byte) (*bus.Message, bool) {
 			text, ok := bytes.CutPrefix(payload, []byte("\n"))
 			if !ok {
-				return nil, false, errors.New("no message")
+				return nil, false
 			}
-			return &bus.Message{To: to, ID: string(text)}, false, nil
+			return &bus.Message{To: to, ID: string(text)}, false
 		},
 		Send: func(ctx context.Context, cmd redis.Cmder) error { return client.Process(ctx, cmd) },
 		Saw:  func(string, int) {},

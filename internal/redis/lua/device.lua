@@ -13,6 +13,9 @@ local function known(field)
     return nil
   end
   local sent, acked, times, denied, why = string.match(field, '^(%d+) (%d+) (%d+) (%d+) (.*)$')
+  if not sent then -- not ours
+    return nil
+  end
   return {sent = sent, acked = acked, times = times, denied = denied, why = why}
 end
 

@@ -79,7 +79,7 @@ if acked >= limit then
 end
 if redis.call('XLEN', KEYS[1]) - acked >= limit then
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 64)) do
-    local id = entry[2][4]
+    local id = entry[2][4] or ''
     local d = redis.call('HMGET', ARGV[15] .. id, 'x', 'en')
     if not d[2] and tonumber(d[1] or '0') <= tonumber(now) then
       finish(id, entry[1], 'ttl')

@@ -63,7 +63,7 @@ if #entries > limit then
   entries[#entries] = nil
 end
 for _, entry in ipairs(entries) do
-  local key = ARGV[5] .. entry[2][4]
+  local key = ARGV[5] .. (entry[2][4] or '')
   last = tonumber(string.match(entry[1], '^(%d+)'))
   local yes, dead = given(redis.call('HMGET', key, 'x', 's', 'r', 'en', 'mx', 'd', 'n', 'c:' .. ARGV[4]))
   if yes then

@@ -44,7 +44,9 @@ end
 -- Were the epoch forgotten while nobody is revoked, every follower would take that for a loss.
 redis.call('PERSIST', KEYS[2])
 if ARGV[1] == 'since' then
-  if redis.call('SET', KEYS[4], string.format('%.0f', now), 'NX') then
+  -- What is no time says nothing about what came before now.
+  if not string.match(redis.call('GET', KEYS[4]) or '', '^%d+$') then
+    redis.call('SET', KEYS[4], string.format('%.0f', now))
     redis.call('SET', KEYS[5], epoch)
   end
   return redis.call('GET', KEYS[4])
@@ -67,7 +69,7 @@ if ARGV[2] == '0' then
   at = math.max(now, math.min(last + 1, ahead))
 end
 local rise = math.min(at, ahead)
-at = string.format('%.0f', math.max(at, tonumber(redis.call('GET', KEYS[4]) or '0')))
+at = string.format('%.0f', math.max(at, tonumber(redis.call('GET', KEYS[4]) or '0') or 0))
 if ARGV[1] == 'lost' then
   redis.call('SET', KEYS[4], at)
 else

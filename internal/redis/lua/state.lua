@@ -20,6 +20,9 @@ end
 local state = redis.call('HMGET', KEYS[8], 'r', 'w')
 local waits = state[2] and redis.call('HEXISTS', KEYS[2], 'v') == 1 -- a change is hidden, and w is its revision
 local at = waits and state[2] or state[1] or '0'
+if not string.match(at, '^%d+$') or #at > 15 then
+  at = '0' -- not ours: it reads as a state that is empty, and is written anew
+end
 if at ~= revision then
   return {'revision', at, waits and '1' or ''}
 end

@@ -233,7 +233,7 @@ func (m *machine) newest(rt *rapid.T) {
 func (m *machine) state(rt *rapid.T) {
 	to := rapid.SampledFrom(m.channels).Draw(rt, "to")
 	c := bus.StateChange{Publication: bus.Publication{Message: m.next(to), Retention: short}, TTL: units(5), Revision: m.revisions[to]}
-	c.Value = c.Message.Data
+	c.Value = fmt.Appendf(nil, "{\"is\":%q}", c.Message.Data)
 	if rapid.IntRange(0, 2).Draw(rt, "wrong") == 0 {
 		c.Revision += 3
 	}
