@@ -203,7 +203,7 @@ type ChannelPage struct {
 // Channels keeps created channels.
 type Channels interface {
 	// CreateChannel returns ErrChannelExists when there is one of that name.
-	// When there are limit channels already, and limit is not 0, it returns ErrChannelLimit. Concurrent callers may go past it by as many as they are.
+	// When there are limit channels already, and limit is not 0, it returns ErrChannelLimit.
 	CreateChannel(ctx context.Context, c Channel, limit int) error
 	// Channel returns ErrChannelNotFound.
 	Channel(ctx context.Context, a Address) (Channel, error)

@@ -79,31 +79,33 @@ type channelRecord struct {
 	TokenDigest string            `json:"token"`
 }
 
-// CreateChannel keeps a new channel. The list of channels is in another slot and comes second. A channel that is not in the list
-// after a crash is found by its name.
+// CreateChannel keeps a new channel. The list of channels is in another slot and comes first, which holds the limit whoever else
+// creates. A name that is listed after a crash has no channel, and is left out of pages. The next creation or deletion of that
+// name goes on from there.
 func (s *Store) CreateChannel(ctx context.Context, c bus.Channel, limit int) error {
 	b, err := json.Marshal(channelRecord{c.Labels, c.Created, c.TokenDigest})
 	if err != nil {
 		return bus.ErrInternal.Wrap(err)
 	}
-	// Callers at the same moment may pass the limit by a few: the list is in another slot than the channel.
-	if limit > 0 {
-		count := redis.NewIntCmd(ctx, "zcard", s.keys.channels())
-		if err := s.do(ctx, count); err != nil {
-			return err
-		}
-		if count.Val() >= int64(limit) {
-			return bus.ErrChannelLimit.With("", map[string]string{"limit": strconv.Itoa(limit)})
-		}
+	cmd, err := s.run(ctx, listChannelScript, []string{s.keys.channels()}, c.Address.String(), limit)
+	if err != nil {
+		return unavailable(err)
 	}
-	cmd := redis.NewIntCmd(ctx, "setnx", s.keys.channel(c.Address), b)
-	if err := s.do(ctx, cmd); err != nil {
+	listed, err := cmd.Text()
+	if err != nil {
+		return failure(err)
+	}
+	if listed == "full" {
+		return bus.ErrChannelLimit.With("", map[string]string{"limit": strconv.Itoa(limit)})
+	}
+	record := redis.NewIntCmd(ctx, "setnx", s.keys.channel(c.Address), b)
+	if err := s.do(ctx, record); err != nil {
 		return err
 	}
-	if cmd.Val() == 0 {
+	if record.Val() == 0 {
 		return bus.ErrChannelExists.With("", map[string]string{"address": c.Address.String()})
 	}
-	return s.do(ctx, redis.NewIntCmd(ctx, "zadd", s.keys.channels(), 0, c.Address.String()))
+	return nil
 }
 
 // Channel returns a created channel.

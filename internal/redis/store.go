@@ -27,6 +27,7 @@ var (
 	readScript          = script("read", source("young"))
 	topScript           = script("top")
 	deleteChannelScript = script("delete_channel")
+	listChannelScript   = script("list_channel")
 	showScript          = script("show")
 	proveLifeScript     = script("prove_life")
 	beatScript          = script("beat")
