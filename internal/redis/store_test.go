@@ -51,6 +51,11 @@ func TestStore_single(t *testing.T) {
 	bustest.Run(t, func(tb testing.TB) bus.Store { return open(tb, url) })
 }
 
+func TestStore_valkey(t *testing.T) {
+	url := redistest.StartValkey(t).URL()
+	bustest.Run(t, func(tb testing.TB) bus.Store { return open(tb, url) })
+}
+
 func TestStore_cluster(t *testing.T) {
 	url := redistest.StartCluster(t).URL()
 	bustest.Run(t, func(tb testing.TB) bus.Store { return open(tb, url) })

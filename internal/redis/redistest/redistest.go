@@ -4,6 +4,7 @@ package redistest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -24,6 +25,7 @@ type Server struct {
 	tb   testing.TB
 	dir  string
 	port string
+	path string   // of the program; redis-server where it is empty
 	env  []string // besides the test's own
 	args []string
 
@@ -75,10 +77,27 @@ func Start(tb testing.TB, args ...string) *Server {
 	return start(tb, nil, args)
 }
 
+// StartValkey starts a single server of Valkey. Few systems have it yet, so its test is skipped where it is not there.
+func StartValkey(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	path, err := exec.LookPath("valkey-server")
+	if err != nil {
+		tb.Skip("SKIPPED: valkey-server is missing; install it (apt-get install valkey-server)")
+	}
+	binary(tb) // whose redis-cli asks it
+	return (&Server{tb: tb, dir: dir(tb), path: path, args: args}).begin()
+}
+
 func start(tb testing.TB, env, args []string) *Server {
 	tb.Helper()
 	binary(tb)
-	s := &Server{tb: tb, dir: dir(tb), env: env, args: args}
+	return (&Server{tb: tb, dir: dir(tb), env: env, args: args}).begin()
+}
+
+// begin starts the process on a free port.
+func (s *Server) begin() *Server {
+	tb := s.tb
+	tb.Helper()
 	tb.Cleanup(s.Kill9)
 	for range 10 {
 		s.port = freePort(tb)
@@ -108,7 +127,7 @@ func (s *Server) start() bool {
 		"--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
 		"--daemonize", "no", "--loglevel", "warning", "--logfile", filepath.Join(s.dir, "log"),
 	}, s.args...)
-	cmd := exec.Command(binary(s.tb), args...)
+	cmd := exec.Command(cmp.Or(s.path, binary(s.tb)), args...)
 	cmd.Env = append(os.Environ(), s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
