@@ -158,7 +158,7 @@ func TestBatchPublish_AnswersFit(t *testing.T) {
 	h := start(t, publish.Config{})
 	bad := make([]string, 1000)
 	for i := range bad {
-		bad[i] = "*"
+		bad[i] = "\x01"
 	}
 	reqs := make([]*publishv1.PublishRequest, 1000)
 	for i := range reqs {
