@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,7 +87,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}
 	e.sockets = wire.New(wire.Config{
 		QueueBytes: cfg.QueueBytes, WriteTimeout: cfg.WriteTimeout, CloseTimeout: cfg.CloseTimeout, CloseWait: cfg.CloseWait,
-		Go: e.writers.Go,
+		FramesPerSecond: int32(min(cfg.FramesPerSecond, math.MaxInt32)), Go: e.writers.Go,
 	})
 	e.behind = behind.New(store, e.writer.door, behind.Config{
 		Node: cfg.Node, Life: cfg.Life, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,

@@ -131,6 +131,13 @@ func (s *session) Ping() bool {
 	return true
 }
 
+// Flooded ends a session whose client sends too many frames that end no message.
+func (s *session) Flooded() {
+	why := bus.ErrRateLimited.With("too many frames that end no message", map[string]string{"rule": "edge.frames_per_second"})
+	s.edge.metrics.refuse(why)
+	s.Refuse(why)
+}
+
 func (s *session) refuseRate() {
 	s.Refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
 }

@@ -23,6 +23,7 @@ func (e *Edge) sweep(now time.Time, sh *fan.Shard) {
 		for _, sub := range all {
 			s := sessionOf(sub)
 			s.age++
+			s.Conn.Second()
 			if s.Talk != nil {
 				s.tick(now, a)
 			}
@@ -52,6 +53,8 @@ func (s *session) overdue(now time.Time) bool {
 		}
 	case s.Conn.Expired(now.UnixMilli()):
 		s.Refuse(bus.ErrTokenExpired)
+	case s.Conn.Unfinished(now) > s.edge.cfg.MessageTimeout:
+		s.Refuse(bus.ErrIdleTimeout.With("a message was begun and not ended in time", map[string]string{"rule": "edge.message_timeout"}))
 	default:
 		return false
 	}

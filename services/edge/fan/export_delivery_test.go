@@ -103,8 +103,11 @@ func (m *member) Stop(why error) {
 	m.Slow()
 }
 
-func (*member) Receive(int, []byte)               {}
-func (*member) Ping() bool                        { return false }
+func (*member) Receive(int, []byte) {}
+func (*member) Ping() bool          { return false }
+
+// Flooded is not called.
+func (*member) Flooded()                          {}
 func (*member) Closing(int, string) (int, string) { return 0, "" }
 func (*member) Ended(error)                       {}
 

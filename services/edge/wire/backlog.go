@@ -1,5 +1,7 @@
 package wire
 
+import "slices"
+
 // backlog is what waits to be written to a client, in whole frames. It knows of which frame the client has a part, so that this
 // one can always be ended. A frame that is cut takes everything after it along. The lock of its Conn guards the backlog.
 type backlog struct {
@@ -8,6 +10,7 @@ type backlog struct {
 	begun   int      // bytes at the head that end a frame of which the client has a part
 	queued  uint64   // bytes ever added
 	cleared uint64   // and taken from it
+	hurried uint64   // where the frame ends that hurry added last, of all bytes that were ever added
 	after   []after  // what is called when parts of it are written
 }
 
@@ -26,6 +29,30 @@ func (b *backlog) add(p []byte) {
 	b.bytes += len(p)
 	b.queued += uint64(len(p))
 }
+
+// hurry puts a frame before everything of which the client has no part.
+func (b *backlog) hurry(p []byte) {
+	at := 0
+	if b.begun > 0 && len(b.pieces) > 0 {
+		if at = 1; b.begun < len(b.pieces[0]) {
+			b.pieces = slices.Insert(b.pieces, 1, b.pieces[0][b.begun:])
+			b.pieces[0] = b.pieces[0][:b.begun]
+		}
+	}
+	b.pieces = slices.Insert(b.pieces, at, p)
+	size, before := uint64(len(p)), b.cleared+uint64(b.begun) // not negative
+	for i := range b.after {
+		if b.after[i].end > before {
+			b.after[i].end += size
+		}
+	}
+	b.bytes += len(p)
+	b.queued += size
+	b.hurried = before + size
+}
+
+// ponging says whether what hurry added last still waits.
+func (b *backlog) ponging() bool { return b.cleared < b.hurried }
 
 // chunk returns what is written next, where a write takes what it can; nil when there is nothing. Small pieces are joined in buf.
 func (b *backlog) chunk(buf []byte) []byte {

@@ -25,6 +25,10 @@ type Conn struct {
 	handler Handler
 	in      *intake // of the worker that reads; nil when there is none
 
+	incoming incoming     // of whoever reads
+	begun    atomic.Int64 // when the message began that is on its way, in Unix milliseconds; 0 for none
+	extra    atomic.Int32 // frames of this second that ended no message
+
 	expires atomic.Int64 // Unix milliseconds; 0 for never
 	heard   atomic.Bool  // something came since Heard
 	busy    atomic.Bool  // the handler has a message
@@ -32,8 +36,9 @@ type Conn struct {
 
 	mu       sync.Mutex
 	waiting  backlog
-	draining bool // somebody writes it
-	finished bool // a close frame is the last thing in the backlog, or was written
+	pong     []byte // the answer to the newest ping, while that to one before waits to be written; nil for none
+	draining bool   // somebody writes it
+	finished bool   // a close frame is the last thing in the backlog, or was written
 	broken   bool
 	drained  func()        // called once, when the backlog has been read
 	room     chan struct{} // closed when the backlog has shrunk; nil when nobody waits for that
@@ -41,12 +46,14 @@ type Conn struct {
 	still    chan struct{} // closed when nobody writes any more; nil when nobody waits for that
 }
 
-// Handler is the owner of one connection. Receive, Ping, Closing and Ended come one at a time, from whoever reads.
+// Handler is the owner of one connection. Receive, Ping, Flooded, Closing and Ended come one at a time, from whoever reads.
 type Handler interface {
 	// Receive takes a text (1) or binary (2) message. The data is the caller's, and changes after Receive.
 	Receive(op int, data []byte)
 	// Ping says whether a ping is to be answered.
 	Ping() bool
+	// Flooded says that the client sends too many frames that end no message. The handler calls Finish.
+	Flooded()
 	// Closing returns the code and the text of the answer to a close frame. The argument code is 1005 for a frame without one.
 	// An answer with code 0 has none.
 	Closing(code int, text string) (int, string)
@@ -93,11 +100,16 @@ func (c *Conn) take(conn net.Conn) {
 }
 
 // Read is what gorilla reads with.
-func (c *Conn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (n int, err error) {
 	if c.in != nil {
-		return c.in.read(c.Conn, p)
+		n, err = c.in.read(c, p)
+	} else {
+		n, err = c.Conn.Read(p)
 	}
-	return c.Conn.Read(p)
+	if flood := c.passed(p[:n]); flood != nil {
+		return 0, flood
+	}
+	return n, err
 }
 
 // Close closes the socket, and has whoever parked the connection find out.
@@ -118,9 +130,14 @@ func (c *Conn) closed() bool {
 	return c.finished || c.broken
 }
 
-// Write is what gorilla writes with. It keeps no reference to p.
+// Write is what gorilla writes with. It keeps no reference to p. All that gorilla writes after the answer to the handshake is the
+// close frame of a client that breaks the protocol. It ends the connection as every other close frame does.
 func (c *Conn) Write(p []byte) (int, error) {
 	own := append([]byte(nil), p...)
+	if len(p) > 0 && p[0] == finBit|opClose {
+		c.Finish(own)
+		return len(p), nil
+	}
 	if err := c.Send(own, nil); err != nil {
 		return 0, err
 	}

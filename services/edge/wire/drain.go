@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -26,10 +27,13 @@ func (c *Conn) Finish(last []byte) {
 		return
 	}
 	// Nothing follows a refusal, so what waits would only delay the close frame.
-	c.waiting.drop()
+	if !c.fresh() || c.Expired(time.Now().UnixMilli()) {
+		c.waiting.drop()
+	}
+	c.pong = nil
 	c.makeRoom()
 	// The limit is exactly what is left, so the last frames fit, however full the queue was.
-	if err := c.put(last, nil, c.waiting.begun+len(last)); err != nil {
+	if err := c.put(last, nil, c.waiting.bytes+len(last)); err != nil {
 		return
 	}
 	c.finished = true
@@ -43,6 +47,13 @@ func (c *Conn) Finish(last []byte) {
 	}
 	c.sockets.readers.kick(c)
 }
+
+// socketBuffer is about what the kernel takes of a plain socket before there is a backlog.
+const socketBuffer = 64 << 10
+
+// fresh says whether what waits would be in the kernel already, had the connection a descriptor. Without one even the first bytes
+// go by the backlog, so a little of it says nothing of the client. The caller holds the lock.
+func (c *Conn) fresh() bool { return c.raw == nil && c.waiting.bytes <= socketBuffer }
 
 // fail breaks the connection; the reader finds out and cleans up. The caller holds the lock.
 func (c *Conn) fail() {
@@ -165,9 +176,32 @@ func (c *Conn) rest() {
 // took notes that the client has taken bytes, and returns what was waited for and is complete with them. The caller holds the lock.
 func (c *Conn) took(size int) []after {
 	done := c.waiting.took(size)
+	if c.pong != nil && !c.waiting.ponging() {
+		c.waiting.hurry(c.pong)
+		c.pong = nil
+	}
 	c.makeRoom()
 	c.tellDrained()
 	return done
+}
+
+// answer writes the answer to a ping, before what waits: a client that reads slowly is alive all the same. One answer at most
+// waits, and that to the newest ping behind it, so a client that does not read cannot fill its queue with them (RFC 6455,
+// section 5.5.3).
+func (c *Conn) answer(pong []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.broken || c.finished:
+	case !c.draining:
+		_ = c.put(pong, nil, math.MaxInt) // a connection that has failed is found by its reader
+	case c.fresh():
+		c.waiting.add(pong)
+	case c.waiting.ponging():
+		c.pong = pong
+	default:
+		c.waiting.hurry(pong)
+	}
 }
 
 // cut ends a connection whose client did not take the rest in time, or has gone.

@@ -45,7 +45,7 @@ func NewQueue(tb testing.TB) *Queue {
 	}
 	q := &Queue{tb: tb, peer: ends[1], got: make([]byte, 64<<10), attempt: NewAttempt()}
 	q.c = New(Config{
-		QueueBytes: 1 << 20, WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CloseWait: 3 * time.Second, Go: q.writers.Go,
+		QueueBytes: 1 << 20, WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CloseWait: 3 * time.Second, FramesPerSecond: 1000, Go: q.writers.Go,
 	}).NewConn(q)
 	q.c.take(ends[0])
 	q.c.raw, err = ends[0].SyscallConn()
@@ -108,6 +108,9 @@ func (*Queue) Receive(int, []byte) {}
 
 // Ping is not called.
 func (*Queue) Ping() bool { return false }
+
+// Flooded is not called.
+func (*Queue) Flooded() {}
 
 // Closing is not called.
 func (*Queue) Closing(int, string) (int, string) { return 0, "" }

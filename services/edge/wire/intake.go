@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"net"
 	"syscall"
 )
 
@@ -77,9 +76,9 @@ func (in *intake) glance(raw syscall.RawConn) (glanced, []byte) {
 }
 
 // read is what gorilla reads with: no byte beyond the end of a frame.
-func (in *intake) read(conn net.Conn, p []byte) (int, error) {
+func (in *intake) read(c *Conn, p []byte) (int, error) {
 	for in.left == 0 && !in.header() {
-		if err := in.more(conn); err != nil {
+		if err := in.more(c); err != nil {
 			return 0, err
 		}
 	}
@@ -88,11 +87,12 @@ func (in *intake) read(conn net.Conn, p []byte) (int, error) {
 	}
 	if in.r == in.w {
 		if len(p) >= len(in.buf) { // a large frame goes straight where it belongs
-			n, err := conn.Read(p)
+			c.late()
+			n, err := c.Conn.Read(p)
 			in.left -= uint64(n) // not negative
 			return n, err
 		}
-		if err := in.more(conn); err != nil {
+		if err := in.more(c); err != nil {
 			return 0, err
 		}
 	}
@@ -126,13 +126,14 @@ func (in *intake) header() bool {
 }
 
 // more waits for bytes.
-func (in *intake) more(conn net.Conn) error {
+func (in *intake) more(c *Conn) error {
+	c.late()
 	// The part of a header that has come moves to the front, so that the rest has room behind it.
 	if in.r > 0 {
 		copy(in.buf[:], in.buf[in.r:in.w])
 		in.r, in.w = 0, in.w-in.r
 	}
-	n, err := conn.Read(in.buf[in.w:])
+	n, err := c.Conn.Read(in.buf[in.w:])
 	in.w += n
 	if n > 0 {
 		return nil

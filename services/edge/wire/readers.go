@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"sync"
 	"time"
@@ -101,10 +102,16 @@ func (r *readers) serve(c *Conn, in *intake) {
 		// finding out by a blocking read that there is nothing else.
 		switch found, payload := in.glance(c.raw); found {
 		case foundPong:
-			_ = c.ponged("")
+			if err := cmp.Or(c.counted(1), c.ponged("")); err != nil {
+				c.finishReading(err)
+				return
+			}
 			continue
 		case foundPing:
-			_ = c.pinged(string(payload))
+			if err := cmp.Or(c.counted(1), c.pinged(string(payload))); err != nil {
+				c.finishReading(err)
+				return
+			}
 			continue
 		case foundNothing:
 			if r.park(c, in) {
@@ -114,12 +121,17 @@ func (r *readers) serve(c *Conn, in *intake) {
 		}
 		op, b, err := c.receive()
 		if err != nil {
-			c.in = nil
-			c.end(err)
+			c.finishReading(err)
 			return
 		}
 		c.hand(op, b)
 	}
+}
+
+// finishReading ends a connection that a worker reads.
+func (c *Conn) finishReading(err error) {
+	c.in = nil
+	c.end(err)
 }
 
 // park leaves the connection to the poller. It returns false when it has to be read now, because it is being closed.

@@ -40,12 +40,11 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, rw, nil
 }
 
-// pinged answers a client's ping, at most one at a time.
+// pinged answers a client's ping.
 func (c *Conn) pinged(payload string) error {
 	c.heard.Store(true)
-	// One answer at most waits, so a client that pings and does not read cannot fill its queue with them.
-	if c.handler.Ping() && c.Idle() {
-		_ = c.Send(controlFrame(opPong, []byte(payload)), nil) // a connection that has failed is found by its reader
+	if c.handler.Ping() {
+		c.answer(controlFrame(opPong, []byte(payload)))
 	}
 	return nil
 }
@@ -57,6 +56,11 @@ func (c *Conn) ponged(string) error {
 
 // closing answers a client's close frame (RFC 6455, section 5.5.1).
 func (c *Conn) closing(code int, text string) error {
+	// gorilla takes a payload that is too short for a code for none.
+	if code == websocket.CloseNoStatusReceived && c.incoming.length != 0 {
+		c.Finish(CloseFrame(websocket.CloseProtocolError, ""))
+		return errClose
+	}
 	c.Finish(CloseFrame(c.handler.Closing(code, text)))
 	return nil
 }

@@ -20,6 +20,8 @@ type Config struct {
 	CloseTimeout time.Duration
 	// CloseWait is how long a client that reads has to answer a close frame.
 	CloseWait time.Duration
+	// FramesPerSecond is how many frames of a client may end no message: fragments, pings and pongs.
+	FramesPerSecond int32
 	// Go runs a goroutine that writes, for as long as something waits. The owner waits for all of them.
 	Go func(func())
 }

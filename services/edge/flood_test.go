@@ -1,0 +1,189 @@
+package edge_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/testkit"
+	"github.com/trunkline/trunkline/services/edge"
+)
+
+// onEach runs a test on every transport of one edge.
+func onEach(t *testing.T, cfg edge.Config, test func(t *testing.T, h *fixture, dial func() *raw)) {
+	t.Helper()
+	h := start(t, cfg)
+	for name, server := range h.transports() {
+		t.Run(name, func(t *testing.T) {
+			token := h.token(name, everything) // the transport is the user
+			test(t, h, func() *raw {
+				w, err := dialRaw(server, token)
+				testkit.Check(t, err)
+				w.user = name
+				t.Cleanup(func() { _ = w.Close() })
+				return w
+			})
+		})
+	}
+}
+
+// What ends no message counts: a client that sends nothing else is told so within seconds, however small its frames are.
+func TestFlood_ends(t *testing.T) {
+	const bound = 5 * time.Second
+	onEach(t, edge.Config{CommandsPerSecond: 1e6, CommandBurst: 1e6}, func(t *testing.T, _ *fixture, dial func() *raw) {
+		for name, flood := range map[string][]byte{
+			"empty fragments":       testkit.ClientFrame(more, ""),
+			"fragments of one byte": testkit.ClientFrame(more, "x"),
+			"pongs":                 testkit.ClientFrame(finPong, ""),
+			"pings":                 testkit.ClientFrame(finPing, "x"),
+		} {
+			w := dial()
+			frames := [][]byte{bytes.Repeat(flood, 1000)}
+			if strings.Contains(name, "fragments") {
+				frames = slices.Insert(frames, 0, testkit.ClientFrame(text, ""))
+			}
+			frames = append(frames, slices.Repeat(frames[len(frames)-1:], 5000)...)
+			began := time.Now()
+			got := w.talk(frames)
+			if name == "pings" {
+				got = got[strings.LastIndex(got, `pong "x", `)+len(`pong "x", `):]
+			}
+			if got != "error RATE_LIMITED, close 4429, end" {
+				t.Errorf("%s: got %.200s", name, got)
+			}
+			if took := time.Since(began); took > bound {
+				t.Errorf("%s took %s", name, took)
+			}
+		}
+	})
+}
+
+// Somebody who sends few frames beside messages is no flood, for however long.
+func TestFlood_isCountedASecond(t *testing.T) {
+	onEach(t, edge.Config{FramesPerSecond: 10}, func(t *testing.T, _ *fixture, dial func() *raw) {
+		w := dial()
+		tick := time.NewTicker(300 * time.Millisecond)
+		defer tick.Stop()
+		for i := range 12 {
+			_, err := w.Write(bytes.Repeat(testkit.ClientFrame(finPong, ""), 2))
+			testkit.Check(t, err)
+			if _, err := w.Write(pingCommand); err != nil || w.said() != "pong" {
+				t.Fatalf("round %d: %v", i, err)
+			}
+			<-tick.C
+		}
+	})
+}
+
+// A message has to be finished in time, whatever comes in between; and a client that is slow for longer, message after message,
+// is not late.
+func TestUnfinished_hasADeadline(t *testing.T) {
+	onEach(t, edge.Config{MessageTimeout: time.Second}, func(t *testing.T, _ *fixture, dial func() *raw) {
+		pong := testkit.ClientFrame(finPong, "")
+		for name, begun := range map[string][]byte{
+			"a fragment": testkit.ClientFrame(text, `{"id":9,`), "a byte of a header": {finText}, "a header": {finText, 0x80 | 100},
+			"half of a frame": testkit.ClientFrame(finText, strings.Repeat(" ", 90))[:50], "a long header, cut": {finText, 0x80 | 127, 0, 0},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := dial()
+				_, err := w.Write(begun)
+				testkit.Check(t, err)
+				done := make(chan string, 1)
+				go func() { done <- w.talk(nil) }()
+				tick := time.NewTicker(100 * time.Millisecond)
+				defer tick.Stop()
+				for {
+					select {
+					case <-tick.C:
+						if name == "a fragment" {
+							_, _ = w.Write(pong) // it may have ended
+						}
+					case got := <-done:
+						if got != "error IDLE_TIMEOUT, close 4504, end" {
+							t.Errorf("got %s", got)
+						}
+						return
+					}
+				}
+			})
+		}
+		t.Run("one after the other", func(t *testing.T) {
+			t.Parallel()
+			w := dial()
+			half := len(pingCommand) / 2
+			_, err := w.Write(pingCommand[:half])
+			testkit.Check(t, err)
+			tick := time.NewTicker(250 * time.Millisecond)
+			defer tick.Stop()
+			for i := range 14 {
+				<-tick.C
+				// The end of one message and the beginning of the next come together, so something is always on its way.
+				_, err := w.Write(append(bytes.Clone(pingCommand[half:]), pingCommand[:half]...))
+				if testkit.Check(t, err); w.said() != "pong" {
+					t.Fatalf("message %d was not answered", i)
+				}
+			}
+		})
+	})
+}
+
+// The last frames are written behind a backlog on every transport, and no frame is cut.
+func TestFarewell_behindABacklog(t *testing.T) {
+	for name, end := range map[string]struct {
+		cfg  edge.Config
+		end  func(h *fixture, w *raw)
+		want string
+	}{
+		"overload": {edge.Config{QueueBytes: 256 << 10}, func(*fixture, *raw) {}, "error SLOW_CONSUMER, close 4508, end"},
+		"revoked": {edge.Config{QueueBytes: 64 << 20}, func(h *fixture, w *raw) {
+			_, err := h.auth.RevokeToken(h.tb.Context(), &authv1.RevokeTokenRequest{Target: &authv1.RevokeTokenRequest_User{User: w.user}})
+			testkit.Check(h.tb, err)
+		}, "error TOKEN_REVOKED, close 4401, end"},
+		"a broken frame": {edge.Config{QueueBytes: 64 << 20}, func(h *fixture, w *raw) {
+			_, err := w.Write(unmasked(finText, "{}"))
+			testkit.Check(h.tb, err)
+		}, "close 1002, end"},
+		"a goodbye": {edge.Config{QueueBytes: 64 << 20}, func(h *fixture, w *raw) {
+			_, err := w.Write(goodbye)
+			testkit.Check(h.tb, err)
+		}, "close 1000, end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			end.cfg.CloseWait = 10 * time.Second
+			onEach(t, end.cfg, func(t *testing.T, h *fixture, dial func() *raw) {
+				w, before := dial(), h.edge.Refused()
+				stuffed(t, h, w, func() bool {
+					return name == "overload" && h.edge.Refused() > before || name != "overload" && h.edge.Backlogs() > 0
+				})
+				end.end(h, w)
+				ends(t, w, end.want)
+			})
+		})
+	}
+}
+
+// stuffed fills the backlog of a client.
+func stuffed(t *testing.T, h *fixture, w *raw, until func() bool) {
+	t.Helper()
+	_, err := w.Write(testkit.ClientFrame(finText, fmt.Sprintf(`{"id":2,"subscribe":{"address":%q}}`, "channels/disconnect:x")))
+	testkit.Check(t, err)
+	if said := w.said(); said != "subscribed" {
+		t.Fatalf("subscribe was answered with %s", said)
+	}
+	h.stuff("channels/disconnect:x", until)
+}
+
+// ends reads messages up to the end, and checks what comes last.
+func ends(t *testing.T, w *raw, want string) {
+	t.Helper()
+	got := w.talk(nil)
+	got = strings.TrimPrefix(got[strings.LastIndex(got, "message, ")+1:], "essage, ")
+	if got != want {
+		t.Errorf("the end is %s, want %s", got, want)
+	}
+}
