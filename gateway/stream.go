@@ -20,8 +20,8 @@ import (
 	"github.com/trunkline/trunkline/internal/rest"
 )
 
-// writeTimeout is how long one event may take to reach the client's machine.
-const writeTimeout = 20 * time.Second
+// writeTimeout is how long a client may take for one event that its machine has no room for.
+const writeTimeout = 10 * time.Second
 
 // eventsPath is where the events of hooks are.
 const eventsPath = "/v1/events"

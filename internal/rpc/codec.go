@@ -53,6 +53,33 @@ type codec struct {
 // newCodec returns a codec that refuses what is larger than limit, in bytes.
 func newCodec(limit int) codec { return codec{encoding.GetCodecV2("proto"), limit} }
 
+const (
+	// pooledFrom is the size of messages that are worth a buffer of the library's pool, and pooledUpTo the largest one that has a buffer
+	// of about its size there. The next larger buffers have 1 MiB, which a message would hold until a slow reader has taken it.
+	pooledFrom, pooledUpTo = 1 << 10, 32 << 10
+)
+
+// Marshal writes a message, into a buffer that is not much larger than it.
+func (codec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return nil, errors.New("not a message")
+	}
+	size := proto.Size(m)
+	options := proto.MarshalOptions{UseCachedSize: true}
+	if size <= pooledFrom || size > pooledUpTo {
+		b, err := options.Marshal(m)
+		return mem.BufferSlice{mem.SliceBuffer(b)}, err
+	}
+	pool := mem.DefaultBufferPool()
+	buf := pool.Get(size)
+	if _, err := options.MarshalAppend((*buf)[:0], m); err != nil {
+		pool.Put(buf)
+		return nil, err
+	}
+	return mem.BufferSlice{mem.NewBuffer(buf, pool)}, nil
+}
+
 // Unmarshal reads a message. For an incoming it always succeeds.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	in, ok := v.(*incoming)

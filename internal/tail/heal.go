@@ -22,7 +22,7 @@ func (t *Tail) readOn(ctx context.Context, f *followed) {
 			return
 		}
 		call, cancel := context.WithTimeout(ctx, readTime)
-		p, err := t.readPage(call, place{f.address, l.from}, t.cfg.HealPage)
+		p, err := t.readPage(call, place{f.address, l.from, 0}, t.cfg.HealPage)
 		cancel()
 		w := f.read(l, p, err)
 		if w.failed {

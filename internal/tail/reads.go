@@ -43,17 +43,17 @@ func (p *Shared) end() bus.Position {
 	return p.Next
 }
 
-// place is where a read begins.
+// place is where a read begins, and how many messages it asks for.
 type place struct {
 	address bus.Address
 	from    bus.Position
+	limit   int
 }
 
 // reads lets those who read from the same place wait for one answer. A read that has begun is nobody's who comes then: it may
 // lack what was published before that one was attached. A follower that comes meanwhile shares the next.
 type reads struct {
 	read    readFunc
-	limit   int // of a page
 	running sync.WaitGroup
 
 	mu    sync.Mutex
@@ -64,8 +64,8 @@ type reads struct {
 // readFunc reads a page of a log.
 type readFunc func(ctx context.Context, at place, limit int) (*Shared, error)
 
-func newReads(read readFunc, limit int) reads {
-	return reads{read: read, limit: limit, at: make(map[place]*turn)}
+func newReads(read readFunc) reads {
+	return reads{read: read, at: make(map[place]*turn)}
 }
 
 // turn is one read of the log.
@@ -84,7 +84,7 @@ func (r *reads) page(ctx context.Context, at place) (*Shared, error) {
 	// After Run has ended nobody waits for a shared reader, so a late caller reads alone.
 	if r.ended {
 		r.mu.Unlock()
-		return r.read(ctx, at, r.limit)
+		return r.read(ctx, at, at.limit)
 	}
 	own, reading := r.at[at]
 	if own == nil {
@@ -118,7 +118,7 @@ func (r *reads) run(at place) {
 		r.at[at] = nil
 		r.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), readTime)
-		own.page, own.err = r.read(ctx, at, r.limit)
+		own.page, own.err = r.read(ctx, at, at.limit)
 		cancel()
 		close(own.done)
 	}

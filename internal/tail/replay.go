@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -27,8 +28,9 @@ func (t *Tail) Replay(ctx context.Context, a bus.Address, after bus.Position, ga
 
 // ReplayPages is Replay by pages, which subscribers that come back together share.
 func (t *Tail) ReplayPages(ctx context.Context, a bus.Address, after bus.Position, page func(*Shared) error) (bus.Position, error) {
+	limit := min(firstPage, t.cfg.HealPage)
 	for {
-		p, err := t.reads.page(ctx, place{a, after})
+		p, err := t.reads.page(ctx, place{a, after, limit})
 		if err != nil {
 			return after, err
 		}
@@ -40,7 +42,46 @@ func (t *Tail) ReplayPages(ctx context.Context, a bus.Address, after bus.Positio
 		if !p.More {
 			return p.end(), nil
 		}
+		limit = t.nextLimit(p, limit)
 	}
+}
+
+const (
+	// pageBytes is about how much a page of a replay may hold: somebody who reads slowly keeps it for as long.
+	pageBytes = 256 << 10
+	// firstPage is how many messages a replay asks for while it does not know how large they are.
+	firstPage = 32
+)
+
+// nextLimit is how many messages the next page is asked for, when they are as large as those of the last one.
+func (t *Tail) nextLimit(last *Shared, limit int) int {
+	if len(last.Messages) == 0 {
+		return limit
+	}
+	bytes := int64(0)
+	for _, m := range last.Messages {
+		bytes += sizeOf(m)
+	}
+	fit := pageBytes * int64(len(last.Messages)) / bytes // each has a size
+	return int(min(max(fit, 1), int64(t.cfg.HealPage)))
+}
+
+// readReplay reads a page of a replay, and keeps no more of it than a page may hold.
+func (t *Tail) readReplay(ctx context.Context, at place, limit int) (*Shared, error) {
+	p, err := t.readPage(ctx, at, limit)
+	if err != nil {
+		return nil, err
+	}
+	bytes := int64(0)
+	for i, m := range p.Messages {
+		if bytes += sizeOf(m); bytes > pageBytes && i > 0 {
+			// A copy, so that nothing holds the rest.
+			p.Messages, p.More = slices.Clone(p.Messages[:i]), true
+			p.Next = p.Messages[i-1].Position
+			break
+		}
+	}
+	return p, nil
 }
 
 // readPage reads the log once.
@@ -82,7 +123,7 @@ func (t *Tail) Missing(ctx context.Context, a bus.Address, at, after bus.Positio
 	if after.Epoch == "" || after.Epoch == at.Epoch && after.Offset <= at.Offset {
 		return nil, nil
 	}
-	p, err := t.readPage(ctx, place{a, after}, t.cfg.HealPage)
+	p, err := t.readPage(ctx, place{a, after, 0}, t.cfg.HealPage)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +137,7 @@ func (t *Tail) Recovers(ctx context.Context, a bus.Address, at, after bus.Positi
 	if after.Epoch == "" || after == at {
 		return true, nil
 	}
-	page, err := t.looks.page(ctx, place{a, after})
+	page, err := t.looks.page(ctx, place{a, after, 1})
 	if err != nil {
 		return false, err
 	}

@@ -84,7 +84,7 @@ func New(store Store, sink Sink, cfg Config) *Tail {
 			sink: sink, hold: budget{each: cfg.HoldBytes, total: cfg.HoldTotal}, healing: healing{since: make(map[*followed]time.Time)},
 		},
 	}
-	t.reads, t.looks = newReads(t.readPage, cfg.HealPage), newReads(t.readPage, 1)
+	t.reads, t.looks = newReads(t.readReplay), newReads(t.readPage)
 	return t
 }
 

@@ -75,6 +75,7 @@ type follower struct {
 
 	mu     sync.Mutex
 	queue  []item
+	bytes  int // of what is in the queue
 	missed bool
 	ended  bool // the channel was deleted; nothing follows
 	marked bool // the mark has come
@@ -88,10 +89,10 @@ func (f *follower) put(i item) {
 	case f.ended:
 	case i.m != nil && i.m.Kind == bus.MessageDeleted:
 		f.ended = true
-	case len(f.queue) >= f.limit:
-		f.missed = true
+	case f.missed || len(f.queue) >= f.limit || f.bytes+i.size() > queueBytes && len(f.queue) > 0:
+		f.missed = true // and what follows comes behind it
 	default:
-		f.queue = append(f.queue, i)
+		f.queue, f.bytes = append(f.queue, i), f.bytes+i.size()
 	}
 	f.mu.Unlock()
 	f.awake()
@@ -130,13 +131,42 @@ func (f *follower) empty() bool {
 	return len(f.queue) == 0 && !f.missed
 }
 
-// take returns what waits, and whether there was more.
+const (
+	// queueBytes is how much may wait for a reader of a stream besides the number of messages.
+	queueBytes = 512 << 10
+	// takeBytes is how much of that is on its way to the reader at once.
+	takeBytes = 64 << 10
+)
+
+// itemOverhead is what an item costs besides its data, about.
+const itemOverhead = 256
+
+// size is about how many bytes an item keeps.
+func (i item) size() int {
+	if i.m == nil {
+		return itemOverhead
+	}
+	return itemOverhead + len(i.m.Data)
+}
+
+// take returns what waits, a part of it when that is much, and whether there was more than could wait. That is told with the
+// last part.
 func (f *follower) take() ([]item, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	queue, missed := f.queue, f.missed
+	n, bytes := 0, 0
+	for n < len(f.queue) && bytes < takeBytes {
+		bytes += f.queue[n].size()
+		n++
+	}
+	part := slices.Clone(f.queue[:n]) // a copy, so that the rest is not held when it has been dropped
+	f.bytes -= bytes
+	if f.queue = slices.Delete(f.queue, 0, n); len(f.queue) > 0 {
+		return part, false
+	}
+	missed := f.missed
 	f.queue, f.missed = nil, false
-	return queue, missed
+	return part, missed
 }
 
 // over says whether the channel was deleted and everything before that was taken.
