@@ -54,9 +54,11 @@ type codec struct {
 func newCodec(limit int) codec { return codec{encoding.GetCodecV2("proto"), limit} }
 
 const (
-	// pooledFrom is the size of messages that are worth a buffer of the library's pool, and pooledUpTo the largest one that has a buffer
-	// of about its size there. The next larger buffers have 1 MiB, which a message would hold until a slow reader has taken it.
-	pooledFrom, pooledUpTo = 1 << 10, 32 << 10
+	// pooledFrom is the size of messages that are worth a buffer of the library's pool.
+	pooledFrom = 1 << 10
+	// pooledUpTo is the size of the largest message that has a buffer of about its size there. The next larger buffers have 1 MiB,
+	// which a message would hold until a slow reader has taken it.
+	pooledUpTo = 32 << 10
 )
 
 // Marshal writes a message, into a buffer that is not much larger than it.

@@ -24,8 +24,8 @@ func (l *caseList) ends(want, name string, frames ...[]byte) {
 	*l = append(*l, conformanceCase{name, frames, want})
 }
 
-// lives adds a case that leaves the connection as it was: a command behind it is answered, and a goodbye too. want is what the
-// server says before; empty for nothing.
+// lives adds a case that leaves the connection as it was. A command behind it is answered, and a goodbye too. The argument want is
+// what the server says before, or empty for nothing.
 func (l *caseList) lives(want, name string, frames ...[]byte) {
 	if want != "" {
 		want += ", "

@@ -23,8 +23,8 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
 )
 
-// Clients that write frames byte by byte are held to RFC 6455 on every way that a connection is read and written: with a poller,
-// with a goroutine for each connection, and over TLS. The cases are in conformance_cases_test.go.
+// The edge is held to RFC 6455 on every way that a connection is read and written. That is with a poller, with a goroutine for each
+// connection, and over TLS. The cases are in conformance_cases_test.go.
 
 // frameLimit is the largest message in these tests.
 const frameLimit = 1024

@@ -79,8 +79,8 @@ func TestFlood_isCountedASecond(t *testing.T) {
 	})
 }
 
-// A message has to be finished in time, whatever comes in between; and a client that is slow for longer, message after message,
-// is not late.
+// A message has to be finished in time, whatever comes in between. A client that is slow for longer, message after message, is not
+// late.
 func TestUnfinished_hasADeadline(t *testing.T) {
 	onEach(t, edge.Config{MessageTimeout: time.Second}, func(t *testing.T, _ *fixture, dial func() *raw) {
 		pong := testkit.ClientFrame(finPong, "")

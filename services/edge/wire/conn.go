@@ -112,6 +112,52 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// passed notes what has been read for gorilla. It returns errFlood when that was too much.
+func (c *Conn) passed(p []byte) error {
+	extra, ended := c.incoming.take(p)
+	switch late := c.incoming.unfinished(); {
+	case ended && late:
+		c.begun.Store(time.Now().UnixMilli())
+	case late:
+		c.late()
+	case c.begun.Load() != 0:
+		c.begun.Store(0)
+	}
+	return c.counted(extra)
+}
+
+// late notes that a message has begun of which not all has come.
+func (c *Conn) late() {
+	if c.begun.Load() == 0 {
+		c.begun.Store(time.Now().UnixMilli())
+	}
+}
+
+// counted counts frames that end no message. It returns errFlood when there are more than the client may send.
+func (c *Conn) counted(n int32) error {
+	if n > 0 && c.extra.Add(n) > c.sockets.cfg.FramesPerSecond {
+		c.handler.Flooded()
+		return errFlood
+	}
+	return nil
+}
+
+// Second begins another second, in which the client may send frames that end no message.
+func (c *Conn) Second() {
+	if c.extra.Load() != 0 {
+		c.extra.Store(0)
+	}
+}
+
+// Unfinished is for how long a message has been on its way, at a time; zero while none is.
+func (c *Conn) Unfinished(now time.Time) time.Duration {
+	begun := c.begun.Load()
+	if begun == 0 {
+		return 0
+	}
+	return now.Sub(time.UnixMilli(begun))
+}
+
 // Close closes the socket, and has whoever parked the connection find out.
 func (c *Conn) Close() error {
 	c.mu.Lock()

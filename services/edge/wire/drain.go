@@ -185,9 +185,9 @@ func (c *Conn) took(size int) []after {
 	return done
 }
 
-// answer writes the answer to a ping, before what waits: a client that reads slowly is alive all the same. One answer at most
-// waits, and that to the newest ping behind it, so a client that does not read cannot fill its queue with them (RFC 6455,
-// section 5.5.3).
+// answer writes the answer to a ping, before what waits: a client that reads slowly is alive all the same. At most one answer
+// waits, and behind it the one to the newest ping (RFC 6455, section 5.5.3). So a client that does not read cannot fill its queue
+// with them.
 func (c *Conn) answer(pong []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -3,13 +3,12 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
-	"time"
 )
 
 // errFlood ends the reading of a connection whose client sends too many frames that end no message.
 var errFlood = errors.New("too many frames that end no message")
 
-// errClose ends the reading of a connection whose client sent a close frame that is none.
+// errClose ends the reading of a connection whose client sent a close frame with half of a code.
 var errClose = errors.New("a close frame of one byte")
 
 // shortHeader is the longest header of a frame without its mask (RFC 6455, section 5.2).
@@ -85,49 +84,3 @@ func (in *incoming) end() bool { return in.left == 0 && in.data && in.fin }
 
 // unfinished says whether something has begun and not ended.
 func (in *incoming) unfinished() bool { return in.had > 0 || in.left > 0 || in.open }
-
-// passed notes what has been read for gorilla. It returns errFlood when that was too much.
-func (c *Conn) passed(p []byte) error {
-	extra, ended := c.incoming.take(p)
-	switch late := c.incoming.unfinished(); {
-	case ended && late:
-		c.begun.Store(time.Now().UnixMilli())
-	case late:
-		c.late()
-	case c.begun.Load() != 0:
-		c.begun.Store(0)
-	}
-	return c.counted(extra)
-}
-
-// late notes that a message has begun of which not all has come.
-func (c *Conn) late() {
-	if c.begun.Load() == 0 {
-		c.begun.Store(time.Now().UnixMilli())
-	}
-}
-
-// counted counts frames that end no message. It returns errFlood when there are more than the client may send.
-func (c *Conn) counted(n int32) error {
-	if n > 0 && c.extra.Add(n) > c.sockets.cfg.FramesPerSecond {
-		c.handler.Flooded()
-		return errFlood
-	}
-	return nil
-}
-
-// Second begins another second, in which the client may send frames that end no message.
-func (c *Conn) Second() {
-	if c.extra.Load() != 0 {
-		c.extra.Store(0)
-	}
-}
-
-// Unfinished is for how long a message has been on its way, at a time; zero while none is.
-func (c *Conn) Unfinished(now time.Time) time.Duration {
-	begun := c.begun.Load()
-	if begun == 0 {
-		return 0
-	}
-	return now.Sub(time.UnixMilli(begun))
-}
