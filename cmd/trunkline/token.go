@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -101,11 +103,17 @@ func (p *program) createToken(ctx context.Context, req *authv1.IssueTokenRequest
 func when(t *timestamppb.Timestamp) string { return t.AsTime().Local().Format(time.RFC3339) }
 
 func (p *program) tokenInspect() *cobra.Command {
-	return &cobra.Command{
-		Use: "inspect TOKEN", Short: "Show what is in a token and whether the server accepts it", Args: cobra.ExactArgs(1),
-		Long: "Show what is in a token and whether the server accepts it. With - it is read from standard input, which keeps it out of the shell's history.",
-		RunE: func(cmd *cobra.Command, args []string) error { return p.inspectToken(cmd.Context(), args[0]) },
+	var files []string
+	cmd := &cobra.Command{
+		Use: "inspect TOKEN", Short: "Show what is in a token, whether it is accepted, and why not", Args: cobra.ExactArgs(1),
+		Long: `Show what is in a token and whether the server accepts it. When it does not, say which check failed, what the token has
+there and what was wanted. With - the token is read from standard input, which keeps it out of the shell's history.
+With --config no server is asked: the token is judged by the settings, and its revocation is not known.`,
+		Example: "  trunkline token inspect - <token.txt\n  trunkline token inspect - --config trunkline.yaml <token.txt",
+		RunE:    func(cmd *cobra.Command, args []string) error { return p.inspectToken(cmd.Context(), args[0], files) },
 	}
+	cmd.Flags().StringArrayVar(&files, "config", nil, "YAML file whose settings judge the token, in place of the server; again for more")
+	return cmd
 }
 
 // inspection is what is known about a token.
@@ -113,13 +121,16 @@ type inspection struct {
 	Header json.RawMessage `json:"header,omitempty"`
 	Claims json.RawMessage `json:"claims,omitempty"`
 	Valid  bool            `json:"valid"`
-	// Reason and Message say why it is not valid.
+	// Reason and Message say why it is not valid; the others which check failed.
 	Reason   string `json:"reason,omitempty"`
 	Message  string `json:"message,omitempty"`
+	Check    string `json:"check,omitempty"`
+	Value    string `json:"value,omitempty"`
+	Wanted   string `json:"wanted,omitempty"`
 	Identity any    `json:"identity,omitempty"`
 }
 
-func (p *program) inspectToken(ctx context.Context, token string) error {
+func (p *program) inspectToken(ctx context.Context, token string, files []string) error {
 	if token == "-" {
 		content, err := io.ReadAll(io.LimitReader(p.in, 64<<10))
 		if err != nil {
@@ -130,19 +141,20 @@ func (p *program) inspectToken(ctx context.Context, token string) error {
 	token = strings.TrimSpace(token)
 	var found inspection
 	found.Header, found.Claims = decodeToken(token)
-	ctx, conn, done, err := p.dial(ctx)
+	judge := p.askAboutToken
+	if len(files) > 0 {
+		judge = func(ctx context.Context, token string) (*authv1.ValidateTokenResult, error) {
+			loaded, err := app.Load(config.Sources{Files: files, Env: p.env})
+			if err != nil {
+				return nil, err
+			}
+			return app.InspectToken(ctx, loaded.Config, token)
+		}
+	}
+	result, err := judge(ctx, token)
 	if err != nil {
 		return err
 	}
-	defer done()
-	resp, err := authv1.NewAuthServiceClient(conn).BatchValidateTokens(ctx, &authv1.BatchValidateTokensRequest{Tokens: []string{token}})
-	if err != nil {
-		return p.remote(err) // ours to ask, not the token's validity
-	}
-	if len(resp.GetResults()) != 1 {
-		return errors.New("the server answered with no result")
-	}
-	result := resp.GetResults()[0]
 	if id := result.GetIdentity(); id != nil {
 		found.Valid = true
 		if found.Identity, err = readable(id); err != nil {
@@ -151,6 +163,7 @@ func (p *program) inspectToken(ctx context.Context, token string) error {
 	} else {
 		e := rpc.FromErrorProto(result.GetError())
 		found.Reason, found.Message = e.Reason, e.Message
+		found.Check, found.Value, found.Wanted = e.Metadata["check"], e.Metadata["value"], e.Metadata["wanted"]
 	}
 	if p.output != "table" {
 		err = p.writeJSON(found)
@@ -163,6 +176,24 @@ func (p *program) inspectToken(ctx context.Context, token string) error {
 	return err
 }
 
+// askAboutToken lets the server judge a token.
+func (p *program) askAboutToken(ctx context.Context, token string) (*authv1.ValidateTokenResult, error) {
+	ctx, conn, done, err := p.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	req := &authv1.BatchValidateTokensRequest{Tokens: []string{token}, Explain: true}
+	resp, err := authv1.NewAuthServiceClient(conn).BatchValidateTokens(ctx, req)
+	if err != nil {
+		return nil, p.remote(err) // ours to ask, not the token's validity
+	}
+	if len(resp.GetResults()) != 1 {
+		return nil, errors.New("the server answered with no result")
+	}
+	return resp.GetResults()[0], nil
+}
+
 func (p *program) showToken(found inspection, id *authv1.Identity) error {
 	rows := [][]string{}
 	if found.Header != nil {
@@ -171,7 +202,11 @@ func (p *program) showToken(found inspection, id *authv1.Identity) error {
 		rows = append(rows, []string{"form", "opaque, not a JWT"})
 	}
 	if !found.Valid {
-		return p.table(append(rows, []string{"valid", "NO, " + found.Reason + ": " + found.Message})...)
+		rows = append(rows, []string{"valid", "NO, " + found.Reason + ": " + found.Message})
+		if found.Check != "" {
+			rows = append(rows, []string{"check", found.Check}, []string{"value", found.Value}, []string{"wanted", found.Wanted})
+		}
+		return p.table(rows...)
 	}
 	rows = append(rows, []string{"valid", fmt.Sprintf("yes, until %s (in %s)", when(id.GetExpireTime()), time.Until(id.GetExpireTime().AsTime()).Round(time.Second))},
 		[]string{"client", id.GetClient()}, []string{"user", id.GetUser()}, []string{"session", id.GetSession()},

@@ -166,6 +166,10 @@ func TestTokenInspect(t *testing.T) {
 		t.Fatalf("exit %d\n%s%s", r.code, r.out, r.err)
 	}
 	golden(t, "token-inspect", normal(t, r.out))
+	forged := token[:strings.LastIndex(token, ".")+1] + strings.Repeat("A", 86)
+	if r := s.run(t.Context(), forged+"\n", "token", "inspect", "-", "-o", "json"); r.code != exitDenied || !strings.Contains(r.out, `"check":"signature"`) && !strings.Contains(r.out, `"check": "signature"`) {
+		t.Errorf("a forged one is code %d, %s%s", r.code, r.out, r.err)
+	}
 	if r := s.run(t.Context(), "", "token", "revoke", token); r.code != exitDone {
 		t.Fatalf("revoke: exit %d\n%s", r.code, r.err)
 	}

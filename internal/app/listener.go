@@ -106,6 +106,10 @@ func (l *listener) serve(w http.ResponseWriter, r *http.Request) {
 // httpGrace is how long open requests may go on after a stop.
 const httpGrace = 10 * time.Second
 
+// maxHeader is how many bytes the headers of a request may have. Three tokens of the longest kind fit in, and so a token that is too
+// long is mostly told so. What passes here is less than a gRPC server takes.
+const maxHeader = 56 << 10
+
 // Run serves until ctx ends, lets open requests finish, and returns nil, or an error when some had to be cut off. Before that,
 // once stopping ends, callers are told to close their connections. WebSockets are not waited for: their edge does.
 func (l *listener) Run(stopping, ctx context.Context, log *slog.Logger) error {
@@ -114,7 +118,7 @@ func (l *listener) Run(stopping, ctx context.Context, log *slog.Logger) error {
 		Handler:           http.HandlerFunc(l.serve),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       l.idle,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.With("listener", l.key).Handler(), slog.LevelDebug),
 	}
 	if l.certificate != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
+	"github.com/trunkline/trunkline/internal/memory"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/ticket"
 	"github.com/trunkline/trunkline/services/admin"
@@ -119,12 +120,8 @@ func grpcTLS(cfg config.GRPC, log *slog.Logger) (*tls.Config, *certificate, erro
 }
 
 func newAuth(b base, protocols []older, open *closers) (*auth.Server, error) {
-	a := b.cfg.Auth
-	cfg := auth.Config{
-		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
-		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost), Leeway: a.Leeway,
-		Keys: a.SigningKeys(), Trust: a.Issuers(), Explain: b.cfg.Dev, Log: b.tel.Log, Charging: b.charging,
-	}
+	cfg := authConfig(b.cfg)
+	cfg.Explain, cfg.Log, cfg.Registry, cfg.Charging = b.cfg.Dev, b.tel.Log, b.tel.Registry, b.charging
 	if b.cfg.Dev && len(cfg.Keys) == 0 {
 		k, err := auth.NewKey("dev")
 		if err != nil {
@@ -148,6 +145,36 @@ func newAuth(b base, protocols []older, open *closers) (*auth.Server, error) {
 		return nil, about
 	}
 	return server, nil
+}
+
+// authConfig is what the settings say about tokens.
+func authConfig(cfg config.Config) auth.Config {
+	a := cfg.Auth
+	return auth.Config{
+		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
+		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost), Leeway: a.Leeway,
+		Keys: a.SigningKeys(), Trust: a.Issuers(),
+	}
+}
+
+// InspectToken judges a token by settings alone, as an auth service with them would, and says why it is refused. The keys of other
+// issuers are read. Revocations are not known.
+func InspectToken(ctx context.Context, settings config.Config, token string) (*authv1.ValidateTokenResult, error) {
+	cfg := authConfig(settings)
+	cfg.LostRevocations = auth.LostAllow // there are none to lose
+	for i := range cfg.Trust {
+		cfg.Trust[i].LostRevocations = ""
+	}
+	s, err := auth.New(memory.New(memory.Config{}), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("judge by the settings: %w", err)
+	}
+	_, _ = s.RefreshKeySets(ctx, &authv1.RefreshKeySetsRequest{}) // a set that cannot be read is told of the tokens that need it
+	resp, err := s.BatchValidateTokens(ctx, &authv1.BatchValidateTokensRequest{Tokens: []string{token}, Explain: true})
+	if err != nil {
+		return nil, fmt.Errorf("judge by the settings: %w", err)
+	}
+	return resp.GetResults()[0], nil
 }
 
 // newPublish builds the services of the role publish: the one that takes messages, and the one that sends events.

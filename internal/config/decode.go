@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -86,7 +87,10 @@ func (d *decoder) section(t reflect.Type, path string, n *yaml.Node, leaf func(f
 		}
 		set[name] = key.Value
 		if f.Type.Kind() == reflect.Struct {
-			d.section(f.Type, full, value, leaf)
+			d.section(f.Type, full, value, func(inner reflect.StructField, key string, n *yaml.Node, v reflect.Value) {
+				inner.Index = slices.Concat(f.Index, inner.Index) // from where leaf stands
+				leaf(inner, key, n, v)
+			})
 			return
 		}
 		if fromFile {

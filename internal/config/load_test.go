@@ -116,6 +116,17 @@ func TestLoad_Refuses(t *testing.T) {
 		{name: "algorithms", yaml: "auth: {keys: [{id: k, algorithm: none}, {id: h, algorithm: HS256, private_key: x}]}", want: []string{`"none" is not known, allowed are EdDSA`}},
 		{name: "secret and key mixed", yaml: "auth: {keys: [{id: k, algorithm: EdDSA, secret: " + strong + "}]}", want: []string{"auth.keys[0]: EdDSA takes a private_key"}},
 		{name: "weak HS256", yaml: "auth: {keys: [{id: k, algorithm: HS256, secret: secret}]}", want: []string{"auth.keys[0].secret: •••• is shorter"}},
+		{name: "a key of another kind", yaml: "dev: true\nauth: {keys: [{id: k, algorithm: RS256, private_key: rubbish}]}", want: []string{":2:8", `auth.keys: key "k": not a PEM key of RS256`}},
+		{name: "an ended key", yaml: "dev: true\nauth: {keys: [{id: k, algorithm: HS256, secret: " + strong + ", until: \"2020-01-01T00:00:00Z\"}]}", want: []string{":2:8", "no key can sign: the last one of auth.keys ended at 2020-01-01"}},
+		{name: "an algorithm without its key", yaml: "dev: true\nauth: {algorithms: [EdDSA], keys: [{id: k, algorithm: HS256, secret: " + strong + "}]}", want: []string{"algorithm HS256 is not in auth.algorithms"}},
+		{name: "trust without audience", yaml: "dev: true\nauth: {trust: [{issuer: i, jwks_url: \"https://login.example/keys\"}]}", want: []string{":2:8", "issuer and audience are required"}},
+		{name: "an issuer twice", yaml: "dev: true\nauth: {trust: [{issuer: i, audience: a, jwks_url: \"https://i/k\"}, {issuer: i, audience: b, jwks_url: \"https://i/k\"}]}", want: []string{`"i": the issuer is configured twice`}},
+		{name: "two issuers of one user", yaml: "dev: true\nauth: {trust: [{issuer: i, audience: a, jwks_url: \"https://i/k\"}, {issuer: j, audience: a, jwks_url: \"https://j/k\"}]}", want: []string{"a user of one would be a user of the other"}},
+		{name: "a claim of everybody", yaml: "dev: true\nauth: {trust: [{issuer: i, audience: a, jwks_url: \"https://i/k\", claims: {client: azp}}]}", want: []string{"claims.client: azp is the same for everybody"}},
+		{name: "a claim that is none", yaml: "dev: true\nauth: {trust: [{issuer: i, audience: a, jwks_url: \"https://i/k\", claims: {groups: realm_access..roles}}]}", want: []string{"claims.groups", "an empty part between dots"}},
+		{name: "an unknown claim", yaml: "dev: true\nauth: {trust: [{issuer: i, audience: a, jwks_url: \"https://i/k\", claims: {name: sub}}]}", want: []string{`unknown key "auth.trust[0].claims.name"`}},
+		{name: "grants named twice", yaml: "dev: true\nauth: {trust: [{issuer: i, audience: a, jwks_url: \"https://i/k\", trust_grants: true, claims: {grants: scope}}]}", want: []string{"trust_grants and claims.grants name two claims"}},
+		{name: "a prefix that is no name", yaml: "dev: true\nauth: {trust: [{issuer: i, audience: a, jwks_url: \"https://i/k\", user_prefix: \"a\\nb\"}]}", want: []string{"user_prefix"}},
 		{name: "JWKS in the open", yaml: "dev: true\nauth: {trust: [{issuer: i, jwks_url: \"http://login.example/keys\"}]}", want: []string{"is not https"}},
 		{name: "API keys", yaml: "dev: true\napi_keys: [{key: " + strong + ", scopes: [publish]}]", want: []string{"looks like tlk_ID_SECRET"}},
 		{name: "API key scope", yaml: "dev: true\napi_keys: [{key: tlk_a_" + strong + ", scopes: [fly]}]", want: []string{`scope "fly" is not known`}},
@@ -215,5 +226,28 @@ func TestLoad_ReadsStructuresFromVariables(t *testing.T) {
 	}
 	if l.Config.Upstream["publish"] != "p:2" {
 		t.Errorf("upstream %v", l.Config.Upstream)
+	}
+}
+
+// A setting inside of a setting of a list reaches its own place.
+func TestLoad_readsMappingsInsideOfLists(t *testing.T) {
+	file := write(t, "trunkline.yaml", `
+dev: true
+auth:
+  trust:
+    - issuer: https://login.example/
+      audience: us
+      jwks_url: https://login.example/keys
+      claims: {user: email, client: device_id, session: sid, groups: "cognito:groups", grants: "https://example.com/grants"}
+      revocations: {lost: allow}
+`)
+	loaded, err := app.Load(config.Sources{Files: []string{file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := loaded.Config.Auth.Trust[0]
+	if want := (config.Claims{User: "email", Client: "device_id", Session: "sid", Groups: "cognito:groups", Grants: "https://example.com/grants"}); got.Claims != want ||
+		got.Issuer != "https://login.example/" || got.JWKSURL != "https://login.example/keys" || got.Revocations.Lost != "allow" {
+		t.Errorf("it is read as %+v", got)
 	}
 }

@@ -197,10 +197,10 @@ func (e *Refusal) Write(w http.ResponseWriter, requestID string) {
 	if e.Allow != "" {
 		h.Set("Allow", e.Allow)
 	}
-	switch e.HTTP {
-	case http.StatusUnauthorized:
+	if e.HTTP == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", "Bearer")
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	}
+	if e.Retry > 0 || e.HTTP == http.StatusTooManyRequests || e.HTTP == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(e.Retry.Seconds())))))
 	}
 	w.WriteHeader(e.HTTP)

@@ -53,6 +53,9 @@ func NewTokens(auth authv1.AuthServiceClient) *Tokens {
 
 // Validate returns who the token stands for.
 func (t *Tokens) Validate(ctx context.Context, token string) (*bus.Identity, error) {
+	if err := bus.CheckToken(token); err != nil {
+		return nil, err
+	}
 	key := sha256.Sum256([]byte(token))
 	if r, ok := t.recent.Get(key); ok && t.now().Before(r.until) {
 		return r.identity, nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
@@ -51,6 +52,8 @@ type Config struct {
 	Explain bool
 	// Log gets what was refused and why, at most one line for each check in a while; nil for none.
 	Log *slog.Logger
+	// Registry gets the metrics; nil for none.
+	Registry prometheus.Registerer
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }
@@ -123,6 +126,7 @@ func New(store Store, cfg Config) (*Server, error) {
 	if s.trust, err = newIssuers(cfg); err != nil {
 		return nil, err
 	}
+	s.measure(cfg.Registry)
 	return s, nil
 }
 

@@ -48,8 +48,9 @@ type answer struct {
 }
 
 const (
-	// validateBatch is how many tokens go into one call.
+	// validateBatch is how many tokens go into one call, and validateBytes how long they are together. Their answers are not longer.
 	validateBatch = 256
+	validateBytes = 1 << 20
 	// validateCalls is how many calls are under way at once.
 	validateCalls = 4
 )
@@ -69,6 +70,9 @@ func NewValidator(auth authv1.AuthServiceClient, timeout time.Duration, a *admis
 
 // Validate returns the identity of a token. Nobody is let in without the auth service's word.
 func (v *Validator) Validate(ctx context.Context, token string) (*bus.Identity, error) {
+	if err := bus.CheckToken(token); err != nil {
+		return nil, err
+	}
 	q := &pendingToken{token: token, answer: make(chan answer, 1)}
 	v.mu.Lock()
 	free := v.free()
@@ -119,14 +123,7 @@ func (v *Validator) ask(number int) {
 	for {
 		runtime.Gosched() // handshakes that are about to ask join
 		v.mu.Lock()
-		var batch []*pendingToken
-		for len(v.waiting) > 0 && len(batch) < validateBatch {
-			if q := v.waiting[0]; !q.gone.Load() {
-				batch = append(batch, q)
-			}
-			v.waiting[0] = nil
-			v.waiting = v.waiting[1:]
-		}
+		batch := v.take()
 		if len(batch) == 0 {
 			v.calls[number] = time.Time{}
 			v.waiting = nil
@@ -141,6 +138,24 @@ func (v *Validator) ask(number int) {
 		v.usual += (time.Since(start) - v.usual) / 4
 		v.mu.Unlock()
 	}
+}
+
+// take returns those who go into the next call. The caller holds the lock.
+func (v *Validator) take() []*pendingToken {
+	var batch []*pendingToken
+	bytes := 0
+	for len(v.waiting) > 0 && len(batch) < validateBatch {
+		q := v.waiting[0]
+		if bytes += len(q.token); bytes > validateBytes && len(batch) > 0 {
+			break
+		}
+		if !q.gone.Load() {
+			batch = append(batch, q)
+		}
+		v.waiting[0] = nil
+		v.waiting = v.waiting[1:]
+	}
+	return batch
 }
 
 func (v *Validator) call(batch []*pendingToken) {
