@@ -97,8 +97,8 @@ type verdict struct {
 	retry           bool // with a delay
 }
 
-// doors are all ways in.
-func doors(t *testing.T, h *apptest.Deployment) map[string]func(token string) verdict {
+// tokenDoors are all ways in.
+func tokenDoors(t *testing.T, h *apptest.Deployment) map[string]func(token string) verdict {
 	t.Helper()
 	ws := "ws" + strings.TrimPrefix(h.Edges[0], "http") + "/v1/ws"
 	rest := func(path, accept, token string) verdict {
@@ -234,7 +234,7 @@ func TestTokens_areJudgedAlikeAtEveryDoor(t *testing.T) {
 		"of a clock further":  {token: i.sign(t, 0, in(2*time.Minute)), reason: "TOKEN_NOT_YET_VALID", retry: true},
 		"of another audience": {token: i.sign(t, 0, func(c jwt.MapClaims) { c["aud"] = "them" }), reason: "TOKEN_INVALID", message: "token is not valid"},
 	} {
-		for door, ask := range doors(t, h) {
+		for door, ask := range tokenDoors(t, h) {
 			v := ask(tc.token)
 			viaClose := v.message == "" && v.reason != "" // a close frame holds the reason alone
 			if v.reason != tc.reason || !viaClose && (!strings.Contains(v.message, tc.message) || v.retry != tc.retry) {
@@ -261,7 +261,7 @@ func TestTokens_ofAnIssuerThatIsAway(t *testing.T) {
 	i.away.Store(true)
 	i.kid = "next"
 	token := i.sign(t, 0, nil)
-	for door, ask := range doors(t, h) {
+	for door, ask := range tokenDoors(t, h) {
 		if v := ask(token); v.reason != "AUTH_UNAVAILABLE" || v.message != "" && !v.retry {
 			t.Errorf("%s: %+v", door, v)
 		}
@@ -286,14 +286,14 @@ func TestTokens_ofAnIssuerThatIsAway(t *testing.T) {
 	if n := strings.Count(h.Processes[0].Log(), "cannot read the keys of an issuer"); n != 1 {
 		t.Errorf("the log says it %d times", n)
 	}
-	for door, ask := range doors(t, h) {
+	for door, ask := range tokenDoors(t, h) {
 		if v := ask(known); v.reason != "" {
 			t.Errorf("a token of a known key at %s: %+v", door, v)
 		}
 	}
 	i.set.Store(i.rotated)
 	i.away.Store(false)
-	for door, ask := range doors(t, h) {
+	for door, ask := range tokenDoors(t, h) {
 		testkit.Eventually(t, door+" takes its tokens", func() bool { return ask(token).reason == "" })
 	}
 	if text := get("/readyz?verbose"); !strings.Contains(text, "issuer "+i.url+": ok") {
