@@ -251,3 +251,20 @@ auth:
 		t.Errorf("it is read as %+v", got)
 	}
 }
+
+// The recipes for other issuers are right as they stand in the document.
+func TestLoad_takesTheRecipesOfTheDocument(t *testing.T) {
+	page, err := os.ReadFile("../../docs/tokens.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	recipes, _, _ := strings.Cut(rest, "```")
+	loaded, err := app.Load(config.Sources{Files: []string{write(t, "trunkline.yaml", "dev: true\n"+recipes)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(loaded.Config.Auth.Trust); n != 6 {
+		t.Errorf("%d issuers", n)
+	}
+}
