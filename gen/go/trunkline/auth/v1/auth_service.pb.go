@@ -141,7 +141,7 @@ func (x *Grant) GetActions() []Action {
 	return nil
 }
 
-// Identity is who a token stands for.
+// Identity is who a token stands for. Names are in canonical form: auth0|5f is auth0%7C5f.
 type Identity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The client id; never empty.
@@ -291,7 +291,9 @@ func (x *Identity) GetDerivedClient() bool {
 // IssueTokenRequest describes a token.
 type IssueTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Optional. The client id; a UUID is made when empty. The same characters as a channel name.
+	// Optional. The client id; a UUID is made when empty. It is any UTF-8 of 1 to 255 bytes without control characters, as all names of
+	// clients, users, sessions and groups are. A percent sign begins an escape, and other characters may be escaped or not: auth0|5f and
+	// auth0%7C5f are the same. The token has the name without escapes.
 	Client string `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
 	// Optional. The user; messages to users/{user} reach it.
 	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`

@@ -326,7 +326,7 @@ func (x *Position) GetOffset() uint64 {
 	return 0
 }
 
-// Sender is who published a message, from its validated credentials.
+// Sender is who published a message, from its validated credentials. Names are in canonical form: auth0|5f is auth0%7C5f.
 type Sender struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The client id of the publisher, if it has one.

@@ -41,7 +41,7 @@ export declare type Grant = Message<"trunkline.auth.v1.Grant"> & {
 export declare const GrantSchema: GenMessage<Grant>;
 
 /**
- * Identity is who a token stands for.
+ * Identity is who a token stands for. Names are in canonical form: auth0|5f is auth0%7C5f.
  *
  * @generated from message trunkline.auth.v1.Identity
  */
@@ -146,7 +146,9 @@ export declare const IdentitySchema: GenMessage<Identity>;
  */
 export declare type IssueTokenRequest = Message<"trunkline.auth.v1.IssueTokenRequest"> & {
   /**
-   * Optional. The client id; a UUID is made when empty. The same characters as a channel name.
+   * Optional. The client id; a UUID is made when empty. It is any UTF-8 of 1 to 255 bytes without control characters, as all names of
+   * clients, users, sessions and groups are. A percent sign begins an escape, and other characters may be escaped or not: auth0|5f and
+   * auth0%7C5f are the same. The token has the name without escapes.
    *
    * @generated from field: string client = 1;
    */

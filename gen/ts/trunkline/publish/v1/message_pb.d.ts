@@ -41,7 +41,7 @@ export declare type Position = Message$1<"trunkline.publish.v1.Position"> & {
 export declare const PositionSchema: GenMessage<Position>;
 
 /**
- * Sender is who published a message, from its validated credentials.
+ * Sender is who published a message, from its validated credentials. Names are in canonical form: auth0|5f is auth0%7C5f.
  *
  * @generated from message trunkline.publish.v1.Sender
  */
