@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/trunkline/trunkline/internal/redis/pipes"
 	"github.com/trunkline/trunkline/internal/redis/redisurl"
 )
 
@@ -73,7 +74,7 @@ func (o options) single() *redis.Options {
 	all := &redis.Options{
 		Network: "tcp", Username: o.url.User, Password: o.url.Password, CredentialsProviderContext: o.who, DB: o.url.DB, TLSConfig: o.secure,
 		Protocol: respVersion, MaxRetries: never, ContextTimeoutEnabled: true, DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
-		PoolTimeout: o.Timeout, MaintNotificationsConfig: plain(),
+		PoolTimeout: o.Timeout, PoolSize: pipes.PoolSize, MaintNotificationsConfig: plain(),
 	}
 	if all.Addr = o.url.Socket; all.Addr != "" {
 		all.Network = "unix"
@@ -88,7 +89,7 @@ func (o options) sentinel() *redis.FailoverOptions {
 		MasterName: o.url.Master, SentinelAddrs: o.url.Hosts, SentinelUsername: o.SentinelUser, SentinelPassword: o.SentinelPassword,
 		Username: o.url.User, Password: o.url.Password, CredentialsProviderContext: o.who, DB: o.url.DB, TLSConfig: o.secure,
 		Protocol: respVersion, MaxRetries: never, ContextTimeoutEnabled: true, DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
-		PoolTimeout: o.Timeout,
+		PoolTimeout: o.Timeout, PoolSize: pipes.PoolSize,
 	}
 }
 
@@ -98,7 +99,7 @@ func (o options) cluster() *redis.ClusterOptions {
 		// go-redis would also repeat commands after a lost connection; redirections are followed by us.
 		// A server that refuses connections is tried again by us, too, for which only its own callers wait.
 		Protocol: respVersion, MaxRedirects: never, MaxRetries: never, DialerRetries: 1, ContextTimeoutEnabled: true,
-		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, PoolTimeout: o.Timeout,
+		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, PoolTimeout: o.Timeout, PoolSize: pipes.PoolSize,
 		MaintNotificationsConfig: plain(),
 	}
 }

@@ -93,7 +93,7 @@ func (p *Pipes) nodeOptions(addr string) *redis.Options {
 		Addr: addr, Username: o.Username, Password: o.Password, CredentialsProviderContext: o.CredentialsProviderContext,
 		TLSConfig: o.TLSConfig, Protocol: o.Protocol, MaxRetries: o.MaxRetries,
 		DialerRetries: o.DialerRetries, ContextTimeoutEnabled: o.ContextTimeoutEnabled, DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout,
-		WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout, MaintNotificationsConfig: o.MaintNotificationsConfig,
+		WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout, PoolSize: o.PoolSize, MaintNotificationsConfig: o.MaintNotificationsConfig,
 	}
 }
 
