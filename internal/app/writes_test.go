@@ -33,7 +33,8 @@ const (
 var methods = map[string]string{
 	"PublishService.Publish": writes, "PublishService.BatchPublish": writes, "PublishService.PublishStream": writes,
 	"StateService.UpdateState": writes, "StateService.DeleteState": writes,
-	"PublishService.Consume": reads, "PublishService.Subscribe": reads, "PublishService.GetReceipt": reads, "PublishService.WatchReceipts": reads,
+	"PublishService.CreateStreamTicket": ours,
+	"PublishService.Consume":            reads, "PublishService.Subscribe": reads, "PublishService.GetReceipt": reads, "PublishService.WatchReceipts": reads,
 	"StateService.GetState": reads, "InboxService.ListInbox": reads, "InboxService.GetInboxStats": reads, "InboxService.AckMessages": ours,
 	"ChannelService.CreateChannel": ours, "ChannelService.DeleteChannel": ours, "ChannelService.GetChannel": reads,
 	"ChannelService.ListChannels": reads, "ChannelService.ListMessages": reads, "ChannelService.ListMembers": reads,

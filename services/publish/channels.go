@@ -143,16 +143,13 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 	if err := s.mayRead(ctx, caller, a); err != nil {
 		return nil, err
 	}
-	client := req.GetForClient()
-	if !caller.Trusted() {
-		client = caller.Identity.Client
-	}
+	client := readerOf(caller, req.GetForClient())
 	keep := s.cfg.Namespaces.For(a).Retention
 	if !keep.Durable() {
 		return &publishv1.ListMessagesResponse{}, nil
 	}
-	if err := s.cfg.Charging.Take(caller.Author(bus.Sender{Client: client}), bus.Charge{Address: a}); err != nil {
-		return nil, err // a read makes the store remember the address
+	if err := s.chargeRead(caller, client, a); err != nil {
+		return nil, err
 	}
 	if req.GetPageToken() == "" {
 		after := convert.Position(req.GetAfter())
@@ -186,6 +183,19 @@ func (s *Server) ListMessages(ctx context.Context, req *publishv1.ListMessagesRe
 		return nil, err
 	}
 	return resp, nil
+}
+
+// readerOf returns the client that reads: its own, or the one that a back end names.
+func readerOf(caller *rpc.Caller, named string) string {
+	if caller.Trusted() {
+		return named
+	}
+	return caller.Identity.Client
+}
+
+// chargeRead takes a read from the account of its reader: it makes the store remember the address.
+func (s *Server) chargeRead(caller *rpc.Caller, client string, a bus.Address) error {
+	return s.cfg.Charging.Take(caller.Author(bus.Sender{Client: client}), bus.Charge{Address: a})
 }
 
 // ListMembers returns a page of members.
