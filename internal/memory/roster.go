@@ -75,6 +75,9 @@ func (s *Store) join(to bus.Address, m bus.Member) {
 	if old, ok := r.seats[m.Connection]; ok {
 		delete(s.rosters.lost, place{to, m.Connection})
 		old.lost = time.Time{}
+		if old.Client == m.Client { // what else is known of it may have changed
+			old.Member = m
+		}
 		return
 	}
 	i, _ := slices.BinarySearch(r.order, m.Connection)

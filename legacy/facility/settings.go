@@ -26,6 +26,7 @@ type Settings struct {
 	Listen         string        `key:"listen" kind:"listen" doc:"Where its sockets listen."`
 	Path           string        `key:"path" doc:"What comes before the facility in the path."`
 	Prefix         string        `key:"prefix" doc:"What names in Redis begin with, without the colon behind it; the same as its Python programs have."`
+	Default        string        `key:"default" doc:"What a socket asks for whose query names no audience, as a query: subscribe-broadcast for a server that sends everything to everybody; nothing when empty."`
 	Expire         time.Duration `key:"expire" min:"0s" max:"720h" doc:"How long the last message of each audience is kept; 0 for not at all."`
 	Heartbeat      string        `key:"heartbeat" doc:"What is sent every four seconds, and swallowed from clients; nothing when empty. The same as its clients have."`
 	Cookie         string        `key:"cookie" doc:"The cookie that holds the session's key."`
@@ -107,7 +108,7 @@ func (p *Facility) Dialect(h legacy.Host) (dialect.Dialect, error) {
 	}
 	return NewSocket(SocketConfig{
 		Commands: commands, Refusal: func(err error) error { return rpc.Unreachable(err, bus.ErrUnavailable) },
-		Path: f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
+		Path: f.Path, Cookie: f.Cookie, Heartbeat: f.Heartbeat, Default: f.Default, Expire: f.Expire, MaxMessage: int64(f.MaxMessage),
 		Origins: f.AllowedOrigins, Open: h.Open,
 	})
 }

@@ -24,6 +24,8 @@ type SocketConfig struct {
 	Path string
 	// Cookie is the name of the cookie that holds the session's key; DefaultCookie unless set.
 	Cookie string
+	// Default is what a socket asks for whose query names no audience, as a query; empty for nothing.
+	Default string
 	// Heartbeat is sent every few seconds, and swallowed from clients; empty for none.
 	Heartbeat string
 	// Expire is how long the last message is kept; 0 for not at all.
@@ -69,6 +71,9 @@ func NewSocket(cfg SocketConfig) (*Socket, error) {
 	if c := (&http.Cookie{Name: cfg.Cookie, Value: "x"}); c.Valid() != nil { //nolint:gosec // a cookie of a request has no flags
 		return nil, fmt.Errorf("cookie: %q is not the name of a cookie", cfg.Cookie)
 	}
+	if err := checkDefault(cfg.Default); err != nil {
+		return nil, err
+	}
 	if cfg.Refusal == nil {
 		cfg.Refusal = func(err error) error { return err }
 	}
@@ -84,7 +89,7 @@ func (*Socket) Name() string { return protocol }
 
 // Hello takes every handshake that Check has let through.
 func (f *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
-	w := wishesOf(r, f.cfg.Path)
+	w := wishesOf(r, f.cfg.Path, f.cfg.Default)
 	h := dialect.Hello{
 		Subprotocol: subprotocol(r), Connect: true, OnlyFollow: true, FrameSize: f.cfg.MaxMessage,
 		FollowAs: w.follow, Private: w, Place: w.place, Flaw: flawOf(r),
@@ -99,6 +104,9 @@ func (f *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	switch {
 	case token != "":
 		h.Token = token
+		if f.cfg.Open { // the original looks at no token, so sites have some of their own
+			h.Guest = anonymous()
+		}
 	case cookie != "":
 		h.Token = bus.SessionCredential(cookie)
 		if f.cfg.Open {

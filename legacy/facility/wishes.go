@@ -1,8 +1,10 @@
 package facility
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -20,29 +22,55 @@ type wishes struct {
 	echo, state        bool
 }
 
-// wishesOf reads the path behind prefix and the names in the query; their values do not matter.
-func wishesOf(r *http.Request, prefix string) wishes {
+// wishesOf reads the path behind prefix and the names in the query; their values do not matter. The standard query holds where the
+// query names no audience.
+func wishesOf(r *http.Request, prefix, standard string) wishes {
 	facility := strings.TrimPrefix(r.URL.Path, prefix)
 	w := wishes{
 		topic: dialect.Name(facility), subscribe: make(map[string]bool), publish: make(map[string]bool),
 	}
-	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
+	w.read(r.URL.RawQuery)
+	if len(w.subscribe) == 0 && len(w.publish) == 0 {
+		w.read(standard)
+	}
+	w.place = &bus.Place{Dialect: protocol, Facility: facility, Wishes: w.list()}
+	return w
+}
+
+// read adds what a query names, and returns what means nothing.
+func (w *wishes) read(query string) (strange []string) {
+	for part := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(part, "=")
 		name, err := url.QueryUnescape(name)
 		if err != nil {
 			continue
 		}
 		name = strings.ToLower(strings.TrimSpace(name))
-		if kind, ok := strings.CutPrefix(name, "subscribe-"); ok {
-			w.subscribe[kind] = true
-		} else if kind, ok := strings.CutPrefix(name, "publish-"); ok {
-			w.publish[kind] = true
+		subscribe, ok := strings.CutPrefix(name, "subscribe-")
+		publish, ok2 := strings.CutPrefix(name, "publish-")
+		switch {
+		case ok && slices.Contains(audiences, subscribe):
+			w.subscribe[subscribe] = true
+		case ok2 && slices.Contains(audiences, publish):
+			w.publish[publish] = true
+		case name == "echo":
+			w.echo = true
+		case name == "state":
+			w.state = true
+		default:
+			strange = append(strange, name)
 		}
-		w.echo = w.echo || name == "echo"
-		w.state = w.state || name == "state"
 	}
-	w.place = &bus.Place{Dialect: protocol, Facility: facility, Wishes: w.list()}
-	return w
+	return strange
+}
+
+// checkDefault refuses a standard query that would not be understood.
+func checkDefault(query string) error {
+	w := wishes{subscribe: make(map[string]bool), publish: make(map[string]bool)}
+	if strange := w.read(query); query != "" && len(strange) > 0 {
+		return fmt.Errorf("default: %q is not a query such as subscribe-broadcast&echo", query)
+	}
+	return nil
 }
 
 // list returns the audiences that are asked for as the query names them, in the order in which they are served.

@@ -43,6 +43,9 @@ func (p *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	h := dialect.Hello{Connect: true, Token: dialect.Token(r)}
 	switch {
 	case h.Token != "":
+		if p.open { // the original looks at no token, so sites have some of their own
+			h.Guest = stranger()
+		}
 	case p.open:
 		h.Identity = stranger()
 	default:

@@ -222,7 +222,7 @@ func (c *conversation) Message(dst []byte, m *bus.Message) (dialect.Opcode, []by
 		id = copyID(m.ID, c.connection)
 	}
 	name := m.Attributes[attrCommand]
-	if name == "" {
+	if name == "" || ofServer(name) { // from whatever door it came
 		name = cmdAuthor
 	}
 	return dialect.Text, frame(dst, id, opcodeOf(m), name, data, senderOf(m))

@@ -60,11 +60,18 @@ func parse(frame []byte) (command, error) {
 		bad.Add("command", "is empty")
 	case len(c.Name) > maxText:
 		bad.Add("command", "has %d bytes, the limit is %d", len(c.Name), maxText)
+	case ofServer(c.Name):
+		bad.Add("command", "%q is a word of the server's own", c.Name)
 	}
 	if c.Data == nil {
 		c.Data = json.RawMessage("null")
 	}
 	return c, bad.Err()
+}
+
+// ofServer says whether a word is one that the server alone says. From a client it would look as if the server had said it.
+func ofServer(word string) bool {
+	return word == sayError || word == sayNewUser || word == sayDisconnected || word == sayClientID
 }
 
 // maxText is the longest command and the longest id of a client, in bytes.

@@ -171,11 +171,18 @@ func TestFault_NoLimits(t *testing.T) {
 	if reason, _ := long.refusal(); reason != "MESSAGE_TOO_LARGE" {
 		t.Errorf("a message that is too large is refused with %s", reason)
 	}
-	quick := h.dial(t, 0)
-	for range 10 {
-		quick.message("", "x")
+	quick, slowed := h.dial(t, 0), time.Now()
+	for i := range 8 { // of which 5 are taken at once
+		quick.message("", fmt.Sprint(i))
 	}
-	closes(quick, 4429)
+	for i := range 8 {
+		if f := quick.get("sendMessage"); f.text(t) != fmt.Sprint(i) {
+			t.Errorf("message %d is %+v", i, f)
+		}
+	}
+	if took := time.Since(slowed); took < 2*time.Second {
+		t.Errorf("8 frames were taken in %s, at one a second and a burst of 5", took)
+	}
 	if status, body := h.refused(t, "/ws/1", http.Header{"Origin": {"https://evil.example"}}); status != http.StatusForbidden || !strings.Contains(body, "ORIGIN_REFUSED") {
 		t.Errorf("another origin: %d %s", status, body)
 	}

@@ -121,6 +121,9 @@ func (d *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	}
 	switch {
 	case h.Token != "":
+		if d.cfg.Open { // the original looks at no token, so sites have some of their own
+			h.Guest = stranger(pool)
+		}
 	case d.cfg.Open:
 		h.Identity = stranger(pool)
 	default:

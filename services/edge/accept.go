@@ -115,6 +115,7 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 	}
 	e.metrics.opened.WithLabelValues(s.Dialect().Name()).Inc()
 	e.metrics.connections.Inc()
+	e.metrics.spoken.WithLabelValues(s.Dialect().Name()).Inc()
 	s.Enter()
 	switch {
 	case refusal != nil:

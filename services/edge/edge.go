@@ -115,7 +115,7 @@ func (e *Edge) newGuard(auth authv1.AuthServiceClient, reg prometheus.Registerer
 		Connections: e.cfg.Connections, ConnectionsPerIP: e.cfg.ConnectionsPerIP,
 		ConnectionsPerToken: e.cfg.ConnectionsPerToken, ConnectionsPerUser: e.cfg.ConnectionsPerUser,
 		ConnectsInProgress: e.cfg.ConnectsInProgress,
-		CallTimeout:        e.cfg.CallTimeout, Tickets: e.cfg.Tickets,
+		CallTimeout:        e.cfg.CallTimeout, Tickets: e.cfg.Tickets, Log: e.log,
 	}, reg)
 	if err == nil {
 		revocations.Add(e.standing)

@@ -9,11 +9,13 @@ import (
 // metrics are the edge's. Labels come from closed sets: a dialect's name, a reason.
 type metrics struct {
 	connections prometheus.Gauge
+	spoken      *prometheus.GaugeVec
 	opened      *prometheus.CounterVec
 	closed      *prometheus.CounterVec
 	refused     *prometheus.CounterVec
 	resumed     prometheus.Counter
 	renewed     prometheus.Counter
+	paused      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -21,6 +23,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "trunkline_edge_connections", Help: "Open WebSocket connections.",
 		}),
+		spoken: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "trunkline_edge_dialect_connections", Help: "Open WebSocket connections, by the dialect that they speak.",
+		}, []string{"dialect"}),
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "trunkline_edge_connections_opened_total", Help: "Accepted WebSocket connections.",
 		}, []string{"dialect"}),
@@ -36,9 +41,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		renewed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_tickets_renewed_total", Help: "Resume tickets sent to open connections in place of older ones.",
 		}),
+		paused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_edge_frames_paused_total", Help: "Frames of clients of older protocols that waited because they came too fast, by dialect.",
+		}, []string{"dialect"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.opened, m.closed, m.refused, m.resumed, m.renewed)
+		reg.MustRegister(m.paused, m.spoken, m.connections, m.opened, m.closed, m.refused, m.resumed, m.renewed)
 	}
 	return m
 }

@@ -25,8 +25,8 @@ func (s *session) list(who *bus.Identity, subs []*fan.Subscription) {
 // member is a subscription in a roster.
 func (s *session) member(sub *fan.Subscription, who *bus.Identity) bus.Member {
 	m := bus.Member{Connection: s.ID, Client: who.Client, User: who.User, Joined: time.UnixMilli(sub.Listed())}
-	if s.single {
-		m.Client = m.Connection
+	if s.single { // each comes and goes by itself, and the id that it goes by stands where the user does
+		m.Client, m.User = m.Connection, who.Client
 	}
 	return m
 }

@@ -68,9 +68,7 @@ func (s *session) Receive(op int, data []byte) {
 		s.Refuse(errNotUTF8)
 		return
 	}
-	if !s.limiter.Allow() {
-		s.edge.metrics.refuse(bus.ErrRateLimited)
-		s.refuseRate()
+	if !s.paced() {
 		return
 	}
 	if s.Conn.Expired(time.Now().UnixMilli()) { // this process may have stood still
@@ -124,11 +122,7 @@ func (s *session) replyError(id uint32, err error) {
 
 // Ping says whether a client's ping is answered.
 func (s *session) Ping() bool {
-	if !s.limiter.Allow() {
-		s.refuseRate()
-		return false
-	}
-	return true
+	return s.paced()
 }
 
 // Flooded ends a session whose client sends too many frames that end no message.
@@ -138,8 +132,27 @@ func (s *session) Flooded() {
 	s.Refuse(why)
 }
 
-func (s *session) refuseRate() {
-	s.Refuse(bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"}))
+// longestPause is how long a session that is over may stay in a pause.
+const longestPause = 250 * time.Millisecond
+
+// paced returns true when the client may be read on. One that sends faster than it may is refused where its protocol has words for
+// that, and the client sends again. Any other is read more slowly: what it sends waits in its own TCP connection, and nothing
+// of it is lost.
+func (s *session) paced() bool {
+	if s.limiter.Allow() {
+		return true
+	}
+	if _, ok := s.Dialect().(dialect.Strict); ok {
+		why := bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"})
+		s.edge.metrics.refuse(why)
+		s.Refuse(why)
+		return false
+	}
+	s.edge.metrics.paused.WithLabelValues(s.Dialect().Name()).Inc()
+	for rest := s.limiter.Reserve().Delay(); rest > 0 && s.refused.Load() == nil && !s.Conn.Closed(); rest -= longestPause {
+		<-time.After(min(rest, longestPause))
+	}
+	return s.refused.Load() == nil
 }
 
 // Refuse ends the session with a reason: an error event, then the close frame. The first reason counts.
@@ -211,6 +224,7 @@ func (s *session) Ended(err error) {
 	e.metrics.closed.WithLabelValues(reason).Inc()
 	e.behind.Events.Disconnected(s.ID, reason, lost)
 	e.metrics.connections.Dec()
+	e.metrics.spoken.WithLabelValues(s.Dialect().Name()).Dec()
 	e.log.Debug("connection ended", "connection", s.ID, "reason", reason)
 	s.Conn.Linger()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
+	"github.com/trunkline/trunkline/services/edge/fan"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
@@ -128,6 +129,14 @@ func (t talker) Become(ctx context.Context, who *bus.Identity) error {
 			s.leave(sub)
 		}
 	}
+	s.rename(who)
 	s.start(f)
 	return nil
+}
+
+// rename tells the rosters by which id the connection goes now.
+func (s *session) rename(who *bus.Identity) {
+	roster := s.edge.behind.Roster
+	listed := slices.DeleteFunc(slices.Clone(s.subs), func(sub *fan.Subscription) bool { return !roster.Lists(sub.Address()) })
+	s.List(listed, s.edge.store.Now(), func(sub *fan.Subscription) { roster.Join(sub.Address(), s.member(sub, who)) })
 }

@@ -4,6 +4,7 @@ package access
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// Tickets says whether connections are given resume tickets.
 	Tickets Tickets
+	// Log is told of an address that has many connections; nobody by default.
+	Log *slog.Logger
 }
 
 // Guard is everything that decides about one edge's connections. Its methods may be used concurrently.
@@ -64,12 +67,21 @@ func NewGuard(auth authv1.AuthServiceClient, revocations *revoked.Follower, cfg 
 	return &Guard{
 		Origins: origins, Tickets: tickets, Revocations: revocations, admission: admission,
 		Tokens: NewValidator(auth, cfg.CallTimeout, admission, reg),
-		limits: newLimits(cfg.Connections, cfg.ConnectionsPerIP),
+		limits: newLimits(cfg.Connections, cfg.ConnectionsPerIP, cfg.crowded),
 		holders: occupancy.New(occupancy.Limits{
 			Token: occupancy.Limit{Most: cfg.ConnectionsPerToken, Setting: "edge.connections_per_token"},
 			User:  occupancy.Limit{Most: cfg.ConnectionsPerUser, Setting: "edge.connections_per_user"},
 		}),
 	}, nil
+}
+
+// crowded warns of an address that has half of what it may have. Most often it is a proxy that nobody has named, and then clients
+// are refused that have done nothing.
+func (c Config) crowded(ip string, connections int) {
+	if c.Log != nil {
+		c.Log.Warn("one address has many connections; if it is a proxy, name it in http.trusted_proxies", slog.String("address", ip),
+			slog.Int("connections", connections), slog.String("setting", "edge.connections_per_ip"), slog.Int("limit", c.ConnectionsPerIP))
+	}
 }
 
 // Open lets connections in, and Close none any more.

@@ -1,7 +1,10 @@
 package access_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -88,5 +91,25 @@ func TestGuard_closesUnderFire(t *testing.T) {
 	all.Wait()
 	if n, m := g.Connections(), g.InProgress(); n != 0 || m != 0 {
 		t.Errorf("%d connections, %d connects in progress", n, m)
+	}
+}
+
+// An address that has half of what it may have is told once, before anybody is refused. It may be a proxy that nobody has named.
+func TestGuard_warnsOfAProxy(t *testing.T) {
+	var said bytes.Buffer
+	g := guard(t, access.Config{ConnectionsPerIP: 4, ConnectsInProgress: 9, Log: slog.New(slog.NewTextHandler(&said, nil))})
+	g.Open()
+	for i := range 4 {
+		if _, err := g.Admit("10.0.0.1", false); err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Count(said.String(), "http.trusted_proxies"); told != min(i/2, 1) {
+			t.Errorf("told %d times after %d connections: %s", told, i+1, said.String())
+		}
+	}
+	_, err := g.Admit("10.0.0.1", false)
+	var e *bus.Error
+	if !errors.As(err, &e) || !errors.Is(err, bus.ErrConnectionLimit) || !strings.Contains(e.Message, "http.trusted_proxies") {
+		t.Errorf("refused with %v", err)
 	}
 }

@@ -10,14 +10,18 @@ import (
 type limits struct {
 	total, perIP int
 
+	crowded func(ip string, connections int) // called once
+
 	mu    sync.Mutex
 	count int
 	byIP  map[string]int
+	told  bool // crowded was called
 }
 
-// newLimits returns limits of connections, in all and from one IP address; 0 is no limit.
-func newLimits(total, perIP int) *limits {
-	return &limits{total: total, perIP: perIP, byIP: make(map[string]int)}
+// newLimits returns limits of connections, in all and from one IP address; 0 is no limit. The first address that has half of what it
+// may have is told to crowded.
+func newLimits(total, perIP int, crowded func(ip string, connections int)) *limits {
+	return &limits{total: total, perIP: perIP, crowded: crowded, byIP: make(map[string]int)}
 }
 
 // Enter counts a connection, or refuses it.
@@ -28,10 +32,15 @@ func (l *limits) Enter(ip string) error {
 		return bus.ErrConnectionLimit.With("", map[string]string{"rule": "edge.connections"})
 	}
 	if l.perIP > 0 && l.byIP[ip] >= l.perIP {
-		return bus.ErrConnectionLimit.With("too many connections from this address", map[string]string{"rule": "edge.connections_per_ip"})
+		return bus.ErrConnectionLimit.With("too many connections from this address; a proxy in front of many clients has to be named in http.trusted_proxies",
+			map[string]string{"rule": "edge.connections_per_ip", "setting": "http.trusted_proxies"})
 	}
 	l.count++
 	l.byIP[ip]++
+	if n := l.byIP[ip]; l.perIP > 1 && n > l.perIP/2 && !l.told {
+		l.told = true
+		l.crowded(ip, n)
+	}
 	return nil
 }
 

@@ -87,6 +87,14 @@ type States interface {
 	UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.State, error)
 }
 
+// Strict is a dialect whose clients know that they may be refused for sending too fast. Clients of other dialects would lose what
+// they sent, so they are read more slowly.
+type Strict interface {
+	Dialect
+	// RefusesHaste does nothing: it says that this is such a dialect.
+	RefusesHaste()
+}
+
 // Closer is a dialect that answers a client's close frame in words of its own.
 type Closer interface {
 	Dialect

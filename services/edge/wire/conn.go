@@ -169,8 +169,8 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// closed says whether the connection is being closed or has failed.
-func (c *Conn) closed() bool {
+// Closed says whether the connection is being closed or has failed.
+func (c *Conn) Closed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.finished || c.broken

@@ -140,7 +140,7 @@ func (r *readers) park(c *Conn, in *intake) bool {
 	c.in = nil
 	c.parked.Store(true)
 	// Only after it is parked may the poller find it. Somebody may have closed it just before, and found nobody to kick.
-	if r.poller.watch(c) == nil && !c.closed() {
+	if r.poller.watch(c) == nil && !c.Closed() {
 		return true
 	}
 	if !c.parked.CompareAndSwap(true, false) {

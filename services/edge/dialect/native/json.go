@@ -16,7 +16,13 @@ import (
 // any WebSocket library can be used.
 type JSON struct{}
 
-var _ dialect.Stateless = JSON{}
+var (
+	_ dialect.Stateless = JSON{}
+	_ dialect.Strict    = JSON{}
+)
+
+// RefusesHaste says that a client that sends too fast is told so, and closed.
+func (JSON) RefusesHaste() {}
 
 // Name returns "json".
 func (JSON) Name() string { return "json" }

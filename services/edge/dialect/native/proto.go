@@ -18,7 +18,13 @@ import (
 // Proto speaks trunkline.v1.proto.
 type Proto struct{}
 
-var _ dialect.Stateless = Proto{}
+var (
+	_ dialect.Stateless = Proto{}
+	_ dialect.Strict    = Proto{}
+)
+
+// RefusesHaste says that a client that sends too fast is told so, and closed.
+func (Proto) RefusesHaste() {}
 
 // Name returns "proto".
 func (Proto) Name() string { return "proto" }
