@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -215,6 +216,10 @@ func (l *loading) file(path string) {
 		l.problems = append(l.problems, Problem{Where: path, Text: err.Error()})
 		return
 	}
+	if at, why := unreadable(content); why != "" {
+		l.problems = append(l.problems, Problem{Where: fmt.Sprintf("%s:%s", path, lineColumn(content, at)), Text: why})
+		return
+	}
 	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(content))
 	if err := dec.Decode(&doc); err != nil {
@@ -223,8 +228,9 @@ func (l *loading) file(path string) {
 		}
 		return
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		l.problems = append(l.problems, Problem{Where: path, Text: "has more than one document"})
+	var second yaml.Node
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		l.problems = append(l.problems, Problem{Where: fmt.Sprintf("%s:%d", path, second.Line), Text: "a second document begins here; write one"})
 		return
 	}
 	values, origins := layer{}, map[string]string{}
@@ -234,6 +240,31 @@ func (l *loading) file(path string) {
 		values[key], origins[key] = v.Interface(), at(n)
 	})
 	l.add(values, origins)
+}
+
+// lineColumn says where a byte of a text is, both from 1.
+func lineColumn(content []byte, at int) string {
+	before := content[:at]
+	return fmt.Sprintf("%d:%d", 1+bytes.Count(before, []byte("\n")), at-bytes.LastIndexByte(before, '\n'))
+}
+
+// unreadable finds the first byte of a text that YAML takes in no place, and says why. The library would not say where it is. Text
+// in UTF-16, which begins with a mark, is not looked at.
+func unreadable(content []byte) (at int, why string) {
+	if bytes.HasPrefix(content, []byte("\xff\xfe")) || bytes.HasPrefix(content, []byte("\xfe\xff")) {
+		return 0, ""
+	}
+	for i := 0; i < len(content); {
+		r, size := utf8.DecodeRune(content[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return i, fmt.Sprintf("the byte %#02x is not UTF-8", content[i])
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7f:
+			return i, fmt.Sprintf("the control character %U is not allowed", r)
+		}
+		i += size
+	}
+	return 0, ""
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)`)
