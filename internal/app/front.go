@@ -89,7 +89,7 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 // streamOf returns what counts the streams of the gateway by the address that they come from.
 func (b base) streamOf(peers *peer.Resolver) func(*http.Request) (func(), error) {
 	return func(r *http.Request) (func(), error) {
-		h := occupancy.Holder{IP: peers.GroupOf(r)}
+		h := occupancy.Opener{IP: peers.GroupOf(r)}
 		if err := b.streams.Enter(h); err != nil {
 			return nil, rpc.Status(err, "").Err()
 		}

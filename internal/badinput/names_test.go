@@ -76,7 +76,7 @@ func TestNames(t *testing.T) {
 			`"subscribe":{"address":%s}`: "address", `"publish":{"to":%s,"data":1}`: "to", `"history":{"address":%s}`: "address", `"presence":{"address":%s}`: "address",
 		} {
 			s.row(fmt.Sprintf("frame %s %q", command, cut(name)), "error FIELD_INVALID "+field, func(t *testing.T) string {
-				ws := s.socket(t, true) // a new one: who sends nothing but nonsense is limited
+				ws := s.socket(t, true) // a new one, because nonsense is limited by connection
 				frame := fmt.Sprintf(`{"id":2,`+command+`}`, jsonText(address))
 				testkit.Check(t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
 				return s.reply(t, ws)

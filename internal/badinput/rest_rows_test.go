@@ -173,7 +173,7 @@ var restHeaders = []restRow{
 	{"an idempotency key of 256 bytes", "400 FIELD_INVALID idempotency_key", post(`{"data":1}`, "Idempotency-Key: "+strings.Repeat("x", 256))},
 }
 
-// restTaken is odd, and right by RFC 9112: chunks count where there is a length too (section 6.3), and a folded line is one
+// restTaken is odd, and right by RFC 9112. Chunks count where there is a length too (section 6.3). A folded line is one line
 // (section 5.2).
 var restTaken = []restRow{
 	{"a length and chunks", "200", post("a\r\n{\"data\":1}\r\n0\r\n\r\n", "Content-Length: 10", "Transfer-Encoding: chunked")},

@@ -56,7 +56,7 @@ func (f forge) header(change object) object {
 	return with(object{"alg": "EdDSA", "kid": f.kid, "typ": "at+jwt"}, change)
 }
 
-// claims are those of a token of ours, as changed. nil takes one away.
+// claims returns the claims of a token of ours, as changed. The value nil takes one away.
 func claims(change object) object {
 	now := time.Now().Unix()
 	return with(object{"iss": "trunkline", "aud": []string{"trunkline"}, "sub": "mallory", "cid": "m", "jti": "x", "iat": now, "exp": now + 600}, change)

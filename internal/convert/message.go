@@ -20,8 +20,8 @@ func Position(p *publishv1.Position) bus.Position {
 	return bus.Position{Epoch: p.GetEpoch(), Offset: p.GetOffset()}
 }
 
-// Begin returns the position after which a replay begins: the one that was asked for, or the start of the log that stands at another
-// position.
+// Begin returns the position after which a replay begins. That is the one that was asked for, or the start of the log that stands at
+// another position.
 func Begin(after, at bus.Position) bus.Position {
 	if after.IsZero() {
 		return bus.Position{Epoch: at.Epoch}

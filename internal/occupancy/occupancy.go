@@ -23,8 +23,8 @@ type Limits struct {
 	Token, User, Key, IP Limit
 }
 
-// Holder is who has something open. What is empty does not count.
-type Holder struct {
+// Opener is a caller that has something open. What is empty does not count.
+type Opener struct {
 	// Token is what tells one token from another.
 	Token string
 	// User is whose token it is, and Client whose it is when it names no user.
@@ -36,8 +36,8 @@ type Holder struct {
 }
 
 // Of returns the holder that an identity is.
-func Of(id *bus.Identity) Holder {
-	h := Holder{Token: id.TokenID, User: id.User}
+func Of(id *bus.Identity) Opener {
+	h := Opener{Token: id.TokenID, User: id.User}
 	if h.Token == "" { // of an issuer that numbers no tokens
 		h.Token = id.Client + "\n" + strconv.FormatInt(id.Expires.UnixNano(), 36)
 	}
@@ -87,7 +87,7 @@ const comeBack = 5 * time.Second
 func New(limits Limits) *Counter { return &Counter{limits: limits, open: make(map[seat]int)} }
 
 // seats are those that a holder takes, and their limits.
-func (c *Counter) seats(h Holder) [5]struct {
+func (c *Counter) seats(h Opener) [5]struct {
 	seat
 	limit Limit
 } {
@@ -105,7 +105,7 @@ func (c *Counter) seats(h Holder) [5]struct {
 
 // Enter counts one more for a holder until Leave. It returns ErrConnectionLimit when that is more than a limit allows, and counts
 // nothing then. A nil counter counts nothing and refuses nobody.
-func (c *Counter) Enter(h Holder) error {
+func (c *Counter) Enter(h Opener) error {
 	if c == nil {
 		return nil
 	}
@@ -127,7 +127,7 @@ func (c *Counter) Enter(h Holder) error {
 }
 
 // Leave undoes one Enter that succeeded, of the same holder.
-func (c *Counter) Leave(h Holder) {
+func (c *Counter) Leave(h Opener) {
 	if c == nil {
 		return
 	}

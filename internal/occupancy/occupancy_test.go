@@ -12,7 +12,7 @@ import (
 )
 
 // refused checks that a holder may open nothing, for the reason that a setting gives.
-func refused(t *testing.T, c *occupancy.Counter, h occupancy.Holder, setting string) {
+func refused(t *testing.T, c *occupancy.Counter, h occupancy.Opener, setting string) {
 	t.Helper()
 	var e *bus.Error
 	if err := c.Enter(h); !errors.As(err, &e) || !errors.Is(err, bus.ErrConnectionLimit) || e.Metadata["rule"] != setting || e.RetryAfter == 0 {
@@ -26,18 +26,18 @@ func TestCounter_limitsEachKind(t *testing.T) {
 		Token: occupancy.Limit{Most: 2, Setting: "token"}, User: occupancy.Limit{Most: 3, Setting: "user"},
 		Key: occupancy.Limit{Most: 1, Setting: "key"}, IP: occupancy.Limit{Most: 4, Setting: "ip"},
 	})
-	first, second := occupancy.Holder{Token: "1", User: "ada", IP: "a"}, occupancy.Holder{Token: "2", User: "ada", IP: "a"}
+	first, second := occupancy.Opener{Token: "1", User: "ada", IP: "a"}, occupancy.Opener{Token: "2", User: "ada", IP: "a"}
 	testkit.Check(t, errors.Join(c.Enter(first), c.Enter(first)))
 	refused(t, c, first, "token")
 	testkit.Check(t, c.Enter(second))
 	refused(t, c, second, "user")
-	testkit.Check(t, c.Enter(occupancy.Holder{Key: "backend", IP: "a"}))
-	refused(t, c, occupancy.Holder{Key: "backend"}, "key")
-	refused(t, c, occupancy.Holder{Token: "9", User: "bob", IP: "a"}, "ip")
-	testkit.Check(t, c.Enter(occupancy.Holder{Token: "9", User: "bob", IP: "b"}))
+	testkit.Check(t, c.Enter(occupancy.Opener{Key: "backend", IP: "a"}))
+	refused(t, c, occupancy.Opener{Key: "backend"}, "key")
+	refused(t, c, occupancy.Opener{Token: "9", User: "bob", IP: "a"}, "ip")
+	testkit.Check(t, c.Enter(occupancy.Opener{Token: "9", User: "bob", IP: "b"}))
 	c.Leave(first)
 	testkit.Check(t, c.Enter(second))
-	for _, h := range []occupancy.Holder{first, second, second, {Key: "backend", IP: "a"}, {Token: "9", User: "bob", IP: "b"}} {
+	for _, h := range []occupancy.Opener{first, second, second, {Key: "backend", IP: "a"}, {Token: "9", User: "bob", IP: "b"}} {
 		c.Leave(h)
 	}
 	if n := c.Holders(); n != 0 {
@@ -52,7 +52,7 @@ func TestOf_everyTokenIsCounted(t *testing.T) {
 	if a.Token == "" || a.Token == b.Token || a.User != "" || a.Client != "c" {
 		t.Errorf("got %+v and %+v", a, b)
 	}
-	if h := occupancy.Of(&bus.Identity{Client: "c", User: "ada", TokenID: "7"}); h != (occupancy.Holder{Token: "7", User: "ada"}) {
+	if h := occupancy.Of(&bus.Identity{Client: "c", User: "ada", TokenID: "7"}); h != (occupancy.Opener{Token: "7", User: "ada"}) {
 		t.Errorf("got %+v", h)
 	}
 }
@@ -63,7 +63,7 @@ func TestCounter_concurrently(t *testing.T) {
 	for range 16 {
 		all.Go(func() {
 			for range 200 {
-				if h := (occupancy.Holder{User: "ada"}); c.Enter(h) == nil {
+				if h := (occupancy.Opener{User: "ada"}); c.Enter(h) == nil {
 					c.Leave(h)
 				}
 			}
@@ -74,6 +74,6 @@ func TestCounter_concurrently(t *testing.T) {
 		t.Errorf("%d names are left", n)
 	}
 	var none *occupancy.Counter
-	testkit.Check(t, none.Enter(occupancy.Holder{User: "ada"}))
-	none.Leave(occupancy.Holder{User: "ada"})
+	testkit.Check(t, none.Enter(occupancy.Opener{User: "ada"}))
+	none.Leave(occupancy.Opener{User: "ada"})
 }

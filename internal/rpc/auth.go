@@ -179,8 +179,8 @@ func unknownCertificate(names []string) *bus.Error {
 const gatewayHeader = "x-trunkline-gateway"
 
 // holder is who has a stream open: a token and its user, or an API key. Of a caller without a key the address counts too.
-func (a *authenticator) holder(ctx context.Context, caller *Caller) occupancy.Holder {
-	var h occupancy.Holder
+func (a *authenticator) holder(ctx context.Context, caller *Caller) occupancy.Opener {
+	var h occupancy.Opener
 	switch {
 	case caller == nil:
 	case caller.Identity != nil:
@@ -188,7 +188,7 @@ func (a *authenticator) holder(ctx context.Context, caller *Caller) occupancy.Ho
 	case caller.Name == internalID:
 		return h // the roles themselves
 	default:
-		return occupancy.Holder{Key: caller.Name} // back ends may share an address
+		return occupancy.Opener{Key: caller.Name} // back ends may share an address
 	}
 	if !a.byGateway(ctx) {
 		h.IP = a.network(ctx)

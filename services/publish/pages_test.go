@@ -153,7 +153,7 @@ func TestListChannels_PagesEndByBytes(t *testing.T) {
 	}
 }
 
-// What is wrong with a thousand items, each in a thousand ways, is still an answer that fits, and says of each that it is refused.
+// A thousand items may be wrong in a thousand ways each. The answer still fits, and says of each that it is refused.
 func TestBatchPublish_AnswersFit(t *testing.T) {
 	h := start(t, publish.Config{})
 	bad := make([]string, 1000)

@@ -294,7 +294,7 @@ func TestStreams_endWithTheirChannel(t *testing.T) {
 	}
 }
 
-// Who asks for everything is told where that begins, and a live address has no position.
+// A caller that asks for everything is told where that begins. A live address has no position.
 func TestConsume_TellsWhereItBegins(t *testing.T) {
 	h := start(t, publish.Config{})
 	h.pub("channels/begin", `1`)

@@ -69,8 +69,8 @@ const (
 	// durableFlights is how many pipelines to one master wait for replicas or the disk at once. They hold a connection each, and
 	// the master's pool has to have others for callers that do not wait.
 	durableFlights = 8
-	// PoolSize is how many connections to one master there may be at once: for those that wait, for those that do not, and for single
-	// commands. By the library's own rule a process with one core has so few that those that wait could take nearly all.
+	// PoolSize is how many connections to one master there may be at once. They are for those that wait, for those that do not, and for
+	// single commands. By the library's own rule a process with one core has so few that those that wait could take nearly all.
 	PoolSize = durableFlights + maxFlights + 20
 	// idlePipe is after how long a pipe that nobody uses may be forgotten.
 	idlePipe = time.Minute

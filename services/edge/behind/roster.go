@@ -77,8 +77,8 @@ func (r *Roster) Leave(a bus.Address, connection string, lost time.Time) {
 	r.lane(connection).put(change{address: a, connection: connection, lost: lost})
 }
 
-// LeaveAgain is Leave, at once, of a connection of a user that may come back. A user that comes and goes in a loop counts as lost: it
-// is not shown as gone, and as there again, before the grace is over.
+// LeaveAgain is Leave, at once, of a connection of a user that may come back. A user that comes and goes in a loop counts as lost.
+// It is not shown as gone, and as there again, before the grace is over.
 func (r *Roster) LeaveAgain(a bus.Address, connection, user string) {
 	var lost time.Time
 	if r.Lists(a) && r.damper.flaps(user, a) {
