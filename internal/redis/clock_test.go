@@ -286,6 +286,7 @@ func TestLog_emptiesInSteps(t *testing.T) {
 
 // measuring is every place that looks at the clock of the process, and what for.
 var measuring = map[string]string{
+	"input.go: drop":               "when a kind was logged last",
 	"durable.go: strictly":         "how long a publish has been tried",
 	"hidden.go: add":               "for how long an address has been held up",
 	"hidden.go: look":              "the same",

@@ -33,9 +33,9 @@ var classes = map[string]string{
 	"alive": frees, "beat": frees, "cursor_advance": frees, "cursor_claim": frees, "cursor_release": frees,
 	"dead_runs": frees, "delete_channel": frees, "delete_state": frees, "device": prelude, "due": frees, "due_add": grows, "due_move": frees, "due_stats": reads, "epoch": prelude, "era": prelude, "forget_node": frees, "forget_run": frees,
 	"inbox_ack": frees, "inbox_denied": frees, "inbox_publish": grows, "inbox_judge": reads,
-	"inbox_read": reads, "inbox_sent": frees, "inbox_settle": frees, "nodes": reads, "publish": grows, "read": reads, "retained": speaks, "revoke": frees,
+	"inbox_read": reads, "inbox_sent": frees, "inbox_settle": frees, "list_channel": grows, "nodes": reads, "publish": grows, "read": reads, "retained": speaks, "revoke": frees,
 	"roster_join": grows, "roster_lose": frees, "roster_page": reads, "roster_remove": frees, "roster_touch": frees,
-	"exchange": grows, "save_family": grows, "save_token": grows, "prove_life": frees, "show": frees, "silent_nodes": reads, "state": grows, "take_run": frees, "top": reads,
+	"exchange": grows, "save_family": grows, "save_token": grows, "prove_life": frees, "show": frees, "silent_nodes": reads, "state": grows, "take_run": frees, "tight": prelude, "tonumber": prelude, "top": reads,
 	"value": grows, "value_free": frees, "value_read": reads, "values": prelude, "watch": grows, "young": prelude,
 }
 

@@ -37,7 +37,7 @@ func address(tb testing.TB, s string) bus.Address {
 
 func TestOpen_refusesWrongURLsWithoutTheirPassword(t *testing.T) {
 	for _, url := range []string{
-		"", "redis", "http://user:hunter2@x:1", "redis://user:hunter2@x:1/one", "redis+sentinel://:hunter2@x:1", "redis+sentinel://:hunter2@x/main",
+		"", "redis", "http://user:hunter2@x:1", "redis://user:hunter2@x:1/one", "redis+sentinel://:hunter2@x:1", "redis+sentinel://:hunter2@x:/main",
 		"redis+sentinel://:hunter2@x:1/main/two", "redis+cluster://:hunter2@x:1/3", "redis+cluster://:hunter2@", "redis+cluster://:%zzhunter2@x:1", "redis+other://hunter2@x:1",
 	} {
 		_, err := redis.Open(redis.Config{URL: url}, slog.New(slog.DiscardHandler))
