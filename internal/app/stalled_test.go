@@ -52,7 +52,7 @@ func stalledHTTP(t *testing.T, d *apptest.Deployment, path, accept string) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(d.HTTP, "http://"))
 	testkit.Check(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	testkit.Check(t, conn.(*net.TCPConn).SetReadBuffer(8<<10)) //nolint:forcetypeassert // dialled so
+	testkit.Check(t, conn.(*net.TCPConn).SetReadBuffer(8<<10))
 	path, query, _ := strings.Cut(path, "?")
 	_, err = fmt.Fprintf(conn, "GET /v1/%s/stream?%s HTTP/1.1\r\nHost: x\r\nAccept: %s\r\nAuthorization: Bearer %s\r\n\r\n", path, query, accept, d.AdminKey)
 	testkit.Check(t, err)

@@ -48,8 +48,11 @@ func (s *suite) answered(t *testing.T, err error) string {
 type raw struct{}
 
 func (raw) Name() string                    { return "proto" }
-func (raw) Marshal(v any) ([]byte, error)   { return *v.(*[]byte), nil }     //nolint:forcetypeassert,errcheck // a test sends nothing else
-func (raw) Unmarshal(b []byte, v any) error { *v.(*[]byte) = b; return nil } //nolint:forcetypeassert,errcheck // a test reads nothing else
+func (raw) Marshal(v any) ([]byte, error)   { return *v.(*[]byte), nil }
+func (raw) Unmarshal(b []byte, v any) error { *v.(*[]byte) = b; return nil }
+
+// receiver is what is read of a stream.
+type receiver interface{ RecvMsg(m any) error }
 
 type call struct {
 	name, want, method string
@@ -271,19 +274,19 @@ func (s *suite) metadata(t *testing.T) {
 func (s *suite) streams(t *testing.T, conn *grpc.ClientConn) {
 	events := hooksv1.NewEventServiceClient(conn)
 	for name, row := range map[string]struct {
-		open func(ctx context.Context) (interface{ RecvMsg(any) error }, error)
+		open func(ctx context.Context) (receiver, error)
 		want string
 	}{
-		"Consume nothing": {func(ctx context.Context) (interface{ RecvMsg(any) error }, error) {
+		"Consume nothing": {func(ctx context.Context) (receiver, error) {
 			return s.Publish.Consume(ctx, &publishv1.ConsumeRequest{})
 		}, "InvalidArgument FIELD_INVALID address"},
-		"Consume with a position and from the beginning": {func(ctx context.Context) (interface{ RecvMsg(any) error }, error) {
+		"Consume with a position and from the beginning": {func(ctx context.Context) (receiver, error) {
 			return s.Publish.Consume(ctx, &publishv1.ConsumeRequest{Address: "channels/open:a", FromBeginning: true, After: &publishv1.Position{Epoch: "x", Offset: 1}})
 		}, "InvalidArgument FIELD_INVALID from_beginning"},
-		"WatchReceipts of nothing": {func(ctx context.Context) (interface{ RecvMsg(any) error }, error) {
+		"WatchReceipts of nothing": {func(ctx context.Context) (receiver, error) {
 			return s.Publish.WatchReceipts(ctx, &publishv1.WatchReceiptsRequest{})
 		}, "InvalidArgument FIELD_INVALID address,id"},
-		"WatchEvents after nonsense": {func(ctx context.Context) (interface{ RecvMsg(any) error }, error) {
+		"WatchEvents after nonsense": {func(ctx context.Context) (receiver, error) {
 			return events.WatchEvents(ctx, &hooksv1.WatchEventsRequest{Kinds: []hooksv1.EventKind{99}})
 		}, "FailedPrecondition EVENTS_DISABLED"},
 	} {

@@ -14,7 +14,7 @@ const commandTime = time.Second
 // build makes the program once.
 var build = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "trunkline")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/trunkline").CombinedOutput() //nolint:noctx // it ends by itself
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/trunkline").CombinedOutput()
 	return path + "\n" + string(out), err
 })
 

@@ -157,10 +157,10 @@ func TestTokens(t *testing.T) {
 	s := start(t, "tokens", apptest.With(func(c *config.Config) {
 		c.Auth.Keys = []config.SigningKey{{ID: key.ID, Algorithm: key.Algorithm, PrivateKey: config.Secret(key.PEM)}}
 	}))
-	block, _ := pem.Decode([]byte(key.PEM))
+	block, _ := pem.Decode(key.PEM)
 	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	testkit.Check(t, err)
-	f := forge{private.(ed25519.PrivateKey), key.ID} //nolint:forcetypeassert,errcheck // NewKey makes no other
+	f := forge{private.(ed25519.PrivateKey), key.ID}
 	if _, err := s.Auth.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: f.signed(f.header(nil), claims(nil))}); err != nil {
 		t.Fatalf("the forge's own token is refused: %v", err)
 	}

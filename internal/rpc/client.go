@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -58,7 +59,7 @@ func Dial(cfg DialConfig) (*lanes.Conn, error) {
 		return nil, err
 	}
 	dial := func(more ...grpc.DialOption) (*grpc.ClientConn, error) {
-		conn, err := grpc.NewClient(target, append(options[:len(options):len(options)], more...)...)
+		conn, err := grpc.NewClient(target, slices.Concat(options, more)...)
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", target, err)
 		}

@@ -81,7 +81,7 @@ func dialRaw(s *httptest.Server, token string) (*raw, error) {
 	at := s.Listener.Addr().String()
 	conn, err := net.Dial("tcp", at)
 	if err == nil && s.TLS != nil {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}) //nolint:gosec // a test of frames
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions})
 	}
 	if err != nil {
 		return nil, err

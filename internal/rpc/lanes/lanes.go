@@ -5,6 +5,7 @@ package lanes
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -49,7 +50,7 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	}
 	leave := sync.OnceFunc(func() { c.leave(l) })
 	// The stream has ended when gRPC says so, however it ended; a stream that could not be opened may be told twice.
-	all := append(opts[:len(opts):len(opts)], grpc.OnFinish(func(error) { leave() }))
+	all := slices.Concat(opts, []grpc.CallOption{grpc.OnFinish(func(error) { leave() })})
 	stream, err := l.conn.NewStream(ctx, desc, method, all...)
 	if err != nil {
 		leave()
