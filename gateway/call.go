@@ -2,13 +2,8 @@ package gateway
 
 import (
 	"context"
-	"errors"
-	"io"
-	"mime"
 	"net/http"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/trunkline/trunkline/internal/requestid"
 	"github.com/trunkline/trunkline/internal/rest"
@@ -62,6 +57,9 @@ func (g *gateway) prepare(w http.ResponseWriter, r *http.Request) (*http.Request
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := checkHeaders(r.Header); err != nil {
+		return nil, nil, err
+	}
 	ctx, cancel := r.Context(), context.CancelFunc(func() {})
 	if timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -85,57 +83,12 @@ func (g *gateway) prepare(w http.ResponseWriter, r *http.Request) (*http.Request
 			cancel()
 			return nil, nil, err
 		}
-		in.Body = &body{raw: raw, path: u.Path, key: r.Header.Get("Idempotency-Key")}
+		b := &body{raw: raw, path: u.Path, key: r.Header.Get("Idempotency-Key")}
+		in = in.WithContext(context.WithValue(in.Context(), bodyKey{}, b))
+		in.Body = b
 		in.Header.Set("Content-Type", "application/json")
 	}
 	return in, cancel, nil
-}
-
-// read returns the body, within its limits of type, size and time.
-func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if err := checkContent(r); err != nil {
-		return nil, err
-	}
-	if r.ContentLength > g.cfg.MaxBody {
-		w.Header().Set("Connection", "close")
-		return nil, rest.TooLarge(g.cfg.MaxBody)
-	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) // a writer without one has no connection to hold
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, rest.TooLarge(g.cfg.MaxBody)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
-		return nil, rest.Refuse("DEADLINE_EXCEEDED", "the body did not arrive in time", nil).At(http.StatusRequestTimeout)
-	case err != nil:
-		return nil, rest.Invalid("INVALID_JSON", "the body did not arrive whole")
-	}
-	_ = control.SetReadDeadline(time.Time{})
-	return raw, nil
-}
-
-// checkContent accepts JSON in UTF-8. Command-line clients call JSON a form when they are not told,
-// which is accepted from anything but a web page.
-func checkContent(r *http.Request) error {
-	if e := r.Header.Values("Content-Encoding"); len(e) > 1 || len(e) == 1 && !strings.EqualFold(e[0], "identity") {
-		return rest.MediaType("the body is encoded; send it without Content-Encoding", e[0])
-	}
-	all := r.Header.Values("Content-Type")
-	if len(all) == 0 {
-		return nil
-	}
-	kind, params, err := mime.ParseMediaType(all[0])
-	form := kind == "application/x-www-form-urlencoded" && r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == ""
-	if err != nil || len(all) > 1 || kind != "application/json" && !form {
-		return rest.MediaType("this content type is not spoken here; send application/json", all[0])
-	}
-	if c := params["charset"]; c != "" && !strings.EqualFold(c, "utf-8") && !strings.EqualFold(c, "us-ascii") {
-		return rest.MediaType("the body must be UTF-8", all[0])
-	}
-	return nil
 }
 
 func notAllowed(path string) *rest.Refusal {

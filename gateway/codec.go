@@ -7,6 +7,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/names"
@@ -74,7 +75,12 @@ type body struct {
 	fault error
 	// path is the path of the request, key its Idempotency-Key.
 	path, key string
+	// items has what was wrong with each item of a batch that could not be read, by its place.
+	items map[int]*payload.Error
 }
+
+// bodyKey finds the body of a request in its context.
+type bodyKey struct{}
 
 // Read returns nothing: the body was read.
 func (b *body) Read([]byte) (int, error) { return 0, io.EOF }
@@ -82,8 +88,23 @@ func (b *body) Read([]byte) (int, error) { return 0, io.EOF }
 // Close does nothing.
 func (b *body) Close() error { return nil }
 
-func (b *body) decode(v any) error {
-	if err := (codec{}).Unmarshal(b.raw, v); err != nil {
+// batched are the lists whose items are answered each on its own.
+var batched = map[protoreflect.FullName]protoreflect.Name{
+	"trunkline.publish.v1.BatchPublishRequest":     "requests",
+	"trunkline.auth.v1.BatchValidateTokensRequest": "tokens",
+}
+
+func (b *body) decode(v any) (err error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return errors.New("not a message")
+	}
+	if list := batched[m.ProtoReflect().Descriptor().FullName()]; list != "" {
+		b.items, err = payload.UnmarshalItems(b.raw, m, list)
+	} else {
+		err = payload.Unmarshal(b.raw, m)
+	}
+	if err != nil {
 		return err
 	}
 	p, ok := v.(*publishv1.PublishRequest)

@@ -94,6 +94,7 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		runtime.WithErrorHandler(failed),
 		runtime.WithRoutingErrorHandler(unrouted),
 		runtime.WithForwardResponseOption(replayed),
+		runtime.WithForwardResponseOption(unread),
 	)
 	if err := errors.Join(
 		authv1.RegisterAuthServiceHandlerClient(ctx, g.mux, authv1.NewAuthServiceClient(conns.Auth)),

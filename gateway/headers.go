@@ -41,6 +41,19 @@ func keep(in http.Header) http.Header {
 	return out
 }
 
+// checkHeaders refuses values that no call can carry: those that are not visible ASCII.
+func checkHeaders(in http.Header) error {
+	for _, name := range []string{"Idempotency-Key", "Last-Event-Id"} {
+		if !printable(in.Get(name)) {
+			return rest.Wrong(name, "must be visible ASCII characters")
+		}
+	}
+	if !printable(in.Get("Authorization")) {
+		return rest.Refuse("TOKEN_INVALID", "authorization has bytes that are not visible ASCII characters", nil)
+	}
+	return nil
+}
+
 var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
 var grpcTimeout = regexp.MustCompile(`^([0-9]{1,8})([HMSmun])$`)

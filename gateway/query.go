@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
@@ -66,17 +67,21 @@ func checkQuery(method string, u *url.URL) error {
 	m := requestOf(method, u.Path)
 	seen := map[string]bool{}
 	for key, list := range values {
+		if !utf8.ValidString(key) {
+			add(&unknown, strings.ToValidUTF8(key[:min(64, len(key))], "\ufffd"), "is not UTF-8")
+			continue
+		}
 		d := queryField(m, key)
 		if d == nil || strings.Contains(u.Path, "/v1/") && (key == "address" || key == "name") {
 			if len(key) > 64 {
-				key = key[:64] + "…"
+				key = strings.ToValidUTF8(key[:64], "") + "…"
 			}
 			add(&unknown, key, "is not a query key of this route")
 			continue
 		}
 		if (len(list) > 1 && !d.IsList()) || seen[string(d.FullName())] {
 			add(&bad, key, "stands there twice")
-		} else if fault := queryValue(d, list[0]); fault != "" {
+		} else if fault := firstFault(d, list); fault != "" {
 			add(&bad, key, fault)
 		}
 		seen[string(d.FullName())] = true
@@ -117,7 +122,20 @@ func queryField(m proto.Message, key string) protoreflect.FieldDescriptor {
 	return nil
 }
 
+// firstFault says what is wrong with the first value that is wrong.
+func firstFault(d protoreflect.FieldDescriptor, values []string) string {
+	for _, v := range values {
+		if fault := queryValue(d, v); fault != "" {
+			return fault
+		}
+	}
+	return ""
+}
+
 func queryValue(d protoreflect.FieldDescriptor, v string) string {
+	if !utf8.ValidString(v) {
+		return "is not UTF-8"
+	}
 	switch d.Kind() {
 	case protoreflect.BoolKind:
 		if v != "true" && v != "false" {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -10,6 +11,15 @@ import (
 	"github.com/trunkline/trunkline/gateway"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
+
+// zipped returns what gzip makes of a text.
+func zipped(text string) string {
+	var out strings.Builder
+	w := gzip.NewWriter(&out)
+	_, _ = w.Write([]byte(text)) // a builder does not fail
+	_ = w.Close()
+	return out.String()
+}
 
 func TestRequests(t *testing.T) {
 	s := serveEcho(t.Context(), t, gateway.Config{MaxBody: 200})
@@ -37,7 +47,20 @@ func TestRequests(t *testing.T) {
 		{"a page's form", publish, `{}`, []string{"Content-Type: application/x-www-form-urlencoded", "Origin: http://evil.test"}, 415, "UNSUPPORTED_MEDIA_TYPE"},
 		{"text", publish, `{}`, []string{"Content-Type: text/plain"}, 415, "UNSUPPORTED_MEDIA_TYPE"},
 		{"utf-16", publish, `{}`, []string{"Content-Type: application/json; charset=utf-16"}, 415, "UNSUPPORTED_MEDIA_TYPE"},
-		{"gzip", publish, `{}`, []string{"Content-Encoding: gzip"}, 415, "UNSUPPORTED_MEDIA_TYPE"},
+		{"gzip", publish, zipped(`{"data":{"b":[2]}}`), []string{"Content-Encoding: GZIP"}, 200, `{\"b\":[2]}`},
+		{"gzip of two members", publish, zipped(`{"data":`) + zipped(`3}`), []string{"Content-Encoding: x-gzip"}, 200, "channels/a 3"},
+		{"gzip that is none", publish, `{}`, []string{"Content-Encoding: gzip"}, 400, "not gzip"},
+		{"half a gzip", publish, zipped(`{"data":{"b":[2]}}`)[:20], []string{"Content-Encoding: gzip"}, 400, "not gzip"},
+		{"gzip with a wrong sum", publish, strings.Replace(zipped(`{"data":1}`), "\x1f\x8b", "\x1f\x8c", 1), []string{"Content-Encoding: gzip"}, 400, "not gzip"},
+		{"gzip of too much", publish, zipped(big), []string{"Content-Encoding: gzip"}, 413, "MESSAGE_TOO_LARGE"},
+		{"a bomb", publish, zipped(strings.Repeat(" ", 100_000)), []string{"Content-Encoding: gzip"}, 413, "MESSAGE_TOO_LARGE"},
+		{"identity", publish, `{}`, []string{"Content-Encoding: identity"}, 200, ""},
+		{"deflate", publish, `{}`, []string{"Content-Encoding: deflate"}, 415, "UNSUPPORTED_MEDIA_TYPE"},
+		{"gzip twice", publish, `{}`, []string{"Content-Encoding: gzip", "Content-Encoding: gzip"}, 415, "UNSUPPORTED_MEDIA_TYPE"},
+		{"br in gzip", publish, `{}`, []string{"Content-Encoding: br, gzip"}, 415, "UNSUPPORTED_MEDIA_TYPE"},
+		{"asks before it sends too much", publish, "", []string{"Content-Length: 300", "Expect: 100-continue"}, 413, "MESSAGE_TOO_LARGE"},
+		{"a key that is not ASCII", publish, `{}`, []string{"Idempotency-Key: \xff"}, 400, `"field":"Idempotency-Key"`},
+		{"a token that is not ASCII", publish, `{}`, []string{"Authorization: Bearer \xff"}, 401, "TOKEN_INVALID"},
 		{"large, declared", publish, big, nil, 413, "MESSAGE_TOO_LARGE"},
 		{"10 GiB declared", publish, "{", []string{"Content-Length: 10737418240"}, 413, "MESSAGE_TOO_LARGE"},
 		{"large, chunked", publish, "ff\r\n" + strings.Repeat(" ", 255) + "\r\n0\r\n\r\n", []string{"Transfer-Encoding: chunked"}, 413, "MESSAGE_TOO_LARGE"},
@@ -73,6 +96,14 @@ func TestQueries(t *testing.T) {
 		{"pagesize=5", 400, `"field":"pagesize"`},
 		{"access_token=x", 400, `"field":"access_token"`},
 		{"address=channels/b", 400, "UNKNOWN_FIELD"},
+		{"_=1700000000000", 200, "messages"},
+		{"pageSize=5&_=1", 200, "messages"},
+		{"__=1", 400, `"field":"__"`},
+		{"_x=1", 400, `"field":"_x"`},
+		{"pageToken=%ff", 400, `"field":"pageToken","description":"is not UTF-8"`},
+		{"forClient=%c3%28", 400, `"field":"forClient"`},
+		{"after.epoch=%ff", 400, `"field":"after.epoch"`},
+		{"%ff=1", 400, "is not UTF-8"},
 		{"pageSize=5&pageSize=6", 400, "twice"},
 		{"pageSize=5&page_size=6", 400, "twice"},
 		{"pageSize=x", 400, "whole number"},

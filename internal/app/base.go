@@ -115,7 +115,8 @@ func dial(cfg config.Config, pipe *rpc.Pipe, open *closers) (c conns, err error)
 		}
 	}
 	connect := func(role, key string) (*lanes.Conn, error) {
-		d := rpc.DialConfig{Pipe: pipe, TLS: secured, InternalKey: key}
+		// An answer has at least one message, however large that may be.
+		d := rpc.DialConfig{Pipe: pipe, TLS: secured, InternalKey: key, MaxMessage: max(16<<20, 2*int(cfg.GRPC.MaxMessage))}
 		if key == "" {
 			d.GatewayKey = cfg.InternalKey.Reveal()
 		}

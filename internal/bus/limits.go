@@ -98,7 +98,9 @@ func checkData(bad *Invalid, m *Message, limit int) {
 	}
 	switch m.ContentType {
 	case JSON:
-		if len(m.Data) > 0 && !json.Valid(m.Data) {
+		if TooDeep(m.Data) {
+			bad.Add("data", tooDeep, MaxDepth)
+		} else if len(m.Data) > 0 && !json.Valid(m.Data) {
 			bad.Add("data", "is not JSON; for other bytes set content_type to CONTENT_TYPE_TEXT or CONTENT_TYPE_BINARY")
 		}
 		// JSON text is UTF-8 (RFC 8259, section 8.1); the decoder lets other bytes in strings pass.
@@ -113,6 +115,40 @@ func checkData(bad *Invalid, m *Message, limit int) {
 	default:
 		bad.Add("content_type", "is not one of CONTENT_TYPE_JSON, CONTENT_TYPE_TEXT, CONTENT_TYPE_BINARY")
 	}
+}
+
+// MaxDepth is how deep the objects and arrays of a JSON payload may nest. The readers of some languages end at a few hundred.
+const MaxDepth = 64
+
+const tooDeep = "nests deeper than %d"
+
+// CheckDepth notes the field when the JSON in it nests too deep.
+func (v *Invalid) CheckDepth(field string, data []byte) {
+	if TooDeep(data) {
+		v.Add(field, tooDeep, MaxDepth)
+	}
+}
+
+// TooDeep says whether JSON nests deeper than MaxDepth. Of other bytes the answer means nothing.
+func TooDeep(data []byte) bool {
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			for i++; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			if depth++; depth > MaxDepth {
+				return true
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return false
 }
 
 func checkOptions(bad *Invalid, p *Publication) {

@@ -244,8 +244,34 @@ func (c *checking) edge() {
 	if e.ConnectionsPerIP > e.Connections && e.Connections > 0 && c.origins["edge.connections_per_ip"] != "default" {
 		c.fail("edge.connections_per_ip", "%d is more than edge.connections (%d)", e.ConnectionsPerIP, e.Connections)
 	}
-	if c.cfg.Publish.MaxMessage > c.cfg.GRPC.MaxMessage {
-		c.fail("publish.max_message", "%s is more than grpc.max_message (%s)", c.cfg.Publish.MaxMessage, c.cfg.GRPC.MaxMessage)
+	largest := c.cfg.Publish.MaxMessage
+	if need := largest + grpcOverhead; need > c.cfg.GRPC.MaxMessage {
+		c.fail("grpc.max_message", "%s is too little for publish.max_message (%s) and what stands around a payload; it needs %s", c.cfg.GRPC.MaxMessage, largest, need)
+	}
+	if need := frameFor(largest); need > e.FrameSize {
+		c.fail("edge.frame_size", "%s is too little for publish.max_message (%s) in base64; it needs %s", e.FrameSize, largest, need)
+	}
+}
+
+const (
+	// grpcOverhead is what stands around a payload in a request: attributes above all. frameOverhead is the same in a frame.
+	grpcOverhead  = 64 << 10
+	frameOverhead = 32 << 10
+	// largestFrame is the most that edge.frame_size may be.
+	largestFrame = 16 << 20
+)
+
+// frameFor returns how large a frame has to be for a payload, which JSON may have to carry in base64.
+func frameFor(payload Size) Size { return min(payload/3*4+frameOverhead, largestFrame) }
+
+// fit raises the limits that nobody has set to what the largest payload needs.
+func (c *Config) fit(origins map[string]string) {
+	largest := c.Publish.MaxMessage
+	if need := largest + grpcOverhead; origins["grpc.max_message"] == "default" && need > c.GRPC.MaxMessage {
+		c.GRPC.MaxMessage, origins["grpc.max_message"] = need, "fits publish.max_message"
+	}
+	if need := frameFor(largest); origins["edge.frame_size"] == "default" && need > c.Edge.FrameSize {
+		c.Edge.FrameSize, origins["edge.frame_size"] = need, "fits publish.max_message"
 	}
 }
 

@@ -87,7 +87,7 @@ type GRPC struct {
 	ClientScopes map[string][]string `key:"client_scopes" doc:"What callers with a certificate may do: common name to scopes." example:"{billing: [publish]}"`
 	CAFile       string              `key:"ca_file" kind:"file" doc:"Connect to upstreams with TLS and check them against this CA."`
 	Reflection   string              `key:"reflection" oneof:"auto,on,off" doc:"gRPC reflection; auto is on in development mode. Elsewhere only on a loopback listener."`
-	MaxMessage   Size                `key:"max_message" min:"64KiB" max:"1GiB" doc:"The largest gRPC message received."`
+	MaxMessage   Size                `key:"max_message" min:"64KiB" max:"1GiB" doc:"The largest gRPC message received. Unless it is set, it is raised to what publish.max_message needs."`
 }
 
 // Internal is the listener of metrics, health and profiles.
@@ -135,7 +135,7 @@ type Edge struct {
 	WriteTimeout          time.Duration `key:"write_timeout" min:"100ms" max:"5m" doc:"How long a client may take no byte at all."`
 	CloseTimeout          time.Duration `key:"close_timeout" min:"100ms" max:"5m" doc:"How long a client that does not read may take to read why its connection ends; then it is reset."`
 	CallTimeout           time.Duration `key:"call_timeout" min:"10ms" max:"1m" doc:"How long a call to the auth and publish services may take."`
-	FrameSize             Size          `key:"frame_size" min:"1KiB" max:"16MiB" doc:"The largest frame of a client."`
+	FrameSize             Size          `key:"frame_size" min:"1KiB" max:"16MiB" doc:"The largest frame of a client. Unless it is set, it is raised to what publish.max_message needs in base64."`
 	QueueBytes            Size          `key:"queue_bytes" min:"16KiB" max:"1GiB" doc:"How much may wait for a client that reads slowly."`
 	CommandsPerSecond     float64       `key:"commands_per_second" min:"0.1" max:"1000000" doc:"Commands of one connection, over time."`
 	CommandBurst          int           `key:"command_burst" min:"1" max:"1000000" doc:"Commands of one connection, at once."`
@@ -200,7 +200,7 @@ type Inbox struct {
 
 // Publish is about the publish service.
 type Publish struct {
-	MaxMessage        Size          `key:"max_message" min:"1KiB" max:"64MiB" doc:"The largest payload of a message."`
+	MaxMessage        Size          `key:"max_message" min:"1KiB" max:"64MiB" doc:"The largest payload of a message. Bodies of REST requests may be as large as JSON can make it, and as a batch that fits grpc.max_message."`
 	IdempotencyWindow time.Duration `key:"idempotency_window" min:"1s" max:"24h" doc:"How long an idempotency key is remembered."`
 }
 

@@ -130,6 +130,7 @@ func Load(defaults Config, src Sources) (*Loaded, error) {
 	if cfg.Dev {
 		cfg.keepToLoopback(l.origins)
 	}
+	cfg.fit(l.origins)
 	if len(l.problems) == 0 {
 		l.problems = check(cfg, l.origins)
 	}

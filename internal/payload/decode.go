@@ -20,8 +20,9 @@ type rewriter struct {
 	at    int
 	out   []byte
 	depth int
-	// reads is set when nothing is written.
-	reads bool
+	// reads is set when nothing is written, and free within a payload. How deeply that may nest is for the service to say, at every
+	// door in the same words.
+	reads, free bool
 }
 
 func (t *rewriter) document(p *plan) error {
@@ -45,21 +46,41 @@ func (t *rewriter) object(p *plan) error {
 	return t.members(func(name string) error {
 		f := p.byName[name]
 		switch {
-		case f == nil || f.desc != p.data && (f.sub == nil || !f.sub.carries):
+		case f == nil:
 			return t.copyValue()
 		case f.desc == p.data:
 			return t.payload(kind)
+		case f.desc.IsMap():
+			return t.mapping(f.sub)
+		case f.sub == nil || !f.sub.carries:
+			return t.copyValue()
 		case f.desc.IsList():
 			return t.list(f.sub)
-		case f.desc.IsMap():
-			if t.peek() != '{' {
-				return t.copyValue()
-			}
-			return t.members(func(string) error { return t.message(f.sub) })
 		}
 		return t.message(f.sub)
 	})
 }
+
+// mapping rewrites a map. PHP encodes an empty one as [], which is taken for {}.
+func (t *rewriter) mapping(p *plan) error {
+	if t.peek() == '[' {
+		start := t.at
+		err := t.skipValue()
+		if raw := t.in[start:t.at]; err != nil || !empty(raw) {
+			t.copy(start)
+		} else if !t.reads {
+			t.out = append(t.out, '{', '}')
+		}
+		return err
+	}
+	if p == nil || !p.carries || t.peek() != '{' {
+		return t.copyValue()
+	}
+	return t.members(func(string) error { return t.message(p) })
+}
+
+// empty says whether a list has nothing in it.
+func empty(raw []byte) bool { return len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0 }
 
 // message rewrites a value of the type p; what is no object is left to protojson.
 func (t *rewriter) message(p *plan) error {
@@ -134,7 +155,7 @@ func (t *rewriter) members(value func(name string) error) error {
 
 // form looks ahead for the content type of the object that begins here; the order of members is free.
 func (t *rewriter) form(p *plan) form {
-	ahead := rewriter{in: t.in, at: t.at, reads: true}
+	ahead := rewriter{in: t.in, at: t.at, reads: true, free: true}
 	kind := formJSON
 	_ = ahead.members(func(name string) error { // a syntax error is found again by the real pass
 		f := p.byName[name]
@@ -157,17 +178,20 @@ func formFrom(enum protoreflect.EnumDescriptor, raw []byte) form {
 		}
 		return formJSON
 	}
-	if n, err := strconv.ParseFloat(string(raw), 64); err == nil && n == float64(int32(n)) {
-		return formOf(enum, protoreflect.EnumNumber(n))
+	n, err := strconv.ParseFloat(string(raw), 64)
+	if number := protoreflect.EnumNumber(n); err == nil && n == float64(number) && enum.Values().ByNumber(number) != nil {
+		return formOf(enum, number)
 	}
-	return formJSON
+	return formJSON // the service names a content type that there is not
 }
 
 // payload writes the value as base64.
 func (t *rewriter) payload(kind form) error {
 	t.peek()
 	start := t.at
-	if err := t.skipValue(); err != nil {
+	t.free = true
+	err := t.skipValue()
+	if t.free = false; err != nil {
 		return err
 	}
 	raw := t.in[start:t.at]

@@ -123,6 +123,9 @@ func (f *findings) value(at string, v node, d protoreflect.FieldDescriptor) {
 			f.single(at+"["+strconv.Itoa(i)+"]", item, d)
 		}
 	case d.IsMap():
+		if v.kind == isList && len(v.items) == 0 {
+			return // as PHP spells an empty map
+		}
 		if v.kind != isObject {
 			f.add(at, "must be an object")
 			return

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// maxDepth is how deeply a request or the JSON in it may nest.
+// maxDepth is how deeply a request may nest, outside of payloads.
 const maxDepth = 100
 
 var unmarshal = protojson.UnmarshalOptions{RecursionLimit: maxDepth}
@@ -69,6 +69,9 @@ func Unmarshal(b []byte, m proto.Message) error {
 // explain turns a failure into an *Error. What the walk over the contract finds is told first,
 // because it names every field; the failure itself is told when the walk finds nothing.
 func explain(b []byte, p *plan, failure error) error {
+	if errors.Is(failure, errDepth) {
+		return errDepth
+	}
 	if e := diagnose(b, p.desc); e != nil {
 		return e
 	}

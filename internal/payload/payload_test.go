@@ -101,7 +101,7 @@ func TestUnmarshal_Refuses(t *testing.T) {
 		{"leading zero", `{"data":01}`, "INVALID_JSON", "", "byte 10"},
 		{"raw line break in a string", "{\"data\":\"a\nb\"}", "INVALID_JSON", "", "byte 11"},
 		{"not UTF-8", "{\"to\":\"\xff\"}", "INVALID_JSON", "", "UTF-8"},
-		{"deep payload", `{"data":` + deep + `}`, "INVALID_JSON", "", "levels deep"},
+		{"deep payload behind a wrong field", `{"data":` + deep + `,"to":7}`, "FIELD_INVALID", "to", "a string"},
 		{"deep elsewhere", `{"to":` + deep + `}`, "INVALID_JSON", "", "levels deep"},
 		{"unknown field", `{"to":"channels/a","dta":1}`, "UNKNOWN_FIELD", "dta", "not a field"},
 		{"unknown nested field", `{"sender":{"cliemt":"a"}}`, "UNKNOWN_FIELD", "sender.cliemt", "not a field"},
@@ -113,11 +113,12 @@ func TestUnmarshal_Refuses(t *testing.T) {
 		{"number for string", `{"to":7}`, "FIELD_INVALID", "to", "a string"},
 		{"string for bool", `{"excludeSender":"yes"}`, "FIELD_INVALID", "excludeSender", "true or false"},
 		{"object for enum", `{"contentType":{}}`, "FIELD_INVALID", "contentType", "CONTENT_TYPE_TEXT"},
+		{"unknown content type in the way of data", `{"contentType":99,"data":{},"ttl":1}`, "FIELD_INVALID", "ttl", "duration"},
 		{"unknown enum name", `{"contentType":"TEXT"}`, "FIELD_INVALID", "contentType", "CONTENT_TYPE_TEXT"},
 		{"enum out of range", `{"contentType":2147483648}`, "FIELD_INVALID", "contentType", "whole number"},
 		{"string for list", `{"recipients":"a"}`, "FIELD_INVALID", "recipients", "a list"},
 		{"number in list", `{"recipients":["a",1]}`, "FIELD_INVALID", "recipients[1]", "a string"},
-		{"list for map", `{"attributes":[]}`, "FIELD_INVALID", "attributes", "an object"},
+		{"list for map", `{"attributes":["a"]}`, "FIELD_INVALID", "attributes", "an object"},
 		{"string for message", `{"sender":"ada"}`, "FIELD_INVALID", "sender", "an object"},
 		{"duration", `{"ttl":"1h"}`, "FIELD_INVALID", "ttl", "1.5s"},
 		{"text is no string", `{"data":{},"contentType":"CONTENT_TYPE_TEXT"}`, "FIELD_INVALID", "data", "a string"},
@@ -298,6 +299,78 @@ func BenchmarkUnmarshal(b *testing.B) {
 	for b.Loop() {
 		if err := payload.Unmarshal(body, &m); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What other languages spell in their own way is taken as it is meant, and what is for the service to refuse comes to it.
+func TestUnmarshal_TakesWhatIsMeant(t *testing.T) {
+	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
+	for name, tt := range map[string]struct {
+		body string
+		want *publishv1.PublishRequest
+	}{
+		"PHP's empty map":             {`{"to":"a","attributes":[]}`, &publishv1.PublishRequest{To: "a"}},
+		"with space in it":            {`{"to":"a","attributes":[ ` + "\n" + ` ]}`, &publishv1.PublishRequest{To: "a"}},
+		"an empty list as a payload":  {`{"data":[]}`, &publishv1.PublishRequest{Data: []byte(`[]`)}},
+		"a content type there is not": {`{"contentType":99,"data":{"a":1}}`, &publishv1.PublishRequest{ContentType: 99, Data: []byte(`{"a":1}`)}},
+		"and a negative one":          {`{"data":"x","content_type":-1}`, &publishv1.PublishRequest{ContentType: -1, Data: []byte(`"x"`)}},
+		"a deep payload":              {`{"data":` + deep + `}`, &publishv1.PublishRequest{Data: []byte(deep)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := new(publishv1.PublishRequest)
+			if err := payload.Unmarshal([]byte(tt.body), got); err != nil || !proto.Equal(got, tt.want) {
+				t.Errorf("got %.200v, %v", got, err)
+			}
+		})
+	}
+	batch := new(publishv1.BatchPublishRequest)
+	if err := payload.Unmarshal([]byte(`{"requests":[{"to":"a","attributes":[]}]}`), batch); err != nil || len(batch.GetRequests()) != 1 {
+		t.Errorf("in a batch: %v, %v", batch, err)
+	}
+	channel := new(publishv1.CreateChannelRequest)
+	if err := payload.Unmarshal([]byte(`{"name":"channels/a","labels":[]}`), channel); err != nil || channel.GetName() != "channels/a" {
+		t.Errorf("labels: %v, %v", channel, err)
+	}
+}
+
+// The items of a batch fail each on its own, in whatever way, and what is wrong around them fails the whole.
+func TestUnmarshalItems(t *testing.T) {
+	bad := map[string]string{
+		`{"to":"b","data":"*","contentType":"CONTENT_TYPE_BINARY"}`: "data",
+		`{"to":"b","contentType":"TEXT"}`:                           "contentType",
+		`{"to":"b","replicas":1e40}`:                                "replicas",
+		`{"to":"b","dta":1}`:                                        "dta",
+		`{"to":7}`:                                                  "to",
+		`{"to":"b","to":"c"}`:                                       "to",
+		`{"to":"b","ttl":"1h"}`:                                     "ttl",
+		`{"to":"b","recipients":["a",1]}`:                           "recipients[1]",
+		`{"to":"b","sender":{"cliemt":"a"}}`:                        "sender.cliemt",
+		`{"to":"\ud800"}`:                                           "to",
+		`7`:                                                         "", `null`: "", `"x"`: "", `[]`: "", `true`: "",
+		`{"to":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`: "",
+	}
+	for item, field := range bad {
+		body := `{"requests":[{"to":"a"}, ` + item + ` ,{"to":"c"}]}`
+		m := new(publishv1.BatchPublishRequest)
+		faults, err := payload.UnmarshalItems([]byte(body), m, "requests")
+		if err != nil || len(faults) != 1 || faults[1] == nil || len(m.GetRequests()) != 3 || m.GetRequests()[0].GetTo() != "a" || m.GetRequests()[2].GetTo() != "c" {
+			t.Errorf("%.60s: %v, %v, %v", item, m, faults, err)
+			continue
+		}
+		if field != "" && (len(faults[1].Violations) != 1 || faults[1].Violations[0].Field != field) {
+			t.Errorf("%s: names %v", item, faults[1].Violations)
+		}
+		if !proto.Equal(m.GetRequests()[1], &publishv1.PublishRequest{}) {
+			t.Errorf("%s: left %v", item, m.GetRequests()[1])
+		}
+	}
+	for _, whole := range []string{
+		`{"requests":[{"to":"a"},{"to":7}],"x":1}`, `{"requests":[{"to":7}],"requests":[]}`, `{"requests":{"to":7}}`, `{"requests":[{"to":7}]`,
+		`{"requests":7}`, `[]`, ``, `{"requests":[{"to":"\x"}]}`,
+	} {
+		if faults, err := payload.UnmarshalItems([]byte(whole), new(publishv1.BatchPublishRequest), "requests"); err == nil || faults != nil {
+			t.Errorf("%s: %v, %v", whole, faults, err)
 		}
 	}
 }

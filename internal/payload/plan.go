@@ -12,7 +12,7 @@ type plan struct {
 	desc   protoreflect.MessageDescriptor
 	fields []field
 	byName map[string]*field
-	// carries is set when the type or one that it contains has a payload.
+	// carries is set when the type or one that it contains has a payload or a map: what JSON spells in another way than protojson.
 	carries bool
 	// data and contentType are set when the type itself has a payload.
 	data, contentType protoreflect.FieldDescriptor
@@ -107,7 +107,7 @@ func reaches(p *plan, seen map[*plan]bool) bool {
 		return true
 	}
 	for i := range p.fields {
-		if reaches(p.fields[i].sub, seen) {
+		if p.fields[i].desc.IsMap() || reaches(p.fields[i].sub, seen) {
 			return true
 		}
 	}

@@ -93,7 +93,7 @@ func (t *rewriter) skipNested() error {
 			}
 			continue
 		case '{', '[':
-			if depth++; depth+t.depth > maxDepth {
+			if depth++; !t.free && depth+t.depth > maxDepth {
 				return errDepth
 			}
 		case '}', ']':

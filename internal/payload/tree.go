@@ -40,7 +40,7 @@ func parse(b []byte) (node, *Error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
-	n, err := next(d, 0)
+	n, err := next(d)
 	if err != nil {
 		return node{}, syntax(b, err)
 	}
@@ -69,10 +69,8 @@ func incomplete(b []byte) bool {
 	return errors.Is(d.Decode(&whole), io.ErrUnexpectedEOF)
 }
 
-func next(d *json.Decoder, depth int) (node, error) {
-	if depth > maxDepth {
-		return node{}, errDepth
-	}
+// next reads a value. It nests no deeper than encoding/json lets it.
+func next(d *json.Decoder) (node, error) {
 	token, err := d.Token()
 	if err != nil {
 		return node{}, err
@@ -85,12 +83,12 @@ func next(d *json.Decoder, depth int) (node, error) {
 	case string:
 		return node{kind: isString, text: v}, nil
 	case json.Delim:
-		return nested(d, v, depth)
+		return nested(d, v)
 	}
 	return node{kind: isNull}, nil
 }
 
-func nested(d *json.Decoder, open json.Delim, depth int) (node, error) {
+func nested(d *json.Decoder, open json.Delim) (node, error) {
 	n := node{kind: isList}
 	if open == '{' {
 		n.kind = isObject
@@ -104,7 +102,7 @@ func nested(d *json.Decoder, open json.Delim, depth int) (node, error) {
 			}
 			name, _ = key.(string)
 		}
-		value, err := next(d, depth+1)
+		value, err := next(d)
 		if err != nil {
 			return n, err
 		}

@@ -7,9 +7,6 @@ import (
 	"fmt"
 )
 
-// maxDepth is how deep the objects and arrays of a patch may nest.
-const maxDepth = 64
-
 // patch is a JSON merge patch (RFC 7396), or a value in one. It is read once, however deep it is.
 type patch struct {
 	raw     []byte // without white space
@@ -173,21 +170,4 @@ func nameOf(key []byte) []byte {
 		return key
 	}
 	return []byte(name)
-}
-
-// depth says how deep valid JSON nests.
-func depth(data []byte) int {
-	deepest, now := 0, 0
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '"':
-			i = endOfString(data, i) - 1
-		case '{', '[':
-			now++
-			deepest = max(deepest, now)
-		case '}', ']':
-			now--
-		}
-	}
-	return deepest
 }

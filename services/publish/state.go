@@ -170,8 +170,8 @@ func (s *Server) checkPatch(bad *bus.Invalid, req *publishv1.UpdateStateRequest)
 		bad.Add("data", "has %d bytes, the limit is %d", len(data), s.cfg.MaxMessage)
 	case len(data) == 0 || data[0] != '{' || !json.Valid(data) || !utf8.Valid(data):
 		bad.Add("data", "is not a JSON object; write the members to change, null to remove one")
-	case depth(data) > maxDepth:
-		bad.Add("data", "nests deeper than %d", maxDepth)
+	default:
+		bad.CheckDepth("data", data)
 	}
 }
 

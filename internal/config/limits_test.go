@@ -1,0 +1,46 @@
+package config_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/trunkline/trunkline/internal/app"
+	"github.com/trunkline/trunkline/internal/config"
+)
+
+// Limits that nobody has set follow the largest payload, and those that were set are refused at their place where they are too small.
+func TestLimits_KnowEachOther(t *testing.T) {
+	load := func(yaml string) (*config.Loaded, string, error) {
+		file := write(t, "limits.yaml", "dev: true\n"+yaml)
+		l, err := app.Load(config.Sources{Files: []string{file}})
+		return l, file, err
+	}
+	for payload, want := range map[string][2]config.Size{
+		"64KiB": {4 << 20, 128 << 10}, "2MiB": {4 << 20, 2<<20/3*4 + 32<<10}, "8MiB": {8<<20 + 64<<10, 8<<20/3*4 + 32<<10}, "64MiB": {64<<20 + 64<<10, 16 << 20},
+	} {
+		l, _, err := load("publish: {max_message: " + payload + "}\n")
+		if err != nil {
+			t.Errorf("%s: %v", payload, err)
+			continue
+		}
+		if got := [2]config.Size{l.Config.GRPC.MaxMessage, l.Config.Edge.FrameSize}; got != want {
+			t.Errorf("%s: grpc.max_message and edge.frame_size are %v, want %v", payload, got, want)
+		}
+	}
+	for yaml, at := range map[string]string{
+		"grpc: {max_message: 64KiB}\n":                                 ":2:8 grpc.max_message",
+		"publish: {max_message: 5MiB}\ngrpc: {max_message: 5MiB}\n":    ":3:8 grpc.max_message",
+		"publish: {max_message: 256KiB}\nedge: {frame_size: 256KiB}\n": ":3:8 edge.frame_size",
+		"edge: {frame_size: 64KiB}\n":                                  ":2:8 edge.frame_size",
+	} {
+		_, file, err := load(yaml)
+		problems, ok := errors.AsType[config.Problems](err)
+		if !ok || len(problems) != 1 || !strings.HasPrefix(problems[0].Where+" "+problems[0].Text, file+at) {
+			t.Errorf("%q: %v", yaml, err)
+		}
+	}
+	if _, _, err := load("publish: {max_message: 4MiB}\ngrpc: {max_message: 16MiB}\nedge: {frame_size: 8MiB}\n"); err != nil {
+		t.Error(err)
+	}
+}
