@@ -78,17 +78,25 @@ func (g *gateway) prepare(w http.ResponseWriter, r *http.Request) (*http.Request
 		in.Header.Set("Authorization", "Bearer "+g.cfg.DevKey)
 	}
 	if method == http.MethodPost {
-		raw, err := g.read(w, r)
-		if err != nil {
+		if in, err = g.withBody(in, w, r); err != nil {
 			cancel()
 			return nil, nil, err
 		}
-		b := &body{raw: raw, path: u.Path, key: r.Header.Get("Idempotency-Key")}
-		in = in.WithContext(context.WithValue(in.Context(), bodyKey{}, b))
-		in.Body = b
-		in.Header.Set("Content-Type", "application/json")
 	}
 	return in, cancel, nil
+}
+
+// withBody returns the request in with the body of r, as its service reads it.
+func (g *gateway) withBody(in *http.Request, w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	raw, err := g.read(w, r)
+	if err != nil {
+		return nil, err
+	}
+	b := &body{raw: raw, path: in.URL.Path, key: r.Header.Get("Idempotency-Key")}
+	in = in.WithContext(context.WithValue(in.Context(), bodyKey{}, b))
+	in.Body = b
+	in.Header.Set("Content-Type", "application/json")
+	return in, nil
 }
 
 func notAllowed(path string) *rest.Refusal {

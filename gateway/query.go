@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -66,7 +68,8 @@ func checkQuery(method string, u *url.URL) error {
 	}
 	m := requestOf(method, u.Path)
 	seen := map[string]bool{}
-	for key, list := range values {
+	for _, key := range slices.Sorted(maps.Keys(values)) { // so that the same query has the same answer
+		list := values[key]
 		if !utf8.ValidString(key) {
 			add(&unknown, strings.ToValidUTF8(key[:min(64, len(key))], "\ufffd"), "is not UTF-8")
 			continue

@@ -52,7 +52,7 @@ var settings = []struct{ name, text, want string }{
 	{"a negative size", "publish: {max_message: -1}", "1:24 publish.max_message"},
 	{"a size that is too large", "publish: {max_message: 1TiB}", "1:24 publish.max_message"},
 	{"a size past 64 bits", "publish: {max_message: 99999999999999999999}", "1:24 publish.max_message"},
-	{"a message that no call can carry", "publish: {max_message: 8MiB}\ngrpc: {max_message: 1MiB}", "1:11 publish.max_message"},
+	{"a message that no call can carry", "publish: {max_message: 8MiB}\ngrpc: {max_message: 1MiB}", "2:8 grpc.max_message"},
 	{"a level that is none", "log: {level: loud}", "1:14 log.level"},
 	{"a format that is none", "log: {format: xml}", "1:15 log.format"},
 	{"a Redis of another scheme", "redis: {url: 'http://x'}", "1:14 redis.url"},

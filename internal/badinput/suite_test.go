@@ -55,10 +55,10 @@ func run(m *testing.M) int {
 	code := m.Run()
 	tried, right := 0, 0
 	for _, surface := range counted.order {
-		fmt.Fprintf(os.Stdout, "%-28s %5d rows tried, %5d answered exactly\n", surface, counted.tried[surface], counted.right[surface])
+		_, _ = fmt.Fprintf(os.Stdout, "%-28s %5d rows tried, %5d answered exactly\n", surface, counted.tried[surface], counted.right[surface])
 		tried, right = tried+counted.tried[surface], right+counted.right[surface]
 	}
-	fmt.Fprintf(os.Stdout, "%-28s %5d rows tried, %5d answered exactly\n", "all", tried, right)
+	_, _ = fmt.Fprintf(os.Stdout, "%-28s %5d rows tried, %5d answered exactly\n", "all", tried, right)
 	return code
 }
 

@@ -231,7 +231,7 @@ func (l *loading) file(path string) {
 	}
 	var second yaml.Node
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		l.problems = append(l.problems, Problem{Where: fmt.Sprintf("%s:%d", path, second.Line), Text: "a second document begins here; write one"})
+		l.problems = append(l.problems, Problem{Where: fmt.Sprintf("%s:%d", path, second.Line), Text: "has more than one document: the second begins here"})
 		return
 	}
 	values, origins := layer{}, map[string]string{}

@@ -72,8 +72,8 @@ const (
 )
 
 // sentences are what a holder is told that has as many open as it may have.
-var sentences = map[kind]string{
-	ofToken:  "too many are open with this token", //nolint:gosec // it is no credential
+var sentences = map[kind]string{ //nolint:gosec // there is no credential in it
+	ofToken:  "too many are open with this token",
 	ofUser:   "too many are open for this user",
 	ofClient: "too many are open for this client",
 	ofKey:    "too many are open with this API key",
