@@ -152,7 +152,7 @@ func TestBatch_ItemsFailAlone(t *testing.T) {
 	if status != 200 || strings.Count(answer, `"identity"`) != 1 || strings.Count(answer, "must be a string") != 2 || strings.Count(answer, "TOKEN_INVALID") != 1 {
 		t.Errorf("tokens: %d %s", status, answer)
 	}
-	res, err := http.Post(d.HTTP+"/v1/messages:batchPublish", "application/json", strings.NewReader(`{"requests":[7]}`)) //nolint:gosec // ends with the test
+	res, err := http.Post(d.HTTP+"/v1/messages:batchPublish", "application/json", strings.NewReader(`{"requests":[7]}`))
 	testkit.Check(t, err)
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusUnauthorized {
