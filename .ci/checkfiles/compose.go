@@ -11,10 +11,10 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// checkCompose loads the file with Docker Compose's own library. Then it looks at what only shows when the containers start.
+// checkCompose loads the files, a later one over those before, with Docker Compose's own library. Then it looks at what only shows when the containers start.
 // These are files that are mounted, and services that wait for the health of one that has no health check.
-func checkCompose(ctx context.Context, path string) error {
-	options, err := cli.NewProjectOptions([]string{path}, cli.WithName("trunkline"))
+func checkCompose(ctx context.Context, paths ...string) error {
+	options, err := cli.NewProjectOptions(paths, cli.WithName("trunkline"))
 	if err != nil {
 		return err
 	}
