@@ -42,7 +42,7 @@ func TestDocs_tokenEndpoints(t *testing.T) {
 					t.Fatalf("%v: %s", err, out)
 				}
 			}
-			listen := freeAddress(t)
+			listen := freePort(t)
 			var said bytes.Buffer
 			cmd := exec.CommandContext(t.Context(), run[0], run[1:]...)
 			cmd.Env = append(os.Environ(), "LISTEN="+listen, "TRUNKLINE_URL="+h.HTTP, "API_KEY="+h.AdminKey)
@@ -93,13 +93,4 @@ func tokenFrom(t *testing.T, listen, user string) (status int, token string) {
 	var answer struct{ Token string }
 	_ = json.Unmarshal(body, &answer) // a refusal has none
 	return res.StatusCode, answer.Token
-}
-
-// freeAddress returns an address of the loopback that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Check(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
