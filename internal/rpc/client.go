@@ -123,15 +123,8 @@ func streamClient(cfg DialConfig) grpc.StreamClientInterceptor {
 	}
 }
 
-// asCaller marks a context whose calls carry no internal key: they are made for somebody else.
-type asCaller struct{}
-
-// ForCaller returns a context whose calls are made with the caller's own credentials, or with none: the
-// internal key of the connection is not sent. A gateway uses it.
-func ForCaller(ctx context.Context) context.Context { return context.WithValue(ctx, asCaller{}, true) }
-
 func withKey(ctx context.Context, secret string) context.Context {
-	if secret == "" || ctx.Value(asCaller{}) != nil {
+	if secret == "" {
 		return ctx
 	}
 	if md, ok := metadata.FromOutgoingContext(ctx); ok && len(md.Get("authorization")) > 0 {

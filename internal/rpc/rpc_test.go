@@ -238,7 +238,10 @@ func TestCaller(t *testing.T) {
 		if err != nil || resp.GetClient() != "internal" {
 			t.Errorf("got %v, %v", resp, err)
 		}
-		_, err = authv1.NewAuthServiceClient(inner).IssueToken(rpc.ForCaller(t.Context()), &authv1.IssueTokenRequest{})
+		bare, err := rpc.Dial(rpc.DialConfig{Pipe: pipe})
+		testkit.Check(t, err)
+		defer func() { testkit.Check(t, bare.Close()) }()
+		_, err = authv1.NewAuthServiceClient(bare).IssueToken(t.Context(), &authv1.IssueTokenRequest{})
 		if rpc.FromError(err).Reason != "TOKEN_MISSING" {
 			t.Errorf("for a caller without credentials: %v", err)
 		}
