@@ -104,7 +104,7 @@ func (t *Trunkline) configure() (string, error) {
 	text := fmt.Sprintf(`internal_key_file: %s
 auth: {keys: [{id: k1, algorithm: EdDSA, private_key_file: %s}]}
 api_keys: [{id: bench, key_file: %s, scopes: ["*"]}]
-edge: {connections_per_ip: 0}
+edge: {connections_per_ip: 0, connections_per_token: 0, connections_per_user: 0}
 channels: {namespaces: {live: {history_length: 0, presence: false}, kept: {history_length: 1000, history_age: 10m, presence: false}, listed: {history_length: 0, presence: true}}}
 `, api, pem, api)
 	for path, b := range map[string][]byte{pem: key.PEM, api: []byte(t.key), config: []byte(text)} {

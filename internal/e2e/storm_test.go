@@ -27,7 +27,7 @@ import (
 func many(s *system) {
 	keys := base64.StdEncoding.EncodeToString([]byte("seals tickets while a test runs.")) + "," +
 		base64.StdEncoding.EncodeToString([]byte("opens tickets that were sealed.."))
-	s.edgeArgs = append(s.edgeArgs, "--config", s.file("edge.yaml", fmt.Sprintf("edge:\n  connections_per_ip: 0\n  tickets: {keys_file: %s}\n",
+	s.edgeArgs = append(s.edgeArgs, "--config", s.file("edge.yaml", fmt.Sprintf("edge:\n  connections_per_ip: 0\n  connections_per_token: 0\n  connections_per_user: 0\n  tickets: {keys_file: %s}\n",
 		s.file("ticket_keys", keys+"\n"))))
 }
 

@@ -81,6 +81,16 @@ func TestCharge_everyLimit(t *testing.T) {
 }
 
 // An address costs once, whoever meets it first. What is refused costs nothing.
+// Callers without a name are many people, so one of them does not use up the allowance of a client.
+func TestAccount_ofStrangersIsLarge(t *testing.T) {
+	if a := (bus.Author{}).Account(); a.Kind != bus.AccountKey {
+		t.Errorf("strangers share the account of one %s", a.Kind)
+	}
+	if a := (bus.Author{Sender: bus.Sender{Client: "c"}}).Account(); a.Kind != bus.AccountClient {
+		t.Errorf("a client has the account of a %s", a.Kind)
+	}
+}
+
 func TestCharge_knownAddressesAreFree(t *testing.T) {
 	q, _ := open(t, quota.Config{Client: quota.Allowance{Addresses: 2, Messages: 100}})
 	a, b, c := address(t, "a"), address(t, "b"), address(t, "c")
