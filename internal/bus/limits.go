@@ -331,10 +331,6 @@ func (k AccountKind) String() string {
 	return "client"
 }
 
-// anonymous is the account of callers without a name, where older protocols are open to everybody. Nobody can tell them apart, so
-// they are many, and their account is as large as that of a back end. No API key has this name.
-const anonymous = "(anonymous)"
-
 // Account returns who pays for the author.
 func (a Author) Account() Account {
 	switch {
@@ -342,8 +338,8 @@ func (a Author) Account() Account {
 		return Account{AccountKey, a.Key}
 	case a.Sender.User != "":
 		return Account{AccountUser, a.Sender.User}
-	case a.Sender.Client == "":
-		return Account{AccountKey, anonymous}
+	case a.Sender.Client == "": // the many who use an open older protocol; no API key has this name
+		return Account{AccountKey, "(anonymous)"}
 	}
 	return Account{AccountClient, a.Sender.Client}
 }
