@@ -61,6 +61,12 @@ type Caller interface {
 // Who returns the identity itself: it is its own caller.
 func (id *Identity) Who() *Identity { return id }
 
+// Placed is an identity with what its socket has said of itself, which the authorizer is told.
+type Placed struct {
+	*Identity
+	Place *Place
+}
+
 // Author returns the identity's client, whatever is said.
 func (id *Identity) Author(Sender) Author {
 	return Author{Sender: Sender{Client: id.Client, User: id.User}}
@@ -169,8 +175,12 @@ func (d *Door) ask(ctx context.Context, who Caller, targets []Address) error {
 	if id == nil {
 		return nil
 	}
-	for _, a := range targets {
-		if err := Authorize(ctx, d.cfg.Authorizer, Question{Identity: id, Action: Publish, Address: a}); err != nil {
+	q := Question{Identity: id, Action: Publish}
+	if p, ok := who.(Placed); ok {
+		q.Place = p.Place
+	}
+	for _, q.Address = range targets {
+		if err := Authorize(ctx, d.cfg.Authorizer, q); err != nil {
 			return err
 		}
 	}

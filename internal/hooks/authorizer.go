@@ -195,7 +195,9 @@ func (a *Authorizer) ask(key string, q bus.Question) (answer, error) {
 		d = resp.GetDecision()
 	default:
 		var resp *hooksv1.AuthorizePublishResponse
-		resp, err = a.service.AuthorizePublish(ctx, &hooksv1.AuthorizePublishRequest{Subject: who, Address: q.Address.String()}, bounded)
+		resp, err = a.service.AuthorizePublish(ctx, &hooksv1.AuthorizePublishRequest{
+			Subject: who, Address: q.Address.String(), Dialect: place.Dialect, Facility: facility, Audience: audience(q),
+		}, bounded)
 		d = resp.GetDecision()
 	}
 	if err == nil && d == nil {

@@ -76,7 +76,8 @@ func (p *policy) AuthorizeSubscribe(_ context.Context, r *hooksv1.AuthorizeSubsc
 
 // AuthorizePublish decides.
 func (p *policy) AuthorizePublish(_ context.Context, r *hooksv1.AuthorizePublishRequest) (*hooksv1.AuthorizePublishResponse, error) {
-	d, err := p.decide(!strings.HasPrefix(r.GetAddress(), "broadcast/"))
+	p.note("publish %s %s %q %s", r.GetSubject().GetUser(), r.GetDialect(), r.GetFacility(), r.GetAudience())
+	d, err := p.decide(!strings.HasPrefix(r.GetAddress(), "broadcast/") && r.GetFacility() != "quiet")
 	return &hooksv1.AuthorizePublishResponse{Decision: d}, err
 }
 
@@ -142,6 +143,29 @@ func TestPolicy_refusesAudiences(t *testing.T) {
 			`connect mary facility "staff" subscribe-broadcast subscribe-group subscribe-user subscribe-session publish-user`,
 			`subscribe john facility "staff" broadcast`, `subscribe john facility "staff" user`, `subscribe john facility "f" group`,
 			`subscribe  facility "staff" broadcast`,
+		} {
+			if !p.was(asked) {
+				t.Errorf("the policy was not asked %q", asked)
+			}
+		}
+	}, p.serve(t))
+}
+
+// The policy is told the facility and the audience of what a socket publishes, and may refuse each.
+func TestPolicy_isToldWhereItIsPublished(t *testing.T) {
+	p := &policy{}
+	everywhere(t, func(t *testing.T, h *deployment) {
+		john := cookie(h.login(t, "john"))
+		const all = "?publish-broadcast&publish-user&subscribe-user&echo"
+		quiet, loud := h.dial(t, 0, "quiet"+all, john), h.dial(t, 1, "a/b:c"+all, john)
+		quiet.send("not heard")
+		h.publish(t, "user:john:quiet", "the end")
+		quiet.gets("the end")
+		loud.send("heard")
+		loud.gets("heard")
+		for _, asked := range []string{
+			`publish john facility "quiet" broadcast`, `publish john facility "quiet" user`,
+			`publish john facility "a/b:c" broadcast`, `publish john facility "a/b:c" user`,
 		} {
 			if !p.was(asked) {
 				t.Errorf("the policy was not asked %q", asked)

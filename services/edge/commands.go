@@ -52,7 +52,7 @@ func (s *session) do(f *edgev1.ClientFrame) {
 }
 
 func (s *session) publish(ctx context.Context, id uint32, who *bus.Identity, req *publishv1.PublishRequest) error {
-	resp, err := s.edge.writer.send(ctx, who, s.ID, req)
+	resp, err := s.edge.writer.send(ctx, s.placed(who), s.ID, req)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ type writer struct {
 }
 
 // send publishes for a client, from the connection.
-func (w *writer) send(ctx context.Context, who *bus.Identity, connection string, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
+func (w *writer) send(ctx context.Context, who bus.Placed, connection string, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
 	targets, err := targetsOf(req)
 	if err != nil {
 		return nil, err
@@ -189,7 +189,7 @@ func (w *writer) state(ctx context.Context, who *bus.Identity, a bus.Address) (*
 }
 
 // updateState changes a state for a client.
-func (w *writer) updateState(ctx context.Context, who *bus.Identity, req *publishv1.UpdateStateRequest) (*publishv1.State, error) {
+func (w *writer) updateState(ctx context.Context, who bus.Placed, req *publishv1.UpdateStateRequest) (*publishv1.State, error) {
 	a, err := bus.AddressIn("address", req.GetAddress())
 	if err != nil {
 		return nil, err

@@ -167,11 +167,15 @@ func (s *session) authorize(ctx context.Context, who *bus.Identity, action bus.A
 	if s.edge.cfg.Authorizer == nil {
 		return nil
 	}
-	place := s.place
-	if place == nil {
-		place = &bus.Place{Dialect: s.Dialect().Name()}
+	return bus.Authorize(ctx, s.edge.cfg.Authorizer, bus.Question{Identity: who, Action: action, Address: a, Place: s.placed(who).Place})
+}
+
+// placed is an identity of this session as the authorizer is told of it.
+func (s *session) placed(who *bus.Identity) bus.Placed {
+	if s.place == nil {
+		return bus.Placed{Identity: who, Place: &bus.Place{Dialect: s.Dialect().Name()}}
 	}
-	return bus.Authorize(ctx, s.edge.cfg.Authorizer, bus.Question{Identity: who, Action: action, Address: a, Place: place})
+	return bus.Placed{Identity: who, Place: s.place}
 }
 
 // attach attaches subscriptions, holding, and follows their addresses. After an error nothing is left.

@@ -73,7 +73,7 @@ func (t talker) Listed(ctx context.Context, a bus.Address, client string) (bool,
 }
 
 func (t talker) Publish(ctx context.Context, req *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
-	return t.s.edge.writer.send(ctx, t.Identity(), t.s.ID, req)
+	return t.s.edge.writer.send(ctx, t.s.placed(t.Identity()), t.s.ID, req)
 }
 
 func (t talker) State(ctx context.Context, a bus.Address) (*publishv1.State, error) {
@@ -84,7 +84,7 @@ func (t talker) State(ctx context.Context, a bus.Address) (*publishv1.State, err
 }
 
 func (t talker) UpdateState(ctx context.Context, req *publishv1.UpdateStateRequest) (*publishv1.State, error) {
-	return t.s.edge.writer.updateState(ctx, t.Identity(), req)
+	return t.s.edge.writer.updateState(ctx, t.s.placed(t.Identity()), req)
 }
 
 func (t talker) Ack(to bus.Address, id string) {

@@ -424,7 +424,13 @@ type AuthorizePublishRequest struct {
 	// Who.
 	Subject *Subject `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The address.
-	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The protocol of the socket that publishes, as metrics name it; empty over gRPC and REST.
+	Dialect string `protobuf:"bytes,3,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	// The facility of a socket of the facility protocol, as its client spells it.
+	Facility string `protobuf:"bytes,4,opt,name=facility,proto3" json:"facility,omitempty"`
+	// The audience of such a socket: broadcast, group, user or session. Other protocols have none.
+	Audience      string `protobuf:"bytes,5,opt,name=audience,proto3" json:"audience,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -469,6 +475,27 @@ func (x *AuthorizePublishRequest) GetSubject() *Subject {
 func (x *AuthorizePublishRequest) GetAddress() string {
 	if x != nil {
 		return x.Address
+	}
+	return ""
+}
+
+func (x *AuthorizePublishRequest) GetDialect() string {
+	if x != nil {
+		return x.Dialect
+	}
+	return ""
+}
+
+func (x *AuthorizePublishRequest) GetFacility() string {
+	if x != nil {
+		return x.Facility
+	}
+	return ""
+}
+
+func (x *AuthorizePublishRequest) GetAudience() string {
+	if x != nil {
+		return x.Audience
 	}
 	return ""
 }
@@ -667,10 +694,13 @@ const file_trunkline_hooks_v1_authorizer_service_proto_rawDesc = "" +
 	"\bfacility\x18\x04 \x01(\tR\bfacility\x12\x1a\n" +
 	"\baudience\x18\x05 \x01(\tR\baudience\"V\n" +
 	"\x1aAuthorizeSubscribeResponse\x128\n" +
-	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision\"j\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision\"\xbc\x01\n" +
 	"\x17AuthorizePublishRequest\x125\n" +
 	"\asubject\x18\x01 \x01(\v2\x1b.trunkline.hooks.v1.SubjectR\asubject\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"T\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
+	"\adialect\x18\x03 \x01(\tR\adialect\x12\x1a\n" +
+	"\bfacility\x18\x04 \x01(\tR\bfacility\x12\x1a\n" +
+	"\baudience\x18\x05 \x01(\tR\baudience\"T\n" +
 	"\x18AuthorizePublishResponse\x128\n" +
 	"\bdecision\x18\x01 \x01(\v2\x1c.trunkline.hooks.v1.DecisionR\bdecision\"\xa5\x02\n" +
 	"\x17AuthorizeDeliverRequest\x125\n" +

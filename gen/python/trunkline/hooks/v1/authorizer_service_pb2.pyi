@@ -50,12 +50,18 @@ class AuthorizeDeliverResponse(_message.Message):
     def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
 class AuthorizePublishRequest(_message.Message):
-    __slots__ = ["address", "subject"]
+    __slots__ = ["address", "audience", "dialect", "facility", "subject"]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    AUDIENCE_FIELD_NUMBER: _ClassVar[int]
+    DIALECT_FIELD_NUMBER: _ClassVar[int]
+    FACILITY_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     address: str
+    audience: str
+    dialect: str
+    facility: str
     subject: Subject
-    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., address: _Optional[str] = ...) -> None: ...
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., address: _Optional[str] = ..., dialect: _Optional[str] = ..., facility: _Optional[str] = ..., audience: _Optional[str] = ...) -> None: ...
 
 class AuthorizePublishResponse(_message.Message):
     __slots__ = ["decision"]

@@ -244,6 +244,27 @@ export declare type AuthorizePublishRequest = Message<"trunkline.hooks.v1.Author
    * @generated from field: string address = 2;
    */
   address: string;
+
+  /**
+   * The protocol of the socket that publishes, as metrics name it; empty over gRPC and REST.
+   *
+   * @generated from field: string dialect = 3;
+   */
+  dialect: string;
+
+  /**
+   * The facility of a socket of the facility protocol, as its client spells it.
+   *
+   * @generated from field: string facility = 4;
+   */
+  facility: string;
+
+  /**
+   * The audience of such a socket: broadcast, group, user or session. Other protocols have none.
+   *
+   * @generated from field: string audience = 5;
+   */
+  audience: string;
 };
 
 /**
