@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"slices"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
@@ -11,6 +12,8 @@ import (
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/hooks"
 	"github.com/trunkline/trunkline/internal/occupancy"
+	"github.com/trunkline/trunkline/internal/peer"
+	"github.com/trunkline/trunkline/internal/proxyproto"
 	"github.com/trunkline/trunkline/internal/quota"
 	"github.com/trunkline/trunkline/internal/revoked"
 	"github.com/trunkline/trunkline/internal/rpc"
@@ -46,6 +49,10 @@ type base struct {
 	revoked *revoked.Follower
 	// streams counts those of every door of the process.
 	streams *occupancy.Counter
+	// peers says whom connections come from, at every door.
+	peers *peer.Resolver
+	// headers reads what proxies send before everything else.
+	headers *proxyproto.Reader
 }
 
 // newBase opens the store and the connections. What it opened is in open, also when it fails.
@@ -70,12 +77,25 @@ func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, o
 	if err != nil {
 		return base{}, err
 	}
-	b := base{cfg: cfg, tel: tel, store: store, pipe: pipe, conns: conns, authorizer: authorizer, streams: countStreams(cfg.Streams), charging: quotas.Charge}
+	peers, err := cfg.Peers()
+	if err != nil {
+		return base{}, err
+	}
+	b := base{cfg: cfg, tel: tel, peers: peers, store: store, pipe: pipe, conns: conns, authorizer: authorizer, streams: countStreams(cfg.Streams), charging: quotas.Charge}
+	b.headers = proxyproto.New(peers.Trusts, tel.Log, tel.Registry)
 	if store != nil {
 		b.tokens = rpc.NewTokens(authv1.NewAuthServiceClient(conns.auth))
 		b.revoked = revoked.New(store, revoked.Config{Forget: b.tokens.Forget, Log: tel.Log})
 	}
 	return b, nil
+}
+
+// proxied returns what makes a listener read the PROXY protocol; nil where the settings do not name it.
+func (b base) proxied(key string) func(net.Listener) net.Listener {
+	if !slices.Contains(b.cfg.ProxyProtocol, key) {
+		return nil
+	}
+	return b.headers.Listen
 }
 
 // newQuotas returns the quotas of this process, which everything here shares.

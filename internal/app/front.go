@@ -10,7 +10,6 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/occupancy"
-	"github.com/trunkline/trunkline/internal/peer"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/telemetry"
 	"github.com/trunkline/trunkline/services/edge"
@@ -28,10 +27,6 @@ func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 		return nil, nil
 	}
 	e := b.cfg.Edge
-	peers, err := b.cfg.Peers()
-	if err != nil {
-		return nil, err
-	}
 	keys, err := e.Tickets.SealingKeys()
 	if err != nil {
 		return nil, err
@@ -42,7 +37,7 @@ func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 	}
 	return edge.New(b.store, edge.Conns{Auth: b.conns.auth, Publish: b.conns.publish}, dialects, edge.Config{
 		Node: b.cfg.Node, Life: life, Namespaces: b.cfg.Namespaces(),
-		AllowedOrigins: b.cfg.Origins(), DevLoopback: b.cfg.Dev, Peers: peers,
+		AllowedOrigins: b.cfg.Origins(), DevLoopback: b.cfg.Dev, Peers: b.peers,
 		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout,
 		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, Subscriptions: e.ChannelsPerConnection,
@@ -67,15 +62,11 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 		if b.cfg.Dev {
 			pages["/dev/token"] = devToken(authv1.NewAuthServiceClient(b.conns.auth))
 		}
-		peers, err := b.cfg.Peers()
-		if err != nil {
-			return nil, err
-		}
 		handler, err := gateway.New(ctx, gateway.Conns{
 			Auth: b.conns.openAuth, Publish: b.conns.openPublish, Admin: b.conns.openPublish,
 		}, gateway.Config{
 			MaxBody:        gateway.BodyLimit(int64(b.cfg.Publish.MaxMessage), int64(b.cfg.GRPC.MaxMessage)),
-			AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(peers),
+			AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(),
 		})
 		if err != nil {
 			return nil, &config.About{Key: "http.allowed_origins", Err: err}
@@ -90,9 +81,9 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 }
 
 // streamOf returns what counts the streams of the gateway by the address that they come from.
-func (b base) streamOf(peers *peer.Resolver) func(*http.Request) (func(), error) {
+func (b base) streamOf() func(*http.Request) (func(), error) {
 	return func(r *http.Request) (func(), error) {
-		h := occupancy.Opener{IP: peers.GroupOf(r)}
+		h := occupancy.Opener{IP: b.peers.GroupOf(r)}
 		if err := b.streams.Enter(h); err != nil {
 			return nil, rpc.Status(err, "").Err()
 		}
@@ -106,6 +97,7 @@ func newClientListener(b base, handler http.Handler) (*listener, error) {
 		return nil, nil
 	}
 	l := newListener("http.listen", b.cfg.HTTP.Listen, handler, b.cfg.HTTP.IdleTimeout)
+	l.wrap = b.proxied("http.listen")
 	if b.cfg.HTTP.TLS.CertFile != "" {
 		c, err := newCertificate(b.cfg.HTTP.TLS, b.tel.Log)
 		if err != nil {

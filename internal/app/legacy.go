@@ -112,6 +112,7 @@ func newLegacyListeners(b base, sockets *edge.Edge, protocols []older) []*shared
 			if l == nil {
 				l = new(sharedListener)
 				l.listener = newListener(part.Key, part.Address, l, b.cfg.HTTP.IdleTimeout)
+				l.wrap = b.proxied(part.Key)
 				all = append(all, l)
 			}
 			l.parts = append(l.parts, part)

@@ -22,7 +22,8 @@ type listener struct {
 	// certificate is the server's; nil for plain text. It is followed by a Run of its own.
 	certificate *certificate
 	listeners   []net.Listener
-	idle        time.Duration // how long a connection without a request is kept
+	wrap        func(net.Listener) net.Listener // reads what proxies send before everything else; nil for nothing
+	idle        time.Duration                   // how long a connection without a request is kept
 	// stopping is set when the process is about to stop. Callers that keep their connection are told to close it from then on.
 	stopping atomic.Bool
 }
@@ -59,6 +60,9 @@ func (l *listener) open(ctx context.Context) error {
 		if i == 0 && len(addresses) > 1 {
 			_, port, _ := net.SplitHostPort(bound.Addr().String())
 			addresses[1] = net.JoinHostPort("::1", port)
+		}
+		if l.wrap != nil {
+			bound = l.wrap(bound)
 		}
 		l.listeners = append(l.listeners, bound)
 	}

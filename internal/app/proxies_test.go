@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,16 +13,28 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // upgrade sends a WebSocket handshake as it is written, and returns the status of the answer. The connection stays open until
 // the test ends.
 func upgrade(tb testing.TB, url, version string, header ...string) (int, string) {
+	tb.Helper()
+	return upgradeBehind(tb, "", url, version, header...)
+}
+
+// upgradeBehind is upgrade over a connection that begins with something else.
+func upgradeBehind(tb testing.TB, before, url, version string, header ...string) (int, string) {
 	tb.Helper()
 	address := strings.TrimPrefix(url, "http://")
 	conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", address)
@@ -31,7 +44,7 @@ func upgrade(tb testing.TB, url, version string, header ...string) (int, string)
 		"GET /v1/ws " + version, "Host: " + address, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 	}, header...)
-	_, err = io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n")
+	_, err = io.WriteString(conn, before+strings.Join(lines, "\r\n")+"\r\n\r\n")
 	testkit.Check(tb, err)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	testkit.Check(tb, err)
@@ -198,5 +211,112 @@ func TestDoors_idleTimeout(t *testing.T) {
 	}
 	if d := app.Default().HTTP.IdleTimeout; d <= 600*time.Second {
 		t.Errorf("the default is %s", d)
+	}
+}
+
+// The PROXY protocol says whom a connection comes from, at each listener that is named; a socket goes on behind it.
+func TestDoors_proxyProtocol(t *testing.T) {
+	h := apptest.Start(t, apptest.Setting(t, "http.trusted_proxies", "127.0.0.0/8,10.0.0.0/8"), apptest.Setting(t, "edge.connections_per_ip", "1"),
+		apptest.Setting(t, "proxy_protocol", "http.listen,legacy.rooms.listen"), apptest.Setting(t, "legacy.dialects", "rooms"), apptest.Setting(t, "legacy.open", "true"))
+	from := func(address string) string { return "PROXY TCP4 " + address + " 10.0.0.9 40001 443\r\n" }
+	for i, tt := range []struct {
+		before, header string
+		want           int
+	}{
+		{from("198.51.100.1"), "X-A: b", 101},
+		{from("198.51.100.2"), "X-A: b", 101},
+		{from("198.51.100.1"), "X-A: b", 429},
+		{from("198.51.100.2"), "X-Forwarded-For: 198.51.100.3", 429}, // a client is not believed
+		{from("10.0.0.1"), "X-Forwarded-For: 198.51.100.3", 101},     // a proxy behind the proxy is
+		{"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x04\x0a\x00\x00\x01\x9c\x41\x01\xbb", "X-A: b", 101},
+	} {
+		if status, body := upgradeBehind(t, tt.before, h.HTTP, http11, tt.header); status != tt.want {
+			t.Errorf("connection %d: %d %s", i, status, body)
+		}
+	}
+	token := h.Token(t, nil, "channels/*")
+	dialer := websocket.Dialer{NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err == nil {
+			_, err = io.WriteString(c, from("198.51.100.7"))
+		}
+		return c, err
+	}}
+	ws, resp, err := dialer.DialContext(t.Context(), strings.Replace(h.HTTP, "http", "ws", 1)+"/v1/ws?token="+token, nil)
+	testkit.Check(t, err)
+	testkit.Check(t, resp.Body.Close())
+	defer func() { _ = ws.Close() }()
+	testkit.Check(t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	_, connected, err := ws.ReadMessage()
+	testkit.Check(t, err)
+	testkit.Check(t, ws.WriteMessage(websocket.TextMessage, []byte(`{"id":7,"ping":{}}`)))
+	_, pong, err := ws.ReadMessage()
+	testkit.Check(t, err)
+	if !strings.Contains(string(connected), "connected") || !strings.Contains(string(pong), "pong") {
+		t.Errorf("got %s and %s", connected, pong)
+	}
+	testkit.Check(t, ws.Close())
+	testkit.Eventually(t, "the connection is gone", func() bool { return h.Processes[0].Connections() == 4 })
+	rooms, resp, err := dialer.DialContext(t.Context(), "ws://"+h.Legacy["rooms.listen"]+"/ws/1", nil)
+	if err != nil {
+		t.Fatalf("rooms at %v: %v", h.Legacy, err)
+	}
+	testkit.Check(t, errors.Join(resp.Body.Close(), rooms.Close()))
+}
+
+// gRPC reads it too, before TLS and without. The port of HTTP does with TLS.
+func TestDoors_proxyProtocolBeforeTLS(t *testing.T) {
+	ca := newAuthority(t)
+	files := ca.issue("server", "127.0.0.1", 2, time.Now().Add(time.Hour))
+	for name, secured := range map[string]bool{"plain": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			h := apptest.Start(t, apptest.Setting(t, "http.trusted_proxies", "127.0.0.0/8"),
+				apptest.Setting(t, "proxy_protocol", "grpc.listen,http.listen"), apptest.Setting(t, "streams.per_ip", "1"), apptest.With(func(c *config.Config) {
+					if secured {
+						c.GRPC.TLS, c.HTTP.TLS = files, files
+					}
+				}))
+			from := "2001:db8::1"
+			dial := func(ctx context.Context, _, address string) (net.Conn, error) {
+				c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+				if err == nil {
+					_, err = io.WriteString(c, "PROXY TCP6 "+from+" 2001:db8::2 40001 443\r\n")
+				}
+				return c, err
+			}
+			identity, url := insecure.NewCredentials(), h.HTTP+"/v1/keys"
+			if secured {
+				identity, url = credentials.NewTLS(ca.trust()), strings.Replace(url, "http", "https", 1)
+			}
+			for i, caller := range []struct {
+				from    string
+				limited bool
+			}{{"2001:db8::1", false}, {"2001:db8:1::1", false}, {"2001:db8::2", true}} { // the last is in the network of the first
+				from = caller.from
+				conn, err := grpc.NewClient("passthrough:///"+h.GRPC, grpc.WithTransportCredentials(identity),
+					grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return dial(ctx, "tcp", address) }))
+				testkit.Check(t, err)
+				defer func() { _ = conn.Close() }()
+				bearer := func(credential string) context.Context {
+					return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+credential)
+				}
+				issued, err := authv1.NewAuthServiceClient(conn).IssueToken(bearer(h.AdminKey), &authv1.IssueTokenRequest{User: fmt.Sprint(i)})
+				testkit.Check(t, err)
+				stream, err := publishv1.NewPublishServiceClient(conn).Consume(bearer(issued.GetToken()), &publishv1.ConsumeRequest{Address: "broadcast"})
+				if err := opened(stream, err); isLimit(err, "streams.per_ip") != caller.limited || !caller.limited && err != nil {
+					t.Errorf("stream %d: %v", i, err)
+				}
+			}
+			transport := &http.Transport{DialContext: dial, TLSClientConfig: ca.trust()}
+			defer transport.CloseIdleConnections()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+			testkit.Check(t, err)
+			resp, err := transport.RoundTrip(req)
+			testkit.Check(t, err)
+			testkit.Check(t, resp.Body.Close())
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("got %s", resp.Status)
+			}
+		})
 	}
 }

@@ -46,12 +46,8 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 	if err != nil {
 		return nil, &config.About{Key: "grpc.tls.cert_file", Err: err}
 	}
-	peers, err := b.cfg.Peers()
-	if err != nil {
-		return nil, err
-	}
 	server, err := rpc.NewServer(ctx, rpc.Config{
-		Streams: b.streams, Peers: peers,
+		Streams: b.streams, Peers: b.peers, Wrap: b.proxied("grpc.listen"),
 		Listen: b.cfg.GRPC.Listen, TLS: secured, MaxMessage: int(b.cfg.GRPC.MaxMessage),
 		Reflection: b.cfg.GRPC.Reflection == "on" || b.cfg.GRPC.Reflection == "auto" && b.cfg.Dev,
 		Auth: rpc.AuthConfig{

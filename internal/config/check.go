@@ -34,6 +34,7 @@ func check(cfg Config, origins map[string]string) Problems {
 	c := &checking{cfg: cfg, origins: origins}
 	c.roles()
 	c.listeners()
+	c.proxyProtocol()
 	c.tls()
 	c.keys()
 	c.tokens()
@@ -114,6 +115,24 @@ func (c *checking) listeners() {
 	}
 	if l := c.cfg.Internal.Listen; l != "" && !loopbackListen(l) && !c.cfg.Internal.AllowRemote {
 		c.fail("internal.listen", "%q is reached from elsewhere and asks nobody who they are; keep it on 127.0.0.1 or set internal.allow_remote", l)
+	}
+}
+
+// proxyProtocol checks that listeners are named, and that there is somebody to believe.
+func (c *checking) proxyProtocol() {
+	known := []string{"http.listen", "grpc.listen"}
+	for _, p := range c.cfg.Legacy.Protocols {
+		for _, l := range p.Listeners() {
+			known = append(known, l.Key)
+		}
+	}
+	for _, key := range c.cfg.ProxyProtocol {
+		if !slices.Contains(known, key) {
+			c.fail("proxy_protocol", "%q is no listener, allowed are %s%s", key, strings.Join(known, ", "), suggestion(key, known))
+		}
+	}
+	if len(c.cfg.ProxyProtocol) > 0 && len(c.cfg.HTTP.TrustedProxies) == 0 {
+		c.fail("proxy_protocol", "needs http.trusted_proxies: nobody else is believed")
 	}
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	Upstream    map[string]string `key:"upstream" kind:"target" doc:"Where the roles auth and publish run when not in this process, as host:port." example:"auth=auth:9090,publish=publish:9090"`
 	APIKeys     []APIKey          `key:"api_keys" doc:"The keys of back ends, each with id, key (or key_file, or digest) and scopes."`
 
+	ProxyProtocol []string      `key:"proxy_protocol" doc:"Listeners, by their settings, that proxies of http.trusted_proxies reach with the PROXY protocol, version 1 or 2. Each of their connections begins with a header. Callers from elsewhere are served without one, and are not believed." example:"http.listen,grpc.listen"`
 	ShutdownDelay time.Duration `key:"shutdown_delay" min:"0s" max:"10m" doc:"After SIGTERM, how long everything is still served while readiness is red, so that load balancers notice. Unless set, none in development mode."`
 
 	Log      Log      `key:"log"`

@@ -135,6 +135,8 @@ func TestLoad_Refuses(t *testing.T) {
 		{name: "public URL of a developer", yaml: "dev: true\nhttp: {public_url: \"https://push.example.com\"}", want: []string{"development mode lets everybody in"}},
 		{name: "public URL in the open", yaml: "http: {public_url: \"http://push.example.com\"}", want: []string{"tokens would travel in the open"}},
 		{name: "log level", yaml: "dev: true\nlog: {level: loud}", want: []string{`log.level: "loud" is not known, allowed are debug, info, warn, error`}},
+		{name: "PROXY protocol of no listener", yaml: "dev: true\nhttp: {trusted_proxies: [10.0.0.0/8]}\nproxy_protocol: [http.listn]", want: []string{":3:1", "proxy_protocol", "http.listen"}},
+		{name: "PROXY protocol of nobody", yaml: "dev: true\nproxy_protocol: [http.listen]", want: []string{"proxy_protocol", "http.trusted_proxies"}},
 		{name: "origin of nothing", yaml: "dev: true\nedge: {allowed_origins: [\"\"]}", want: []string{":2:26", "edge.allowed_origins[0]", "is empty"}},
 		{name: "every origin of REST", yaml: "dev: true\nhttp: {allowed_origins: [\"*\"]}", want: []string{":2:26", "http.allowed_origins[0]", "name the origins"}},
 		{name: "origin with an empty fragment", yaml: "dev: true\nhttp: {allowed_origins: [\"https://a.example#\"]}", want: []string{":2:26", "is not an origin"}},

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +56,8 @@ type Config struct {
 	MaxStreams uint32
 	// Streams bounds how many streams a caller may have open, on all its connections together; nil for no bound.
 	Streams *occupancy.Counter
+	// Wrap, if set, makes what accepts connections of the port, such as one that reads what proxies send first.
+	Wrap func(net.Listener) net.Listener
 	// Peers says what an address is counted under. Those of trusted proxies connect for others, and are not counted.
 	Peers *peer.Resolver
 	// Deadline is for unary calls that come without one; 10 s by default.
@@ -124,6 +127,9 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 		s.listener, err = lc.Listen(ctx, "tcp", cfg.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("listen for gRPC: %w", err)
+		}
+		if cfg.Wrap != nil {
+			s.listener = cfg.Wrap(s.listener)
 		}
 	}
 	s.Server = grpc.NewServer(options...)
@@ -225,7 +231,7 @@ type tlsOnTCP struct {
 
 // ServerHandshake does the TLS handshake on TCP connections.
 func (t tlsOnTCP) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if _, ok := conn.(*net.TCPConn); !ok {
+	if _, ok := conn.(syscall.Conn); !ok {
 		return conn, nil, nil
 	}
 	return t.TransportCredentials.ServerHandshake(conn)

@@ -94,8 +94,8 @@ func (c *Conn) Busy() bool { return c.busy.Load() }
 // take gives the Conn its socket, before anything is written.
 func (c *Conn) take(conn net.Conn) {
 	c.Conn = conn
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		c.raw, _ = tcp.SyscallConn()
+	if plain, ok := conn.(syscall.Conn); ok { // TLS is none
+		c.raw, _ = plain.SyscallConn()
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -208,7 +207,7 @@ func (c *Conn) answer(pong []byte) {
 func (c *Conn) cut(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if tcp, ok := c.Conn.(*net.TCPConn); ok && errors.Is(err, os.ErrDeadlineExceeded) {
+	if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = tcp.SetLinger(0) // a reset says that something is missing
 	}
 	c.fail()
