@@ -76,7 +76,7 @@ func folders() ([]string, error) {
 		}
 		if d.IsDir() {
 			name := d.Name()
-			if at != "." && (strings.HasPrefix(name, ".") || slices.Contains([]string{"gen", "bench", "node_modules", "testdata"}, name)) {
+			if at != "." && (strings.HasPrefix(name, ".") || slices.Contains([]string{"gen", "bench", "faults", "node_modules", "testdata"}, name)) {
 				return filepath.SkipDir
 			}
 			return nil
