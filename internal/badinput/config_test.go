@@ -94,9 +94,10 @@ var place = regexp.MustCompile(`(?m)^[^ ]*/settings\.yaml:(\d+(?::\d+)?)  (?:unk
 // trunkline runs the program and returns its exit code and what it has said.
 func trunkline(t *testing.T, env []string, args ...string) (int, string) {
 	t.Helper()
+	path := program(t) // made before the time counts
 	ctx, cancel := context.WithTimeout(t.Context(), 20*commandTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program(t), args...)
+	cmd := exec.CommandContext(ctx, path, args...)
 	var out bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = append([]string{"PATH=" + os.Getenv("PATH")}, env...), &out, &out
 	err := cmd.Run()

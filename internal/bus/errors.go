@@ -131,6 +131,7 @@ var (
 	ErrStoreUnavailable  = of("STORE_UNAVAILABLE")
 	ErrAuthUnavailable   = of("AUTH_UNAVAILABLE")
 	ErrStorageFull       = of("STORAGE_FULL")
+	ErrStoredForeign     = of("STORED_DATA_FOREIGN")
 	ErrOverloaded        = of("SERVER_OVERLOADED")
 	ErrReplicasMissing   = of("REPLICAS_MISSING").With("", map[string]string{"setting": "min-replicas-to-write"})
 	ErrUnavailable       = of("UNAVAILABLE")

@@ -312,6 +312,7 @@ var measuring = map[string]string{
 	"pipes/redirect.go: WorthATry": "the same",
 	"resp/conn.go: Read":           "the deadline of a value that has begun",
 	"resp/conn.go: Write":          "the deadline of a write",
+	"foreign.go: answered":         "how long ago this process logged a foreign key",
 	"roster.go: Lose":              "how long ago this process lost a connection: the server subtracts that from its own time",
 	"server/sync.go: Of":           "how long ago a server was asked about its disk",
 	"store.go: Open":               "the clock that the estimate of the server's time begins with",

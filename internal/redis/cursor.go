@@ -21,11 +21,14 @@ func (s *Store) Claim(ctx context.Context, name, owner string, ttl time.Duration
 	if err != nil {
 		return bus.Position{}, false, failure(err)
 	}
+	held := at(answer, 0) == "1"
 	offset, err := strconv.ParseUint(at(answer, 2), 10, 64)
-	if err != nil {
-		return bus.Position{}, false, bus.ErrStoreUnavailable.Wrap(err)
+	if epoch := at(answer, 1); err == nil && (epochText(epoch) || epoch == "" && offset == 0) {
+		return bus.Position{Epoch: epoch, Offset: offset}, held, nil
 	}
-	return bus.Position{Epoch: at(answer, 1), Offset: offset}, at(answer, 0) == "1", nil
+	// A place in no log is behind whatever is kept: its reader is given that once more, and misses nothing.
+	s.garbage.drop(unreadCursor, name)
+	return bus.Position{Epoch: "none", Offset: 1}, held, nil
 }
 
 // Advance notes a position.

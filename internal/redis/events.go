@@ -148,6 +148,11 @@ func (s *Store) reapRuns(ctx context.Context, cmd *redis.Cmd, silent time.Durati
 	more := len(dead) == reapNodes
 	for run, heard := range dead {
 		rest, err := s.reapRun(ctx, run, heard, silent)
+		// Nobody can tell of it, and the others do not wait for it.
+		if errors.Is(err, bus.ErrStoredForeign) {
+			_, err = s.run(ctx, forgetRunScript, []string{s.keys.deadRuns()}, run, heard)
+			err = unavailable(err)
+		}
 		if err != nil {
 			return false, err
 		}

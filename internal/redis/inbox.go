@@ -90,7 +90,7 @@ func (s *Store) pendingAfter(ctx context.Context, to bus.Address, after bus.Posi
 	}
 	answer, err := cmd.Slice()
 	if err != nil || len(answer) != 6 {
-		return bus.PendingPage{}, false, bus.ErrStoreUnavailable.Wrap(err)
+		return bus.PendingPage{}, false, s.misread(err, to.String())
 	}
 	gap, _ := answer[0].(int64)
 	epoch, _ := answer[1].(string)

@@ -34,6 +34,8 @@ const (
 	unreadConnection unread = "connection" // an open one
 	unreadChannel    unread = "channel"    // the record of a created channel, or its name in the list
 	unreadRevocation unread = "revocation" // the time of a subject
+	unreadCursor     unread = "cursor"     // the place of a reader
+	unreadKey        unread = "key"        // one of another type, or with what no script can work on
 )
 
 // unreadQuiet is for how long a kind is not logged again.

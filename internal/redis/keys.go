@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"strings"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/server"
@@ -156,6 +157,35 @@ func (k keys) probe(id string) string { return k.prefix + "{probe:" + id + "}" }
 
 // life is the pub/sub channel that feeds keep subscribed for as long as the server is in the life of that replication id.
 func (k keys) life(id string) string { return k.prefix + "life:" + id }
+
+// types are the types of the keys of one address, by what stands behind its tag up to the next colon.
+var types = map[string]string{
+	"s": "stream", "m": "hash", "b": "string", "c": "string", "i": "hash", "g": "string", "t": "string", "k": "hash", "x": "hash", "a": "zset",
+	"j": "hash", "l": "string", "r": "hash", "rz": "zset", "rc": "hash", "rl": "zset", "ru": "list", "rn": "set", "v": "string", "ve": "string", "vl": "hash",
+	"-": "none",
+}
+
+// tagTypes are the types of keys that have a tag of their own. The name has that tag and what stands behind it, each up to the next
+// colon.
+var tagTypes = map[string]string{
+	"due": "zset", "rosters due": "zset", "rosters n": "zset", "rosters t": "hash", "channels": "zset", "nodes": "hash", "nodes heard": "zset",
+	"nodes truce": "string", "connections": "zset", "connections dead": "zset", "connections of": "hash", "connections of dead": "hash",
+	"cursor": "hash", "token": "hash", "family": "hash", "family a": "string", "values": "hash",
+}
+
+// typeOf is the type that a key has when it is ours.
+func (k keys) typeOf(name string) string {
+	tag, suffix, _ := strings.Cut(strings.TrimPrefix(name, k.prefix+"{"), "}")
+	suffix, _, _ = strings.Cut(strings.TrimPrefix(suffix, ":"), ":")
+	kind, of, named := strings.Cut(tag, ":")
+	if kind == "connections" && named && of != "" {
+		kind = "connections of"
+	}
+	if t, ok := tagTypes[strings.TrimSpace(kind+" "+suffix)]; ok && !strings.Contains(kind, "/") {
+		return t
+	}
+	return types[suffix]
+}
 
 // never is a key beside another one that is never there. In a Cluster every script names one. A master whose slot is on its way
 // to another refuses a script then, whatever else it names. It does not run a part of it.

@@ -53,7 +53,7 @@ func (s *Store) readOnce(ctx context.Context, to bus.Address, r bus.Retention, v
 	}
 	answer, err := cmd.Slice()
 	if err != nil || len(answer) != 9 {
-		return page, false, bus.ErrStoreUnavailable.Wrap(err)
+		return page, false, s.misread(err, to.String())
 	}
 	lost, _ := answer[0].(int64)
 	epoch, _ := answer[1].(string)

@@ -269,7 +269,7 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 		return failure(err)
 	}
 	if len(answer) == 0 {
-		return bus.ErrStoreUnavailable
+		return s.misread(nil, p.Message.To.String())
 	}
 	switch answer[0] {
 	case "prove":
@@ -287,7 +287,7 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 		return bus.ErrRevisionMismatch.With("", map[string]string{"address": p.Message.To.String(), "revision": at(answer, 1)})
 	case "state": // the first answer, and where its message is
 		r.Duplicate = true
-		return s.readPosition(at(answer, 4), at(answer, 5), r)
+		return s.readPosition(p.Message.To, at(answer, 4), at(answer, 5), r)
 	// The first answer counts, whatever this request would have been given.
 	case "again":
 		r.Duplicate = true
@@ -301,17 +301,17 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 	if answer[0] == "ok" && at(answer, 4) == "1" {
 		s.heldUp.add(p.Message.To)
 	}
-	return s.readPosition(at(answer, 1), at(answer, 2), r)
+	return s.readPosition(p.Message.To, at(answer, 1), at(answer, 2), r)
 }
 
 // readPosition notes where a publication went; nowhere for a live one.
-func (s *Store) readPosition(epoch, offset string, r *bus.Receipt) error {
+func (s *Store) readPosition(to bus.Address, epoch, offset string, r *bus.Receipt) error {
 	if epoch == "" {
 		return nil
 	}
 	n, err := strconv.ParseUint(offset, 10, 64)
 	if err != nil {
-		return bus.ErrStoreUnavailable.Wrap(err)
+		return s.misread(err, to.String())
 	}
 	r.Position = bus.Position{Epoch: s.epoch(epoch), Offset: n}
 	r.Durability = bus.Accepted

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,14 @@ type removal struct {
 	mode  string // one, lost or node
 	what  string // the connection or the node
 	heard int64  // when the node was last heard of, in ms
+}
+
+// nothing is the answer when there is nothing to remove, now or later.
+func (r removal) nothing() int64 {
+	if r.mode == "lost" {
+		return -1
+	}
+	return 0
 }
 
 // remove carries out removals and returns what the script answered to each, and the events to tell.
@@ -62,11 +71,16 @@ func (s *Store) remove(ctx context.Context, list []removal) ([]int64, []untold, 
 	var events []untold
 	for i, cmd := range cmds {
 		answer, err := cmd.Slice()
-		if err != nil {
-			return nil, nil, failure(err)
+		if err == nil && len(answer) == 0 {
+			err = errAnswer
 		}
-		if len(answer) == 0 {
-			return nil, nil, bus.ErrStoreUnavailable.With("a script gave no answer", nil)
+		switch {
+		// What cannot be reaped there is left, so that the others' members do not wait for it.
+		case isForeign(err) || errors.Is(err, errAnswer):
+			answers[i] = list[i].nothing() //nolint:gosec // an answer for each removal
+			continue
+		case err != nil:
+			return nil, nil, failure(err)
 		}
 		answers[i], _ = answer[0].(int64)
 		if texts := textsOf(answer[1:]); len(texts) > 0 {

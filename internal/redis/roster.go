@@ -133,10 +133,10 @@ func (s *Store) page(ctx context.Context, to bus.Address, after string, limit in
 		}
 		texts, err := cmd.StringSlice()
 		if err != nil || len(texts) == 0 {
-			return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
+			return bus.MemberPage{}, s.misread(err, to.String())
 		}
 		if page.Total, err = strconv.Atoi(texts[0]); err != nil {
-			return bus.MemberPage{}, bus.ErrStoreUnavailable.Wrap(err)
+			return bus.MemberPage{}, s.misread(err, to.String())
 		}
 		texts = texts[1:]
 		if page.More = len(texts) > 2*limit; page.More {
@@ -231,10 +231,11 @@ func (s *Store) Touch(ctx context.Context, node string, addresses []bus.Address)
 		}
 		for i, cmd := range cmds {
 			there, err := cmd.Int64()
-			if err != nil {
+			switch {
+			case isForeign(err): // the node's other rosters are touched all the same
+			case err != nil:
 				return missing, failure(err)
-			}
-			if there == 0 {
+			case there == 0:
 				missing = append(missing, chunk[i])
 			}
 		}

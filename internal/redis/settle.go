@@ -1,9 +1,7 @@
 package redis
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
@@ -234,7 +232,7 @@ func (s *Store) DueStats(ctx context.Context) (bus.DueStats, error) {
 	for _, cmd := range cmds {
 		said, err := cmd.Int64Slice()
 		if err != nil || len(said) != 2 {
-			return stats, unavailable(cmp.Or(err, errAnswer))
+			return stats, s.misread(err, "the messages that are due")
 		}
 		stats.Count += int(said[0])
 		// One set that lags is enough to say that sweepers are behind, so no average is taken.
@@ -242,9 +240,6 @@ func (s *Store) DueStats(ctx context.Context) (bus.DueStats, error) {
 	}
 	return stats, nil
 }
-
-// errAnswer is the error of an answer that is not what a script returns.
-var errAnswer = errors.New("not what the script answers")
 
 // Judge says what Settle would do to messages now.
 func (s *Store) Judge(ctx context.Context, due []bus.Due) ([]bus.Verdict, []error) {
@@ -259,15 +254,15 @@ func (s *Store) Judge(ctx context.Context, due []bus.Due) ([]bus.Verdict, []erro
 			errs[i] = unavailable(err)
 			continue
 		}
-		out[i], errs[i] = readVerdict(cmds[i], d)
+		out[i], errs[i] = s.readVerdict(cmds[i], d)
 	}
 	return out, errs
 }
 
-func readVerdict(cmd *redis.Cmd, d bus.Due) (bus.Verdict, error) {
+func (s *Store) readVerdict(cmd *redis.Cmd, d bus.Due) (bus.Verdict, error) {
 	answer, err := cmd.Slice()
 	if err != nil || len(answer) != 2 {
-		return bus.Verdict{}, unavailable(cmp.Or(err, errAnswer))
+		return bus.Verdict{}, s.misread(err, d.To.String())
 	}
 	now, _ := answer[0].(string)
 	values, _ := answer[1].([]any)
@@ -299,7 +294,7 @@ func (s *Store) SettleAll(ctx context.Context, list []bus.Verdict) ([]bus.Settle
 			errs[i] = unavailable(err)
 			continue
 		}
-		if out[i], errs[i] = readSettlement(cmds[i]); errs[i] != nil {
+		if out[i], errs[i] = s.readSettlement(cmds[i], v.To); errs[i] != nil {
 			continue
 		}
 		// It has ended, so nobody needs to look again.
@@ -330,10 +325,10 @@ func (s *Store) settleCall(d bus.Due, why bus.EndReason, at string) call {
 	}
 }
 
-func readSettlement(cmd *redis.Cmd) (bus.Settlement, error) {
+func (s *Store) readSettlement(cmd *redis.Cmd, to bus.Address) (bus.Settlement, error) {
 	answer, err := cmd.StringSlice()
 	if err != nil || len(answer) != 2 {
-		return bus.Settlement{}, unavailable(cmp.Or(err, errAnswer))
+		return bus.Settlement{}, s.misread(err, to.String())
 	}
 	out := bus.Settlement{Next: timeOf(answer[1])}
 	switch answer[0] {
@@ -353,7 +348,7 @@ func (s *Store) Discard(ctx context.Context, to bus.Address, id string, why bus.
 	if err != nil {
 		return unavailable(err)
 	}
-	out, err := readSettlement(cmd)
+	out, err := s.readSettlement(cmd, to)
 	if err != nil {
 		return err
 	}

@@ -63,8 +63,7 @@ func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, 
 	value := []byte(at(answer, 2))
 	revision, err := strconv.ParseUint(at(answer, 1), 10, 64)
 	if err != nil || !s.stateful(c.Message.To, value) {
-		s.garbage.drop(unreadState, c.Message.To.String())
-		return bus.State{}, bus.ErrStoreUnavailable.Wrap(errAnswer)
+		return bus.State{}, s.misread(nil, c.Message.To.String())
 	}
 	return bus.State{Value: value, Revision: revision, Updated: timeOf(at(answer, 3))}, nil
 }

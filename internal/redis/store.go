@@ -81,6 +81,7 @@ type Store struct {
 	pipes   *pipes.Pipes
 	clock   *clock
 	heldUp  *heldUp
+	foreign *foreign
 	garbage *garbage
 	lives   server.Lives
 
@@ -140,8 +141,10 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 		s.cfg.Aliases = nil
 	}
 	s.subscriptions = links.NewMetrics(cfg.Metrics)
+	s.foreign = newForeign(s)
 	s.pipes = pipes.New(pipes.Config{
-		Client: client, Timeout: cfg.Timeout, Never: s.keys.never, Script: func(hash string) string { return texts[hash] }, Metrics: cfg.Metrics, Log: log,
+		Client: client, Timeout: cfg.Timeout, Never: s.keys.never, Script: func(hash string) string { return texts[hash] }, Answered: s.foreign.answered,
+		Metrics: cfg.Metrics, Log: log,
 	})
 	s.heldUp = newHeldUp(s)
 	s.clock = &clock{local: cfg.Now, ask: s.askTime, timeout: cfg.Timeout}
@@ -152,6 +155,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 func (s *Store) Close() error {
 	// What runs in the background uses the pipes, and these use the client. They end in this order.
 	s.heldUp.close()
+	s.foreign.close()
 	s.pipes.Close()
 	s.clock.close()
 	if err := s.client.Close(); err != nil {
@@ -172,6 +176,8 @@ func failure(err error) error {
 		return bus.ErrStorageFull.With("Redis cannot write to its disk and refuses writes; nothing was done", map[string]string{"setting": "dir"}).Wrap(err)
 	case redis.HasErrorPrefix(err, "NOREPLICAS"):
 		return bus.ErrReplicasMissing.Wrap(err)
+	case isForeign(err):
+		return bus.ErrStoredForeign.Wrap(err)
 	}
 	return bus.ErrStoreUnavailable.Wrap(err)
 }

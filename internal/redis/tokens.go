@@ -80,10 +80,10 @@ func (s *Store) Exchange(ctx context.Context, family string, x bus.Exchange) (bu
 	if err != nil {
 		return bus.Exchanged{}, failure(err)
 	}
-	return exchanged(answer)
+	return s.exchanged(answer)
 }
 
-func exchanged(answer []string) (bus.Exchanged, error) {
+func (s *Store) exchanged(answer []string) (bus.Exchanged, error) {
 	switch {
 	case len(answer) == 1 && answer[0] == "done":
 		return bus.Exchanged{Outcome: bus.ExchangeDone}, nil
@@ -92,5 +92,5 @@ func exchanged(answer []string) (bus.Exchanged, error) {
 	case len(answer) == 1 && answer[0] == "stale":
 		return bus.Exchanged{Outcome: bus.ExchangeStale}, nil
 	}
-	return bus.Exchanged{}, bus.ErrStoreUnavailable
+	return bus.Exchanged{}, s.misread(nil, "a family of tokens")
 }

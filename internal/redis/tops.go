@@ -16,6 +16,7 @@ const topKeys = 512
 func (s *Store) Tops(ctx context.Context, addresses []bus.Address) ([]bus.Position, []error) {
 	t := &topsCall{store: s, addresses: addresses, tops: make([]bus.Position, len(addresses)), errs: make([]error, len(addresses))}
 	t.read(ctx)
+	t.look(ctx)
 	t.begin(ctx)
 	// Only what would be forgotten before long, so that most calls write nothing.
 	s.prolong(ctx, t.old...)
@@ -32,6 +33,7 @@ type topsCall struct {
 	tops      []bus.Position
 	errs      []error
 	old       []bus.Address // what would be forgotten before long
+	garbled   []int         // whose meta hash cannot be read
 }
 
 // read reads the tops: many in one script, but in a Cluster one in each, as their slots differ.
@@ -70,12 +72,25 @@ func (t *topsCall) note(i int, answer []string, from int, err error) {
 	}
 	offset, err := strconv.ParseUint(at(answer, from+1), 10, 64)
 	if err != nil {
-		t.errs[i] = bus.ErrStoreUnavailable.Wrap(err)
+		t.garbled = append(t.garbled, i)
 		return
 	}
 	t.tops[i] = bus.Position{Epoch: t.store.epoch(at(answer, from)), Offset: offset}
 	if at(answer, from+2) != "" {
 		t.old = append(t.old, t.addresses[i])
+	}
+}
+
+// look reads the logs whose meta hash cannot be read. That script goes by the newest entry, where there is one.
+func (t *topsCall) look(ctx context.Context) {
+	for _, i := range t.garbled {
+		t.store.garbage.drop(unreadPosition, t.addresses[i].String())
+		page, _, err := t.store.readOnce(ctx, t.addresses[i], bus.Retention{}, "latest", bus.Position{}, 1)
+		if err != nil {
+			t.errs[i] = err
+			continue
+		}
+		t.tops[i] = page.Top
 	}
 }
 

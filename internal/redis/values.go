@@ -31,7 +31,7 @@ func (s *Store) Command(ctx context.Context, c bus.ValueCommand) (bus.ValueResul
 	// What is left is a number, whatever the command was.
 	n, err := strconv.ParseInt(at(answer, 1), 10, 64)
 	if err != nil {
-		return bus.ValueResult{}, bus.ErrStoreUnavailable.Wrap(err)
+		return bus.ValueResult{}, s.misread(err, "the values of an owner")
 	}
 	return bus.ValueResult{Number: n}, nil
 }

@@ -38,6 +38,7 @@ var table = []Row{
 	{"STORE_UNAVAILABLE", Unavailable, 503, 4503, Again, "yes, same idempotency key", "the store does not answer", "check Redis; the outcome of a publish is unknown"},
 	{"AUTH_UNAVAILABLE", Unavailable, 503, 4503, Again, "yes", "the auth service does not answer", "nobody is let in without the auth service"},
 	{"STORAGE_FULL", ResourceExhausted, 429, 0, Again, "yes", "the store is full", "Redis is out of memory or disk"},
+	{"STORED_DATA_FOREIGN", FailedPrecondition, 400, 0, Stop, "no", "the store has something else under this name; the operator finds the key in the log of the server", "the log of the server names the key: move it away or delete it"},
 	{"REPLICAS_MISSING", Unavailable, 503, 4503, Again, "yes", "Redis refuses writes: fewer replicas are in step than its min-replicas-to-write asks for; nothing was done", "nothing was done; bring back the replicas that `min-replicas-to-write` asks for"},
 	{"UNAVAILABLE", Unavailable, 503, 4503, Again, "yes", "the service does not answer", "the service behind does not answer"},
 	{"CHANNEL_LIMIT", ResourceExhausted, 429, 0, Stop, "no", "as many channels were created as there may be; delete some, or raise channels.created", "delete channels, or raise `channels.created`; channels need not be created to be used"},

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -284,8 +285,15 @@ func (s *session) begin(req *request) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), fan.ReplayTimeout)
 	defer cancel()
-	if err := req.sub.Replay(ctx, s.edge.tail, after); err != nil {
-		s.Refuse(rpc.FromError(err))
+	err := req.sub.Replay(ctx, s.edge.tail, after)
+	switch e := rpc.FromError(err); {
+	case err == nil:
+	// Nobody can read that log. The connection has other subscriptions, which go on.
+	case errors.Is(e, bus.ErrStoredForeign):
+		s.leave(req.sub)
+		s.tellUnsubscribed(0, req.sub.Address())
+	default:
+		s.Refuse(e)
 	}
 }
 

@@ -6,7 +6,8 @@
 -- Bounds: all keys by expiry.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local newest = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
+-- A time that is still to come is not ours.
+local newest = redis.call('ZRANGE', KEYS[2], now + 60000, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
 if newest and tonumber(newest) < now - ARGV[4] then
   redis.call('SET', KEYS[3], string.format('%.0f', now + ARGV[4] / 2), 'PX', ARGV[3])
 end

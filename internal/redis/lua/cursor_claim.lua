@@ -7,7 +7,9 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local place = redis.call('HMGET', KEYS[1], 'o', 'u', 'e', 'n')
-if place[1] and place[1] ~= ARGV[1] and now < tonumber(place[2]) then
+-- Nobody lends a place for a day: an end after that is not ours, and would keep everybody from it.
+local ends = tonumber(place[2] or '0')
+if place[1] and place[1] ~= ARGV[1] and now < ends and ends < now + 86400000 then
   return {'0', '', '0'}
 end
 redis.call('HSET', KEYS[1], 'o', ARGV[1], 'u', string.format('%.0f', now + ARGV[2]))

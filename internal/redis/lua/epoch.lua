@@ -8,11 +8,14 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 -- reaches(epoch, offset) says whether the log has come to a position under that epoch, and has kept its end since.
 local function reaches(epoch, offset)
+  if not whole(offset or '') then
+    return false -- not ours
+  end
   local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p')
   if meta[1] == epoch then
     return tonumber(offset) <= tonumber(meta[2] or '0')
   end
-  for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+  for past, o in string.gmatch(brief(meta[3]), '(%S+):(%d+)') do
     if past == epoch then
       return tonumber(offset) <= tonumber(o)
     end
@@ -39,12 +42,19 @@ local function current(proposed)
     local info = redis.pcall('INFO', 'replication')
     life = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
   end
-  local top, time = tonumber(meta[3] or '0'), tonumber(meta[5] or '0')
+  local time = tonumber(meta[5] or '0')
   if not meta[1] then
     -- A stream without its meta hash belongs to a life that nobody can resume.
     redis.call('UNLINK', KEYS[1])
     redis.call('HSET', KEYS[2], 'e', proposed, 'r', life)
     return proposed, 0, 0
+  end
+  local top, garbled = offset_of(meta[3], KEYS[1])
+  if garbled then
+    -- Nobody knows how far the log went. It keeps its entries, and what follows has an epoch in which nobody can resume.
+    redis.call('HSET', KEYS[2], 'e', proposed, 'r', life, 'o', string.format('%.0f', top))
+    redis.call('HDEL', KEYS[2], 'p', 'w')
+    return proposed, top, time
   end
   if life == '' or life == meta[2] then
     return meta[1], top, time

@@ -7,5 +7,5 @@ local function era()
 end
 
 local function holds(epoch, offset, used)
-  return used == era() and (epoch == '' or reaches(epoch, offset))
+  return used == era() and whole(offset or '') and (epoch == '' or reaches(epoch, offset))
 end

@@ -23,7 +23,7 @@ local function finish(id, key, d)
     redis.call('PEXPIRE', KEYS[4], math.max(redis.call('PTTL', KEYS[4]), left))
     return
   end
-  redis.call('XDEL', KEYS[1], d[1])
+  redis.pcall('XDEL', KEYS[1], d[1])
   redis.call('PEXPIRE', key, ARGV[4])
   if d[6] ~= '' and redis.call('HGET', KEYS[3], d[6]) == id then
     redis.call('HDEL', KEYS[3], d[6])

@@ -31,7 +31,7 @@ local limit, left = tonumber(ARGV[3]), math.max(tonumber(ARGV[11]), 1)
 
 -- drop takes an entry out of the stream.
 local function drop(entry)
-  redis.call('XDEL', KEYS[1], entry)
+  redis.pcall('XDEL', KEYS[1], entry) -- which refuses what is no id of an entry
   redis.call('ZREM', KEYS[8], entry)
 end
 
@@ -47,7 +47,7 @@ end
 
 -- A message that is there is itself again: a second entry would have no record of its own.
 local old = redis.call('HMGET', KEYS[5], 'e', 'en', 'p', 'x')
-local there = old[1] and redis.call('XRANGE', KEYS[1], old[1], old[1])[1]
+local there = string.match(old[1] or '', '^%d+%-%d+$') and redis.call('XRANGE', KEYS[1], old[1], old[1])[1]
 if there and not old[2] and tonumber(old[4]) > tonumber(now) then
   redis.call('HSET', KEYS[5], 'p', old[3])
   return {'again', there[2][6], string.match(old[1], '^%d+'), old[3]}

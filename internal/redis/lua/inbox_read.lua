@@ -7,7 +7,7 @@
 -- as a flat list, "1" when it is dead to the device, epoch in which it was published.
 -- Bounds: writes nothing, reads limit + 1 entries.
 local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p', 'v')
-local epoch, newest = meta[1] or '', tonumber(meta[2] or '0')
+local epoch, newest = meta[1] or '', offset_of(meta[2], KEYS[1])
 local top = tonumber(meta[4] or newest) -- what is behind it is hidden
 local after = tonumber(ARGV[2])
 local gap = 0
@@ -16,7 +16,7 @@ if ARGV[1] ~= '' then
   if ARGV[1] == epoch then
     fork = newest
   else
-    for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+    for past, o in string.gmatch(brief(meta[3]), '(%S+):(%d+)') do
       if past == ARGV[1] then
         fork = tonumber(o)
         if after <= fork and top > fork then -- what is behind the fork is told with the first message there
@@ -75,7 +75,7 @@ if more == 0 then
   last = top
 end
 local born = epoch -- of the top: what is hidden may have forked since
-for past, o in string.gmatch(meta[4] and meta[3] or '', '(%S+):(%d+)') do
+for past, o in string.gmatch(brief(meta[4] and meta[3]), '(%S+):(%d+)') do
   if top > tonumber(o) then
     break
   end

@@ -13,7 +13,7 @@ end
 local expired = d[1] and tonumber(now) >= tonumber(d[4])
 if not d[1] or d[2] then
   if expired and not d[8] then -- it was acknowledged by all, and kept for others
-    redis.call('XDEL', KEYS[1], d[1])
+    redis.pcall('XDEL', KEYS[1], d[1])
     redis.call('ZREM', KEYS[5], d[1])
   end
   return {'gone', '0'}
@@ -23,7 +23,7 @@ if tonumber(d[4]) < tonumber(next) then
   next = d[4]
 end
 if ARGV[5] ~= '' or expired then
-  redis.call('XDEL', KEYS[1], d[1])
+  redis.pcall('XDEL', KEYS[1], d[1])
   redis.call('HSET', KEYS[2], 'r', ARGV[5] ~= '' and ARGV[5] or 'ttl', 'en', now)
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
   if d[7] ~= '' and redis.call('HGET', KEYS[4], d[7]) == ARGV[1] then

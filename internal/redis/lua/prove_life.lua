@@ -23,7 +23,7 @@ if ARGV[5] and tonumber(redis.call('GET', KEYS[3]) or '0') < tonumber(ARGV[5]) t
 end
 local past = meta[1] .. ':' .. (meta[3] or '0')
 local n = 1
-for one in string.gmatch(meta[4] or '', '%S+') do
+for one in string.gmatch(brief(meta[4]), '%S+') do
   if n == 16 then
     break
   end

@@ -12,7 +12,7 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local time = string.format('%.0f', now)
 local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p', 'v', 'w')
-local epoch, last = meta[1], tonumber(meta[2] or '0')
+local epoch, last = meta[1], offset_of(meta[2], KEYS[1])
 local top = tonumber(meta[4] or last) -- what is behind it is hidden
 if not epoch then
   return {ARGV[2] ~= '' and string.sub(ARGV[2], 1, 1) ~= '0' and 1 or 0, '', '0', {}, time, '', '', '', ''}
@@ -20,7 +20,7 @@ end
 local start = string.sub(ARGV[2], 1, 1) == '0' -- before the first message; the caller knows whether it is the right one
 local first = young(last, now - ARGV[5])
 -- What was withdrawn before the oldest entry was never there, and is not missing.
-for from, to in string.gmatch(meta[5] or '', '(%d+)-(%d+)') do
+for from, to in string.gmatch(brief(meta[5]), '(%d+)-(%d+)') do
   if tonumber(to) == first - 1 then
     first = tonumber(from)
   end
@@ -34,7 +34,7 @@ if ARGV[1] == 'since' then
   if ARGV[2] == epoch or ARGV[2] == '' or start then
     fork = last
   else
-    for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+    for past, o in string.gmatch(brief(meta[3]), '(%S+):(%d+)') do
       if past == ARGV[2] then
         fork = tonumber(o)
         forked = top > fork
@@ -52,7 +52,7 @@ if ARGV[1] == 'since' then
   -- A page ends where the log forks, so that the gap there has its place.
   local start, last = math.max(at + 1, first), top
   if ARGV[2] ~= '' then
-    for _, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+    for _, o in string.gmatch(brief(meta[3]), '(%S+):(%d+)') do
       if tonumber(o) >= start and tonumber(o) < last then
         last = tonumber(o)
         ends = o

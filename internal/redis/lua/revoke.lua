@@ -16,7 +16,7 @@ local function has(epoch, seen, offset)
   if seen == epoch then
     return tonumber(meta[1] or '0') >= offset
   end
-  for past, o in string.gmatch(meta[2] or '', '(%S+):(%d+)') do
+  for past, o in string.gmatch(brief(meta[2]), '(%S+):(%d+)') do
     if past == seen then
       return tonumber(o) >= offset
     end

@@ -35,8 +35,9 @@ for i, connection in ipairs(list) do
     redis.call('SREM', ARGV[8] .. ARGV[2], connection)
   end
   local lost, json = string.match(value or '', '^(%d+) (.*)$')
-  if json then
-    local member = cjson.decode(json)
+  -- What is no member leaves as it is found: nobody was told of it.
+  local read, member = pcall(cjson.decode, json or '')
+  if read and type(member) == 'table' and type(member.Node) == 'string' and type(member.Client) == 'string' then
     redis.call('SREM', ARGV[8] .. member.Node, connection)
     local reason, at = 'left', string.format('%.0f', now)
     if ARGV[1] ~= 'one' and lost ~= '0' then

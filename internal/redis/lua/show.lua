@@ -15,7 +15,7 @@ end
 if wanted > 0 and ARGV[1] ~= meta[1] then
   -- The log has forked since. What went on is the same up to the fork, and nothing beyond it.
   local fork = nil
-  for past, o in string.gmatch(meta[3] or '', '(%S+):(%d+)') do
+  for past, o in string.gmatch(brief(meta[3]), '(%S+):(%d+)') do
     if past == ARGV[1] then
       fork = tonumber(o)
     end
@@ -47,7 +47,7 @@ local function durable(n, demand)
 end
 
 local before = visible
-local withdrawn = meta[6]
+local withdrawn = meta[6] and brief(meta[6])
 
 -- Notes the offset of an entry that nobody has seen or ever will: the newest 16 ranges, so that a reader takes none for trimmed.
 local function withdraw(n)

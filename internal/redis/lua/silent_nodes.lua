@@ -6,8 +6,10 @@
 -- Bounds: makes no key.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-if tonumber(redis.call('GET', KEYS[2]) or '0') > now or newest and tonumber(newest) < now - ARGV[1] then
+-- A time that is still to come is not ours.
+local newest = redis.call('ZRANGE', KEYS[1], now + 60000, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+local truce = tonumber(redis.call('GET', KEYS[2]) or '0')
+if truce > now and truce < now + 86400000 or newest and tonumber(newest) < now - ARGV[1] then
   return {}
 end
 if #ARGV == 2 then

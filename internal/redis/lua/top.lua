@@ -8,11 +8,11 @@ local out, half = {}, tonumber(ARGV[1]) / 2
 for i, key in ipairs(KEYS) do
   local meta = redis.pcall('HMGET', key, 'e', 'o', 'v', 'p')
   local epoch, top, old = meta[1] or '', meta[3] or meta[2] or '0', ''
-  if meta.err then
-    top = '?'
+  if meta.err or not whole(top) then
+    epoch, top = '', '?'
   elseif meta[1] then
     if meta[3] then -- what is hidden may have forked since
-      for past, o in string.gmatch(meta[4] or '', '(%S+):(%d+)') do
+      for past, o in string.gmatch(brief(meta[4]), '(%S+):(%d+)') do
         if tonumber(top) > tonumber(o) then
           break
         end

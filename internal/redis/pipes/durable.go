@@ -59,7 +59,7 @@ func (p *Pipes) Prove(ctx context.Context, w Way, cmds []redis.Cmder, d Demand, 
 	}
 	said := ask(ctx, pipe, d, how)
 	call, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
-	err := carryOut(call, pipe)
+	err := w.To.carryOut(call, pipe)
 	cancel()
 	// A caller that gave up early says nothing about the server.
 	if timedOut(err) && ctx.Err() == nil {

@@ -12,6 +12,7 @@ import (
 func (p *Pipes) newPipe(client *redis.Client) *Pipe {
 	one := &Pipe{
 		client: client, timeout: p.cfg.Timeout, running: &p.running, stop: p.stop, durable: make(chan struct{}, durableFlights), refused: p.refused,
+		told: p.cfg.Answered,
 	}
 	if p.cluster != nil {
 		one.reload = func() { p.cluster.ReloadState(context.Background()) } // which only asks for it

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,8 @@ import (
 type Pipe struct {
 	client  *redis.Client
 	timeout time.Duration
-	reload  func() // learns again which master has which slot; nil where there is one master
+	told    func(redis.Cmder) // of answers that are errors
+	reload  func()            // learns again which master has which slot; nil where there is one master
 	running *sync.WaitGroup
 	stop    <-chan struct{} // closed when the store is
 	refused prometheus.Counter
@@ -209,14 +209,27 @@ func (p *Pipe) exec(cmds []redis.Cmder) bool {
 			c.SetErr(err)
 		}
 	}
-	return timedOut(carryOut(ctx, pipe))
+	return timedOut(p.carryOut(ctx, pipe))
 }
 
 // carryOut sends a pipeline; each of its commands has its own error then. A server may refuse the connection itself, as for a
 // wrong password. Then go-redis leaves the commands without an error, and they would count as done although none was sent.
-func carryOut(ctx context.Context, pipe redis.Pipeliner) error {
+func (p *Pipe) carryOut(ctx context.Context, pipe redis.Pipeliner) error {
 	cmds, err := pipe.Exec(ctx)
-	if err == nil || slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+	if err == nil {
+		return nil
+	}
+	answered := false
+	for _, c := range cmds {
+		if c.Err() == nil {
+			continue
+		}
+		answered = true
+		if p.told != nil {
+			p.told(c)
+		}
+	}
+	if answered {
 		return err
 	}
 	for _, c := range cmds {

@@ -24,6 +24,8 @@ type Config struct {
 	Never func(beside string) string
 	// Script returns the text of the script with a hash.
 	Script func(hash string) string
+	// Answered is told of each command that was answered with an error. It must not wait. Nil for nobody.
+	Answered func(cmd redis.Cmder)
 	// Metrics takes the metrics; none are registered without it.
 	Metrics prometheus.Registerer
 	// Log is told of slots that cannot be followed.

@@ -2,6 +2,7 @@ package behind
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -79,7 +80,12 @@ func (l *lane) apply(ctx context.Context) (bool, error) {
 	}
 	c := l.taken(batch[0])
 	err := l.change(ctx, c)
-	if err == nil {
+	switch {
+	case err == nil:
+		return true, nil
+	// It can never be taken, and those behind it are of other addresses.
+	case errors.Is(err, bus.ErrStoredForeign):
+		l.log.Warn("cannot change a roster; its key in the store is not ours", "address", c.address.String())
 		return true, nil
 	}
 	l.log.Warn("cannot change a roster; it is tried again", "address", c.address.String(), "error", err.Error())

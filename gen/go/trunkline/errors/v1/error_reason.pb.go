@@ -135,6 +135,9 @@ const (
 	// The store is full and refuses writes.
 	// Example: {"reason":"STORAGE_FULL","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_STORAGE_FULL ErrorReason = 47
+	// What the store has under a name of the server is not of the server; its log names the key. Nothing was done.
+	// Example: {"reason":"STORED_DATA_FOREIGN","domain":"trunkline"}
+	ErrorReason_ERROR_REASON_STORED_DATA_FOREIGN ErrorReason = 56
 	// The service behind the gateway or edge cannot be reached.
 	// Example: {"reason":"UNAVAILABLE","domain":"trunkline"}
 	ErrorReason_ERROR_REASON_UNAVAILABLE ErrorReason = 48
@@ -248,6 +251,7 @@ var (
 		45: "ERROR_REASON_STORE_UNAVAILABLE",
 		46: "ERROR_REASON_AUTH_UNAVAILABLE",
 		47: "ERROR_REASON_STORAGE_FULL",
+		56: "ERROR_REASON_STORED_DATA_FOREIGN",
 		48: "ERROR_REASON_UNAVAILABLE",
 		49: "ERROR_REASON_INBOX_FULL",
 		55: "ERROR_REASON_QUOTA_EXCEEDED",
@@ -309,6 +313,7 @@ var (
 		"ERROR_REASON_STORE_UNAVAILABLE":        45,
 		"ERROR_REASON_AUTH_UNAVAILABLE":         46,
 		"ERROR_REASON_STORAGE_FULL":             47,
+		"ERROR_REASON_STORED_DATA_FOREIGN":      56,
 		"ERROR_REASON_UNAVAILABLE":              48,
 		"ERROR_REASON_INBOX_FULL":               49,
 		"ERROR_REASON_QUOTA_EXCEEDED":           55,
@@ -367,7 +372,7 @@ var File_trunkline_errors_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\x86\x10\n" +
+	"&trunkline/errors/v1/error_reason.proto\x12\x13trunkline.errors.v1*\xac\x10\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x01\x12\x1e\n" +
@@ -404,7 +409,8 @@ const file_trunkline_errors_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_SERVER_DRAINING\x10,\x12\"\n" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10-\x12!\n" +
 	"\x1dERROR_REASON_AUTH_UNAVAILABLE\x10.\x12\x1d\n" +
-	"\x19ERROR_REASON_STORAGE_FULL\x10/\x12\x1c\n" +
+	"\x19ERROR_REASON_STORAGE_FULL\x10/\x12$\n" +
+	" ERROR_REASON_STORED_DATA_FOREIGN\x108\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x100\x12\x1b\n" +
 	"\x17ERROR_REASON_INBOX_FULL\x101\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x107\x12\"\n" +

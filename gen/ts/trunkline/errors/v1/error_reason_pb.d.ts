@@ -301,6 +301,14 @@ export enum ErrorReason {
   STORAGE_FULL = 47,
 
   /**
+   * What the store has under a name of the server is not of the server; its log names the key. Nothing was done.
+   * Example: {"reason":"STORED_DATA_FOREIGN","domain":"trunkline"}
+   *
+   * @generated from enum value: ERROR_REASON_STORED_DATA_FOREIGN = 56;
+   */
+  STORED_DATA_FOREIGN = 56,
+
+  /**
    * The service behind the gateway or edge cannot be reached.
    * Example: {"reason":"UNAVAILABLE","domain":"trunkline"}
    *
