@@ -6,12 +6,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/trunkline/trunkline/internal/app"
 )
 
 // version is set by the build.
 var version = "dev"
 
 func main() {
+	app.TakeLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The second signal is not caught: it ends the program at once. The server catches it, to say what it leaves.
 	context.AfterFunc(ctx, stop)

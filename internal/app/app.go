@@ -37,6 +37,9 @@ type Running struct {
 	Connections func() int64
 }
 
+// TakeLogs makes libraries speak in the log of Run. A program calls it before anything else.
+func TakeLogs() { telemetry.TakeLibraries() }
+
 // Run runs the roles of the configuration until ctx ends, then stops: clients are told to move, open calls
 // finish, the store is closed last. It returns nil after a clean stop, and an error that says what was cut off when the
 // grace was over.

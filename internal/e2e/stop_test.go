@@ -202,3 +202,18 @@ func TestStop_ofOneProcess(t *testing.T) {
 		}},
 	)
 }
+
+// The log has no lines but ours, whatever the environment asks of libraries.
+func TestLog_isOursAlone(t *testing.T) {
+	ready := freePort(t)
+	p := &process{tb: t, name: "all", env: []string{"GRPC_GO_LOG_SEVERITY_LEVEL=info", "GRPC_GO_LOG_VERBOSITY_LEVEL=99"}}
+	p.args = []string{"serve", "--dev", "--http-listen", freePort(t), "--grpc-listen", freePort(t), "--internal-listen", ready}
+	p.start()
+	t.Cleanup(func() { _ = p.end(syscall.SIGKILL) })
+	testkit.Within(t, "the process is ready", 20*time.Second, func() bool { status, _ := get("http://" + ready + "/readyz"); return status == http.StatusOK })
+	for line := range strings.Lines(p.text()) {
+		if strings.Contains(line, "[core]") || strings.Contains(line, "INFO:") {
+			t.Errorf("a library wrote %q", line)
+		}
+	}
+}

@@ -31,7 +31,7 @@ type Telemetry struct {
 	Registry *prometheus.Registry
 }
 
-// New returns the logger and a registry with the Go, process and build collectors.
+// New returns the logger and a registry with the Go, process and build collectors. Libraries speak through that logger from then on.
 func New(cfg Config) (*Telemetry, error) {
 	log, err := newLogger(cfg)
 	if err != nil {
@@ -50,6 +50,7 @@ func New(cfg Config) (*Telemetry, error) {
 			return nil, fmt.Errorf("register process metrics: %w", err)
 		}
 	}
+	newest.Store(log)
 	return &Telemetry{Log: log, Registry: reg}, nil
 }
 

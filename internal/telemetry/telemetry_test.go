@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/trunkline/trunkline/internal/telemetry"
 )
@@ -122,5 +126,30 @@ func waitInTurns(stop, turns chan struct{}) {
 		case <-stop:
 			return
 		}
+	}
+}
+
+// Libraries with a log for the whole process speak in ours, each time in one line.
+func TestTakeLibraries(t *testing.T) {
+	telemetry.TakeLibraries()
+	var out bytes.Buffer
+	if _, err := telemetry.New(telemetry.Config{Level: "debug", Format: "json", Output: &out}); err != nil {
+		t.Fatal(err)
+	}
+	grpclog.Errorf("Marshal error: %v", errors.New("out of\nrange"))
+	grpclog.Warning("a warning")
+	grpclog.Info("every connection")
+	log.Print("Unsolicited response")
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		var l struct{ Level, Library, Said string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Errorf("%q: %v", line, err)
+		}
+		got = append(got, l.Level+" "+l.Library+": "+l.Said)
+	}
+	want := []string{"WARN grpc: Marshal error: out of\nrange", "DEBUG grpc: a warning", "DEBUG standard log: Unsolicited response"}
+	if !slices.Equal(got, want) {
+		t.Errorf("said %q, want %q", got, want)
 	}
 }

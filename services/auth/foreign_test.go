@@ -206,13 +206,14 @@ func TestTrust_checksEveryKeyWithAndWithoutKid(t *testing.T) {
 		testkit.Check(t, err)
 		return k
 	}
-	good, weak, enc, ops, other, broken := key(2048), key(1024), key(2048), key(2048), key(2048), key(2048)
+	good, weak, enc, ops, other, broken, use := key(2048), key(1024), key(2048), key(2048), key(2048), key(2048), key(2048)
 	set, err := json.Marshal(map[string]any{"keys": []any{
 		"not even an object",
 		map[string]any{"kty": "RSA", "kid": "empty"},
 		map[string]any{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "point"},
 		rsaJWK(weak, map[string]any{"kid": "weak", "use": "sig"}),
 		rsaJWK(enc, map[string]any{"kid": "enc", "use": "enc", "alg": "RSA-OAEP", "x5c": []string{"rubbish"}, "x5t": "abc"}),
+		rsaJWK(use, map[string]any{"kid": "use", "use": "enc"}),
 		rsaJWK(ops, map[string]any{"kid": "ops", "key_ops": []string{"encrypt", "wrapKey"}}),
 		rsaJWK(other, map[string]any{"kid": "other", "alg": "PS256"}),
 		rsaJWK(broken, map[string]any{"kid": 7}),
@@ -225,7 +226,10 @@ func TestTrust_checksEveryKeyWithAndWithoutKid(t *testing.T) {
 	for name, tc := range map[string]struct {
 		key *rsa.PrivateKey
 		ok  bool
-	}{"good": {good, true}, "weak": {weak, false}, "enc": {enc, false}, "ops": {ops, false}, "other": {other, false}, "broken": {broken, false}} {
+	}{
+		"good": {good, true}, "weak": {weak, false}, "enc": {enc, false}, "use": {use, false}, "ops": {ops, false}, "other": {other, false},
+		"broken": {broken, false},
+	} {
 		for _, header := range []map[string]any{{"kid": name}, {}, {"kid": ""}} {
 			err := f.validate(t.Context(), theirs(t, f, tc.key, header, nil))
 			if tc.ok && err != nil || !tc.ok && !errors.Is(err, bus.ErrTokenInvalid) {
