@@ -117,7 +117,7 @@ func TestComments_nameWhatExists(t *testing.T) {
 var (
 	quoted  = regexp.MustCompile("`([^`\n]+)`")
 	setting = regexp.MustCompile(`^[a-z_]+(?:\.[a-z_]+)+$`)
-	aFile   = regexp.MustCompile(`^(?:internal|services|gateway|cmd|client|proto|deploy|web|bench|docs|legacy)/[A-Za-z0-9_./-]+$`)
+	aFile   = regexp.MustCompile(`^(?:internal|services|gateway|cmd|client|proto|deploy|web|bench|faults|docs|legacy)/[A-Za-z0-9_./-]+$`)
 )
 
 // settings are the keys that docs/configuration.md lists, which a test of its own compares with the code, and their sections.

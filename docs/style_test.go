@@ -228,7 +228,7 @@ func TestSentences(t *testing.T) {
 // packages are the folders with Go code of ours, apart from those inside another one, such as internal/redis/resp.
 func packages(tb testing.TB) []string {
 	tb.Helper()
-	all := []string{"client", "cmd/trunkline", "gateway", "web", "bench"}
+	all := []string{"client", "cmd/trunkline", "gateway", "web", "bench", "faults"}
 	for _, parent := range []string{"internal", "services", "legacy"} {
 		entries, err := os.ReadDir("../" + parent)
 		if err != nil {

@@ -1,6 +1,9 @@
 package judge
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // reader is one subscriber of one address, over all its sessions.
 type reader struct {
@@ -43,7 +46,7 @@ func (a *address) reader(who string) *reader {
 func (r *reader) subscribe(a *address, e Event) {
 	a.see(e.Position.Epoch, e.At)
 	r.app = r.app || e.App
-	s := &sitting{since: e.At, resumed: e.Resumed, keys: map[string]bool{}}
+	s := &sitting{since: cmp.Or(e.Since, e.At), resumed: e.Resumed, keys: map[string]bool{}}
 	switch {
 	case e.Resumed:
 		a.see(e.From.Epoch, e.At)
