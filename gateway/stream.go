@@ -243,6 +243,9 @@ func newEventWriter(w http.ResponseWriter, h http.Header) *eventWriter {
 	return e
 }
 
+// sseHeartbeat is a comment, which EventSource does not show to its page.
+const sseHeartbeat = ": heartbeat"
+
 // line writes an event as a line of JSON.
 func (e *eventWriter) line(m proto.Message) error {
 	b, err := payload.Append(append(e.buf[:0], `{"result":`...), m)
@@ -270,7 +273,7 @@ func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
 	case *publishv1.ConsumeResponse_PresenceEvent:
 		b, err = payload.Append(e.head(b, "presence", nil), v.PresenceEvent)
 	default:
-		b = append(b, ": heartbeat"...)
+		b = append(b, sseHeartbeat...)
 	}
 	if err != nil {
 		return err
@@ -281,10 +284,13 @@ func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
 func (e *eventWriter) receipt(m *publishv1.WatchReceiptsResponse) error {
 	b, end := append(e.buf[:0], `{"result":`...), "}\n" //nolint:gocritic // the next line is written over this one
 	var err error
-	if e.sse {
+	switch {
+	case e.sse && m.GetHeartbeat() != nil:
+		b, end = append(b[:0], sseHeartbeat...), "\n\n"
+	case e.sse:
 		b, end = e.head(e.buf[:0], "receipt", nil), "\n\n"
 		b, err = payload.Append(b, m.GetReceipt())
-	} else {
+	default:
 		b, err = payload.Append(b, m)
 	}
 	if err != nil {

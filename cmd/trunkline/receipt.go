@@ -117,6 +117,9 @@ func (p *program) watch(ctx context.Context, service publishv1.PublishServiceCli
 		if resp, err = receipts.Recv(); err != nil {
 			break
 		}
+		if resp.GetHeartbeat() != nil {
+			continue
+		}
 		if err := p.showReceipt(resp.GetReceipt()); err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func Default() config.Config {
 		ShutdownDelay: 5 * time.Second,
 
 		GRPC:     config.GRPC{Listen: ":9090", Reflection: "auto", MaxMessage: rpc.DefaultMaxMessage},
-		Streams:  config.Streams{PerToken: 100, PerUser: 500, PerIP: 1000, PerKey: 10_000},
+		Streams:  config.Streams{PerToken: 100, PerUser: 500, PerIP: 1000, PerKey: 10_000, Heartbeat: rpc.DefaultHeartbeat},
 		Internal: config.Internal{Listen: "127.0.0.1:9091"},
 		Redis:    config.Redis{Prefix: redis.DefaultPrefix},
 		Auth:     defaultAuth(),

@@ -47,7 +47,7 @@ func newServices(ctx context.Context, b base, keys []rpc.APIKey, protocols []old
 		return nil, &config.About{Key: "grpc.tls.cert_file", Err: err}
 	}
 	server, err := rpc.NewServer(ctx, rpc.Config{
-		Streams: b.streams, Peers: b.peers, Wrap: b.proxied("grpc.listen"),
+		Streams: b.streams, Heartbeat: b.cfg.Streams.Heartbeat, Peers: b.peers, Wrap: b.proxied("grpc.listen"),
 		Listen: b.cfg.GRPC.Listen, TLS: secured, MaxMessage: int(b.cfg.GRPC.MaxMessage),
 		Reflection: b.cfg.GRPC.Reflection == "on" || b.cfg.GRPC.Reflection == "auto" && b.cfg.Dev,
 		Auth: rpc.AuthConfig{

@@ -65,13 +65,15 @@ type HTTP struct {
 	IdleTimeout         time.Duration `key:"idle_timeout" min:"1s" max:"1h" doc:"How long a connection without a request is kept. Longer than the proxies in front keep theirs, or they send into one that closes. Every HTTP listener follows it."`
 }
 
-// Streams bounds the streams of gRPC and REST that one caller has open at a process. Beyond a bound a caller is refused with
+// Streams is about the streams of gRPC and REST. It bounds those that one caller has open at a process. Beyond a bound a caller is refused with
 // CONNECTION_LIMIT until one of its streams ends.
 type Streams struct {
 	PerToken int `key:"per_token" min:"0" max:"10000000" doc:"Streams of gRPC and REST that one token may have open at a process; 0 for no limit."`
 	PerUser  int `key:"per_user" min:"0" max:"10000000" doc:"The same of one user, with all tokens together; of the client where a token names no user."`
 	PerIP    int `key:"per_ip" min:"0" max:"10000000" doc:"The same of one IP address, or one network of IPv6 (http.ipv6_prefix); back ends with an API key are not counted by address."`
 	PerKey   int `key:"per_key" min:"0" max:"10000000" doc:"The same of one API key."`
+
+	Heartbeat time.Duration `key:"heartbeat" min:"1s" max:"10m" doc:"After what silence a stream says that it is alive. Proxies have to wait for longer."`
 }
 
 // TLS is a certificate that is read again when its files change.

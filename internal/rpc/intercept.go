@@ -16,11 +16,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/occupancy"
 	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/requestid"
+	"github.com/trunkline/trunkline/internal/rpc/beats"
 )
 
 // maxDeadline bounds what a caller may ask for in a unary call.
@@ -32,6 +34,7 @@ type interceptors struct {
 	deadline time.Duration
 	metrics  *metrics
 	streams  *occupancy.Counter
+	beats    *beats.Beats
 	warned   warned
 	open     atomic.Int64 // calls under way
 }
@@ -87,7 +90,7 @@ func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamS
 	}
 	counted := in.metrics.of(kindOf(info), method)
 	counted.started.Inc()
-	err := in.handleStream(&streamWithCaller{ServerStream: ss, ctx: ss.Context(), counted: counted}, srv, method, handler)
+	err := in.handleStream(&streamWithCaller{ServerStream: ss, ctx: ss.Context(), counted: counted}, srv, method, in.beating(method, handler))
 	in.metrics.end(counted, err)
 	return err
 }
@@ -144,6 +147,30 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 	return err
 }
 
+// beating returns a handler whose streams are not silent for long.
+func (in *interceptors) beating(method string, handler grpc.StreamHandler) grpc.StreamHandler {
+	return func(srv any, stream grpc.ServerStream) error {
+		ss, ok := stream.(*streamWithCaller)
+		if !ok {
+			return handler(srv, stream)
+		}
+		ss.beat = in.beats.Begin(method, ss.send)
+		defer ss.beat.End()
+		ss.ctx = context.WithValue(ss.ctx, beatKey{}, ss.beat)
+		return handler(srv, ss)
+	}
+}
+
+// beatKey is the key of the heartbeats of a stream in its context.
+type beatKey struct{}
+
+// SetHeartbeat sets what the heartbeats of a stream say from now on. The message is not changed afterwards.
+func SetHeartbeat(ctx context.Context, m proto.Message) {
+	if beat, ok := ctx.Value(beatKey{}).(*beats.Beat); ok {
+		beat.Say(m)
+	}
+}
+
 // unknown answers methods that nobody registered.
 func (in *interceptors) unknown(any, grpc.ServerStream) error {
 	return Status(bus.ErrMethodUnknown, "").Err()
@@ -155,10 +182,21 @@ type streamWithCaller struct {
 	ctx      context.Context //nolint:containedctx // a stream is asked for its context
 	counted  *counters
 	identity *bus.Identity // of a client; nil for everybody else
+	beat     *beats.Beat   // set before the handler is called
 }
 
-// SendMsg sends a message and counts it. Nothing is sent to a client whose token has ended.
+// SendHeader tells the client that the stream is open.
+func (s *streamWithCaller) SendHeader(md metadata.MD) error {
+	return s.beat.Send(func() error { return s.ServerStream.SendHeader(md) })
+}
+
+// SendMsg sends a message of the handler.
 func (s *streamWithCaller) SendMsg(m any) error {
+	return s.beat.Send(func() error { return s.send(m) })
+}
+
+// send sends a message and counts it. Nothing is sent to a client whose token has ended.
+func (s *streamWithCaller) send(m any) error {
 	if err := ended(s.ctx, s.identity); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/trunkline/trunkline/internal/occupancy"
 	"github.com/trunkline/trunkline/internal/peer"
+	"github.com/trunkline/trunkline/internal/rpc/beats"
 )
 
 // streamWorkers is how many goroutines wait for calls: their stacks have grown already, and growing them again costs each call. Calls beyond
@@ -38,6 +39,9 @@ const window = 1 << 20
 
 // DefaultMaxMessage is the largest message that a Server receives, in bytes, unless another size is configured.
 const DefaultMaxMessage = 4 << 20
+
+// DefaultHeartbeat is how long a stream is silent before it says that it is alive, unless another time is configured.
+const DefaultHeartbeat = 15 * time.Second
 
 // Config tunes a Server. The zero value serves the pipe alone, with the defaults.
 type Config struct {
@@ -62,13 +66,15 @@ type Config struct {
 	Peers *peer.Resolver
 	// Deadline is for unary calls that come without one; 10 s by default.
 	Deadline time.Duration
+	// Heartbeat is how long a stream may be silent; DefaultHeartbeat by default.
+	Heartbeat time.Duration
 	// Grace is how long open calls may go on after Run's context ends; 10 s by default.
 	Grace time.Duration
 }
 
 func (c Config) withDefaults() Config {
 	c.MaxMessage = cmp.Or(c.MaxMessage, DefaultMaxMessage)
-	c.MaxStreams = cmp.Or(c.MaxStreams, 1000)
+	c.MaxStreams, c.Heartbeat = cmp.Or(c.MaxStreams, 1000), cmp.Or(c.Heartbeat, DefaultHeartbeat)
 	c.Deadline, c.Grace = cmp.Or(c.Deadline, 10*time.Second), cmp.Or(c.Grace, 10*time.Second)
 	return c
 }
@@ -101,7 +107,7 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 	if err != nil {
 		return nil, err
 	}
-	in := &interceptors{auth: auth, log: log, deadline: cfg.Deadline, metrics: newMetrics(reg), streams: cfg.Streams}
+	in := &interceptors{auth: auth, log: log, deadline: cfg.Deadline, metrics: newMetrics(reg), streams: cfg.Streams, beats: beats.New(cfg.Heartbeat)}
 	auth.peers = cfg.Peers
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec(cfg.MaxMessage)),
@@ -194,6 +200,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) shutdown() error {
+	defer s.calls.beats.Wait()
 	s.health.Shutdown()
 	done := make(chan struct{})
 	go func() {

@@ -36,6 +36,11 @@ type fixture struct {
 
 func start(tb testing.TB, store *memory.Store, cfg events.Config, keys ...rpc.APIKey) *fixture {
 	tb.Helper()
+	return startWith(tb, store, cfg, rpc.Config{Auth: rpc.AuthConfig{Keys: keys}})
+}
+
+func startWith(tb testing.TB, store *memory.Store, cfg events.Config, serving rpc.Config) *fixture {
+	tb.Helper()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -43,7 +48,7 @@ func start(tb testing.TB, store *memory.Store, cfg events.Config, keys ...rpc.AP
 	s, err := events.New(store, cfg, reg)
 	testkit.Check(tb, err)
 	server := rpctest.New(tb)
-	stop := server.Run(rpc.Config{Auth: rpc.AuthConfig{Keys: keys}}, []rpctest.Service{s}, s.Run)
+	stop := server.Run(serving, []rpctest.Service{s}, s.Run)
 	return &fixture{tb: tb, store: store, events: hooksv1.NewEventServiceClient(server.Conn), stop: stop, reg: reg}
 }
 

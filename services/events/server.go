@@ -36,8 +36,6 @@ type Store interface {
 type Config struct {
 	// Namespaces says how the log of events is kept. While it is not, every call is refused with ErrEventsDisabled.
 	Namespaces bus.Namespaces
-	// Heartbeat is how often a quiet stream says that it is alive; 15 s by default.
-	Heartbeat time.Duration
 	// Webhooks are who is sent events.
 	Webhooks []Webhook
 	// Node is the name of this process among those that send.
@@ -51,7 +49,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Heartbeat, c.Lease = cmp.Or(c.Heartbeat, 15*time.Second), cmp.Or(c.Lease, 15*time.Second)
+	c.Lease = cmp.Or(c.Lease, 15*time.Second)
 	c.RetryMin, c.RetryMax = cmp.Or(c.RetryMin, time.Second), cmp.Or(c.RetryMax, 5*time.Minute)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

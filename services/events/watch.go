@@ -3,7 +3,6 @@ package events
 import (
 	"context"
 	"slices"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -11,6 +10,7 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/convert"
+	"github.com/trunkline/trunkline/internal/rpc"
 )
 
 // kinds are the words of the wire for those of the log; a gap has its own message.
@@ -81,23 +81,17 @@ func checkWatch(req *hooksv1.WatchEventsRequest) error {
 }
 
 func (w *watcher) serve(ctx context.Context, wake <-chan struct{}) error {
-	heartbeat := time.NewTimer(w.server.cfg.Heartbeat) // after what was sent last: proxies count from there
-	defer heartbeat.Stop()
 	for {
-		sent, err := w.readOn(ctx)
+		err := w.readOn(ctx)
 		if err != nil {
 			return err
 		}
-		if sent {
-			heartbeat.Reset(w.server.cfg.Heartbeat)
-		}
+		// The position goes on past events that were not asked for.
+		rpc.SetHeartbeat(ctx, &hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Heartbeat{
+			Heartbeat: &hooksv1.EventsHeartbeat{Position: convert.PositionProto(w.at)},
+		}})
 		select {
 		case <-wake:
-		case <-heartbeat.C:
-			err = w.send(&hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Heartbeat{
-				Heartbeat: &hooksv1.EventsHeartbeat{Position: convert.PositionProto(w.at)},
-			}})
-			heartbeat.Reset(w.server.cfg.Heartbeat)
 		case <-w.server.draining:
 			err = bus.ErrDraining
 		case <-ctx.Done():
@@ -109,11 +103,9 @@ func (w *watcher) serve(ctx context.Context, wake <-chan struct{}) error {
 	}
 }
 
-// readOn sends what the log has after where the stream is. It returns whether that was anything.
-func (w *watcher) readOn(ctx context.Context) (bool, error) {
-	sent := false
+// readOn sends what the log has after where the stream is.
+func (w *watcher) readOn(ctx context.Context) error {
 	next, err := w.server.tail.Replay(ctx, bus.EventLog, w.at, func(g bus.Gap) {
-		sent = true
 		_ = w.send(gapResponse(&hooksv1.EventGap{After: convert.PositionProto(g.From), To: convert.PositionProto(g.To), Reason: string(g.Reason)}))
 		// the stream's error shows with the next event
 	}, func(m *bus.Message) error {
@@ -121,14 +113,13 @@ func (w *watcher) readOn(ctx context.Context) (bool, error) {
 		if e := r.GetEvent(); r == nil || e != nil && len(w.kinds) > 0 && !slices.Contains(w.kinds, e.GetKind()) {
 			return nil
 		}
-		sent = true
 		return w.send(r)
 	})
 	if err != nil {
-		return sent, err
+		return err
 	}
 	w.at = next
-	return sent, nil
+	return nil
 }
 
 func (w *watcher) send(r *hooksv1.WatchEventsResponse) error { return w.stream.Send(r) }

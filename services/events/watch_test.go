@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -74,9 +75,7 @@ func TestWatchEvents_tellsGaps(t *testing.T) {
 }
 
 func TestWatchEvents_saysThatItIsAlive(t *testing.T) {
-	cfg := on()
-	cfg.Heartbeat = 5 * time.Millisecond
-	h := start(t, newStore(), cfg)
+	h := startWith(t, newStore(), on(), rpc.Config{Heartbeat: 5 * time.Millisecond})
 	s := h.watch(t.Context(), &hooksv1.WatchEventsRequest{Kinds: []hooksv1.EventKind{hooksv1.EventKind_EVENT_KIND_STORED}})
 	at := h.write(bus.EventConnected, "not asked for")
 	for {
@@ -84,6 +83,39 @@ func TestWatchEvents_saysThatItIsAlive(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Proxies count the silence from what came last, which is an event or a heartbeat.
+func TestWatchEvents_silenceBeginsWithTheLastEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startWith(t, newStore(), on(), rpc.Config{Heartbeat: 10 * time.Second})
+		defer h.stop()
+		s := h.watch(t.Context(), &hooksv1.WatchEventsRequest{})
+		last := time.Now()
+		silence := func(what string) {
+			if silent := time.Since(last); silent != 10*time.Second {
+				t.Errorf("after %s it was silent for %s", what, silent)
+			}
+			last = time.Now()
+		}
+		for _, what := range []string{"the beginning", "a heartbeat"} {
+			if s.next().GetHeartbeat() == nil {
+				t.Fatal("not a heartbeat")
+			}
+			silence(what)
+		}
+		timer := time.NewTimer(7 * time.Second)
+		<-timer.C
+		h.write(bus.EventConnected, "1")
+		if s.next().GetEvent() == nil {
+			t.Fatal("not an event")
+		}
+		last = time.Now()
+		if s.next().GetHeartbeat() == nil {
+			t.Fatal("not a heartbeat")
+		}
+		silence("an event")
+	})
 }
 
 func TestWatchEvents_refusals(t *testing.T) {

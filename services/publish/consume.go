@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -36,9 +35,6 @@ func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStream
 		ended: func(a bus.Address) error {
 			return bus.ErrChannelNotFound.With("the channel was deleted", map[string]string{"address": a.String()})
 		},
-		heartbeat: func() error {
-			return send(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})
-		},
 	})
 	defer r.stopAll()
 	if err := r.start(ctx, req); err != nil {
@@ -50,15 +46,9 @@ func (s *Server) Consume(req *publishv1.ConsumeRequest, stream grpc.ServerStream
 // serve sends what arrives until the stream or the server ends; the stream ends with the token. Commands, if any, are carried
 // out in between, so that everything the stream does is done by one goroutine.
 func (r *reader) serve(ctx context.Context, commands <-chan command, do func(*publishv1.SubscribeRequest) error) error {
-	heartbeat := time.NewTimer(r.server.cfg.Heartbeat) // after what was sent last: proxies count from there
-	defer heartbeat.Stop()
 	for {
-		sent, err := r.flush(ctx)
-		if err != nil {
+		if err := r.flush(ctx); err != nil {
 			return err
-		}
-		if sent {
-			heartbeat.Reset(r.server.cfg.Heartbeat)
 		}
 		select {
 		case <-r.wake:
@@ -72,11 +62,6 @@ func (r *reader) serve(ctx context.Context, commands <-chan command, do func(*pu
 			if err := do(c.req); err != nil {
 				return err
 			}
-		case <-heartbeat.C:
-			if err := r.out.heartbeat(); err != nil {
-				return err
-			}
-			heartbeat.Reset(r.server.cfg.Heartbeat)
 		case <-r.server.streams.draining:
 			return bus.ErrDraining
 		case <-ctx.Done():
@@ -110,9 +95,6 @@ func (s *Server) Subscribe(stream grpc.BidiStreamingServer[publishv1.SubscribeRe
 			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Unsubscribed{
 				Unsubscribed: &publishv1.Unsubscribed{Address: a.String()},
 			}})
-		},
-		heartbeat: func() error {
-			return send(&publishv1.SubscribeResponse{Event: &publishv1.SubscribeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}})
 		},
 	})
 	defer r.stopAll()

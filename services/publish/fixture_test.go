@@ -43,8 +43,19 @@ func start(tb testing.TB, cfg publish.Config) *fixture {
 	return startOn(tb, cfg, func(s *memory.Store) publish.Store { return s })
 }
 
+// startBeating is start with another time between heartbeats.
+func startBeating(tb testing.TB, every time.Duration) *fixture {
+	tb.Helper()
+	return startWith(tb, publish.Config{}, rpc.Config{Heartbeat: every}, func(s *memory.Store) publish.Store { return s })
+}
+
 // startOn starts the services over what wrap makes of the store.
 func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish.Store) *fixture {
+	tb.Helper()
+	return startWith(tb, cfg, rpc.Config{}, wrap)
+}
+
+func startWith(tb testing.TB, cfg publish.Config, serving rpc.Config, wrap func(*memory.Store) publish.Store) *fixture {
 	tb.Helper()
 	store := memory.New(memory.Config{})
 	cfg.Namespaces = bus.Namespaces{
@@ -62,8 +73,8 @@ func startOn(tb testing.TB, cfg publish.Config, wrap func(*memory.Store) publish
 	conn := server.Conn
 	tokens := rpc.NewTokens(authv1.NewAuthServiceClient(conn))
 	follower := revoked.New(store, revoked.Config{Forget: tokens.Forget})
-	stop := server.Run(rpc.Config{Auth: rpc.AuthConfig{Tokens: tokens, Revocations: follower}},
-		[]rpctest.Service{as, ps, admin.New(store, cfg.Namespaces)}, ps.Run, follower.Run)
+	serving.Auth = rpc.AuthConfig{Tokens: tokens, Revocations: follower}
+	stop := server.Run(serving, []rpctest.Service{as, ps, admin.New(store, cfg.Namespaces)}, ps.Run, follower.Run)
 	return &fixture{
 		states: publishv1.NewStateServiceClient(conn), inboxes: publishv1.NewInboxServiceClient(conn),
 		tb: tb, store: store, stop: stop, publish: publishv1.NewPublishServiceClient(conn), channels: publishv1.NewChannelServiceClient(conn),

@@ -19,7 +19,6 @@ type output struct {
 	dismissed  func(*publishv1.Dismissed) error
 	presence   func(*publishv1.PresenceEvent) error
 	ended      func(bus.Address) error // the channel was deleted
-	heartbeat  func() error
 }
 
 // reader is one stream that follows addresses.
@@ -270,28 +269,26 @@ func (r *reader) send(m *bus.Message) error {
 	return nil
 }
 
-// flush sends what waits in every address. It returns whether anything was sent.
-func (r *reader) flush(ctx context.Context) (bool, error) {
-	sent := false
+// flush sends what waits in every address.
+func (r *reader) flush(ctx context.Context) error {
 	for _, p := range r.places {
 		for {
 			queue, missed := p.follower.take()
 			if len(queue) == 0 && !missed {
 				break
 			}
-			sent = true
 			if err := r.pass(ctx, p, queue, missed); err != nil {
-				return sent, err
+				return err
 			}
 		}
 		if p.follower.over() {
 			r.stop(p.follower.address)
 			if err := r.out.ended(p.follower.address); err != nil {
-				return sent, err
+				return err
 			}
 		}
 	}
-	return sent, nil
+	return nil
 }
 
 func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) error {

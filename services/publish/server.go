@@ -43,8 +43,6 @@ type Config struct {
 	IdempotencyWindow time.Duration
 	// Credits is how many messages of a stream may be unanswered; 1024 by default.
 	Credits int
-	// Heartbeat is how often a quiet stream says that it is alive; 15 s by default.
-	Heartbeat time.Duration
 	// StreamQueue is how many messages may wait for a reader of a stream; 1024 by default.
 	StreamQueue int
 	// Authorizer is asked about what the grants of a token allow; nil for nobody. Back ends are not asked about.
@@ -81,7 +79,6 @@ func New(store Store, cfg Config) (*Server, error) {
 	cfg.IdempotencyWindow = cmp.Or(cfg.IdempotencyWindow, bus.DefaultWindow)
 	cfg.Credits = cmp.Or(cfg.Credits, 1024)
 	cfg.StreamQueue = cmp.Or(cfg.StreamQueue, 1024)
-	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
 	if err := cfg.Namespaces.Validate(); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/testkit"
-	"github.com/trunkline/trunkline/services/publish"
 )
 
 // standing opens each streaming method that takes tokens, and returns how to wait for what it sends next. The call is under way
@@ -87,7 +86,7 @@ func TestStanding_callsEndWithTheirToken(t *testing.T) {
 			}
 			t.Run("expired", func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { // a token says its end in whole seconds, and may have less than it was given
-					h := start(t, publish.Config{Heartbeat: time.Hour})
+					h := startBeating(t, time.Hour)
 					ctx, _ := h.signedIn(2 * time.Second)
 					next, err := open(h, ctx)
 					testkit.Check(t, err)
@@ -103,7 +102,7 @@ func TestStanding_callsEndWithTheirToken(t *testing.T) {
 func endsByItsPush(
 	t *testing.T, open func(*fixture, context.Context) (func() error, error), target func(*authv1.IssueTokenResponse) *authv1.RevokeTokenRequest,
 ) {
-	h := start(t, publish.Config{Heartbeat: time.Hour})
+	h := startBeating(t, time.Hour)
 	ctx, token := h.signedIn(2 * time.Hour)
 	next, err := open(h, ctx)
 	testkit.Check(t, err)
@@ -178,7 +177,7 @@ func (h *fixture) signedIn(ttl time.Duration) (context.Context, *authv1.IssueTok
 
 // What was sent before a revocation and not carried out is refused with it. So is a unary call with a token that was just validated.
 func TestStanding_nothingPassesAfterARevocation(t *testing.T) {
-	h := start(t, publish.Config{Heartbeat: time.Hour})
+	h := startBeating(t, time.Hour)
 	ctx, _ := h.signedIn(time.Hour)
 	st, err := h.publish.PublishStream(ctx)
 	testkit.Check(t, err)

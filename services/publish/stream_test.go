@@ -117,7 +117,7 @@ func TestConsume_refusals(t *testing.T) {
 }
 
 func TestConsume_givesEachWhatIsForIt(t *testing.T) {
-	h := start(t, publish.Config{Heartbeat: 5 * time.Millisecond})
+	h := startBeating(t, 5*time.Millisecond)
 	may := grant("channels/*", authv1.Action_ACTION_SUBSCRIBE)
 	one, _ := h.consume(h.as("c1", may), &publishv1.ConsumeRequest{Address: "channels/live:n"})
 	own, _ := h.consume(h.as("c2"), &publishv1.ConsumeRequest{Address: "users/u-c2/topics/alerts"})
@@ -330,7 +330,7 @@ func TestConsume_TellsWhereItBegins(t *testing.T) {
 // The silence of a stream is counted from what it sent last, not by a clock of its own: a proxy counts so, too.
 func TestConsume_silenceBeginsWithTheLastMessage(t *testing.T) {
 	const every = time.Second
-	h := start(t, publish.Config{Heartbeat: every})
+	h := startBeating(t, every)
 	s, _ := h.consume(t.Context(), &publishv1.ConsumeRequest{Address: "channels/live:quiet"})
 	for s.next().GetHeartbeat() == nil {
 	}

@@ -183,8 +183,10 @@ func (x *WatchReceiptsRequest) GetId() string {
 // WatchReceiptsResponse is the receipt after a change.
 type WatchReceiptsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output only. The receipt.
-	Receipt       *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// Output only. The receipt; unset in a heartbeat.
+	Receipt *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// Output only. Nothing changed for a while; the stream is alive.
+	Heartbeat     *Heartbeat `protobuf:"bytes,2,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +224,13 @@ func (*WatchReceiptsResponse) Descriptor() ([]byte, []int) {
 func (x *WatchReceiptsResponse) GetReceipt() *Receipt {
 	if x != nil {
 		return x.Receipt
+	}
+	return nil
+}
+
+func (x *WatchReceiptsResponse) GetHeartbeat() *Heartbeat {
+	if x != nil {
+		return x.Heartbeat
 	}
 	return nil
 }
@@ -733,7 +742,9 @@ type PublishStreamResponse struct {
 	// Output only. Results in the order of completion; of one address in the order of sending.
 	Results []*PublishStreamResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	// Output only. How many more messages the client may send before it hears again.
-	Credits       uint32 `protobuf:"varint,2,opt,name=credits,proto3" json:"credits,omitempty"`
+	Credits uint32 `protobuf:"varint,2,opt,name=credits,proto3" json:"credits,omitempty"`
+	// Output only. Nothing was sent for a while; the stream is alive. The rest is unset then.
+	Heartbeat     *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -780,6 +791,13 @@ func (x *PublishStreamResponse) GetCredits() uint32 {
 		return x.Credits
 	}
 	return 0
+}
+
+func (x *PublishStreamResponse) GetHeartbeat() *Heartbeat {
+	if x != nil {
+		return x.Heartbeat
+	}
+	return nil
 }
 
 // PublishStreamResult is what became of one message of a stream.
@@ -1712,9 +1730,10 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"@\n" +
 	"\x14WatchReceiptsRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"P\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\x8f\x01\n" +
 	"\x15WatchReceiptsResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\"\xd5\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.trunkline.publish.v1.ReceiptR\areceipt\x12=\n" +
+	"\theartbeat\x18\x02 \x01(\v2\x1f.trunkline.publish.v1.HeartbeatR\theartbeat\"\xd5\x05\n" +
 	"\x0ePublishRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12D\n" +
@@ -1760,10 +1779,11 @@ const file_trunkline_publish_v1_publish_service_proto_rawDesc = "" +
 	"\aoutcome\"r\n" +
 	"\x14PublishStreamRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12>\n" +
-	"\apublish\x18\x02 \x01(\v2$.trunkline.publish.v1.PublishRequestR\apublish\"v\n" +
+	"\apublish\x18\x02 \x01(\v2$.trunkline.publish.v1.PublishRequestR\apublish\"\xb5\x01\n" +
 	"\x15PublishStreamResponse\x12C\n" +
 	"\aresults\x18\x01 \x03(\v2).trunkline.publish.v1.PublishStreamResultR\aresults\x12\x18\n" +
-	"\acredits\x18\x02 \x01(\rR\acredits\"n\n" +
+	"\acredits\x18\x02 \x01(\rR\acredits\x12=\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x1f.trunkline.publish.v1.HeartbeatR\theartbeat\"n\n" +
 	"\x13PublishStreamResult\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12;\n" +
 	"\x06result\x18\x02 \x01(\v2#.trunkline.publish.v1.PublishResultR\x06result\"\xc0\x01\n" +
@@ -1888,65 +1908,67 @@ var file_trunkline_publish_v1_publish_service_proto_goTypes = []any{
 var file_trunkline_publish_v1_publish_service_proto_depIdxs = []int32{
 	23, // 0: trunkline.publish.v1.GetReceiptResponse.receipt:type_name -> trunkline.publish.v1.Receipt
 	23, // 1: trunkline.publish.v1.WatchReceiptsResponse.receipt:type_name -> trunkline.publish.v1.Receipt
-	24, // 2: trunkline.publish.v1.PublishRequest.content_type:type_name -> trunkline.publish.v1.ContentType
-	22, // 3: trunkline.publish.v1.PublishRequest.attributes:type_name -> trunkline.publish.v1.PublishRequest.AttributesEntry
-	25, // 4: trunkline.publish.v1.PublishRequest.ttl:type_name -> google.protobuf.Duration
-	26, // 5: trunkline.publish.v1.PublishRequest.sender:type_name -> trunkline.publish.v1.Sender
-	27, // 6: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
-	28, // 7: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
-	25, // 8: trunkline.publish.v1.PublishRequest.retain:type_name -> google.protobuf.Duration
-	29, // 9: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
-	28, // 10: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
-	30, // 11: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
-	4,  // 12: trunkline.publish.v1.BatchPublishRequest.requests:type_name -> trunkline.publish.v1.PublishRequest
-	8,  // 13: trunkline.publish.v1.BatchPublishResponse.results:type_name -> trunkline.publish.v1.PublishResult
-	5,  // 14: trunkline.publish.v1.PublishResult.ok:type_name -> trunkline.publish.v1.PublishResponse
-	31, // 15: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
-	4,  // 16: trunkline.publish.v1.PublishStreamRequest.publish:type_name -> trunkline.publish.v1.PublishRequest
-	11, // 17: trunkline.publish.v1.PublishStreamResponse.results:type_name -> trunkline.publish.v1.PublishStreamResult
-	8,  // 18: trunkline.publish.v1.PublishStreamResult.result:type_name -> trunkline.publish.v1.PublishResult
-	29, // 19: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
-	30, // 20: trunkline.publish.v1.CreateStreamTicketResponse.expire_time:type_name -> google.protobuf.Timestamp
-	16, // 21: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	32, // 22: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
-	33, // 23: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	18, // 24: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	34, // 25: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	35, // 26: trunkline.publish.v1.ConsumeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	29, // 27: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
-	12, // 28: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
-	20, // 29: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
-	36, // 30: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
-	16, // 31: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
-	17, // 32: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
-	32, // 33: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
-	33, // 34: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
-	31, // 35: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
-	18, // 36: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
-	37, // 37: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
-	34, // 38: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
-	35, // 39: trunkline.publish.v1.SubscribeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
-	4,  // 40: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
-	6,  // 41: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
-	9,  // 42: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
-	12, // 43: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
-	13, // 44: trunkline.publish.v1.PublishService.CreateStreamTicket:input_type -> trunkline.publish.v1.CreateStreamTicketRequest
-	19, // 45: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
-	0,  // 46: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
-	2,  // 47: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
-	5,  // 48: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
-	7,  // 49: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
-	10, // 50: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
-	15, // 51: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
-	14, // 52: trunkline.publish.v1.PublishService.CreateStreamTicket:output_type -> trunkline.publish.v1.CreateStreamTicketResponse
-	21, // 53: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
-	1,  // 54: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
-	3,  // 55: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
-	48, // [48:56] is the sub-list for method output_type
-	40, // [40:48] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	18, // 2: trunkline.publish.v1.WatchReceiptsResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	24, // 3: trunkline.publish.v1.PublishRequest.content_type:type_name -> trunkline.publish.v1.ContentType
+	22, // 4: trunkline.publish.v1.PublishRequest.attributes:type_name -> trunkline.publish.v1.PublishRequest.AttributesEntry
+	25, // 5: trunkline.publish.v1.PublishRequest.ttl:type_name -> google.protobuf.Duration
+	26, // 6: trunkline.publish.v1.PublishRequest.sender:type_name -> trunkline.publish.v1.Sender
+	27, // 7: trunkline.publish.v1.PublishRequest.ack:type_name -> trunkline.publish.v1.AckPolicy
+	28, // 8: trunkline.publish.v1.PublishRequest.durability:type_name -> trunkline.publish.v1.Durability
+	25, // 9: trunkline.publish.v1.PublishRequest.retain:type_name -> google.protobuf.Duration
+	29, // 10: trunkline.publish.v1.PublishResponse.position:type_name -> trunkline.publish.v1.Position
+	28, // 11: trunkline.publish.v1.PublishResponse.durability:type_name -> trunkline.publish.v1.Durability
+	30, // 12: trunkline.publish.v1.PublishResponse.publish_time:type_name -> google.protobuf.Timestamp
+	4,  // 13: trunkline.publish.v1.BatchPublishRequest.requests:type_name -> trunkline.publish.v1.PublishRequest
+	8,  // 14: trunkline.publish.v1.BatchPublishResponse.results:type_name -> trunkline.publish.v1.PublishResult
+	5,  // 15: trunkline.publish.v1.PublishResult.ok:type_name -> trunkline.publish.v1.PublishResponse
+	31, // 16: trunkline.publish.v1.PublishResult.error:type_name -> trunkline.errors.v1.Error
+	4,  // 17: trunkline.publish.v1.PublishStreamRequest.publish:type_name -> trunkline.publish.v1.PublishRequest
+	11, // 18: trunkline.publish.v1.PublishStreamResponse.results:type_name -> trunkline.publish.v1.PublishStreamResult
+	18, // 19: trunkline.publish.v1.PublishStreamResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	8,  // 20: trunkline.publish.v1.PublishStreamResult.result:type_name -> trunkline.publish.v1.PublishResult
+	29, // 21: trunkline.publish.v1.ConsumeRequest.after:type_name -> trunkline.publish.v1.Position
+	30, // 22: trunkline.publish.v1.CreateStreamTicketResponse.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 23: trunkline.publish.v1.ConsumeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	32, // 24: trunkline.publish.v1.ConsumeResponse.message:type_name -> trunkline.publish.v1.Message
+	33, // 25: trunkline.publish.v1.ConsumeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	18, // 26: trunkline.publish.v1.ConsumeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	34, // 27: trunkline.publish.v1.ConsumeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	35, // 28: trunkline.publish.v1.ConsumeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	29, // 29: trunkline.publish.v1.Subscribed.position:type_name -> trunkline.publish.v1.Position
+	12, // 30: trunkline.publish.v1.SubscribeRequest.subscribe:type_name -> trunkline.publish.v1.ConsumeRequest
+	20, // 31: trunkline.publish.v1.SubscribeRequest.unsubscribe:type_name -> trunkline.publish.v1.UnsubscribeCommand
+	36, // 32: trunkline.publish.v1.SubscribeRequest.ack:type_name -> trunkline.publish.v1.AckMessagesRequest
+	16, // 33: trunkline.publish.v1.SubscribeResponse.subscribed:type_name -> trunkline.publish.v1.Subscribed
+	17, // 34: trunkline.publish.v1.SubscribeResponse.unsubscribed:type_name -> trunkline.publish.v1.Unsubscribed
+	32, // 35: trunkline.publish.v1.SubscribeResponse.message:type_name -> trunkline.publish.v1.Message
+	33, // 36: trunkline.publish.v1.SubscribeResponse.gap:type_name -> trunkline.publish.v1.Gap
+	31, // 37: trunkline.publish.v1.SubscribeResponse.error:type_name -> trunkline.errors.v1.Error
+	18, // 38: trunkline.publish.v1.SubscribeResponse.heartbeat:type_name -> trunkline.publish.v1.Heartbeat
+	37, // 39: trunkline.publish.v1.SubscribeResponse.acked:type_name -> trunkline.publish.v1.AckMessagesResponse
+	34, // 40: trunkline.publish.v1.SubscribeResponse.dismissed:type_name -> trunkline.publish.v1.Dismissed
+	35, // 41: trunkline.publish.v1.SubscribeResponse.presence_event:type_name -> trunkline.publish.v1.PresenceEvent
+	4,  // 42: trunkline.publish.v1.PublishService.Publish:input_type -> trunkline.publish.v1.PublishRequest
+	6,  // 43: trunkline.publish.v1.PublishService.BatchPublish:input_type -> trunkline.publish.v1.BatchPublishRequest
+	9,  // 44: trunkline.publish.v1.PublishService.PublishStream:input_type -> trunkline.publish.v1.PublishStreamRequest
+	12, // 45: trunkline.publish.v1.PublishService.Consume:input_type -> trunkline.publish.v1.ConsumeRequest
+	13, // 46: trunkline.publish.v1.PublishService.CreateStreamTicket:input_type -> trunkline.publish.v1.CreateStreamTicketRequest
+	19, // 47: trunkline.publish.v1.PublishService.Subscribe:input_type -> trunkline.publish.v1.SubscribeRequest
+	0,  // 48: trunkline.publish.v1.PublishService.GetReceipt:input_type -> trunkline.publish.v1.GetReceiptRequest
+	2,  // 49: trunkline.publish.v1.PublishService.WatchReceipts:input_type -> trunkline.publish.v1.WatchReceiptsRequest
+	5,  // 50: trunkline.publish.v1.PublishService.Publish:output_type -> trunkline.publish.v1.PublishResponse
+	7,  // 51: trunkline.publish.v1.PublishService.BatchPublish:output_type -> trunkline.publish.v1.BatchPublishResponse
+	10, // 52: trunkline.publish.v1.PublishService.PublishStream:output_type -> trunkline.publish.v1.PublishStreamResponse
+	15, // 53: trunkline.publish.v1.PublishService.Consume:output_type -> trunkline.publish.v1.ConsumeResponse
+	14, // 54: trunkline.publish.v1.PublishService.CreateStreamTicket:output_type -> trunkline.publish.v1.CreateStreamTicketResponse
+	21, // 55: trunkline.publish.v1.PublishService.Subscribe:output_type -> trunkline.publish.v1.SubscribeResponse
+	1,  // 56: trunkline.publish.v1.PublishService.GetReceipt:output_type -> trunkline.publish.v1.GetReceiptResponse
+	3,  // 57: trunkline.publish.v1.PublishService.WatchReceipts:output_type -> trunkline.publish.v1.WatchReceiptsResponse
+	50, // [50:58] is the sub-list for method output_type
+	42, // [42:50] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_publish_service_proto_init() }

@@ -159,12 +159,14 @@ class PublishStreamRequest(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., publish: _Optional[_Union[PublishRequest, _Mapping]] = ...) -> None: ...
 
 class PublishStreamResponse(_message.Message):
-    __slots__ = ["credits", "results"]
+    __slots__ = ["credits", "heartbeat", "results"]
     CREDITS_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     credits: int
+    heartbeat: Heartbeat
     results: _containers.RepeatedCompositeFieldContainer[PublishStreamResult]
-    def __init__(self, results: _Optional[_Iterable[_Union[PublishStreamResult, _Mapping]]] = ..., credits: _Optional[int] = ...) -> None: ...
+    def __init__(self, results: _Optional[_Iterable[_Union[PublishStreamResult, _Mapping]]] = ..., credits: _Optional[int] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class PublishStreamResult(_message.Message):
     __slots__ = ["result", "sequence"]
@@ -241,7 +243,9 @@ class WatchReceiptsRequest(_message.Message):
     def __init__(self, address: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class WatchReceiptsResponse(_message.Message):
-    __slots__ = ["receipt"]
+    __slots__ = ["heartbeat", "receipt"]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    heartbeat: Heartbeat
     receipt: _message_pb2.Receipt
-    def __init__(self, receipt: _Optional[_Union[_message_pb2.Receipt, _Mapping]] = ...) -> None: ...
+    def __init__(self, receipt: _Optional[_Union[_message_pb2.Receipt, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...

@@ -96,11 +96,18 @@ export declare const WatchReceiptsRequestSchema: GenMessage<WatchReceiptsRequest
  */
 export declare type WatchReceiptsResponse = Message<"trunkline.publish.v1.WatchReceiptsResponse"> & {
   /**
-   * Output only. The receipt.
+   * Output only. The receipt; unset in a heartbeat.
    *
    * @generated from field: trunkline.publish.v1.Receipt receipt = 1;
    */
   receipt?: Receipt | undefined;
+
+  /**
+   * Output only. Nothing changed for a while; the stream is alive.
+   *
+   * @generated from field: trunkline.publish.v1.Heartbeat heartbeat = 2;
+   */
+  heartbeat?: Heartbeat | undefined;
 };
 
 /**
@@ -408,6 +415,13 @@ export declare type PublishStreamResponse = Message<"trunkline.publish.v1.Publis
    * @generated from field: uint32 credits = 2;
    */
   credits: number;
+
+  /**
+   * Output only. Nothing was sent for a while; the stream is alive. The rest is unset then.
+   *
+   * @generated from field: trunkline.publish.v1.Heartbeat heartbeat = 3;
+   */
+  heartbeat?: Heartbeat | undefined;
 };
 
 /**
