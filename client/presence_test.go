@@ -25,7 +25,9 @@ func TestClient_Presence(t *testing.T) {
 	current.Store(token(authv1.Action_ACTION_PRESENCE))
 	cfg, e := recording(client.Config{URL: k.URL(), Token: func(context.Context) (string, error) { return *current.Load(), nil }})
 	cfg.OnPresence = func(p *publishv1.PresenceEvent) {
-		e <- strings.TrimPrefix(p.GetKind().String(), "KIND_") + " " + p.GetMember().GetClient()
+		for _, change := range p.GetChanges() {
+			e <- strings.TrimPrefix(change.GetKind().String(), "KIND_") + " " + change.GetMember().GetClient()
+		}
 	}
 	cfg.OnUnsubscribed = func(address string, err error) { t.Errorf("%s was unsubscribed: %v", address, err) }
 	c := h.Connect(t, cfg)

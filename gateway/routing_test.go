@@ -87,7 +87,7 @@ func (echo) Consume(r *publishv1.ConsumeRequest, s grpc.ServerStreamingServer[pu
 		{Event: &publishv1.ConsumeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}},
 		{Event: &publishv1.ConsumeResponse_Message{Message: &publishv1.Message{Id: "m1", Data: []byte("{\n\"a\": 1}"), ContentType: 1, Position: &publishv1.Position{Epoch: "e:1", Offset: 7}}}},
 		{Event: &publishv1.ConsumeResponse_Gap{Gap: &publishv1.Gap{Address: r.GetAddress(), Reason: "slow_consumer"}}},
-		{Event: &publishv1.ConsumeResponse_PresenceEvent{PresenceEvent: &publishv1.PresenceEvent{Address: r.GetAddress(), Kind: publishv1.PresenceEvent_KIND_JOINED}}},
+		{Event: &publishv1.ConsumeResponse_PresenceEvent{PresenceEvent: &publishv1.PresenceEvent{Address: r.GetAddress(), Clients: 1, Changes: []*publishv1.PresenceChange{{Kind: publishv1.PresenceChange_KIND_JOINED}}}}},
 	} {
 		if e.GetPresenceEvent() != nil && !r.GetPresence() {
 			continue

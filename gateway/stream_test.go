@@ -20,7 +20,7 @@ func TestStream_NDJSON(t *testing.T) {
 		`{"result":{"heartbeat":{}}}`,
 		`{"result":{"message":{"id":"m1","data":{"a":1},"contentType":"CONTENT_TYPE_JSON","position":{"epoch":"e:1","offset":"7"}}}}`,
 		`{"result":{"gap":{"address":"channels/orders:eu","reason":"slow_consumer"}}}`,
-		`{"result":{"presenceEvent":{"address":"channels/orders:eu","kind":"KIND_JOINED"}}}`,
+		`{"result":{"presenceEvent":{"address":"channels/orders:eu","changes":[{"kind":"KIND_JOINED"}],"clients":1}}}`,
 	}
 	for i, w := range want {
 		if i >= len(lines) || lines[i] != w {
@@ -42,7 +42,7 @@ func TestStream_Events(t *testing.T) {
 		": heartbeat\n\n" +
 		"id: e:1:7\nevent: message\ndata: {\"id\":\"m1\",\"data\":{\"a\":1},\"contentType\":\"CONTENT_TYPE_JSON\",\"position\":{\"epoch\":\"e:1\",\"offset\":\"7\"}}\n\n" +
 		"event: gap\ndata: {\"address\":\"channels/a\",\"reason\":\"slow_consumer\"}\n\n" +
-		"event: presence\ndata: {\"address\":\"channels/a\",\"kind\":\"KIND_JOINED\"}\n\n" +
+		"event: presence\ndata: {\"address\":\"channels/a\",\"changes\":[{\"kind\":\"KIND_JOINED\"}],\"clients\":1}\n\n" +
 		"event: error\ndata: {\"error\":{\"code\":503,"
 	if !strings.HasPrefix(got.Body, want) {
 		t.Errorf("got  %s\nwant %s", got.Body, want)

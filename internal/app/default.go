@@ -39,9 +39,10 @@ func Default() config.Config {
 			Created:  bus.DefaultMaxChannels,
 			Defaults: config.Channel{HistoryLength: channel.Retention.Length, HistoryAge: channel.Retention.Age, Presence: channel.Presence},
 		},
-		Inbox:   config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
-		Publish: config.Publish{MaxMessage: bus.DefaultMaxMessage, IdempotencyWindow: bus.DefaultWindow},
-		Quotas:  config.Quotas{Client: allowed(used.Client), Key: allowed(used.Key)},
+		Inbox:    config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
+		Publish:  config.Publish{MaxMessage: bus.DefaultMaxMessage, IdempotencyWindow: bus.DefaultWindow},
+		Presence: config.Presence{MaxMembersInEvents: bus.MaxMembersInEvents},
+		Quotas:   config.Quotas{Client: allowed(used.Client), Key: allowed(used.Key)},
 		Hooks: config.Hooks{
 			Authorizer: config.Authorizer{Timeout: asked.Timeout, Cache: asked.Cache},
 			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour},

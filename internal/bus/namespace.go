@@ -79,6 +79,8 @@ type Namespaces struct {
 	Inbox Inbox
 	// Events is how the log of events is kept; nothing is told while it is zero.
 	Events Retention
+	// MembersInEvents is up to how many clients presence events list who came and went; MaxMembersInEvents where that is not set.
+	MembersInEvents int
 	// Facilities is for the topics of broadcast, users, groups and sessions. Only its Retain and MaxMessage count.
 	Facilities Namespace
 }

@@ -84,7 +84,10 @@ const (
 	LeftNode = "node_lost"
 )
 
-// PresenceEvent says that a client came to an address or left it. As JSON it is the data of a MessagePresence.
+// MaxMembersInEvents is up to how many clients of an address presence events say which ones came and went, unless that is configured.
+const MaxMembersInEvents = 500
+
+// PresenceEvent says that a client came to an address or left it. As JSON it is the data of a MessagePresence of a store.
 type PresenceEvent struct {
 	// Kind is PresenceJoined or PresenceLeft.
 	Kind string `json:"kind"`
@@ -94,10 +97,40 @@ type PresenceEvent struct {
 	Millis int64 `json:"at"`
 	// Member is the client's first connection, or its last.
 	Member Member `json:"member"`
+	// Clients is how many clients are there now; 0 where that is not known, as well.
+	Clients int `json:"clients"`
 }
 
 // Time is when it happened.
 func (e PresenceEvent) Time() time.Time { return time.UnixMilli(e.Millis) }
+
+// PresenceNews is what has changed in an address. As JSON it is the data of a MessagePresence that package presence hands on.
+type PresenceNews struct {
+	// Changes are in order, at most one of each client.
+	Changes []PresenceEvent `json:"changes"`
+	// Clients is how many clients are there now.
+	Clients int `json:"clients"`
+	// Unlisted is how many changes were too many to be listed. There are no others then.
+	Unlisted int `json:"unlisted"`
+}
+
+// JSON writes the news.
+func (n PresenceNews) JSON() []byte {
+	data, _ := json.Marshal(n) // texts and numbers always encode
+	return data
+}
+
+// PresenceNewsOf reads the news of a message of the kind MessagePresence. It returns ErrInternal when there are none.
+func PresenceNewsOf(m *Message) (PresenceNews, error) {
+	var n PresenceNews
+	if m.Kind != MessagePresence {
+		return n, ErrInternal
+	}
+	if err := json.Unmarshal(m.Data, &n); err != nil {
+		return n, ErrInternal.Wrap(err)
+	}
+	return n, nil
+}
 
 // PresenceOf reads the event of a message of the kind MessagePresence. It returns ErrInternal when there is none.
 func PresenceOf(m *Message) (PresenceEvent, error) {

@@ -43,7 +43,7 @@ func (c Config) Namespaces() bus.Namespaces {
 	return bus.Namespaces{
 		Default: d.namespace(), Named: named,
 		Inbox:  bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
-		Events: c.EventLog(), Facilities: c.Legacy.facilities(),
+		Events: c.EventLog(), Facilities: c.Legacy.facilities(), MembersInEvents: c.Presence.MaxMembersInEvents,
 	}
 }
 

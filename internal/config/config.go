@@ -38,6 +38,7 @@ type Config struct {
 	Channels Channels `key:"channels"`
 	Inbox    Inbox    `key:"inbox"`
 	Publish  Publish  `key:"publish"`
+	Presence Presence `key:"presence"`
 	Quotas   Quotas   `key:"quotas"`
 	Hooks    Hooks    `key:"hooks"`
 	Legacy   Legacy   `key:"legacy"`
@@ -192,6 +193,11 @@ type ChannelRule struct {
 	ConflateKey   *string        `key:"conflate_key"`
 	Durability    *string        `key:"durability" oneof:"accepted,replicated,fsynced"`
 	Replicas      *int           `key:"replicas" min:"0" max:"5"`
+}
+
+// Presence is about who comes to an address and who goes.
+type Presence struct {
+	MaxMembersInEvents int `key:"max_members_in_events" min:"1" max:"10000" doc:"Up to how many clients of an address presence events say who came and who went. With more they say how many there are. The same on every process."`
 }
 
 // Inbox is about messages that ask for an ack.

@@ -19,7 +19,7 @@ import (
 
 const lounge = "channels/lounge"
 
-// told is a presence event, and when it was read.
+// told is a change of a presence event, and when it was read.
 type told struct {
 	Kind      string
 	Reason    string
@@ -67,16 +67,16 @@ func (s *system) enter(client string, edge int) *guest {
 
 func (g *guest) read() {
 	for {
-		var f struct{ PresenceEvent *told }
+		var f struct{ PresenceEvent struct{ Changes []told } }
 		if err := g.ws.ReadJSON(&f); err != nil {
 			return
 		}
-		if f.PresenceEvent != nil {
-			f.PresenceEvent.read = time.Now()
-			g.mu.Lock()
-			g.events = append(g.events, *f.PresenceEvent)
-			g.mu.Unlock()
+		g.mu.Lock()
+		for _, change := range f.PresenceEvent.Changes {
+			change.read = time.Now()
+			g.events = append(g.events, change)
 		}
+		g.mu.Unlock()
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *Store) join(to bus.Address, m bus.Member) {
 	r.order = slices.Insert(r.order, i, m.Connection)
 	r.seats[m.Connection] = &seat{Member: m}
 	if r.clients[m.Client]++; r.clients[m.Client] == 1 {
-		s.announce(part, to, bus.PresenceEvent{Kind: bus.PresenceJoined, Millis: m.Joined.UnixMilli(), Member: m})
+		s.announce(part, to, bus.PresenceEvent{Kind: bus.PresenceJoined, Millis: m.Joined.UnixMilli(), Member: m, Clients: len(r.clients)})
 	}
 }
 
@@ -132,7 +132,9 @@ func (s *Store) remove(at place, why func(*seat) (reason string, when time.Time)
 	r.clients[m.Client]--
 	if r.clients[m.Client] == 0 {
 		delete(r.clients, m.Client)
-		s.announce(part, at.address, bus.PresenceEvent{Kind: bus.PresenceLeft, Reason: reason, Millis: when.UnixMilli(), Member: m.Member})
+		s.announce(part, at.address, bus.PresenceEvent{
+			Kind: bus.PresenceLeft, Reason: reason, Millis: when.UnixMilli(), Member: m.Member, Clients: len(r.clients),
+		})
 	}
 	if len(r.seats) == 0 {
 		delete(s.rosters.of, at.address)

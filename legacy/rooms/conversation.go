@@ -233,7 +233,7 @@ func (c *conversation) Event(dst []byte, f *edgev1.ServerFrame) []byte {
 	switch e := f.GetEvent().(type) {
 	case *edgev1.ServerFrame_PresenceEvent:
 		say := sayNewUser
-		if e.PresenceEvent.GetKind() == publishv1.PresenceEvent_KIND_LEFT {
+		if changes := e.PresenceEvent.GetChanges(); len(changes) > 0 && changes[0].GetKind() == publishv1.PresenceChange_KIND_LEFT {
 			say = sayDisconnected
 		}
 		return frame(dst, "", dialect.Text, say, []byte("null"), "")

@@ -116,7 +116,7 @@ func startOn(tb testing.TB, store bus.Store, cfg edge.Config) *fixture {
 	testkit.Check(tb, err)
 	server := rpctest.New(tb)
 	conn, log := server.Conn, slog.New(slog.DiscardHandler)
-	ns.Events = cfg.Namespaces.Events
+	ns.Events, ns.MembersInEvents = cfg.Namespaces.Events, cfg.Namespaces.MembersInEvents
 	cfg.Node, cfg.Namespaces = cmp.Or(cfg.Node, "test"), ns
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
 	counted := &calls{ClientConnInterface: conn}
@@ -163,8 +163,9 @@ const everything = "subscribe,publish,history,presence channels/*"
 
 // client is a JSON client that reads frames one by one.
 type client struct {
-	tb testing.TB
-	ws *websocket.Conn
+	tb      testing.TB
+	ws      *websocket.Conn
+	changes []any // of a presence event, that were not looked at yet
 }
 
 func (h *fixture) dial(query string) *client {

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/internal/testkit"
+	"github.com/trunkline/trunkline/services/edge"
 )
 
 // Whoever comes and goes in a loop makes a few events, and not one for each time and listener. In the end everybody knows.
 func TestPresenceEvents_ofALoop(t *testing.T) {
 	const grace = 700 * time.Millisecond
-	twoEdgesFor(t, grace, 5, func(t *testing.T, a, b *fixture) {
+	twoEdgesWith(t, edge.Config{LostGrace: grace, Departures: 5}, 0, func(t *testing.T, a, b *fixture) {
 		watcher := a.watch("watcher")
 		bob := b.client("bob")
 		for i := range 40 {
@@ -51,4 +52,21 @@ func TestPresenceEvents_ofALoop(t *testing.T) {
 			t.Errorf("three connections more made %d events", events)
 		}
 	})
+}
+
+// A client that does not answer pings, as one whose network is gone, leaves when it is found out: the grace has passed.
+func TestPresenceEvents_halfOpen(t *testing.T) {
+	const ping = 2 * time.Second
+	h := start(t, edge.Config{PingInterval: ping, LostGrace: time.Second})
+	watcher := h.watch("watcher")
+	h.client("bob").subscribe(room) // and reads no more
+	watcher.event("JOINED bob")
+	joined := time.Now()
+	at := watcher.event("LEFT bob lost")
+	if d := time.Since(joined); d > 2*ping+2*time.Second { // a sweep a second finds it
+		t.Errorf("it shows after %v", d)
+	}
+	if d := at.Sub(joined); d < -time.Second || d > ping+time.Second {
+		t.Errorf("the event is %v after the client was last heard of", d)
+	}
 }

@@ -246,12 +246,7 @@ func (r *reader) send(m *bus.Message) error {
 	switch m.Kind {
 	case bus.MessageDismissal:
 		return r.out.dismissed(&publishv1.Dismissed{Address: m.To.String(), Ids: []string{m.ID}})
-	case bus.MessagePresence:
-		if e := convert.PresenceEvent(m); e != nil {
-			return r.out.presence(e)
-		}
-		return nil
-	case bus.MessageReceipt:
+	case bus.MessagePresence, bus.MessageReceipt:
 		return nil
 	}
 	if m.Ack != 0 && client != "" {
@@ -299,9 +294,12 @@ func (r *reader) pass(ctx context.Context, p *place, queue []item, missed bool) 
 			continue
 		}
 		var err error
-		if i.m != nil {
+		switch {
+		case i.crowd != nil:
+			err = r.out.presence(i.crowd)
+		case i.m != nil:
 			err = r.send(i.m)
-		} else {
+		default:
 			err = r.out.gap(convert.GapProto(*i.gap))
 		}
 		if err != nil {

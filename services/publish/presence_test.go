@@ -32,10 +32,14 @@ func happened(tb testing.TB, e *publishv1.PresenceEvent) string {
 	if e == nil {
 		tb.Fatal("not a presence event")
 	}
-	if e.GetMember().GetConnection() != "conn-"+e.GetMember().GetClient() || e.GetMember().GetUser() != "u" || e.GetEventTime() == nil {
+	if len(e.GetChanges()) != 1 {
+		tb.Fatalf("event is %v", e)
+	}
+	c := e.GetChanges()[0]
+	if c.GetMember().GetConnection() != "conn-"+c.GetMember().GetClient() || c.GetMember().GetUser() != "u" || c.GetEventTime() == nil {
 		tb.Errorf("event is %v", e)
 	}
-	return fmt.Sprint(e.GetAddress(), " ", e.GetKind(), " ", e.GetMember().GetClient(), " ", e.GetReason())
+	return fmt.Sprint(e.GetAddress(), " ", c.GetKind(), " ", c.GetMember().GetClient(), " ", c.GetReason())
 }
 
 func TestConsume_presence(t *testing.T) {
@@ -125,7 +129,7 @@ func TestConsume_presenceThatIsMissedIsTold(t *testing.T) {
 	for last := false; !last || joined < n && gaps == 0; {
 		switch r := c.next(); {
 		case r.GetPresenceEvent() != nil:
-			joined++
+			joined += len(r.GetPresenceEvent().GetChanges()) + int(r.GetPresenceEvent().GetUnlisted())
 		case r.GetGap() != nil:
 			if gaps++; r.GetGap().GetAfter().GetOffset() != r.GetGap().GetTo().GetOffset() || r.GetGap().GetTo().GetEpoch() == "" {
 				t.Fatalf("gap is %v", r.GetGap())

@@ -90,11 +90,12 @@ func New(store Store, cfg Config) (*Server, error) {
 			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
 			Charging: cfg.Charging,
 		}),
-		store: store, cfg: cfg, streams: newStreams(), tickets: ticket.New(store), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,
+		store: store, cfg: cfg, streams: newStreams(cfg.Namespaces.MembersInEvents), tickets: ticket.New(store), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,
 		metrics: newMetrics(cfg.Registry),
 	}
 	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces, Logger: cfg.Log})
 	s.tail.Register(cfg.Registry, "publish")
+	s.streams.crowds.Register(cfg.Registry, "publish")
 	return s, nil
 }
 
@@ -113,6 +114,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g, inner := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.tail.Run(inner) })
 	g.Go(func() error { return s.sweep(inner) })
+	g.Go(func() error { return s.streams.crowds.Run(inner) })
 	err := g.Wait()
 	s.streams.wait()
 	return err

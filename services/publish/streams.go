@@ -4,7 +4,10 @@ import (
 	"slices"
 	"sync"
 
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
+	"github.com/trunkline/trunkline/internal/presence"
 )
 
 // streams hands what the tail brings to the gRPC streams that follow an address.
@@ -14,13 +17,17 @@ type streams struct {
 	gate    sync.Mutex // so that nobody enters after drain
 	shut    bool
 	readers sync.WaitGroup // the goroutines that receive from two-way streams
+	crowds  *presence.Gatherer
 
 	mu     sync.RWMutex
 	groups map[bus.Address]map[*follower]bool
 }
 
-func newStreams() *streams {
-	return &streams{draining: make(chan struct{}), groups: make(map[bus.Address]map[*follower]bool)}
+// newStreams returns streams that list who comes and goes up to so many members.
+func newStreams(listed int) *streams {
+	s := &streams{draining: make(chan struct{}), groups: make(map[bus.Address]map[*follower]bool)}
+	s.crowds = presence.New(listed, s.crowd)
+	return s
 }
 
 // drain ends all streams; nobody enters any more.
@@ -51,8 +58,9 @@ func (s *streams) wait() {
 
 // item is a message or a gap.
 type item struct {
-	m   *bus.Message
-	gap *bus.Gap
+	m     *bus.Message
+	gap   *bus.Gap
+	crowd *publishv1.PresenceEvent // presence changes, made once for all streams
 }
 
 // span is what an item covers: a gap from one position to another, or a message, which has no from.
@@ -177,7 +185,35 @@ func (f *follower) over() bool {
 }
 
 // Deliver queues a message for every follower.
-func (s *streams) Deliver(m *bus.Message) { s.spread(m.To, item{m: m}) }
+func (s *streams) Deliver(m *bus.Message) {
+	if m.Kind == bus.MessagePresence {
+		if s.watched(m.To) {
+			s.crowds.Add(m)
+		}
+		return
+	}
+	s.crowds.Flush(m.To)
+	s.spread(m.To, item{m: m})
+}
+
+// crowd queues who came and went.
+func (s *streams) crowd(m *bus.Message) {
+	if e := convert.PresenceEvent(m); e != nil {
+		s.spread(m.To, item{m: m, crowd: e})
+	}
+}
+
+// watched says whether anybody is told who comes to an address and who goes.
+func (s *streams) watched(a bus.Address) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for f := range s.groups[a] {
+		if f.watches {
+			return true
+		}
+	}
+	return false
+}
 
 // Gap queues a gap for every follower.
 func (s *streams) Gap(g bus.Gap) { s.spread(g.Address, item{gap: &g}) }

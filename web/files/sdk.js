@@ -83,7 +83,7 @@ class Client {
 		return () => this.#listeners.delete(fn);
 	}
 
-	/** Follows an address, across reconnects. onGap hears of what was missed, onPresence who comes and goes. */
+	/** Follows an address, across reconnects. onGap hears of what was missed, onPresence who comes and goes: { changes, clients, unlisted }. */
 	subscribe(name, { after, fromBeginning, onGap, onPresence } = {}) {
 		const to = address(name);
 		const handle = new Subscription(() => this.#leave(to, handle), onGap, onPresence);

@@ -110,11 +110,15 @@ func testPresenceEvents(t *testing.T, s bus.Store, node string) {
 	if !e.Time().Equal(first.Joined) || e.Member.User != "u" || e.Member.Node != node || !e.Member.Joined.Equal(first.Joined) {
 		t.Errorf("event is %+v, joined %v", e, first.Joined)
 	}
-	l.event("joined bob 3")
+	if second := l.event("joined bob 3"); e.Clients != 1 || second.Clients != 2 {
+		t.Errorf("there are %d clients, and then %d", e.Clients, second.Clients)
+	}
 	testkit.Check(t, s.Leave(t.Context(), a, "1"))
 	testkit.Check(t, s.Leave(t.Context(), a, "1"))
 	testkit.Check(t, s.Leave(t.Context(), a, "3"))
-	l.event("left left bob 3")
+	if e = l.event("left left bob 3"); e.Clients != 1 {
+		t.Errorf("there are %d clients after one of two has left", e.Clients)
+	}
 	before := time.Now()
 	testkit.Check(t, s.Leave(t.Context(), a, "2"))
 	e = l.event(`left left ada "ü" 2`)

@@ -30,7 +30,7 @@ const is = (what, got, want) => {
 
 const client = createClient("http://localhost", { token: "t", webSocket: Played });
 const told = [];
-const joined = (who) => ({ presenceEvent: { address: "channels/lobby", kind: "KIND_JOINED", member: { client: who } } });
+const joined = (who) => ({ presenceEvent: { address: "channels/lobby", changes: [{ kind: "KIND_JOINED", member: { client: who } }], clients: 1 } });
 const position = { epoch: "e" };
 const plain = client.subscribe("lobby");
 const connected = new Promise((resolve) => client.onState((s) => s.status === "connected" && resolve()));
@@ -41,7 +41,7 @@ ws.say({ connected: { subscriptions: [{ subscribed: { address: "channels/lobby",
 await connected;
 
 // A second one wants to be told who comes and goes.
-const watching = client.subscribe("lobby", { onPresence: (e) => told.push(e.member.client) });
+const watching = client.subscribe("lobby", { onPresence: (e) => told.push(e.changes[0].member.client) });
 let command = await ws.next();
 is("it leaves", command.unsubscribe, { address: "channels/lobby" });
 ws.say({ id: command.id, unsubscribed: { address: "channels/lobby" } });

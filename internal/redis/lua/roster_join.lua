@@ -24,7 +24,8 @@ redis.call('SADD', KEYS[5], ARGV[1])
 if known then
   redis.call('ZREM', KEYS[4], ARGV[1])
 elseif redis.call('HINCRBY', KEYS[3], ARGV[2], 1) == 1 then
-  local event = '{"kind":"joined","at":' .. ARGV[8] .. ',"member":' .. ARGV[3] .. '}'
+  local clients = redis.call('HLEN', KEYS[3]) - redis.call('HEXISTS', KEYS[3], '')
+  local event = '{"kind":"joined","at":' .. ARGV[8] .. ',"clients":' .. clients .. ',"member":' .. ARGV[3] .. '}'
   redis.call(ARGV[5], KEYS[6], '\n' .. field(10, ARGV[6]) .. ARGV[7] .. field(18, event))
 end
 if first then

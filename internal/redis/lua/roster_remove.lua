@@ -50,7 +50,8 @@ for i, connection in ipairs(list) do
     end
     if redis.call('HINCRBY', KEYS[3], member.Client, -1) <= 0 then
       redis.call('HDEL', KEYS[3], member.Client)
-      local event = '{"kind":"left","reason":"' .. reason .. '","at":' .. at .. ',"member":' .. json .. '}'
+      local clients = redis.call('HLEN', KEYS[3]) - redis.call('HEXISTS', KEYS[3], '')
+      local event = '{"kind":"left","reason":"' .. reason .. '","at":' .. at .. ',"clients":' .. clients .. ',"member":' .. json .. '}'
       redis.call(ARGV[5], KEYS[5], '\n' .. field(10, ARGV[6] .. i) .. ARGV[7] .. field(18, event))
     end
   end

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
+	"github.com/trunkline/trunkline/internal/presence"
 	"github.com/trunkline/trunkline/internal/tail"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/wire"
@@ -55,6 +57,7 @@ type Hub struct {
 	cfg     Config
 	metrics *metrics
 	shards  []*Shard
+	crowds  *presence.Gatherer
 	next    atomic.Uint64 // spreads subscribers over the shards
 
 	mu    sync.RWMutex
@@ -71,6 +74,8 @@ const maxShards = 64
 // New returns a hub without subscribers, with a shard for each core.
 func New(cfg Config, reg prometheus.Registerer) *Hub {
 	h := &Hub{cfg: cfg, metrics: newMetrics(reg), index: make(map[bus.Address]uint64), watched: make(map[bus.Address]int)}
+	h.crowds = presence.New(cfg.Namespaces.MembersInEvents, h.crowd)
+	h.crowds.Register(reg, "edge")
 	for i := range min(runtime.GOMAXPROCS(0), maxShards) {
 		h.shards = append(h.shards, newShard(h, i))
 	}
@@ -102,11 +107,22 @@ func (h *Hub) Deliver(m *bus.Message) {
 	case bus.MessageReceipt:
 		return // for whoever watches a receipt
 	case bus.MessagePresence:
-		if !h.watches(m.To) {
-			return // nearly all of them end here, before a shard is woken for nothing
+		if h.watches(m.To) { // nearly all of them end here
+			h.crowds.Add(m)
 		}
+		return
 	}
+	h.crowds.Flush(m.To)
 	h.spread(newParcel(m, nil, len(h.cfg.Dialects)))
+}
+
+// crowd puts who came and went into every shard that has subscribers for it.
+func (h *Hub) crowd(m *bus.Message) {
+	if e := convert.PresenceEvent(m); e != nil {
+		p := newParcel(m, nil, len(h.cfg.Dialects))
+		p.crowd = presenceFrame(e)
+		h.spread(p)
+	}
 }
 
 // Gap puts a gap into every shard that has subscribers for it.
@@ -172,6 +188,7 @@ func (h *Hub) watches(a bus.Address) bool {
 // Run runs the shards until ctx ends.
 func (h *Hub) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.crowds.Run(ctx) })
 	for _, sh := range h.shards {
 		g.Go(func() error { return sh.run(ctx) })
 	}

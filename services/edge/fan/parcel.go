@@ -15,8 +15,9 @@ import (
 
 // parcel is one message or gap on its way through the shards. Its bytes are made once for each dialect that needs them.
 type parcel struct {
-	m   *bus.Message
-	gap *bus.Gap
+	m     *bus.Message
+	gap   *bus.Gap
+	crowd *edgev1.ServerFrame // presence changes; nil for any other message
 
 	mu     sync.Mutex
 	frames []encoded  // by dialect
@@ -160,18 +161,12 @@ func (p *parcel) event() *edgev1.ServerFrame {
 		return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Dismissed{
 			Dismissed: &publishv1.Dismissed{Address: p.m.To.String(), Ids: []string{p.m.ID}},
 		}}
-	case p.m.Kind == bus.MessagePresence:
-		return presenceEvent(p.m)
 	}
-	return nil
+	return p.crowd
 }
 
-// presenceEvent says who came or went; it is empty when the message is none that can be read.
-func presenceEvent(m *bus.Message) *edgev1.ServerFrame {
-	e := convert.PresenceEvent(m)
-	if e == nil {
-		return &edgev1.ServerFrame{}
-	}
+// presenceFrame says who came and went.
+func presenceFrame(e *publishv1.PresenceEvent) *edgev1.ServerFrame {
 	return &edgev1.ServerFrame{Event: &edgev1.ServerFrame_PresenceEvent{PresenceEvent: e}}
 }
 

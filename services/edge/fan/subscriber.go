@@ -8,6 +8,7 @@ import (
 	"time"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/wire"
@@ -189,10 +190,21 @@ func (s *Subscriber) bytes(p *parcel) []byte {
 	if s.Talk == nil {
 		return p.bytes(s.Dialect(), s.slot)
 	}
-	if e := p.event(); e != nil {
+	switch e := p.event(); {
+	case e == nil:
+		return s.MessageFrame(p.m)
+	case p.crowd == nil:
 		return s.EventFrame(e)
 	}
-	return s.MessageFrame(p.m)
+	// The older protocols have a frame for each.
+	var out []byte
+	event := p.crowd.GetPresenceEvent()
+	for _, change := range event.GetChanges() {
+		out = append(out, s.EventFrame(presenceFrame(&publishv1.PresenceEvent{
+			Address: event.GetAddress(), Clients: event.GetClients(), Changes: []*publishv1.PresenceChange{change},
+		}))...)
+	}
+	return out
 }
 
 // join returns the frames of the parcels that this one may have.

@@ -24,56 +24,56 @@ const (
 )
 
 // Kind is what happened.
-type PresenceEvent_Kind int32
+type PresenceChange_Kind int32
 
 const (
 	// Not used.
-	PresenceEvent_KIND_UNSPECIFIED PresenceEvent_Kind = 0
+	PresenceChange_KIND_UNSPECIFIED PresenceChange_Kind = 0
 	// The client's first connection subscribed.
-	PresenceEvent_KIND_JOINED PresenceEvent_Kind = 1
+	PresenceChange_KIND_JOINED PresenceChange_Kind = 1
 	// The client's last connection has left.
-	PresenceEvent_KIND_LEFT PresenceEvent_Kind = 2
+	PresenceChange_KIND_LEFT PresenceChange_Kind = 2
 )
 
-// Enum value maps for PresenceEvent_Kind.
+// Enum value maps for PresenceChange_Kind.
 var (
-	PresenceEvent_Kind_name = map[int32]string{
+	PresenceChange_Kind_name = map[int32]string{
 		0: "KIND_UNSPECIFIED",
 		1: "KIND_JOINED",
 		2: "KIND_LEFT",
 	}
-	PresenceEvent_Kind_value = map[string]int32{
+	PresenceChange_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_JOINED":      1,
 		"KIND_LEFT":        2,
 	}
 )
 
-func (x PresenceEvent_Kind) Enum() *PresenceEvent_Kind {
-	p := new(PresenceEvent_Kind)
+func (x PresenceChange_Kind) Enum() *PresenceChange_Kind {
+	p := new(PresenceChange_Kind)
 	*p = x
 	return p
 }
 
-func (x PresenceEvent_Kind) String() string {
+func (x PresenceChange_Kind) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (PresenceEvent_Kind) Descriptor() protoreflect.EnumDescriptor {
+func (PresenceChange_Kind) Descriptor() protoreflect.EnumDescriptor {
 	return file_trunkline_publish_v1_channel_service_proto_enumTypes[0].Descriptor()
 }
 
-func (PresenceEvent_Kind) Type() protoreflect.EnumType {
+func (PresenceChange_Kind) Type() protoreflect.EnumType {
 	return &file_trunkline_publish_v1_channel_service_proto_enumTypes[0]
 }
 
-func (x PresenceEvent_Kind) Number() protoreflect.EnumNumber {
+func (x PresenceChange_Kind) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use PresenceEvent_Kind.Descriptor instead.
-func (PresenceEvent_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_trunkline_publish_v1_channel_service_proto_rawDescGZIP(), []int{14, 0}
+// Deprecated: Use PresenceChange_Kind.Descriptor instead.
+func (PresenceChange_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_channel_service_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // Channel is a created channel.
@@ -913,21 +913,19 @@ func (x *Member) GetJoinTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// PresenceEvent says that a client came to an address, or left it. It is about the client, not the connection: it comes
-// with the client's first connection and after its last.
+// PresenceEvent says who came to an address and who left it. The first change is told at once, and what follows it in
+// beats of 250 ms or, with more clients, up to 10 s.
 type PresenceEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The address.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// Output only. What happened.
-	Kind PresenceEvent_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=trunkline.publish.v1.PresenceEvent_Kind" json:"kind,omitempty"`
-	// Output only. The connection that came first, or left last.
-	Member *Member `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
-	// Output only. Why it left: "left" for one that said so or was sent away, "lost" for one that broke and did not come
-	// back, "node_lost" when the node that held it is no more.
-	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Output only. When it happened: for one that was lost, when it was; for a lost node, when that was last heard of.
-	EventTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
+	// Output only. What has changed, in order and at most once for each client. One that came and went within a beat is not told.
+	Changes []*PresenceChange `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Output only. How many clients are there now.
+	Clients int32 `protobuf:"varint,3,opt,name=clients,proto3" json:"clients,omitempty"`
+	// Output only. How many changes are not listed, because the address has more clients than presence.max_members_in_events
+	// says. None is listed then. Whoever keeps a list reads it again, with ListMembers.
+	Unlisted      int32 `protobuf:"varint,4,opt,name=unlisted,proto3" json:"unlisted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -969,28 +967,96 @@ func (x *PresenceEvent) GetAddress() string {
 	return ""
 }
 
-func (x *PresenceEvent) GetKind() PresenceEvent_Kind {
+func (x *PresenceEvent) GetChanges() []*PresenceChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *PresenceEvent) GetClients() int32 {
+	if x != nil {
+		return x.Clients
+	}
+	return 0
+}
+
+func (x *PresenceEvent) GetUnlisted() int32 {
+	if x != nil {
+		return x.Unlisted
+	}
+	return 0
+}
+
+// PresenceChange says that a client came to an address, or left it. It is about the client, not the connection: it comes
+// with the client's first connection and after its last.
+type PresenceChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. What happened.
+	Kind PresenceChange_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=trunkline.publish.v1.PresenceChange_Kind" json:"kind,omitempty"`
+	// Output only. The connection that came first, or left last.
+	Member *Member `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	// Output only. Why it left: "left" for one that said so or was sent away, "lost" for one that broke and did not come
+	// back, "node_lost" when the node that held it is no more.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Output only. When it happened: for one that was lost, when it was; for a lost node, when that was last heard of.
+	EventTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceChange) Reset() {
+	*x = PresenceChange{}
+	mi := &file_trunkline_publish_v1_channel_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceChange) ProtoMessage() {}
+
+func (x *PresenceChange) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_publish_v1_channel_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
+func (*PresenceChange) Descriptor() ([]byte, []int) {
+	return file_trunkline_publish_v1_channel_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PresenceChange) GetKind() PresenceChange_Kind {
 	if x != nil {
 		return x.Kind
 	}
-	return PresenceEvent_KIND_UNSPECIFIED
+	return PresenceChange_KIND_UNSPECIFIED
 }
 
-func (x *PresenceEvent) GetMember() *Member {
+func (x *PresenceChange) GetMember() *Member {
 	if x != nil {
 		return x.Member
 	}
 	return nil
 }
 
-func (x *PresenceEvent) GetReason() string {
+func (x *PresenceChange) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
 	return ""
 }
 
-func (x *PresenceEvent) GetEventTime() *timestamppb.Timestamp {
+func (x *PresenceChange) GetEventTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.EventTime
 	}
@@ -1065,14 +1131,18 @@ const file_trunkline_publish_v1_channel_service_proto_rawDesc = "" +
 	"connection\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\x12\x12\n" +
 	"\x04user\x18\x03 \x01(\tR\x04user\x127\n" +
-	"\tjoin_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bjoinTime\"\xae\x02\n" +
+	"\tjoin_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bjoinTime\"\x9f\x01\n" +
 	"\rPresenceEvent\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\x12<\n" +
-	"\x04kind\x18\x02 \x01(\x0e2(.trunkline.publish.v1.PresenceEvent.KindR\x04kind\x124\n" +
-	"\x06member\x18\x03 \x01(\v2\x1c.trunkline.publish.v1.MemberR\x06member\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\x129\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12>\n" +
+	"\achanges\x18\x02 \x03(\v2$.trunkline.publish.v1.PresenceChangeR\achanges\x12\x18\n" +
+	"\aclients\x18\x03 \x01(\x05R\aclients\x12\x1a\n" +
+	"\bunlisted\x18\x04 \x01(\x05R\bunlisted\"\x96\x02\n" +
+	"\x0ePresenceChange\x12=\n" +
+	"\x04kind\x18\x01 \x01(\x0e2).trunkline.publish.v1.PresenceChange.KindR\x04kind\x124\n" +
+	"\x06member\x18\x02 \x01(\v2\x1c.trunkline.publish.v1.MemberR\x06member\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x129\n" +
 	"\n" +
-	"event_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\"<\n" +
+	"event_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\"<\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_JOINED\x10\x01\x12\r\n" +
@@ -1100,9 +1170,9 @@ func file_trunkline_publish_v1_channel_service_proto_rawDescGZIP() []byte {
 }
 
 var file_trunkline_publish_v1_channel_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_trunkline_publish_v1_channel_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_trunkline_publish_v1_channel_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_trunkline_publish_v1_channel_service_proto_goTypes = []any{
-	(PresenceEvent_Kind)(0),       // 0: trunkline.publish.v1.PresenceEvent.Kind
+	(PresenceChange_Kind)(0),      // 0: trunkline.publish.v1.PresenceChange.Kind
 	(*Channel)(nil),               // 1: trunkline.publish.v1.Channel
 	(*CreateChannelRequest)(nil),  // 2: trunkline.publish.v1.CreateChannelRequest
 	(*CreateChannelResponse)(nil), // 3: trunkline.publish.v1.CreateChannelResponse
@@ -1118,46 +1188,48 @@ var file_trunkline_publish_v1_channel_service_proto_goTypes = []any{
 	(*ListMembersResponse)(nil),   // 13: trunkline.publish.v1.ListMembersResponse
 	(*Member)(nil),                // 14: trunkline.publish.v1.Member
 	(*PresenceEvent)(nil),         // 15: trunkline.publish.v1.PresenceEvent
-	nil,                           // 16: trunkline.publish.v1.Channel.LabelsEntry
-	nil,                           // 17: trunkline.publish.v1.CreateChannelRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(*Position)(nil),              // 20: trunkline.publish.v1.Position
-	(*Message)(nil),               // 21: trunkline.publish.v1.Message
+	(*PresenceChange)(nil),        // 16: trunkline.publish.v1.PresenceChange
+	nil,                           // 17: trunkline.publish.v1.Channel.LabelsEntry
+	nil,                           // 18: trunkline.publish.v1.CreateChannelRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*Position)(nil),              // 21: trunkline.publish.v1.Position
+	(*Message)(nil),               // 22: trunkline.publish.v1.Message
 }
 var file_trunkline_publish_v1_channel_service_proto_depIdxs = []int32{
-	16, // 0: trunkline.publish.v1.Channel.labels:type_name -> trunkline.publish.v1.Channel.LabelsEntry
-	18, // 1: trunkline.publish.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
-	19, // 2: trunkline.publish.v1.Channel.history_age:type_name -> google.protobuf.Duration
-	17, // 3: trunkline.publish.v1.CreateChannelRequest.labels:type_name -> trunkline.publish.v1.CreateChannelRequest.LabelsEntry
+	17, // 0: trunkline.publish.v1.Channel.labels:type_name -> trunkline.publish.v1.Channel.LabelsEntry
+	19, // 1: trunkline.publish.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
+	20, // 2: trunkline.publish.v1.Channel.history_age:type_name -> google.protobuf.Duration
+	18, // 3: trunkline.publish.v1.CreateChannelRequest.labels:type_name -> trunkline.publish.v1.CreateChannelRequest.LabelsEntry
 	1,  // 4: trunkline.publish.v1.CreateChannelResponse.channel:type_name -> trunkline.publish.v1.Channel
 	1,  // 5: trunkline.publish.v1.GetChannelResponse.channel:type_name -> trunkline.publish.v1.Channel
 	1,  // 6: trunkline.publish.v1.ListChannelsResponse.channels:type_name -> trunkline.publish.v1.Channel
-	20, // 7: trunkline.publish.v1.ListMessagesRequest.after:type_name -> trunkline.publish.v1.Position
-	21, // 8: trunkline.publish.v1.ListMessagesResponse.messages:type_name -> trunkline.publish.v1.Message
-	20, // 9: trunkline.publish.v1.ListMessagesResponse.top:type_name -> trunkline.publish.v1.Position
+	21, // 7: trunkline.publish.v1.ListMessagesRequest.after:type_name -> trunkline.publish.v1.Position
+	22, // 8: trunkline.publish.v1.ListMessagesResponse.messages:type_name -> trunkline.publish.v1.Message
+	21, // 9: trunkline.publish.v1.ListMessagesResponse.top:type_name -> trunkline.publish.v1.Position
 	14, // 10: trunkline.publish.v1.ListMembersResponse.members:type_name -> trunkline.publish.v1.Member
-	18, // 11: trunkline.publish.v1.Member.join_time:type_name -> google.protobuf.Timestamp
-	0,  // 12: trunkline.publish.v1.PresenceEvent.kind:type_name -> trunkline.publish.v1.PresenceEvent.Kind
-	14, // 13: trunkline.publish.v1.PresenceEvent.member:type_name -> trunkline.publish.v1.Member
-	18, // 14: trunkline.publish.v1.PresenceEvent.event_time:type_name -> google.protobuf.Timestamp
-	2,  // 15: trunkline.publish.v1.ChannelService.CreateChannel:input_type -> trunkline.publish.v1.CreateChannelRequest
-	4,  // 16: trunkline.publish.v1.ChannelService.GetChannel:input_type -> trunkline.publish.v1.GetChannelRequest
-	6,  // 17: trunkline.publish.v1.ChannelService.ListChannels:input_type -> trunkline.publish.v1.ListChannelsRequest
-	8,  // 18: trunkline.publish.v1.ChannelService.DeleteChannel:input_type -> trunkline.publish.v1.DeleteChannelRequest
-	10, // 19: trunkline.publish.v1.ChannelService.ListMessages:input_type -> trunkline.publish.v1.ListMessagesRequest
-	12, // 20: trunkline.publish.v1.ChannelService.ListMembers:input_type -> trunkline.publish.v1.ListMembersRequest
-	3,  // 21: trunkline.publish.v1.ChannelService.CreateChannel:output_type -> trunkline.publish.v1.CreateChannelResponse
-	5,  // 22: trunkline.publish.v1.ChannelService.GetChannel:output_type -> trunkline.publish.v1.GetChannelResponse
-	7,  // 23: trunkline.publish.v1.ChannelService.ListChannels:output_type -> trunkline.publish.v1.ListChannelsResponse
-	9,  // 24: trunkline.publish.v1.ChannelService.DeleteChannel:output_type -> trunkline.publish.v1.DeleteChannelResponse
-	11, // 25: trunkline.publish.v1.ChannelService.ListMessages:output_type -> trunkline.publish.v1.ListMessagesResponse
-	13, // 26: trunkline.publish.v1.ChannelService.ListMembers:output_type -> trunkline.publish.v1.ListMembersResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	19, // 11: trunkline.publish.v1.Member.join_time:type_name -> google.protobuf.Timestamp
+	16, // 12: trunkline.publish.v1.PresenceEvent.changes:type_name -> trunkline.publish.v1.PresenceChange
+	0,  // 13: trunkline.publish.v1.PresenceChange.kind:type_name -> trunkline.publish.v1.PresenceChange.Kind
+	14, // 14: trunkline.publish.v1.PresenceChange.member:type_name -> trunkline.publish.v1.Member
+	19, // 15: trunkline.publish.v1.PresenceChange.event_time:type_name -> google.protobuf.Timestamp
+	2,  // 16: trunkline.publish.v1.ChannelService.CreateChannel:input_type -> trunkline.publish.v1.CreateChannelRequest
+	4,  // 17: trunkline.publish.v1.ChannelService.GetChannel:input_type -> trunkline.publish.v1.GetChannelRequest
+	6,  // 18: trunkline.publish.v1.ChannelService.ListChannels:input_type -> trunkline.publish.v1.ListChannelsRequest
+	8,  // 19: trunkline.publish.v1.ChannelService.DeleteChannel:input_type -> trunkline.publish.v1.DeleteChannelRequest
+	10, // 20: trunkline.publish.v1.ChannelService.ListMessages:input_type -> trunkline.publish.v1.ListMessagesRequest
+	12, // 21: trunkline.publish.v1.ChannelService.ListMembers:input_type -> trunkline.publish.v1.ListMembersRequest
+	3,  // 22: trunkline.publish.v1.ChannelService.CreateChannel:output_type -> trunkline.publish.v1.CreateChannelResponse
+	5,  // 23: trunkline.publish.v1.ChannelService.GetChannel:output_type -> trunkline.publish.v1.GetChannelResponse
+	7,  // 24: trunkline.publish.v1.ChannelService.ListChannels:output_type -> trunkline.publish.v1.ListChannelsResponse
+	9,  // 25: trunkline.publish.v1.ChannelService.DeleteChannel:output_type -> trunkline.publish.v1.DeleteChannelResponse
+	11, // 26: trunkline.publish.v1.ChannelService.ListMessages:output_type -> trunkline.publish.v1.ListMessagesResponse
+	13, // 27: trunkline.publish.v1.ChannelService.ListMembers:output_type -> trunkline.publish.v1.ListMembersResponse
+	22, // [22:28] is the sub-list for method output_type
+	16, // [16:22] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_publish_v1_channel_service_proto_init() }
@@ -1172,7 +1244,7 @@ func file_trunkline_publish_v1_channel_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_publish_v1_channel_service_proto_rawDesc), len(file_trunkline_publish_v1_channel_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -149,21 +149,31 @@ class Member(_message.Message):
     user: str
     def __init__(self, connection: _Optional[str] = ..., client: _Optional[str] = ..., user: _Optional[str] = ..., join_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
-class PresenceEvent(_message.Message):
-    __slots__ = ["address", "event_time", "kind", "member", "reason"]
+class PresenceChange(_message.Message):
+    __slots__ = ["event_time", "kind", "member", "reason"]
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
-    ADDRESS_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
-    KIND_JOINED: PresenceEvent.Kind
-    KIND_LEFT: PresenceEvent.Kind
-    KIND_UNSPECIFIED: PresenceEvent.Kind
+    KIND_JOINED: PresenceChange.Kind
+    KIND_LEFT: PresenceChange.Kind
+    KIND_UNSPECIFIED: PresenceChange.Kind
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
-    address: str
     event_time: _timestamp_pb2.Timestamp
-    kind: PresenceEvent.Kind
+    kind: PresenceChange.Kind
     member: Member
     reason: str
-    def __init__(self, address: _Optional[str] = ..., kind: _Optional[_Union[PresenceEvent.Kind, str]] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., reason: _Optional[str] = ..., event_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, kind: _Optional[_Union[PresenceChange.Kind, str]] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., reason: _Optional[str] = ..., event_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PresenceEvent(_message.Message):
+    __slots__ = ["address", "changes", "clients", "unlisted"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    CLIENTS_FIELD_NUMBER: _ClassVar[int]
+    UNLISTED_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    changes: _containers.RepeatedCompositeFieldContainer[PresenceChange]
+    clients: int
+    unlisted: int
+    def __init__(self, address: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[PresenceChange, _Mapping]]] = ..., clients: _Optional[int] = ..., unlisted: _Optional[int] = ...) -> None: ...

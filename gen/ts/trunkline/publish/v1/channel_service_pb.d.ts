@@ -445,8 +445,8 @@ export declare type Member = Message<"trunkline.publish.v1.Member"> & {
 export declare const MemberSchema: GenMessage<Member>;
 
 /**
- * PresenceEvent says that a client came to an address, or left it. It is about the client, not the connection: it comes
- * with the client's first connection and after its last.
+ * PresenceEvent says who came to an address and who left it. The first change is told at once, and what follows it in
+ * beats of 250 ms or, with more clients, up to 10 s.
  *
  * @generated from message trunkline.publish.v1.PresenceEvent
  */
@@ -459,33 +459,26 @@ export declare type PresenceEvent = Message<"trunkline.publish.v1.PresenceEvent"
   address: string;
 
   /**
-   * Output only. What happened.
+   * Output only. What has changed, in order and at most once for each client. One that came and went within a beat is not told.
    *
-   * @generated from field: trunkline.publish.v1.PresenceEvent.Kind kind = 2;
+   * @generated from field: repeated trunkline.publish.v1.PresenceChange changes = 2;
    */
-  kind: PresenceEvent_Kind;
+  changes: PresenceChange[];
 
   /**
-   * Output only. The connection that came first, or left last.
+   * Output only. How many clients are there now.
    *
-   * @generated from field: trunkline.publish.v1.Member member = 3;
+   * @generated from field: int32 clients = 3;
    */
-  member?: Member | undefined;
+  clients: number;
 
   /**
-   * Output only. Why it left: "left" for one that said so or was sent away, "lost" for one that broke and did not come
-   * back, "node_lost" when the node that held it is no more.
+   * Output only. How many changes are not listed, because the address has more clients than presence.max_members_in_events
+   * says. None is listed then. Whoever keeps a list reads it again, with ListMembers.
    *
-   * @generated from field: string reason = 4;
+   * @generated from field: int32 unlisted = 4;
    */
-  reason: string;
-
-  /**
-   * Output only. When it happened: for one that was lost, when it was; for a lost node, when that was last heard of.
-   *
-   * @generated from field: google.protobuf.Timestamp event_time = 5;
-   */
-  eventTime?: Timestamp | undefined;
+  unlisted: number;
 };
 
 /**
@@ -495,11 +488,54 @@ export declare type PresenceEvent = Message<"trunkline.publish.v1.PresenceEvent"
 export declare const PresenceEventSchema: GenMessage<PresenceEvent>;
 
 /**
+ * PresenceChange says that a client came to an address, or left it. It is about the client, not the connection: it comes
+ * with the client's first connection and after its last.
+ *
+ * @generated from message trunkline.publish.v1.PresenceChange
+ */
+export declare type PresenceChange = Message<"trunkline.publish.v1.PresenceChange"> & {
+  /**
+   * Output only. What happened.
+   *
+   * @generated from field: trunkline.publish.v1.PresenceChange.Kind kind = 1;
+   */
+  kind: PresenceChange_Kind;
+
+  /**
+   * Output only. The connection that came first, or left last.
+   *
+   * @generated from field: trunkline.publish.v1.Member member = 2;
+   */
+  member?: Member | undefined;
+
+  /**
+   * Output only. Why it left: "left" for one that said so or was sent away, "lost" for one that broke and did not come
+   * back, "node_lost" when the node that held it is no more.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Output only. When it happened: for one that was lost, when it was; for a lost node, when that was last heard of.
+   *
+   * @generated from field: google.protobuf.Timestamp event_time = 4;
+   */
+  eventTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message trunkline.publish.v1.PresenceChange.
+ * Use `create(PresenceChangeSchema)` to create a new message.
+ */
+export declare const PresenceChangeSchema: GenMessage<PresenceChange>;
+
+/**
  * Kind is what happened.
  *
- * @generated from enum trunkline.publish.v1.PresenceEvent.Kind
+ * @generated from enum trunkline.publish.v1.PresenceChange.Kind
  */
-export enum PresenceEvent_Kind {
+export enum PresenceChange_Kind {
   /**
    * Not used.
    *
@@ -523,9 +559,9 @@ export enum PresenceEvent_Kind {
 }
 
 /**
- * Describes the enum trunkline.publish.v1.PresenceEvent.Kind.
+ * Describes the enum trunkline.publish.v1.PresenceChange.Kind.
  */
-export declare const PresenceEvent_KindSchema: GenEnum<PresenceEvent_Kind>;
+export declare const PresenceChange_KindSchema: GenEnum<PresenceChange_Kind>;
 
 /**
  * ChannelService keeps channels, reads their history and lists who is there.
