@@ -38,6 +38,10 @@ func (c HTTPConfig) WithDefaults(maxBody int64) HTTPConfig {
 
 // ReadBody reads a request's body, whatever its type.
 func (c HTTPConfig) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *rest.Refusal) {
+	if r.ContentLength > c.MaxBody { // nobody waits for what is refused anyway
+		w.Header().Set("Connection", "close")
+		return nil, rest.TooLarge(c.MaxBody)
+	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(c.BodyTimeout)) // a writer without one has no connection to hold
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.MaxBody))

@@ -67,7 +67,7 @@ func (p *program) finish(ctx context.Context, err error) int {
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		p.say("error: %v", err)
-		p.say("fix: trunkline --help")
+		p.say("fix: %s --help", p.verb)
 		return exitUsage
 	}
 	if _, ok := errors.AsType[partly](err); ok {

@@ -41,6 +41,7 @@ type program struct {
 	timeout                          time.Duration
 	noColor                          bool
 
+	verb    string // with the words before it
 	dialled string // host:port of gRPC, once something is asked there
 	started bool   // the verb was understood; what fails from now on is no usage error
 }
@@ -53,7 +54,8 @@ func run(ctx context.Context, s stream, args []string) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	verb, err := root.ExecuteContextC(ctx)
+	p.verb = verb.CommandPath()
 	if err != nil && !p.started {
 		err = usageError{err}
 	}
@@ -67,7 +69,10 @@ func (p *program) root() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkAddresses(cmd.Use, args); err != nil {
+				return err
+			}
 			if err := p.environment(cmd.Flags()); err != nil {
 				return err
 			}
@@ -78,6 +83,7 @@ func (p *program) root() *cobra.Command {
 			return nil
 		},
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate("trunkline {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.PersistentFlags()

@@ -9,7 +9,7 @@ import (
 )
 
 func (p *program) state() *cobra.Command {
-	cmd := &cobra.Command{Use: "state", Short: "Read and change the JSON object of an address"}
+	cmd := &cobra.Command{Use: "state", Short: "Read and change the JSON object of an address", Args: cobra.NoArgs, RunE: list}
 	cmd.AddCommand(&cobra.Command{
 		Use: "get ADDRESS", Short: "Print the object and its revision", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

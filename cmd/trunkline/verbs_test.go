@@ -211,7 +211,7 @@ func TestExitCodes(t *testing.T) {
 		want []string
 	}{
 		{"unknown verb", []string{"publsh"}, exitUsage, []string{`unknown command "publsh"`}},
-		{"unknown flag", []string{"pub", "demo", "1", "--fly"}, exitUsage, []string{"unknown flag: --fly", "fix: trunkline --help"}},
+		{"unknown flag", []string{"pub", "demo", "1", "--fly"}, exitUsage, []string{"unknown flag: --fly", "fix: trunkline pub --help"}},
 		{"flag without value", []string{"pub", "demo", "1", "--ttl"}, exitUsage, []string{"--ttl"}},
 		{"stray argument", []string{"version", "2"}, exitUsage, nil},
 		{"no data", []string{"pub", "demo"}, exitUsage, []string{"no DATA"}},
@@ -222,7 +222,7 @@ func TestExitCodes(t *testing.T) {
 		{"config check", []string{"config", "check", "--set", "edge.ping_interval=banana", "--dev"}, exitConfig, []string{`"banana" is not a duration`}},
 		{"key", []string{"pub", "demo", "1", "--token", "tlk_nobody_0123456789abcdef0123456789abcdef"}, exitDenied, []string{"API_KEY_INVALID", "fix: "}},
 		{"token", []string{"pub", "demo", "1", "--token", "nonsense"}, exitDenied, []string{"TOKEN_INVALID"}},
-		{"address", []string{"pub", "queues/1", "1"}, exitFailed, []string{"an address is clients/ID"}},
+		{"address", []string{"pub", "queues/1", "1"}, exitUsage, []string{"an address is clients/ID"}},
 		{"no channel", []string{"channels", "delete", "nothing"}, exitFailed, []string{"CHANNEL_NOT_FOUND"}},
 		{"nobody there", []string{"pub", "demo", "1", "--grpc", "127.0.0.1:1"}, exitUnreachable, []string{"no server answers at 127.0.0.1:1", "fix: start one with"}},
 		{"no WebSocket", []string{"sub", "demo", "--server", "http://127.0.0.1:1"}, exitUnreachable, []string{"no WebSocket at http://127.0.0.1:1"}},
