@@ -74,6 +74,8 @@ type raw struct {
 	net.Conn
 	r    *bufio.Reader
 	user string
+	// answers says whether a close frame is answered (RFC 6455, section 5.5.1), when all is written.
+	answers bool
 }
 
 // dialRaw connects with a token, as far as the answer to it.
@@ -197,6 +199,10 @@ func (w *raw) talk(writes [][]byte) string {
 			_ = w.Close()
 			return strings.Join(all, ", ")
 		}
+		if strings.HasPrefix(said, "close") && w.answers {
+			writer.Wait()
+			_, _ = w.Write(goodbye) // where the server has not closed
+		}
 	}
 }
 
@@ -224,6 +230,7 @@ func TestConformance(t *testing.T) {
 						t.Errorf("%s: %v", transport, err)
 						return
 					}
+					w.answers = true
 					want := c.want
 					if way.name == "behind another frame" {
 						want = "pong, " + want
@@ -242,4 +249,27 @@ func TestConformance(t *testing.T) {
 	}
 	t.Logf("%d cases, %d runs", len(cases), tried)
 	testkit.Eventually(t, "no connection is left", func() bool { return h.edge.Connections() == 0 })
+}
+
+// A client that does not answer a close frame ends as the others do, after the time that it has for the answer.
+func TestConformance_closeIsNotAnswered(t *testing.T) {
+	const wait = 100 * time.Millisecond
+	h := start(t, edge.Config{FrameSize: frameLimit, CloseWait: wait})
+	token := h.token("ada", everything)
+	for transport, server := range h.transports() {
+		for _, c := range conformanceCases() {
+			if c.name != "binary" && !strings.HasPrefix(c.name, `text "\xfe"`) {
+				continue
+			}
+			w, err := dialRaw(server, token)
+			testkit.Check(t, err)
+			from := time.Now()
+			if got := w.talk(c.frames); got != c.want+", end" {
+				t.Errorf("%s, %s: got %s, want %s", transport, c.name, got, c.want)
+			}
+			if took := time.Since(from); took < wait {
+				t.Errorf("%s, %s: the client had %v only", transport, c.name, took)
+			}
+		}
+	}
 }

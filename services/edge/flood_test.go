@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,22 @@ func onEach(t *testing.T, cfg edge.Config, test func(t *testing.T, h *fixture, d
 				return w
 			})
 		})
+	}
+}
+
+// sideBySide lets clients of every transport live at once. Each life is given to the group, which is waited for.
+func (h *fixture) sideBySide(t *testing.T, live func(transport string, dial func() *raw, lives *sync.WaitGroup)) {
+	t.Helper()
+	var lives sync.WaitGroup
+	defer lives.Wait()
+	for name, server := range h.transports() {
+		token := h.token(name, everything)
+		live(name, func() *raw {
+			w, err := dialRaw(server, token)
+			testkit.Check(t, err)
+			t.Cleanup(func() { _ = w.Close() })
+			return w
+		}, &lives)
 	}
 }
 
@@ -64,72 +81,89 @@ func TestFlood_ends(t *testing.T) {
 
 // Somebody who sends few frames beside messages is no flood, for however long.
 func TestFlood_isCountedASecond(t *testing.T) {
-	onEach(t, edge.Config{FramesPerSecond: 10}, func(t *testing.T, _ *fixture, dial func() *raw) {
+	h := start(t, edge.Config{FramesPerSecond: 10})
+	h.sideBySide(t, func(transport string, dial func() *raw, lives *sync.WaitGroup) {
 		w := dial()
-		tick := time.NewTicker(300 * time.Millisecond)
-		defer tick.Stop()
-		for i := range 12 {
-			_, err := w.Write(bytes.Repeat(testkit.ClientFrame(finPong, ""), 2))
-			testkit.Check(t, err)
-			if _, err := w.Write(pingCommand); err != nil || w.said() != "pong" {
-				t.Fatalf("round %d: %v", i, err)
+		lives.Go(func() {
+			tick := time.NewTicker(300 * time.Millisecond)
+			defer tick.Stop()
+			for i := range 12 {
+				_, err := w.Write(bytes.Repeat(testkit.ClientFrame(finPong, ""), 2))
+				if err == nil {
+					_, err = w.Write(pingCommand)
+				}
+				if said := w.said(); err != nil || said != "pong" {
+					t.Errorf("%s, round %d: %s, %v", transport, i, said, err)
+					return
+				}
+				<-tick.C
 			}
-			<-tick.C
-		}
+		})
 	})
 }
 
 // A message has to be finished in time, whatever comes in between. A client that is slow for longer, message after message, is not
 // late.
 func TestUnfinished_hasADeadline(t *testing.T) {
-	onEach(t, edge.Config{MessageTimeout: time.Second}, func(t *testing.T, _ *fixture, dial func() *raw) {
-		pong := testkit.ClientFrame(finPong, "")
+	h := start(t, edge.Config{MessageTimeout: time.Second, CloseWait: time.Second})
+	h.sideBySide(t, func(transport string, dial func() *raw, lives *sync.WaitGroup) {
 		for name, begun := range map[string][]byte{
 			"a fragment": testkit.ClientFrame(text, `{"id":9,`), "a byte of a header": {finText}, "a header": {finText, 0x80 | 100},
 			"half of a frame": testkit.ClientFrame(finText, strings.Repeat(" ", 90))[:50], "a long header, cut": {finText, 0x80 | 127, 0, 0},
 		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				w := dial()
-				_, err := w.Write(begun)
-				testkit.Check(t, err)
-				done := make(chan string, 1)
-				go func() { done <- w.talk(nil) }()
-				tick := time.NewTicker(100 * time.Millisecond)
-				defer tick.Stop()
-				for {
-					select {
-					case <-tick.C:
-						if name == "a fragment" {
-							_, _ = w.Write(pong) // it may have ended
-						}
-					case got := <-done:
-						if got != "error IDLE_TIMEOUT, close 4504, end" {
-							t.Errorf("got %s", got)
-						}
-						return
-					}
+			w := dial()
+			_, err := w.Write(begun)
+			testkit.Check(t, err)
+			beside := []byte{}
+			if name == "a fragment" {
+				beside = testkit.ClientFrame(finPong, "")
+			}
+			lives.Go(func() {
+				if got := w.talkBeside(beside); got != "error IDLE_TIMEOUT, close 4504, end" {
+					t.Errorf("%s, %s: got %s", transport, name, got)
 				}
 			})
 		}
-		t.Run("one after the other", func(t *testing.T) {
-			t.Parallel()
-			w := dial()
-			half := len(pingCommand) / 2
-			_, err := w.Write(pingCommand[:half])
-			testkit.Check(t, err)
-			tick := time.NewTicker(250 * time.Millisecond)
-			defer tick.Stop()
-			for i := range 14 {
-				<-tick.C
-				// The end of one message and the beginning of the next come together, so something is always on its way.
-				_, err := w.Write(append(bytes.Clone(pingCommand[half:]), pingCommand[:half]...))
-				if testkit.Check(t, err); w.said() != "pong" {
-					t.Fatalf("message %d was not answered", i)
-				}
+		w := dial()
+		lives.Go(func() {
+			if err := w.oneAfterTheOther(14); err != nil {
+				t.Errorf("%s, one after the other: %v", transport, err)
 			}
 		})
 	})
+}
+
+// talkBeside is talk of a client that writes the same again and again.
+func (w *raw) talkBeside(same []byte) string {
+	done := make(chan string, 1)
+	go func() { done <- w.talk(nil) }()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_, _ = w.Write(same) // it may have ended
+		case got := <-done:
+			return got
+		}
+	}
+}
+
+// oneAfterTheOther sends commands slowly. The end of one and the beginning of the next come together, so something is always on its
+// way.
+func (w *raw) oneAfterTheOther(n int) error {
+	half := len(pingCommand) / 2
+	_, err := w.Write(pingCommand[:half])
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; i < n && err == nil; i++ {
+		<-tick.C
+		_, err = w.Write(append(bytes.Clone(pingCommand[half:]), pingCommand[:half]...))
+		if said := w.said(); said != "pong" {
+			return fmt.Errorf("message %d was answered with %s", i, said)
+		}
+	}
+	return err
 }
 
 // The last frames are written behind a backlog on every transport, and no frame is cut.
@@ -181,6 +215,7 @@ func stuffed(t *testing.T, h *fixture, w *raw, until func() bool) {
 // ends reads messages up to the end, and checks what comes last.
 func ends(t *testing.T, w *raw, want string) {
 	t.Helper()
+	w.answers = true
 	got := w.talk(nil)
 	got = strings.TrimPrefix(got[strings.LastIndex(got, "message, ")+1:], "essage, ")
 	if got != want {
