@@ -263,12 +263,10 @@ func (c *checking) edge() {
 	if e.ConnectionsPerIP > e.Connections && e.Connections > 0 && c.origins["edge.connections_per_ip"] != "default" {
 		c.fail("edge.connections_per_ip", "%d is more than edge.connections (%d)", e.ConnectionsPerIP, e.Connections)
 	}
-	largest := c.cfg.Publish.MaxMessage
-	if need := largest + grpcOverhead; need > c.cfg.GRPC.MaxMessage {
-		c.fail("grpc.max_message", "%s is too little for publish.max_message (%s) and what stands around a payload; it needs %s", c.cfg.GRPC.MaxMessage, largest, need)
-	}
-	if need := frameFor(largest); need > e.FrameSize {
-		c.fail("edge.frame_size", "%s is too little for publish.max_message (%s) in base64; it needs %s", e.FrameSize, largest, need)
+	for _, b := range c.cfg.passages() {
+		if *b.size < b.need {
+			c.fail(b.key, "%s is too little for %s; it needs %s", *b.size, b.carries, b.need)
+		}
 	}
 }
 
@@ -280,17 +278,62 @@ const (
 	largestFrame = 16 << 20
 )
 
-// frameFor returns how large a frame has to be for a payload, which JSON may have to carry in base64.
-func frameFor(payload Size) Size { return min(payload/3*4+frameOverhead, largestFrame) }
+// passage is a bound in bytes through which the largest message has to pass.
+type passage struct {
+	key     string
+	size    *Size
+	need    Size
+	carries string // what has to pass
+	follows bool   // it is raised to what it needs unless it is set
+}
+
+// passages returns all of them. A new bound on what messages pass through belongs here, and is then checked.
+func (c *Config) passages() []passage {
+	largest, facility := c.Publish.MaxMessage, c.facilities()
+	payload := fmt.Sprintf("publish.max_message (%s)", largest)
+	frame := largest/3*4 + frameOverhead // JSON may have to carry a payload in base64
+	request, queued, kept := payload, payload, largest
+	if facility > largest {
+		request, kept = fmt.Sprintf("the largest message of an older protocol (%s)", facility), facility
+	}
+	written := frame
+	if f := facility + frameOverhead; f > written { // older protocols write a payload as it is
+		written, queued = f, request
+	}
+	all := []passage{
+		{"grpc.max_message", &c.GRPC.MaxMessage, kept + grpcOverhead, request + " and what stands around a payload", true},
+		{"edge.frame_size", &c.Edge.FrameSize, min(frame, largestFrame), payload + " in base64", true},
+		// Messages leave a quarter of a queue to answers. A message that does not fit beside anything else ends a connection that is not slow.
+		{"edge.queue_bytes", &c.Edge.QueueBytes, written + (written+2)/3, queued + " in a frame, and answers beside it", true},
+	}
+	if c.Redis.URL.Reveal() == "" && c.Memory.Limit > 0 {
+		all = append(all, passage{"memory.limit", &c.Memory.Limit, 2*kept + grpcOverhead, request + ", which would never be stored", false})
+	}
+	for prefix, a := range map[string]*Allowance{"quotas.client": &c.Quotas.Client, "quotas.key": &c.Quotas.Key} {
+		if a.Bytes > 0 {
+			all = append(all, passage{prefix + ".bytes_per_minute", &a.Bytes, kept, request + ", which would take more than a minute's", false})
+		}
+	}
+	return all
+}
+
+// facilities returns the largest message of the older protocols that are spoken.
+func (c *Config) facilities() Size {
+	var largest Size
+	for _, p := range c.Legacy.Spoken() {
+		if k, ok := p.(Keeping); ok {
+			largest = max(largest, Size(k.Facilities().MaxMessage))
+		}
+	}
+	return largest
+}
 
 // fit raises the limits that nobody has set to what the largest payload needs.
 func (c *Config) fit(origins map[string]string) {
-	largest := c.Publish.MaxMessage
-	if need := largest + grpcOverhead; origins["grpc.max_message"] == "default" && need > c.GRPC.MaxMessage {
-		c.GRPC.MaxMessage, origins["grpc.max_message"] = need, "fits publish.max_message"
-	}
-	if need := frameFor(largest); origins["edge.frame_size"] == "default" && need > c.Edge.FrameSize {
-		c.Edge.FrameSize, origins["edge.frame_size"] = need, "fits publish.max_message"
+	for _, b := range c.passages() {
+		if b.follows && origins[b.key] == "default" && *b.size < b.need {
+			*b.size, origins[b.key] = b.need, "fits publish.max_message"
+		}
 	}
 }
 

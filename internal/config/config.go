@@ -140,7 +140,7 @@ type Edge struct {
 	CloseTimeout          time.Duration `key:"close_timeout" min:"100ms" max:"5m" doc:"How long a client that does not read may take to read why its connection ends; then it is reset."`
 	CallTimeout           time.Duration `key:"call_timeout" min:"10ms" max:"1m" doc:"How long a call to the auth and publish services may take."`
 	FrameSize             Size          `key:"frame_size" min:"1KiB" max:"16MiB" doc:"The largest frame of a client. Unless it is set, it is raised to what publish.max_message needs in base64."`
-	QueueBytes            Size          `key:"queue_bytes" min:"16KiB" max:"1GiB" doc:"How much may wait for a client that reads slowly."`
+	QueueBytes            Size          `key:"queue_bytes" min:"16KiB" max:"1GiB" doc:"How much may wait for a client that reads slowly. Unless it is set, it is raised to what publish.max_message needs."`
 	CommandsPerSecond     float64       `key:"commands_per_second" min:"0.1" max:"1000000" doc:"Commands of one connection, over time."`
 	CommandBurst          int           `key:"command_burst" min:"1" max:"1000000" doc:"Commands of one connection, at once."`
 	ChannelsPerConnection int           `key:"channels_per_connection" min:"1" max:"100000" doc:"Subscriptions of one connection besides its own addresses."`

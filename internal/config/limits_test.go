@@ -16,23 +16,33 @@ func TestLimits_KnowEachOther(t *testing.T) {
 		l, err := app.Load(config.Sources{Files: []string{file}})
 		return l, file, err
 	}
-	for payload, want := range map[string][2]config.Size{
-		"64KiB": {4 << 20, 128 << 10}, "2MiB": {4 << 20, 2<<20/3*4 + 32<<10}, "8MiB": {8<<20 + 64<<10, 8<<20/3*4 + 32<<10}, "64MiB": {64<<20 + 64<<10, 16 << 20},
+	for payload, want := range map[string][3]config.Size{
+		"64KiB": {4 << 20, 128 << 10, 1 << 20},
+		"2MiB":  {4 << 20, 2<<20/3*4 + 32<<10, 3771958},
+		"8MiB":  {8<<20 + 64<<10, 8<<20/3*4 + 32<<10, 14956768},
+		"64MiB": {64<<20 + 64<<10, 16 << 20, 119348336},
 	} {
 		l, _, err := load("publish: {max_message: " + payload + "}\n")
 		if err != nil {
 			t.Errorf("%s: %v", payload, err)
 			continue
 		}
-		if got := [2]config.Size{l.Config.GRPC.MaxMessage, l.Config.Edge.FrameSize}; got != want {
-			t.Errorf("%s: grpc.max_message and edge.frame_size are %v, want %v", payload, got, want)
+		if got := [3]config.Size{l.Config.GRPC.MaxMessage, l.Config.Edge.FrameSize, l.Config.Edge.QueueBytes}; got != want {
+			t.Errorf("%s: grpc.max_message, edge.frame_size and edge.queue_bytes are %d, want %d", payload, got, want)
 		}
 	}
 	for yaml, at := range map[string]string{
-		"grpc: {max_message: 64KiB}\n":                                 ":2:8 grpc.max_message",
-		"publish: {max_message: 5MiB}\ngrpc: {max_message: 5MiB}\n":    ":3:8 grpc.max_message",
-		"publish: {max_message: 256KiB}\nedge: {frame_size: 256KiB}\n": ":3:8 edge.frame_size",
-		"edge: {frame_size: 64KiB}\n":                                  ":2:8 edge.frame_size",
+		"grpc: {max_message: 64KiB}\n":                                               ":2:8 grpc.max_message",
+		"publish: {max_message: 5MiB}\ngrpc: {max_message: 5MiB}\n":                  ":3:8 grpc.max_message",
+		"publish: {max_message: 256KiB}\nedge: {frame_size: 256KiB}\n":               ":3:8 edge.frame_size",
+		"edge: {frame_size: 64KiB}\n":                                                ":2:8 edge.frame_size",
+		"edge: {queue_bytes: 128KiB}\n":                                              ":2:8 edge.queue_bytes",
+		"publish: {max_message: 2MiB}\nedge: {queue_bytes: 3MiB}\n":                  ":3:8 edge.queue_bytes",
+		"legacy: {dialects: [facility]}\nedge: {queue_bytes: 1MiB}\n":                ":3:8 edge.queue_bytes",
+		"legacy: {dialects: [facility]}\ngrpc: {max_message: 1MiB}\n":                ":3:8 grpc.max_message",
+		"publish: {max_message: 2MiB}\nmemory: {limit: 3MiB}\n":                      ":3:10 memory.limit",
+		"publish: {max_message: 2MiB}\nquotas: {client: {bytes_per_minute: 1MiB}}\n": ":3:19 quotas.client.bytes_per_minute",
+		"publish: {max_message: 2MiB}\nquotas: {key: {bytes_per_minute: 1MiB}}\n":    ":3:16 quotas.key.bytes_per_minute",
 	} {
 		_, file, err := load(yaml)
 		problems, ok := errors.AsType[config.Problems](err)

@@ -25,8 +25,8 @@ func write(tb testing.TB, name, content string) string {
 }
 
 func TestLoad_LaterSourcesWin(t *testing.T) {
-	first := write(t, "a.yaml", "dev: true\nedge:\n  ping_interval: 10s\n  queue_bytes: 64KiB\nchannels:\n  namespaces:\n    orders: {history_length: 7}\n")
-	second := write(t, "b.yaml", "edge: {queue_bytes: 128KiB, write_timeout: 1s}\n")
+	first := write(t, "a.yaml", "dev: true\nedge:\n  ping_interval: 10s\n  queue_bytes: 256KiB\nchannels:\n  namespaces:\n    orders: {history_length: 7}\n")
+	second := write(t, "b.yaml", "edge: {queue_bytes: 512KiB, write_timeout: 1s}\n")
 	l, err := app.Load(config.Sources{
 		Files: []string{first, second},
 		Env:   []string{"TRUNKLINE_EDGE_WRITE_TIMEOUT=2s", "TRUNKLINE_HTTP_ALLOWED_ORIGINS=https://a.example,https://b.example", "HOME=/"},
@@ -36,7 +36,7 @@ func TestLoad_LaterSourcesWin(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := l.Config
-	if c.Edge.PingInterval != 10*time.Second || c.Edge.QueueBytes != 128<<10 || c.Edge.WriteTimeout != 2*time.Second || c.HTTP.Listen != ":9999" {
+	if c.Edge.PingInterval != 10*time.Second || c.Edge.QueueBytes != 512<<10 || c.Edge.WriteTimeout != 2*time.Second || c.HTTP.Listen != ":9999" {
 		t.Errorf("edge %+v, http %+v", c.Edge, c.HTTP)
 	}
 	if len(c.HTTP.AllowedOrigins) != 2 || *c.Channels.Namespaces["orders"].HistoryLength != 7 {
