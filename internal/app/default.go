@@ -40,7 +40,7 @@ func Default() config.Config {
 			Defaults: config.Channel{HistoryLength: channel.Retention.Length, HistoryAge: channel.Retention.Age, Presence: channel.Presence},
 		},
 		Inbox:    config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
-		Publish:  config.Publish{MaxMessage: bus.DefaultMaxMessage, IdempotencyWindow: bus.DefaultWindow},
+		Publish:  config.Publish{MaxMessage: bus.DefaultMaxMessage, MaxState: bus.DefaultMaxState, IdempotencyWindow: bus.DefaultWindow},
 		Presence: config.Presence{MaxMembersInEvents: bus.MaxMembersInEvents},
 		Quotas:   config.Quotas{Client: allowed(used.Client), Key: allowed(used.Key)},
 		Hooks: config.Hooks{

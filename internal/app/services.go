@@ -176,7 +176,7 @@ func InspectToken(ctx context.Context, settings config.Config, token string) (*a
 // newPublish builds the services of the role publish: the one that takes messages, and the one that sends events.
 func newPublish(b base) (*publish.Server, *events.Server, error) {
 	publisher, err := publish.New(b.store, publish.Config{
-		Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), IdempotencyWindow: b.cfg.Publish.IdempotencyWindow,
+		Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), MaxState: int(b.cfg.Publish.MaxState), IdempotencyWindow: b.cfg.Publish.IdempotencyWindow,
 		MaxChannels: b.cfg.Channels.Created,
 		Authorizer:  b.authorizer, Charging: b.charging, Log: b.tel.Log, Registry: b.tel.Registry,
 	})

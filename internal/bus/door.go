@@ -106,6 +106,8 @@ func (h Holder) Author(from Sender) Author {
 const (
 	// DefaultMaxMessage is the largest payload, in bytes.
 	DefaultMaxMessage = 64 << 10
+	// DefaultMaxState is the largest state, in bytes.
+	DefaultMaxState = 64 << 10
 	// DefaultWindow is how long an idempotency key is remembered.
 	DefaultWindow = 10 * time.Minute
 	// DefaultMaxChannels is how many channels may be created.
@@ -117,6 +119,9 @@ type DoorConfig struct {
 	Namespaces Namespaces
 	// MaxMessage is the largest payload, in bytes, where a namespace does not allow more; DefaultMaxMessage unless set.
 	MaxMessage int
+	// MaxState is the largest state, in bytes, and no more than MaxMessage; DefaultMaxState unless set. A change of a state copies
+	// the whole of it, so what messages may have would be much for a few bytes of change.
+	MaxState int
 	// Window is how long an idempotency key is remembered; DefaultWindow unless set.
 	Window time.Duration
 	// Authorizer is asked about what the grants of a token allow; nil for nobody. Back ends are not asked about.
@@ -139,6 +144,7 @@ type Door struct {
 // NewDoor returns a door.
 func NewDoor(cfg DoorConfig) *Door {
 	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, DefaultMaxMessage)
+	cfg.MaxState = cmp.Or(cfg.MaxState, DefaultMaxState)
 	cfg.Window = cmp.Or(cfg.Window, DefaultWindow)
 	return &Door{cfg: cfg, inbox: cfg.Namespaces.Inbox.WithDefaults()}
 }
@@ -308,8 +314,8 @@ func (d *Door) AdmitState(e Entry, c StateChange) (AdmittedState, error) {
 		c.Message.Attributes = map[string]string{}
 	}
 	c.Message.Attributes[StateRevision] = strconv.FormatUint(c.Revision+1, 10)
-	if n := len(c.Value); n > d.cfg.MaxMessage {
-		return AdmittedState{}, tooLarge(fmt.Sprintf("the state would have %d bytes", n), n, d.cfg.MaxMessage)
+	if n, limit := len(c.Value), min(d.cfg.MaxState, d.cfg.MaxMessage); n > limit {
+		return AdmittedState{}, tooLarge(fmt.Sprintf("the state would have %d bytes", n), n, limit)
 	}
 	cost := c.charge()
 	if len(c.Value) > 0 { // and no removal, which makes room

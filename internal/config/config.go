@@ -210,6 +210,7 @@ type Inbox struct {
 // Publish is about the publish service.
 type Publish struct {
 	MaxMessage        Size          `key:"max_message" min:"1KiB" max:"64MiB" doc:"The largest payload of a message. Bodies of REST requests may be as large as JSON can make it, and as a batch that fits grpc.max_message."`
+	MaxState          Size          `key:"max_state" min:"1KiB" max:"64MiB" doc:"The largest state of an address, and no more than publish.max_message. Each change of a state copies all of it."`
 	IdempotencyWindow time.Duration `key:"idempotency_window" min:"1s" max:"24h" doc:"How long an idempotency key is remembered."`
 }
 

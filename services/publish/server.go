@@ -37,6 +37,8 @@ type Config struct {
 	Namespaces bus.Namespaces
 	// MaxMessage is the largest payload, in bytes; bus.DefaultMaxMessage unless set.
 	MaxMessage int
+	// MaxState is the largest state, in bytes, and no more than MaxMessage; bus.DefaultMaxState unless set.
+	MaxState int
 	// MaxChannels is how many channels may be created; bus.DefaultMaxChannels unless set.
 	MaxChannels int
 	// IdempotencyWindow is how long a key is remembered; bus.DefaultWindow unless set.
@@ -87,7 +89,7 @@ func New(store Store, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		door: bus.NewDoor(bus.DoorConfig{
-			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
+			Namespaces: cfg.Namespaces, MaxMessage: cfg.MaxMessage, MaxState: cfg.MaxState, Window: cfg.IdempotencyWindow, Authorizer: cfg.Authorizer, Channel: store.Channel,
 			Charging: cfg.Charging,
 		}),
 		store: store, cfg: cfg, streams: newStreams(cfg.Namespaces.MembersInEvents), tickets: ticket.New(store), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,

@@ -178,3 +178,49 @@ func TestPublish_nobodySetsOurAttributes(t *testing.T) {
 		}
 	}
 }
+
+// A state has a limit of its own, whatever messages may have. It may still be made smaller.
+func TestState_hasALimitOfItsOwn(t *testing.T) {
+	h := start(t, publish.Config{MaxMessage: 1 << 20, MaxState: 2000})
+	set := func(data string) error {
+		_, err := h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: "channels/s", Data: []byte(data)})
+		return err
+	}
+	for _, member := range []string{"a", "b", "c"} {
+		testkit.Check(t, set(fmt.Sprintf(`{%q:%q}`, member, strings.Repeat("x", 600))))
+	}
+	err := set(fmt.Sprintf(`{"d":%q}`, strings.Repeat("x", 600)))
+	refused(t, err, bus.ErrMessageTooLarge)
+	if e := rpc.FromError(err); e.Metadata["limit"] != "2000" {
+		t.Errorf("the refusal says %v", e.Metadata)
+	}
+	testkit.Check(t, set(`{"a":null}`))
+	// Where messages are smaller than states may be, so are states.
+	h = start(t, publish.Config{MaxMessage: 1500})
+	testkit.Check(t, set(fmt.Sprintf(`{"a":%q}`, strings.Repeat("x", 1000))))
+	refused(t, set(fmt.Sprintf(`{"b":%q}`, strings.Repeat("x", 1000))), bus.ErrMessageTooLarge)
+}
+
+// Each try of a change is paid for, and the tries have an end. So a change that loses against others costs what its charges say.
+func TestState_paysForEachTry(t *testing.T) {
+	var taken atomic.Int64
+	h := start(t, publish.Config{Charging: func(_ bus.Account, c bus.Charge) error {
+		taken.Add(int64(c.Messages))
+		return nil
+	}})
+	const writers, each = 8, 10
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for i := range each {
+				_, err := h.states.UpdateState(t.Context(), &publishv1.UpdateStateRequest{Address: "channels/s", Data: fmt.Appendf(nil, `{"w%d":%d}`, w, i)})
+				testkit.Check(t, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := taken.Load(); n < writers*each || n > writers*each*17 {
+		t.Errorf("%d changes were charged %d times", writers*each, n)
+	}
+	t.Logf("%d changes were charged %d times", writers*each, taken.Load())
+}
