@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,10 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	errorsv1 "github.com/trunkline/trunkline/gen/go/trunkline/errors/v1"
@@ -167,7 +171,8 @@ func TestServer_takesCompressedRequests(t *testing.T) {
 // A process with the client's protos alone reads a refusal, and health tells of each service.
 func TestStatus_hasTheContractsOwnDetail(t *testing.T) {
 	_, conn, _ := serve(t, rpc.AuthConfig{}, services{})
-	_, err := authv1.NewAuthServiceClient(conn).IssueToken(t.Context(), &authv1.IssueTokenRequest{})
+	trailer := metadata.MD{}
+	_, err := authv1.NewAuthServiceClient(conn).IssueToken(t.Context(), &authv1.IssueTokenRequest{}, grpc.Trailer(&trailer))
 	details := status.Convert(err).Details()
 	own, ok := details[len(details)-1].(*errorsv1.Error)
 	if !ok || own.GetReason() != "TOKEN_MISSING" || own.GetErrorReason() != errorsv1.ErrorReason_ERROR_REASON_TOKEN_MISSING ||
@@ -176,6 +181,12 @@ func TestStatus_hasTheContractsOwnDetail(t *testing.T) {
 	}
 	if _, ok := details[0].(*errdetails.ErrorInfo); !ok {
 		t.Errorf("the first detail is %v", details[0])
+	}
+	read := &errorsv1.StatusDetails{}
+	testkit.Check(t, proto.Unmarshal([]byte(strings.Join(trailer["grpc-status-details-bin"], "")), read))
+	if want := status.Convert(err).Proto(); read.GetCode() != want.GetCode() || read.GetMessage() != want.GetMessage() ||
+		!slices.EqualFunc(read.GetDetails(), want.GetDetails(), func(a, b *anypb.Any) bool { return proto.Equal(a, b) }) {
+		t.Errorf("the trailer reads as %v, want %v", read, want)
 	}
 }
 

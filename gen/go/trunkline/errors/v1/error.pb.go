@@ -9,6 +9,7 @@ package errorsv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
@@ -24,8 +25,8 @@ const (
 
 // Error is a refusal inside an answer: an item of a batch, an item of a stream,
 // or a WebSocket error frame. A gRPC call that failed as a whole carries it, too:
-// as the last of the details of its google.rpc.Status, which is in the trailer
-// grpc-status-details-bin. So clients need no protos but these.
+// as the last of the details in the trailer grpc-status-details-bin, which reads
+// as StatusDetails. So clients need no protos but these.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The canonical gRPC code, such as 7 for PERMISSION_DENIED.
@@ -181,11 +182,76 @@ func (x *FieldViolation) GetDescription() string {
 	return ""
 }
 
+// StatusDetails is what the trailer grpc-status-details-bin of a failed call holds. It is google.rpc.Status by another name: the fields
+// and the bytes are the same. So a language whose packages lack that message can read the trailer.
+type StatusDetails struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The canonical gRPC code, which is that of the call.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Output only. The sentence of the call.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Output only. The details: those of google.rpc that apply, and Error as the last one.
+	Details       []*anypb.Any `protobuf:"bytes,3,rep,name=details,proto3" json:"details,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusDetails) Reset() {
+	*x = StatusDetails{}
+	mi := &file_trunkline_errors_v1_error_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusDetails) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusDetails) ProtoMessage() {}
+
+func (x *StatusDetails) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_errors_v1_error_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusDetails.ProtoReflect.Descriptor instead.
+func (*StatusDetails) Descriptor() ([]byte, []int) {
+	return file_trunkline_errors_v1_error_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StatusDetails) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *StatusDetails) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *StatusDetails) GetDetails() []*anypb.Any {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
 var File_trunkline_errors_v1_error_proto protoreflect.FileDescriptor
 
 const file_trunkline_errors_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftrunkline/errors/v1/error.proto\x12\x13trunkline.errors.v1\x1a\x1egoogle/protobuf/duration.proto\x1a&trunkline/errors/v1/error_reason.proto\"\xa1\x03\n" +
+	"\x1ftrunkline/errors/v1/error.proto\x12\x13trunkline.errors.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a&trunkline/errors/v1/error_reason.proto\"\xa1\x03\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -200,7 +266,11 @@ const file_trunkline_errors_v1_error_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +
 	"\x0eFieldViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
-	"\vdescription\x18\x02 \x01(\tR\vdescriptionB\xdf\x01\n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\"m\n" +
+	"\rStatusDetails\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
+	"\adetails\x18\x03 \x03(\v2\x14.google.protobuf.AnyR\adetailsB\xdf\x01\n" +
 	"\x16io.trunkline.errors.v1B\n" +
 	"ErrorProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Errors.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1cTrunkline\\Errors\\V1\\Metadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3"
 
@@ -216,24 +286,27 @@ func file_trunkline_errors_v1_error_proto_rawDescGZIP() []byte {
 	return file_trunkline_errors_v1_error_proto_rawDescData
 }
 
-var file_trunkline_errors_v1_error_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_trunkline_errors_v1_error_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_trunkline_errors_v1_error_proto_goTypes = []any{
 	(*Error)(nil),               // 0: trunkline.errors.v1.Error
 	(*FieldViolation)(nil),      // 1: trunkline.errors.v1.FieldViolation
-	nil,                         // 2: trunkline.errors.v1.Error.MetadataEntry
-	(*durationpb.Duration)(nil), // 3: google.protobuf.Duration
-	(ErrorReason)(0),            // 4: trunkline.errors.v1.ErrorReason
+	(*StatusDetails)(nil),       // 2: trunkline.errors.v1.StatusDetails
+	nil,                         // 3: trunkline.errors.v1.Error.MetadataEntry
+	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
+	(ErrorReason)(0),            // 5: trunkline.errors.v1.ErrorReason
+	(*anypb.Any)(nil),           // 6: google.protobuf.Any
 }
 var file_trunkline_errors_v1_error_proto_depIdxs = []int32{
-	2, // 0: trunkline.errors.v1.Error.metadata:type_name -> trunkline.errors.v1.Error.MetadataEntry
+	3, // 0: trunkline.errors.v1.Error.metadata:type_name -> trunkline.errors.v1.Error.MetadataEntry
 	1, // 1: trunkline.errors.v1.Error.field_violations:type_name -> trunkline.errors.v1.FieldViolation
-	3, // 2: trunkline.errors.v1.Error.retry_delay:type_name -> google.protobuf.Duration
-	4, // 3: trunkline.errors.v1.Error.error_reason:type_name -> trunkline.errors.v1.ErrorReason
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 2: trunkline.errors.v1.Error.retry_delay:type_name -> google.protobuf.Duration
+	5, // 3: trunkline.errors.v1.Error.error_reason:type_name -> trunkline.errors.v1.ErrorReason
+	6, // 4: trunkline.errors.v1.StatusDetails.details:type_name -> google.protobuf.Any
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_errors_v1_error_proto_init() }
@@ -248,7 +321,7 @@ func file_trunkline_errors_v1_error_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_errors_v1_error_proto_rawDesc), len(file_trunkline_errors_v1_error_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -11,11 +11,12 @@ from google.protobuf import symbol_database as _symbol_database
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from trunkline.errors.v1 import error_reason_pb2 as trunkline_dot_errors_dot_v1_dot_error__reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftrunkline/errors/v1/error.proto\x12\x13trunkline.errors.v1\x1a\x1egoogle/protobuf/duration.proto\x1a&trunkline/errors/v1/error_reason.proto\"\xa1\x03\n\x05\x45rror\x12\x12\n\x04\x63ode\x18\x01 \x01(\x05R\x04\x63ode\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x44\n\x08metadata\x18\x04 \x03(\x0b\x32(.trunkline.errors.v1.Error.MetadataEntryR\x08metadata\x12N\n\x10\x66ield_violations\x18\x05 \x03(\x0b\x32#.trunkline.errors.v1.FieldViolationR\x0f\x66ieldViolations\x12:\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\nretryDelay\x12\x43\n\x0c\x65rror_reason\x18\x07 \x01(\x0e\x32 .trunkline.errors.v1.ErrorReasonR\x0b\x65rrorReason\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"H\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scriptionB\xdf\x01\n\x16io.trunkline.errors.v1B\nErrorProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Errors.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1cTrunkline\\Errors\\V1\\Metadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftrunkline/errors/v1/error.proto\x12\x13trunkline.errors.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a&trunkline/errors/v1/error_reason.proto\"\xa1\x03\n\x05\x45rror\x12\x12\n\x04\x63ode\x18\x01 \x01(\x05R\x04\x63ode\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x44\n\x08metadata\x18\x04 \x03(\x0b\x32(.trunkline.errors.v1.Error.MetadataEntryR\x08metadata\x12N\n\x10\x66ield_violations\x18\x05 \x03(\x0b\x32#.trunkline.errors.v1.FieldViolationR\x0f\x66ieldViolations\x12:\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\nretryDelay\x12\x43\n\x0c\x65rror_reason\x18\x07 \x01(\x0e\x32 .trunkline.errors.v1.ErrorReasonR\x0b\x65rrorReason\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"H\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription\"m\n\rStatusDetails\x12\x12\n\x04\x63ode\x18\x01 \x01(\x05R\x04\x63ode\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12.\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.AnyR\x07\x64\x65tailsB\xdf\x01\n\x16io.trunkline.errors.v1B\nErrorProtoP\x01ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\xa2\x02\x03TRL\xaa\x02\x13Trunkline.Errors.V1\xba\x02\tTrunkline\xca\x02\x13Trunkline\\Errors\\V1\xe2\x02\x1cTrunkline\\Errors\\V1\\Metadata\xea\x02\x15Trunkline::Errors::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.errors.v1.error_pb2', globals())
@@ -25,10 +26,12 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._serialized_options = b'\n\026io.trunkline.errors.v1B\nErrorProtoP\001ZBgithub.com/trunkline/trunkline/gen/go/trunkline/errors/v1;errorsv1\242\002\003TRL\252\002\023Trunkline.Errors.V1\272\002\tTrunkline\312\002\023Trunkline\\Errors\\V1\342\002\034Trunkline\\Errors\\V1\\Metadata\352\002\025Trunkline::Errors::V1'
   _ERROR_METADATAENTRY._options = None
   _ERROR_METADATAENTRY._serialized_options = b'8\001'
-  _ERROR._serialized_start=129
-  _ERROR._serialized_end=546
-  _ERROR_METADATAENTRY._serialized_start=487
-  _ERROR_METADATAENTRY._serialized_end=546
-  _FIELDVIOLATION._serialized_start=548
-  _FIELDVIOLATION._serialized_end=620
+  _ERROR._serialized_start=156
+  _ERROR._serialized_end=573
+  _ERROR_METADATAENTRY._serialized_start=514
+  _ERROR_METADATAENTRY._serialized_end=573
+  _FIELDVIOLATION._serialized_start=575
+  _FIELDVIOLATION._serialized_end=647
+  _STATUSDETAILS._serialized_start=649
+  _STATUSDETAILS._serialized_end=758
 # @@protoc_insertion_point(module_scope)

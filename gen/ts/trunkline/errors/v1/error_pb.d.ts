@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Any, Duration } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_reason_pb.js";
 
 /**
@@ -15,8 +15,8 @@ export declare const file_trunkline_errors_v1_error: GenFile;
 /**
  * Error is a refusal inside an answer: an item of a batch, an item of a stream,
  * or a WebSocket error frame. A gRPC call that failed as a whole carries it, too:
- * as the last of the details of its google.rpc.Status, which is in the trailer
- * grpc-status-details-bin. So clients need no protos but these.
+ * as the last of the details in the trailer grpc-status-details-bin, which reads
+ * as StatusDetails. So clients need no protos but these.
  *
  * @generated from message trunkline.errors.v1.Error
  */
@@ -104,4 +104,39 @@ export declare type FieldViolation = Message<"trunkline.errors.v1.FieldViolation
  * Use `create(FieldViolationSchema)` to create a new message.
  */
 export declare const FieldViolationSchema: GenMessage<FieldViolation>;
+
+/**
+ * StatusDetails is what the trailer grpc-status-details-bin of a failed call holds. It is google.rpc.Status by another name: the fields
+ * and the bytes are the same. So a language whose packages lack that message can read the trailer.
+ *
+ * @generated from message trunkline.errors.v1.StatusDetails
+ */
+export declare type StatusDetails = Message<"trunkline.errors.v1.StatusDetails"> & {
+  /**
+   * Output only. The canonical gRPC code, which is that of the call.
+   *
+   * @generated from field: int32 code = 1;
+   */
+  code: number;
+
+  /**
+   * Output only. The sentence of the call.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * Output only. The details: those of google.rpc that apply, and Error as the last one.
+   *
+   * @generated from field: repeated google.protobuf.Any details = 3;
+   */
+  details: Any[];
+};
+
+/**
+ * Describes the message trunkline.errors.v1.StatusDetails.
+ * Use `create(StatusDetailsSchema)` to create a new message.
+ */
+export declare const StatusDetailsSchema: GenMessage<StatusDetails>;
 
