@@ -166,12 +166,7 @@ func TestDocuments_nameWhatExists(t *testing.T) {
 		section, _, _ := strings.Cut(key, ".")
 		sections[section] = true
 	}
-	documents, err := filepath.Glob("*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents = append(documents, "../README.md", "../CONTRIBUTING.md", "../SECURITY.md")
-	for _, path := range documents {
+	for _, path := range documents(t) {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

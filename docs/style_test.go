@@ -23,7 +23,7 @@ const (
 func documents(tb testing.TB) []string {
 	tb.Helper()
 	var all []string
-	for _, pattern := range []string{"*.md", "../*.md"} {
+	for _, pattern := range []string{"*.md", "languages/*.md", "../*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			tb.Fatal(err)

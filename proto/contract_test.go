@@ -20,6 +20,7 @@ import (
 
 // keywords are the reserved words of languages whose generators keep the names of fields in lower case. Those of Go and C# write
 // them with a capital letter, so that no reserved word of theirs can be met.
+// The field event of WatchEventsResponse is the property Event there.
 var keywords = map[string]string{
 	"C++": `alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class compl concept
 		const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do double dynamic_cast
