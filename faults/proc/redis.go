@@ -266,3 +266,15 @@ func (*System) until(ctx context.Context, what string, ok func() bool) error {
 	}
 	return nil
 }
+
+// Failover orders the sentinels to change the master.
+func (s *System) Failover(ctx context.Context) error {
+	return s.until(ctx, "a failover begins", func() bool {
+		for _, at := range s.SentinelAt {
+			if out, err := cli(ctx, at, "sentinel", "failover", "faults"); err == nil && out == "OK" {
+				return true
+			}
+		}
+		return false
+	})
+}

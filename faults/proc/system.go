@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -269,4 +271,30 @@ func (s *System) Stop() {
 	if s.Front != nil {
 		s.Front.Close()
 	}
+}
+
+// Goroutines returns how many a process of the product has.
+func (s *System) Goroutines(ctx context.Context, name string) float64 {
+	return s.Metric(ctx, name, "go_goroutines")
+}
+
+// Metric returns a metric without labels of a process of the product; 0 when it cannot be read.
+func (s *System) Metric(ctx context.Context, name, metric string) float64 {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.internal[name]+"/metrics", nil)
+	if err != nil {
+		return 0
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = resp.Body.Close() }()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), metric+" "); ok {
+			n, _ := strconv.ParseFloat(value, 64)
+			return n
+		}
+	}
+	return 0
 }

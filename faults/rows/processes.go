@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/trunkline/trunkline/faults/workload"
 	"github.com/trunkline/trunkline/internal/judge"
 )
 
@@ -71,9 +70,7 @@ func storms() []Row {
 	return []Row{
 		{
 			ID: "F24", Fault: "all resume while Redis restarts", How: "kill -9 of Redis, subscribers resume several times a second", Promises: "P1-P4",
-			Quick: true, Inject: storm, Load: func(o *workload.Options) {
-				o.Stay, o.Leave, o.Away, o.Apps, o.Members = 0, 30, 150*time.Millisecond, 4, 0
-			},
+			Quick: true, Inject: storm, Load: stormy,
 		},
 		{ID: "F40", Fault: "everything crashes, in many orders", How: "kill -9 of auth, publish, an edge and Redis", Promises: "P1, P19", Inject: orders},
 	}

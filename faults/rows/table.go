@@ -1,8 +1,8 @@
 package rows
 
-import (
-	"slices"
-)
+import "slices"
 
 // Table returns all rows, in the order in which they run.
-func Table() []Row { return slices.Concat(processes(), storms(), network(), redis(), clocks()) }
+func Table() []Row {
+	return slices.Concat(processes(), storms(), network(), redis(), loss(), redisStates(), failovers(), rights(), clients(), clocks())
+}

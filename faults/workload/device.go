@@ -47,6 +47,7 @@ func (d *device) sit(ctx context.Context, opened func()) error {
 	since := d.l.rec.Now()
 	conn, f, err := open(ctx, d.l.sys.Edges[d.edge%len(d.l.sys.Edges)], c)
 	if err != nil {
+		d.renew(err)
 		return err
 	}
 	session := d.session()

@@ -2,7 +2,9 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -62,6 +64,7 @@ func (r *raw) sit(ctx context.Context, opened func()) error {
 	since := r.l.rec.Now()
 	conn, f, err := open(ctx, r.l.sys.Edges[r.edge%len(r.l.sys.Edges)], c)
 	if err != nil {
+		r.renew(err)
 		return err
 	}
 	session := r.session()
@@ -84,6 +87,13 @@ func (r *raw) sit(ctx context.Context, opened func()) error {
 }
 
 var s1 = &failure{Reason: "NOT_ALL", Message: "a subscription was refused"}
+
+// renew forgets a token that an edge does not take any more: a store that was emptied knows of no revocations, so older ones end.
+func (r *raw) renew(err error) {
+	if f, ok := errors.AsType[*failure](err); ok && strings.HasPrefix(f.Reason, "TOKEN_") {
+		r.token = ""
+	}
+}
 
 // over ends the connection when ctx ends, when the session is to be resumed, or when the subscriber likes to leave.
 func (r *raw) over(ctx context.Context, conn *websocket.Conn) (end func()) {

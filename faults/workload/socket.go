@@ -32,6 +32,7 @@ func (s *socket) publish(ctx context.Context, m message) (answer, error) {
 		s.edge++
 		conn, _, err := open(ctx, s.l.sys.Edges[s.edge%len(s.l.sys.Edges)], connect{Token: s.token})
 		if err != nil {
+			s.token = "" // it may be what is wrong
 			return answer{}, err
 		}
 		s.conn = conn

@@ -282,8 +282,12 @@ func (b *strictly) show(ctx context.Context, list []int, said pipes.Proof) {
 	}
 	b.store.show(ctx, all)
 	for w, i := range places {
-		if w.err != nil && b.errs[i] == nil {
+		switch {
+		case b.errs[i] != nil:
+		case w.err != nil:
 			b.errs[i] = bus.ErrNotReached.Wrap(w.err)
+		default:
+			b.store.confirmed.note(w.to, w.at)
 		}
 	}
 }

@@ -171,6 +171,31 @@ func TestRestart_withoutLossIsNoGap(t *testing.T) {
 	}
 }
 
+// A file may have been cut, or an older one may have been put back. Redis does not say so, but a process that has confirmed more
+// than is there knows. Going on in the same epoch would use offsets twice.
+func TestRestart_withAFileThatWasCutIsAFork(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, server.URL())
+	a := address(t, "channels/cut")
+	f := trail(t, s, a)
+	before := numbered(t, s, a, 10)
+	testkit.Eventually(t, "the follower has them", func() bool { return f.arrived.Load() == 10 })
+	server.Kill9()
+	server.CutFile(1 << 10)
+	server.Restart()
+	testkit.Eventually(t, "the store answers", func() bool { return s.Ping(t.Context()) == nil })
+	after := numbered(t, s, a, 1)
+	if after.Epoch == before.Epoch || after.Offset > before.Offset {
+		t.Errorf("after %+v the log goes on at %+v", before, after)
+	}
+	testkit.Eventually(t, "the follower has what followed", func() bool { return f.arrived.Load() == 11 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.gaps) == 0 {
+		t.Error("no gap was told")
+	}
+}
+
 // A message has one position, whoever asks: its publisher, who gets it live, who reads it after a fork, and who repeats it.
 func TestFork_leavesPositionsAsTheyWere(t *testing.T) {
 	// A process that is killed loses nothing with it, but nobody can prove that the machine did not lose power.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,19 +23,21 @@ import (
 type unproved struct {
 	old, now string
 	last     time.Time
+	top      bus.Position // where the log ends
 }
 
 // readUnproved reads such an answer; false for every other one.
 func readUnproved(cmd *redis.Cmd) (unproved, bool) {
 	answer, ok := cmd.Val().([]any)
-	if !ok || len(answer) != 4 || answer[0] != "prove" {
+	if !ok || len(answer) != 6 || answer[0] != "prove" {
 		return unproved{}, false
 	}
 	ms, err := strconv.ParseInt(text(answer[3]), 10, 64)
 	if err != nil {
 		return unproved{}, false
 	}
-	return unproved{old: text(answer[1]), now: text(answer[2]), last: time.UnixMilli(ms)}, true
+	top := bus.Position{Epoch: text(answer[4]), Offset: uintOf(answer[5])}
+	return unproved{old: text(answer[1]), now: text(answer[2]), last: time.UnixMilli(ms), top: top}, true
 }
 
 func text(v any) string {
@@ -136,7 +139,9 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, si
 	if err != nil {
 		return false, since, unavailable(err)
 	}
-	if l.ID == u.now && l.Keeps(u.old, u.last, s.least(key), s.lives.SeenOf(u.old)) {
+	// A file may have been cut, or be an older one that was put back. No server says so of itself.
+	whole := !s.confirmed.beyond(s.addressOf(key), bus.Position{Epoch: s.epoch(u.top.Epoch), Offset: u.top.Offset})
+	if whole && l.ID == u.now && l.Keeps(u.old, u.last, s.least(key), s.lives.SeenOf(u.old)) {
 		return true, since, nil
 	}
 	// A slot that has moved brings its log from a server that lives on.
@@ -149,13 +154,62 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, si
 	return false, since, nil
 }
 
-// least is how durable everything is that was acknowledged at the address of a meta hash.
-func (s *Store) least(key string) Least {
+// addressOf is the address of a meta hash; zero when the key is none.
+func (s *Store) addressOf(key string) bus.Address {
 	name, ok := strings.CutPrefix(key, s.keys.prefix+"{")
 	name, ok2 := strings.CutSuffix(name, "}:m")
-	a, err := bus.StoredAddress(name)
+	if a, err := bus.StoredAddress(name); ok && ok2 && err == nil {
+		return a
+	}
+	return bus.Address{}
+}
+
+// confirmedSize is of how many addresses a store remembers how far they were confirmed, twice.
+const confirmedSize = 1 << 15
+
+// confirmed remembers how far this process has confirmed what it published, of the addresses that were used last. So a log that
+// ends sooner is known to have lost its end.
+type confirmed struct {
+	mu         sync.Mutex
+	young, old map[bus.Address]bus.Position
+}
+
+// note notes that a publication is answered OK.
+func (c *confirmed) note(a bus.Address, at bus.Position) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, ok := c.young[a]
+	if !ok {
+		last = c.old[a]
+	}
+	if ok && last.Epoch == at.Epoch && last.Offset >= at.Offset {
+		return // answers may overtake each other
+	}
+	if !ok && len(c.young) >= confirmedSize {
+		c.old, c.young = c.young, nil
+	}
+	if c.young == nil {
+		c.young = map[bus.Address]bus.Position{}
+	}
+	c.young[a] = at
+}
+
+// beyond says whether more was confirmed than a log has that ends at a position.
+func (c *confirmed) beyond(a bus.Address, top bus.Position) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, ok := c.young[a]
+	if !ok {
+		last = c.old[a]
+	}
+	return last.Epoch == top.Epoch && last.Offset > top.Offset
+}
+
+// least is how durable everything is that was acknowledged at the address of a meta hash.
+func (s *Store) least(key string) Least {
+	a := s.addressOf(key)
 	switch {
-	case !ok || !ok2 || err != nil:
+	case a.IsZero():
 		return Least{}
 	case a == bus.Revoked && s.cfg.Replicas > 0: // revocations are as durable as anything is
 		return Least{Durability: bus.Replicated, Replicas: s.cfg.Replicas}

@@ -301,7 +301,11 @@ func (s *Store) readReceipt(cmd *redis.Cmd, p *bus.Publication, r *bus.Receipt) 
 	if answer[0] == "ok" && at(answer, 4) == "1" {
 		s.heldUp.add(p.Message.To)
 	}
-	return s.readPosition(p.Message.To, at(answer, 1), at(answer, 2), r)
+	err = s.readPosition(p.Message.To, at(answer, 1), at(answer, 2), r)
+	if err == nil && r.Position.Offset > 0 && demandOf(p) == "" { // otherwise it is confirmed when it is shown
+		s.confirmed.note(p.Message.To, r.Position)
+	}
+	return err
 }
 
 // readPosition notes where a publication went; nowhere for a live one.

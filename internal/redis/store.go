@@ -85,6 +85,8 @@ type Store struct {
 	garbage *garbage
 	lives   server.Lives
 
+	confirmed confirmed
+
 	subscriptions *links.Metrics
 
 	complete atomic.Bool // it was asked since when revocations are complete

@@ -60,6 +60,6 @@ local function current(proposed)
     return meta[1], top, time
   end
   -- Its former master may have had more. Whether that is so cannot be found out in here.
-  unproved = {'prove', meta[2] or '', life, string.format('%.0f', time)}
+  unproved = {'prove', meta[2] or '', life, string.format('%.0f', time), meta[1], string.format('%.0f', top)}
   return nil
 end

@@ -201,6 +201,23 @@ func (s *Server) Restart() {
 	testkit.Eventually(s.tb, "redis-server has its port again", s.start)
 }
 
+// CutFile removes the end of the append-only file of a killed server.
+func (s *Server) CutFile(bytes int64) {
+	s.tb.Helper()
+	names, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(names) == 0 {
+		s.tb.Fatalf("there is no file: %v", err)
+	}
+	last := names[len(names)-1]
+	info, err := os.Stat(last)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	if err := os.Truncate(last, max(info.Size()-bytes, 0)); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
 // Cluster is three masters.
 type Cluster struct{ Servers []*Server }
 
