@@ -34,6 +34,10 @@ type Resolving interface {
 	Resolver(h Host) (r bus.SessionResolver, end func(), err error)
 }
 
+// DefaultMaxMessage is the largest message of an older protocol, in bytes, unless another size is configured. The originals had no
+// limit. One of this size still fits what clients of gRPC receive by default.
+const DefaultMaxMessage = 3 << 20
+
 // Host is what a process gives a protocol.
 type Host struct {
 	// Open lets everybody do what the protocol let everybody do.
@@ -41,9 +45,9 @@ type Host struct {
 	Log  *slog.Logger
 	// Store is nil for a gateway alone.
 	Store bus.Store
-	// Namespaces says how channels are kept, and MaxMessage and MaxChannels bound them.
-	Namespaces              bus.Namespaces
-	MaxMessage, MaxChannels int
+	// Namespaces says how channels are kept, and MaxChannels how many may be created.
+	Namespaces  bus.Namespaces
+	MaxChannels int
 	// Charging takes what callers make the store keep from their accounts.
 	Charging bus.Charging
 	// Publish calls the role publish as a back end that is believed, and Callers with what a caller has sent alone.

@@ -57,7 +57,7 @@ func olderProtocols(b base) ([]older, error) {
 func (b base) host() legacy.Host {
 	return legacy.Host{
 		Open: b.cfg.LegacyOpen(), Log: b.tel.Log, Store: b.store, Publish: b.conns.publish, Callers: b.conns.openPublish,
-		Namespaces: b.cfg.Namespaces(), MaxMessage: int(b.cfg.Publish.MaxMessage), MaxChannels: b.cfg.Channels.Created,
+		Namespaces: b.cfg.Namespaces(), MaxChannels: b.cfg.Channels.Created,
 		Charging: b.charging,
 	}
 }

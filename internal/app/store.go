@@ -27,7 +27,7 @@ func openStore(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry)
 			ns := spaces.For(a)
 			return redis.Least{Durability: ns.Durability, Replicas: max(ns.Replicas, 1)}
 		},
-		MaxMessage: func(a bus.Address) int { return max(int(cfg.Publish.MaxMessage), spaces.For(a).MaxMessage) },
+		MaxMessage: int(cfg.Largest()),
 		Events:     cfg.EventLog(), AllowEviction: cfg.Redis.AllowEviction, Metrics: tel.Registry,
 	}
 	err := openWith(&c, cfg.Redis, tel)

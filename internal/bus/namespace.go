@@ -83,6 +83,8 @@ type Namespaces struct {
 	MembersInEvents int
 	// Facilities is for the topics of broadcast, users, groups and sessions. Only its Retain and MaxMessage count.
 	Facilities Namespace
+	// Clients is for the addresses of single clients. Only its MaxMessage counts.
+	Clients Namespace
 }
 
 // Inbox is the configuration of all inboxes.
@@ -160,6 +162,8 @@ func (n Namespaces) For(a Address) Namespace {
 			return Namespace{}
 		}
 		return Namespace{Retain: n.Facilities.Retain, MaxMessage: n.Facilities.MaxMessage}
+	case KindClients:
+		return Namespace{MaxMessage: n.Clients.MaxMessage}
 	default:
 		return Namespace{}
 	}

@@ -35,15 +35,22 @@ func (c Config) Namespaces() bus.Namespaces {
 		override(&ch.Replicas, rule.Replicas)
 		named[name] = ch.namespace()
 	}
-	for _, p := range spokenAs[Meeting](c.Legacy) {
-		if _, ok := named[p.Namespace()]; !ok {
-			named[p.Namespace()] = bus.Namespace{Presence: true}
+	var clients bus.Namespace
+	for _, p := range spokenAs[meetingProtocol](c.Legacy) {
+		ns, ok := named[p.Namespace()]
+		if !ok {
+			ns.Presence = true
 		}
+		if p, ok := p.(Sizing); ok {
+			size := int(p.MaxMessage())
+			ns.MaxMessage, clients.MaxMessage = size, size // what meets there writes to single clients as well
+		}
+		named[p.Namespace()] = ns
 	}
 	return bus.Namespaces{
 		Default: d.namespace(), Named: named,
 		Inbox:  bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
-		Events: c.EventLog(), Facilities: c.Legacy.facilities(), MembersInEvents: c.Presence.MaxMembersInEvents,
+		Events: c.EventLog(), Facilities: c.Legacy.facilities(), MembersInEvents: c.Presence.MaxMembersInEvents, Clients: clients,
 	}
 }
 

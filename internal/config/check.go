@@ -289,15 +289,15 @@ type passage struct {
 
 // passages returns all of them. A new bound on what messages pass through belongs here, and is then checked.
 func (c *Config) passages() []passage {
-	largest, facility := c.Publish.MaxMessage, c.facilities()
+	largest, older := c.Publish.MaxMessage, c.Legacy.largest()
 	payload := fmt.Sprintf("publish.max_message (%s)", largest)
 	frame := largest/3*4 + frameOverhead // JSON may have to carry a payload in base64
 	request, queued, kept := payload, payload, largest
-	if facility > largest {
-		request, kept = fmt.Sprintf("the largest message of an older protocol (%s)", facility), facility
+	if older > largest {
+		request, kept = fmt.Sprintf("the largest message of an older protocol (%s)", older), older
 	}
 	written := frame
-	if f := facility + frameOverhead; f > written { // older protocols write a payload as it is
+	if f := older + frameOverhead; f > written { // older protocols write a payload as it is
 		written, queued = f, request
 	}
 	all := []passage{
@@ -315,17 +315,6 @@ func (c *Config) passages() []passage {
 		}
 	}
 	return all
-}
-
-// facilities returns the largest message of the older protocols that are spoken.
-func (c *Config) facilities() Size {
-	var largest Size
-	for _, p := range c.Legacy.Spoken() {
-		if k, ok := p.(Keeping); ok {
-			largest = max(largest, Size(k.Facilities().MaxMessage))
-		}
-	}
-	return largest
 }
 
 // fit raises the limits that nobody has set to what the largest payload needs.

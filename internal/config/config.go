@@ -91,7 +91,7 @@ type GRPC struct {
 	ClientScopes map[string][]string `key:"client_scopes" doc:"What callers with a certificate may do: common name to scopes." example:"{billing: [publish]}"`
 	CAFile       string              `key:"ca_file" kind:"file" doc:"Connect to upstreams with TLS and check them against this CA."`
 	Reflection   string              `key:"reflection" oneof:"auto,on,off" doc:"gRPC reflection; auto is on in development mode. Elsewhere only on a loopback listener."`
-	MaxMessage   Size                `key:"max_message" min:"64KiB" max:"1GiB" doc:"The largest gRPC message received. Unless it is set, it is raised to what publish.max_message needs."`
+	MaxMessage   Size                `key:"max_message" min:"64KiB" max:"1GiB" doc:"The largest gRPC message received. Unless it is set, it is raised to what publish.max_message and those of the older protocols need."`
 }
 
 // Internal is the listener of metrics, health and profiles.

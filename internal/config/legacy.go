@@ -64,6 +64,12 @@ type Meeting interface {
 	Namespace() string
 }
 
+// Sizing is a protocol with a limit of its own for messages.
+type Sizing interface {
+	// MaxMessage returns the largest payload that it takes, in bytes.
+	MaxMessage() Size
+}
+
 // Spoken returns the older protocols that are switched on.
 func (l Legacy) Spoken() []Protocol {
 	return slices.DeleteFunc(slices.Clone(l.Protocols), func(p Protocol) bool {
@@ -129,6 +135,18 @@ func (l Legacy) facilities() bus.Namespace {
 		return p.Facilities()
 	}
 	return bus.Namespace{}
+}
+
+// Largest returns the largest payload that any door of the process lets in, in bytes.
+func (c Config) Largest() Size { return max(c.Publish.MaxMessage, c.Legacy.largest()) }
+
+// largest returns the largest message of the older protocols that are spoken.
+func (l Legacy) largest() Size {
+	var largest Size
+	for _, p := range spokenAs[Sizing](l) {
+		largest = max(largest, p.MaxMessage())
+	}
+	return largest
 }
 
 // bridges are the channels of Redis that the older protocols read.

@@ -32,22 +32,29 @@ func TestLimits_KnowEachOther(t *testing.T) {
 		}
 	}
 	for yaml, at := range map[string]string{
-		"grpc: {max_message: 64KiB}\n":                                               ":2:8 grpc.max_message",
-		"publish: {max_message: 5MiB}\ngrpc: {max_message: 5MiB}\n":                  ":3:8 grpc.max_message",
-		"publish: {max_message: 256KiB}\nedge: {frame_size: 256KiB}\n":               ":3:8 edge.frame_size",
-		"edge: {frame_size: 64KiB}\n":                                                ":2:8 edge.frame_size",
-		"edge: {queue_bytes: 128KiB}\n":                                              ":2:8 edge.queue_bytes",
-		"publish: {max_message: 2MiB}\nedge: {queue_bytes: 3MiB}\n":                  ":3:8 edge.queue_bytes",
-		"legacy: {dialects: [facility]}\nedge: {queue_bytes: 1MiB}\n":                ":3:8 edge.queue_bytes",
-		"legacy: {dialects: [facility]}\ngrpc: {max_message: 1MiB}\n":                ":3:8 grpc.max_message",
-		"publish: {max_message: 2MiB}\nmemory: {limit: 3MiB}\n":                      ":3:10 memory.limit",
-		"publish: {max_message: 2MiB}\nquotas: {client: {bytes_per_minute: 1MiB}}\n": ":3:19 quotas.client.bytes_per_minute",
-		"publish: {max_message: 2MiB}\nquotas: {key: {bytes_per_minute: 1MiB}}\n":    ":3:16 quotas.key.bytes_per_minute",
+		"grpc: {max_message: 64KiB}\n":                                                         ":2:8 grpc.max_message",
+		"publish: {max_message: 5MiB}\ngrpc: {max_message: 5MiB}\n":                            ":3:8 grpc.max_message",
+		"publish: {max_message: 256KiB}\nedge: {frame_size: 256KiB}\n":                         ":3:8 edge.frame_size",
+		"edge: {frame_size: 64KiB}\n":                                                          ":2:8 edge.frame_size",
+		"edge: {queue_bytes: 128KiB}\n":                                                        ":2:8 edge.queue_bytes",
+		"publish: {max_message: 2MiB}\nedge: {queue_bytes: 3MiB}\n":                            ":3:8 edge.queue_bytes",
+		"legacy: {dialects: [facility]}\nedge: {queue_bytes: 1MiB}\n":                          ":3:8 edge.queue_bytes",
+		"legacy: {dialects: [facility]}\ngrpc: {max_message: 1MiB}\n":                          ":3:8 grpc.max_message",
+		"legacy: {dialects: [rooms], rooms: {max_message: 5MiB}}\ngrpc: {max_message: 5MiB}\n": ":3:8 grpc.max_message",
+		"publish: {max_message: 2MiB}\nmemory: {limit: 3MiB}\n":                                ":3:10 memory.limit",
+		"publish: {max_message: 2MiB}\nquotas: {client: {bytes_per_minute: 1MiB}}\n":           ":3:19 quotas.client.bytes_per_minute",
+		"publish: {max_message: 2MiB}\nquotas: {key: {bytes_per_minute: 1MiB}}\n":              ":3:16 quotas.key.bytes_per_minute",
 	} {
 		_, file, err := load(yaml)
 		problems, ok := errors.AsType[config.Problems](err)
 		if !ok || len(problems) != 1 || !strings.HasPrefix(problems[0].Where+" "+problems[0].Text, file+at) {
 			t.Errorf("%q: %v", yaml, err)
+		}
+	}
+	for _, protocol := range []string{"pushserver", "rooms", "facility"} {
+		l, _, err := load("legacy: {dialects: [" + protocol + "], " + protocol + ": {max_message: 16MiB}}\n")
+		if err != nil || l.Config.GRPC.MaxMessage != 16<<20+64<<10 {
+			t.Errorf("%s: grpc.max_message does not follow: %v", protocol, err)
 		}
 	}
 	if _, _, err := load("publish: {max_message: 4MiB}\ngrpc: {max_message: 16MiB}\nedge: {frame_size: 8MiB}\n"); err != nil {

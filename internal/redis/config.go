@@ -48,9 +48,9 @@ type Config struct {
 	Fsync bool
 	// AllowEviction lets a server evict. Without it, one with a maxmemory-policy other than noeviction counts as not ready.
 	AllowEviction bool
-	// MaxMessage is the largest payload of an address, in bytes; nil for no bound. A larger one that is read was not published
-	// here, and is dropped.
-	MaxMessage func(bus.Address) int
+	// MaxMessage is the largest payload that any door lets in, in bytes; 0 for no bound. A larger one that is read was not
+	// published here, and is dropped.
+	MaxMessage int
 	// Events is how the log of events is kept; without it nothing is told.
 	Events bus.Retention
 	// Bridges are raw Redis channels of other programs.

@@ -159,12 +159,9 @@ func sound(m *bus.Message) bool {
 	return true
 }
 
-// fits says whether a message is no larger than its address allows.
+// fits says whether a message is no larger than a door lets in.
 func (s *Store) fits(m *bus.Message) bool {
-	if s.cfg.MaxMessage == nil || len(m.Data) <= leastMost {
-		return true
-	}
-	return len(m.Data) <= s.cfg.MaxMessage(m.To)
+	return s.cfg.MaxMessage == 0 || len(m.Data) <= max(leastMost, s.cfg.MaxMessage)
 }
 
 // taken returns a message that was decoded, or nil where it may not be passed on.

@@ -75,7 +75,7 @@ func dirty(tb testing.TB) (*redis.Store, *redistest.Server, *goredis.Client, fun
 	tb.Helper()
 	server, reg, log := redistest.Start(tb), prometheus.NewRegistry(), new(said)
 	s, err := redis.Open(redis.Config{
-		URL: server.URL(), MaxMessage: func(bus.Address) int { return 100_000 }, Events: bustest.Events, Metrics: reg,
+		URL: server.URL(), MaxMessage: 100_000, Events: bustest.Events, Metrics: reg,
 	}, slog.New(slog.NewTextHandler(log, nil)))
 	testkit.Check(tb, err)
 	tb.Cleanup(func() { testkit.Check(tb, s.Close()) })

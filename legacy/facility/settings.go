@@ -30,7 +30,7 @@ type Settings struct {
 	Expire         time.Duration `key:"expire" min:"0s" max:"720h" doc:"How long the last message of each audience is kept; 0 for not at all."`
 	Heartbeat      string        `key:"heartbeat" doc:"What is sent every four seconds, and swallowed from clients; nothing when empty. The same as its clients have."`
 	Cookie         string        `key:"cookie" doc:"The cookie that holds the session's key."`
-	MaxMessage     config.Size   `key:"max_message" min:"1KiB" max:"3MiB" doc:"The largest message of a client."`
+	MaxMessage     config.Size   `key:"max_message" min:"1KiB" max:"16MiB" doc:"The largest message to a facility; the original has no limit. As many as four of them wait for a client that reads slowly."`
 	AllowedOrigins []string      `key:"allowed_origins" kind:"origin" doc:"Origins of pages and apps that may connect besides those of the same host name, written as in edge.allowed_origins; * for all."`
 	Resolver       Resolver      `key:"resolver"`
 }
@@ -53,6 +53,7 @@ var (
 	_ legacy.Resolving = (*Facility)(nil)
 	_ config.Aliasing  = (*Facility)(nil)
 	_ config.Keeping   = (*Facility)(nil)
+	_ config.Sizing    = (*Facility)(nil)
 )
 
 // New returns the protocol with its defaults.
@@ -95,6 +96,9 @@ func (p *Facility) Alias(a bus.Address) bus.Alias {
 func (p *Facility) Facilities() bus.Namespace {
 	return bus.Namespace{Retain: p.Settings.Expire, MaxMessage: int(p.Settings.MaxMessage)}
 }
+
+// MaxMessage is the largest message to a facility.
+func (p *Facility) MaxMessage() config.Size { return p.Settings.MaxMessage }
 
 // Dialect returns the WebSocket side.
 func (p *Facility) Dialect(h legacy.Host) (dialect.Dialect, error) {

@@ -15,6 +15,7 @@ import (
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/origin"
+	"github.com/trunkline/trunkline/legacy"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -46,7 +47,7 @@ type SocketConfig struct {
 const (
 	DefaultPath       = "/ws/"
 	DefaultCookie     = "sessionid"
-	DefaultMaxMessage = 1 << 20
+	DefaultMaxMessage = legacy.DefaultMaxMessage
 )
 
 // Socket is its WebSocket side.
@@ -91,7 +92,7 @@ func (*Socket) Name() string { return protocol }
 func (f *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	w := wishesOf(r, f.cfg.Path, f.cfg.Default)
 	h := dialect.Hello{
-		Subprotocol: subprotocol(r), Connect: true, OnlyFollow: true, FrameSize: f.cfg.MaxMessage,
+		Subprotocol: subprotocol(r), Connect: true, OnlyFollow: true, Limits: f.limits(),
 		FollowAs: w.follow, Private: w, Place: w.place, Flaw: flawOf(r),
 	}
 	if !f.sameSite(r) {
@@ -118,6 +119,16 @@ func (f *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 		h.Refusal = bus.ErrTokenMissing.With("no session; sign in first", map[string]string{"setting": "legacy.open"})
 	}
 	return h, true
+}
+
+// maxAudiences is how many audiences a socket may hear. A session has its groups, of which no token has as many.
+const maxAudiences = 1000
+
+// limits bounds a socket. A frame is a message, without anything around it.
+func (f *Socket) limits() dialect.Limits {
+	l := dialect.LimitsOf(f.cfg.MaxMessage)
+	l.FrameSize, l.Subscriptions = f.cfg.MaxMessage, maxAudiences
+	return l
 }
 
 // allTopics are the broadcast audiences of all facilities.

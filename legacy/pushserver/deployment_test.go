@@ -13,7 +13,9 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/testkit"
+	"github.com/trunkline/trunkline/legacy/pushserver"
 	"github.com/trunkline/trunkline/services/edge/dialect/dialecttest"
 )
 
@@ -36,6 +38,12 @@ func start(t *testing.T, opts ...apptest.Option) *deployment {
 func everywhere(t *testing.T, test func(t *testing.T, h *deployment), opts ...apptest.Option) {
 	t.Helper()
 	apptest.Everywhere(t, start, test, opts...)
+}
+
+// settings returns the protocol's, which may be changed.
+func settings(c *config.Config) *pushserver.Settings {
+	p, _ := config.ProtocolOf[*pushserver.PushServer](c.Legacy)
+	return &p.Settings
 }
 
 func (h *deployment) config() dialecttest.Config {

@@ -23,7 +23,7 @@ import (
 // are prefixes and any method will do, as they were. conn must send no credentials of its own. The handler is safe for
 // concurrent use.
 func NewHTTP(conn grpc.ClientConnInterface, cfg legacy.HTTPConfig) http.Handler {
-	return &publisherAPI{client: legacyv1.NewPushServerServiceClient(conn), cfg: cfg.WithDefaults(1 << 20)}
+	return &publisherAPI{client: legacyv1.NewPushServerServiceClient(conn), cfg: cfg.WithDefaults(maxBodyRest)}
 }
 
 type publisherAPI struct {

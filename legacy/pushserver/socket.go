@@ -17,7 +17,10 @@ import (
 
 // Socket is its WebSocket side, on any path. A connection is told its UUID, subscribes to channels by name, and is sent what
 // is pushed to them.
-type Socket struct{ open bool }
+type Socket struct {
+	open   bool
+	limits dialect.Limits
+}
 
 var (
 	_ dialect.Stateful   = (*Socket)(nil)
@@ -27,7 +30,7 @@ var (
 
 // NewSocket returns the dialect. Open, everybody may connect and subscribe to every channel. Otherwise a client needs a
 // token that grants it, in the query or in the header Authorization. The token's client is a UUID.
-func NewSocket(open bool) *Socket { return &Socket{open: open} }
+func NewSocket(open bool, limits dialect.Limits) *Socket { return &Socket{open: open, limits: limits} }
 
 // Name returns "pushserver".
 func (*Socket) Name() string { return "pushserver" }
@@ -40,7 +43,7 @@ func (*Socket) Close(e *bus.Error) (int, string) { return dialect.CloseCode(e), 
 
 // Hello takes every handshake. A subprotocol is not answered.
 func (p *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
-	h := dialect.Hello{Connect: true, Token: dialect.Token(r)}
+	h := dialect.Hello{Connect: true, Token: dialect.Token(r), Limits: p.limits}
 	switch {
 	case h.Token != "":
 		if p.open { // the original looks at no token, so sites have some of their own

@@ -201,10 +201,10 @@ func TestPush_manyRecipients(t *testing.T) {
 	}
 }
 
-// What is too much is refused in the protocol's shape, and the connection limits of the edge hold.
+// What is too much is refused in the protocol's shape. The protocol's own limits count, not those of native clients.
 func TestLimits(t *testing.T) {
 	h := start(t, apptest.With(func(c *config.Config) {
-		c.Publish.MaxMessage, c.Channels.Created, c.Edge.ChannelsPerConnection = 1000, 3, 2
+		settings(c).MaxMessage, settings(c).Channels, c.Channels.Created, c.Edge.ChannelsPerConnection = 1000, 2, 3, 1
 	}))
 	token := h.create(t, "a")
 	h.create(t, "b")
@@ -212,7 +212,7 @@ func TestLimits(t *testing.T) {
 	if r := h.push(t, "a", token, strings.Repeat("x", 1001)); r.Type != "ERROR" || r.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large message: %+v", r)
 	}
-	if r := h.post(t, "/push", []byte(strings.Repeat(" ", 1<<20+1)), nil); r.Type != "ERROR" || r.Code != http.StatusRequestEntityTooLarge {
+	if r := h.post(t, "/push", []byte(strings.Repeat(" ", 3*1000+(1<<20)+1)), nil); r.Type != "ERROR" || r.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large body: %+v", r)
 	}
 	if r := h.act(t, "/channel/create", "CREATE_CHANNEL", map[string]any{"channel": "d"}); r.Type != "ERROR" || r.Code != http.StatusTooManyRequests {

@@ -11,10 +11,12 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
-// Settings is where the relay protocol listens.
+// Settings is how the relay protocol is spoken.
 type Settings struct {
 	HTTP      string `key:"http_listen" kind:"listen" doc:"Where the relay's GET /token, GET /auth and POST /publish listen."`
 	WebSocket string `key:"websocket_listen" kind:"listen" doc:"Where the relay's /ws listens."`
+
+	MaxBody config.Size `key:"max_body" min:"1KiB" max:"16MiB" doc:"The largest body of POST /publish, and so the largest record; 100 KiB in the original."`
 }
 
 // Relay is the protocol as the program knows it.
@@ -23,11 +25,12 @@ type Relay struct{ Settings Settings }
 var (
 	_ legacy.Protocol = (*Relay)(nil)
 	_ config.Bridging = (*Relay)(nil)
+	_ config.Sizing   = (*Relay)(nil)
 )
 
 // New returns the protocol with its defaults.
 func New() *Relay {
-	return &Relay{Settings{HTTP: "localhost:5000", WebSocket: "localhost:7071"}}
+	return &Relay{Settings{HTTP: "localhost:5000", WebSocket: "localhost:7071", MaxBody: maxRecord}}
 }
 
 // Name returns "relay".
@@ -52,18 +55,21 @@ func (p *Relay) Listeners() []config.Listener {
 // Bridges returns the channel on which older producers and edges meet.
 func (*Relay) Bridges() []bus.BridgeRule { return []bus.BridgeRule{{Channel: Article, Map: Map}} }
 
+// MaxMessage is the largest record.
+func (p *Relay) MaxMessage() config.Size { return p.Settings.MaxBody }
+
 // Dialect returns the WebSocket side.
 func (*Relay) Dialect(legacy.Host) (dialect.Dialect, error) { return Socket{}, nil }
 
 // Handler serves the token server, or sockets from pages of any origin, as it always did.
-func (*Relay) Handler(h legacy.Host, key string, sockets legacy.Sockets) http.Handler {
+func (p *Relay) Handler(h legacy.Host, key string, sockets legacy.Sockets) http.Handler {
 	if key == httpListen {
-		return NewHTTP(h.Callers, legacy.HTTPConfig{})
+		return NewHTTP(h.Callers, legacy.HTTPConfig{MaxBody: int64(p.Settings.MaxBody)})
 	}
 	return sockets(true)
 }
 
 // Register adds the RelayService.
-func (*Relay) Register(h legacy.Host, r grpc.ServiceRegistrar) {
-	NewService(h.Store, ServiceConfig{Open: h.Open, Charging: h.Charging}).Register(r)
+func (p *Relay) Register(h legacy.Host, r grpc.ServiceRegistrar) {
+	NewService(h.Store, ServiceConfig{Open: h.Open, MaxRecord: int(p.Settings.MaxBody), Charging: h.Charging}).Register(r)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -172,6 +173,10 @@ func (c *conversation) send(ctx context.Context, op dialect.Opcode, cmd command)
 	to, err := cmd.addressee()
 	if err != nil {
 		return err
+	}
+	if n := len(cmd.Data); int64(n) > c.cfg.MaxMessage {
+		return bus.ErrMessageTooLarge.With(fmt.Sprintf("the data has %d bytes, the limit is %d", n, c.cfg.MaxMessage),
+			map[string]string{"setting": "legacy.rooms.max_message"})
 	}
 	attributes := map[string]string{attrCommand: cmd.Name}
 	if op == dialect.Binary {

@@ -147,8 +147,8 @@ func TestFault_PendingCopiesAreBounded(t *testing.T) {
 // There was no read limit, no ping and no look at the Origin.
 func TestFault_NoLimits(t *testing.T) {
 	h := start(t, apptest.With(func(c *config.Config) {
-		c.Edge.FrameSize, c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 4<<10, 1, 5
-		c.Publish.MaxMessage = 1 << 10
+		c.Edge.CommandsPerSecond, c.Edge.CommandBurst = 1, 5
+		settings(c).MaxMessage = 1 << 10
 		c.Edge.AllowedOrigins = []string{"https://good.example"}
 		settings(c).AnyOrigin = false
 	}))
@@ -164,7 +164,7 @@ func TestFault_NoLimits(t *testing.T) {
 		}
 	}
 	large := h.dial(t, 0)
-	large.message("", strings.Repeat("x", 8<<10))
+	large.message("", strings.Repeat("x", 80<<10))
 	closes(large, websocket.CloseMessageTooBig)
 	long := h.dial(t, 0)
 	long.message("", strings.Repeat("x", 2<<10))

@@ -19,6 +19,7 @@ type Settings struct {
 	Scope      string        `key:"scope" oneof:"all,room" doc:"all puts the connections of all rooms together, as the original does; room keeps each room apart."`
 	AckTimeout time.Duration `key:"ack_timeout" min:"100ms" max:"1h" doc:"How long an addressee's ack may take before the message counts as stored."`
 	Keep       time.Duration `key:"keep" min:"1s" max:"720h" doc:"How long a message waits for its addressee."`
+	MaxMessage config.Size   `key:"max_message" min:"1KiB" max:"16MiB" doc:"The largest data of a command; the original has no limit. As many as four of them wait for a client that reads slowly."`
 	BindIDs    bool          `key:"bind_ids" doc:"Lets clients take no ids but those of their tokens; without legacy.open it is always so."`
 	AnyOrigin  bool          `key:"any_origin" doc:"Lets pages of any origin connect, as the original does; otherwise those of edge.allowed_origins."`
 }
@@ -29,6 +30,7 @@ type Rooms struct{ Settings Settings }
 var (
 	_ legacy.Protocol = (*Rooms)(nil)
 	_ config.Meeting  = (*Rooms)(nil)
+	_ config.Sizing   = (*Rooms)(nil)
 )
 
 // New returns the protocol with its defaults.
@@ -36,6 +38,7 @@ func New() *Rooms {
 	return &Rooms{Settings{
 		Listen: "localhost:5000", Delivery: "broadcast", Scope: "all",
 		AckTimeout: 30 * time.Second, Keep: 7 * 24 * time.Hour, AnyOrigin: true,
+		MaxMessage: legacy.DefaultMaxMessage,
 	}}
 }
 
@@ -61,11 +64,15 @@ func (p *Rooms) Listeners() []config.Listener {
 // Namespace is for the channels on which connections meet.
 func (*Rooms) Namespace() string { return Namespace }
 
+// MaxMessage is the largest data of a command.
+func (p *Rooms) MaxMessage() config.Size { return p.Settings.MaxMessage }
+
 // Dialect returns the WebSocket side.
 func (p *Rooms) Dialect(h legacy.Host) (dialect.Dialect, error) {
 	return NewSocket(SocketConfig{
 		Open: h.Open, Addressed: p.Settings.Delivery == "addressed", Apart: p.Settings.Scope == "room", BindIDs: p.Settings.BindIDs,
 		AckTimeout: p.Settings.AckTimeout, Keep: p.Settings.Keep,
+		MaxMessage: int64(p.Settings.MaxMessage),
 	}), nil
 }
 

@@ -3,6 +3,7 @@
 package rooms
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -41,6 +42,8 @@ type SocketConfig struct {
 	AckTimeout time.Duration
 	// Keep is how long a message waits for its addressee; the server's own when 0.
 	Keep time.Duration
+	// MaxMessage is the largest data of a command, in bytes; legacy.DefaultMaxMessage unless set.
+	MaxMessage int64
 }
 
 // Socket is its WebSocket side. It may be used concurrently.
@@ -53,6 +56,7 @@ var (
 
 // NewSocket returns the dialect.
 func NewSocket(cfg SocketConfig) *Socket {
+	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, legacy.DefaultMaxMessage)
 	cfg.BindIDs = cfg.BindIDs || !cfg.Open
 	return &Socket{cfg: cfg}
 }
@@ -117,7 +121,7 @@ func (d *Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 	}
 	pool := d.pool(name)
 	h := dialect.Hello{
-		Token: dialect.Token(r), Connect: true, Single: true, Follow: []dialect.Follow{{Address: pool, Presence: true}},
+		Token: dialect.Token(r), Connect: true, Single: true, Limits: dialect.LimitsOf(d.cfg.MaxMessage), Follow: []dialect.Follow{{Address: pool, Presence: true}},
 	}
 	switch {
 	case h.Token != "":

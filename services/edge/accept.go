@@ -109,7 +109,7 @@ func (s *session) handshake(w http.ResponseWriter, r *http.Request, hello dialec
 	if hello.Subprotocol != "" {
 		header = http.Header{"Sec-Websocket-Protocol": {hello.Subprotocol}}
 	}
-	if err := s.Conn.Upgrade(w, r, header, cmp.Or(hello.FrameSize, e.cfg.FrameSize)); err != nil {
+	if err := s.Conn.Upgrade(w, r, header, cmp.Or(hello.Limits.FrameSize, e.cfg.FrameSize)); err != nil {
 		s.abandon()
 		return err
 	}
@@ -170,6 +170,9 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 		}
 	}
 	s.single, s.onlyFollow, s.place = hello.Single, hello.OnlyFollow, hello.Place
+	s.limit = cmp.Or(hello.Limits.Subscriptions, s.limit)
+	s.Conn.Allow(hello.Limits.QueueBytes)
+	s.Hold = hello.Limits.QueueBytes
 	follow := hello.Follow
 	if hello.FollowAs != nil {
 		follow = append(follow, hello.FollowAs(identity)...)

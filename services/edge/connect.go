@@ -57,8 +57,8 @@ func (s *session) readConnect(c *edgev1.Connect) (map[bus.Address]bus.Position, 
 	if len(c.GetName()) > 64 {
 		bad.Add("connect.name", "has %d bytes, the limit is 64", len(c.GetName()))
 	}
-	if n := len(c.GetSubscriptions()); n > s.edge.cfg.Subscriptions {
-		bad.Add("connect.subscriptions", "has %d entries, the limit is %d", n, s.edge.cfg.Subscriptions)
+	if n := len(c.GetSubscriptions()); n > s.limit {
+		bad.Add("connect.subscriptions", "has %d entries, the limit is %d", n, s.limit)
 	}
 	if n := len(c.GetOwn()); n > ownLimit {
 		bad.Add("connect.own", "has %d entries, the limit is %d", n, ownLimit)

@@ -95,7 +95,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 	}, reg)
 	e.hub = fan.New(fan.Config{
 		Dialects: dialects, Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer,
-		QueueBytes: cfg.QueueBytes, HoldLimit: cfg.HoldLimit, HoldBytes: cfg.HoldBytes, HoldTotal: cfg.HoldTotal,
+		HoldLimit: cfg.HoldLimit, HoldBytes: cfg.HoldBytes, HoldTotal: cfg.HoldTotal,
 		ShardParcels: cfg.ShardParcels, ShardBytes: cfg.ShardBytes,
 		Now: store.Now, Wrote: e.behind.Acks.Wrote, Go: e.goFor, Tick: e.sweep,
 	}, reg)

@@ -34,6 +34,7 @@ type session struct {
 	single  bool // in rosters, a client of its own
 	// onlyFollow leaves the identity's own addresses out.
 	onlyFollow bool
+	limit      int        // of subscriptions, besides the own addresses
 	place      *bus.Place // what the authorizer is told of it; nil for the dialect's name alone
 
 	renews  atomic.Int64 // when the next ticket is due, in Unix seconds; 0 for never
@@ -53,7 +54,7 @@ var errNotUTF8 = bus.ErrProtocol.With("a text frame must be UTF-8", map[string]s
 
 // newSession returns the session of a connection that has not been answered yet.
 func (e *Edge) newSession(slot int, seat access.Seat) *session {
-	s := &session{edge: e, seat: seat, limiter: *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)}
+	s := &session{edge: e, seat: seat, limit: e.cfg.Subscriptions, limiter: *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)}
 	s.Subscriber = e.hub.Subscriber(s, e.sockets.NewConn(s), slot)
 	return s
 }

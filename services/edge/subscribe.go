@@ -116,7 +116,7 @@ func (s *session) check(who *bus.Identity, c *edgev1.Subscribe, have []*fan.Subs
 	if slices.ContainsFunc(have, func(h *fan.Subscription) bool { return h.Address() == a }) {
 		return nil, bus.ErrFieldInvalid.With("address "+a.String()+" is subscribed already", map[string]string{"address": a.String()})
 	}
-	if len(have) >= s.edge.cfg.Subscriptions+len(s.own(who)) {
+	if len(have) >= s.limit+len(s.own(who)) {
 		return nil, bus.ErrSubscriptionLimit
 	}
 	if err := s.edge.cfg.Charging.Take(who.Author(bus.Sender{}), bus.Charge{Address: a, Subscriptions: 1}); err != nil {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -30,7 +31,12 @@ func (t talker) Refuse(e *bus.Error)           { t.s.edge.metrics.refuse(e); t.s
 func (t talker) Subscribed(a bus.Address) bool { return t.s.subscription(a) != nil }
 
 func (t talker) Write(op dialect.Opcode, payload []byte) {
-	t.s.Push(wire.Frame(byte(op), len(payload), func(dst []byte) []byte { return append(dst, payload...) }), nil)
+	ctx, cancel := context.WithTimeout(context.Background(), fan.ReplayTimeout)
+	defer cancel()
+	frame := wire.Frame(byte(op), len(payload), func(dst []byte) []byte { return append(dst, payload...) })
+	if errors.Is(t.s.Paced(ctx, frame), bus.ErrSlowConsumer) {
+		t.s.Slow()
+	}
 }
 
 func (t talker) Subscribe(ctx context.Context, f dialect.Follow, followed func()) error {

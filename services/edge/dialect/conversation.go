@@ -48,7 +48,8 @@ type Conn interface {
 	// Become gives the connection another identity, if the authorizer lets it connect. The connection leaves the own
 	// addresses that the new identity does not have, and follows the others. What waits in their inboxes is delivered.
 	Become(ctx context.Context, who *bus.Identity) error
-	// Write sends a frame. The payload may be used again.
+	// Write sends a frame. The payload may be used again. It waits for a client that is behind. A client that does not read its answers
+	// is then not read either, and cannot make more of them wait.
 	Write(op Opcode, payload []byte)
 	// Refuse ends the connection.
 	Refuse(e *bus.Error)

@@ -71,8 +71,8 @@ type Hello struct {
 	FollowAs func(who *bus.Identity) []Follow
 	// OnlyFollow leaves the identity's own addresses out: nothing else is followed.
 	OnlyFollow bool
-	// FrameSize is the largest frame of the client, in bytes; the edge's own limit when 0.
-	FrameSize int64
+	// Limits are the dialect's own.
+	Limits Limits
 	// Single lists the connection in rosters as a client of its own, by the connection's id. Each connection comes and goes
 	// by itself, whichever client it belongs to.
 	Single bool
@@ -84,6 +84,28 @@ type Hello struct {
 	// OfPage says that the token came in the way that pages have. They see no HTTP status, so a token that is refused for good is
 	// refused with a close frame too.
 	OfPage bool
+}
+
+// Limits bounds one connection. The edge's own limit holds where a field is 0.
+type Limits struct {
+	// FrameSize is the largest frame of the client, in bytes.
+	FrameSize int64
+	// QueueBytes is how much may wait for a client that reads slowly, where that is more than the edge's own limit.
+	QueueBytes int
+	// Subscriptions is how many addresses may be followed besides the client's own.
+	Subscriptions int
+}
+
+const (
+	// around is what may stand around a message in a frame.
+	around = 64 << 10
+	// queued is how many of the largest messages may wait. A subscription that is behind keeps a quarter of that, so one of them.
+	queued = 4
+)
+
+// LimitsOf returns the limits of a dialect whose messages have up to size bytes, either way.
+func LimitsOf(size int64) Limits {
+	return Limits{FrameSize: size + around, QueueBytes: int(queued * (size + around))}
 }
 
 // ErrWrongOpcode is a text frame where the subprotocol speaks binary, or the reverse.

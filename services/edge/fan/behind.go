@@ -48,7 +48,7 @@ func (s *Subscription) fallBehind(due []*parcel) {
 // pile keeps parcels for a client that is behind. The caller holds the lock.
 func (s *Subscription) pile(due []*parcel) {
 	cfg := &s.to.shard.hub.cfg
-	s.lag.pile(s.address, due, cfg.QueueBytes/4, cfg.Namespaces.For(s.address).ConflateKey)
+	s.lag.pile(s.address, due, s.to.Conn.Queue()/4, cfg.Namespaces.For(s.address).ConflateKey)
 }
 
 // takePiled returns what was kept, a gap first when something was dropped. It returns nil when the subscription is up to

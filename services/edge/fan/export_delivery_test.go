@@ -37,7 +37,7 @@ func NewRig(tb testing.TB, store tail.Store, cfg Config) *Rig {
 	tb.Helper()
 	r := &Rig{tb: tb}
 	for field, usual := range map[*int]int{
-		&cfg.QueueBytes: 1 << 20, &cfg.HoldLimit: 1024, &cfg.HoldBytes: 1 << 20, &cfg.HoldTotal: 64 << 20,
+		&cfg.HoldLimit: 1024, &cfg.HoldBytes: 1 << 20, &cfg.HoldTotal: 64 << 20,
 		&cfg.ShardParcels: 16 << 10, &cfg.ShardBytes: 32 << 20,
 	} {
 		if *field == 0 {
@@ -50,7 +50,7 @@ func NewRig(tb testing.TB, store tail.Store, cfg Config) *Rig {
 	r.hub = New(cfg, nil)
 	r.tail = tail.New(store, r.hub, tail.Config{Namespaces: cfg.Namespaces, Logger: slog.New(slog.DiscardHandler)})
 	r.sockets = wire.New(wire.Config{
-		QueueBytes: cfg.QueueBytes, WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CloseWait: 3 * time.Second, Go: r.writers.Go,
+		QueueBytes: 1 << 20, WriteTimeout: 10 * time.Second, CloseTimeout: 30 * time.Second, CloseWait: 3 * time.Second, Go: r.writers.Go,
 	})
 	return r
 }

@@ -30,8 +30,6 @@ type Config struct {
 	Namespaces bus.Namespaces
 	// Authorizer may be one that is asked about deliveries.
 	Authorizer bus.Authorizer
-	// QueueBytes is how much may wait for a client that reads slowly.
-	QueueBytes int
 	// HoldLimit and HoldBytes bound what one subscription holds, HoldTotal what all hold.
 	HoldLimit, HoldBytes, HoldTotal int
 	// ShardParcels and ShardBytes bound what waits for a shard.

@@ -35,6 +35,7 @@ type Subscriber struct {
 	ID      string               // of the connection
 	Client  string               // until the identity is set
 	Talk    dialect.Conversation // nil unless the dialect is stateful
+	Hold    int                  // bytes that each subscription may hold, where that is more than the hub's
 
 	identity atomic.Pointer[bus.Identity]
 	slot     int  // of its dialect

@@ -212,7 +212,7 @@ func (s *Subscription) roomFor(size int) bool {
 		return false
 	}
 	// One parcel always has room, or a large one could never be given.
-	return len(s.held) == 0 || s.weight+size <= cfg.HoldBytes && sh.held+size <= cfg.HoldTotal/len(sh.hub.shards)
+	return len(s.held) == 0 || s.weight+size <= max(cfg.HoldBytes, s.to.Hold) && sh.held+size <= cfg.HoldTotal/len(sh.hub.shards)
 }
 
 // letGo empties what is held. The caller holds the lock.

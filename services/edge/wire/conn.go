@@ -23,6 +23,7 @@ type Conn struct {
 	ws      *websocket.Conn
 	sockets *Sockets
 	handler Handler
+	queue   int     // how many bytes may wait; set before Upgrade
 	in      *intake // of the worker that reads; nil when there is none
 
 	incoming incoming     // of whoever reads
@@ -74,7 +75,15 @@ var ErrSlow = errors.New("backlog is full")
 var ErrExpired = errors.New("connection has expired")
 
 // NewConn returns the connection of a handler. It has no socket before Upgrade.
-func (s *Sockets) NewConn(h Handler) *Conn { return &Conn{sockets: s, handler: h} }
+func (s *Sockets) NewConn(h Handler) *Conn {
+	return &Conn{sockets: s, handler: h, queue: s.cfg.QueueBytes}
+}
+
+// Allow lets as many bytes wait for the client as its protocol needs, where that is more than otherwise. It is called before Upgrade.
+func (c *Conn) Allow(bytes int) { c.queue = max(c.queue, bytes) }
+
+// Queue is how many bytes may wait for the client.
+func (c *Conn) Queue() int { return c.queue }
 
 // ExpireAt sets the time at which nothing may be written any more.
 func (c *Conn) ExpireAt(t time.Time) { c.expires.Store(t.UnixMilli()) }
@@ -202,7 +211,7 @@ func (c *Conn) Send(p []byte, a *Attempt) error {
 	if c.broken || c.finished {
 		return ErrBroken
 	}
-	return c.put(p, a, c.sockets.cfg.QueueBytes)
+	return c.put(p, a, c.queue)
 }
 
 // SendMessages is Send for messages, which leave a part of the queue to answers.
@@ -212,7 +221,7 @@ func (c *Conn) SendMessages(p []byte, a *Attempt) error {
 	if c.broken || c.finished {
 		return ErrBroken
 	}
-	return c.put(p, a, c.sockets.cfg.QueueBytes*3/4)
+	return c.put(p, a, c.queue*3/4)
 }
 
 // put writes frames, or lets them wait up to a limit. The caller holds the lock.
@@ -269,7 +278,7 @@ func (c *Conn) SendPaced(ctx context.Context, p []byte) error {
 			c.handler.Stop(ErrExpired)
 			return ErrBroken
 		}
-		if c.waiting.bytes <= min(pacedBacklog, c.sockets.cfg.QueueBytes/4) {
+		if c.waiting.bytes <= min(pacedBacklog, c.queue/4) {
 			err := c.put(p, nil, math.MaxInt) // one piece above the mark
 			c.mu.Unlock()
 			return err
