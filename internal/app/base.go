@@ -73,7 +73,7 @@ func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, o
 	if err != nil {
 		return base{}, err
 	}
-	quotas, err := newQuotas(cfg.Quotas, tel)
+	quotas, err := newQuotas(cfg, tel)
 	if err != nil {
 		return base{}, err
 	}
@@ -99,8 +99,10 @@ func (b base) proxied(key string) func(net.Listener) net.Listener {
 }
 
 // newQuotas returns the quotas of this process, which everything here shares.
-func newQuotas(cfg config.Quotas, tel *telemetry.Telemetry) (*quota.Quotas, error) {
-	return quota.New(quota.Config{Client: allowance(cfg.Client), Key: allowance(cfg.Key), Log: tel.Log}, tel.Registry)
+func newQuotas(cfg config.Config, tel *telemetry.Telemetry) (*quota.Quotas, error) {
+	return quota.New(quota.Config{
+		Client: allowance(cfg.Quotas.Client), Key: allowance(cfg.Quotas.Key), Namespaces: cfg.Namespaces(), Log: tel.Log,
+	}, tel.Registry)
 }
 
 func allowance(a config.Allowance) quota.Allowance {

@@ -26,6 +26,36 @@ func startSmall(t *testing.T) *writing {
 	}))
 }
 
+// A namespace gets so many new addresses from everybody together, whatever door they come by.
+func TestQuotas_ofANamespaceAtEveryDoor(t *testing.T) {
+	h := startWrites(t, apptest.With(func(c *config.Config) { c.Channels.Defaults.Addresses = 3 }))
+	n, tried := 0, 0
+	for _, w := range ways() {
+		if w.silent || w.kind != "" || strings.Contains(w.name, "dead letters") || w.of == "StateService.DeleteState" || w.of == "DeleteStateRequest.address" {
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			n++
+			h := h.in(t, fmt.Sprint("me-", n))
+			token := h.Token(t, &authv1.IssueTokenRequest{Client: h.me, User: h.me}, "channels/*")
+			for ; tried < 3; tried++ {
+				if got := w.write(h, token, fmt.Sprint("channels/known-", tried)); got != "" {
+					t.Fatalf("address %d is answered with %q", tried, got)
+				}
+			}
+			if got := w.write(h, token, fmt.Sprint("channels/new-", n)); got != "QUOTA_EXCEEDED" {
+				t.Errorf("one more address is answered with %q", got)
+			}
+			if got := w.write(h, token, "channels/known-0"); got != "" {
+				t.Errorf("a known one is answered with %q", got)
+			}
+		})
+	}
+	if n < 5 {
+		t.Errorf("only %d doors were tried", n)
+	}
+}
+
 // Whatever door a client writes through, it pays for the addresses that are new, from one account; and nobody else does.
 func TestQuotas_ofAddressesAtEveryDoor(t *testing.T) {
 	h := startSmall(t)

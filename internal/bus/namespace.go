@@ -47,6 +47,8 @@ type Namespace struct {
 	Retention   Retention
 	// Explicit refuses channels that were not created with CreateChannel.
 	Explicit bool
+	// AddressesPerHour is how many new addresses each process lets the namespace get, from everybody together; 0 for no limit.
+	AddressesPerHour int
 	// Presence lists the subscribers of the channels.
 	Presence bool
 	// Retain is how long the last message of each address is kept for those who ask for it; 0 for not at all.
@@ -150,7 +152,7 @@ func (n Namespaces) Log(a Address) Retention {
 
 // DefaultNamespace keeps 100 messages for 10 minutes and lists subscribers.
 func DefaultNamespace() Namespace {
-	return Namespace{Retention: Retention{Length: 100, Age: 10 * time.Minute}, Presence: true}
+	return Namespace{Retention: Retention{Length: 100, Age: 10 * time.Minute}, Presence: true, AddressesPerHour: 5_000_000}
 }
 
 // For returns what is configured for the address. Addresses that are no channels are live.

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"math"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -91,4 +92,18 @@ func costsOf(c bus.Charge) [limits]float64 {
 		messages: float64(c.Messages), bytes: float64(c.Bytes), keys: float64(c.IdempotencyKeys), subscriptions: float64(c.Subscriptions),
 		tokens: float64(c.Tokens), revocations: float64(c.Revocations), channels: float64(c.Channels),
 	}
+}
+
+// bucket is what is left of one allowance.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+// fill adds what has come since.
+func (b *bucket) fill(r rating, now time.Time) {
+	if since := now.Sub(b.at); since > 0 {
+		b.left = math.Min(r.amount, b.left+r.amount*float64(since)/float64(r.per))
+	}
+	b.at = now
 }

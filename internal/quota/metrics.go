@@ -9,6 +9,21 @@ import (
 type metrics struct {
 	refused *prometheus.CounterVec
 	used    map[bus.AccountKind]*[limits]prometheus.Counter
+	// By namespace: addresses, and bytes.
+	addresses, bytes *prometheus.CounterVec
+}
+
+// usage counts what a namespace has got.
+type usage struct{ addresses, bytes prometheus.Counter }
+
+func (u usage) add(costs *[limits]float64) {
+	u.addresses.Add(costs[addresses])
+	u.bytes.Add(costs[bytes])
+}
+
+// usage returns the counters of a namespace.
+func (m *metrics) usage(name string) usage {
+	return usage{m.addresses.WithLabelValues(name), m.bytes.WithLabelValues(name)}
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -17,7 +32,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "trunkline_quota_refusals_total", Help: "Calls that were refused because an account had used up a quota.",
 		}, []string{"account", "limit"}),
 		used: make(map[bus.AccountKind]*[limits]prometheus.Counter),
+		addresses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_namespace_addresses_total", Help: "New addresses, by the configured namespace of channels, or by kind.",
+		}, []string{"namespace"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_namespace_bytes_total", Help: "Bytes of messages and states that are kept, in the same way.",
+		}, []string{"namespace"}),
 	}
+	m.refused.WithLabelValues("namespace", addresses.String())
 	used := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "trunkline_quota_used_total", Help: "What accounts have used, by their kind and by what is limited.",
 	}, []string{"account", "limit"})
@@ -29,7 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}
 	}
 	if reg != nil {
-		reg.MustRegister(m.refused, used)
+		reg.MustRegister(m.refused, used, m.addresses, m.bytes)
 	}
 	return m
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +21,8 @@ import (
 type Config struct {
 	// Client is for users, and for clients without a user; Key is for back ends.
 	Client, Key Allowance
+	// Namespaces say how many new addresses each of them may get from everybody together.
+	Namespaces bus.Namespaces
 	// Accounts is how many accounts are remembered, and Addresses how many addresses. What was used longest ago is forgotten: an
 	// account then has its whole allowance, and an address counts as new. Default has both.
 	Accounts, Addresses int
@@ -56,6 +57,7 @@ type Quotas struct {
 	rates   map[bus.AccountKind]*[limits]rating
 	shards  [shards]shard
 	known   known
+	spaces  spaces
 	metrics *metrics
 	log     *slog.Logger
 	warn    *rate.Limiter
@@ -95,6 +97,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Quotas, error) {
 		q.shards[i].accounts = accounts
 	}
 	q.known.init(cfg.Addresses)
+	q.spaces = newSpaces(cfg.Namespaces, q.metrics, q.now())
 	return q, nil
 }
 
@@ -112,11 +115,23 @@ func (q *Quotas) Charge(a bus.Account, c bus.Charge) error {
 	if rates == nil {
 		return bus.ErrInternal // no author has such an account
 	}
+	room := q.spaces.of(c.Address)
+	if costs[addresses] > 0 {
+		if wait, ok := room.take(now); !ok {
+			return q.full(a, room, wait)
+		}
+	}
 	short, wait := q.take(a, rates, &costs, now)
 	if short >= 0 {
+		if costs[addresses] > 0 {
+			room.back()
+		}
 		return q.refuse(a, limit(short), rates[short], wait)
 	}
 	q.metrics.count(a.Kind, &costs)
+	if !c.Address.IsZero() {
+		room.used.add(&costs)
+	}
 	if costs[addresses] > 0 {
 		q.known.add(address)
 	}
@@ -172,16 +187,15 @@ func (q *Quotas) refuse(a bus.Account, l limit, r rating, wait time.Duration) er
 // leastWait is the shortest time to come back after: a refused caller must not ask all the time.
 const leastWait = 100 * time.Millisecond
 
-// bucket is what is left of one allowance.
-type bucket struct {
-	left float64
-	at   time.Time
-}
-
-// fill adds what has come since.
-func (b *bucket) fill(r rating, now time.Time) {
-	if since := now.Sub(b.at); since > 0 {
-		b.left = math.Min(r.amount, b.left+r.amount*float64(since)/float64(r.per))
+// full returns the refusal of a new address in a namespace that has got enough of them.
+func (q *Quotas) full(a bus.Account, s *space, wait time.Duration) error {
+	q.metrics.refused.WithLabelValues("namespace", addresses.String()).Inc()
+	amount := strconv.FormatFloat(s.rating.amount, 'f', -1, 64)
+	if q.warn.Allow() {
+		q.log.Warn("a namespace has used up its new addresses", slog.String("setting", s.rating.setting), slog.String("limit", amount),
+			slog.String("kind", a.Kind.String()), slog.String("account", a.Name))
 	}
-	b.at = now
+	text := fmt.Sprintf("this namespace may get %s new addresses in an hour, and has; come back after the delay, or raise %s", amount, s.rating.setting)
+	facts := map[string]string{"setting": s.rating.setting, "limit": amount, "account": "namespace"}
+	return bus.ErrQuotaExceeded.With(text, facts).Retry(max(wait.Truncate(time.Millisecond)+time.Millisecond, leastWait))
 }

@@ -191,3 +191,82 @@ func BenchmarkCharge(b *testing.B) {
 		}
 	}
 }
+
+// A namespace gets so many new addresses from everybody together. Others go on, and so does everybody with addresses that are known.
+func TestCharge_namespaces(t *testing.T) {
+	q, c := open(t, quota.Config{
+		Client: quota.Allowance{Messages: 5},
+		Namespaces: bus.Namespaces{
+			Default: bus.Namespace{AddressesPerHour: 4},
+			Named:   map[string]bus.Namespace{"few": {AddressesPerHour: 2}, "free": {}},
+		},
+	})
+	charge := func(who bus.Account, a string) error {
+		return q.Charge(who, bus.Charge{Address: address(t, a), Messages: 1, Bytes: 10})
+	}
+	testkit.Check(t, charge(ada, "few:1"))
+	testkit.Check(t, charge(bob, "few:2"))
+	err := charge(bob, "few:3")
+	var e *bus.Error
+	if !errors.As(err, &e) || !errors.Is(err, bus.ErrQuotaExceeded) || e.Metadata["setting"] != "channels.namespaces.few.addresses_per_hour" ||
+		e.Metadata["account"] != "namespace" || e.RetryAfter != 30*time.Minute+time.Millisecond {
+		t.Fatalf("the third address is answered with %v, %v", err, e)
+	}
+	testkit.Check(t, charge(bob, "few:1"))
+	testkit.Check(t, charge(bob, "free:1"))
+	carol := bus.Account{Kind: bus.AccountUser, Name: "carol"}
+	for i := range 4 { // of two namespaces that are not named
+		testkit.Check(t, charge(carol, fmt.Sprintf("x%d:%d", i%2, i)))
+	}
+	if err = charge(carol, "y:5"); !errors.As(err, &e) || e.Metadata["setting"] != "channels.defaults.addresses_per_hour" {
+		t.Errorf("the fifth address of the others is answered with %v", err)
+	}
+	c.pass(31 * time.Minute)
+	testkit.Check(t, charge(ada, "few:4"))
+	// A call that its account cannot pay takes nothing from the namespace.
+	c.pass(30 * time.Minute)
+	for range 5 {
+		testkit.Check(t, charge(carol, "free:1"))
+	}
+	for i := range 20 {
+		if err = charge(carol, fmt.Sprint("few:none", i)); !errors.As(err, &e) || e.Metadata["account"] != "user" {
+			t.Fatalf("carol, who has sent all she may, is answered with %v", err)
+		}
+	}
+	testkit.Check(t, charge(bob, "few:6"))
+}
+
+// However many namespaces callers name, metrics have one line for each that is configured, for all others and for each kind.
+func TestMetrics_namespaces(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	q, err := quota.New(quota.Config{Namespaces: bus.Namespaces{Named: map[string]bus.Namespace{"news": {}}}}, reg)
+	testkit.Check(t, err)
+	for i := range 100 {
+		testkit.Check(t, q.Charge(ada, bus.Charge{Address: address(t, fmt.Sprintf("x%d:a", i)), Bytes: 3}))
+		testkit.Check(t, q.Charge(ada, bus.Charge{Address: address(t, "news:a"), Bytes: 2}))
+	}
+	user, err := bus.NewAddress(bus.KindUsers, "ada")
+	testkit.Check(t, err)
+	testkit.Check(t, q.Charge(ada, bus.Charge{Address: user, Bytes: 1}))
+	all, err := reg.Gather()
+	testkit.Check(t, err)
+	got := map[string]float64{}
+	for _, family := range all {
+		for _, m := range family.GetMetric() {
+			if len(m.GetLabel()) == 1 && m.GetCounter().GetValue() > 0 {
+				got[family.GetName()+" "+m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	for name, want := range map[string]float64{
+		"trunkline_namespace_addresses_total news": 1, "trunkline_namespace_addresses_total (others)": 100, "trunkline_namespace_addresses_total (users)": 1,
+		"trunkline_namespace_bytes_total news": 200, "trunkline_namespace_bytes_total (others)": 300, "trunkline_namespace_bytes_total (users)": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+	if len(got) != 6 {
+		t.Errorf("metrics are %v", got)
+	}
+}
