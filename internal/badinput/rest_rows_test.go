@@ -173,6 +173,24 @@ var restHeaders = []restRow{
 	{"an idempotency key of 256 bytes", "400 FIELD_INVALID idempotency_key", post(`{"data":1}`, "Idempotency-Key: "+strings.Repeat("x", 256))},
 }
 
+// restIgnored is what changes nothing: an answer is as it is without it.
+var restIgnored = []restRow{
+	{"base64 for URLs", "200", post(`{"contentType":"CONTENT_TYPE_BINARY","data":"_-8="}`)},
+	{"GET with a body", "200", request{method: "GET", path: "/v1/channels/open:a/messages", body: "{}"}},
+	{"DELETE of a channel that is not there", "403 PERMISSION_DENIED", request{method: "DELETE", path: "/v1/channels/open:nowhere"}},
+	{"another method in a header", "200", post(`{"data":1}`, "X-HTTP-Method-Override: DELETE")},
+	{"a token of 1 MiB", "431", post(`{"data":1}`, "Authorization: Bearer "+strings.Repeat("x", 1<<20))},
+	{"credentials as metadata", "401 TOKEN_MISSING", request{method: "POST", path: publish, body: `{"data":1}`, anonymous: true, header: []string{"Grpc-Metadata-Authorization: Bearer x"}}},
+	{"a user as metadata", "200", post(`{"data":1}`, "Grpc-Metadata-X-User-Id: root")},
+	{"a tenant as metadata", "200", post(`{"data":1}`, "Grpc-Metadata-X-Tenant: other")},
+	{"credentials of the gateway", "401 TOKEN_MISSING", request{method: "POST", path: publish, body: `{"data":1}`, anonymous: true, header: []string{"Grpcgateway-Authorization: Bearer x"}}},
+	{"an encoding of gRPC", "200", post(`{"data":1}`, "Grpc-Encoding: gzip")},
+	{"another host", "200", post(`{"data":1}`, "X-Forwarded-Host: evil.example")},
+	{"bytes in a header", "200", post(`{"data":1}`, "Grpc-Metadata-X-Bin: \xff\xfe")},
+	{"a range", "200", get("/v1/channels/open:a/messages", "Range: bytes=0-1", "If-None-Match: *")},
+	{"XML for an answer", "200", post(`{"data":1}`, "Accept: application/xml")},
+}
+
 // restTaken is odd, and right by RFC 9112. Chunks count where there is a length too (section 6.3). A folded line is one line
 // (section 5.2).
 var restTaken = []restRow{
@@ -182,7 +200,7 @@ var restTaken = []restRow{
 
 func TestREST(t *testing.T) {
 	s := start(t, "REST")
-	for _, rows := range [][]restRow{restBodies, restQueries, restPaths, restHeaders, restTaken} {
+	for _, rows := range [][]restRow{restBodies, restQueries, restPaths, restHeaders, restTaken, restIgnored} {
 		for _, r := range rows {
 			s.row(r.name, r.want, func(t *testing.T) string { return s.ask(t, r.request) })
 		}
