@@ -31,9 +31,9 @@ func main() {
 
 // options are the flags.
 type options struct {
-	only, keep, program string
-	quick, asJSON, list bool
-	seed                uint64
+	only, keep, program, report   string
+	quick, asJSON, list, controls bool
+	seed                          uint64
 }
 
 func run(ctx context.Context) error {
@@ -45,7 +45,15 @@ func run(ctx context.Context) error {
 	flag.BoolVar(&o.asJSON, "json", false, "print one JSON object a row")
 	flag.BoolVar(&o.list, "list", false, "print the rows and run nothing")
 	flag.StringVar(&o.program, "program", "", "the product; it is built when this is empty")
+	flag.BoolVar(&o.controls, "controls", false, "make builds that are broken on purpose, and see their rows turn red; -only takes their names")
+	flag.StringVar(&o.report, "report", "", "write results of -json in this file as a table, and run nothing")
 	flag.Parse()
+	if o.report != "" {
+		return report(os.Stdout, o.report)
+	}
+	if o.controls {
+		return withMaker(ctx, func(maker *build.Maker, dir string) error { return controls(ctx, o, maker, dir) })
+	}
 	list, err := chosen(o)
 	if err != nil {
 		return err
@@ -59,6 +67,11 @@ func run(ctx context.Context) error {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
+	return withMaker(ctx, func(maker *build.Maker, dir string) error { return all(ctx, o, list, maker, dir) })
+}
+
+// withMaker gives a maker and its folder to a function, and removes the folder then.
+func withMaker(ctx context.Context, do func(maker *build.Maker, dir string) error) error {
 	dir, err := os.MkdirTemp("", "faults")
 	if err != nil {
 		return err
@@ -68,7 +81,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return all(ctx, o, list, maker, dir)
+	return do(maker, dir)
 }
 
 // chosen returns the rows that are to run.

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,23 +45,32 @@ func (m *Maker) Race(ctx context.Context) (string, error) {
 // Movable makes the product with a clock that can be moved. Everything is compiled anew, the standard library too, so the first time
 // takes minutes.
 func (m *Maker) Movable(ctx context.Context) (string, error) {
+	files, err := m.movable(ctx)
+	if err != nil {
+		return "", err
+	}
+	return m.build(ctx, "trunkline-movable", files)
+}
+
+// movable returns the files of a clock that can be moved.
+func (m *Maker) movable(ctx context.Context) (map[string]string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
-		return "", fmt.Errorf("find Go: %w", err)
+		return nil, fmt.Errorf("find Go: %w", err)
 	}
 	clock := filepath.Join(strings.TrimSpace(string(out)), "src", "time", "time.go")
 	b, err := os.ReadFile(clock) //nolint:gosec // of our own Go
 	if err != nil {
-		return "", fmt.Errorf("read the clock: %w", err)
+		return nil, fmt.Errorf("read the clock: %w", err)
 	}
 	text, err := replaced(string(b), "sec, nsec, mono := runtimeNow()\n\tif mono == 0 {", "sec, nsec, mono := runtimeNow()\n\tsec += Skew\n\tif mono == 0 {")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return m.build(ctx, "trunkline-movable", map[string]string{
+	return map[string]string{
 		clock: text + "\n// Skew is how many seconds the wall clock is ahead.\nvar Skew int64\n",
 		filepath.Join(m.source, "cmd", "trunkline", "zz_clock.go"): mover,
-	})
+	}, nil
 }
 
 // mover is a file of the product's main package that moves its clock.
@@ -102,11 +112,18 @@ type Change struct {
 	File, Old, New string
 }
 
-// Broken makes the product with changes.
-func (m *Maker) Broken(ctx context.Context, name string, changes ...Change) (string, error) {
+// Broken makes the product with changes, and with a clock that can be moved if that is asked for.
+func (m *Maker) Broken(ctx context.Context, name string, movable bool, changes ...Change) (string, error) {
 	files, err := m.changed(changes)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if movable {
+		clock, err := m.movable(ctx)
+		if err != nil {
+			return "", err
+		}
+		maps.Copy(files, clock)
 	}
 	return m.build(ctx, "trunkline-"+name, files)
 }

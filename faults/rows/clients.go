@@ -22,8 +22,8 @@ func clients() []Row {
 			ID: "F23", Fault: "clients that break off", How: "2,000 connections that are reset at a random byte", Promises: "P21, P22", Inject: abrupt,
 		},
 		{
-			ID: "F29", Fault: "few descriptors", How: "an edge may open 120 files", Promises: "P1, P22",
-			System: proc.Options{Limits: map[string]string{"edge1": "ulimit -n 120"}, Config: "edge: {connections_per_ip: 0, max_connections: 60, connections_per_token: 0, connections_per_user: 0}\n"},
+			ID: "F29", Fault: "few descriptors", How: "an edge may open 600 files, and 60 connections", Promises: "P1, P22",
+			System: proc.Options{Limits: map[string]string{"edge1": "ulimit -n 600"}, Config: "edge: {connections_per_ip: 0, connections: 60, connections_per_token: 0, drain_window: 2s, connections_per_user: 0}\n"},
 			Inject: func(ctx context.Context, r *Run) error { return r.Wait(ctx, 5*time.Second) },
 		},
 		{ID: "F36", Fault: "two faults at a time", How: "random ones of crashes, pauses, cuts and killed connections, for 40 s", Promises: "P1-P7", System: behind, Inject: combined},

@@ -82,6 +82,7 @@ func crash(name string, times int) func(ctx context.Context, r *Run) error {
 		for range r.times(times) {
 			p := r.Sys.Part(name)
 			p.Kill()
+			r.Check("edges stay ready without "+name, r.Sys.Health(ctx, "edge1") == nil)
 			if err := r.Wait(ctx, 200*time.Millisecond+time.Duration(r.Random.Int64N(int64(1300*time.Millisecond)))); err != nil {
 				return err
 			}
@@ -146,6 +147,7 @@ func drain(ctx context.Context, r *Run) error {
 			return err
 		}
 	}
+	r.most("REST calls without an answer", float64(r.Load.Unanswered()), 0, "")
 	return nil
 }
 

@@ -62,6 +62,10 @@ func (l *Load) follow(ctx context.Context) error {
 		r := &raw{follower: f, edge: i, leaves: i >= l.o.Stay}
 		start(r.run)
 	}
+	for i := range l.o.Slow {
+		f := l.newFollower(fmt.Sprintf("slow%d", i), some()...)
+		start((&raw{follower: f, edge: i, slow: true}).run)
+	}
 	for i := range l.o.Apps {
 		f := l.newFollower(fmt.Sprintf("app%d", i), some()...)
 		f.app = true

@@ -36,6 +36,9 @@ type Options struct {
 	InboxRate   int // publishes to inboxes a second
 	Members     int // whose presence is watched
 
+	Slow int  // raw subscribers that read nothing for 5 s, again and again
+	Big  bool // all payloads are as large as may be
+
 	// Away is the longest time that one who leaves stays away; 1 s when 0. A storm has little.
 	Away time.Duration
 	// Durability is asked for with each publish.
@@ -68,6 +71,8 @@ type Load struct {
 
 	lastOK, lastDelivery atomic.Int64 // ms of Unix
 	oks                  atomic.Int64
+	unanswered           atomic.Int64
+	ending               atomic.Bool
 }
 
 // Start begins the workload; everybody has subscribed when it returns.
@@ -138,11 +143,18 @@ const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 // compose makes a message whose payload names its key and its address.
 func compose(r *rand.Rand, key, to string, most int, ack bool) message {
+	return fill(r, key, to, most, ack, false)
+}
+
+func fill(r *rand.Rand, key, to string, most int, ack, big bool) message {
 	var b strings.Builder
 	b.WriteString(key + " " + to + " ")
 	size := 64 + r.IntN(256)
 	if r.IntN(20) == 0 {
 		size = 64 + r.IntN(max(most, 1))
+	}
+	if big {
+		b.WriteString(strings.Repeat(string(letters[r.IntN(len(letters))]), max(most-64, 0)))
 	}
 	for b.Len() < size {
 		b.WriteByte(letters[r.IntN(len(letters))])
@@ -173,6 +185,9 @@ func (l *Load) random(stream string) *rand.Rand {
 // OKs returns how many publishes were answered OK.
 func (l *Load) OKs() int64 { return l.oks.Load() }
 
+// Unanswered returns how many calls over REST were begun and ended without an answer, although nobody gave them up.
+func (l *Load) Unanswered() int64 { return l.unanswered.Load() }
+
 // NextOK waits until a publish that begins after now is answered OK, and returns how long that took.
 func (l *Load) NextOK(ctx context.Context) (time.Duration, error) { return after(ctx, &l.lastOK) }
 
@@ -195,6 +210,7 @@ func after(ctx context.Context, at *atomic.Int64) (time.Duration, error) {
 func (l *Load) Finish(ctx context.Context) error {
 	l.publishing()
 	l.publishers.Wait()
+	l.ending.Store(true)
 	for _, f := range l.all {
 		f.again()
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"syscall"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -81,7 +82,7 @@ func (l *Load) run(ctx context.Context, who string, d door, rate int, inbox bool
 		if inbox {
 			to = user(random.IntN(l.o.Users))
 		}
-		l.send(context.WithoutCancel(ctx), who, d, compose(random, fmt.Sprintf("%s-%d", who, n), to, l.o.Payload, inbox))
+		l.send(context.WithoutCancel(ctx), who, d, fill(random, fmt.Sprintf("%s-%d", who, n), to, l.o.Payload, inbox, l.o.Big && !inbox))
 	}
 }
 
@@ -190,6 +191,9 @@ func (r *rest) publish(ctx context.Context, m message) (answer, error) {
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, syscall.ECONNREFUSED) {
+			r.l.unanswered.Add(1)
+		}
 		return answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()

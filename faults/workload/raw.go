@@ -17,6 +17,7 @@ type raw struct {
 	*follower
 	edge   int
 	leaves bool
+	slow   bool
 	random *rand.Rand
 	token  string
 }
@@ -112,7 +113,12 @@ func (r *raw) over(ctx context.Context, conn *websocket.Conn) (end func()) {
 
 // listen reads until the connection ends.
 func (r *raw) listen(session string, conn *websocket.Conn) error {
+	rest := time.Now()
 	for {
+		if r.slow && time.Since(rest) > 2*time.Second && !r.l.ending.Load() {
+			rest = time.Now().Add(5 * time.Second)
+			<-time.After(5 * time.Second)
+		}
 		f, err := read(conn)
 		switch {
 		case err != nil:
