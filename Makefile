@@ -5,7 +5,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile faults faults-quick up down
+.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -72,13 +72,16 @@ bench-scale: build ## Measure 1, 2 and 4 edges and a Redis Cluster, in under 5 m
 		-only "connect,idle,quiet,fanout 1000,unicast stream,followed,rooms,mixed,acked unary,publish stream durable" $(BENCH)
 	go -C bench run . -sizing results/scale.jsonl
 
-# FAULTS: more flags for the next two, as in make faults FAULTS='-only F1,F18 -seed 7'; go -C faults run . -help
+# FAULTS: more flags for the next three, as in make faults FAULTS='-only F1,F18 -seed 7'; go -C faults run . -help
 faults: ## Do to real processes what happens to real systems, all of it, in under an hour; see docs/reliability.md
 	go -C faults run . $(FAULTS)
 
 faults-quick: ## The most telling faults, in under 4 minutes
 	go -C faults test ./...
 	go -C faults run . -quick $(FAULTS)
+
+faults-controls: ## See builds that are broken on purpose turn their rows red, in about 10 minutes
+	go -C faults run . -controls $(FAULTS)
 
 profile: build ## Profile the server while SCENARIO runs: CPU, heap, block and their tops in bench/profiles
 	go -C bench run . -profile profiles -time 10s -only "$(SCENARIO)" $(BENCH)

@@ -36,7 +36,13 @@ func (*System) Owned(ctx context.Context, master *Redis) (func(slot int) bool, e
 }
 
 // Reshard moves slots of a Cluster from one master to another.
-func (*System) Reshard(ctx context.Context, from, to *Redis, slots int) error {
+func (s *System) Reshard(ctx context.Context, from, to *Redis, slots int) error {
+	if err := s.until(ctx, "the nodes agree", func() bool {
+		out, _ := exec.CommandContext(ctx, "redis-cli", "--cluster", "check", from.Addr).CombinedOutput() //nolint:gosec // our own words
+		return bytes.Contains(out, []byte("All nodes agree"))
+	}); err != nil {
+		return err
+	}
 	ids := make([]string, 2)
 	for i, r := range []*Redis{from, to} {
 		id, err := r.CLI(ctx, "cluster", "myid")

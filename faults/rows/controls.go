@@ -54,6 +54,7 @@ func Controls() []Control {
 		}, "F1", 1, judge.AfterAck},
 		{"no-fork", []build.Change{
 			change(redis+"server/life.go", "switch l.before {\n\tcase old:", "switch l.before {\n\tcase l.before:\n\t\treturn true\n\tcase old:"),
-		}, "F17p", 1, judge.Lost},
+			change(redis+"prove.go", "whole := !s.confirmed.beyond(", "whole := true || !s.confirmed.beyond("),
+		}, "F17p", 1, judge.Forked},
 	}
 }
