@@ -1,95 +1,67 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
-	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/refusal"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// idp is another issuer, which a test takes away.
-type idp struct {
-	*apptest.Issuer
-	kid string // of the tokens that it signs
-}
-
-func startIDP(t *testing.T) *idp {
-	t.Helper()
-	return &idp{apptest.NewIssuer(t, "EdDSA", "k"), "k"}
-}
-
-// trusted lets a deployment trust the issuer.
-func (i *idp) trusted() apptest.Option {
-	return apptest.With(func(c *config.Config) {
-		c.Auth.Trust = []config.TrustIssuer{{
-			Issuer: i.URL, JWKSURL: i.JWKS, Audience: "us", Algorithms: []string{"EdDSA"},
-			Claims: config.Claims{Groups: "groups", Grants: "grants"},
-		}}
-	})
-}
-
-// granted are the grants of every token, which the doors of the older protocols need.
-var granted = []any{
-	map[string]any{"a": "channels/*", "can": []string{"subscribe", "publish", "presence"}},
-	map[string]any{"a": "clients/*", "can": []string{"publish"}},
-}
-
-// sign returns a token of exactly so many bytes, or of as many as it takes when that is 0. It is filled with a name.
-func (i *idp) sign(t *testing.T, bytes int, edit func(jwt.MapClaims)) string {
-	t.Helper()
-	now := time.Now()
-	c := jwt.MapClaims{"iss": i.URL, "aud": "us", "sub": "auth0|ada", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "grants": granted}
-	if edit != nil {
-		edit(c)
-	}
-	for fill := 0; ; fill++ {
-		text := i.Sign(t, map[string]any{"kid": i.kid, "typ": "JWT"}, c)
-		missing := bytes - len(text)
-		if missing <= 0 || fill == 40 {
-			return text
-		}
-		pad, _ := c["name"].(string)
-		c["name"] = pad + strings.Repeat("x", max(1, missing*3/4-4))
-	}
-}
-
 // verdict is what a door says of a token.
 type verdict struct {
 	reason, message string
 	retry           bool // with a delay
+	brief           bool // the door has no words for a message or a delay
+	status          int  // of an older protocol, which may have no words for the reason
 }
 
-// tokenDoors are all ways in.
-func tokenDoors(t *testing.T, h *apptest.Deployment) map[string]func(token string) verdict {
+// ownStatuses are what older protocols answer in place of the status of the catalogue.
+var ownStatuses = map[string]map[string]int{
+	"facility":   {"TOKEN_INVALID": http.StatusForbidden, "TOKEN_NOT_YET_VALID": http.StatusForbidden},
+	"pushserver": {"TOKEN_NOT_YET_VALID": http.StatusServiceUnavailable},
+}
+
+// says returns whether a door refuses for the reason, or lets in when that is empty.
+func (v verdict) says(door, reason, message string, retry bool) bool {
+	switch {
+	case reason == "":
+		return v == verdict{}
+	case v.status != 0 && v.status != cmp.Or(ownStatuses[door][reason], refusal.Of(reason).HTTP):
+		return false
+	case v.reason != reason && (v.status == 0 || v.reason != ""):
+		return false
+	}
+	return v.brief || strings.Contains(v.message, message) && v.retry == retry
+}
+
+const own = "users/auth0%7Cada"
+
+// older lets a deployment speak the older protocols whose sockets take tokens.
+var older = apptest.With(func(c *config.Config) { c.Legacy.Dialects = []string{"rooms", "pushserver", "facility"} })
+
+// tokenDoors are all ways in of a deployment that speaks the older protocols too. A known token is one that it takes.
+func tokenDoors(t *testing.T, h *apptest.Deployment, known string) map[string]func(token string) verdict {
 	t.Helper()
 	ws := "ws" + strings.TrimPrefix(h.Edges[0], "http") + "/v1/ws"
-	rest := func(path, accept, token string) verdict {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.HTTP+path, nil)
-		testkit.Check(t, err)
-		req.Header.Set("Authorization", "Bearer "+token)
-		req.Header.Set("Accept", accept)
-		resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // answered does
-		testkit.Check(t, err)
-		return answered(t, resp)
-	}
-	const own = "users/auth0%7Cada"
+	const stream = "/v1/" + own + "/stream"
 	return map[string]func(token string) verdict{
 		"connect": func(token string) verdict {
 			return dialed(t, ws, nil, fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token))
@@ -98,8 +70,18 @@ func tokenDoors(t *testing.T, h *apptest.Deployment) map[string]func(token strin
 		"upgrade": func(token string) verdict {
 			return dialed(t, ws, http.Header{"Authorization": {"Bearer " + token}}, "")
 		},
-		"REST":   func(token string) verdict { return rest("/v1/"+own+"/inbox", "application/json", token) },
-		"events": func(token string) verdict { return rest("/v1/"+own+"/stream", "text/event-stream", token) },
+		"refresh": func(token string) verdict {
+			return dialed(t, ws+"?token="+known, nil, fmt.Sprintf(`{"id":1,"refresh":{"token":%q}}`, token))
+		},
+		"REST":   func(token string) verdict { return asked(t, http.MethodGet, h.HTTP+"/v1/"+own+"/inbox", token, nil) },
+		"events": func(token string) verdict { return asked(t, http.MethodGet, h.HTTP+stream, token, nil) },
+		"ticket": func(token string) verdict {
+			var made struct{ Ticket string }
+			if v := asked(t, http.MethodPost, h.HTTP+stream+":ticket", token, &made); v.reason != "" {
+				return v
+			}
+			return asked(t, http.MethodGet, h.HTTP+stream+"?ticket="+made.Ticket, "", nil)
+		},
 		"gRPC": func(token string) verdict {
 			inbox := publishv1.NewInboxServiceClient(apptest.Dial(t, h.GRPC, token))
 			_, err := inbox.ListInbox(t.Context(), &publishv1.ListInboxRequest{Address: own})
@@ -113,7 +95,96 @@ func tokenDoors(t *testing.T, h *apptest.Deployment) map[string]func(token strin
 			_, err = stream.Recv() // the first answer, or the refusal
 			return refusedAs(err)
 		},
+		"command line": func(token string) verdict { return commanded(t, h, token) },
+		"rooms":        func(token string) verdict { return opened(t, h.Legacy["rooms.listen"]+"/ws/1?token="+token) },
+		"pushserver":   func(token string) verdict { return opened(t, h.Legacy["pushserver.websocket"]+"/?token="+token) },
+		"facility": func(token string) verdict {
+			return opened(t, h.Legacy["facility.listen"]+"/ws/chat?subscribe-user&token="+token)
+		},
 	}
+}
+
+// asked makes a request with a token, and reads the answer into a value if there is one.
+func asked(t *testing.T, method, url, token string, into any) verdict {
+	t.Helper()
+	var body io.Reader
+	if method == http.MethodPost {
+		body = strings.NewReader("{}")
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	testkit.Check(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if strings.Contains(url, "/stream") {
+		req.Header.Set("Accept", "text/event-stream")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	testkit.Check(t, err)
+	if into != nil && resp.StatusCode == http.StatusOK {
+		testkit.Check(t, json.NewDecoder(resp.Body).Decode(into))
+	}
+	return answered(t, resp)
+}
+
+// reasons finds the reason in the answer of a protocol that has a form of its own.
+var reasons = regexp.MustCompile(`\b(?:TOKEN|AUTH|MESSAGE)_[A-Z_]+`)
+
+// errAlive ends the reading of a socket that answers a ping.
+var errAlive = errors.New("the socket is open")
+
+// opened opens a socket of an older protocol, and says whether it stays.
+func opened(t *testing.T, at string) verdict {
+	t.Helper()
+	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+at, nil) //nolint:bodyclose // gorilla has read it
+	if err != nil {
+		if resp == nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		testkit.Check(t, err)
+		return verdict{
+			reason: reasons.FindString(string(text)), message: string(text), retry: resp.Header.Get("Retry-After") != "", status: resp.StatusCode,
+		}
+	}
+	defer func() { _ = ws.Close() }()
+	ws.SetPongHandler(func(string) error { return errAlive })
+	testkit.Check(t, ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(10*time.Second)))
+	for {
+		_, _, err := ws.ReadMessage()
+		if errors.Is(err, errAlive) {
+			return verdict{}
+		}
+		if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
+			return verdict{reason: closed.Text, brief: true}
+		}
+		testkit.Check(t, err)
+	}
+}
+
+// commanded reads an inbox by the command line.
+func commanded(t *testing.T, h *apptest.Deployment, token string) verdict {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, "inbox", own)
+	cmd.Env = append(os.Environ(), "TRUNKLINE_SERVER="+h.HTTP, "TRUNKLINE_GRPC="+h.GRPC, "TRUNKLINE_TOKEN="+token)
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), token) {
+		t.Error("the command line shows the token")
+	}
+	if err == nil {
+		return verdict{}
+	}
+	reason := reasons.FindString(string(out))
+	_, message, _ := strings.Cut(string(out), reason)
+	want := map[bool]int{true: 4, false: 1}[refusal.Of(reason).Code == refusal.Unauthenticated]
+	if refusal.Of(reason).Code == refusal.Unavailable {
+		want = 5
+	}
+	if code := cmd.ProcessState.ExitCode(); code != want {
+		t.Errorf("%s is exit code %d, want %d", reason, code, want)
+	}
+	return verdict{reason: reason, message: message, brief: true}
 }
 
 func refusedAs(err error) verdict {
@@ -121,7 +192,7 @@ func refusedAs(err error) verdict {
 		return verdict{}
 	}
 	e := rpc.FromError(err)
-	return verdict{e.Reason, e.Message, e.RetryAfter > 0}
+	return verdict{reason: e.Reason, message: e.Message, retry: e.RetryAfter > 0}
 }
 
 // answered reads the answer of an HTTP door.
@@ -142,7 +213,7 @@ func answered(t *testing.T, resp *http.Response) verdict {
 	if err := json.Unmarshal(text, &body); err != nil || len(body.Error.Details) == 0 {
 		return verdict{reason: resp.Status, message: string(text)}
 	}
-	v := verdict{body.Error.Details[0].Reason, body.Error.Message, resp.Header.Get("Retry-After") != ""}
+	v := verdict{reason: body.Error.Details[0].Reason, message: body.Error.Message, retry: resp.Header.Get("Retry-After") != ""}
 	if want := refusal.Of(v.reason).HTTP; resp.StatusCode != want {
 		t.Errorf("%s has the status %d, want %d", v.reason, resp.StatusCode, want)
 	}
@@ -160,6 +231,7 @@ func dialed(t *testing.T, url string, header http.Header, frame string) verdict 
 		return answered(t, resp)
 	}
 	defer func() { _ = ws.Close() }()
+	refreshes := strings.Contains(frame, `"refresh"`)
 	if frame != "" {
 		testkit.Check(t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
 	}
@@ -170,151 +242,23 @@ func dialed(t *testing.T, url string, header http.Header, frame string) verdict 
 			if want := refusal.Of(closed.Text).Close; closed.Code != want {
 				t.Errorf("closed with %d %s, want %d", closed.Code, closed.Text, want)
 			}
-			v.reason = closed.Text
+			v.reason, v.brief = closed.Text, v.message == "" // a close frame holds the reason alone
 			return v
 		}
 		testkit.Check(t, err)
 		var f struct {
-			Connected *struct{}
-			Error     *struct{ Reason, Message, RetryDelay string }
+			Connected, Refreshed *struct{}
+			Error                *struct{ Reason, Message, RetryDelay string }
 		}
 		testkit.Check(t, json.Unmarshal(text, &f))
-		if f.Connected != nil {
+		if f.Refreshed != nil || f.Connected != nil && !refreshes {
 			return verdict{}
 		}
 		if f.Error != nil {
-			v = verdict{f.Error.Reason, f.Error.Message, f.Error.RetryDelay != ""}
-		}
-	}
-}
-
-// Every door takes a token of up to 16 KiB, and says of a longer one how long it is. What is right in a while is answered so.
-func TestTokens_areJudgedAlikeAtEveryDoor(t *testing.T) {
-	i := startIDP(t)
-	h := apptest.Start(t, i.trusted())
-	in := func(d time.Duration) func(jwt.MapClaims) {
-		return func(c jwt.MapClaims) {
-			c["iat"], c["exp"] = time.Now().Add(d).Unix(), time.Now().Add(d+time.Hour).Unix()
-		}
-	}
-	groups := make([]string, 200)
-	for n := range groups {
-		groups[n] = uuid.NewString()
-	}
-	for name, tc := range map[string]struct {
-		token, reason, message string
-		retry                  bool
-	}{
-		"one of 200 groups":   {token: i.sign(t, 0, func(c jwt.MapClaims) { c["groups"] = groups })},
-		"as long as may be":   {token: i.sign(t, bus.MaxToken-8, nil)},
-		"longer":              {token: i.sign(t, bus.MaxToken+8, nil), reason: "MESSAGE_TOO_LARGE", message: "the limit is 16384"},
-		"much longer":         {token: i.sign(t, 40<<10, nil), reason: "MESSAGE_TOO_LARGE", message: "the limit is 16384"},
-		"of a clock ahead":    {token: i.sign(t, 0, in(30*time.Second))},
-		"of a clock further":  {token: i.sign(t, 0, in(2*time.Minute)), reason: "TOKEN_NOT_YET_VALID", retry: true},
-		"of another audience": {token: i.sign(t, 0, func(c jwt.MapClaims) { c["aud"] = "them" }), reason: "TOKEN_INVALID", message: "token is not valid"},
-	} {
-		for door, ask := range tokenDoors(t, h) {
-			v := ask(tc.token)
-			viaClose := v.message == "" && v.reason != "" // a close frame holds the reason alone
-			if v.reason != tc.reason || !viaClose && (!strings.Contains(v.message, tc.message) || v.retry != tc.retry) {
-				t.Errorf("%s at %s: %+v, want %s %q, retry %v", name, door, v, tc.reason, tc.message, tc.retry)
-			}
-			if strings.Contains(v.message, "them") {
-				t.Errorf("%s at %s tells %q to everybody", name, door, v.message)
+			v = verdict{reason: f.Error.Reason, message: f.Error.Message, retry: f.Error.RetryDelay != ""}
+			if refreshes {
+				return v // whether it stays connected is told elsewhere
 			}
 		}
-	}
-	if log := h.Processes[0].Log(); strings.Count(log, `"check":"aud"`) != 1 || !strings.Contains(log, "them") {
-		t.Errorf("the log does not say once what was wrong with the audience:\n%s", log)
-	}
-	if log := h.Processes[0].Log(); strings.Contains(log, "eyJ") {
-		t.Error("the log holds a token")
-	}
-}
-
-// An issuer that is away is named by readiness, and every door tells its clients to come back.
-func TestTokens_ofAnIssuerThatIsAway(t *testing.T) {
-	i := startIDP(t)
-	h := apptest.Start(t, i.trusted())
-	known := i.sign(t, 0, nil)
-	i.Away.Store(true)
-	i.kid = "next"
-	token := i.sign(t, 0, nil)
-	for door, ask := range tokenDoors(t, h) {
-		if v := ask(token); v.reason != "AUTH_UNAVAILABLE" || v.message != "" && !v.retry {
-			t.Errorf("%s: %+v", door, v)
-		}
-	}
-	get := func(path string) string {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.Internal+path, nil)
-		testkit.Check(t, err)
-		resp, err := http.DefaultClient.Do(req)
-		testkit.Check(t, err)
-		defer func() { _ = resp.Body.Close() }()
-		text, err := io.ReadAll(resp.Body)
-		testkit.Check(t, err)
-		return resp.Status + " " + string(text)
-	}
-	if text := get("/readyz?verbose"); !strings.HasPrefix(text, "200") || !strings.Contains(text, "issuer "+i.URL) || !strings.Contains(text, "502") {
-		t.Errorf("readiness: %s", text)
-	}
-	if text := get("/metrics"); !strings.Contains(text, `trunkline_auth_issuer_keys_ready{issuer="`+i.URL+`"} 0`) ||
-		!strings.Contains(text, "trunkline_auth_signing_keys_end_seconds 0") {
-		t.Error("the metrics do not say so")
-	}
-	if n := strings.Count(h.Processes[0].Log(), "cannot read the keys of an issuer"); n != 1 {
-		t.Errorf("the log says it %d times", n)
-	}
-	for door, ask := range tokenDoors(t, h) {
-		if v := ask(known); v.reason != "" {
-			t.Errorf("a token of a known key at %s: %+v", door, v)
-		}
-	}
-	i.Rename("next")
-	i.Away.Store(false)
-	for door, ask := range tokenDoors(t, h) {
-		testkit.Eventually(t, door+" takes its tokens", func() bool { return ask(token).reason == "" })
-	}
-	if text := get("/readyz?verbose"); !strings.Contains(text, "issuer "+i.URL+": ok") {
-		t.Errorf("readiness: %s", text)
-	}
-}
-
-// A connection takes the next token of its user, and stays the client it was. Each of these tokens stands for a client of its own.
-func TestTokens_ofAnIssuerAreRefreshedInPlace(t *testing.T) {
-	i := startIDP(t)
-	h := apptest.Start(t, i.trusted())
-	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(h.Edges[0], "http")+"/v1/ws?token="+i.sign(t, 0, nil), nil)
-	testkit.Check(t, err)
-	_ = resp.Body.Close()
-	defer func() { _ = ws.Close() }()
-	read := func() string {
-		_, text, err := ws.ReadMessage()
-		testkit.Check(t, err)
-		return string(text)
-	}
-	first := read()
-	_, rest, _ := strings.Cut(first, `"client":"`)
-	client, _, ok := strings.Cut(rest, `"`)
-	if !ok {
-		t.Fatalf("got %s", first)
-	}
-	next := i.sign(t, 0, func(c jwt.MapClaims) { c["jti"] = "next" })
-	testkit.Check(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"id":1,"refresh":{"token":%q}}`, next)))
-	if f := read(); !strings.Contains(f, `"refreshed"`) {
-		t.Fatalf("the next token: %s", f)
-	}
-	_, err = h.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "clients/" + client, Data: []byte(`"still"`)})
-	testkit.Check(t, err)
-	if f := read(); !strings.Contains(f, `"still"`) {
-		t.Errorf("got %s", f)
-	}
-	other := i.sign(t, 0, func(c jwt.MapClaims) { c["sub"] = "auth0|bob" })
-	testkit.Check(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"id":2,"refresh":{"token":%q}}`, other)))
-	for err == nil {
-		_, _, err = ws.ReadMessage()
-	}
-	if !websocket.IsCloseError(err, 4401) {
-		t.Errorf("another user's token: %v", err)
 	}
 }

@@ -55,7 +55,9 @@ var statuses = map[string]int{
 	bus.ErrPermissionDenied.Reason: http.StatusForbidden, bus.ErrSubscribeDenied.Reason: http.StatusForbidden,
 	bus.ErrOriginRefused.Reason: http.StatusForbidden, bus.ErrChannelNotFound.Reason: http.StatusNotFound,
 	bus.ErrProtocol.Reason: http.StatusBadRequest, bus.ErrUnsupportedMediaType.Reason: http.StatusBadRequest,
-	bus.ErrRateLimited.Reason: http.StatusTooManyRequests, bus.ErrConnectionLimit.Reason: http.StatusTooManyRequests,
+	bus.ErrFieldInvalid.Reason: http.StatusBadRequest, bus.ErrAddressInvalid.Reason: http.StatusBadRequest,
+	bus.ErrMessageTooLarge.Reason: http.StatusBadRequest,
+	bus.ErrRateLimited.Reason:     http.StatusTooManyRequests, bus.ErrConnectionLimit.Reason: http.StatusTooManyRequests,
 	bus.ErrSubscriptionLimit.Reason: http.StatusTooManyRequests, bus.ErrSlowConsumer.Reason: http.StatusTooManyRequests,
 }
 

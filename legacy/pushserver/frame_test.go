@@ -35,9 +35,9 @@ func TestRefused(t *testing.T) {
 		{bus.ErrStoreUnavailable, 503, "Service Unavailable", true},
 		{bus.ErrDraining, 503, "Service Unavailable", true},
 		{bus.ErrStorageFull, 503, "Service Unavailable", true},
-		{bus.ErrFieldInvalid, 500, "Internal Server Error", false},
-		{bus.ErrAddressInvalid, 500, "Internal Server Error", false},
-		{bus.ErrMessageTooLarge, 500, "Internal Server Error", false},
+		{bus.ErrFieldInvalid, 400, "Bad Request", true},
+		{bus.ErrAddressInvalid, 400, "Bad Request", true},
+		{bus.ErrMessageTooLarge, 400, "Bad Request", true},
 		{bus.ErrInternal, 500, "Internal Server Error", false},
 	} {
 		code, message, details := pushserver.Refused(c.err)
