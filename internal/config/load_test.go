@@ -266,7 +266,7 @@ func TestLoad_takesTheRecipesOfTheDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(loaded.Config.Auth.Trust); n != 6 {
+	if n := len(loaded.Config.Auth.Trust); n != 9 {
 		t.Errorf("%d issuers", n)
 	}
 }

@@ -52,16 +52,15 @@ func (v verdict) says(door, reason, message string, retry bool) bool {
 	return v.brief || strings.Contains(v.message, message) && v.retry == retry
 }
 
-const own = "users/auth0%7Cada"
-
 // older lets a deployment speak the older protocols whose sockets take tokens.
 var older = apptest.With(func(c *config.Config) { c.Legacy.Dialects = []string{"rooms", "pushserver", "facility"} })
 
-// tokenDoors are all ways in of a deployment that speaks the older protocols too. A known token is one that it takes.
-func tokenDoors(t *testing.T, h *apptest.Deployment, known string) map[string]func(token string) verdict {
+// tokenDoors are all ways in of a deployment that speaks the older protocols too. The tokens
+// are of the user with the address own, and the known one is taken.
+func tokenDoors(t *testing.T, h *apptest.Deployment, own, known string) map[string]func(token string) verdict {
 	t.Helper()
 	ws := "ws" + strings.TrimPrefix(h.Edges[0], "http") + "/v1/ws"
-	const stream = "/v1/" + own + "/stream"
+	stream := "/v1/" + own + "/stream"
 	return map[string]func(token string) verdict{
 		"connect": func(token string) verdict {
 			return dialed(t, ws, nil, fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token))
@@ -95,7 +94,7 @@ func tokenDoors(t *testing.T, h *apptest.Deployment, known string) map[string]fu
 			_, err = stream.Recv() // the first answer, or the refusal
 			return refusedAs(err)
 		},
-		"command line": func(token string) verdict { return commanded(t, h, token) },
+		"command line": func(token string) verdict { return commanded(t, h, own, token) },
 		"rooms":        func(token string) verdict { return opened(t, h.Legacy["rooms.listen"]+"/ws/1?token="+token) },
 		"pushserver":   func(token string) verdict { return opened(t, h.Legacy["pushserver.websocket"]+"/?token="+token) },
 		"facility": func(token string) verdict {
@@ -164,7 +163,7 @@ func opened(t *testing.T, at string) verdict {
 }
 
 // commanded reads an inbox by the command line.
-func commanded(t *testing.T, h *apptest.Deployment, token string) verdict {
+func commanded(t *testing.T, h *apptest.Deployment, own, token string) verdict {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, "inbox", own)
 	cmd.Env = append(os.Environ(), "TRUNKLINE_SERVER="+h.HTTP, "TRUNKLINE_GRPC="+h.GRPC, "TRUNKLINE_TOKEN="+token)

@@ -40,6 +40,9 @@ func (i *idp) trusted() apptest.Option {
 	})
 }
 
+// ada is the address of the user of its tokens.
+const ada = "users/auth0%7Cada"
+
 // granted are the grants of every token, which the doors of the older protocols need.
 var granted = []any{
 	map[string]any{"a": "channels/*", "can": []string{"subscribe", "publish", "presence"}},
@@ -94,7 +97,7 @@ func TestTokens_areJudgedAlikeAtEveryDoor(t *testing.T) {
 		"of a clock further":  {token: i.sign(t, 0, in(2*time.Minute)), reason: "TOKEN_NOT_YET_VALID", retry: true},
 		"of another audience": {token: i.sign(t, 0, func(c jwt.MapClaims) { c["aud"] = "them" }), reason: "TOKEN_INVALID", message: "token is not valid"},
 	} {
-		for door, ask := range tokenDoors(t, h, known) {
+		for door, ask := range tokenDoors(t, h, ada, known) {
 			v := ask(tc.token)
 			if !v.says(door, tc.reason, tc.message, tc.retry) {
 				t.Errorf("%s at %s: %+v, want %s %q, retry %v", name, door, v, tc.reason, tc.message, tc.retry)
@@ -120,7 +123,7 @@ func TestTokens_ofAnIssuerThatIsAway(t *testing.T) {
 	i.Away.Store(true)
 	i.kid = "next"
 	token := i.sign(t, 0, nil)
-	for door, ask := range tokenDoors(t, h, known) {
+	for door, ask := range tokenDoors(t, h, ada, known) {
 		if v := ask(token); !v.says(door, "AUTH_UNAVAILABLE", "", true) {
 			t.Errorf("%s: %+v", door, v)
 		}
@@ -145,14 +148,14 @@ func TestTokens_ofAnIssuerThatIsAway(t *testing.T) {
 	if n := strings.Count(h.Processes[0].Log(), "cannot read the keys of an issuer"); n != 1 {
 		t.Errorf("the log says it %d times", n)
 	}
-	for door, ask := range tokenDoors(t, h, known) {
+	for door, ask := range tokenDoors(t, h, ada, known) {
 		if v := ask(known); v != (verdict{}) {
 			t.Errorf("a token of a known key at %s: %+v", door, v)
 		}
 	}
 	i.Rename("next")
 	i.Away.Store(false)
-	for door, ask := range tokenDoors(t, h, known) {
+	for door, ask := range tokenDoors(t, h, ada, known) {
 		testkit.Eventually(t, door+" takes its tokens", func() bool { return ask(token) == verdict{} })
 	}
 	if text := get("/readyz?verbose"); !strings.Contains(text, "issuer "+i.URL+": ok") {

@@ -2,7 +2,9 @@ package apptest
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
@@ -31,14 +33,17 @@ type Issuer struct {
 	set    atomic.Value
 }
 
-// NewIssuer starts an issuer that signs by EdDSA or RS256, until the test ends. Its key has the id.
+// NewIssuer starts an issuer that signs by EdDSA, ES256 or RS256, until the test ends. Its key has the id.
 func NewIssuer(tb testing.TB, algorithm, kid string) *Issuer {
 	tb.Helper()
 	i := &Issuer{method: jwt.GetSigningMethod(algorithm)}
 	var err error
-	if algorithm == "RS256" {
+	switch algorithm {
+	case "RS256":
 		i.key, err = rsa.GenerateKey(rand.Reader, 2048)
-	} else {
+	case "ES256":
+		i.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	default:
 		_, i.key, err = ed25519.GenerateKey(rand.Reader)
 	}
 	testkit.Check(tb, err)
@@ -63,6 +68,12 @@ func (i *Issuer) Rename(kid string) {
 	switch public := i.key.Public().(type) {
 	case *rsa.PublicKey:
 		key["kty"], key["n"], key["e"] = "RSA", text(public.N.Bytes()), text(big.NewInt(int64(public.E)).Bytes())
+	case *ecdsa.PublicKey:
+		point, err := public.Bytes() // 4, x and y
+		if err != nil {
+			panic(fmt.Sprintf("a key that was made here: %v", err))
+		}
+		key["kty"], key["crv"], key["x"], key["y"] = "EC", "P-256", text(point[1:33]), text(point[33:])
 	case ed25519.PublicKey:
 		key["kty"], key["crv"], key["x"] = "OKP", "Ed25519", text(public)
 	}
