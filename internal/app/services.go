@@ -116,15 +116,11 @@ func grpcTLS(cfg config.GRPC, log *slog.Logger) (*tls.Config, *certificate, erro
 }
 
 func newAuth(b base, protocols []older, open *closers) (*auth.Server, error) {
-	cfg := authConfig(b.cfg)
-	cfg.Explain, cfg.Log, cfg.Registry, cfg.Charging = b.cfg.Dev, b.tel.Log, b.tel.Registry, b.charging
-	if b.cfg.Dev && len(cfg.Keys) == 0 {
-		k, err := auth.NewKey("dev")
-		if err != nil {
-			return nil, err
-		}
-		cfg.Keys = append(cfg.Keys, k)
+	cfg, err := authConfig(b.cfg)
+	if err != nil {
+		return nil, err
 	}
+	cfg.Explain, cfg.Log, cfg.Registry, cfg.Charging = b.cfg.Dev, b.tel.Log, b.tel.Registry, b.charging
 	sessions, err := legacySessions(b, protocols, open)
 	if err != nil {
 		return nil, err
@@ -143,20 +139,31 @@ func newAuth(b base, protocols []older, open *closers) (*auth.Server, error) {
 	return server, nil
 }
 
-// authConfig is what the settings say about tokens.
-func authConfig(cfg config.Config) auth.Config {
+// authConfig is what the settings say about tokens. In development a key is made where none is set.
+func authConfig(cfg config.Config) (auth.Config, error) {
 	a := cfg.Auth
-	return auth.Config{
+	all := auth.Config{
 		Issuer: a.Issuer, Audience: a.Audience, AccessTTL: a.AccessTTL, MaxTTL: a.MaxTTL, RefreshTTL: a.RefreshTTL,
 		Algorithms: a.Algorithms, LostRevocations: auth.LostRevocations(a.Revocations.Lost), Leeway: a.Leeway,
 		Keys: a.SigningKeys(), Trust: a.Issuers(),
 	}
+	if cfg.Dev && len(all.Keys) == 0 {
+		k, err := auth.NewKey("dev")
+		if err != nil {
+			return all, err
+		}
+		all.Keys = append(all.Keys, k)
+	}
+	return all, nil
 }
 
 // InspectToken judges a token by settings alone, as an auth service with them would, and says why it is refused. The keys of other
 // issuers are read. Revocations are not known.
 func InspectToken(ctx context.Context, settings config.Config, token string) (*authv1.ValidateTokenResult, error) {
-	cfg := authConfig(settings)
+	cfg, err := authConfig(settings)
+	if err != nil {
+		return nil, fmt.Errorf("judge by the settings: %w", err)
+	}
 	cfg.LostRevocations = auth.LostAllow // there are none to lose
 	for i := range cfg.Trust {
 		cfg.Trust[i].LostRevocations = ""

@@ -51,10 +51,16 @@ func malformed(check, why string) *bus.Error {
 // that ask for it.
 func explained(err error) error {
 	var e *bus.Error
-	if !errors.As(err, &e) || e.Unwrap() == nil {
+	if !errors.As(err, &e) {
 		return err
 	}
+	if at := e.Metadata["expireTime"]; at != "" && errors.Is(e, bus.ErrTokenExpired) {
+		return e.With("", map[string]string{"expireTime": at, "check": "exp", "value": at, "wanted": "a time that is to come"})
+	}
 	why := e.Unwrap()
+	if why == nil {
+		return err
+	}
 	var c *cause
 	if !errors.As(why, &c) {
 		return e.With(e.Message+": "+why.Error(), e.Metadata).Wrap(why)
