@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/trunkline/trunkline/faults/rows"
 	"github.com/trunkline/trunkline/internal/judge"
@@ -41,13 +40,17 @@ func report(w io.Writer, path string) error {
 		if !r.Pass {
 			verdict = "**not held**"
 		}
-		_, _ = fmt.Fprintf(w, "| %s | %s: %s | %s | %d / %d | %s | %s |\n", row.ID, row.Fault, row.How, row.Promises, r.OK, r.Came, figures(r), verdict)
+		line := fmt.Sprintf("| %s | %s | %d / %d | %s | ", row.ID, row.Fault, r.OK, r.Came, verdict)
+		_, _ = fmt.Fprintf(w, "%s%s |\n", line, figures(r, longest-len(line)))
 	}
 	return nil
 }
 
-// figures are the counts that are not 0, and what has a bound.
-func figures(r rows.Result) string {
+// longest is how long a line of the table may be.
+const longest = 156
+
+// figures are the counts that are not 0, and what has a bound, as many as there is room for.
+func figures(r rows.Result, room int) string {
 	var all []string
 	for _, c := range judge.Counts() {
 		if n := r.Counts[c]; n > 0 {
@@ -56,8 +59,18 @@ func figures(r rows.Result) string {
 	}
 	for _, f := range r.Figures {
 		if f.Bound > 0 && f.Unit != "" {
-			all = append(all, fmt.Sprintf("%s: %.2g of %.3g %s", f.Name, f.Value, f.Bound, f.Unit))
+			all = append(all, fmt.Sprintf("%s %.3g of %.3g %s", f.Name, f.Value, f.Bound, f.Unit))
 		}
 	}
-	return strings.Join(all, "; ")
+	text := ""
+	for _, one := range all {
+		if len(text)+len(one)+2 > room {
+			break
+		}
+		if text != "" {
+			text += "; "
+		}
+		text += one
+	}
+	return text
 }

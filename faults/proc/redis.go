@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/trunkline/trunkline/faults/proxy"
 )
 
 // Shape is how Redis is run.
@@ -36,6 +38,8 @@ type Redis struct {
 	Process
 	Addr string
 	Dir  string
+
+	announced string // where others look for it, when that is elsewhere
 }
 
 // CLI runs a command at the server.
@@ -123,9 +127,15 @@ func (s *System) startSentinel(ctx context.Context) error {
 	}
 	host, port, _ := net.SplitHostPort(master.Addr)
 	for i := range 2 {
-		r, err := s.newRedis("replica"+strconv.Itoa(i+1), "--appendonly", "yes", "--replicaof", host+" "+port)
+		name := "replica" + strconv.Itoa(i+1)
+		r, err := s.newRedis(name, "--appendonly", "yes", "--replicaof", host+" "+port)
 		if err != nil {
 			return err
+		}
+		if s.options.Announced {
+			if err := s.announce(r); err != nil {
+				return err
+			}
 		}
 		if err := r.Start(ctx); err != nil {
 			return err
@@ -157,6 +167,19 @@ func (s *System) startSentinel(ctx context.Context) error {
 		}
 		return known["num-slaves"] == "2" && known["num-other-sentinels"] == "2"
 	})
+}
+
+// announce lets a replica say that it is where a proxy is.
+func (s *System) announce(r *Redis) error {
+	p, err := proxy.Start(r.Addr)
+	if err != nil {
+		return fmt.Errorf("start a proxy: %w", err)
+	}
+	host, port, _ := net.SplitHostPort(p.Addr())
+	r.args = append(r.args, "--replica-announce-ip", host, "--replica-announce-port", port)
+	r.announced = p.Addr()
+	s.proxies[r.Name] = p
+	return nil
 }
 
 func (s *System) sentinel(name, host, port string) (*Process, string, error) {
@@ -241,7 +264,7 @@ func (s *System) Master(ctx context.Context) (*Redis, error) {
 			}
 			addr := strings.Join(strings.Fields(out), ":")
 			for _, r := range s.Redis {
-				if r.Addr == addr {
+				if r.Addr == addr || r.announced == addr {
 					return r, nil
 				}
 			}

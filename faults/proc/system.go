@@ -31,6 +31,8 @@ type Options struct {
 	Namespace string
 	// Proxied are the processes that reach a single Redis through a proxy of their own.
 	Proxied []string
+	// Announced lets the replicas of Sentinel be reached through proxies, which are named as they are.
+	Announced bool
 	// Movable says that the program's clock can be moved.
 	Movable bool
 	// Limits are commands of the shell in front of a process, by its name.
@@ -179,7 +181,7 @@ func (s *System) configure() (string, error) {
 	text := fmt.Sprintf(`internal_key_file: %s
 auth: {keys: [{id: k1, algorithm: EdDSA, private_key_file: %s}], access_ttl: 1h}
 api_keys: [{id: faults, key_file: %s, scopes: ["*"]}]
-shutdown_delay: 500ms
+shutdown_delay: 2s
 channels: {namespaces: {kept: {%s}}}
 %s`, at("internal"), at("key.pem"), at("api_key"), namespace, s.options.Config)
 	if !strings.Contains(s.options.Config, "edge:") {

@@ -21,6 +21,7 @@ func clients() []Row {
 		{
 			ID: "F23", Fault: "clients that break off", How: "2,000 connections that are reset at a random byte", Promises: "P21, P22", Inject: abrupt,
 		},
+		{ID: "F30", Fault: "clients that subscribe and leave", How: "40 connections, one channel, 40 times a second, for 8 s", Promises: "P21, P22", Inject: churn},
 		{
 			ID: "F29", Fault: "few descriptors", How: "an edge may open 600 files, and 60 connections", Promises: "P1, P22",
 			System: proc.Options{Limits: map[string]string{"edge1": "ulimit -n 600"}, Config: "edge: {connections_per_ip: 0, connections: 60, connections_per_token: 0, drain_window: 2s, connections_per_user: 0}\n"},
@@ -53,6 +54,26 @@ func abrupt(ctx context.Context, r *Run) error {
 	}
 	r.most("goroutines of the edge more than before", r.Sys.Goroutines(ctx, "edge1")-before, 40, "")
 	return nil
+}
+
+// churn subscribes and leaves, and looks for what stays behind.
+func churn(ctx context.Context, r *Run) error {
+	const address = "channels/kept:churn"
+	before := r.Sys.Goroutines(ctx, "edge1")
+	some, cancel := context.WithTimeout(ctx, r.length(8*time.Second))
+	defer cancel()
+	turns, err := r.Load.Churn(some, 40, address)
+	if err != nil {
+		return err
+	}
+	r.least("subscribed and left", float64(turns), 1000, "times")
+	if err := r.Wait(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	r.most("goroutines of the edge more than before", r.Sys.Goroutines(ctx, "edge1")-before, 40, "")
+	out, err := r.Sys.Redis[0].CLI(ctx, "pubsub", "channels", "*"+address+"*")
+	r.Check("nobody subscribes to it in Redis", out == "")
+	return err
 }
 
 // combined does two faults at a time.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/faults/proc"
+	"github.com/trunkline/trunkline/faults/proxy"
 	"github.com/trunkline/trunkline/faults/workload"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/judge"
@@ -20,6 +21,10 @@ var acks = map[judge.Count]int{judge.AfterAck: Any}
 func failovers() []Row {
 	sentinel, cluster := proc.Options{Redis: proc.Sentinel}, proc.Options{Redis: proc.Cluster}
 	return []Row{
+		{
+			ID: "F14", Fault: "failover, and the new master cannot be reached at first", How: "kill -9 of the master, new connections to the replicas are refused for 4 s",
+			Promises: "P9, P23", System: proc.Options{Redis: proc.Sentinel, Announced: true}, Allow: accepted, Inject: unreachable,
+		},
 		{
 			ID: "F13o", Fault: "failover by order", How: "SENTINEL FAILOVER, 3 times", Promises: "P1, P4, P5", System: sentinel, Allow: accepted,
 			Inject: func(ctx context.Context, r *Run) error { return ordered(ctx, r, 3) },
@@ -83,6 +88,30 @@ func ordered(ctx context.Context, r *Run, n int) error {
 		}
 	}
 	return nil
+}
+
+// unreachable kills the master, and lets nobody dial the replicas for a while.
+func unreachable(ctx context.Context, r *Run) error {
+	master, err := r.Sys.Master(ctx)
+	if err != nil {
+		return err
+	}
+	replicas := []string{"replica1", "replica2"}
+	r.rules(proxy.Rules{Refuse: true}, replicas...)
+	master.Kill()
+	err = r.Wait(ctx, 4*time.Second)
+	r.rules(quiet, replicas...)
+	if err != nil {
+		return err
+	}
+	took, err := r.Load.NextOK(ctx)
+	if err != nil {
+		return err
+	}
+	more, err := r.Load.NextDelivery(ctx)
+	r.Took("it can be reached, to the next OK", took, judge.FailoverPublish)
+	r.Took("… to the next delivery", took+more, judge.FailoverDelivery)
+	return err
 }
 
 // comesBack stops the master until a replica has taken over, and lets it go on then.

@@ -12,8 +12,9 @@ import (
 	"github.com/trunkline/trunkline/internal/judge"
 )
 
-// destroyed is what is right when history is destroyed on purpose: gaps, and publishes that are repeated after their key was lost.
-var destroyed = map[judge.Count]int{judge.Declared: Any, judge.Moved: Any, judge.Inverted: Any, judge.Missing: Any}
+// destroyed is what is right when history is destroyed on purpose. There are gaps, and publishes are repeated after their key was
+// lost. Messages come again after their ack was lost.
+var destroyed = map[judge.Count]int{judge.Declared: Any, judge.Moved: Any, judge.Inverted: Any, judge.Missing: Any, judge.AfterAck: Any}
 
 // loss are faults that destroy what Redis keeps.
 func loss() []Row {

@@ -184,6 +184,7 @@ func longPauses(ctx context.Context, r *Run) error {
 
 // storm kills Redis while everybody resumes.
 func storm(ctx context.Context, r *Run) error {
+	r.Recovers()
 	for range r.times(5) {
 		if err := restart(ctx, r, 300*time.Millisecond); err != nil {
 			return err

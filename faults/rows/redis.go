@@ -29,6 +29,7 @@ func redis() []Row {
 }
 
 func redisCrash(ctx context.Context, r *Run) error {
+	r.Recovers()
 	downs := []time.Duration{time.Second, 3 * time.Second, 8 * time.Second}
 	for _, down := range downs[:r.times(3)] {
 		redis := r.Sys.Redis[0]

@@ -90,6 +90,11 @@ func (r *Run) Delay(bound judge.Bound) {
 	})
 }
 
+// Recovers wants every resume to be told that everything can be replayed.
+func (r *Run) Recovers() {
+	r.after = append(r.after, func(v judge.Verdict) { r.most("resumes without recovered", float64(v.Unrecovered), 0, "") })
+}
+
 // Check notes something that has to be so.
 func (r *Run) Check(what string, ok bool) {
 	value := 0.0

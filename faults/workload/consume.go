@@ -50,7 +50,7 @@ func (c *consumer) sit(ctx context.Context, opened func()) error {
 		switch {
 		case resp.GetSubscribed() != nil:
 			at := text(resp.GetSubscribed().GetPosition())
-			c.begins(session, c.addresses[0], at.judge(), since)
+			c.begins(session, c.addresses[0], at.judge(), resp.GetSubscribed().GetRecovered(), since)
 			opened()
 		case resp.GetMessage() != nil:
 			m := resp.GetMessage()
@@ -133,7 +133,7 @@ func (e *events) event(session, kind, data string, since int64, opened func()) e
 		if err := json.Unmarshal([]byte(data), &s); err != nil {
 			return err
 		}
-		e.begins(session, e.addresses[0], s.Position.judge(), since)
+		e.begins(session, e.addresses[0], s.Position.judge(), s.Recovered, since)
 		opened()
 	case "message":
 		var m received

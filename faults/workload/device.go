@@ -60,7 +60,7 @@ func (d *device) sit(ctx context.Context, opened func()) error {
 			own = o.Position.judge()
 		}
 	}
-	d.begins(session, address, own, since)
+	d.begins(session, address, own, true, since) // an inbox says nothing of it
 	d.acks = map[uint32]string{}
 	opened()
 	return d.listen(session, conn)

@@ -112,7 +112,7 @@ func (f *follower) position(address string) (judge.Position, bool) {
 }
 
 // begins writes down that a session follows an address.
-func (f *follower) begins(session, address string, at judge.Position, since int64) {
+func (f *follower) begins(session, address string, at judge.Position, recovered bool, since int64) {
 	f.mu.Lock()
 	from, resumed := f.at[address], f.followed[address]
 	f.followed[address] = true
@@ -121,7 +121,8 @@ func (f *follower) begins(session, address string, at judge.Position, since int6
 	}
 	f.mu.Unlock()
 	f.l.rec.Add(judge.Event{
-		Kind: judge.Subscribed, Who: f.who, Session: session, Address: address, Position: at, From: from, Resumed: resumed, App: f.app, Since: since,
+		Kind: judge.Subscribed, Who: f.who, Session: session, Address: address, Position: at, From: from, Resumed: resumed, Recovered: recovered,
+		App: f.app, Since: since,
 	})
 }
 

@@ -46,7 +46,7 @@ func (l *Load) Guest(ctx context.Context, who string, edge int, life time.Durati
 			_ = conn.Close()
 			return nil, s1
 		}
-		g.f.begins(g.session, address, s.Subscribed.Position.judge(), since)
+		g.f.begins(g.session, address, s.Subscribed.Position.judge(), s.Subscribed.Recovered, since)
 	}
 	l.followers.Go(func() {
 		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })

@@ -47,7 +47,7 @@ func (l *Load) publish(ctx context.Context) {
 		var d door
 		switch i % 4 {
 		case 0:
-			d = &rest{l: l}
+			d = &rest{l: l, client: &http.Client{Transport: &http.Transport{}}} // so each keeps its connection
 		case 1:
 			d = newSocket(l, who)
 		case 2:
@@ -171,7 +171,10 @@ func judged(err error) error {
 }
 
 // rest publishes through the gateway.
-type rest struct{ l *Load }
+type rest struct {
+	l      *Load
+	client *http.Client
+}
 
 func (r *rest) publish(ctx context.Context, m message) (answer, error) {
 	body := map[string]any{"data": m.text, "contentType": "CONTENT_TYPE_TEXT", "idempotencyKey": m.key}
@@ -189,7 +192,7 @@ func (r *rest) publish(ctx context.Context, m message) (answer, error) {
 	}
 	req.Header.Set("Authorization", "Bearer "+r.l.sys.APIKey)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.client.Do(req)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, syscall.ECONNREFUSED) {
 			r.l.unanswered.Add(1)

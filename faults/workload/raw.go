@@ -78,7 +78,7 @@ func (r *raw) sit(ctx context.Context, opened func()) error {
 			all = false // it is asked for again in the next session
 			continue
 		}
-		r.begins(session, s.Subscribed.Address, s.Subscribed.Position.judge(), since)
+		r.begins(session, s.Subscribed.Address, s.Subscribed.Position.judge(), s.Subscribed.Recovered, since)
 	}
 	if !all {
 		return s1

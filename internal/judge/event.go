@@ -18,7 +18,7 @@ const (
 	// Unknown says that a publish ended without an answer, or with one that may be tried again: Key, Address, Reason.
 	Unknown Kind = "unknown"
 	// Subscribed says that a session follows an address: Who, Session, Address, and Position when the address has one. With Resumed
-	// it goes on after From, otherwise it begins after Position. Since is when it was asked for. App says that Who sees what the
+	// it goes on after From, otherwise it begins after Position. Recovered says what the server said of that. Since is when it was asked for. App says that Who sees what the
 	// application of a client sees.
 	Subscribed Kind = "subscribed"
 	// Unsubscribed says that a session follows an address no more: Who, Session, Address.
@@ -80,6 +80,7 @@ type Event struct {
 	EachDevice  bool  `json:"each_device,omitempty"`
 	Repeat      bool  `json:"repeat,omitempty"`
 	Resumed     bool  `json:"resumed,omitempty"`
+	Recovered   bool  `json:"recovered,omitempty"`
 	App         bool  `json:"app,omitempty"`
 	Redelivered bool  `json:"redelivered,omitempty"`
 }

@@ -81,6 +81,9 @@ func (j *Judge) followed(e Event) {
 		if e.Resumed {
 			j.v.Resumes++
 		}
+		if e.Resumed && !e.Recovered && e.From.Epoch != "" {
+			j.v.Unrecovered++
+		}
 		r.subscribe(a, e)
 	case Unsubscribed:
 		delete(r.sessions, e.Session)

@@ -54,7 +54,7 @@ func (s *story) deliver(who, session, address string, n, seq int) {
 
 func (s *story) subscribe(who, session, address string, after int, resumed bool) {
 	s.add(who, judge.Event{
-		Kind: judge.Subscribed, Who: who, Session: session, Address: address, Position: at(after), From: at(after), Resumed: resumed,
+		Kind: judge.Subscribed, Who: who, Session: session, Address: address, Position: at(after), From: at(after), Resumed: resumed, Recovered: resumed,
 		App: who == "app",
 	})
 }
@@ -144,7 +144,7 @@ func check(t *testing.T, v judge.Verdict, want map[judge.Count]int) {
 func TestJudge_Clean(t *testing.T) {
 	v := clean().verdict()
 	check(t, v, nil)
-	if v.Sent != 10 || v.OK != 9 || v.Refused != 1 || v.Repeats != 1 || v.Resumes != 1 || v.Delivered != 17 {
+	if v.Unrecovered != 0 || v.Sent != 10 || v.OK != 9 || v.Refused != 1 || v.Repeats != 1 || v.Resumes != 1 || v.Delivered != 17 {
 		t.Errorf("the counts of what happened are wrong: %+v", v)
 	}
 }
@@ -258,6 +258,18 @@ func TestJudge_Planted(t *testing.T) {
 			test.plant(s)
 			check(t, s.verdict(), test.want)
 		})
+	}
+}
+
+func TestJudge_Unrecovered(t *testing.T) {
+	s := clean()
+	for i := range s.events {
+		s.events[i].Recovered = false
+	}
+	v := s.verdict()
+	check(t, v, nil)
+	if v.Unrecovered != 1 {
+		t.Errorf("%d resumes were not recovered, want 1", v.Unrecovered)
 	}
 }
 

@@ -60,7 +60,9 @@ const samples = 5
 // Verdict is what a record shows.
 type Verdict struct {
 	Sent, OK, Refused, Delivered, Gaps, Repeats, Resumes int
-	// Unrecovered is how many gaps were told with each reason.
+	// Unrecovered is how many resumes from a position of a log were answered without `recovered`.
+	Unrecovered int
+	// Reasons is how many gaps were told with each reason.
 	Reasons map[string]int
 	Counts  map[Count]int
 	// Findings are the first few of each count, in words.
@@ -86,6 +88,7 @@ func (v *Verdict) found(c Count, n int, format string, args ...any) {
 func (v *Verdict) add(w Verdict) {
 	v.Sent, v.OK, v.Refused, v.Delivered = v.Sent+w.Sent, v.OK+w.OK, v.Refused+w.Refused, v.Delivered+w.Delivered
 	v.Gaps, v.Repeats, v.Resumes = v.Gaps+w.Gaps, v.Repeats+w.Repeats, v.Resumes+w.Resumes
+	v.Unrecovered += w.Unrecovered
 	for _, c := range slices.Sorted(maps.Keys(w.Counts)) {
 		n := w.Counts[c]
 		for _, s := range w.Findings[c] {
