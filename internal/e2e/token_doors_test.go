@@ -119,7 +119,7 @@ func asked(t *testing.T, method, url, token string, into any) verdict {
 	if strings.Contains(url, "/stream") {
 		req.Header.Set("Accept", "text/event-stream")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // answered does
 	testkit.Check(t, err)
 	if into != nil && resp.StatusCode == http.StatusOK {
 		testkit.Check(t, json.NewDecoder(resp.Body).Decode(into))

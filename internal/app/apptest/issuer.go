@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -89,9 +90,7 @@ func (i *Issuer) Sign(tb testing.TB, header, claims map[string]any) string {
 	tb.Helper()
 	token := jwt.NewWithClaims(i.method, jwt.MapClaims(claims))
 	delete(token.Header, "typ") // not every issuer has one
-	for name, value := range header {
-		token.Header[name] = value
-	}
+	maps.Copy(token.Header, header)
 	text, err := token.SignedString(i.key)
 	testkit.Check(tb, err)
 	return text
