@@ -69,7 +69,7 @@ var olderHTTP = []older{
 	{"ping of a channel that is not there", "404", pushHTTP, "POST", "/channel/ping", `{"messageType":"SERVER_ACTION","action":"PING_CHANNEL","data":{"channel":"a","channelToken":"x"}}`, nil},
 	{"delete of a channel that is not there", "404", pushHTTP, "POST", "/channel/delete", `{"messageType":"SERVER_ACTION","action":"DELETE_CHANNEL","data":{"channel":"a","channelToken":"x"}}`, nil},
 	{"push with nothing", "400 Invalid message", pushHTTP, "POST", "/push", "{}", nil},
-	{"push 2 MiB", "413", pushHTTP, "POST", "/push", `{"a":"` + strings.Repeat("x", 2<<20) + `"}`, nil},
+	{"push 32 MiB", "413", pushHTTP, "POST", "/push", `{"a":"` + strings.Repeat("x", 32<<20) + `"}`, nil},
 	{"push 10 GiB", "413", pushHTTP, "POST", "/push", "{}", []string{"Content-Length: 10737418240"}},
 	{"100,000 levels", "400", pushHTTP, "POST", "/push", strings.Repeat("[", 100_000), nil},
 
