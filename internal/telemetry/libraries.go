@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/grpclog"
 )
 
@@ -26,6 +28,18 @@ func said(level func(*slog.Logger, string, ...any), library, text string) {
 	if l := newest.Load(); l != nil {
 		level(l, "a library said", slog.String("library", library), slog.String("said", strings.TrimSpace(text)))
 	}
+}
+
+// warn bounds how often libraries warn: they do it as often as something fails.
+var warn = rate.NewLimiter(rate.Every(10*time.Second), 5)
+
+// warned logs a sentence as a warning, or at the level debug when there were many.
+func warned(library, text string) {
+	if warn.Allow() {
+		said((*slog.Logger).Warn, library, text)
+		return
+	}
+	said((*slog.Logger).Debug, library, text)
 }
 
 // standardLog takes what is written to the standard log. What a caller has to know is in errors.
@@ -62,14 +76,14 @@ func (grpcLog) Warningf(format string, args ...any) {
 }
 
 // Error logs at the level warn.
-func (grpcLog) Error(args ...any) { said((*slog.Logger).Warn, "grpc", fmt.Sprint(args...)) }
+func (grpcLog) Error(args ...any) { warned("grpc", fmt.Sprint(args...)) }
 
 // Errorln logs at the level warn.
-func (grpcLog) Errorln(args ...any) { said((*slog.Logger).Warn, "grpc", fmt.Sprintln(args...)) }
+func (grpcLog) Errorln(args ...any) { warned("grpc", fmt.Sprintln(args...)) }
 
 // Errorf logs at the level warn.
 func (grpcLog) Errorf(format string, args ...any) {
-	said((*slog.Logger).Warn, "grpc", fmt.Sprintf(format, args...))
+	warned("grpc", fmt.Sprintf(format, args...))
 }
 
 // Fatal panics: gRPC counts on it not to return.

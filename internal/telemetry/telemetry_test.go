@@ -152,4 +152,11 @@ func TestTakeLibraries(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("said %q, want %q", got, want)
 	}
+	out.Reset()
+	for range 100 { // as often as something fails
+		grpclog.Error("again")
+	}
+	if n := strings.Count(out.String(), `"WARN"`); n < 1 || n > 5 {
+		t.Errorf("%d warnings", n)
+	}
 }
