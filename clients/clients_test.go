@@ -49,6 +49,7 @@ var packages = map[string]string{
 	"python3-grpcio":                       "/usr/lib/python3/dist-packages/grpc/__init__.py",
 	"python3-protobuf":                     "/usr/lib/python3/dist-packages/google/protobuf/message.py",
 	"mono-mcs":                             "/usr/bin/mcs",
+	"mypy":                                 "/usr/bin/mypy",
 	"php-cli":                              "/usr/bin/php",
 	"php-google-protobuf":                  "/usr/share/php/Google/Protobuf/Any.php",
 	"ruby-grpc":                            "/usr/share/rubygems-integration/*/specifications/grpc-[0-9]*.gemspec",

@@ -1,9 +1,12 @@
 package clients_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // readsPHP parses all PHP files in the current folder, and packs and reads a message as the page shows.
@@ -45,4 +48,26 @@ func TestCSharp(t *testing.T) {
 		t.Errorf("%d files were made", len(made))
 	}
 	bash(t, dir, `grep -q "public global::Trunkline.Hooks.V1.Event Event {" out/EventService.cs`)
+}
+
+// usesPython has one fault, which types have to show.
+const usesPython = `from trunkline.publish.v1 import message_pb2, publish_service_pb2
+
+request = publish_service_pb2.PublishRequest(to="users/ada", data=b"1", sender=message_pb2.Sender(client="phone"))
+print(request.sender.client)
+publish_service_pb2.PublishRequest(to="users/ada", nonsense=3)
+`
+
+// The types in gen/python are right, and tell a field that does not exist. Those of protobuf itself are a package of their own.
+func TestPython_types(t *testing.T) {
+	needs(t, "mypy")
+	gen, err := filepath.Abs("../gen/python")
+	testkit.Check(t, err)
+	dir := t.TempDir()
+	testkit.Check(t, os.WriteFile(filepath.Join(dir, "use.py"), []byte(usesPython), 0o600))
+	said := lines(bash(t, dir, "mypy --disable-error-code=import use.py || true", "MYPYPATH="+gen))
+	want := `use.py:5: error: Unexpected keyword argument "nonsense" for "PublishRequest"`
+	if len(said) == 0 || !strings.HasPrefix(said[0], want) || !strings.HasPrefix(said[len(said)-1], "Found 1 error in 1 file") {
+		t.Errorf("mypy says\n%s", strings.Join(said, "\n"))
+	}
 }

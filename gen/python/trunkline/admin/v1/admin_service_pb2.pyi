@@ -42,7 +42,7 @@ class ExplainDeliveryResponse(_message.Message):
     def __init__(self, verdict: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[DeliveryDecision, _Mapping]]] = ...) -> None: ...
 
 class ListNodesRequest(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class ListNodesResponse(_message.Message):
@@ -66,4 +66,4 @@ class Node(_message.Message):
     def __init__(self, name: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., connections: _Optional[int] = ...) -> None: ...
 
 class Effect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = []
+    __slots__: list[str] = []

@@ -29,7 +29,7 @@ class BatchValidateTokensResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ValidateTokenResult, _Mapping]]] = ...) -> None: ...
 
 class GetKeySetRequest(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class GetKeySetResponse(_message.Message):
@@ -131,7 +131,7 @@ class JsonWebKey(_message.Message):
     def __init__(self, kty: _Optional[str] = ..., kid: _Optional[str] = ..., key_use: _Optional[str] = ..., alg: _Optional[str] = ..., crv: _Optional[str] = ..., x: _Optional[str] = ..., y: _Optional[str] = ..., n: _Optional[str] = ..., e: _Optional[str] = ...) -> None: ...
 
 class RefreshKeySetsRequest(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class RefreshKeySetsResponse(_message.Message):
@@ -207,4 +207,4 @@ class ValidateTokenResult(_message.Message):
     def __init__(self, identity: _Optional[_Union[Identity, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = []
+    __slots__: list[str] = []

@@ -82,11 +82,11 @@ class OwnAddress(_message.Message):
     def __init__(self, address: _Optional[str] = ..., position: _Optional[_Union[_message_pb2.Position, _Mapping]] = ...) -> None: ...
 
 class Ping(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class Pong(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class Refresh(_message.Message):

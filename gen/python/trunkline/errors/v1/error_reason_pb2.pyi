@@ -65,4 +65,4 @@ ERROR_REASON_VALUE_LIMIT: ErrorReason
 ERROR_REASON_VALUE_NOT_A_NUMBER: ErrorReason
 
 class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = []
+    __slots__: list[str] = []

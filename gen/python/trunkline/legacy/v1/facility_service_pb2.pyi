@@ -35,5 +35,5 @@ class UnregisterSessionRequest(_message.Message):
     def __init__(self, key: _Optional[str] = ...) -> None: ...
 
 class UnregisterSessionResponse(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...

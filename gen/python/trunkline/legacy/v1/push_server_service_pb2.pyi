@@ -14,7 +14,7 @@ class CheckPushChannelRequest(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., channel_token: _Optional[str] = ...) -> None: ...
 
 class CheckPushChannelResponse(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class CreatePushChannelRequest(_message.Message):
@@ -38,7 +38,7 @@ class DeletePushChannelRequest(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., channel_token: _Optional[str] = ...) -> None: ...
 
 class DeletePushChannelResponse(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class GetPushStatisticsRequest(_message.Message):
@@ -70,5 +70,5 @@ class PushMessageRequest(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., channel_token: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class PushMessageResponse(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...

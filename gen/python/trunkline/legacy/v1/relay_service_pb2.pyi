@@ -17,7 +17,7 @@ class CheckRelayTokenResponse(_message.Message):
     def __init__(self, auth: bool = ...) -> None: ...
 
 class CreateRelayTokenRequest(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class CreateRelayTokenResponse(_message.Message):

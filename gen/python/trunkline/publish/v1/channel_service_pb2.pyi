@@ -60,7 +60,7 @@ class DeleteChannelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DeleteChannelResponse(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class GetChannelRequest(_message.Message):
@@ -152,7 +152,7 @@ class Member(_message.Message):
 class PresenceChange(_message.Message):
     __slots__ = ["event_time", "kind", "member", "reason"]
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = []
+        __slots__: list[str] = []
     EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     KIND_JOINED: PresenceChange.Kind

@@ -84,7 +84,7 @@ class GetReceiptResponse(_message.Message):
     def __init__(self, receipt: _Optional[_Union[_message_pb2.Receipt, _Mapping]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class PublishRequest(_message.Message):

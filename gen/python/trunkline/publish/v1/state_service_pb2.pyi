@@ -13,7 +13,7 @@ class DeleteStateRequest(_message.Message):
     def __init__(self, address: _Optional[str] = ...) -> None: ...
 
 class DeleteStateResponse(_message.Message):
-    __slots__ = []
+    __slots__: list[str] = []
     def __init__(self) -> None: ...
 
 class GetStateRequest(_message.Message):
