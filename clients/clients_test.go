@@ -52,7 +52,7 @@ var packages = map[string]string{
 	"mypy":                                 "/usr/bin/mypy",
 	"php-cli":                              "/usr/bin/php",
 	"php-google-protobuf":                  "/usr/share/php/Google/Protobuf/Any.php",
-	"ruby-grpc":                            "/usr/share/rubygems-integration/*/specifications/grpc-[0-9]*.gemspec",
+	"ruby-grpc":                            "/usr/lib/*/rubygems-integration/*/specifications/grpc-[0-9]*.gemspec",
 }
 
 // tools are packages of other makers that a checkout needs anyway.
