@@ -130,7 +130,7 @@ func (l *Line) Take(from, to Position) Standing {
 	case l.at.Epoch == "":
 	case own && from.IsZero() && to.Offset != l.at.Offset+1 && e != nil && e.lost.Epoch == to.Epoch && to.Offset <= e.lost.Offset:
 		return Had // what is between was missed, and the log has lost both
-	case from.IsZero() && to.Offset != l.at.Offset+1, !own && was != l.at.Epoch && from.Epoch != l.at.Epoch:
+	case from.IsZero() && to.Offset != l.at.Offset+1, !own && was != l.at.Epoch && from.Epoch != l.at.Epoch, l.misses(from):
 		l.Show(to) // the first: what is between was missed, or the reader is beyond what the log has lost
 		return Doubtful
 	case !own:
@@ -138,6 +138,12 @@ func (l *Line) Take(from, to Position) Standing {
 	}
 	l.at, l.came, l.level = to, true, true
 	return Next
+}
+
+// misses says whether a gap begins beyond the reader. It is that of somebody who is further, and does not tell this reader about
+// what lies before it.
+func (l *Line) misses(from Position) bool {
+	return from.Epoch != "" && from.Epoch == l.at.Epoch && from.Offset > l.at.Offset
 }
 
 // covers says whether the reader has had something of its own epoch. A gap may go back, where the log has lost its end:

@@ -25,7 +25,8 @@ func TestSize_largeMessagesArrive(t *testing.T) {
 		sender.send(large("a socket"))
 		here.gets(large("a socket"))
 		there.gets(large("a socket"))
-		if sender.closes(1000, ""); h.stored(t, "broadcast:f") != large("a socket") {
+		_ = sender.closes(1000, "")
+		if h.stored(t, "broadcast:f") != large("a socket") {
 			t.Error("it is not kept")
 		}
 		for _, mark := range []string{"1", "2", "3"} {

@@ -164,6 +164,9 @@ func (h *heard) take(f *edgev1.ServerFrame) error {
 		if index(to.Epoch) < index(h.at.Epoch) {
 			return fmt.Errorf("a gap goes back from %v to %v", h.at, to)
 		}
+		if after := g.GetAfter(); after.GetEpoch() == h.at.Epoch && after.GetOffset() > h.at.Offset {
+			return fmt.Errorf("a gap begins after %v, and %v was the last that came", after, h.at)
+		}
 		h.at = to
 		return nil
 	}
