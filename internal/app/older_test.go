@@ -11,8 +11,6 @@ import (
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/testkit"
-	"github.com/trunkline/trunkline/legacy/relay"
-	"github.com/trunkline/trunkline/legacy/rooms"
 )
 
 // On a port that relay and rooms share, each answers on its own paths, and what is nobody's is answered as the relay answers it.
@@ -21,12 +19,8 @@ func TestOlder_sharedPort(t *testing.T) {
 	testkit.Check(t, err)
 	at := l.Addr().String()
 	testkit.Check(t, l.Close())
-	apptest.Start(t, apptest.With(func(c *config.Config) {
-		c.Legacy.Dialects, c.Legacy.Open = []string{"relay", "rooms"}, true
-		first, _ := config.ProtocolOf[*relay.Relay](c.Legacy)
-		second, _ := config.ProtocolOf[*rooms.Rooms](c.Legacy)
-		first.Settings.HTTP, second.Settings.Listen = at, at
-	}))
+	apptest.Start(t, apptest.With(func(c *config.Config) { c.Legacy.Dialects, c.Legacy.Open = []string{"relay", "rooms"}, true }),
+		apptest.Setting(t, "legacy.relay.http_listen", at), apptest.Setting(t, "legacy.rooms.listen", at))
 	for path, want := range map[string]string{
 		"/token": "token", "/roomid": "1", "/ws/1": "Bad Request", "/ws/1/2": `{"message":"Not Found"}`, "/unknown": "METHOD_UNKNOWN",
 	} {
