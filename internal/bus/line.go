@@ -140,7 +140,7 @@ func (l *Line) Take(from, to Position) Standing {
 	return Next
 }
 
-// misses says whether a gap begins beyond the reader. It is that of somebody who is further, and does not tell this reader about
+// misses says whether a gap begins beyond the reader. Such a gap tells what a reader that is further has missed, and nothing of
 // what lies before it.
 func (l *Line) misses(from Position) bool {
 	return from.Epoch != "" && from.Epoch == l.at.Epoch && from.Offset > l.at.Offset

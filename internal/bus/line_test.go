@@ -6,7 +6,8 @@ import (
 	"github.com/trunkline/trunkline/internal/bus"
 )
 
-// A gap tells of what somebody missed who had come to where it begins. Who has had less misses more, and the log has to be asked.
+// A gap tells what a reader missed that had come to where the gap begins. A reader that is not there yet has missed more, and the
+// log has to be asked.
 func TestLine_gapOfSomebodyFurther(t *testing.T) {
 	at := func(epoch string, offset uint64) bus.Position { return bus.Position{Epoch: epoch, Offset: offset} }
 	for name, c := range map[string]struct {
