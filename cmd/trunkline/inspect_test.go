@@ -41,6 +41,8 @@ auth:
 		return sign(issuer, func(_, claims map[string]any) { claims[name] = value })
 	}
 	ago := time.Now().Add(-time.Hour)
+	cut := sign(issuer, nil)
+	cut = cut[:len(cut)-4]
 	for name, tc := range map[string]struct {
 		token, reason, check, value, wanted string
 	}{
@@ -52,7 +54,7 @@ auth:
 		"early":              {claim("iat", time.Now().Add(time.Hour).Unix()), "TOKEN_NOT_YET_VALID", "iat", "", "auth.leeway"},
 		"no user":            {claim("sub", nil), "TOKEN_INVALID", "sub", "missing", "the user"},
 		"another key":        {sign(stranger, nil), "TOKEN_INVALID", "signature", "", "key"},
-		"a cut signature":    {strings.TrimSuffix(sign(issuer, nil), "A") + "A", "TOKEN_INVALID", "", "", ""},
+		"a cut signature":    {cut, "TOKEN_INVALID", "", "", ""},
 		"no JWT":             {"0190b1c65f0e4d7a9b113a2f4c5d6e7f", "TOKEN_INVALID", "", "", ""},
 		"longer than may be": {claim("name", strings.Repeat("x", 16<<10)), "MESSAGE_TOO_LARGE", "", "", ""},
 	} {
