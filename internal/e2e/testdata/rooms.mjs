@@ -47,6 +47,8 @@ try {
   bob = await open("bob");
   if (bob.id !== name) throw new Error(`the id was ${name} and is ${bob.id}`);
   await expect(bob, [`${ann.id}: while you were away, 1`, `${ann.id}: while you were away, 2`]);
+  // Who comes and goes within a beat is not told: ann is to know of bob first.
+  await ann.page.waitForFunction(() => Number(document.body.dataset.users) === 3, null, { timeout: 10_000 });
   await bob.page.close();
   await ann.page.waitForFunction(() => document.body.dataset.gone === "2", null, { timeout: 10_000 });
   await send(ann, name, "once more");
