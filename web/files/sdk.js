@@ -83,7 +83,7 @@ class Client {
 		return () => this.#listeners.delete(fn);
 	}
 
-	/** Follows an address, across reconnects. onGap hears of what was missed, onPresence who comes and goes: { changes, clients, unlisted }. */
+	/** Follows an address, across reconnects. onGap hears what was missed, onPresence { changes, clients, unlisted }. */
 	subscribe(name, { after, fromBeginning, onGap, onPresence } = {}) {
 		const to = address(name);
 		const handle = new Subscription(() => this.#leave(to, handle), onGap, onPresence);
@@ -137,7 +137,7 @@ class Client {
 	}
 
 	#fail(to, error) {
-		if (!(error instanceof TrunklineError)) return; // the connection ended; the next one subscribes again
+		if (!(error instanceof TrunklineError)) return; // the connection ended; the next subscribes again
 		const sub = this.#subs.get(to);
 		if (sub?.presence && sub.followed && error.reason === "CHANNEL_PRESENCE_DENIED") {
 			sub.presence = false;
