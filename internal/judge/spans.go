@@ -7,17 +7,20 @@ type spans []span
 
 type span struct{ from, to uint64 } // both are in it
 
+// compare says whether a span is before a number, behind it, or has it.
+func (x span) compare(n uint64) int {
+	switch {
+	case x.to < n:
+		return -1
+	case x.from > n:
+		return 1
+	}
+	return 0
+}
+
 // add adds a number; false when it was there.
 func (s *spans) add(n uint64) bool {
-	i, found := slices.BinarySearchFunc(*s, n, func(x span, n uint64) int {
-		switch {
-		case x.to < n:
-			return -1
-		case x.from > n:
-			return 1
-		}
-		return 0
-	})
+	i, found := slices.BinarySearchFunc(*s, n, span.compare)
 	if found {
 		return false
 	}
@@ -42,14 +45,6 @@ func (s *spans) has(n uint64) bool {
 	if s == nil {
 		return false
 	}
-	_, found := slices.BinarySearchFunc(*s, n, func(x span, n uint64) int {
-		switch {
-		case x.to < n:
-			return -1
-		case x.from > n:
-			return 1
-		}
-		return 0
-	})
+	_, found := slices.BinarySearchFunc(*s, n, span.compare)
 	return found
 }

@@ -23,8 +23,8 @@ const (
 )
 
 // Gatherer hands on the changes of addresses: the first one of an address at once, and what follows it at the end of each beat.
-// It keeps no more than twice Config.Listed changes of an address, and only of addresses where somebody came or went in the
-// last beat. It may be used concurrently; Run has to run.
+// It keeps at most twice as many changes of an address as it lists members. An address where nobody came or went in the last
+// beat is forgotten. It may be used concurrently; Run has to run.
 type Gatherer struct {
 	listed  int
 	hand    func(*bus.Message)

@@ -187,12 +187,16 @@ type streamWithCaller struct {
 
 // SendHeader tells the client that the stream is open.
 func (s *streamWithCaller) SendHeader(md metadata.MD) error {
-	return s.beat.Send(func() error { return s.ServerStream.SendHeader(md) })
+	s.beat.Lock()
+	defer s.beat.Unlock()
+	return s.ServerStream.SendHeader(md)
 }
 
 // SendMsg sends a message of the handler.
 func (s *streamWithCaller) SendMsg(m any) error {
-	return s.beat.Send(func() error { return s.send(m) })
+	s.beat.Lock()
+	defer s.beat.Unlock()
+	return s.send(m)
 }
 
 // send sends a message and counts it. Nothing is sent to a client whose token has ended.

@@ -88,13 +88,13 @@ func (s *Beat) Say(m proto.Message) {
 	s.message = m
 }
 
-// Send sends a message, or whatever else opens the stream.
-func (s *Beat) Send(do func() error) error {
-	s.sending.Lock()
-	defer s.sending.Unlock()
-	err := do()
+// Lock keeps heartbeats back while the stream sends something. Unlock follows it.
+func (s *Beat) Lock() { s.sending.Lock() }
+
+// Unlock notes that something was sent, and lets heartbeats come again.
+func (s *Beat) Unlock() {
 	s.last = time.Now()
-	return err
+	s.sending.Unlock()
 }
 
 // End ends the heartbeats. It does not wait for one that a slow client holds up, which is given up when the handler has returned.
