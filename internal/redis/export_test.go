@@ -18,3 +18,6 @@ func (s *Store) DialWith(dial func(ctx context.Context, network, addr string) (n
 
 // LinkOf names the connection of an address, in every feed of a store of one server.
 func (*Store) LinkOf(a bus.Address) string { return links.OfSingle(a) }
+
+// TypeOf is the type of a key with the default prefix.
+func TypeOf(name string) string { return keys{prefix: DefaultPrefix}.typeOf(name) }
