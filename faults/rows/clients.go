@@ -118,9 +118,7 @@ func combined(ctx context.Context, r *Run) error {
 			return err
 		}
 	}
-	took, err := r.Load.NextOK(ctx)
-	r.most("all is over, to the next OK", took.Seconds(), 5, "s")
-	return err
+	return r.again(ctx, "all is over", 5)
 }
 
 // bounce kills a process, and starts it again after a time.

@@ -125,11 +125,9 @@ func begun(ctx context.Context, r *Run, redis *proc.Redis) error {
 	if err := redis.Start(ctx); err != nil {
 		return err
 	}
-	took, err := r.Load.NextOK(ctx)
-	if err != nil {
+	if err := r.again(ctx, "Redis is back", 5); err != nil {
 		return err
 	}
-	r.most("Redis is back, to the next OK", took.Seconds(), 5, "s")
 	return r.Wait(ctx, 4*time.Second)
 }
 
@@ -180,11 +178,9 @@ func full(ctx context.Context, r *Run) error {
 		if _, err := redis.CLI(ctx, "config", "set", "maxmemory", "0"); err != nil {
 			return err
 		}
-		took, err := r.Load.NextOK(ctx)
-		if err != nil {
+		if err := r.again(ctx, "room again", 5); err != nil {
 			return err
 		}
-		r.most("room again, to the next OK", took.Seconds(), 5, "s")
 		if err := r.Wait(ctx, 2*time.Second); err != nil {
 			return err
 		}
@@ -209,11 +205,9 @@ func still(ctx context.Context, r *Run) error {
 		if _, err := r.Sys.Redis[0].CLI(ctx, args...); err != nil {
 			return err
 		}
-		took, err := r.Load.NextOK(ctx)
-		if err != nil {
+		if err := r.again(ctx, args[0]+" "+args[1], 4); err != nil {
 			return err
 		}
-		r.most(args[0]+" "+args[1]+", to the next OK", took.Seconds(), 4, "s")
 		if err := r.Wait(ctx, 2*time.Second); err != nil {
 			return err
 		}

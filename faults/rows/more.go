@@ -131,11 +131,9 @@ func together(ctx context.Context, r *Run, names ...string) error {
 			return err
 		}
 	}
-	took, err := r.Load.NextOK(ctx)
-	if err != nil {
+	if err := r.again(ctx, "all are back", 5); err != nil {
 		return err
 	}
-	r.most("all are back, to the next OK", took.Seconds(), 5, "s")
 	return r.Wait(ctx, 2*time.Second)
 }
 

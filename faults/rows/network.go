@@ -56,9 +56,7 @@ func network() []Row {
 				}
 				r.most("CPU of an edge meanwhile", (r.Sys.Part("edge1").CPU()-before).Seconds()/6*100, 20, "%")
 				r.rules(proxy.Rules{}, behind.Proxied...)
-				took, err := r.Load.NextOK(ctx)
-				r.most("after it, to the next OK", took.Seconds(), 5, "s")
-				return err
+				return r.again(ctx, "after it", 5)
 			},
 		},
 	}
@@ -101,9 +99,7 @@ func cut(deaf, mute bool) func(ctx context.Context, r *Run) error {
 			return err
 		}
 		r.rules(proxy.Rules{}, "publish")
-		took, err := r.Load.NextOK(ctx)
-		r.most("publish: healed, to the next OK", took.Seconds(), 3, "s")
-		return err
+		return r.again(ctx, "publish: healed", 3)
 	}
 }
 

@@ -89,11 +89,9 @@ func crash(name string, times int) func(ctx context.Context, r *Run) error {
 			if err := p.Start(ctx); err != nil {
 				return err
 			}
-			took, err := r.Load.NextOK(ctx)
-			if err != nil {
+			if err := r.again(ctx, name+" is back", 5); err != nil {
 				return err
 			}
-			r.most(name+" is back, to the next OK", took.Seconds(), 5, "s")
 			if err := r.Wait(ctx, time.Second); err != nil {
 				return err
 			}
@@ -170,11 +168,9 @@ func longPauses(ctx context.Context, r *Run) error {
 		if err := r.Sys.Part(name).Stop(ctx, 12*time.Second); err != nil {
 			return err
 		}
-		took, err := r.Load.NextOK(ctx)
-		if err != nil {
+		if err := r.again(ctx, "after the pause", 3); err != nil {
 			return err
 		}
-		r.most("after the pause, to the next OK", took.Seconds(), 3, "s")
 		if err := r.Wait(ctx, 2*time.Second); err != nil {
 			return err
 		}
@@ -206,12 +202,11 @@ func restart(ctx context.Context, r *Run, down time.Duration) error {
 	if err := redis.Start(ctx); err != nil {
 		return err
 	}
-	took, err := r.Load.NextOK(ctx)
-	if err != nil {
+	if err := r.again(ctx, "Redis is back", 5); err != nil {
 		return err
 	}
-	r.most("Redis is back, to the next OK", took.Seconds(), 5, "s")
-	if took, err = r.Load.NextDelivery(ctx); err != nil {
+	took, err := r.Load.NextDelivery(ctx)
+	if err != nil {
 		return err
 	}
 	r.most("… to the next delivery", took.Seconds(), 6, "s")
@@ -235,11 +230,9 @@ func orders(ctx context.Context, r *Run) error {
 				return err
 			}
 		}
-		took, err := r.Load.NextOK(ctx)
-		if err != nil {
+		if err := r.again(ctx, "all are back", 5); err != nil {
 			return err
 		}
-		r.most("all are back, to the next OK", took.Seconds(), 5, "s")
 		if err := r.Wait(ctx, time.Second); err != nil {
 			return err
 		}

@@ -50,11 +50,9 @@ func redisCrash(ctx context.Context, r *Run) error {
 			return err
 		}
 		start = time.Now()
-		took, err := r.Load.NextOK(ctx)
-		if err != nil {
+		if err := r.again(ctx, "Redis is back", 5); err != nil {
 			return err
 		}
-		r.most("Redis is back, to the next OK", took.Seconds(), 5, "s")
 		for r.Sys.Health(ctx, "edge1") != nil {
 			if err := r.Wait(ctx, 50*time.Millisecond); err != nil {
 				return err

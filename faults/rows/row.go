@@ -73,6 +73,16 @@ func (r *Run) most(what string, value, bound float64, unit string) {
 	r.figures = append(r.figures, Figure{what, value, bound, unit, value <= bound})
 }
 
+// again waits until a publication is answered OK after what has happened, and notes how many seconds that took.
+func (r *Run) again(ctx context.Context, what string, most float64) error {
+	took, err := r.Load.NextOK(ctx)
+	if err != nil {
+		return err
+	}
+	r.most(what+", to the next OK", took.Seconds(), most, "s")
+	return nil
+}
+
 // least notes a value that has a lower bound.
 func (r *Run) least(what string, value, bound float64, unit string) {
 	r.figures = append(r.figures, Figure{what, value, bound, unit, value >= bound})
