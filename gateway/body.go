@@ -13,10 +13,6 @@ import (
 	"github.com/trunkline/trunkline/internal/rest"
 )
 
-// drained is how much of a body that is refused for its size is read on and thrown away. A client that writes before it reads would
-// see a broken connection, and not the refusal.
-const drained = 64 << 20
-
 // BodyLimit is how large a body has to be allowed for messages of at most payload bytes, and batches of at most message bytes. JSON
 // spells a byte of text in up to six, and base64 spells three bytes in four.
 func BodyLimit(payload, message int64) int64 {
@@ -34,12 +30,12 @@ func (g *gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) // a writer without one has no connection to hold
 	if r.ContentLength > limit {
-		return nil, tooLarge(w, r, limit)
+		return nil, tooLarge(w, limit)
 	}
 	raw, err := readAll(r.Body, limit, compressed)
 	switch {
 	case errors.Is(err, errTooLarge):
-		return nil, tooLarge(w, r, limit)
+		return nil, tooLarge(w, limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
 		return nil, rest.Refuse("DEADLINE_EXCEEDED", "the body did not arrive in time", nil).At(http.StatusRequestTimeout)
@@ -99,12 +95,9 @@ func (n *noting) Read(b []byte) (int, error) {
 	return k, err
 }
 
-// tooLarge reads on, so that a client that still writes comes to read the refusal, and ends the connection.
-func tooLarge(w http.ResponseWriter, r *http.Request, limit int64) *rest.Refusal {
+// tooLarge refuses a body for its size, and ends the connection.
+func tooLarge(w http.ResponseWriter, limit int64) *rest.Refusal {
 	w.Header().Set("Connection", "close")
-	if r.ContentLength <= drained && r.Header.Get("Expect") == "" { // whoever asks first has sent nothing
-		_, _ = io.CopyN(io.Discard, r.Body, drained)
-	}
 	return rest.TooLarge(limit)
 }
 

@@ -70,29 +70,46 @@ func TestLimits_ReachREST(t *testing.T) {
 	}
 }
 
-// A client that writes everything before it reads gets the refusal, and not a broken connection.
-func TestLimits_A413IsRead(t *testing.T) {
+// A client that writes everything before it reads gets the refusal, whatever it is, and not a broken connection.
+func TestLimits_refusalsAreRead(t *testing.T) {
 	d := apptest.Start(t)
-	for name, header := range map[string]string{"declared": "Content-Length: 20000000", "chunked": "Transfer-Encoding: chunked"} {
-		t.Run(name, func(t *testing.T) {
-			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(d.HTTP, "http://"))
-			testkit.Check(t, err)
-			defer func() { _ = conn.Close() }()
-			testkit.Check(t, conn.SetDeadline(time.Now().Add(time.Minute)))
-			_, err = fmt.Fprintf(conn, "POST /v1/channels/a:publish HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\n\r\n", d.AdminKey, header)
-			testkit.Check(t, err)
-			body := bytes.Repeat([]byte{' '}, 20_000_000)
-			if name == "chunked" {
-				body = append(append([]byte("1312d00\r\n"), body...), "\r\n0\r\n\r\n"...)
-			}
-			_, err = conn.Write(body)
-			testkit.Check(t, err)
-			answer, err := io.ReadAll(conn)
-			testkit.Check(t, err)
-			if !bytes.HasPrefix(answer, []byte("HTTP/1.1 413")) || !bytes.Contains(answer, []byte("MESSAGE_TOO_LARGE")) {
-				t.Errorf("got %.300s", answer)
-			}
-		})
+	admin := "Authorization: Bearer " + d.AdminKey + "\r\n"
+	for name, c := range map[string]struct {
+		request, header, status string
+		size                    int
+	}{
+		"too large":       {"POST /v1/channels/a:publish", admin, "413", 20_000_000},
+		"no token":        {"POST /v1/channels/a:publish", "", "4", 1_000_000},
+		"a wrong token":   {"POST /v1/channels/a:publish", "Authorization: Bearer x\r\n", "4", 1_000_000},
+		"no such route":   {"POST /v1/nothing", admin, "404", 1_000_000},
+		"no such page":    {"POST /nothing", admin, "404", 1_000_000},
+		"a wrong method":  {"PATCH /v1/channels/a:publish", admin, "405", 1_000_000},
+		"another type":    {"POST /v1/channels/a:publish", admin + "Content-Type: text/xml\r\n", "415", 1_000_000},
+		"another coding":  {"POST /v1/channels/a:publish", admin + "Content-Encoding: br\r\n", "415", 1_000_000},
+		"a wrong origin":  {"POST /v1/channels/a:publish", admin + "Origin: https://elsewhere.example\r\n", "4", 1_000_000},
+		"a wrong query":   {"POST /v1/channels/a:publish?nothing=1", admin, "4", 1_000_000},
+		"a body to a GET": {"GET /v1/channels", admin, "", 20_000_000},
+	} {
+		for framing, f := range map[string][3]string{
+			"declared": {fmt.Sprintf("Content-Length: %d", c.size)},
+			"chunked":  {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n", c.size), "\r\n0\r\n\r\n"},
+		} {
+			t.Run(name+", "+framing, func(t *testing.T) {
+				conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(d.HTTP, "http://"))
+				testkit.Check(t, err)
+				defer func() { _ = conn.Close() }()
+				testkit.Check(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+				_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s%s\r\n\r\n%s", c.request, c.header, f[0], f[1])
+				testkit.Check(t, err)
+				_, err = conn.Write(append(bytes.Repeat([]byte{' '}, c.size), f[2]...))
+				testkit.Check(t, err)
+				answer, err := io.ReadAll(conn)
+				testkit.Check(t, err)
+				if !bytes.HasPrefix(answer, []byte("HTTP/1.1 "+c.status)) {
+					t.Errorf("got %.300s", answer)
+				}
+			})
+		}
 	}
 }
 

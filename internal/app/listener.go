@@ -104,7 +104,9 @@ func (l *listener) serve(w http.ResponseWriter, r *http.Request) {
 	if l.stopping.Load() {
 		w.Header().Set("Connection", "close")
 	}
+	body := newUnread(r)
 	l.handler.ServeHTTP(w, r)
+	body.readOn(w)
 }
 
 // httpGrace is how long open requests may go on after a stop.

@@ -56,10 +56,11 @@ func NewQueue(tb testing.TB) *Queue {
 	return q
 }
 
-// Fill writes until there is a backlog.
+// Fill writes until there is a backlog. What it writes is not the buffer of Drain, because the writer reads it meanwhile.
 func (q *Queue) Fill() {
+	p := make([]byte, 64<<10)
 	for q.c.Idle() {
-		q.Put(q.got)
+		q.Put(p)
 	}
 }
 
