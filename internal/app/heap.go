@@ -46,7 +46,7 @@ func tuneGC(ctx context.Context) error {
 	metrics.Read(samples)
 	before, percent := samples[0].Value.Uint64(), gcPercent(0, samples[1].Value.Uint64())
 	debug.SetGCPercent(percent)
-	var rest rest
+	var rest quiet
 	for {
 		select {
 		case <-ctx.Done():
@@ -77,14 +77,14 @@ const (
 	restWorth, restMost = 32 << 20, 512 << 20
 )
 
-// rest notices when a process has become quiet: after a storm the heap has garbage that nobody would collect for minutes.
-type rest struct {
+// quiet notices when a process has become quiet: after a storm the heap has garbage that nobody would collect for minutes.
+type quiet struct {
 	calm int
 	used uint64
 }
 
 // comes says, once a second, whether now is the time to give memory back.
-func (r *rest) comes(allocated, live uint64) bool {
+func (r *quiet) comes(allocated, live uint64) bool {
 	r.used += allocated
 	r.calm++
 	if allocated > restAllocates {

@@ -27,7 +27,7 @@ func TestGCPercent(t *testing.T) {
 // Memory is given back once after each storm, when it has been quiet for a while.
 func TestRest(t *testing.T) {
 	const mib = 1 << 20
-	var r rest
+	var r quiet
 	for i, c := range []struct {
 		allocated, live uint64
 		want            bool

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/trunkline/trunkline/internal/rest"
 )
 
 // listener is one HTTP listener. A nil listener is one that is not there.
@@ -104,9 +106,7 @@ func (l *listener) serve(w http.ResponseWriter, r *http.Request) {
 	if l.stopping.Load() {
 		w.Header().Set("Connection", "close")
 	}
-	body := newUnread(r)
 	l.handler.ServeHTTP(w, r)
-	body.readOn(w)
 }
 
 // httpGrace is how long open requests may go on after a stop.
@@ -121,7 +121,7 @@ const maxHeader = 56 << 10
 func (l *listener) Run(stopping, ctx context.Context, log *slog.Logger) error {
 	defer context.AfterFunc(stopping, func() { l.stopping.Store(true) })()
 	srv := &http.Server{
-		Handler:           http.HandlerFunc(l.serve),
+		Handler:           rest.ReadOn(l.serve),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       l.idle,
 		MaxHeaderBytes:    maxHeader,

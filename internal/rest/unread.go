@@ -1,4 +1,4 @@
-package app
+package rest
 
 import (
 	"errors"
@@ -20,18 +20,23 @@ type unread struct {
 	ended bool
 }
 
-// newUnread follows how far the body of a request is read. It is nil where nothing is to be read on:
+// ReadOn serves with h, and then reads what h left of the request's body, so that the client comes to read the answer. It
+// leaves a body alone where nothing is to be read on:
 //   - there is no body, or more than is read on
 //   - the client sends it only when it is asked to (RFC 9110, 10.1.1)
 //   - the connection becomes something else
 //   - the protocol ends one request without the others (RFC 9113, 8.1)
-func newUnread(r *http.Request) *unread {
-	if r.ContentLength == 0 || r.ContentLength > drained || r.ProtoMajor > 1 || r.Header.Get("Expect") != "" || r.Header.Get("Upgrade") != "" {
-		return nil
-	}
-	u := &unread{Reader: r.Body}
-	r.Body = u
-	return u
+func ReadOn(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 || r.ContentLength > drained || r.ProtoMajor > 1 || r.Header.Get("Expect") != "" || r.Header.Get("Upgrade") != "" {
+			h(w, r)
+			return
+		}
+		body := &unread{Reader: r.Body}
+		r.Body = body
+		h(w, r)
+		body.readOn(w)
+	})
 }
 
 // Read reads, and notes the end.
@@ -46,7 +51,7 @@ func (*unread) Close() error { return nil }
 
 // readOn sends the answer, and reads what is left of the body.
 func (u *unread) readOn(w http.ResponseWriter) {
-	if u == nil || u.ended {
+	if u.ended {
 		return
 	}
 	control := http.NewResponseController(w)
