@@ -5,7 +5,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls up down
+.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls simulate simulate-controls up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -82,6 +82,14 @@ faults-quick: ## The most telling faults, in under 4 minutes
 
 faults-controls: ## See builds that are broken on purpose turn their rows red, in about 10 minutes
 	go -C faults run . -controls $(FAULTS)
+
+SECONDS := 60
+# SIMULATE: more flags, as in make simulate SECONDS=600 SIMULATE='-simulate.machine tail -simulate.seed 7'
+simulate: ## Try the state machines under schedules from seeds, each for SECONDS; see docs/reliability.md
+	go test -count=1 -timeout 0 -v -run TestSimulate ./internal/simulate -simulate.seconds $(SECONDS) $(SIMULATE)
+
+simulate-controls: ## See the simulation find products that are broken on purpose
+	go run ./.ci/simulate
 
 profile: build ## Profile the server while SCENARIO runs: CPU, heap, block and their tops in bench/profiles
 	go -C bench run . -profile profiles -time 10s -only "$(SCENARIO)" $(BENCH)
