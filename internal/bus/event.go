@@ -72,10 +72,10 @@ func (e Event) Publication(keep Retention) Publication {
 	}
 }
 
-// EventOf reads the event of a message of the log. It returns ErrInternal when there is none.
+// EventOf reads the event of a message of the log. It returns ErrInternal when there is none, or one of a time that cannot be told.
 func EventOf(m *Message) (Event, error) {
 	var e Event
-	if err := json.Unmarshal(m.Data, &e); err != nil || e.ID == "" {
+	if err := json.Unmarshal(m.Data, &e); err != nil || e.ID == "" || !InTime(e.Time()) {
 		return e, ErrInternal.Wrap(err)
 	}
 	return e, nil

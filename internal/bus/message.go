@@ -30,6 +30,9 @@ const (
 	Fsynced    Durability = 4
 )
 
+// InTime says whether a time can be told to a client: JSON and protobuf know the years 1 to 9999, in UTC.
+func InTime(t time.Time) bool { return t.UTC().Year() >= 1 && t.UTC().Year() <= 9999 }
+
 // Position is a place in the log of one address. Offsets of one address and
 // epoch are dense from 1. The epoch stands beside the offset because a log that was lost starts again with the same numbers. A
 // bare offset would resume in another log and call it recovered.

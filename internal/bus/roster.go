@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"time"
 )
 
@@ -132,7 +133,8 @@ func PresenceNewsOf(m *Message) (PresenceNews, error) {
 	return n, nil
 }
 
-// PresenceOf reads the event of a message of the kind MessagePresence. It returns ErrInternal when there is none.
+// PresenceOf reads the event of a message of the kind MessagePresence. It returns ErrInternal when there is none, or one that no
+// frame could tell.
 func PresenceOf(m *Message) (PresenceEvent, error) {
 	var e PresenceEvent
 	if m.Kind != MessagePresence {
@@ -140,6 +142,9 @@ func PresenceOf(m *Message) (PresenceEvent, error) {
 	}
 	if err := json.Unmarshal(m.Data, &e); err != nil {
 		return e, ErrInternal.Wrap(err)
+	}
+	if !InTime(e.Time()) || !InTime(e.Member.Joined) || e.Clients < 0 || e.Clients > math.MaxInt32 {
+		return e, ErrInternal
 	}
 	return e, nil
 }

@@ -44,7 +44,7 @@ func ParseSet(text []byte, algorithms []string) (keys []*Key, skipped []Skipped,
 		k, err := parseJWK(o, algorithms)
 		if err != nil {
 			kid, _ := o.Text("kid")
-			skipped = append(skipped, Skipped{KeyID: kid, Cause: fmt.Sprintf("keys[%d]: %s", i, err)})
+			skipped = append(skipped, Skipped{KeyID: fmt.Sprintf("%.100s", kid), Cause: fmt.Sprintf("keys[%d]: %s", i, err)})
 			continue
 		}
 		keys = append(keys, k)
@@ -56,7 +56,7 @@ func ParseSet(text []byte, algorithms []string) (keys []*Key, skipped []Skipped,
 // is the place that the set comes from.
 func parseJWK(o Object, algorithms []string) (*Key, error) {
 	if name, ok := o.Folded("kty", "use", "key_ops", "alg", "kid"); ok {
-		return nil, fmt.Errorf("the member %q is another spelling of a known one", name)
+		return nil, fmt.Errorf("the member %.40q is another spelling of a known one", name)
 	}
 	if err := verifies(o); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func parseJWK(o Object, algorithms []string) (*Key, error) {
 		return nil, err
 	}
 	if alg, there := o["alg"]; there && alg != k.Algorithm && (alg != "Ed25519" || k.Algorithm != "EdDSA") {
-		return nil, fmt.Errorf("alg is %v, such a key is accepted for %s alone", alg, k.Algorithm)
+		return nil, fmt.Errorf("alg is %.40v, such a key is accepted for %s alone", fmt.Sprint(alg), k.Algorithm)
 	}
 	if !slices.Contains(algorithms, k.Algorithm) {
 		return nil, fmt.Errorf("%s is not one of the accepted algorithms, %s", k.Algorithm, strings.Join(algorithms, ", "))
@@ -84,7 +84,7 @@ func parseJWK(o Object, algorithms []string) (*Key, error) {
 // verifies says whether a key is meant for verifying signatures (RFC 7517, sections 4.2 and 4.3).
 func verifies(o Object) error {
 	if use, there := o["use"]; there && use != "sig" {
-		return fmt.Errorf("use is %v, not sig", use)
+		return fmt.Errorf("use is %.40v, not sig", fmt.Sprint(use))
 	}
 	ops, there := o["key_ops"]
 	if !there {
@@ -92,7 +92,7 @@ func verifies(o Object) error {
 	}
 	list, ok := ops.([]any)
 	if !ok || !slices.Contains(list, any("verify")) {
-		return fmt.Errorf("key_ops is %v, without verify", ops)
+		return fmt.Errorf("key_ops is %.100v, without verify", fmt.Sprint(ops))
 	}
 	return nil
 }

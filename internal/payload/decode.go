@@ -5,7 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
-	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -204,7 +205,7 @@ func (t *rewriter) payload(kind form) error {
 		return nil
 	case formText:
 		s, ok := text(raw)
-		if !ok || !faithful(raw, s) {
+		if !ok || !faithful(raw) {
 			return &Error{Kind: FieldInvalid, Message: notText}
 		}
 		t.out = appendBase64(t.out, []byte(s))
@@ -231,9 +232,32 @@ func text(raw []byte) (string, bool) {
 	return s, err == nil
 }
 
-// faithful says whether the decoded string is what was written. Half of a surrogate pair is not
-// text, and the decoder would replace it without a word.
-func faithful(raw []byte, s string) bool {
-	return strings.Count(s, "\ufffd") <= bytes.Count(raw, []byte("\ufffd"))+
-		strings.Count(strings.ToLower(string(raw)), `\ufffd`)
+// faithful says whether every escape of a JSON string stands for a character. Half of a surrogate pair stands for none, and the decoder
+// would replace it without a word. The string was decoded before, so its escapes are well formed.
+func faithful(raw []byte) bool {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		i++ // what is escaped may be a backslash itself, which begins nothing
+		first := codeUnit(raw[i:])
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		i += len("u0000")
+		if raw[i] != '\\' || utf16.DecodeRune(first, codeUnit(raw[i+1:])) == utf8.RuneError {
+			return false
+		}
+		i += len("u0000")
+	}
+	return true
+}
+
+// codeUnit returns the code unit of UTF-16 that an escape such as u00e9 stands for; 0 for another escape.
+func codeUnit(escape []byte) rune {
+	if escape[0] != 'u' {
+		return 0
+	}
+	n, _ := strconv.ParseUint(string(escape[1:5]), 16, 16) // four digits, as the decoder has seen
+	return rune(n)
 }

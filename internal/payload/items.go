@@ -47,7 +47,7 @@ func item(raw []byte, f protoreflect.FieldDescriptor, of protoreflect.List) (pro
 		return value, Unmarshal(raw, value.Message().Interface())
 	}
 	s, ok := text(raw)
-	if !ok || !faithful(raw, s) {
+	if !ok || !faithful(raw) {
 		return protoreflect.Value{}, &Error{Kind: FieldInvalid, Message: "must be a string of valid Unicode"}
 	}
 	return protoreflect.ValueOfString(s), nil

@@ -192,6 +192,3 @@ func timeOf(ms string) time.Time {
 	}
 	return time.UnixMilli(int64(n))
 }
-
-// within says whether a time from JSON is one that can be told.
-func within(t time.Time) bool { return t.IsZero() || t.Year() >= 1 && t.Year() <= 9999 }

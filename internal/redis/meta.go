@@ -62,7 +62,7 @@ func (s *Store) Nodes(ctx context.Context) ([]bus.Node, error) {
 	nodes := make([]bus.Node, 0, len(texts))
 	for _, text := range texts {
 		var n bus.Node
-		if json.Unmarshal([]byte(text), &n) != nil || n.Life == "" || !within(n.Started) {
+		if json.Unmarshal([]byte(text), &n) != nil || n.Life == "" || !bus.InTime(n.Started) {
 			s.garbage.drop(unreadNode, "the list of processes")
 			continue
 		}
@@ -127,7 +127,7 @@ func (s *Store) readChannel(a bus.Address, cmd *redis.StringCmd) (bus.Channel, b
 	if cmd.Err() != nil {
 		return bus.Channel{}, false
 	}
-	if json.Unmarshal([]byte(cmd.Val()), &r) != nil || !within(r.Created) {
+	if json.Unmarshal([]byte(cmd.Val()), &r) != nil || !bus.InTime(r.Created) {
 		s.garbage.drop(unreadChannel, a.String())
 		return bus.Channel{}, false
 	}

@@ -158,7 +158,7 @@ func (s *Store) page(ctx context.Context, to bus.Address, after string, limit in
 // member reads what is known of a connection; false where that is no member.
 func (s *Store) member(to bus.Address, connection, text string) (m bus.Member, ok bool) {
 	_, text, _ = strings.Cut(text, " ")
-	if json.Unmarshal([]byte(text), &m) != nil || m.Connection != connection || !within(m.Joined) {
+	if json.Unmarshal([]byte(text), &m) != nil || m.Connection != connection || !bus.InTime(m.Joined) {
 		s.garbage.drop(unreadMember, to.String())
 		return m, false
 	}
