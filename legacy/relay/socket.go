@@ -33,6 +33,9 @@ func (Socket) Hello(r *http.Request) (dialect.Hello, bool) {
 // Decode ignores what a client sends.
 func (Socket) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { return nil, nil }
 
+// Number returns 0: there are no commands.
+func (Socket) Number([]byte) uint32 { return 0 }
+
 // Reply says nothing: success is silent, and so is a refusal.
 func (Socket) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
 

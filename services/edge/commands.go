@@ -18,7 +18,7 @@ func (s *session) do(f *edgev1.ClientFrame) {
 	}
 	who := s.Identity()
 	if who == nil {
-		s.Refuse(bus.ErrNotConnected)
+		s.refuseCommand(id, bus.ErrNotConnected)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)

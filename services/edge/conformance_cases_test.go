@@ -41,7 +41,7 @@ var (
 const (
 	broken   = "close 1002"
 	tooLarge = "close 1009"
-	noText   = "error PROTOCOL_ERROR, close 1007"
+	noText   = "error PROTOCOL_ERROR, error PROTOCOL_ERROR, close 1007" // the command is answered, and the connection ends
 	noJSON   = "error UNSUPPORTED_MEDIA_TYPE, close 1003"
 )
 

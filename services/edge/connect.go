@@ -18,11 +18,11 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 	}
 	had, err := s.readConnect(c)
 	if err != nil {
-		s.Refuse(rpc.FromError(err))
+		s.refuseCommand(id, rpc.FromError(err))
 		return
 	}
 	if err := s.seat.Connect(); err != nil {
-		s.refuseConnect(err)
+		s.refuseConnect(id, err)
 		return
 	}
 	defer s.seat.Connected()
@@ -32,7 +32,7 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 		err = s.seat.Hold(who)
 	}
 	if err != nil {
-		s.refuseConnect(err)
+		s.refuseConnect(id, err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.edge.cfg.CallTimeout)
@@ -42,7 +42,7 @@ func (s *session) connect(id uint32, c *edgev1.Connect) {
 		err = s.findLost(ctx, o, had)
 	}
 	if err != nil {
-		s.Refuse(rpc.FromError(err))
+		s.refuseCommand(id, rpc.FromError(err))
 		return
 	}
 	s.welcome(id, o)
@@ -75,10 +75,10 @@ func (s *session) readConnect(c *edgev1.Connect) (map[bus.Address]bus.Position, 
 }
 
 // refuseConnect ends a session whose connect is refused.
-func (s *session) refuseConnect(err error) {
+func (s *session) refuseConnect(id uint32, err error) {
 	e := rpc.FromError(err)
 	s.edge.metrics.refuse(e)
-	s.Refuse(e)
+	s.refuseCommand(id, e)
 }
 
 // identify returns who connects, by token or by ticket.

@@ -126,7 +126,7 @@ func (e *Edge) newGuard(auth authv1.AuthServiceClient, reg prometheus.Registerer
 // goFor runs f for one subscriber, whose session alone ends when f panics.
 func (e *Edge) goFor(sub *fan.Subscriber, f func()) {
 	e.writers.Go(func() {
-		defer sessionOf(sub).recovered()
+		defer sessionOf(sub).recovered(nil)
 		f()
 	})
 }

@@ -26,7 +26,7 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 		same.Client, who = old.Client, &same
 	}
 	if who.Client != old.Client || who.User != old.User || who.Session != old.Session {
-		s.Refuse(bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
+		s.refuseCommand(id, bus.ErrTokenInvalid.With("refresh.token is of another client, user or session", nil))
 		return nil
 	}
 	f, err := s.follow(ctx, who, s.notFollowed(s.own(who)), nil)

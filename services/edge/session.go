@@ -61,19 +61,19 @@ func (e *Edge) newSession(slot int, seat access.Seat) *session {
 
 // Receive does what a message says.
 func (s *session) Receive(op int, data []byte) {
-	defer s.recovered()
+	defer s.recovered(data)
 	if s.refused.Load() != nil {
 		return // the client's close is waited for
 	}
 	if dialect.Opcode(op) == dialect.Text && !utf8.Valid(data) {
-		s.Refuse(errNotUTF8)
+		s.refuseCommand(s.number(data), errNotUTF8)
 		return
 	}
-	if !s.paced() {
+	if !s.paced(data) {
 		return
 	}
 	if s.Conn.Expired(time.Now().UnixMilli()) { // this process may have stood still
-		s.Refuse(bus.ErrTokenExpired)
+		s.refuseCommand(s.number(data), bus.ErrTokenExpired)
 		return
 	}
 	s.forgetEnded()
@@ -89,7 +89,7 @@ func (s *session) Receive(op int, data []byte) {
 	}
 	frame, err := words.Decode(dialect.Opcode(op), data)
 	if err != nil {
-		s.broken(err)
+		s.broken(data, err)
 		return
 	}
 	if frame != nil {
@@ -97,33 +97,45 @@ func (s *session) Receive(op int, data []byte) {
 	}
 }
 
-// recovered keeps a broken handler of one client from ending the others.
-func (s *session) recovered() {
+// recovered keeps a broken handler of one client from ending the others. The data is the frame that it had, if any.
+func (s *session) recovered(data []byte) {
 	if v := recover(); v != nil {
 		s.edge.log.Error("a command handler panicked", "connection", s.ID, "panic", v)
-		s.Refuse(bus.ErrInternal)
+		s.refuseCommand(s.number(data), bus.ErrInternal)
 	}
+}
+
+// number is the client's number of the command in a frame; 0 where there is none that can be read.
+func (s *session) number(data []byte) uint32 {
+	words, ok := s.Dialect().(dialect.Stateless)
+	if !ok || len(data) == 0 {
+		return 0
+	}
+	return words.Number(data)
 }
 
 // broken answers a frame that is no command. Before connect it ends the connection.
-func (s *session) broken(err error) {
+func (s *session) broken(data []byte, err error) {
 	e := rpc.FromError(err)
 	if s.Identity() == nil || errors.Is(e, dialect.ErrWrongOpcode) {
-		s.Refuse(e)
+		s.refuseCommand(s.number(data), e)
 		return
 	}
 	s.edge.metrics.refuse(e)
-	s.replyError(0, e)
+	s.replyError(s.number(data), e)
 }
 
 // replyError answers a command with a refusal.
-func (s *session) replyError(id uint32, err error) {
-	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(err)}})
+func (s *session) replyError(id uint32, err error) { s.Reply(refusalFrame(id, err)) }
+
+// refusalFrame answers a command with a refusal; with id 0 it is an event.
+func refusalFrame(id uint32, err error) *edgev1.ServerFrame {
+	return &edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(err)}}
 }
 
 // Ping says whether a client's ping is answered.
 func (s *session) Ping() bool {
-	return s.paced()
+	return s.paced(nil)
 }
 
 // Flooded ends a session whose client sends too many frames that end no message.
@@ -138,15 +150,15 @@ const longestPause = 250 * time.Millisecond
 
 // paced returns true when the client may be read on. One that sends faster than it may is refused where its protocol has words for
 // that, and the client sends again. Any other is read more slowly: what it sends waits in its own TCP connection, and nothing
-// of it is lost.
-func (s *session) paced() bool {
+// of it is lost. The data is the frame that came, if any.
+func (s *session) paced(data []byte) bool {
 	if s.limiter.Allow() {
 		return true
 	}
 	if _, ok := s.Dialect().(dialect.Strict); ok {
 		why := bus.ErrRateLimited.With("", map[string]string{"rule": "edge.commands_per_second"})
 		s.edge.metrics.refuse(why)
-		s.Refuse(why)
+		s.refuseCommand(s.number(data), why)
 		return false
 	}
 	s.edge.metrics.paused.WithLabelValues(s.Dialect().Name()).Inc()
@@ -159,12 +171,22 @@ func (s *session) paced() bool {
 // Refuse ends the session with a reason: an error event, then the close frame. The first reason counts.
 func (s *session) Refuse(e *bus.Error) { s.refuseAfter(nil, e) }
 
+// refuseCommand is Refuse because of a command, which is answered first. A client that waits for its number hears of the refusal
+// there, and one that waits for the end of the connection in the event.
+func (s *session) refuseCommand(id uint32, e *bus.Error) {
+	var answer []byte
+	if id != 0 {
+		answer = s.EventFrame(refusalFrame(id, e))
+	}
+	s.refuseAfter(answer, e)
+}
+
 // refuseAfter is Refuse with frames that come before the error event, and are queued with the same guarantee.
 func (s *session) refuseAfter(first []byte, e *bus.Error) {
 	if !s.refused.CompareAndSwap(nil, e) {
 		return
 	}
-	last := append(slices.Clip(first), s.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(e)}})...)
+	last := append(slices.Clip(first), s.EventFrame(refusalFrame(0, e))...)
 	code, text := s.Dialect().Close(e)
 	s.Conn.Finish(append(slices.Clip(last), wire.CloseFrame(code, text)...))
 	s.hasten(e)

@@ -40,6 +40,9 @@ type Stateless interface {
 	// Decode reads a client's frame, whose text is known to be UTF-8. It returns nil for a frame
 	// that the protocol ignores, and an *bus.Error for one that breaks it.
 	Decode(op Opcode, data []byte) (*edgev1.ClientFrame, error)
+	// Number reads the client's number of the command in a frame, whatever else is wrong with the frame. It is 0 where there
+	// is none, or none that can be read. It is asked for refusals alone.
+	Number(data []byte) uint32
 	// Reply appends the payload of an answer or event to dst; it returns nil when the protocol has no words for it.
 	Reply(dst []byte, f *edgev1.ServerFrame) []byte
 	// Message appends the payload of a message to dst; it returns nil when the protocol has no words for it.

@@ -507,7 +507,8 @@ type ServerFrame_Gap struct {
 }
 
 type ServerFrame_Error struct {
-	// The command was refused; or, with id 0, why the connection is about to close.
+	// The command was refused; or, with id 0, why the connection is about to close, or that a frame was refused whose id cannot
+	// be read.
 	Error *v11.Error `protobuf:"bytes,12,opt,name=error,proto3,oneof"`
 }
 

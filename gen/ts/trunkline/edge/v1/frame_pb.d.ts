@@ -220,7 +220,8 @@ export declare type ServerFrame = Message<"trunkline.edge.v1.ServerFrame"> & {
     case: "gap";
   } | {
     /**
-     * The command was refused; or, with id 0, why the connection is about to close.
+     * The command was refused; or, with id 0, why the connection is about to close, or that a frame was refused whose id cannot
+     * be read.
      *
      * @generated from field: trunkline.errors.v1.Error error = 12;
      */
