@@ -393,4 +393,21 @@ func (s *spoilt) revocations(t *testing.T) {
 			return s.answered(t, err)
 		})
 	}
+	// A key of another type is no revocation that can be read, and lets nobody in either.
+	key := "tl:{system/revoked}:v:user:eve"
+	testkit.Check(t, s.raw.Del(t.Context(), key).Err())
+	testkit.Check(t, s.raw.SAdd(t.Context(), key, "foreign").Err())
+	s.row("a revocation that is a set", "FailedPrecondition STORED_DATA_FOREIGN", func(t *testing.T) string {
+		_, err := s.Auth.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
+		return s.answered(t, err)
+	})
+	s.row("connect beside a set", "error STORED_DATA_FOREIGN", func(t *testing.T) string {
+		ws := s.socket(t, false)
+		testkit.Check(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"id":1,"connect":{"token":%q}}`, token)))
+		return s.reply(t, ws)
+	})
+	s.row("another user beside a set", "OK", func(t *testing.T) string {
+		_, err := s.Auth.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: s.token})
+		return s.answered(t, err)
+	})
 }

@@ -227,7 +227,7 @@ func (id *Identity) subjects(dst []Subject) []Subject {
 }
 
 // Refused returns why the identity's token is refused, nil when it is not. The reason is ErrTokenRevoked, or ErrTokenExpired when
-// revocations that were made after the token was issued may be lost. The function before returns the time of a subject's
+// revocations that were made after the token was issued may be lost, or ErrStoredForeign for RevocationUnreadable. The function before returns the time of a subject's
 // revocation, zero when there is none. A token that is not younger is refused, and so is every token of a subject that is revoked
 // as a whole.
 func (id *Identity) Refused(before func(Subject) time.Time) *Error {
@@ -236,6 +236,8 @@ func (id *Identity) Refused(before func(Subject) time.Time) *Error {
 		at := before(s)
 		switch {
 		case at.IsZero():
+		case at.Equal(RevocationUnreadable):
+			return ErrStoredForeign
 		case s.Kind == SubjectLost: // the last one: that a token was revoked says more
 			if id.Issued.Add(id.Tolerance).Before(at) {
 				return ErrTokenExpired.With("revocations of this token may be lost; get a new one", nil)

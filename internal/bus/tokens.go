@@ -82,12 +82,17 @@ type Revocations interface {
 	// the strictest namespace asks for. It may be repeated.
 	Revoke(ctx context.Context, s Subject, before time.Time, ttl time.Duration) error
 	// RevokedBefore returns the time of each subject by index, zero where there is none, in one round trip. The time of
-	// SubjectLost is never zero: a store that has lost it, or never had one, sets it to now.
+	// SubjectLost is never zero: a store that has lost it, or never had one, sets it to now. The time is RevocationUnreadable where
+	// the store has something else in the place of one.
 	RevokedBefore(ctx context.Context, subjects []Subject) ([]time.Time, error)
 	// RevocationsSeen is told by those who follow the log of revocations how far they had come when it did not go on from there.
 	// When the log does not have that any more, and no loss was noted since, revocations may be lost: it revokes SubjectLost.
 	RevocationsSeen(ctx context.Context, at Position) error
 }
+
+// RevocationUnreadable stands for a time that the store cannot read, and will not read later. Nobody can say who is revoked, so
+// everybody of that subject is refused with ErrStoredForeign. No time of a revocation is as late.
+var RevocationUnreadable = time.UnixMilli(253_402_300_800_000)
 
 // Revocation is the announcement of a Revoke.
 type Revocation struct {

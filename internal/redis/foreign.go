@@ -141,7 +141,7 @@ func namesOf(cmd redis.Cmder) []string {
 			n, _ = args[2].(int)
 		}
 		keys = args[min(3, len(args)):min(3+n, len(args))]
-	case "mget", "del", "exists":
+	case "del", "exists":
 		keys = args[min(1, len(args)):]
 	}
 	names := make([]string, 0, min(len(keys), mostNames))

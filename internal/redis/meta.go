@@ -127,7 +127,7 @@ func (s *Store) readChannel(a bus.Address, cmd *redis.StringCmd) (bus.Channel, b
 	if cmd.Err() != nil {
 		return bus.Channel{}, false
 	}
-	if json.Unmarshal([]byte(cmd.Val()), &r) != nil || !bus.InTime(r.Created) {
+	if json.Unmarshal([]byte(cmd.Val()), &r) != nil || r.Created.IsZero() || !bus.InTime(r.Created) {
 		s.garbage.drop(unreadChannel, a.String())
 		return bus.Channel{}, false
 	}

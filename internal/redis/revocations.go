@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -82,7 +83,7 @@ func (s *Store) revoke(ctx context.Context, r revoking) (int64, error) {
 // lengths in the envelope hold because a time in ms has 13 digits from 2001 to 2286.
 func (s *Store) announcement(subject bus.Subject) (head, tail []byte, err error) {
 	const digits = "1000000000000"
-	data, err := json.Marshal(bus.Revocation{Kind: subject.Kind, ID: subject.ID, Before: time.UnixMilli(1_000_000_000_000)})
+	data, err := json.Marshal(bus.Revocation{Kind: subject.Kind, ID: subject.ID, Before: time.UnixMilli(firstMoment)})
 	if err != nil {
 		return nil, nil, bus.ErrInternal.Wrap(err)
 	}
@@ -133,39 +134,62 @@ func (s *Store) RevokedBefore(ctx context.Context, subjects []bus.Subject) ([]ti
 	if len(subjects) == 0 {
 		return times, nil
 	}
-	args := make([]any, 0, len(subjects)+1)
-	args = append(args, "mget")
-	for _, sub := range subjects {
-		args = append(args, s.keys.revoked(sub))
+	// Each by itself: MGET reads a key of another type as none, which would let in whoever was revoked.
+	cmds := make([]redis.Cmder, len(subjects))
+	for i, sub := range subjects {
+		cmds[i] = redis.NewStringCmd(ctx, "get", s.keys.revoked(sub))
 	}
-	// One MGET, because this is asked for every token that is validated.
-	cmd := redis.NewSliceCmd(ctx, args...)
-	if err := s.do(ctx, cmd); err != nil {
+	if err := s.pipes.Do(ctx, cmds); err != nil {
 		return nil, err
 	}
-	for i, v := range cmd.Val() {
-		text, ok := v.(string)
-		at := timeOf(text)
-		if ok && at.IsZero() && text != "0" {
-			// It may have been a revocation. So whatever was issued until now is refused, for this subject alone.
-			s.garbage.drop(unreadRevocation, "a subject of the kind "+subjects[i].Kind)
-			ok, at = subjects[i].Kind != bus.SubjectLost, s.Now()
+	for i, cmd := range cmds {
+		at, err := s.revokedAt(ctx, subjects[i], cmd.(*redis.StringCmd)) //nolint:forcetypeassert // made above
+		if err != nil {
+			return nil, err
 		}
-		if subjects[i].Kind == bus.SubjectLost && (!ok || !s.complete.Load()) {
-			at, err := s.revoke(ctx, revoking{mode: "since", subject: subjects[i]})
-			if err != nil {
-				return nil, err
-			}
-			if was := s.complete.Swap(true); was {
-				s.lost(ctx, "the server does not know any more since when it has them all")
-			}
-			times[i] = time.UnixMilli(at)
-			continue
-		}
-		if !ok {
-			continue
-		}
-		times[i] = at // zero where there was never one
+		times[i] = at
 	}
 	return times, nil
+}
+
+// firstMoment is the earliest time of a revocation, in ms: the announcement has room for 13 digits.
+const firstMoment = 1_000_000_000_000
+
+// revokedAt reads the time of a subject. What cannot be read may have been a revocation, so it is never none.
+func (s *Store) revokedAt(ctx context.Context, subject bus.Subject, cmd *redis.StringCmd) (time.Time, error) {
+	text, err := cmd.Result()
+	missing := errors.Is(err, redis.Nil)
+	switch {
+	case isForeign(err) && subject.Kind != bus.SubjectLost:
+		return bus.RevocationUnreadable, nil
+	case err != nil && !missing:
+		return time.Time{}, failure(err)
+	}
+	at := timeOf(text)
+	garbled := !missing && (at.UnixMilli() < firstMoment || text[0] == '0')
+	if garbled {
+		s.garbage.drop(unreadRevocation, "a subject of the kind "+subject.Kind)
+	}
+	switch {
+	case subject.Kind == bus.SubjectLost && (missing || garbled || !s.complete.Load()):
+		return s.completeSince(ctx, subject)
+	case garbled:
+		// Whatever was issued until now is refused, for this subject alone.
+		return s.Now(), nil
+	case missing:
+		return time.Time{}, nil
+	}
+	return at, nil
+}
+
+// completeSince asks the script since when the revocations are complete.
+func (s *Store) completeSince(ctx context.Context, lost bus.Subject) (time.Time, error) {
+	at, err := s.revoke(ctx, revoking{mode: "since", subject: lost})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if was := s.complete.Swap(true); was {
+		s.lost(ctx, "the server does not know any more since when it has them all")
+	}
+	return time.UnixMilli(at), nil
 }

@@ -35,7 +35,12 @@ func script(name string, preludes ...string) *redis.Script {
 // full, and also when its disk fails.
 func pushing(name string) *redis.Script {
 	_, body := server.Shebang(source(name))
-	return register(source("epoch") + source("young") + source("era") + source("tight") + body)
+	return register(strings.Join(publishPreludes(), "") + body)
+}
+
+// publishPreludes are the preludes of the script that publishes.
+func publishPreludes() []string {
+	return []string{source("epoch"), source("young"), source("era"), source("tight"), source("created")}
 }
 
 // appending returns a script that can call current(), which says under which epoch to append.
@@ -44,7 +49,7 @@ func appending(name string) *redis.Script { return script(name, source("epoch"))
 // calling returns a script that can call publish().
 func calling(name string) *redis.Script {
 	_, publish := server.Shebang(source("publish"))
-	return script(name, source("epoch"), source("young"), source("era"), source("tight"), "local function publish()\n", publish, "end\n")
+	return script(name, append(publishPreludes(), "local function publish()\n", publish, "end\n")...)
 }
 
 // register makes a script of a text. All of them count in the same way with what they find in Redis.

@@ -22,7 +22,7 @@ import (
 
 // The verbs.
 var (
-	publishScript       = script("publish", source("epoch"), source("young"), source("era"), source("tight"))
+	publishScript       = script("publish", publishPreludes()...)
 	pushScript          = pushing("publish")
 	readScript          = script("read", source("young"))
 	topScript           = script("top")
@@ -49,7 +49,7 @@ var (
 	dueStatsScript      = script("due_stats", source("device"))
 	watchScript         = script("watch")
 	stateScript         = calling("state")
-	deleteStateScript   = script("delete_state")
+	deleteStateScript   = script("delete_state", source("created"))
 	rosterJoinScript    = script("roster_join")
 	rosterLoseScript    = script("roster_lose")
 	rosterRemoveScript  = script("roster_remove")

@@ -93,6 +93,9 @@ func (s *Service) since(ctx context.Context, key string) (time.Time, error) {
 	if err != nil {
 		return now, err
 	}
+	if ended[0].Equal(bus.RevocationUnreadable) {
+		return now, bus.ErrStoredForeign
+	}
 	if ended[0].After(now) {
 		now = ended[0]
 	}

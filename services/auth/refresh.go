@@ -77,12 +77,18 @@ func (s *Server) familyOf(ctx context.Context, token string) (subject, error) {
 	if err != nil {
 		return sub, bus.ErrTokenInvalid
 	}
-	value, err := s.store.Family(ctx, uuid.UUID(raw[:familyBytes]).String())
+	family := uuid.UUID(raw[:familyBytes]).String()
+	value, err := s.store.Family(ctx, family)
 	if err != nil {
 		return sub, err
 	}
 	body := raw[:familyBytes+secretBytes]
-	if err := json.Unmarshal(value, &sub); err != nil || sub.Family == "" || !hmac.Equal(sub.tag(body), raw[len(body):]) {
+	if err := json.Unmarshal(value, &sub); err != nil || sub.Family != family {
+		err := unreadable("family", family)
+		s.teller.tell(err)
+		return sub, err
+	}
+	if !hmac.Equal(sub.tag(body), raw[len(body):]) {
 		return sub, bus.ErrTokenInvalid
 	}
 	return sub, nil

@@ -151,12 +151,17 @@ func (s *Server) kept(ctx context.Context, token string) (*bus.Identity, error) 
 	}
 	var t bus.OpaqueToken
 	if err := json.Unmarshal(value, &t); err != nil || t.Client == "" {
-		return nil, bus.ErrTokenInvalid
+		return nil, unreadable("token", bus.TokenDigest(token))
 	}
 	if !s.cfg.Now().Before(t.Expires) {
 		return nil, expired(t.Expires)
 	}
 	return opaqueIdentity(t, token), nil
+}
+
+// unreadable refuses a token of which the store has something that we did not write. The log tells the name.
+func unreadable(kind, name string) *bus.Error {
+	return malformed("record", "the store has something else in the place of the "+kind+" "+name)
 }
 
 // session looks up a session of an older system: one that was registered, or one that the resolver knows.

@@ -14,7 +14,7 @@
 -- too much or too old is removed in steps.
 local envelope, length, age, proposed, must_exist, digest, window, verb, meta_ttl, retain, copy_channel, copy, keeps_copy,
   id, demand, state_revision, state_value, state_ttl = unpack(ARGV)
-if must_exist == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
+if must_exist == '1' and not created(KEYS[4]) then
   return {'missing'}
 end
 if digest ~= '' then

@@ -37,6 +37,22 @@ local function lost(epoch, seen, offset)
   return tonumber(redis.call('HGET', KEYS[6], seen) or '-1') < offset
 end
 
+-- moment says whether a text is a time as this script writes it.
+local function moment(text)
+  local n = text and whole(text)
+  return n and n >= 1000000000000 and n <= 253402300799999 and string.format('%.0f', n) == text
+end
+
+-- kept returns the time that the subject has by now, 0 for none. Anything else that stands there may have been one: it counts as
+-- now, and is written over. What keeps somebody out must not fail for it.
+local function kept()
+  local text = redis.pcall('GET', KEYS[4])
+  if not text then
+    return 0
+  end
+  return type(text) == 'string' and moment(text) and tonumber(text) or now
+end
+
 local epoch, top, last = current(ARGV[4])
 if not epoch then
   return unproved
@@ -45,7 +61,7 @@ end
 redis.call('PERSIST', KEYS[2])
 if ARGV[1] == 'since' then
   -- What is no time says nothing about what came before now.
-  if not string.match(redis.call('GET', KEYS[4]) or '', '^%d+$') then
+  if not moment(redis.call('GET', KEYS[4])) then
     redis.call('SET', KEYS[4], string.format('%.0f', now))
     redis.call('SET', KEYS[5], epoch)
   end
@@ -69,7 +85,7 @@ if ARGV[2] == '0' then
   at = math.max(now, math.min(last + 1, ahead))
 end
 local rise = math.min(at, ahead)
-at = string.format('%.0f', math.max(at, tonumber(redis.call('GET', KEYS[4]) or '0') or 0))
+at = string.format('%.0f', math.max(at, kept()))
 if ARGV[1] == 'lost' then
   redis.call('SET', KEYS[4], at)
 else
