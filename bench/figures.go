@@ -41,7 +41,7 @@ var shown = []struct {
 func (t table) measured(m *measured) {
 	wrong, runs := m.wrong()
 	t.text("**Measured** by the following command. Lost, repeated or out of order: %.0f in %d runs.\n", wrong, runs)
-	t.text("```\nbench%s\n```\n", strings.ReplaceAll(" "+m.command, " -", " \\\n  -"))
+	t.text("```sh\ngo -C bench run .%s\n```\n", strings.ReplaceAll(" "+m.command, " -", " \\\n  -"))
 	t.text("On:\n\n- %s", strings.ReplaceAll(m.environment, ", ", "\n- "))
 	head := []string{"figure"}
 	for _, d := range deployed {

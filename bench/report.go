@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -161,7 +162,7 @@ func (r *report) write() error {
 	}
 	var lines strings.Builder
 	enc := json.NewEncoder(&lines)
-	if err := enc.Encode(map[string]string{"command": strings.Join(os.Args[1:], " "), "environment": r.environment()}); err != nil {
+	if err := enc.Encode(map[string]string{"command": typed(os.Args[1:]), "environment": r.environment()}); err != nil {
 		return fmt.Errorf("write results: %w", err)
 	}
 	for _, one := range r.all {
@@ -175,4 +176,16 @@ func (r *report) write() error {
 		}
 	}
 	return nil
+}
+
+// typed is a command line as it can be given to a shell again.
+func typed(args []string) string {
+	all := make([]string, len(args))
+	for i, arg := range args {
+		all[i] = arg
+		if strings.ContainsAny(arg, " '\"$*?;&|<>()") {
+			all[i] = strconv.Quote(arg)
+		}
+	}
+	return strings.Join(all, " ")
 }

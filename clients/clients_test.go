@@ -101,6 +101,20 @@ func pageOf(tb testing.TB, name string) page {
 	return p
 }
 
+// A page that has commands is one whose commands are run here: those of PHP by a test of its own.
+func TestPages_areAllRun(t *testing.T) {
+	pages, err := filepath.Glob("../docs/languages/*.md")
+	testkit.Check(t, err)
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		testkit.Check(t, err)
+		name := strings.TrimSuffix(filepath.Base(page), ".md")
+		if strings.Contains(string(b), "\n```sh\n") && programs[name].file == "" && name != "php" {
+			t.Errorf("docs/languages/%s.md has commands, and no test runs them", name)
+		}
+	}
+}
+
 // lines returns what is written on lines, without empty ones and without indents: a page shows parts of a class at its margin.
 func lines(text string) []string {
 	var all []string
