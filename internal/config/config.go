@@ -148,7 +148,7 @@ type Edge struct {
 	ConnectionsPerIP      int           `key:"connections_per_ip" min:"0" max:"10000000" doc:"Connections from one IP address, or one network of IPv6 (http.ipv6_prefix); 0 for no limit."`
 	ConnectionsPerToken   int           `key:"connections_per_token" min:"0" max:"10000000" doc:"Connections with one token; 0 for no limit."`
 	ConnectionsPerUser    int           `key:"connections_per_user" min:"0" max:"10000000" doc:"Connections of one user, with all tokens together; of the client where a token names no user; 0 for no limit."`
-	FramesPerSecond       int           `key:"frames_per_second" min:"10" max:"10000000" doc:"Frames of one connection that end no message: fragments, pings and pongs."`
+	FramesPerSecond       int           `key:"frames_per_second" min:"10" max:"10000000" doc:"Frames of one connection that end no message and carry next to nothing: pings, pongs, and fragments of less than 256 bytes."`
 	MessageTimeout        time.Duration `key:"message_timeout" min:"1s" max:"10m" doc:"How long a client may take from the first byte of a message to its last."`
 	ConnectsInProgress    int           `key:"connects_in_progress" min:"1" max:"1000000" doc:"Connects that are worked on at once; more are refused at once, with a time to come back."`
 	Tickets               Tickets       `key:"tickets"`

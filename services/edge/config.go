@@ -71,7 +71,7 @@ type Config struct {
 	ConnectionsPerIP int
 	// How many connections one token and one user may have; 0 for no limit.
 	ConnectionsPerToken, ConnectionsPerUser int
-	// FramesPerSecond is how many frames of one connection may end no message: fragments, pings and pongs.
+	// FramesPerSecond is how many pings, pongs and fragments of less than 256 bytes one connection may send.
 	FramesPerSecond int
 	// MessageTimeout is how long a client may take from the first byte of a message to its last.
 	MessageTimeout time.Duration

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/testkit"
 	"github.com/trunkline/trunkline/services/edge"
+	"github.com/trunkline/trunkline/services/edge/dialect/native"
 )
 
 // onEach runs a test on every transport of one edge.
@@ -51,10 +55,11 @@ func (h *fixture) sideBySide(t *testing.T, live func(transport string, dial func
 // What ends no message counts: a client that sends nothing else is told so within seconds, however small its frames are.
 func TestFlood_ends(t *testing.T) {
 	const bound = 5 * time.Second
-	onEach(t, edge.Config{CommandsPerSecond: 1e6, CommandBurst: 1e6}, func(t *testing.T, _ *fixture, dial func() *raw) {
+	onEach(t, edge.Config{CommandsPerSecond: 1e6, CommandBurst: 1e6, FrameSize: 512 << 10}, func(t *testing.T, _ *fixture, dial func() *raw) {
 		for name, flood := range map[string][]byte{
 			"empty fragments":       testkit.ClientFrame(more, ""),
 			"fragments of one byte": testkit.ClientFrame(more, "x"),
+			"small fragments":       testkit.ClientFrame(more, strings.Repeat("x", 255)),
 			"pongs":                 testkit.ClientFrame(finPong, ""),
 			"pings":                 testkit.ClientFrame(finPing, "x"),
 		} {
@@ -77,6 +82,35 @@ func TestFlood_ends(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A fragment that carries something is no flood, whatever the writer's buffer is: libraries cut what they send by their buffers.
+func TestFlood_isNotALargeMessageInFragments(t *testing.T) {
+	const size, messages = 3 << 20, 3
+	h := start(t, edge.Config{CommandsPerSecond: 1e6, CommandBurst: 1e6, FrameSize: size})
+	token := h.token("ada", everything)
+	body := `{"id":9,"ping":{}}`
+	body += strings.Repeat(" ", size-len(body))
+	for transport, server := range h.transports() {
+		for _, buffer := range []int{4 << 10 /* gorilla's own */, 1 << 10, 256} {
+			d := websocket.Dialer{
+				Subprotocols: []string{native.SubprotocolJSON}, WriteBufferSize: buffer, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			}
+			ws, _, err := d.DialContext(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http")+"?token="+token, nil) //nolint:bodyclose // it is the connection
+			testkit.Check(t, err)
+			c := &client{tb: t, ws: ws}
+			c.read() // it is connected
+			from := time.Now()
+			for range messages {
+				c.send(body)
+				if f := c.read(); f["pong"] == nil {
+					t.Fatalf("%s, fragments of %d bytes: got %v", transport, buffer, f)
+				}
+			}
+			t.Logf("%s, fragments of %d bytes: %d a second", transport, buffer, int(size*messages/float64(buffer)/time.Since(from).Seconds()))
+			testkit.Check(t, ws.Close())
+		}
+	}
 }
 
 // Somebody who sends few frames beside messages is no flood, for however long.

@@ -138,9 +138,9 @@ func (s *session) Ping() bool {
 	return s.paced(nil)
 }
 
-// Flooded ends a session whose client sends too many frames that end no message.
+// Flooded ends a session whose client sends too many frames that end no message and carry next to nothing.
 func (s *session) Flooded() {
-	why := bus.ErrRateLimited.With("too many frames that end no message", map[string]string{"rule": "edge.frames_per_second"})
+	why := bus.ErrRateLimited.With("too many pings, pongs or fragments of less than 256 bytes", map[string]string{"rule": "edge.frames_per_second"})
 	s.edge.metrics.refuse(why)
 	s.Refuse(why)
 }

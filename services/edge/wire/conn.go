@@ -28,7 +28,7 @@ type Conn struct {
 
 	incoming incoming     // of whoever reads
 	begun    atomic.Int64 // when the message began that is on its way, in Unix milliseconds; 0 for none
-	extra    atomic.Int32 // frames of this second that ended no message
+	extra    atomic.Int32 // frames of this second that ended no message and carried next to nothing
 
 	expires atomic.Int64 // Unix milliseconds; 0 for never
 	heard   atomic.Bool  // something came since Heard
@@ -53,7 +53,7 @@ type Handler interface {
 	Receive(op int, data []byte)
 	// Ping says whether a ping is to be answered.
 	Ping() bool
-	// Flooded says that the client sends too many frames that end no message. The handler calls Finish.
+	// Flooded says that the client sends too many pings, pongs and small fragments. The handler calls Finish.
 	Flooded()
 	// Closing returns the code and the text of the answer to a close frame. The argument code is 1005 for a frame without one.
 	// An answer with code 0 has none.
@@ -142,7 +142,7 @@ func (c *Conn) late() {
 	}
 }
 
-// counted counts frames that end no message. It returns errFlood when there are more than the client may send.
+// counted counts pings, pongs and small fragments. It returns errFlood when there are more than the client may send.
 func (c *Conn) counted(n int32) error {
 	if n > 0 && c.extra.Add(n) > c.sockets.cfg.FramesPerSecond {
 		c.handler.Flooded()
@@ -151,7 +151,7 @@ func (c *Conn) counted(n int32) error {
 	return nil
 }
 
-// Second begins another second, in which the client may send frames that end no message.
+// Second begins another second, in which the client may send such frames.
 func (c *Conn) Second() {
 	if c.extra.Load() != 0 {
 		c.extra.Store(0)

@@ -5,8 +5,12 @@ import (
 	"errors"
 )
 
-// errFlood ends the reading of a connection whose client sends too many frames that end no message.
+// errFlood ends the reading of a connection whose client sends too many frames that carry next to nothing.
 var errFlood = errors.New("too many frames that end no message")
+
+// smallFragment is below what a fragment carries next to nothing. Libraries cut a large message by their buffers, and send as many
+// fragments as it takes. Those are bounded by the bytes of a message and by the messages of a second, which have limits of their own.
+const smallFragment = 256
 
 // errClose ends the reading of a connection whose client sent a close frame with half of a code.
 var errClose = errors.New("a close frame of one byte")
@@ -15,7 +19,7 @@ var errClose = errors.New("a close frame of one byte")
 const shortHeader = 10
 
 // incoming follows the frames of a client in the bytes that gorilla reads, whatever they come over. It knows what gorilla keeps
-// to itself: frames that end no message, messages that are not finished, and how long a close frame was. It judges nothing else.
+// to itself: frames that carry next to nothing, messages that are not finished, and how long a close frame was. It judges nothing else.
 type incoming struct {
 	head   [shortHeader]byte
 	had    uint8  // bytes of the header that is being read
@@ -26,7 +30,7 @@ type incoming struct {
 	open   bool   // a message has begun, and its last frame has not
 }
 
-// take notes bytes. It returns how many frames began that end no message, and whether a message has ended.
+// take notes bytes. It returns how many frames began that end no message and carry next to nothing, and whether a message has ended.
 func (in *incoming) take(p []byte) (extra int32, ended bool) {
 	for len(p) > 0 {
 		if in.left > 0 {
@@ -42,7 +46,7 @@ func (in *incoming) take(p []byte) (extra int32, ended bool) {
 		if !in.header() {
 			continue
 		}
-		if !in.data || !in.fin {
+		if !in.data || !in.fin && in.length < smallFragment {
 			extra++
 		}
 		ended = in.end() || ended

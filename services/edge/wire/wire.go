@@ -20,7 +20,7 @@ type Config struct {
 	CloseTimeout time.Duration
 	// CloseWait is how long a client that reads has to answer a close frame.
 	CloseWait time.Duration
-	// FramesPerSecond is how many frames of a client may end no message: fragments, pings and pongs.
+	// FramesPerSecond is how many pings, pongs and fragments of less than 256 bytes a client may send.
 	FramesPerSecond int32
 	// Go runs a goroutine that writes, for as long as something waits. The owner waits for all of them.
 	Go func(func())

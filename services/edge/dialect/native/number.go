@@ -9,8 +9,8 @@ import (
 	"github.com/trunkline/trunkline/internal/payload"
 )
 
-// The number of a command is read apart from the rest, and only for a refusal. A client that waits for the number of its command would
-// wait for ever if a mistake anywhere else in the frame kept the answer from having it.
+// The number of a command is read apart from the rest, and only for a refusal. A mistake elsewhere in the frame must not keep the answer
+// from having it: a client that waits for the number would wait for ever.
 
 // Number reads the id of a frame as far as the frame can be read. Of two ids none counts.
 func (JSON) Number(data []byte) uint32 {
