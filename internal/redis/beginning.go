@@ -1,27 +1,31 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"sync"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/redis/server"
 )
 
 // An address that nothing was published to has no key, however many follow it. Its position is the beginning: an epoch that all
-// such addresses of a server share, or in a Cluster all of a slot. It is lost when the data is. Whoever gives it back is given
-// everything from the first message on, or a gap when the beginning is another by then.
+// such addresses of a server share, or in a Cluster all of a slot. Addresses of another durability share another one. It is lost
+// when the data is. It also ends like a log does, with a life of the server after which something may be missing. Whoever gives
+// it back is given everything from the first message on, or a gap when the beginning is another by then.
 
 // beginningKey is the name of the beginning of an address.
 func (s *Store) beginningKey(a bus.Address) string {
+	return s.keys.beginning(s.beginningTag(a), s.least(a))
+}
+
+func (s *Store) beginningTag(a bus.Address) string {
 	// One for a whole server is enough: it loses all of its data at once.
 	if s.cluster == nil {
-		return s.keys.beginning("all")
+		return "all"
 	}
-	return s.keys.beginning(slotTags()[server.Slot(s.keys.push(a))])
+	return slotTags()[server.Slot(s.keys.push(a))]
 }
 
 // slotTags are texts of which each belongs to the slot of its index.
@@ -38,63 +42,94 @@ var slotTags = sync.OnceValue(func() []string {
 	return tags
 })
 
-// beginnings returns the epochs of beginnings by name, making those that are not there. The error is about one that is missing in the answer.
+// beginnings returns the epochs of beginnings by name, making those that are not there. The error is about one that is missing in the
+// answer; those of other masters are good even where one does not answer.
 func (s *Store) beginnings(ctx context.Context, names []string) (map[string]string, error) {
 	found := make(map[string]string)
 	for _, name := range names {
 		found[name] = ""
 	}
-	if err := s.readBeginnings(ctx, found); err != nil {
+	absent, err := s.readBeginnings(ctx, found)
+	if err != nil || len(absent) == 0 {
 		return found, err
 	}
-	// NX, because several processes may find the same one missing.
-	var cmds []redis.Cmder
-	for name, epoch := range found {
-		if epoch == "" {
-			cmds = append(cmds, redis.NewStatusCmd(ctx, "set", name, bus.StartEpoch(bus.NewEpoch()), "nx"))
+	calls := make([]call, len(absent))
+	for i, name := range absent {
+		calls[i] = call{beginSetScript, []string{name, name}, []any{bus.StartEpoch(bus.NewEpoch()), "", "", ""}}
+	}
+	cmds, err := s.runOnce(ctx, calls)
+	if err != nil {
+		return found, unavailable(err)
+	}
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return found, failure(cmd.Err())
 		}
 	}
-	if len(cmds) == 0 {
-		return found, nil
-	}
-	if err := s.do(ctx, cmds...); err != nil { // nil is the answer where another process was faster
-		return found, err
-	}
-	// Whichever process was first has set it, so what counts is read back.
-	return found, s.readBeginnings(ctx, found)
+	// Several processes may find the same one missing. Whichever was first has made it, so what counts is read back.
+	_, err = s.readBeginnings(ctx, found)
+	return found, err
 }
 
-// readBeginnings fills in what is there.
-func (s *Store) readBeginnings(ctx context.Context, found map[string]string) error {
-	cmds := make([]redis.Cmder, 0, len(found))
-	names := make([]string, 0, len(found))
+// readBeginnings fills in what is there, and returns the names of what is not. It proves what was good in another life.
+func (s *Store) readBeginnings(ctx context.Context, found map[string]string) (absent []string, err error) {
+	calls := make([]call, 0, len(found))
 	for name := range found {
-		names = append(names, name)
-		cmds = append(cmds, redis.NewStringCmd(ctx, "get", name))
+		calls = append(calls, call{beginScript, []string{name, name}, nil})
 	}
-	if err := s.pipes.Do(ctx, cmds); err != nil {
-		return err
+	cmds, err := s.runAll(ctx, calls)
+	if err != nil {
+		err = unavailable(err)
 	}
-	// Beginnings of other masters are good even where one does not answer.
-	var failed error
-	var broken []redis.Cmder
 	for i, cmd := range cmds {
-		epoch, err := cmd.(*redis.StringCmd).Result() //nolint:forcetypeassert // made above
-		if err != nil && err != redis.Nil {           //nolint:errorlint // go-redis returns it bare
-			failed = failure(err)
+		name := calls[i].keys[0]
+		answer, wrong := cmd.StringSlice()
+		switch {
+		case wrong != nil:
+			err = s.misread(wrong, name)
+		case at(answer, 0) == "none":
+			absent = append(absent, name)
+			if at(answer, 1) == "1" {
+				s.garbage.drop(unreadPosition, "a beginning")
+			}
+		case at(answer, 0) == "is" && epochText(at(answer, 1)):
+			found[name] = at(answer, 1)
+		default: // it could not be proved, for which err has the cause
+			err = cmp.Or(err, unavailable(errUnproved))
 		}
-		if epoch != "" && !epochText(epoch) {
-			s.garbage.drop(unreadPosition, "a beginning")
-			broken = append(broken, redis.NewIntCmd(ctx, "del", names[i]))
-			epoch = ""
+	}
+	return absent, err
+}
+
+// proveBeginning finds out whether everything is there that was acknowledged in an old life, and returns the call that notes it.
+func (s *Store) proveBeginning(ctx context.Context, names []string, u unproved) (call, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	_, kept, err := s.carries(ctx, names[0], s.keys.leastOf(names[0]), u)
+	good := "0"
+	if kept {
+		good = "1"
+	}
+	return call{beginSetScript, names, []any{bus.StartEpoch(bus.NewEpoch()), u.old, u.now, good}}, err
+}
+
+// endBeginnings ends the beginnings beside an address whose log has lost its end: a file that was cut has lost what is of any durability.
+func (s *Store) endBeginnings(ctx context.Context, a bus.Address) error {
+	var calls []call
+	for _, l := range []Least{{}, {Durability: bus.Fsynced}, {Durability: bus.Replicated, Replicas: max(s.cfg.Replicas, 1)}, s.least(a)} {
+		name := s.keys.beginning(s.beginningTag(a), l)
+		calls = append(calls, call{beginSetScript, []string{name, name}, []any{bus.StartEpoch(bus.NewEpoch()), "*", "", ""}})
+	}
+	cmds, err := s.runOnce(ctx, calls)
+	if err != nil {
+		return unavailable(err)
+	}
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return failure(cmd.Err())
 		}
-		found[names[i]] = epoch
 	}
-	// Another one is made in its place.
-	if len(broken) > 0 && failed == nil {
-		failed = s.do(ctx, broken...)
-	}
-	return failed
+	return nil
 }
 
 // begins returns the position from which an address without a log begins.

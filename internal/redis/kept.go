@@ -24,12 +24,12 @@ func (s *Store) Kept(ctx context.Context, node string) (string, error) {
 	if err != nil {
 		return "", unavailable(err)
 	}
-	names := []string{s.keys.beginning("all")}
+	names := []string{s.keys.beginning("all", Least{})}
 	// A few slots that are spread over the masters are enough to notice one that was emptied.
 	if s.cluster != nil {
 		names = names[:0]
 		for i := range keptSlots {
-			names = append(names, s.keys.beginning(slotTags()[i*server.Slots/keptSlots]))
+			names = append(names, s.keys.beginning(slotTags()[i*server.Slots/keptSlots], Least{}))
 		}
 	}
 	found, err := s.beginnings(ctx, names)

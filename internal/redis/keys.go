@@ -31,8 +31,31 @@ func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 // there, too (w).
 func (k keys) meta(a bus.Address) string { return k.of(a, "m") }
 
-// beginning is the epoch of the position of addresses that have no log yet.
-func (k keys) beginning(tag string) string { return k.prefix + "{" + tag + "}:b" }
+// beginning is the epoch of the position of addresses that have no log yet, and of which everything acknowledged is so durable.
+func (k keys) beginning(tag string, least Least) string {
+	name := k.prefix + "{" + tag + "}:b"
+	switch least.Durability {
+	case bus.Fsynced:
+		name += ":f"
+	case bus.Replicated:
+		name += ":r" + strconv.Itoa(least.Replicas)
+	}
+	return name
+}
+
+// leastOf is how durable everything is that was acknowledged at the addresses of a beginning.
+func (keys) leastOf(beginning string) Least {
+	class := beginning[strings.LastIndexByte(beginning, ':')+1:]
+	switch {
+	case class == "f":
+		return Least{Durability: bus.Fsynced}
+	case strings.HasPrefix(class, "r"):
+		if n, err := strconv.Atoi(class[1:]); err == nil {
+			return Least{Durability: bus.Replicated, Replicas: n}
+		}
+	}
+	return Least{}
+}
 
 // push is the pub/sub channel. It carries "<epoch> <offset>\n" and the envelope, or "\n" and the envelope of a live message.
 // Either stands behind a "!" when a copy comes on the alias of the address next. Channels belong to no database of Redis, so the

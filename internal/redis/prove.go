@@ -95,6 +95,14 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 			continue
 		}
 		done[c.keys[1]] = true
+		if c.script == beginScript {
+			one, err := s.proveBeginning(ctx, c.keys[:2:2], u)
+			if err != nil {
+				return nil, err
+			}
+			proofs = append(proofs, one)
+			continue
+		}
 		kept, since, err := s.kept(ctx, c.keys[1], u)
 		if err != nil {
 			return nil, err
@@ -131,27 +139,38 @@ func (s *Store) prove(ctx context.Context, calls []call, cmds []*redis.Cmd) (pla
 func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	to, err := s.pipes.OfKey(ctx, key)
+	a := s.addressOf(key)
+	l, kept, err := s.carries(ctx, key, s.least(a), u)
 	if err != nil {
 		return false, since, err
 	}
-	l, err := s.lives.Of(ctx, to.Client(), u.now)
+	// A file may have been cut, or be an older one that was put back. No server says so of itself. Of other logs there may be nothing
+	// left at all then.
+	if kept && s.confirmed.beyond(a, bus.Position{Epoch: s.epoch(u.top.Epoch), Offset: u.top.Offset}) {
+		return false, since, s.endBeginnings(ctx, a)
+	}
+	if begun, only := l.Snapshot(); !kept && l.ID == u.now && only && a == bus.Revoked {
+		since = begun
+	}
+	return kept, since, nil
+}
+
+// carries says whether the present life of a server has everything that was acknowledged in an old one. It is the server of a key, and
+// least is how durable that was.
+func (s *Store) carries(ctx context.Context, key string, least Least, u unproved) (l server.Life, kept bool, err error) {
+	to, err := s.pipes.OfKey(ctx, key)
 	if err != nil {
-		return false, since, unavailable(err)
+		return l, false, err
 	}
-	// A file may have been cut, or be an older one that was put back. No server says so of itself.
-	whole := !s.confirmed.beyond(s.addressOf(key), bus.Position{Epoch: s.epoch(u.top.Epoch), Offset: u.top.Offset})
-	if whole && l.ID == u.now && l.Keeps(u.old, u.last, s.least(key), s.lives.SeenOf(u.old)) {
-		return true, since, nil
+	l, err = s.lives.Of(ctx, to.Client(), u.now)
+	if err != nil {
+		return l, false, unavailable(err)
 	}
-	// A slot that has moved brings its log from a server that lives on.
-	if s.cluster != nil && s.livesElsewhere(ctx, u.old) {
-		return true, since, nil
+	if l.ID == u.now && l.Keeps(u.old, u.last, least, s.lives.SeenOf(u.old)) {
+		return l, true, nil
 	}
-	if begun, only := l.Snapshot(); l.ID == u.now && only && key == s.keys.meta(bus.Revoked) {
-		return false, begun, nil
-	}
-	return false, since, nil
+	// A slot that has moved brings its keys from a server that lives on.
+	return l, s.cluster != nil && s.livesElsewhere(ctx, u.old), nil
 }
 
 // addressOf is the address of a meta hash; zero when the key is none.
@@ -205,9 +224,8 @@ func (c *confirmed) beyond(a bus.Address, top bus.Position) bool {
 	return last.Epoch == top.Epoch && last.Offset > top.Offset
 }
 
-// least is how durable everything is that was acknowledged at the address of a meta hash.
-func (s *Store) least(key string) Least {
-	a := s.addressOf(key)
+// least is how durable everything is that was acknowledged at an address.
+func (s *Store) least(a bus.Address) Least {
 	switch {
 	case a.IsZero():
 		return Least{}

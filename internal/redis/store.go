@@ -26,6 +26,8 @@ var (
 	pushScript          = pushing("publish")
 	readScript          = script("read", source("young"))
 	topScript           = script("top")
+	beginScript         = script("begin", source("epoch"), source("beginning"))
+	beginSetScript      = script("begin_set", source("epoch"), source("beginning"))
 	deleteChannelScript = script("delete_channel")
 	listChannelScript   = script("list_channel")
 	showScript          = script("show")

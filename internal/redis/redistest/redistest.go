@@ -201,19 +201,33 @@ func (s *Server) Restart() {
 	testkit.Eventually(s.tb, "redis-server has its port again", s.start)
 }
 
-// CutFile removes the end of the append-only file of a killed server.
-func (s *Server) CutFile(bytes int64) {
+// FileSize is how many bytes the newest append-only file has.
+func (s *Server) FileSize() int64 {
+	s.tb.Helper()
+	_, size := s.file()
+	return size
+}
+
+// file is the path of the newest append-only file, and its size.
+func (s *Server) file() (path string, size int64) {
 	s.tb.Helper()
 	names, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*.incr.aof"))
 	if err != nil || len(names) == 0 {
 		s.tb.Fatalf("there is no file: %v", err)
 	}
-	last := names[len(names)-1]
-	info, err := os.Stat(last)
+	path = names[len(names)-1]
+	info, err := os.Stat(path)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	if err := os.Truncate(last, max(info.Size()-bytes, 0)); err != nil {
+	return path, info.Size()
+}
+
+// CutFile removes the end of the append-only file of a killed server.
+func (s *Server) CutFile(bytes int64) {
+	s.tb.Helper()
+	path, size := s.file()
+	if err := os.Truncate(path, max(size-bytes, 0)); err != nil {
 		s.tb.Fatal(err)
 	}
 }
