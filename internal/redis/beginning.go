@@ -53,6 +53,7 @@ func (s *Store) beginnings(ctx context.Context, names []string) (map[string]stri
 	if err != nil || len(absent) == 0 {
 		return found, err
 	}
+	// Only what is missing is written, so that asking writes nothing.
 	calls := make([]call, len(absent))
 	for i, name := range absent {
 		calls[i] = call{beginSetScript, []string{name, name}, []any{bus.StartEpoch(bus.NewEpoch()), "", "", ""}}
@@ -105,6 +106,7 @@ func (s *Store) readBeginnings(ctx context.Context, found map[string]string) (ab
 func (s *Store) proveBeginning(ctx context.Context, names []string, u unproved) (call, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
+	// As with a log, but of the least durable message that any of the addresses may have had.
 	_, kept, err := s.carries(ctx, names[0], s.keys.leastOf(names[0]), u)
 	good := "0"
 	if kept {
@@ -115,6 +117,7 @@ func (s *Store) proveBeginning(ctx context.Context, names []string, u unproved) 
 
 // endBeginnings ends the beginnings beside an address whose log has lost its end: a file that was cut has lost what is of any durability.
 func (s *Store) endBeginnings(ctx context.Context, a bus.Address) error {
+	// Once for each life, however many logs are found out.
 	var calls []call
 	for _, l := range []Least{{}, {Durability: bus.Fsynced}, {Durability: bus.Replicated, Replicas: max(s.cfg.Replicas, 1)}, s.least(a)} {
 		name := s.keys.beginning(s.beginningTag(a), l)
