@@ -9,7 +9,7 @@ type control struct {
 // change puts one text in the place of another, which the file has once.
 type change struct{ file, old, by string }
 
-const tail = "internal/tail/"
+const tail, publish = "internal/tail/", "services/publish/"
 
 var controls = []control{
 	{"held-for-ever", "tail", []change{
@@ -23,5 +23,14 @@ var controls = []control{
 	}},
 	{"left-epoch", "tail", []change{
 		{tail + "followed.go", "return !f.left.IsStart() && p.Epoch == f.left.Epoch", "return false"},
+	}},
+	{"half-subscribed", "streams", []change{
+		{publish + "follow.go", "r.stop(a)\n\t\treturn err\n\t}\n\treturn nil", "return err\n\t}\n\treturn nil"},
+	}},
+	{"no-deadline", "streams", []change{
+		{publish + "follow.go", "ctx, cancel := context.WithTimeout(ctx, streamCall)\n\tdefer cancel()\n\tpositions", "positions"},
+	}},
+	{"no-line", "streams", []change{
+		{publish + "follow.go", "switch p.line.Take(i.span()) {", "switch bus.Next {"},
 	}},
 }

@@ -11,7 +11,7 @@ import (
 // calls are what the machine asks the store, and waits for.
 type calls struct {
 	held    bool // the schedule answers
-	made    int
+	made    map[string]int
 	arrived int
 	waiting []*call
 }
@@ -38,8 +38,8 @@ func await[T any](ctx context.Context, s *Store, name, of string, do func() (T, 
 		c.carried = true
 	}
 	s.mu.Lock()
-	s.calls.made++
-	if over := s.cfg.Calls > 0 && s.calls.made > s.cfg.Calls; !over && !s.calls.held {
+	s.calls.made[name]++
+	if !s.endless() && !s.calls.held {
 		c.do()
 		s.mu.Unlock()
 		return answer, err
@@ -137,12 +137,23 @@ func (s *Store) Refuse(which int) {
 	}
 }
 
-// Made is how many calls there were.
-func (s *Store) Made() int {
+// Made is how many calls there were to read a log, and to find out where logs end.
+func (s *Store) Made() (reads, tops int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.calls.made
+	return s.calls.made["read"], s.calls.made["tops"]
 }
 
 // Endless says whether there were more calls than a schedule may need.
-func (s *Store) Endless() bool { return s.cfg.Calls > 0 && s.Made() > s.cfg.Calls }
+func (s *Store) Endless() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endless()
+}
+
+// ticks is how often an hour of slow rounds may ask where logs end.
+const ticks = 4000
+
+func (s *Store) endless() bool {
+	return s.cfg.Calls > 0 && (s.calls.made["read"] > s.cfg.Calls || s.calls.made["tops"] > s.cfg.Calls+ticks)
+}

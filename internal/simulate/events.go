@@ -52,13 +52,17 @@ func (s *Store) Flush() {
 }
 
 // Failover has another server take over. Each log has lost up to so many entries at its end, but never all. An address that has
-// lost all its messages looks like one that nothing was published to.
-func (s *Store) Failover(lost int) {
+// lost all its messages looks like one that nothing was published to. With back, a log may lose a whole epoch. It is then again
+// in the one before.
+func (s *Store) Failover(lost int, back bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.life++
 	for _, r := range s.logs {
 		n := min(lost, max(len(r.entries)-1, 0))
+		if len(r.past) > 0 && !back {
+			n = min(n, int(r.top-r.past[0].last)-1)
+		}
 		s.destroy(r.entries[len(r.entries)-n:])
 		r.cut(n)
 	}

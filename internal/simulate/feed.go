@@ -97,6 +97,16 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 		}
 		return none, nil
 	})
+	if err != nil { // nobody waits any more, and the feed goes on trying
+		f.store.mu.Lock()
+		defer f.store.mu.Unlock()
+		for i, a := range addresses {
+			if l := f.of(a); !l.down && l.wanted[a] == wants[i] {
+				l.ask(a, wants[i])
+			}
+		}
+		return err
+	}
 	for _, w := range wants {
 		select {
 		case <-w.confirmed:
@@ -104,7 +114,7 @@ func (f *feed) Subscribe(ctx context.Context, addresses ...bus.Address) error {
 			return bus.ErrStoreUnavailable.Wrap(ctx.Err())
 		}
 	}
-	return err
+	return nil
 }
 
 // ask has the server open a subscription.

@@ -1,10 +1,12 @@
 package simulate_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +28,11 @@ type machine interface {
 // kind is a kind of machine.
 type kind struct {
 	plan simulate.Plan
-	make func(tb testing.TB, w *world) machine
+	// rest is how long it takes until nothing happens any more by itself; a minute by default.
+	rest time.Duration
+	// rounds is set when quiet addresses are compared with their logs all the time.
+	rounds bool
+	make   func(tb testing.TB, w *world) machine
 }
 
 // world is what a machine is in.
@@ -37,8 +43,21 @@ type world struct {
 	ledger    *simulate.Ledger
 	addresses []bus.Address
 	machine   machine
-	queued    bool // pushes wait for the schedule
-	story     []string
+	kind      kind
+	queued    bool   // pushes wait for the schedule
+	story     *story // nil unless it is told
+}
+
+// story is what happens, line by line.
+type story struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (s *story) tell(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, line)
 }
 
 func (w *world) address(n int) bus.Address { return w.addresses[n%len(w.addresses)] }
@@ -72,6 +91,11 @@ var environment = []simulate.Verb{
 	{Do: "time", Weight: 5, Most: 7},
 }
 
+// times are how long the step of that name takes.
+var times = []time.Duration{
+	time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 5 * time.Second, 20 * time.Second,
+}
+
 // do does a step.
 func (w *world) do(s simulate.Step) {
 	switch s.Do {
@@ -98,11 +122,13 @@ func (w *world) do(s simulate.Step) {
 	case "flush":
 		w.store.Flush()
 	case "failover":
-		w.store.Failover(s.N)
+		w.store.Failover(s.N, false)
+	case "back":
+		w.store.Failover(1+s.N, true)
 	case "delete":
 		w.store.Delete(w.address(s.N))
 	case "time":
-		time.Sleep(time.Duration(s.N*s.N*s.N) * 10 * time.Millisecond)
+		time.Sleep(times[s.N%len(times)])
 	default:
 		w.machine.step(s)
 	}
@@ -125,7 +151,7 @@ func (w *world) play(k kind) []string {
 		cfg.Length = 3 + length
 	}
 	if w.story != nil {
-		cfg.Story = func(line string) { w.story = append(w.story, line) }
+		cfg.Story = w.story.tell
 	}
 	w.store = simulate.New(cfg)
 	w.ledger = simulate.NewLedger(w.store)
@@ -135,27 +161,50 @@ func (w *world) play(k kind) []string {
 	go func() { ended <- w.machine.run(ctx) }()
 	w.quiet()
 	for _, s := range w.schedule.Steps {
-		if w.story != nil {
-			w.story = append(w.story, "— "+s.String())
-		}
+		w.note("— %s", s)
 		w.do(s)
 	}
-	if w.story != nil {
-		w.story = append(w.story, "— no fault is left")
-	}
+	w.note("— no fault is left")
 	w.store.Hold(false)
 	w.store.Connect()
 	w.queued = false
-	w.rest(time.Minute)
+	w.rest(w.pause())
 	w.machine.settle()
 	if w.store.Endless() {
-		w.ledger.Wrong("endless: the store was asked %d times", w.store.Made())
+		reads, tops := w.store.Made()
+		w.ledger.Wrong("endless: %d reads and %d questions", reads, tops)
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		w.ledger.Wrong("it ended with %v", err)
 	}
 	return w.ledger.Verdict()
+}
+
+func (w *world) pause() time.Duration { return cmp.Or(w.kind.rest, time.Minute) }
+
+// note tells the story something that is no event.
+func (w *world) note(format string, args ...any) {
+	if w.story != nil {
+		w.story.tell(fmt.Sprintf(format, args...))
+	}
+}
+
+// restless finds machines that ask the store for no reason.
+func (w *world) restless() {
+	reads, tops := w.store.Made()
+	rest := 20 * w.pause()
+	if w.kind.rounds {
+		rest = 2 * w.pause()
+	}
+	w.rest(rest)
+	more, asked := w.store.Made()
+	if more -= reads; more > 0 {
+		w.ledger.Wrong("restless: %d reads in %s in which nothing happened", more, rest)
+	}
+	if asked -= tops; asked > 0 && !w.kind.rounds {
+		w.ledger.Wrong("restless: %d questions in %s in which nothing happened", asked, rest)
+	}
 }
 
 // rest lets time pass.
@@ -168,17 +217,20 @@ func (w *world) rest(d time.Duration) {
 }
 
 // run plays a schedule in a bubble of its own. With story it says all that happens.
-func run(t *testing.T, k kind, s simulate.Schedule, story bool) (wrong, told []string) {
+func run(t *testing.T, k kind, s simulate.Schedule, tells bool) (wrong, told []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{tb: t, schedule: s, queued: true, addresses: []bus.Address{name(t, "channels/kept:a"), name(t, "channels/kept:b"), name(t, "channels/kept:d")}}
+		w := &world{tb: t, kind: k, schedule: s, queued: true, addresses: []bus.Address{name(t, "channels/kept:a"), name(t, "channels/kept:b"), name(t, "channels/kept:d")}}
 		n, _ := s.Setting("addresses")
 		w.addresses = w.addresses[:1+n]
-		if story {
-			w.story = []string{}
+		w.story = &story{}
+		if !tells {
+			w.story = nil
 		}
 		wrong = w.play(k)
-		told = w.story
+		if tells {
+			told = w.story.lines
+		}
 	})
 	return wrong, told
 }

@@ -11,7 +11,7 @@ import (
 type Config struct {
 	// Length is how many messages a log keeps; 0 for all.
 	Length int
-	// Calls is how many calls a schedule may need. More are left without an answer, and told by Verdict.
+	// Calls is how many reads a schedule may need; 0 for any number. After more of them no call is answered any more.
 	Calls int
 	// Story is told what happens, when it is set.
 	Story func(string)
@@ -35,7 +35,7 @@ type Store struct {
 
 // New returns an empty store, whose calls are answered at once and whose pushes wait.
 func New(cfg Config) *Store {
-	return &Store{cfg: cfg, logs: map[bus.Address]*record{}, eras: map[bus.Address]int{}, destroyed: map[string]bool{}}
+	return &Store{cfg: cfg, logs: map[bus.Address]*record{}, eras: map[bus.Address]int{}, destroyed: map[string]bool{}, calls: calls{made: map[string]int{}}}
 }
 
 func (s *Store) tell(format string, args ...any) {

@@ -175,11 +175,7 @@ func (m *tailMachine) settle() {
 			m.ledger.Finished("reader", a)
 		}
 	}
-	made := m.store.Made()
-	m.rest(time.Hour)
-	if more := m.store.Made() - made; more > 0 {
-		m.ledger.Wrong("restless: %d calls in an hour in which nothing happened", more)
-	}
+	m.restless()
 	if s := m.tail.Stats(); s.Healing != 0 || s.Held != 0 {
 		m.ledger.Wrong("restless: %+v", s)
 	}

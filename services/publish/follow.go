@@ -66,18 +66,30 @@ func (r *reader) start(ctx context.Context, req *publishv1.ConsumeRequest) error
 func (r *reader) enter(ctx context.Context, a bus.Address, watches bool) (*place, error) {
 	f := &follower{address: a, wake: r.wake, limit: r.server.cfg.StreamQueue, watches: watches, mark: uuid.NewString()}
 	r.server.streams.attach(f)
-	positions, err := r.server.tail.Acquire(ctx, a)
+	at, err := r.server.acquire(ctx, a)
 	if err != nil {
 		r.server.streams.detach(f)
 		return nil, err
 	}
 	p := &place{follower: f}
-	p.line.Start(positions[0])
+	p.line.Start(at)
 	if f.empty() { // what comes now is newer
 		p.line.Joined()
 	}
 	r.places[a] = p
 	return p, nil
+}
+
+// acquire has the tail follow an address. The feed goes on trying for as long as it takes, and the other addresses of the stream
+// must not wait for that.
+func (s *Server) acquire(ctx context.Context, a bus.Address) (bus.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, streamCall)
+	defer cancel()
+	positions, err := s.tail.Acquire(ctx, a)
+	if err != nil {
+		return bus.Position{}, err
+	}
+	return positions[0], nil
 }
 
 // begin answers a subscribe and replays what it asks for.

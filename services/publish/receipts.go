@@ -83,7 +83,7 @@ func (s *Server) WatchReceipts(req *publishv1.WatchReceiptsRequest, stream grpc.
 	f := &follower{address: a, wake: r.wake, limit: s.cfg.StreamQueue, receipt: req.GetId()}
 	s.streams.attach(f)
 	defer s.streams.detach(f)
-	if _, err := s.tail.Acquire(ctx, a); err != nil {
+	if _, err := s.acquire(ctx, a); err != nil {
 		return err
 	}
 	defer s.tail.Release(a)
