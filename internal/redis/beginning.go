@@ -62,6 +62,7 @@ func (s *Store) beginnings(ctx context.Context, names []string) (map[string]stri
 	if err != nil {
 		return found, unavailable(err)
 	}
+	// What was not made is not read back either.
 	for _, cmd := range cmds {
 		if cmd.Err() != nil {
 			return found, failure(cmd.Err())

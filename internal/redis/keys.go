@@ -45,6 +45,7 @@ func (k keys) beginning(tag string, least Least) string {
 
 // leastOf is how durable everything is that was acknowledged at the addresses of a beginning.
 func (keys) leastOf(beginning string) Least {
+	// A name without a class ends with the letter of beginnings, which is none.
 	class := beginning[strings.LastIndexByte(beginning, ':')+1:]
 	switch {
 	case class == "f":

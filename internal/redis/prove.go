@@ -149,6 +149,7 @@ func (s *Store) kept(ctx context.Context, key string, u unproved) (kept bool, si
 	if kept && s.confirmed.beyond(a, bus.Position{Epoch: s.epoch(u.top.Epoch), Offset: u.top.Offset}) {
 		return false, since, s.endBeginnings(ctx, a)
 	}
+	// A snapshot may lack far more than an end.
 	if begun, only := l.Snapshot(); !kept && l.ID == u.now && only && a == bus.Revoked {
 		since = begun
 	}

@@ -60,6 +60,7 @@ func (t *topsCall) read(ctx context.Context) {
 		for i := range calls[c].keys {
 			t.note(first+i, answer, 3*i, one)
 		}
+		// The chunks lie behind one another in the list of addresses.
 		first += len(calls[c].keys)
 	}
 }
