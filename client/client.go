@@ -105,7 +105,7 @@ func New(cfg Config) (*Client, error) {
 func endpoint(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {
-		return "", fmt.Errorf("client: %q is not a URL such as http://localhost:8080", s)
+		return "", fmt.Errorf("client: %q is not a URL such as http://localhost:8080", shown(s))
 	}
 	switch u.Scheme {
 	case "http", "ws":
@@ -113,12 +113,23 @@ func endpoint(s string) (string, error) {
 	case "https", "wss":
 		u.Scheme = "wss"
 	default:
-		return "", fmt.Errorf("client: %q begins with neither http nor ws", s)
+		return "", fmt.Errorf("client: %q begins with neither http nor ws", shown(s))
 	}
 	if strings.Trim(u.Path, "/") == "" {
 		u.Path = "/v1/ws"
 	}
 	return u.String(), nil
+}
+
+// shown is a URL without what may be a secret: who signs in, and a query.
+func shown(s string) string {
+	if before, _, query := strings.Cut(s, "?"); query {
+		s = before + "?…"
+	}
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		s = "…" + s[i:]
+	}
+	return s
 }
 
 // Run connects, and connects again whenever the connection is lost, until ctx ends; then it returns nil. It

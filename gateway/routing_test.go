@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +31,11 @@ type echo struct {
 	adminv1.UnimplementedAdminServiceServer
 }
 
+// expected are the headers of a call that comes from the gateway. The library says where the request came from.
+var expected = []string{
+	":authority", "authorization", "content-type", "grpc-accept-encoding", "traceparent", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-request-id",
+}
+
 func (echo) Publish(ctx context.Context, r *publishv1.PublishRequest) (*publishv1.PublishResponse, error) {
 	if r.GetTo() == "channels/refused" {
 		return nil, rpc.Status(refusals[string(r.GetData())], "").Err()
@@ -39,6 +45,11 @@ func (echo) Publish(ctx context.Context, r *publishv1.PublishRequest) (*publishv
 	for _, k := range []string{"authorization", "x-user-id", "x-tenant", "x-request-id", "grpcgateway-authorization", "idempotency-key"} {
 		for _, v := range md.Get(k) {
 			names = append(names, k+"="+v)
+		}
+	}
+	for k := range md {
+		if !slices.Contains(expected, k) {
+			names = append(names, "stray "+k)
 		}
 	}
 	_, deadline := ctx.Deadline()
@@ -109,7 +120,7 @@ var refusals = map[string]error{
 	`"fields"`: &bus.Error{Reason: "FIELD_INVALID", Message: "two", Fields: []bus.FieldViolation{{Field: "a"}, {Field: "b"}}},
 }
 
-func serveEcho(ctx context.Context, t *testing.T, cfg gateway.Config) *httptest.Server {
+func serveEcho(ctx context.Context, t testing.TB, cfg gateway.Config) *httptest.Server {
 	t.Helper()
 	pipe := bufconn.Listen(1 << 16)
 	s := grpc.NewServer()

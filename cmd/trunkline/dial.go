@@ -109,8 +109,11 @@ func isPort(s string, orNone bool) bool {
 	return err == nil && n > 0 || orNone && s == ""
 }
 
-// shown is a word without what may be a password.
+// shown is a word without what may be a password, or a token in a query.
 func shown(s string) string {
+	if before, _, query := strings.Cut(s, "?"); query {
+		s = before + "?…"
+	}
 	if i := strings.LastIndex(s, "@"); i >= 0 {
 		return "…" + s[i:]
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,6 +157,21 @@ type OpaqueToken struct {
 type OpaqueGrant struct {
 	Pattern string `json:"pattern"`
 	Actions Action `json:"actions"`
+}
+
+// Sound says whether it can be what was kept: its client, user, session and groups are names in their canonical form, and its times can
+// be told. Two spellings of a name would be two people.
+func (t OpaqueToken) Sound() bool {
+	names := append([]string{t.Client}, t.Groups...)
+	for _, name := range []string{t.User, t.Session} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return InTime(t.Issued) && InTime(t.Expires) && !slices.ContainsFunc(names, func(name string) bool {
+		canonical, err := ParseName("name", name)
+		return err != nil || canonical != name
+	})
 }
 
 // Identity returns who the token stands for; id is the token's. A grant whose pattern cannot be read grants nothing.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"slices"
@@ -152,7 +153,7 @@ func readValueFile(path string) (string, error) {
 // maxFile is the largest file that is read.
 const maxFile = 1 << 20
 
-// ReadFile reads a file that a setting names, unless it is too large to be one.
+// ReadFile reads a file that a setting names, unless it is too large to be one. A pipe or a device says no size.
 func ReadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -163,7 +164,16 @@ func ReadFile(path string) ([]byte, error) {
 	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%s has %d bytes, the limit is %d", path, info.Size(), maxFile)
 	}
-	return os.ReadFile(path) //nolint:gosec // the operator names the file
+	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if len(content) > maxFile {
+		return nil, fmt.Errorf("%s has more than %d bytes, which is the limit", path, maxFile)
+	}
+	return content, err
 }
 
 // value reads one value. Text from a file or a variable may be YAML where more than a scalar is wanted.

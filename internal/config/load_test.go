@@ -270,3 +270,10 @@ func TestLoad_takesTheRecipesOfTheDocument(t *testing.T) {
 		t.Errorf("%d issuers", n)
 	}
 }
+
+// A file without an end, whose size is said to be nothing, is refused as one that is too large.
+func TestReadFile_ends(t *testing.T) {
+	if b, err := config.ReadFile("/dev/zero"); err == nil || !strings.Contains(err.Error(), "more than 1048576 bytes") {
+		t.Errorf("it has %d bytes, %v", len(b), err)
+	}
+}

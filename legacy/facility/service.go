@@ -213,7 +213,7 @@ func (s *Service) ends(ctx context.Context, key string) (time.Time, error) {
 		return now, nil
 	}
 	var t bus.OpaqueToken
-	if err != nil || json.Unmarshal(value, &t) != nil || t.Issued.Before(now) {
+	if err != nil || json.Unmarshal(value, &t) != nil || !t.Sound() || t.Issued.Before(now) {
 		return now, err
 	}
 	return t.Issued, nil

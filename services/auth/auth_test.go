@@ -72,8 +72,8 @@ func start(tb testing.TB, edit ...func(*auth.Config)) fixture {
 // run lets a server read the keys of other issuers until the test ends.
 func run(tb testing.TB, s *auth.Server) {
 	tb.Helper()
-	ended := make(chan error)
-	go func() { ended <- s.Run(tb.Context()) }()
+	ended, ctx := make(chan error), tb.Context()
+	go func() { ended <- s.Run(ctx) }()
 	tb.Cleanup(func() { testkit.Check(tb, <-ended) })
 }
 

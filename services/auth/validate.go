@@ -150,7 +150,7 @@ func (s *Server) kept(ctx context.Context, token string) (*bus.Identity, error) 
 		return nil, err
 	}
 	var t bus.OpaqueToken
-	if err := json.Unmarshal(value, &t); err != nil || t.Client == "" {
+	if err := json.Unmarshal(value, &t); err != nil || !t.Sound() {
 		return nil, unreadable("token", bus.TokenDigest(token))
 	}
 	if !s.cfg.Now().Before(t.Expires) {
