@@ -2,7 +2,6 @@ package client
 
 import (
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -73,11 +72,11 @@ func (h had) rest() string {
 
 // time is when the id was made; false when it does not say.
 func (h had) time() (time.Time, bool) {
-	if len(h.id) != 36 || h.id[timeDigits] != '7' {
+	if len(h.id) != 36 || h.id[timeDigits] != '7' || h.id[8] != '-' || h.id[timeDigits-1] != '-' {
 		return time.Time{}, false
 	}
-	ms, err := strconv.ParseInt(strings.Replace(h.id[:timeDigits-1], "-", "", 1), 16, 64)
-	return time.UnixMilli(ms), err == nil
+	ms, err := strconv.ParseUint(h.id[:8]+h.id[9:timeDigits-1], 16, 48)
+	return time.UnixMilli(int64(ms)), err == nil
 }
 
 // near says whether both may be of one publication: its key is known for so long.
