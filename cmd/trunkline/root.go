@@ -95,7 +95,7 @@ func (p *program) root() *cobra.Command {
 	f.StringVarP(&p.output, "output", "o", "", "table, json or jsonl (TRUNKLINE_OUTPUT; table)")
 	f.DurationVar(&p.timeout, "timeout", 0, "how long to wait for the server (TRUNKLINE_TIMEOUT; 10s)")
 	f.BoolVar(&p.noColor, "no-color", false, "no colour (NO_COLOR)")
-	root.AddCommand(p.serve(), p.pub(), p.receipt(), p.inbox(), p.state(), p.explain(), p.sub(), p.events(), p.tokens(), p.history(), p.presence(), p.channels(), p.legacy(),
+	root.AddCommand(p.serve(), p.pub(), p.receipt(), p.inbox(), p.state(), p.explain(), p.verify(), p.sub(), p.events(), p.tokens(), p.history(), p.presence(), p.channels(), p.legacy(),
 		p.config(), p.health(), p.version())
 	return root
 }

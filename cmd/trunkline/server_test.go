@@ -18,7 +18,7 @@ var talking = map[string][]string{
 	"pub": {"demo", "1"}, "sub": {"demo"}, "receipt": {"users/ada", "x"}, "inbox": {"users/ada"}, "state get": {"demo"}, "state merge": {"demo", "{}"},
 	"explain": {"users/ada", "x", "--client", "c"}, "events": nil, "token create": nil, "token inspect": {"x"}, "token revoke": {"--user", "ada"},
 	"history": {"demo"}, "presence": {"demo"}, "channels list": nil, "channels create": {"demo"}, "channels delete": {"demo"},
-	"legacy session add": {"k", "ada"}, "legacy session rm": {"k"},
+	"legacy session add": {"k", "ada"}, "legacy session rm": {"k"}, "verify": nil,
 }
 
 // talkless are the other ones.
