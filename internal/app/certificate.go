@@ -34,8 +34,14 @@ func newCertificate(files config.TLS, log *slog.Logger) (*certificate, error) {
 		return nil, err
 	}
 	c.now.Store(loaded)
+	if info, err := os.Stat(files.KeyFile); err == nil && info.Mode().Perm()&othersRead != 0 {
+		log.Warn("every user of this machine may read the key of a certificate; chmod o-r takes that away", "file", files.KeyFile)
+	}
 	return c, nil
 }
+
+// othersRead is the bit of a file's mode that lets everybody read it.
+const othersRead = 0o004
 
 // trustClients lets callers show a certificate of the CA in the file. One that is not of the CA is refused.
 func (c *certificate) trustClients(file string) error {

@@ -219,6 +219,19 @@ func (a *authority) publish(t *testing.T, server string, files config.TLS) error
 	return err
 }
 
+// A key that everybody may read is warned of once, and served with.
+func TestRun_WarnsOfAKeyThatEverybodyMayRead(t *testing.T) {
+	a := newAuthority(t)
+	files := a.issue("open", "edge", 2, time.Now().Add(time.Hour))
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o640: 0, 0o644: 1} {
+		testkit.Check(t, os.Chmod(files.KeyFile, mode))
+		d := apptest.Start(t, apptest.With(func(c *config.Config) { c.HTTP.TLS = files }))
+		if n := strings.Count(d.Processes[0].Log(), "may read the key of a certificate"); n != want {
+			t.Errorf("%o: %d warnings, want %d", mode, n, want)
+		}
+	}
+}
+
 func TestRun_RefusesACertificateThatHasEnded(t *testing.T) {
 	ca := newAuthority(t)
 	old := ca.issue("old", "server", 1, time.Now().Add(-time.Minute))

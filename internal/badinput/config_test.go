@@ -3,6 +3,7 @@ package badinput_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/trunkline/trunkline/internal/testkit"
+	"github.com/trunkline/trunkline/services/auth"
 )
 
 // settings are files of settings that are wrong, and where: "2:11 http.listen", line and column and key.
@@ -85,6 +87,21 @@ var settings = []struct{ name, text, want string }{
 	{"a negative length of history", "channels: {defaults: {history_length: -1}}", "1:39 channels.defaults.history_length"},
 	{"a webhook to a private address", "hooks: {webhooks: [{id: a, url: 'https://127.0.0.1/'}]}", `1:21 "hooks.webhooks[0].id"`},
 	{"a webhook over http", "hooks: {webhooks: [{id: a, url: 'http://x.example/'}]}", `1:21 "hooks.webhooks[0].id"`},
+	{"a wait for an ack that is longer than messages are kept", "inbox: {keep: 1s, ack_timeout: 1h}", "1:19 inbox.ack_timeout"},
+	{"a ping without a pause", "edge: {ping_interval: 0s}", "1:23 edge.ping_interval"},
+	{"a retention of no time", "channels: {defaults: {history_age: 0s}}", "1:36 channels.defaults.history_age"},
+	{"a retention of messages for no time", "inbox: {keep: 0s}", "1:15 inbox.keep"},
+	{"an older TLS", "http: {tls: {min_version: '1.0'}}", `1:14 "http.tls.min_version"`},
+	{"callers by certificate without a CA", "grpc: {client_scopes: {billing: [publish]}}", "1:8 grpc.client_scopes"},
+	{"a CA of callers that is empty", "grpc: {client_ca_file: /dev/null}", "1:8 grpc.client_ca_file"},
+	{"a CA of Redis that is empty", "redis: {url: 'rediss://x', ca_file: /dev/null}", "1:28 redis.ca_file"},
+	{"a Redis behind a socket whose path is too long", "redis: {url: 'unix:///" + strings.Repeat("x", 200) + "'}", "1:14 redis.url"},
+	{"metrics for everybody", "internal: {listen: '0.0.0.0:9091'}", "1:12 internal.listen"},
+	{"a rate of zero", "edge: {commands_per_second: 0}", "1:29 edge.commands_per_second"},
+	{"a negative rate", "edge: {commands_per_second: -1}", "1:29 edge.commands_per_second"},
+	{"a rate that is none", "edge: {commands_per_second: NaN}", "1:29 edge.commands_per_second"},
+	{"a rate without end", "edge: {commands_per_second: Inf}", "1:29 edge.commands_per_second"},
+	{"a rate without a burst", "edge: {commands_per_second: 5, command_burst: 0}", "1:47 edge.command_burst"},
 	{"an older protocol that is none", "legacy: {dialects: [x]}", "1:21 legacy.dialects[0]"},
 }
 
@@ -135,6 +152,7 @@ func TestConfig(t *testing.T) {
 			return fmt.Sprintf("exit %d", code)
 		})
 	}
+	s.files(t)
 	for name, env := range map[string]string{
 		"an unknown variable": "TRUNKLINE_NOPE=1", "a variable that is no number": "TRUNKLINE_PUBLISH_MAX_MESSAGE=x", "a variable that is no duration": "TRUNKLINE_SHUTDOWN_DELAY=x",
 		"a variable that is no list of structures": "TRUNKLINE_API_KEYS=x", "a file that is not there": "TRUNKLINE_REDIS_URL_FILE=/nope",
@@ -143,6 +161,56 @@ func TestConfig(t *testing.T) {
 			code, said := trunkline(t, []string{env}, "config", "check")
 			s.told(t, said)
 			return fmt.Sprintf("exit %d", code)
+		})
+	}
+}
+
+// files are configurations that are wrong by where they are, or by the machine.
+func (s *suite) files(t *testing.T) {
+	large := filepath.Join(t.TempDir(), "large.yaml")
+	testkit.Check(t, os.WriteFile(large, []byte("# "+strings.Repeat("x", 10<<20)+"\ndev: true\n"), 0o600))
+	for name, path := range map[string]string{"a directory": t.TempDir(), "a file that cannot be read": "/proc/self/mem", "a file of 10 MiB": large} {
+		for _, verb := range []string{"config check", "serve"} {
+			s.row(verb+", "+name, "exit 3, names it", func(t *testing.T) string {
+				code, said := trunkline(t, nil, append(strings.Fields(verb), "--config", path)...)
+				s.told(t, strings.ReplaceAll(said, path, ""))
+				if !strings.Contains(said, path) {
+					return fmt.Sprintf("exit %d, %s", code, said)
+				}
+				return fmt.Sprintf("exit %d, names it", code)
+			})
+		}
+	}
+	key, err := auth.NewKey("a")
+	testkit.Check(t, err)
+	keys := fmt.Sprintf(`TRUNKLINE_AUTH_KEYS=[{id: a, algorithm: EdDSA, private_key: %q}, {id: b, algorithm: HS256, secret: %s}]`, key.PEM, rand.Text()+rand.Text())
+	address := strings.TrimPrefix(s.HTTP, "http://")
+	for name, row := range map[string]struct {
+		args  []string
+		env   string
+		want  string
+		names string
+	}{
+		"a port in use":                    {[]string{"serve", "--dev", "--http-listen", address}, "", "exit 1", "http.listen"},
+		"an address of another machine":    {[]string{"serve", "--dev", "--grpc-listen", "203.0.113.1:8080"}, "", "exit 1", "grpc.listen"},
+		"an address that nobody has":       {[]string{"serve"}, "TRUNKLINE_HTTP_LISTEN=203.0.113.1:8080", "exit 1", "http.listen"},
+		"more connections than files":      {[]string{"serve", "--dev"}, "TRUNKLINE_EDGE_CONNECTIONS=10000000", "exit 3", "edge.connections"},
+		"no processors":                    {[]string{"config", "check", "--dev"}, "GOMAXPROCS=0", "exit 0", "ok"},
+		"keys of two algorithms":           {[]string{"config", "check"}, "", "exit 0", "ok"},
+		"the version":                      {[]string{"--version"}, "", "exit 0", "trunkline"},
+		"a flag that wins over a variable": {[]string{"config", "show", "--log-level", "warn"}, "TRUNKLINE_LOG_LEVEL=loud", "exit 3", "TRUNKLINE_LOG_LEVEL"},
+	} {
+		s.row(name, row.want+", names "+row.names, func(t *testing.T) string {
+			env := []string{row.env}
+			if row.args[len(row.args)-1] != "--dev" {
+				env = append(env, keys)
+			}
+			code, said := trunkline(t, env, row.args...)
+			s.told(t, said)
+			if !strings.Contains(said, row.names) {
+				return fmt.Sprintf("exit %d, %s", code, said)
+			}
+			return fmt.Sprintf("exit %d, names %s", code, row.names)
 		})
 	}
 }

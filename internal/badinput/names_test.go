@@ -113,6 +113,20 @@ func TestNames(t *testing.T) {
 			return s.answered(t, err)
 		})
 	}
+	s.row("a name of 10 MiB", "ResourceExhausted", func(t *testing.T) string {
+		_, err := s.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/" + strings.Repeat("x", 10<<20), Data: []byte("1")})
+		return s.answered(t, err)
+	})
+	for _, name := range []string{"tl:system:revoked", "tl:events", "system:revoked", "mb:stream:x", "t2:chat"} { // like keys of ours, or of others
+		s.row(fmt.Sprintf("the name %q", name), "OK", func(t *testing.T) string {
+			_, err := s.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/" + name, Data: []byte("1")})
+			return s.answered(t, err)
+		})
+	}
+	s.row("one recipient 1,000 times", "OK", func(t *testing.T) string {
+		_, err := s.Publish.Publish(t.Context(), &publishv1.PublishRequest{To: "channels/open:a", Data: []byte("1"), Recipients: many(1000)})
+		return s.answered(t, err)
+	})
 	keys, err := server.CLI("keys", "*")
 	testkit.Check(t, err)
 	for key := range strings.Lines(keys) {

@@ -1,8 +1,18 @@
 package badinput_test
 
 import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
+	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 const publish = "/v1/channels/open:a:publish"
@@ -188,7 +198,28 @@ var restIgnored = []restRow{
 	{"another host", "200", post(`{"data":1}`, "X-Forwarded-Host: evil.example")},
 	{"bytes in a header", "200", post(`{"data":1}`, "Grpc-Metadata-X-Bin: \xff\xfe")},
 	{"a range", "200", get("/v1/channels/open:a/messages", "Range: bytes=0-1", "If-None-Match: *")},
+	{"bearer in lower case", "401 TOKEN_INVALID", post(`{"data":1}`, "Authorization: bearer x")},
 	{"XML for an answer", "200", post(`{"data":1}`, "Accept: application/xml")},
+}
+
+const batch = "/v1/messages:batchPublish"
+
+// posted is a batch of so many messages, and one more.
+func posted(n int, more string) request {
+	items := slices.Repeat([]string{`{"to":"channels/open:a","data":1}`}, n)
+	if more != "" {
+		items = append(items, more)
+	}
+	return request{method: "POST", path: batch, body: `{"requests":[` + strings.Join(items, ",") + `]}`}
+}
+
+// restBatches are batches that are wrong as a whole. One bad message of many fails alone.
+var restBatches = []restRow{
+	{"a batch of none", "400 FIELD_INVALID requests", posted(0, "")},
+	{"a batch of 1,000", "200", posted(1000, "")},
+	{"a batch of 1,001", "400 FIELD_INVALID requests", posted(1001, "")},
+	{"a bad message of ten", "200", posted(9, `{"to":"channels/open:","data":1}`)},
+	{"a message of ten that cannot be read", "200", posted(9, `{"to":5,"data":1}`)},
 }
 
 // restTaken is odd, and right by RFC 9112. Chunks count where there is a length too (section 6.3). A folded line is one line
@@ -199,10 +230,26 @@ var restTaken = []restRow{
 }
 
 func TestREST(t *testing.T) {
-	s := start(t, "REST")
-	for _, rows := range [][]restRow{restBodies, restQueries, restPaths, restHeaders, restTaken, restIgnored} {
+	s := start(t, "REST", apptest.With(func(c *config.Config) {
+		c.Channels.Defaults.HistoryLength, c.Channels.Defaults.HistoryAge = 100, time.Hour
+	}))
+	for _, rows := range [][]restRow{restBodies, restQueries, restPaths, restHeaders, restBatches, restTaken, restIgnored} {
 		for _, r := range rows {
 			s.row(r.name, r.want, func(t *testing.T) string { return s.ask(t, r.request) })
 		}
 	}
+	s.row("gone in the middle of a body", "nothing kept", func(t *testing.T) string {
+		for range 20 {
+			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.HTTP, "http://"))
+			testkit.Check(t, err)
+			_, err = fmt.Fprintf(conn, "POST /v1/channels/open:gone:publish HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{\"data\":", s.token)
+			testkit.Check(t, errors.Join(err, conn.Close()))
+		}
+		page, err := s.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/open:gone"})
+		testkit.Check(t, err)
+		if n := len(page.GetMessages()); n > 0 {
+			return fmt.Sprint(n, " messages kept")
+		}
+		return "nothing kept"
+	})
 }

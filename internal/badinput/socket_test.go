@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,21 +16,29 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // socket opens a WebSocket of the JSON protocol that is connected as ada.
 func (s *suite) socket(t *testing.T, connected bool) *websocket.Conn {
 	t.Helper()
-	ws, resp, err := (&websocket.Dialer{Subprotocols: []string{"trunkline.v1.json"}}).DialContext(t.Context(), "ws"+strings.TrimPrefix(s.HTTP, "http")+"/v1/ws", nil)
+	ws := s.socketAt(t, "/v1/ws")
+	if connected {
+		testkit.Check(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"id":1,"connect":{"token":%q}}`, s.token)))
+		_, _, err := ws.ReadMessage()
+		testkit.Check(t, err)
+	}
+	return ws
+}
+
+// socketAt opens a WebSocket of the JSON protocol.
+func (s *suite) socketAt(t *testing.T, path string) *websocket.Conn {
+	t.Helper()
+	ws, resp, err := (&websocket.Dialer{Subprotocols: []string{"trunkline.v1.json"}}).DialContext(t.Context(), "ws"+strings.TrimPrefix(s.HTTP, "http")+path, nil)
 	testkit.Check(t, err)
 	t.Cleanup(func() { _, _ = resp.Body.Close(), ws.Close() })
 	testkit.Check(t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
-	if connected {
-		testkit.Check(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"id":1,"connect":{"token":%q}}`, s.token)))
-		_, _, err = ws.ReadMessage()
-		testkit.Check(t, err)
-	}
 	return ws
 }
 
@@ -194,6 +203,37 @@ func TestCommands(t *testing.T) {
 			})
 		}
 	}
+	s.repeated()
+}
+
+// repeated are frames that are answered for some time. The connection ends when there are too many.
+func (s *suite) repeated() {
+	for _, r := range []struct {
+		name, want, frame string
+		times             int
+	}{
+		{"nonsense again and again", "close 4429", `{"id":`, 1000},
+		{"10,000 commands that nobody reads the answers of", "close 4429", `{"id":2,"ping":{}}`, 10_000},
+		{"one channel 1,000 times", "close 4429", `{"id":2,"subscribe":{"address":"channels/open:a"}}`, 1000},
+	} {
+		s.row(r.name, r.want, func(t *testing.T) string {
+			ws := s.socket(t, true)
+			for range r.times {
+				if ws.WriteMessage(websocket.TextMessage, []byte(r.frame)) != nil {
+					break // it has ended
+				}
+			}
+			seen := map[string]int{}
+			for range r.times + 1 {
+				got := s.reply(t, ws)
+				if seen[got]++; strings.HasPrefix(got, "close") || !strings.HasPrefix(got, "error") && got != "pong" && got != "subscribed" {
+					t.Log(seen)
+					return got
+				}
+			}
+			return fmt.Sprint(seen)
+		})
+	}
 }
 
 // handshake is a WebSocket upgrade as text.
@@ -246,15 +286,90 @@ var handshakes = []handshake{
 	{name: "an unknown subprotocol", want: "101", header: []string{"Sec-WebSocket-Protocol: foo"}},
 	{name: "an extension that is not spoken", want: "101", header: []string{"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=x"}},
 	{name: "500 extensions", want: "101", header: []string{"Sec-WebSocket-Extensions: " + strings.Repeat("a, ", 500) + "a"}},
+	{name: "an origin in capitals", want: "101", header: []string{"Origin: HTTP://LOCALHOST"}},
+	{name: "1,000 subprotocols", want: "101", header: []string{"Sec-WebSocket-Protocol: " + strings.Repeat("a, ", 999) + "b"}},
+	{name: "a subprotocol that is no token", want: "101", header: []string{"Sec-WebSocket-Protocol: a b;c"}},
+	{name: "a token of 1 MiB as a subprotocol", want: "431", header: []string{"Sec-WebSocket-Protocol: " + strings.Repeat("x", 1<<20)}},
+	{name: "two tokens in the query", want: "401", line: "GET /v1/ws?token=x&token=y HTTP/1.1"},
+	{name: "another address in a header", want: "101", header: []string{"X-Forwarded-For: 198.51.100.7"}},
 	{name: "a token that is none", want: "401", header: []string{"Authorization: Bearer x"}},
 	{name: "two tokens", want: "401", header: []string{"Authorization: Bearer x", "Authorization: Bearer y"}},
 }
 
 func TestUpgrade(t *testing.T) {
-	s := start(t, "WebSocket, upgrade")
+	s := start(t, "WebSocket, upgrade", apptest.Setting(t, "edge.handshake_timeout", "1s"))
+	slow := map[string]<-chan string{"silence": s.trickle(t, ""), "a byte of a header each second": s.trickle(t, "GET /v1/ws HTTP/1.1\r\n")}
 	for _, h := range handshakes {
 		s.row(h.name, h.want, func(t *testing.T) string { return s.upgrade(t, h) })
 	}
+	for query, want := range map[string]string{
+		"token=x": "error TOKEN_INVALID, close 4401", "token=": "error CONNECT_TIMEOUT, close 4408", "token=" + strings.Repeat("x", 9000): "error TOKEN_INVALID, close 4401",
+	} {
+		s.row("the query "+cut(query), want, func(t *testing.T) string {
+			ws := s.socketAt(t, "/v1/ws?"+query)
+			return s.reply(t, ws) + ", " + s.reply(t, ws)
+		})
+	}
+	s.row("no command in time", "error CONNECT_TIMEOUT, close 4408", func(t *testing.T) string {
+		ws := s.socket(t, false)
+		return s.reply(t, ws) + ", " + s.reply(t, ws)
+	})
+	s.row("a frame behind the request, in one segment", "closed", func(t *testing.T) string {
+		frame := testkit.ClientFrame(0x81, fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, s.token))
+		return s.written(t, handshakeText+"\r\n"+string(frame)) // a client waits for the answer (RFC 6455, section 4.1)
+	})
+	s.row("TLS on a plain port", "400", func(t *testing.T) string {
+		return s.written(t, "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03"+strings.Repeat("\x00", 160))
+	})
+	for name, end := range slow {
+		s.row(name, "closed within 7 s", func(*testing.T) string { return <-end })
+	}
+}
+
+// handshakeText is a handshake as it should be, without its last line.
+const handshakeText = "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+// written writes bytes at once, and returns the status.
+func (s *suite) written(t *testing.T, all string) string {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.HTTP, "http://"))
+	testkit.Check(t, err)
+	defer func() { _ = conn.Close() }()
+	testkit.Check(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	_, err = io.WriteString(conn, all)
+	testkit.Check(t, err)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return "closed"
+	}
+	_ = res.Body.Close()
+	return fmt.Sprint(res.StatusCode)
+}
+
+// trickle writes a request that never gets ready, a byte each second, and says whether the server ends it.
+func (s *suite) trickle(t *testing.T, begin string) <-chan string {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.HTTP, "http://"))
+	testkit.Check(t, err)
+	_, err = io.WriteString(conn, begin)
+	testkit.Check(t, err)
+	ended := make(chan string, 1)
+	go func() {
+		defer func() { _ = conn.Close() }()
+		for range 7 {
+			_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+			if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+				ended <- "closed within 7 s"
+				return
+			}
+			if begin != "" {
+				_, _ = io.WriteString(conn, "x") // it may have been closed
+			}
+		}
+		ended <- "open"
+	}()
+	return ended
 }
 
 func (s *suite) upgrade(t *testing.T, h handshake) string {

@@ -12,7 +12,10 @@ import (
 	"encoding/pem"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +34,8 @@ import (
 type forge struct {
 	key ed25519.PrivateKey
 	kid string
+	// elsewhere is a URL that nobody may read keys from.
+	elsewhere string
 }
 
 type object = map[string]any
@@ -90,7 +95,7 @@ func (f forge) forged() map[string]string {
 	good := f.signed(f.header(nil), claims(nil))
 	part := strings.Split(good, ".")
 	_, other, _ := ed25519.GenerateKey(rand.Reader)
-	stranger := forge{other, f.kid}
+	stranger := forge{other, f.kid, f.elsewhere}
 	public, _ := x509.MarshalPKIXPublicKey(f.key.Public())
 	armored := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
 	now := time.Now().Unix()
@@ -113,6 +118,10 @@ func (f forge) forged() map[string]string {
 	delete(list, "alg EdDSA without a signature")
 	for _, kid := range []any{"", "nobody", "../../dev/null", "' OR 1=1", "a\x00", 5, object{}, strings.Repeat("k", 5_000)} {
 		list[fmt.Sprintf("kid %.20v", kid)] = f.signed(f.header(object{"kid": kid}), claims(nil))
+	}
+	for name, value := range map[string]any{"jku": f.elsewhere, "x5u": f.elsewhere, "x5c": []string{encode("x")}, "jwk": object{"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(stranger.key.Public().(ed25519.PublicKey))}} {
+		list["another's key under our kid, "+name] = stranger.signed(f.header(object{name: value}), claims(nil))
+		list["another's key, "+name] = stranger.signed(f.header(object{name: value, "kid": "elsewhere"}), claims(nil))
 	}
 	for _, typ := range []any{nil, "JWT", "rt+jwt", "JOSE", 5} {
 		list[fmt.Sprintf("typ %v", typ)] = f.signed(f.header(object{"typ": typ}), claims(nil))
@@ -160,7 +169,10 @@ func TestTokens(t *testing.T) {
 	block, _ := pem.Decode(key.PEM)
 	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	testkit.Check(t, err)
-	f := forge{private.(ed25519.PrivateKey), key.ID}
+	var asked atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	f := forge{private.(ed25519.PrivateKey), key.ID, elsewhere.URL + "/keys"}
 	if _, err := s.Auth.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: f.signed(f.header(nil), claims(nil))}); err != nil {
 		t.Fatalf("the forge's own token is refused: %v", err)
 	}
@@ -198,4 +210,47 @@ func TestTokens(t *testing.T) {
 			return s.reply(t, ws)
 		})
 	}
+	s.row("where a header says that keys are", "not asked", func(*testing.T) string {
+		if n := asked.Load(); n > 0 {
+			return fmt.Sprint("asked ", n, " times")
+		}
+		return "not asked"
+	})
+	s.row("ValidateToken, a grant of everything", "OK", func(t *testing.T) string {
+		token := f.signed(f.header(nil), claims(object{"grants": []any{object{"a": "*", "can": []string{"publish"}}}}))
+		_, err := s.Auth.ValidateToken(t.Context(), &authv1.ValidateTokenRequest{Token: token})
+		return s.answered(t, err)
+	})
+	s.channelTokens(t)
+	last := s.AdminKey[len(s.AdminKey)-1]
+	for name, key := range map[string]string{"one bit off": s.AdminKey[:len(s.AdminKey)-1] + string(last^1), "one byte short": s.AdminKey[:len(s.AdminKey)-1], "one byte long": s.AdminKey + "a"} {
+		s.row("an API key, "+name, "401 API_KEY_INVALID", func(t *testing.T) string { return s.ask(t, post(`{"data":1}`, "Authorization: Bearer "+key)) })
+	}
+}
+
+// channelTokens uses the token of a channel where only tokens of clients and API keys count.
+func (s *suite) channelTokens(t *testing.T) {
+	made, err := s.Channels.CreateChannel(t.Context(), &publishv1.CreateChannelRequest{Name: "channels/owned"})
+	testkit.Check(t, err)
+	token := made.GetChannelToken()
+	to := func(path string, token string) request {
+		return request{method: "POST", path: path, body: `{"data":1}`, header: []string{"Authorization: Bearer " + token}}
+	}
+	for _, r := range []restRow{
+		{"its own channel", "401 TOKEN_INVALID", to("/v1/channels/owned:publish", token)},
+		{"another channel", "401 TOKEN_INVALID", to("/v1/channels/open:a:publish", token)},
+		{"a client", "401 TOKEN_INVALID", to("/v1/users/ada:publish", token)},
+		{"everybody", "401 TOKEN_INVALID", to("/v1/broadcast:publish", token)},
+		{"one bit off", "401 TOKEN_INVALID", to("/v1/channels/owned:publish", token[:len(token)-1]+string(token[len(token)-1]^1))},
+		{"the token of a client in its place", "403 CHANNEL_PUBLISH_DENIED", to("/v1/channels/owned:publish", s.token)},
+		{"deleting its channel", "401 TOKEN_INVALID", request{method: "DELETE", path: "/v1/channels/owned", header: []string{"Authorization: Bearer " + token}}},
+		{"issuing tokens", "401 TOKEN_INVALID", request{method: "POST", path: "/v1/tokens:issue", body: `{}`, header: []string{"Authorization: Bearer " + token}}},
+	} {
+		s.row("the token of a channel, "+r.name, r.want, func(t *testing.T) string { return s.ask(t, r.request) })
+	}
+	s.row("the token of a channel, connect", "error TOKEN_INVALID, close 4401", func(t *testing.T) string {
+		ws := s.socket(t, false)
+		testkit.Check(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"id":1,"connect":{"token":%q}}`, token)))
+		return s.reply(t, ws) + ", " + s.reply(t, ws)
+	})
 }

@@ -40,6 +40,7 @@ func check(cfg Config, origins map[string]string) Problems {
 	c.tokens()
 	c.channels()
 	c.redis()
+	c.inbox()
 	c.edge()
 	c.hooks()
 	if cfg.Dev {
@@ -247,6 +248,17 @@ func (c *checking) tokens() {
 	}
 	if err := trust.Check(a.Issuer, a.Issuers()); err != nil {
 		c.fail("auth.trust", "%s", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "auth.trust "), "\n", "; "))
+	}
+}
+
+// inbox refuses messages that would be gone before an ack of them is late.
+func (c *checking) inbox() {
+	i, key := c.cfg.Inbox, "inbox.ack_timeout"
+	if c.origins[key] == "default" {
+		key = "inbox.keep"
+	}
+	if i.AckTimeout > i.Keep {
+		c.fail(key, "messages are kept for %s (inbox.keep), which is less than their ack may take: %s (inbox.ack_timeout)", i.Keep, i.AckTimeout)
 	}
 }
 
