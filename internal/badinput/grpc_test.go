@@ -2,11 +2,13 @@ package badinput_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -20,6 +22,7 @@ import (
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 // answered is what a call was answered: "InvalidArgument FIELD_INVALID to, ttl", or "OK".
@@ -298,6 +301,45 @@ func (s *suite) streams(t *testing.T, conn *grpc.ClientConn) {
 				return s.answered(t, err)
 			}
 			return s.answered(t, stream.RecvMsg(&publishv1.ConsumeResponse{}))
+		})
+	}
+}
+
+// cancelled gives up calls, and finds them carried out once or not at all.
+func (s *suite) cancelled() {
+	for name, wait := range map[string]bool{"cancelled at once": false, "cancelled when it was sent": true} {
+		s.row(name, "once", func(t *testing.T) string {
+			for i := range 50 {
+				req := &publishv1.PublishRequest{To: "channels/open:cancelled", Data: fmt.Appendf(nil, `"%s %d"`, name, i), IdempotencyKey: strings.ReplaceAll(fmt.Sprint(name, i), " ", "-")}
+				body, err := proto.Marshal(req)
+				testkit.Check(t, err)
+				c := s.http2(t)
+				c.call(1, false)
+				if wait {
+					c.send(1, true, prefixed(string(body)))
+				}
+				_ = c.framer.WriteRSTStream(1, http2.ErrCodeCancel)
+				_ = c.conn.Close()
+				_, err = s.Publish.Publish(context.Background(), req)
+				testkit.Check(t, err)
+			}
+			page, err := s.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/open:cancelled", PageSize: 1000})
+			testkit.Check(t, err)
+			found := map[string]int{}
+			for _, m := range page.GetMessages() {
+				if strings.Contains(string(m.GetData()), name) {
+					found[string(m.GetData())]++
+				}
+			}
+			for data, times := range found {
+				if times != 1 {
+					return fmt.Sprint(data, " is there ", times, " times")
+				}
+			}
+			if len(found) != 50 {
+				return fmt.Sprint(len(found), " of 50 are there")
+			}
+			return "once"
 		})
 	}
 }

@@ -2,7 +2,6 @@ package badinput_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -15,12 +14,11 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-
-	spb "google.golang.org/genproto/googleapis/rpc/status"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
@@ -369,43 +367,4 @@ func (s *suite) floods() {
 		}
 		return "closed by the client"
 	})
-}
-
-// cancelled gives up calls, and finds them carried out once or not at all.
-func (s *suite) cancelled() {
-	for name, wait := range map[string]bool{"cancelled at once": false, "cancelled when it was sent": true} {
-		s.row(name, "once", func(t *testing.T) string {
-			for i := range 50 {
-				req := &publishv1.PublishRequest{To: "channels/open:cancelled", Data: fmt.Appendf(nil, `"%s %d"`, name, i), IdempotencyKey: strings.ReplaceAll(fmt.Sprint(name, i), " ", "-")}
-				body, err := proto.Marshal(req)
-				testkit.Check(t, err)
-				c := s.http2(t)
-				c.call(1, false)
-				if wait {
-					c.send(1, true, prefixed(string(body)))
-				}
-				_ = c.framer.WriteRSTStream(1, http2.ErrCodeCancel)
-				_ = c.conn.Close()
-				_, err = s.Publish.Publish(context.Background(), req)
-				testkit.Check(t, err)
-			}
-			page, err := s.Channels.ListMessages(t.Context(), &publishv1.ListMessagesRequest{Address: "channels/open:cancelled", PageSize: 1000})
-			testkit.Check(t, err)
-			found := map[string]int{}
-			for _, m := range page.GetMessages() {
-				if strings.Contains(string(m.GetData()), name) {
-					found[string(m.GetData())]++
-				}
-			}
-			for data, times := range found {
-				if times != 1 {
-					return fmt.Sprint(data, " is there ", times, " times")
-				}
-			}
-			if len(found) != 50 {
-				return fmt.Sprint(len(found), " of 50 are there")
-			}
-			return "once"
-		})
-	}
 }
