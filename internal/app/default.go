@@ -45,7 +45,7 @@ func Default() config.Config {
 		Quotas:   config.Quotas{Client: allowed(used.Client), Key: allowed(used.Key)},
 		Hooks: config.Hooks{
 			Authorizer: config.Authorizer{Timeout: asked.Timeout, Cache: asked.Cache},
-			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour},
+			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour, Share: 10},
 		},
 		Legacy: config.Legacy{Protocols: protocols()},
 	}

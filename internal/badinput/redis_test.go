@@ -349,7 +349,7 @@ func (s *spoilt) inboxes(t *testing.T) {
 	testkit.Check(t, err)
 	key := "tl:{users/bob}:k:" + sent.GetId()
 	good := s.raw.HGetAll(t.Context(), key).Val()
-	for _, field := range []string{"s", "p", "a", "x", "d", "n", "k", "mx", "dl", "c:phone"} {
+	for _, field := range []string{"s", "e", "a", "x", "d", "n", "k", "mx", "dl", "c:phone"} {
 		for _, value := range []string{"x", "-1", "1.5", "\xff", "300000000000000", "99999999999999999999"} {
 			testkit.Check(t, s.raw.HSet(t.Context(), key, good).Err())
 			testkit.Check(t, s.raw.HSet(t.Context(), key, field, value).Err())
@@ -363,8 +363,8 @@ func (s *spoilt) inboxes(t *testing.T) {
 	for name, envelope := range envelopes(t) {
 		n := s.raw.HIncrBy(t.Context(), "tl:{users/ada}:m", "o", 1).Val()
 		entry := fmt.Sprintf("%d-%d", n, time.Now().UnixMilli())
-		testkit.Check(t, s.raw.XAdd(t.Context(), &goredis.XAddArgs{Stream: "tl:{users/ada}:s", ID: entry, Values: []any{"m", envelope, "i", entry}}).Err())
-		s.set(t, "{users/ada}:k:"+entry, "e", entry, "x", time.Now().Add(time.Hour).UnixMilli())
+		testkit.Check(t, s.raw.XAdd(t.Context(), &goredis.XAddArgs{Stream: "tl:{users/ada}:s", ID: entry, Values: []any{"m", envelope}}).Err())
+		s.set(t, "{users/ada}:k:forged", "e", entry, "x", time.Now().Add(time.Hour).UnixMilli())
 		s.row("an inbox, "+name, "200, 1", func(t *testing.T) string { return s.count(t, "/v1/users/ada/inbox", "entries") })
 		s.row("a connect, "+name, "connected", func(t *testing.T) string { return s.connect(t) })
 	}

@@ -205,8 +205,12 @@ func (d *Door) Admit(ctx context.Context, who Caller, p Publication, wrong ...Fi
 	if err := d.checkDeadLetters(ctx, &p); err != nil {
 		return Admitted{}, err
 	}
-	if err := d.cfg.Charging.Take(who.Author(p.Message.From), p.charge()); err != nil {
+	author := who.Author(p.Message.From)
+	if err := d.cfg.Charging.Take(author, p.charge()); err != nil {
 		return Admitted{}, err
+	}
+	if p.Ack != nil {
+		p.Ack.Author = author.client()
 	}
 	return Admitted{&p}, nil
 }

@@ -36,6 +36,17 @@ type AckTerms struct {
 	// Limit is how many messages may wait in the inbox; one more is refused with ErrInboxFull. What everybody acknowledged
 	// does not wait: as many again are kept for devices that come later.
 	Limit int
+	// Author is the client or user that sends the message, which a Door sets; empty for a back end. What comes of the message counts
+	// as the author's share of the log of events.
+	Author string
+}
+
+// client is the name of the account of a client; empty for that of a back end.
+func (a Author) client() string {
+	if account := a.Account(); account.Kind != AccountKey {
+		return account.Name
+	}
+	return ""
 }
 
 // HasInbox says whether messages to the address may ask for an ack: those to a client, a user or a session.
@@ -109,6 +120,7 @@ type Delivery struct {
 	DeniedWhy     string // about the device that was denied it last
 	MaxDeliveries int
 	DeadLetter    Address
+	Author        string // of AckTerms
 }
 
 // Sort puts the devices in order.
@@ -150,7 +162,7 @@ func (d *Delivery) For(client string) bool {
 
 // Judge says what settling the message does at a time; stored says whether that was noted before.
 func (d *Delivery) Judge(at time.Time, stored bool) Verdict {
-	v := Verdict{Due: Due{To: d.To, ID: d.ID}, At: at, Deadline: d.Deadline, Expires: d.Expires}
+	v := Verdict{Due: Due{To: d.To, ID: d.ID}, At: at, Deadline: d.Deadline, Expires: d.Expires, Author: d.Author}
 	switch {
 	case d.Reason != "":
 		v.Ended, v.Reason = d.Ended, d.Reason
@@ -290,6 +302,8 @@ type Verdict struct {
 	Next    time.Time
 	// Deadline and Expires are the message's; zero when it is not known.
 	Deadline, Expires time.Time
+	// Author is the author of the AckTerms.
+	Author string
 	// Ended and Reason are set for a message that has left its inbox without an ack since the last look.
 	Ended  time.Time
 	Reason EndReason

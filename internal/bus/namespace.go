@@ -81,6 +81,8 @@ type Namespaces struct {
 	Inbox Inbox
 	// Events is how the log of events is kept; nothing is told while it is zero.
 	Events Retention
+	// EventsPerHour is how many events of the log each process tells of one user in an hour; 0 for no limit.
+	EventsPerHour int
 	// MembersInEvents is up to how many clients presence events list who came and went; MaxMembersInEvents where that is not set.
 	MembersInEvents int
 	// Facilities is for the topics of broadcast, users, groups and sessions. Only its Retain and MaxMessage count.

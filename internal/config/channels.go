@@ -51,7 +51,7 @@ func (c Config) Namespaces() bus.Namespaces {
 	return bus.Namespaces{
 		Default: d.namespace(), Named: named,
 		Inbox:  bus.Inbox{Limit: c.Inbox.Limit, Keep: c.Inbox.Keep, AckTimeout: c.Inbox.AckTimeout},
-		Events: c.EventLog(), Facilities: c.Legacy.facilities(), MembersInEvents: c.Presence.MaxMembersInEvents, Clients: clients,
+		Events: c.EventLog(), EventsPerHour: c.Hooks.Events.Length * c.Hooks.Events.Share / 100, Facilities: c.Legacy.facilities(), MembersInEvents: c.Presence.MaxMembersInEvents, Clients: clients,
 	}
 }
 

@@ -247,6 +247,7 @@ type Events struct {
 	Enabled bool          `key:"enabled" doc:"Keeps a log of events, for trunkline.hooks.v1.EventService and webhooks. The same on every process."`
 	Length  int           `key:"length" min:"1000" max:"1000000" doc:"How many events are kept."`
 	Age     time.Duration `key:"age" min:"1m" max:"720h" doc:"How long they are kept."`
+	Share   int           `key:"share" min:"0" max:"100" doc:"How many hundredths of length each process tells of one user in an hour. Its sessions count, and messages with an ack that it sends. For a client without a user, the client counts. 0 for no limit. See docs/hooks.md."`
 }
 
 // Webhook is one receiver of events.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -58,7 +59,7 @@ func (c *cell) enter(p *bus.Publication, m *bus.Message, now time.Time) (there *
 	m.Position = c.position(c.top)
 	w := &waiting{in: in, message: m, key: ack.CollapseKey, times: make(map[string]int), delivery: bus.Delivery{
 		To: m.To, ID: m.ID, Scope: ack.Scope, Published: m.Published, Deadline: m.Published.Add(ack.Timeout), Expires: m.Published.Add(ack.Keep),
-		MaxDeliveries: ack.MaxDeliveries, DeadLetter: ack.DeadLetter,
+		MaxDeliveries: ack.MaxDeliveries, DeadLetter: ack.DeadLetter, Author: strings.Clone(ack.Author),
 	}}
 	in.waiting = append(in.waiting, w)
 	in.until = later(in.until, w.delivery.Expires)
@@ -175,7 +176,7 @@ func (in *inbox) sweep(now time.Time) {
 
 // size is what the message costs.
 func (w *waiting) size() int {
-	return deliveryCost + sizeOf(w.message) + len(w.key) + len(w.delivery.Devices)*deviceCost
+	return deliveryCost + sizeOf(w.message) + len(w.key) + len(w.delivery.Author) + len(w.delivery.Devices)*deviceCost
 }
 
 func (in *inbox) empty(now time.Time) bool {

@@ -270,3 +270,26 @@ func TestMetrics_namespaces(t *testing.T) {
 		t.Errorf("metrics are %v", got)
 	}
 }
+
+// A user has a share of the log of events, all of an event or nothing, whatever others do.
+func TestShares(t *testing.T) {
+	untold, reg := prometheus.NewCounter(prometheus.CounterOpts{Name: "untold", Help: "."}), prometheus.NewRegistry()
+	reg.MustRegister(untold)
+	s := quota.SharesOfLog(10, untold)
+	told := map[string]int{}
+	for range 100 {
+		for _, user := range []string{"mallory", "ada"} {
+			if s.Take(user, 3) {
+				told[user]++
+			}
+		}
+	}
+	all, err := reg.Gather()
+	testkit.Check(t, err)
+	if n := all[0].GetMetric()[0].GetCounter().GetValue(); told["mallory"] != 3 || told["ada"] != 3 || n != 2*97*3 {
+		t.Errorf("%v are told, and %v events are not", told, n)
+	}
+	if none := quota.SharesOfLog(0, untold); !none.Take("mallory", 1_000_000) {
+		t.Error("no limit is one")
+	}
+}

@@ -69,8 +69,8 @@ func TestStore_costsLittle(t *testing.T) {
 			p.Retain = time.Hour
 			return p
 		}},
-		{"a message in an inbox", 1500, func(i int) bus.Publication { return waiting(small(address(t, fmt.Sprintf("users/x%d", i)))) }},
-		{"one of 100 messages in an inbox", 1000, func(i int) bus.Publication {
+		{"a message in an inbox", 1020, func(i int) bus.Publication { return waiting(small(address(t, fmt.Sprintf("users/x%d", i)))) }},
+		{"one of 100 messages in an inbox", 600, func(i int) bus.Publication {
 			return waiting(small(address(t, fmt.Sprintf("users/x%d", i/100))))
 		}},
 	} {

@@ -27,12 +27,12 @@ func (s *Store) inboxCall(p *bus.Publication) call {
 		script: inboxPublishScript,
 		keys: []string{
 			s.keys.stream(to), s.keys.meta(to), s.keys.push(to), s.keys.idempotency(p),
-			s.keys.delivery(to, p.Message.ID), s.keys.top(to), s.keys.collapse(to), s.keys.acked(to),
+			s.keys.delivery(to, p.Message.ID), s.keys.collapse(to), s.keys.acked(to),
 		},
 		args: []any{
 			encode(&p.Message), p.Message.ID, ack.Limit, bus.NewEpoch(), digest, max(p.Window.Milliseconds(), 1), s.publishVerb(),
 			s.cfg.MetaTTL.Milliseconds(), int(ack.Scope), ack.Timeout.Milliseconds(), ack.Keep.Milliseconds(),
-			ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(), demandOf(p),
+			ack.CollapseKey, ack.MaxDeliveries, dead, s.keys.delivery(to, ""), bus.ReceiptAge.Milliseconds(), demandOf(p), ack.Author,
 		},
 	}
 }
@@ -108,13 +108,16 @@ func (s *Store) pendingAfter(ctx context.Context, to bus.Address, after bus.Posi
 		entry, _ := parts[0].(string)
 		envelope, _ := parts[1].(string)
 		born, _ := parts[4].(string) // a client that saw it before a fork knows it by this position
+		fields, _ := parts[2].([]any)
 		m, err := decodeEntry(to, s.epoch(born), entry, envelope)
+		if len(fields) == 0 {
+			err = errEnvelope // nothing is known of what has no id
+		}
 		if m = s.taken(m, err, unreadInbox, to); m == nil {
 			continue
 		}
-		fields, _ := parts[2].([]any)
 		dead, _ := parts[3].(int64)
-		d := deliveryOf(to, m.ID, pairs(fields, "s", "p", "a", "x", "d", "n", "k", "mx", "dl", "dn", "dw", "en"))
+		d := deliveryOf(to, m.ID, pairs(fields, "s", "e", "a", "x", "d", "n", "k", "mx", "dl", "dn", "dw", "en"))
 		page.Messages = append(page.Messages, bus.Waiting{Message: m, Deliveries: d.Deliveries, Dead: q.Deliver && dead == 1, Delivery: d})
 	}
 	return page, gap > 0, nil
@@ -141,14 +144,18 @@ func uintOf(v any) uint64 {
 // deliveryOf reads a delivery hash.
 func deliveryOf(to bus.Address, id string, h map[string]string) bus.Delivery {
 	num := func(name string) int { n, _ := strconv.Atoi(h[name]); return n }
+	_, published, _ := strings.Cut(h["e"], "-")
 	d := bus.Delivery{
 		To: to, ID: id, Scope: bus.AckScope(num("s")), // 1 or 2
-		Published: timeOf(h["p"]), Deadline: timeOf(h["a"]), Expires: timeOf(h["x"]), Ended: timeOf(h["en"]),
+		Published: timeOf(published), Deadline: timeOf(h["a"]), Expires: timeOf(h["x"]), Ended: timeOf(h["en"]),
 		Reason: bus.EndReason(h["r"]), Deliveries: num("d"), SentCount: num("n"), AckedCount: num("k"), MaxDeliveries: num("mx"),
 		DeniedCount: num("dn"), DeniedWhy: h["dw"],
 	}
 	if a, err := bus.ParseAddress(h["dl"]); err == nil {
 		d.DeadLetter = a
+	}
+	if plainText(h["f"]) {
+		d.Author = h["f"]
 	}
 	return d
 }

@@ -247,8 +247,6 @@ func TestInput_ofEverythingElse(t *testing.T) {
 		first, second := asks(a), asks(a)
 		_, err := s.Publish(ctx, bustest.Admit(first))
 		testkit.Check(t, err)
-		meta, err := raw.HGetAll(ctx, "tl:{users/ada}:m").Result()
-		testkit.Check(t, err)
 		i := 1
 		now := time.Now().UnixMilli()
 		for name, envelope := range bad(t) {
@@ -256,9 +254,12 @@ func TestInput_ofEverythingElse(t *testing.T) {
 				continue // the time of an entry is that in its id
 			}
 			i++
-			id := fmt.Sprintf("bad%d", i)
-			testkit.Check(t, raw.XAdd(ctx, &goredis.XAddArgs{Stream: "tl:{users/ada}:s", ID: fmt.Sprintf("%d-%d", i, now), Values: []any{"m", envelope, "i", id, "e", meta["e"]}}).Err())
-			testkit.Check(t, raw.HSet(ctx, "tl:{users/ada}:k:"+id, "e", fmt.Sprintf("%d-%d", i, now), "s", "x", "p", "y", "x", now+1_000_000, "d", "z", "dl", "\xff").Err())
+			id := "forged" // what the envelope says, where it can be read so far
+			if strings.HasPrefix(envelope, "\x0a\x03a\nb") {
+				id = "a\nb"
+			}
+			testkit.Check(t, raw.XAdd(ctx, &goredis.XAddArgs{Stream: "tl:{users/ada}:s", ID: fmt.Sprintf("%d-%d", i, now), Values: []any{"m", envelope}}).Err())
+			testkit.Check(t, raw.HSet(ctx, "tl:{users/ada}:k:"+id, "e", fmt.Sprintf("%d-%d", i, now), "s", "x", "a", "y", "x", now+1_000_000, "d", "z", "dl", "\xff").Err())
 		}
 		testkit.Check(t, raw.HSet(ctx, "tl:{users/ada}:m", "o", i).Err())
 		_, err = s.Publish(ctx, bustest.Admit(second))

@@ -21,8 +21,8 @@ func (k keys) of(a bus.Address, suffix string) string {
 	return k.prefix + "{" + a.String() + "}:" + suffix
 }
 
-// stream is the log: ids are <offset>-<publish time in ms>. An entry is the envelope (m), and in an inbox also the message id
-// (i) and the epoch in which it was published (e).
+// stream is the log: ids are <offset>-<publish time in ms>. An entry is the envelope (m), and what is needed to show it while it is
+// hidden.
 func (k keys) stream(a bus.Address) string { return k.of(a, "s") }
 
 // meta is a hash of the epoch (e), the newest offset (o), and the replication id of the server that made the epoch (r). It also
@@ -84,9 +84,6 @@ func (k keys) idempotency(p *bus.Publication) string {
 
 // era is another after the channel was deleted: keys that were used before are void then. It outlives them.
 func (k keys) era(a bus.Address) string { return k.of(a, "g") }
-
-// top is the newest position of an inbox: "<epoch> <offset>", in a string so that many are read at once.
-func (k keys) top(a bus.Address) string { return k.of(a, "t") }
 
 // delivery is a hash of what is known of one message that asks for an ack; scripts append the id.
 func (k keys) delivery(a bus.Address, id string) string { return k.of(a, "k:"+id) }
@@ -184,7 +181,7 @@ func (k keys) life(id string) string { return k.prefix + "life:" + id }
 
 // types are the types of the keys of one address, by what stands behind its tag up to the next colon.
 var types = map[string]string{
-	"s": "stream", "m": "hash", "b": "string", "c": "string", "i": "hash", "g": "string", "t": "string", "k": "hash", "x": "hash", "a": "zset",
+	"s": "stream", "m": "hash", "b": "string", "c": "string", "i": "hash", "g": "string", "k": "hash", "x": "hash", "a": "zset",
 	"j": "hash", "l": "string", "r": "hash", "rz": "zset", "rc": "hash", "rl": "zset", "ru": "list", "rn": "set", "v": "string", "ve": "string", "vl": "hash",
 	"-": "none",
 }

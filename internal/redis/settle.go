@@ -266,7 +266,7 @@ func (s *Store) readVerdict(cmd *redis.Cmd, d bus.Due) (bus.Verdict, error) {
 	}
 	now, _ := answer[0].(string)
 	values, _ := answer[1].([]any)
-	h := pairs(values, "e", "a", "x", "en", "r", "so")
+	h := pairs(values, "e", "a", "x", "en", "r", "so", "f")
 	if h["e"] == "" {
 		return bus.Verdict{Due: d, At: timeOf(now)}, nil
 	}

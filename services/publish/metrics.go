@@ -6,6 +6,8 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	due  prometheus.Gauge
 	late prometheus.Gauge
+	// untold counts events of messages whose sender has had its share of the log.
+	untold prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -16,9 +18,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		late: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "trunkline_publish_sweep_lag_seconds", Help: "For how long the time of the most overdue message with an ack has come without a look at it.",
 		}),
+		untold: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "trunkline_publish_events_untold_total", Help: "Events of messages with an ack that were not told, because their sender had its share of the log.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.due, m.late)
+		reg.MustRegister(m.due, m.late, m.untold)
 	}
 	return m
 }

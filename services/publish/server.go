@@ -14,6 +14,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/quota"
 	"github.com/trunkline/trunkline/internal/tail"
 	"github.com/trunkline/trunkline/internal/ticket"
 )
@@ -67,6 +68,7 @@ type Server struct {
 	door    *bus.Door
 	inbox   bus.Inbox
 	metrics *metrics
+	shares  *quota.Shares // of the events of messages with an ack
 	log     *slog.Logger
 	cfg     Config
 	tail    *tail.Tail
@@ -95,6 +97,7 @@ func New(store Store, cfg Config) (*Server, error) {
 		store: store, cfg: cfg, streams: newStreams(cfg.Namespaces.MembersInEvents), tickets: ticket.New(store), inbox: cfg.Namespaces.Inbox.WithDefaults(), log: cfg.Log,
 		metrics: newMetrics(cfg.Registry),
 	}
+	s.shares = quota.SharesOfLog(cfg.Namespaces.EventsPerHour, s.metrics.untold)
 	s.tail = tail.New(store, s.streams, tail.Config{Namespaces: cfg.Namespaces, Logger: cfg.Log})
 	s.tail.Register(cfg.Registry, "publish")
 	s.streams.crowds.Register(cfg.Registry, "publish")

@@ -87,7 +87,8 @@ func firstOf(lists ...[]error) error {
 	return nil
 }
 
-// tell writes the events of what comes of messages, and returns the verdicts that may be carried out.
+// tell writes the events of what comes of messages, and returns the verdicts that may be carried out. What comes of messages whose
+// sender has had its share of the log is carried out, too, and not told.
 func (s *Server) tell(ctx context.Context, verdicts []bus.Verdict) []bus.Verdict {
 	if !s.cfg.Namespaces.Events.Durable() {
 		return verdicts
@@ -96,7 +97,7 @@ func (s *Server) tell(ctx context.Context, verdicts []bus.Verdict) []bus.Verdict
 	var of []int // the verdict of each event
 	failed := make(map[int]bool)
 	for i, v := range verdicts {
-		if v.Changed == 0 && v.Reason == "" {
+		if v.Changed == 0 && v.Reason == "" || v.Author != "" && !s.shares.Take(v.Author, 1) {
 			continue
 		}
 		events, of = append(events, s.door.Tell(settledEvent(v))), append(of, i)

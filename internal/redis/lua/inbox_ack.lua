@@ -25,7 +25,7 @@ local function finish(id, key, d)
   end
   redis.pcall('XDEL', KEYS[1], d[1])
   redis.call('PEXPIRE', key, ARGV[4])
-  if d[6] ~= '' and redis.call('HGET', KEYS[3], d[6]) == id then
+  if d[6] and redis.call('HGET', KEYS[3], d[6]) == id then
     redis.call('HDEL', KEYS[3], d[6])
   end
 end

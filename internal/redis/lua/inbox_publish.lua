@@ -1,13 +1,13 @@
 #!lua
 -- Publishes one message that asks for an ack, in one step: idempotency, room in the inbox, the next offset, the
 -- inbox entry, the record of the delivery, and the push.
--- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 idempotency hash, 5 delivery hash, 6 top, 7 collapse hash,
---       8 acknowledged by all
+-- KEYS: 1 stream, 2 meta hash, 3 pub/sub channel, 4 idempotency hash, 5 delivery hash, 6 collapse hash,
+--       7 acknowledged by all
 -- ARGV: 1 envelope, 2 message id, 3 most entries that wait, 4 proposed epoch, 5 digest or "", 6 window of the digest in ms,
 --       7 PUBLISH or SPUBLISH, 8 lifetime of the meta hash in ms, 9 scope, 10 timeout in ms, 11 for how many ms it is kept,
 --       12 collapse key or "", 13 most deliveries, 14 dead letter address or "", 15 prefix of the delivery hashes, 16 for how
 --       many ms a delivery is remembered after its end, 17 how many replicas have to have it before it is shown, "f" for
---       the disk, "" to show it at once
+--       the disk, "" to show it at once, 18 the client that sends it or ""
 -- Returns "mismatch", "full", or "again" or "ok" with the epoch, the offset and the time of publishing in ms; with "again"
 -- also the id of the first, and with "ok" "1" when it waits behind what is hidden.
 -- Bounds: the stream by length and expiry, all other keys by expiry.
@@ -32,7 +32,7 @@ local limit, left = tonumber(ARGV[3]), math.max(tonumber(ARGV[11]), 1)
 -- drop takes an entry out of the stream.
 local function drop(entry)
   redis.pcall('XDEL', KEYS[1], entry) -- which refuses what is no id of an entry
-  redis.call('ZREM', KEYS[8], entry)
+  redis.call('ZREM', KEYS[7], entry)
 end
 
 -- finish takes out the entry of a message, and notes why unless it has ended before.
@@ -46,11 +46,12 @@ local function finish(id, entry, why)
 end
 
 -- A message that is there is itself again: a second entry would have no record of its own.
-local old = redis.call('HMGET', KEYS[5], 'e', 'en', 'p', 'x')
+local old = redis.call('HMGET', KEYS[5], 'e', 'en', 'x')
 local there = string.match(old[1] or '', '^%d+%-%d+$') and redis.call('XRANGE', KEYS[1], old[1], old[1])[1]
-if there and not old[2] and tonumber(old[4]) > tonumber(now) then
-  redis.call('HSET', KEYS[5], 'p', old[3])
-  return {'again', there[2][6], string.match(old[1], '^%d+'), old[3]}
+if there and not old[2] and tonumber(old[3]) > tonumber(now) then
+  redis.call('HSET', KEYS[5], 'e', old[1])
+  local offset, at = string.match(old[1], '^(%d+)%-(%d+)$')
+  return {'again', born(epoch, redis.call('HGET', KEYS[2], 'p'), tonumber(offset)), offset, at}
 elseif there then
   drop(old[1])
 end
@@ -59,7 +60,7 @@ end
 local visible = redis.call('HGET', KEYS[2], 'v')
 local hidden = visible or ARGV[17] ~= ''
 if ARGV[12] ~= '' and not hidden then
-  local id = redis.call('HGET', KEYS[7], ARGV[12])
+  local id = redis.call('HGET', KEYS[6], ARGV[12])
   local d = id and redis.call('HMGET', ARGV[15] .. id, 'e', 'x')
   if d and d[1] and tonumber(d[2]) > tonumber(now) then -- otherwise its time has ended it
     finish(id, d[1], 'collapsed')
@@ -67,19 +68,19 @@ if ARGV[12] ~= '' and not hidden then
 end
 
 -- What everybody acknowledged leaves with its end, or when as many are kept as may wait.
-for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, 16)) do
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, 16)) do
   drop(entry)
 end
-local acked = redis.call('ZCARD', KEYS[8])
+local acked = redis.call('ZCARD', KEYS[7])
 if acked >= limit then
-  for _, entry in ipairs(redis.call('ZRANGE', KEYS[8], 0, math.min(acked - limit, 15))) do
+  for _, entry in ipairs(redis.call('ZRANGE', KEYS[7], 0, math.min(acked - limit, 15))) do
     drop(entry)
     acked = acked - 1
   end
 end
 if redis.call('XLEN', KEYS[1]) - acked >= limit then
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 64)) do
-    local id = entry[2][4] or ''
+    local id = id_of(entry[2][2])
     local d = redis.call('HMGET', ARGV[15] .. id, 'x', 'en')
     if not d[2] and tonumber(d[1] or '0') <= tonumber(now) then
       finish(id, entry[1], 'ttl')
@@ -94,10 +95,10 @@ local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'o', 1))
 local entry = offset .. '-' .. now
 local life = math.max(tonumber(ARGV[8]), left)
 local push = epoch .. ' ' .. offset .. ' ' .. now .. '\n'
-local fields = {'m', ARGV[1], 'i', ARGV[2], 'e', epoch}
+local fields = {'m', ARGV[1]}
 if hidden then
   -- Everything that show.lua needs later.
-  for _, value in ipairs({'h', push, 'q', KEYS[5], 't', KEYS[6], 'x', string.format('%.0f', life)}) do
+  for _, value in ipairs({'h', push, 'q', KEYS[5]}) do
     fields[#fields + 1] = value
   end
   if ARGV[17] ~= '' then
@@ -107,7 +108,7 @@ if hidden then
     fields[#fields + 1], fields[#fields + 2] = 'k', KEYS[4]
   end
   if ARGV[12] ~= '' then
-    for _, value in ipairs({'c', ARGV[12], 'ch', KEYS[7], 'ca', KEYS[8], 'cp', ARGV[15], 'cr', ARGV[16], 'cx', string.format('%.0f', left)}) do
+    for _, value in ipairs({'c', ARGV[12], 'ch', KEYS[6], 'ca', KEYS[7], 'cp', ARGV[15], 'cr', ARGV[16], 'cx', string.format('%.0f', left)}) do
       fields[#fields + 1] = value
     end
   end
@@ -121,16 +122,19 @@ if redis.call('XLEN', KEYS[1]) == 1 and not hidden then
 end
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), left))
 redis.call('PEXPIRE', KEYS[2], life)
-if not hidden then
-  redis.call('SET', KEYS[6], epoch .. ' ' .. offset, 'PX', life)
-end
 redis.call('DEL', KEYS[5])
-redis.call('HSET', KEYS[5], 'e', entry, 's', ARGV[9], 'p', now, 'a', string.format('%.0f', now + ARGV[10]),
-  'x', string.format('%.0f', now + ARGV[11]), 'mx', ARGV[13], 'dl', ARGV[14], 'ck', ARGV[12])
+-- What most messages have not, has no field: there is such a hash for every message that waits.
+local record = {'e', entry, 's', ARGV[9], 'a', string.format('%.0f', now + ARGV[10]), 'x', string.format('%.0f', now + ARGV[11])}
+for name, value in pairs({mx = ARGV[13], dl = ARGV[14], ck = ARGV[12], f = ARGV[18]}) do
+  if value ~= '' and (value ~= '0' or name ~= 'mx') then
+    record[#record + 1], record[#record + 2] = name, value
+  end
+end
+redis.call('HSET', KEYS[5], unpack(record))
 redis.call('PEXPIRE', KEYS[5], left + tonumber(ARGV[16]))
 if ARGV[12] ~= '' and not hidden then
-  redis.call('HSET', KEYS[7], ARGV[12], ARGV[2])
-  redis.call('PEXPIRE', KEYS[7], math.max(redis.call('PTTL', KEYS[7]), left))
+  redis.call('HSET', KEYS[6], ARGV[12], ARGV[2])
+  redis.call('PEXPIRE', KEYS[6], math.max(redis.call('PTTL', KEYS[6]), left))
 end
 if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[4], 'd', ARGV[5], 'e', epoch, 'o', offset, 't', now, 'i', ARGV[2])

@@ -51,7 +51,7 @@ local function given(d)
     return false -- its ack could not be remembered
   end
   local times = each and (v and v.times or '0') or d[6] or '0'
-  local dead = d[5] ~= '0' and tonumber(times) >= tonumber(d[5])
+  local dead = d[5] and d[5] ~= '0' and tonumber(times) >= tonumber(d[5])
   return not (dead and d[4]), dead -- what has ended has no dead letters
 end
 
@@ -63,22 +63,18 @@ if #entries > limit then
   entries[#entries] = nil
 end
 for _, entry in ipairs(entries) do
-  local key = ARGV[5] .. (entry[2][4] or '')
+  local id = id_of(entry[2][2])
+  local key = ARGV[5] .. id
   last = tonumber(string.match(entry[1], '^(%d+)'))
   local yes, dead = given(redis.call('HMGET', key, 'x', 's', 'r', 'en', 'mx', 'd', 'n', 'c:' .. ARGV[4]))
-  if yes then
-    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'p', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl', 'dn', 'dw', 'en'),
-      dead and 1 or 0, entry[2][6] or epoch}
+  if id == '' then
+    out[#out + 1] = {entry[1], entry[2][2], {}, 0, epoch} -- no message of ours: the reader counts it
+  elseif yes then
+    out[#out + 1] = {entry[1], entry[2][2], redis.call('HMGET', key, 's', 'e', 'a', 'x', 'd', 'n', 'k', 'mx', 'dl', 'dn', 'dw', 'en'),
+      dead and 1 or 0, born(epoch, meta[3], last)}
   end
 end
 if more == 0 then
   last = top
 end
-local born = epoch -- of the top: what is hidden may have forked since
-for past, o in string.gmatch(brief(meta[4] and meta[3]), '(%S+):(%d+)') do
-  if top > tonumber(o) then
-    break
-  end
-  born = past
-end
-return {gap, born, string.format('%.0f', top), string.format('%.0f', last), more, out}
+return {gap, meta[4] and born(epoch, meta[3], top) or epoch, string.format('%.0f', top), string.format('%.0f', last), more, out}

@@ -26,7 +26,7 @@ if ARGV[5] ~= '' or expired then
   redis.pcall('XDEL', KEYS[1], d[1])
   redis.call('HSET', KEYS[2], 'r', ARGV[5] ~= '' and ARGV[5] or 'ttl', 'en', now)
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
-  if d[7] ~= '' and redis.call('HGET', KEYS[4], d[7]) == ARGV[1] then
+  if d[7] and redis.call('HGET', KEYS[4], d[7]) == ARGV[1] then
     redis.call('HDEL', KEYS[4], d[7])
   end
   what, next = 'expired', '0'

@@ -81,7 +81,7 @@ local function collapse(f)
       redis.call('PEXPIRE', old, f.cr)
     end
   end
-  redis.call('HSET', f.ch, f.c, f.i)
+  redis.call('HSET', f.ch, f.c, id_of(f.m))
   redis.call('PEXPIRE', f.ch, math.max(redis.call('PTTL', f.ch), tonumber(f.cx)))
 end
 
@@ -113,9 +113,6 @@ for _, entry in ipairs(entries) do
     end
     if f.l then
       redis.call('SET', f.n, f.r and f.b or push, 'PX', f.l)
-    end
-    if f.t then
-      redis.call('SET', f.t, string.match(f.h, '^%S+ %d+'), 'PX', f.x)
     end
     redis.call(ARGV[6], KEYS[3], f.s and '!' .. push or push)
     if f.s then -- a copy goes to another channel

@@ -1,6 +1,7 @@
 package behind
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,11 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/quota"
 )
 
 // Events tells the log of events who connects and who disconnects, in order. The store remembers who is connected, so that
 // others tell of their end when this process is killed. Connects beyond the limit are left out, each with its disconnect,
-// and told as a gap.
+// and told as a gap. Those of a user that has filled its share of the log are left out in the same way, and only counted.
 type Events struct {
 	store   eventStore
 	door    *bus.Door
@@ -25,6 +27,7 @@ type Events struct {
 	timeout time.Duration
 	log     *slog.Logger
 	dropped prometheus.Counter
+	shares  *quota.Shares // of sessions that open and end
 	queue   queue[news]
 	worker  worker
 
@@ -69,7 +72,7 @@ func newEvents(store eventStore, door *bus.Door, cfg Config, dropped prometheus.
 	}
 	e := &Events{
 		store: store, door: door, keep: cfg.Namespaces.Events, node: cfg.Node, life: cfg.Life, timeout: cfg.CallTimeout,
-		log: cfg.Logger, dropped: dropped, queue: queue[news]{limit: cfg.Events, wake: make(chan struct{}, 1)},
+		log: cfg.Logger, dropped: dropped, shares: quota.SharesOfLog(cfg.Namespaces.EventsPerHour, dropped), queue: queue[news]{limit: cfg.Events, wake: make(chan struct{}, 1)},
 		open: make(map[string]*bus.Connection),
 	}
 	e.worker = worker{
@@ -80,7 +83,8 @@ func newEvents(store eventStore, door *bus.Door, cfg Config, dropped prometheus.
 
 // Connected notes a session that has opened.
 func (e *Events) Connected(id string, who *bus.Identity) {
-	if !e.keep.Durable() {
+	// Its end will be an event too.
+	if !e.keep.Durable() || !e.shares.Take(cmp.Or(who.User, who.Client), 2) {
 		return
 	}
 	e.mu.Lock()

@@ -15,7 +15,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		reg: reg,
 		untold: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "trunkline_edge_events_dropped_total", Help: "Connections that no event was told of, because too many waited.",
+			Name: "trunkline_edge_events_dropped_total", Help: "Events that were not told, and connections, because too many waited or a user had its share.",
 		}),
 		unnoted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "trunkline_edge_sent_notes_dropped_total", Help: "Deliveries that the store was not told of, because too many notes waited for it.",

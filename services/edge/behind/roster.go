@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/quota"
 )
 
 // Roster tells the store who is subscribed to channels that list their subscribers, in order for each connection. What the
@@ -21,11 +22,27 @@ type Roster struct {
 	lanes      [rosterLanes]*lane
 	keeper     *keeper
 	reaper     *reaper
-	budgets    *budgets
+	shares     *quota.Shares // of what tells that addresses are occupied and vacated
 	damper     *damper
 
 	mu     sync.Mutex
 	counts map[bus.Address]int // of this node
+}
+
+const (
+	// occupancyBurst is how many subscriptions of one user may tell of occupied addresses at once, and occupancyEvery how long
+	// one more takes then. So a client that comes and goes in a loop takes a third of the log of events a day, and pushes
+	// nobody else's out.
+	occupancyBurst = 1000
+	occupancyEvery = 5 * time.Second
+)
+
+// newOccupancies bounds what each user's subscriptions tell of addresses that are occupied and vacated.
+func newOccupancies(events bus.Retention, untold prometheus.Counter) *quota.Shares {
+	if !events.Durable() {
+		return nil
+	}
+	return quota.NewShares(occupancyBurst, occupancyEvery, untold)
 }
 
 // rosterLanes is how many changes are under way at once.
@@ -35,7 +52,7 @@ func newRoster(store rosterStore, cfg Config, untold, damped prometheus.Counter)
 	r := &Roster{
 		namespaces: cfg.Namespaces, node: cfg.Life, seed: maphash.MakeSeed(), counts: make(map[bus.Address]int),
 		reaper:  newReaper(store, cfg.CallTimeout, cfg.Logger),
-		budgets: newBudgets(cfg.Namespaces.Events.Durable(), untold), damper: newDamper(cfg.Departures, damped),
+		shares: newOccupancies(cfg.Namespaces.Events, untold), damper: newDamper(cfg.Departures, damped),
 	}
 	r.keeper = &keeper{store: store, node: cfg.Life, log: cfg.Logger, addresses: r.addresses, relist: cfg.Relist}
 	for i := range r.lanes {
@@ -64,7 +81,7 @@ func (r *Roster) Count(a bus.Address) { r.count(a, 1) }
 // Join adds a member to an address that lists its subscribers, or adds it again. It does not wait.
 func (r *Roster) Join(a bus.Address, m bus.Member) {
 	m.Node = r.node
-	m.Quiet = !r.budgets.allow(cmp.Or(m.User, m.Client))
+	m.Quiet = !r.shares.Take(cmp.Or(m.User, m.Client), 1)
 	r.lane(m.Connection).put(change{address: a, member: m, connection: m.Connection})
 }
 
