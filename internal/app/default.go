@@ -47,7 +47,7 @@ func Default() config.Config {
 			Authorizer: config.Authorizer{Timeout: asked.Timeout, Cache: asked.Cache},
 			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour, Share: 10},
 		},
-		Legacy: config.Legacy{Protocols: protocols()},
+		Legacy: config.Legacy{Protocols: protocols(), QueueBytes: config.Size(edge.Default().DialectQueueBytes)},
 	}
 }
 

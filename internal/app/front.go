@@ -38,7 +38,7 @@ func newEdge(b base, life string, protocols []older) (*edge.Edge, error) {
 	return edge.New(b.store, edge.Conns{Auth: b.conns.auth, Publish: b.conns.publish}, dialects, edge.Config{
 		Node: b.cfg.Node, Life: life, Namespaces: b.cfg.Namespaces(),
 		AllowedOrigins: b.cfg.Origins(), DevLoopback: b.cfg.Dev, Peers: b.peers,
-		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
+		FrameSize: int64(e.FrameSize), QueueBytes: int(e.QueueBytes), DialectQueueBytes: int64(b.cfg.Legacy.QueueBytes), ConnectTimeout: e.HandshakeTimeout, PingInterval: e.PingInterval,
 		WriteTimeout: e.WriteTimeout, CloseTimeout: e.CloseTimeout, CallTimeout: e.CallTimeout,
 		CommandsPerSecond: e.CommandsPerSecond, CommandBurst: e.CommandBurst, Subscriptions: e.ChannelsPerConnection,
 		Connections: e.Connections, ConnectionsPerIP: e.ConnectionsPerIP,

@@ -286,6 +286,8 @@ const (
 	// grpcOverhead is what stands around a payload in a request: attributes above all. frameOverhead is the same in a frame.
 	grpcOverhead  = 64 << 10
 	frameOverhead = 32 << 10
+	// dialectQueue is how many of the largest messages of an older protocol may wait for a client.
+	dialectQueue = 4
 	// largestFrame is the most that edge.frame_size may be.
 	largestFrame = 16 << 20
 )
@@ -304,19 +306,20 @@ func (c *Config) passages() []passage {
 	largest, older := c.Publish.MaxMessage, c.Legacy.largest()
 	payload := fmt.Sprintf("publish.max_message (%s)", largest)
 	frame := largest/3*4 + frameOverhead // JSON may have to carry a payload in base64
-	request, queued, kept := payload, payload, largest
+	request, kept := payload, largest
 	if older > largest {
 		request, kept = fmt.Sprintf("the largest message of an older protocol (%s)", older), older
-	}
-	written := frame
-	if f := older + frameOverhead; f > written { // older protocols write a payload as it is
-		written, queued = f, request
 	}
 	all := []passage{
 		{"grpc.max_message", &c.GRPC.MaxMessage, kept + grpcOverhead, request + " and what stands around a payload", true},
 		{"edge.frame_size", &c.Edge.FrameSize, min(frame, largestFrame), payload + " in base64", true},
 		// Messages leave a quarter of a queue to answers. A message that does not fit beside anything else ends a connection that is not slow.
-		{"edge.queue_bytes", &c.Edge.QueueBytes, written + (written+2)/3, queued + " in a frame, and answers beside it", true},
+		// Larger ones of older protocols are not counted on: their own sockets have queues of their own, and an empty queue takes any message.
+		{"edge.queue_bytes", &c.Edge.QueueBytes, frame + (frame+2)/3, payload + " in a frame, and answers beside it", true},
+	}
+	if older > 0 {
+		need := dialectQueue * (older + grpcOverhead)
+		all = append(all, passage{"legacy.queue_bytes", &c.Legacy.QueueBytes, need, "one client that reads slowly; four of the largest messages wait for it", true})
 	}
 	if c.Redis.URL.Reveal() == "" && c.Memory.Limit > 0 {
 		all = append(all, passage{"memory.limit", &c.Memory.Limit, 2*kept + grpcOverhead, request + ", which would never be stored", false})

@@ -11,6 +11,8 @@ type Legacy struct {
 	Dialects []string `key:"dialects" kind:"protocol" doc:"The older protocols that are spoken."`
 	Open     bool     `key:"open" doc:"Lets everybody do, outside development mode, what the older protocols let everybody do; without it they ask for tokens and API keys."`
 
+	QueueBytes Size `key:"queue_bytes" min:"1MiB" max:"64GiB" doc:"How much may wait in all for clients of the older protocols that read slowly. Beyond it, the client for which the most waits is sent away. Unless it is set, it is raised to what one client may need."`
+
 	// Protocols are the older protocols that there are, each with its settings; the program brings them with the defaults.
 	Protocols []Protocol `key:"-"`
 }

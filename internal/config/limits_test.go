@@ -38,7 +38,7 @@ func TestLimits_KnowEachOther(t *testing.T) {
 		"edge: {frame_size: 64KiB}\n":                                                          ":2:8 edge.frame_size",
 		"edge: {queue_bytes: 128KiB}\n":                                                        ":2:8 edge.queue_bytes",
 		"publish: {max_message: 2MiB}\nedge: {queue_bytes: 3MiB}\n":                            ":3:8 edge.queue_bytes",
-		"legacy: {dialects: [facility]}\nedge: {queue_bytes: 1MiB}\n":                          ":3:8 edge.queue_bytes",
+		"legacy: {dialects: [facility], queue_bytes: 12MiB}\n":                                 ":2:32 legacy.queue_bytes",
 		"legacy: {dialects: [facility]}\ngrpc: {max_message: 1MiB}\n":                          ":3:8 grpc.max_message",
 		"legacy: {dialects: [rooms], rooms: {max_message: 5MiB}}\ngrpc: {max_message: 5MiB}\n": ":3:8 grpc.max_message",
 		"publish: {max_message: 2MiB}\nmemory: {limit: 3MiB}\n":                                ":3:10 memory.limit",
@@ -55,6 +55,10 @@ func TestLimits_KnowEachOther(t *testing.T) {
 		l, _, err := load("legacy: {dialects: [" + protocol + "], " + protocol + ": {max_message: 16MiB}}\n")
 		if err != nil || l.Config.GRPC.MaxMessage != 16<<20+64<<10 {
 			t.Errorf("%s: grpc.max_message does not follow: %v", protocol, err)
+		}
+		// Native clients have their own messages alone to wait for.
+		if err == nil && l.Config.Edge.QueueBytes != 1<<20 {
+			t.Errorf("%s: edge.queue_bytes is %d", protocol, l.Config.Edge.QueueBytes)
 		}
 	}
 	if _, _, err := load("publish: {max_message: 4MiB}\ngrpc: {max_message: 16MiB}\nedge: {frame_size: 8MiB}\n"); err != nil {

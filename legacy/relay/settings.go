@@ -59,7 +59,9 @@ func (*Relay) Bridges() []bus.BridgeRule { return []bus.BridgeRule{{Channel: Art
 func (p *Relay) MaxMessage() config.Size { return p.Settings.MaxBody }
 
 // Dialect returns the WebSocket side.
-func (*Relay) Dialect(legacy.Host) (dialect.Dialect, error) { return Socket{}, nil }
+func (p *Relay) Dialect(legacy.Host) (dialect.Dialect, error) {
+	return Socket{MaxRecord: int64(p.Settings.MaxBody)}, nil
+}
 
 // Handler serves the token server, or sockets from pages of any origin, as it always did.
 func (p *Relay) Handler(h legacy.Host, key string, sockets legacy.Sockets) http.Handler {

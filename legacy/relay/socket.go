@@ -14,7 +14,10 @@ import (
 
 // Socket is its WebSocket side, on any path. A token in the query is the client's address. The server sends {"message": X};
 // what a client sends is read and ignored.
-type Socket struct{}
+type Socket struct {
+	// MaxRecord is the largest record, in bytes. Four of them may wait for a client that reads slowly, if that is more than otherwise.
+	MaxRecord int64
+}
 
 var _ dialect.Stateless = Socket{}
 
@@ -26,8 +29,10 @@ func (Socket) Opcode() dialect.Opcode { return dialect.Text }
 
 // Hello takes every handshake. The token is checked before the upgrade. A missing, empty or unknown one is refused after it
 // by a close frame without a code, as the older edge did.
-func (Socket) Hello(r *http.Request) (dialect.Hello, bool) {
-	return dialect.Hello{Token: r.URL.Query().Get("token"), Connect: true, RefuseLate: true}, true
+func (s Socket) Hello(r *http.Request) (dialect.Hello, bool) {
+	h := dialect.Hello{Token: r.URL.Query().Get("token"), Connect: true, RefuseLate: true}
+	h.Limits.QueueBytes = dialect.LimitsOf(s.MaxRecord).QueueBytes
+	return h, true
 }
 
 // Decode ignores what a client sends.

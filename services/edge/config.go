@@ -39,6 +39,8 @@ type Config struct {
 	FrameSize int64
 	// QueueBytes is how much may wait for a client that reads slowly.
 	QueueBytes int
+	// DialectQueueBytes is how much may wait for all clients together whose dialects have queues of their own.
+	DialectQueueBytes int64
 	// HoldLimit is how many messages of an address are held while a subscription replays.
 	HoldLimit int
 	// HoldBytes bounds the same in bytes, and HoldTotal for all subscriptions of the edge. What is beyond is read from the log.
@@ -96,7 +98,7 @@ type Config struct {
 // Default returns the defaults.
 func Default() Config {
 	return Config{
-		FrameSize: 128 << 10, QueueBytes: 1 << 20,
+		FrameSize: 128 << 10, QueueBytes: 1 << 20, DialectQueueBytes: 256 << 20,
 		HoldLimit: 1024, HoldBytes: 1 << 20, HoldTotal: 64 << 20,
 		ShardParcels: 16 << 10, ShardBytes: 32 << 20,
 		ConnectTimeout: 10 * time.Second, PingInterval: 25 * time.Second,
@@ -114,6 +116,7 @@ func (c Config) withDefaults() Config {
 	c.Life = cmp.Or(c.Life, c.Node)
 	c.FrameSize = cmp.Or(c.FrameSize, d.FrameSize)
 	c.QueueBytes = cmp.Or(c.QueueBytes, d.QueueBytes)
+	c.DialectQueueBytes = cmp.Or(c.DialectQueueBytes, d.DialectQueueBytes)
 	c.HoldLimit = cmp.Or(c.HoldLimit, d.HoldLimit)
 	c.HoldBytes = cmp.Or(c.HoldBytes, d.HoldBytes)
 	c.HoldTotal = cmp.Or(c.HoldTotal, d.HoldTotal)

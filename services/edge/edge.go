@@ -86,9 +86,10 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		return nil, err
 	}
 	e.sockets = wire.New(wire.Config{
-		QueueBytes: cfg.QueueBytes, WriteTimeout: cfg.WriteTimeout, CloseTimeout: cfg.CloseTimeout, CloseWait: cfg.CloseWait,
+		QueueBytes: cfg.QueueBytes, CrowdBytes: cfg.DialectQueueBytes, WriteTimeout: cfg.WriteTimeout, CloseTimeout: cfg.CloseTimeout, CloseWait: cfg.CloseWait,
 		FramesPerSecond: int32(min(cfg.FramesPerSecond, math.MaxInt32)), Go: e.writers.Go,
 	})
+	e.metrics.crowd(reg, e.sockets)
 	e.behind = behind.New(store, e.writer.door, behind.Config{
 		Node: cfg.Node, Life: cfg.Life, Namespaces: cfg.Namespaces, CallTimeout: cfg.CallTimeout, LostGrace: cfg.LostGrace,
 		Departures: cfg.Departures, Events: cfg.EventQueue, Logger: log, Relist: e.relist,

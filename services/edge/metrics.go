@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
 // metrics are the edge's. Labels come from closed sets: a dialect's name, a reason.
@@ -49,6 +50,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(m.paused, m.spoken, m.connections, m.opened, m.closed, m.refused, m.resumed, m.renewed)
 	}
 	return m
+}
+
+// crowd makes readable what waits for connections that have a queue of their own.
+func (*metrics) crowd(reg prometheus.Registerer, s *wire.Sockets) {
+	if reg == nil {
+		return
+	}
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "trunkline_edge_dialect_waiting_bytes", Help: "What waits for clients of older protocols that read slowly, in bytes.",
+		}, func() float64 { return float64(s.Waiting()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "trunkline_edge_dialect_overflows_total", Help: "Clients of older protocols that were sent away because too much waited for all of them.",
+		}, func() float64 { return float64(s.SentAway()) }),
+	)
 }
 
 // refuse counts a refusal.

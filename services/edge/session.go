@@ -52,6 +52,10 @@ var (
 // errNotUTF8 is a text frame that is no text (RFC 6455, section 8.1).
 var errNotUTF8 = bus.ErrProtocol.With("a text frame must be UTF-8", map[string]string{"close": "1007"})
 
+// errCrowded is for the client that reads most slowly of those that speak older protocols.
+var errCrowded = bus.ErrSlowConsumer.With("too much waits for the clients of older protocols, and the most for this one",
+	map[string]string{"rule": "legacy.queue_bytes"})
+
 // newSession returns the session of a connection that has not been answered yet.
 func (e *Edge) newSession(slot int, seat access.Seat) *session {
 	s := &session{edge: e, seat: seat, limit: e.cfg.Subscriptions, limiter: *rate.NewLimiter(rate.Limit(e.cfg.CommandsPerSecond), e.cfg.CommandBurst)}
@@ -206,11 +210,14 @@ func (s *session) hasten(e *bus.Error) {
 
 // Stop ends a session to which nothing can be written any more.
 func (s *session) Stop(why error) {
-	if errors.Is(why, wire.ErrExpired) {
+	switch {
+	case errors.Is(why, wire.ErrExpired):
 		s.Refuse(bus.ErrTokenExpired)
-		return
+	case errors.Is(why, wire.ErrCrowded):
+		s.Refuse(errCrowded)
+	default:
+		s.Slow()
 	}
-	s.Slow()
 }
 
 // Closing answers a client's close frame with the same code (RFC 6455, section 5.5.1), unless its dialect knows better.

@@ -1,6 +1,10 @@
 package wire
 
-import "slices"
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
 
 // backlog is what waits to be written to a client, in whole frames. It knows of which frame the client has a part, so that this
 // one can always be ended. A frame that is cut takes everything after it along. The lock of its Conn guards the backlog.
@@ -123,4 +127,76 @@ func (b *backlog) drop() {
 }
 
 // clear empties the backlog of a connection that has failed.
-func (b *backlog) clear() { b.pieces, b.after = nil, nil }
+func (b *backlog) clear() { b.pieces, b.after, b.bytes, b.begun = nil, nil, 0, 0 }
+
+// crowd is the connections with a queue of their own, and what waits for all of them together. A protocol with large messages lets
+// much wait for each, and those that stall would take all memory. Beyond the limit the one for which the most waits has to go.
+type crowd struct {
+	limit   int64
+	waiting atomic.Int64
+	sent    atomic.Int64 // how many were sent away
+
+	mu    sync.Mutex     // taken after the lock of a Conn, if at all
+	conns map[*Conn]bool // for which something waits; true for those that were sent away
+}
+
+// weigh notes how much waits. The caller holds the lock.
+func (c *Conn) weigh() {
+	was, is := c.weight.Load(), int64(c.waiting.bytes)
+	if !c.crowded || was == is {
+		return
+	}
+	all := &c.sockets.crowd
+	c.weight.Store(is)
+	all.waiting.Add(is - was)
+	switch {
+	case was == 0:
+		all.mu.Lock()
+		all.conns[c] = false
+		all.mu.Unlock()
+	case is == 0:
+		all.mu.Lock()
+		delete(all.conns, c)
+		all.mu.Unlock()
+	}
+}
+
+// heaviest returns the connection for which the most waits, and whether it was sent away before; nil when there is none.
+func (all *crowd) heaviest() (most *Conn, again bool) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	weight := int64(0)
+	for c := range all.conns {
+		if w := c.weight.Load(); w > weight {
+			most, weight = c, w
+		}
+	}
+	if most != nil {
+		again = all.conns[most]
+		all.conns[most] = true
+	}
+	return most, again
+}
+
+// relieve sends clients away until no more waits for all of them than may. The caller has not locked any connection.
+func (c *Conn) relieve() {
+	all := &c.sockets.crowd
+	for c.crowded && all.waiting.Load() > all.limit {
+		most, again := all.heaviest()
+		switch {
+		case most == nil:
+			return
+		case again: // it does not even take the rest of the frame that it has a part of
+			most.reset()
+		default:
+			all.sent.Add(1)
+			most.handler.Stop(ErrCrowded)
+		}
+	}
+}
+
+// Waiting is how many bytes wait for all connections that have a queue of their own.
+func (s *Sockets) Waiting() int64 { return s.crowd.waiting.Load() }
+
+// SentAway is how many of them were sent away because too much waited for all of them.
+func (s *Sockets) SentAway() int64 { return s.crowd.sent.Load() }

@@ -24,6 +24,7 @@ type Conn struct {
 	sockets *Sockets
 	handler Handler
 	queue   int     // how many bytes may wait; set before Upgrade
+	crowded bool    // the queue is its own, and the crowd counts what waits; set before Upgrade
 	in      *intake // of the worker that reads; nil when there is none
 
 	incoming incoming     // of whoever reads
@@ -34,6 +35,7 @@ type Conn struct {
 	heard   atomic.Bool  // something came since Heard
 	busy    atomic.Bool  // the handler has a message
 	parked  atomic.Bool  // nobody reads: whoever sets it to false does
+	weight  atomic.Int64 // what waits, as the crowd knows it
 
 	mu       sync.Mutex
 	waiting  backlog
@@ -58,8 +60,8 @@ type Handler interface {
 	// Closing returns the code and the text of the answer to a close frame. The argument code is 1005 for a frame without one.
 	// An answer with code 0 has none.
 	Closing(code int, text string) (int, string)
-	// Stop says that nothing can be written any more: ErrSlow or ErrExpired. The handler calls Finish. It may come from any
-	// goroutine that writes.
+	// Stop says that nothing can be written any more: ErrSlow, ErrCrowded or ErrExpired. The handler calls Finish. It may come from
+	// any goroutine that writes, also to another connection.
 	Stop(why error)
 	// Ended is called once, after everything else, with what ended the reading. It calls Linger.
 	Ended(err error)
@@ -71,6 +73,9 @@ var ErrBroken = errors.New("connection is closed")
 // ErrSlow says that the client has more waiting than it may, or takes nothing.
 var ErrSlow = errors.New("backlog is full")
 
+// ErrCrowded says that more waits for all clients with a queue of their own than may, and the most for this one.
+var ErrCrowded = errors.New("too much waits for all clients")
+
 // ErrExpired says that the time until which may be written is over.
 var ErrExpired = errors.New("connection has expired")
 
@@ -79,8 +84,9 @@ func (s *Sockets) NewConn(h Handler) *Conn {
 	return &Conn{sockets: s, handler: h, queue: s.cfg.QueueBytes}
 }
 
-// Allow lets as many bytes wait for the client as its protocol needs, where that is more than otherwise. It is called before Upgrade.
-func (c *Conn) Allow(bytes int) { c.queue = max(c.queue, bytes) }
+// Allow lets as many bytes wait for the client as its protocol needs, where that is more than otherwise. What waits for such clients
+// is bounded together, too. Zero changes nothing. It is called before Upgrade.
+func (c *Conn) Allow(bytes int) { c.queue, c.crowded = max(c.queue, bytes), bytes > 0 }
 
 // Queue is how many bytes may wait for the client.
 func (c *Conn) Queue() int { return c.queue }
@@ -205,23 +211,19 @@ func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
 
 // Send writes whole frames. p must not change afterwards. a is the caller's attempt, or nil. It returns
 // ErrSlow when the client has more waiting than it may, and ErrBroken when nothing can be written any more.
-func (c *Conn) Send(p []byte, a *Attempt) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.broken || c.finished {
-		return ErrBroken
-	}
-	return c.put(p, a, c.queue)
-}
+func (c *Conn) Send(p []byte, a *Attempt) error { return c.send(p, a, c.queue) }
 
 // SendMessages is Send for messages, which leave a part of the queue to answers.
-func (c *Conn) SendMessages(p []byte, a *Attempt) error {
+func (c *Conn) SendMessages(p []byte, a *Attempt) error { return c.send(p, a, c.queue*3/4) }
+
+func (c *Conn) send(p []byte, a *Attempt, limit int) error {
+	defer c.relieve() // after the lock is released
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.broken || c.finished {
 		return ErrBroken
 	}
-	return c.put(p, a, c.queue*3/4)
+	return c.put(p, a, limit)
 }
 
 // put writes frames, or lets them wait up to a limit. The caller holds the lock.
@@ -247,6 +249,7 @@ func (c *Conn) put(p []byte, a *Attempt, limit int) error {
 		return ErrSlow
 	}
 	c.waiting.add(p)
+	c.weigh()
 	if !c.draining {
 		c.draining = true
 		c.sockets.cfg.Go(c.drain)
@@ -281,6 +284,7 @@ func (c *Conn) SendPaced(ctx context.Context, p []byte) error {
 		if c.waiting.bytes <= min(pacedBacklog, c.queue/4) {
 			err := c.put(p, nil, math.MaxInt) // one piece above the mark
 			c.mu.Unlock()
+			c.relieve()
 			return err
 		}
 		// Made under the lock, so that no room that is made before the wait goes unnoticed.

@@ -28,6 +28,7 @@ func (c *Conn) Finish(last []byte) {
 	// Nothing follows a refusal, so what waits would only delay the close frame.
 	if !c.fresh() || c.Expired(time.Now().UnixMilli()) {
 		c.waiting.drop()
+		c.weigh()
 	}
 	c.pong = nil
 	c.makeRoom()
@@ -58,6 +59,7 @@ func (c *Conn) fresh() bool { return c.raw == nil && c.waiting.bytes <= socketBu
 func (c *Conn) fail() {
 	c.broken = true
 	c.waiting.clear()
+	c.weigh()
 	c.makeRoom()
 	// A deadline in the past ends a read that is under way. A parked connection has none, and is kicked.
 	_ = c.SetReadDeadline(time.Unix(1, 0))
@@ -179,6 +181,7 @@ func (c *Conn) took(size int) []after {
 		c.waiting.hurry(c.pong)
 		c.pong = nil
 	}
+	c.weigh()
 	c.makeRoom()
 	c.tellDrained()
 	return done
@@ -201,6 +204,7 @@ func (c *Conn) answer(pong []byte) {
 	default:
 		c.waiting.hurry(pong)
 	}
+	c.weigh()
 }
 
 // cut ends a connection whose client did not take the rest in time, or has gone.
@@ -212,6 +216,17 @@ func (c *Conn) cut(err error) {
 	}
 	c.fail()
 	c.rest()
+}
+
+// reset ends a connection whose client is not waited for any longer. A reset says that something is missing.
+func (c *Conn) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
+		_ = tcp.SetLinger(0)
+	}
+	c.fail()
+	_ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) // ends a write that waits
 }
 
 // drainedBelow is how much of a backlog may be left when a client counts as having read it.

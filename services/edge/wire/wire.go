@@ -14,6 +14,8 @@ import (
 type Config struct {
 	// QueueBytes is how much may wait for a client that reads slowly.
 	QueueBytes int
+	// CrowdBytes is how much may wait for all clients together whose connections have a queue of their own.
+	CrowdBytes int64
 	// WriteTimeout is how long a client may take no byte at all.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a client that does not read may take for the frame that it has a part of and the last ones.
@@ -31,12 +33,14 @@ type Sockets struct {
 	cfg      Config
 	upgrader websocket.Upgrader
 	readers  *readers
+	crowd    crowd
 }
 
 // New returns sockets without connections.
 func New(cfg Config) *Sockets {
 	return &Sockets{
-		cfg: cfg,
+		cfg:   cfg,
+		crowd: crowd{limit: cfg.CrowdBytes, conns: make(map[*Conn]bool)},
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 5 * time.Second,
 			// Small: an idle connection keeps its read buffer. Frames are read through it into pooled buffers.
