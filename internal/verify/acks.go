@@ -185,9 +185,13 @@ func (d *device) missed(id, key string, err error) error {
 // receipt asks what became of a message.
 func (r *run) receipt(ctx context.Context, id string) (publishv1.DeliveryState, error) {
 	resp := &publishv1.GetReceiptResponse{}
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
-	defer cancel()
-	err := r.server.Do(ctx, r.rights.publisher, http.MethodGet, "/v1/users/"+r.user()+"/receipts/"+id, nil, resp)
+	credential, err := r.publisher(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = r.repeated(ctx, func(ctx context.Context) error {
+		return r.server.Do(ctx, credential, http.MethodGet, "/v1/users/"+r.user()+"/receipts/"+id, nil, resp)
+	})
 	return resp.GetReceipt().GetState(), err
 }
 

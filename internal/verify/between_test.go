@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -17,7 +18,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"google.golang.org/grpc"
 
+	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
@@ -32,6 +35,8 @@ type between struct {
 	frame func(session int64, text string) []string
 	// answer is given each answer of REST, and returns what is answered in its place. Streams do not come here.
 	answer func(req *http.Request, status int, body string) (int, string)
+	// event is given each server-sent event, and returns what is sent in its place.
+	event func(text string) string
 	// keep leaves sockets open that the deployment has closed, until the run has ended.
 	keep bool
 	// leak gives those what others get.
@@ -76,7 +81,13 @@ func front(tb testing.TB, d *apptest.Deployment, b *between, secured bool) *http
 }
 
 func (b *between) change(resp *http.Response) error {
-	if b.answer == nil || strings.HasSuffix(resp.Request.URL.Path, "/stream") {
+	if strings.HasSuffix(resp.Request.URL.Path, "/stream") {
+		if b.event != nil {
+			resp.Body = &events{ReadCloser: resp.Body, lines: bufio.NewReader(resp.Body), lie: b.event}
+		}
+		return nil
+	}
+	if b.answer == nil {
 		return nil
 	}
 	body, err := io.ReadAll(resp.Body)
@@ -88,6 +99,60 @@ func (b *between) change(resp *http.Response) error {
 	resp.Header.Set("Content-Length", strconv.Itoa(len(text)))
 	resp.ContentLength = int64(len(text))
 	return nil
+}
+
+// events is a stream of server-sent events that lies.
+type events struct {
+	io.ReadCloser
+	lines *bufio.Reader
+	lie   func(string) string
+	rest  []byte
+}
+
+func (e *events) Read(p []byte) (int, error) {
+	for len(e.rest) == 0 {
+		var one strings.Builder
+		for {
+			line, err := e.lines.ReadString('\n')
+			if err != nil {
+				return 0, err
+			}
+			if one.WriteString(line); line == "\n" {
+				break
+			}
+		}
+		e.rest = []byte(e.lie(one.String()))
+	}
+	n := copy(p, e.rest)
+	e.rest = e.rest[n:]
+	return n, nil
+}
+
+// overGRPC is a connection whose streams lie.
+type overGRPC struct {
+	grpc.ClientConnInterface
+	lie func(*publishv1.ConsumeResponse) bool // whether it is left out
+}
+
+func (g overGRPC) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := g.ClientConnInterface.NewStream(ctx, desc, method, opts...)
+	return lyingStream{s, g.lie}, err
+}
+
+type lyingStream struct {
+	grpc.ClientStream
+	lie func(*publishv1.ConsumeResponse) bool
+}
+
+func (s lyingStream) RecvMsg(m any) error {
+	for {
+		if err := s.ClientStream.RecvMsg(m); err != nil {
+			return err
+		}
+		if r, ok := m.(*publishv1.ConsumeResponse); !ok || !s.lie(r) {
+			return nil
+		}
+	}
 }
 
 var upgrader = websocket.Upgrader{Subprotocols: []string{"trunkline.v1.json"}, CheckOrigin: func(*http.Request) bool { return true }}

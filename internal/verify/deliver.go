@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,8 +11,11 @@ import (
 	"github.com/trunkline/trunkline/internal/verify/door"
 )
 
+// credential is what a session begins with.
+type credential func(context.Context) (string, error)
+
 // overSocket follows over a WebSocket.
-func (r *run) overSocket(token func(context.Context) (string, error)) sit {
+func (r *run) overSocket(token credential) sit {
 	return func(ctx context.Context, places []door.Place, on func(door.Event)) error {
 		t, err := token(ctx)
 		if err != nil {
@@ -39,15 +43,16 @@ func (r *run) overSocket(token func(context.Context) (string, error)) sit {
 }
 
 // overSSE follows by server-sent events, and overGRPC over gRPC.
-func (r *run) overSSE(credential string) sit {
-	return func(ctx context.Context, places []door.Place, on func(door.Event)) error {
-		return r.server.FollowSSE(ctx, credential, places[0], on)
-	}
-}
+func (r *run) overSSE(token credential) sit  { return streaming(token, r.server.FollowSSE) }
+func (r *run) overGRPC(token credential) sit { return streaming(token, r.server.FollowGRPC) }
 
-func (r *run) overGRPC(credential string) sit {
+func streaming(token credential, follow func(context.Context, string, door.Place, func(door.Event)) error) sit {
 	return func(ctx context.Context, places []door.Place, on func(door.Event)) error {
-		return r.server.FollowGRPC(ctx, credential, places[0], on)
+		t, err := token(ctx)
+		if err != nil {
+			return err
+		}
+		return follow(ctx, t, places[0], on)
 	}
 }
 
@@ -62,14 +67,20 @@ func (r *run) followers() (all []*follower) {
 		for i := range 3 {
 			who := fmt.Sprintf("websocket-follower%d", i)
 			sit := r.overSocket(func(ctx context.Context) (string, error) { return r.token(ctx, who) })
-			all = append(all, r.newFollower(who, sit, stays || i == 0, channels...))
+			f := r.newFollower(who, sit, stays || i == 0, channels...)
+			f.client = who
+			all = append(all, f)
 		}
 	}
 	for i := range 2 {
-		all = append(all, r.newFollower(fmt.Sprintf("sse-follower%d", i), r.overSSE(r.rights.reader), stays || i == 0, channels[i]))
+		streams := []*follower{r.newFollower(fmt.Sprintf("sse-follower%d", i), r.overSSE(r.reader), stays || i == 0, channels[i])}
 		if r.server.GRPC != nil {
-			all = append(all, r.newFollower(fmt.Sprintf("grpc-follower%d", i), r.overGRPC(r.rights.reader), stays || i == 0, channels[i]))
+			streams = append(streams, r.newFollower(fmt.Sprintf("grpc-follower%d", i), r.overGRPC(r.reader), stays || i == 0, channels[i]))
 		}
+		for _, f := range streams {
+			f.client = r.rights.reader
+		}
+		all = append(all, streams...)
 	}
 	return all
 }
@@ -166,6 +177,12 @@ func orElse(err, other error) error {
 	return other
 }
 
+// gone says whether a channel exists no more, as after the loss of a store.
+func gone(err error) bool {
+	refused, ok := errors.AsType[*door.Refused](err)
+	return ok && refused.Reason == "CHANNEL_NOT_FOUND"
+}
+
 // clean removes what the run has made.
 func (r *run) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
@@ -173,7 +190,7 @@ func (r *run) clean(ctx context.Context) {
 	r.Progress(1, "cleaning up")
 	r.cleanInbox(ctx)
 	for _, c := range r.rights.created {
-		if err := r.do(ctx, "DELETE", "/v1/"+c, nil, nil); err != nil {
+		if err := r.do(ctx, "DELETE", "/v1/"+c, nil, nil); err != nil && !gone(err) {
 			r.leave("%s: %s", c, door.Short(err))
 		}
 	}

@@ -23,6 +23,7 @@ type follower struct {
 	addresses []string
 	stays     bool // until its connection is ended by others
 	sit       sit
+	client    string // whose token it shows; empty for the credential itself
 
 	sessions atomic.Int64
 	ready    chan struct{} // closed when it has subscribed for the first time
@@ -57,7 +58,7 @@ func (f *follower) run(ctx context.Context) {
 		f.mu.Lock()
 		f.drop, f.on = cancel, false
 		f.mu.Unlock()
-		err := f.session(session)
+		err := f.r.renewed(f.client, f.session(session))
 		cancel()
 		f.mu.Lock()
 		if f.err = err; f.on {

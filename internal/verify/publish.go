@@ -22,12 +22,22 @@ type publish func(ctx context.Context, p door.Publication) (door.Answer, error)
 
 // rest publishes over REST.
 func (r *run) rest(ctx context.Context, p door.Publication) (door.Answer, error) {
-	return r.server.PublishREST(ctx, r.rights.publisher, p)
+	credential, err := r.publisher(ctx)
+	if err != nil {
+		return door.Answer{}, err
+	}
+	a, err := r.server.PublishREST(ctx, credential, p)
+	return a, r.renewed(r.rights.publisher, err)
 }
 
 // grpc publishes over gRPC.
 func (r *run) grpc(ctx context.Context, p door.Publication) (door.Answer, error) {
-	return r.server.PublishGRPC(ctx, r.rights.publisher, p)
+	credential, err := r.publisher(ctx)
+	if err != nil {
+		return door.Answer{}, err
+	}
+	a, err := r.server.PublishGRPC(ctx, credential, p)
+	return a, r.renewed(r.rights.publisher, err)
 }
 
 // speaker publishes over a WebSocket, and connects again when it breaks.
@@ -44,7 +54,7 @@ func (s *speaker) publish(ctx context.Context, p door.Publication) (door.Answer,
 			return door.Answer{}, err
 		}
 		if s.socket, err = s.r.server.Open(ctx, token); err != nil {
-			return door.Answer{}, err
+			return door.Answer{}, s.r.renewed(s.client, err)
 		}
 	}
 	a, err := s.socket.Publish(ctx, p)

@@ -93,7 +93,7 @@ func (r *run) refusals(ctx context.Context, n int) error {
 		cancel()
 		r.refusal("a publish over "+name, err)
 	}
-	for name, follow := range r.streams(func(context.Context) (string, error) { return token, nil }, token) {
+	for name, follow := range r.streams(token) {
 		call, cancel := context.WithTimeout(ctx, r.Timeout)
 		err := follow(call, []door.Place{{Address: to}}, func(e door.Event) {
 			if e.Subscribed != nil {
@@ -119,11 +119,12 @@ func (r *run) refusal(what string, err error) {
 	}
 }
 
-// streams are the ways to follow, by name.
-func (r *run) streams(token func(context.Context) (string, error), credential string) map[string]sit {
-	all := map[string]sit{"WebSocket": r.overSocket(token), "server-sent events": r.overSSE(credential)}
+// streams are the ways to follow with a token, by name.
+func (r *run) streams(token string) map[string]sit {
+	show := func(context.Context) (string, error) { return token, nil }
+	all := map[string]sit{"WebSocket": r.overSocket(show), "server-sent events": r.overSSE(show)}
 	if r.server.GRPC != nil {
-		all["gRPC"] = r.overGRPC(credential)
+		all["gRPC"] = r.overGRPC(show)
 	}
 	return all
 }

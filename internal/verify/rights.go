@@ -20,8 +20,8 @@ import (
 // rights are what the credential turned out to be good for.
 type rights struct {
 	issue     bool   // tokens can be issued with it
-	publisher string // the credential that publishes over REST and gRPC; it may be empty in development mode
-	reader    string // the one that follows streams
+	publisher string // the client whose token publishes over REST and gRPC; empty for the credential itself
+	reader    string // the one whose token follows streams, likewise
 	publish   bool
 	follow    bool
 	socket    bool // there are tokens for WebSockets
@@ -104,17 +104,12 @@ func (r *run) leave(format string, args ...any) {
 
 // mayPublish publishes a first message to each channel.
 func (r *run) mayPublish(ctx context.Context) error {
-	r.rights.publisher = r.Credential
 	for i, c := range r.channels() {
 		p := door.Publication{To: c, Key: fmt.Sprintf("first-%s-%d", r.id, i)}
 		p.Data = compose(p.Key, c, r.Size)
 		a, err := r.send(ctx, "first", r.rest, p)
 		if i == 0 && door.Denied(err) && r.rights.issue {
-			token, e := r.token(ctx, "publisher")
-			if e != nil {
-				return e
-			}
-			r.rights.publisher = token
+			r.rights.publisher = "publisher"
 			p.Key += "-again"
 			p.Data = compose(p.Key, c, r.Size)
 			a, err = r.send(ctx, "first", r.rest, p)
@@ -132,21 +127,16 @@ func (r *run) mayPublish(ctx context.Context) error {
 
 // mayFollow asks for the history of a channel, which whoever resumes needs, and for its stream.
 func (r *run) mayFollow(ctx context.Context) error {
-	r.rights.reader = r.Credential
 	for _, tried := range []bool{false, true} {
 		if tried {
 			if !r.rights.issue {
 				return nil
 			}
-			token, err := r.token(ctx, "reader")
-			if err != nil {
-				return err
-			}
-			r.rights.reader = token
+			r.rights.reader = "reader"
 		}
 		call, cancel := context.WithTimeout(ctx, r.Timeout)
 		open := false
-		err := r.server.FollowSSE(call, r.rights.reader, door.Place{Address: r.channels()[0]}, func(e door.Event) {
+		err := r.overSSE(r.reader)(call, []door.Place{{Address: r.channels()[0]}}, func(e door.Event) {
 			open = open || e.Subscribed != nil
 			cancel()
 		})
@@ -164,7 +154,11 @@ func (r *run) mayFollow(ctx context.Context) error {
 	}
 	call, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	err := r.server.Do(call, r.rights.reader, http.MethodGet, "/v1/"+r.channels()[0]+"/messages", nil, nil)
+	credential, err := r.reader(call)
+	if err != nil {
+		return err
+	}
+	err = r.server.Do(call, credential, http.MethodGet, "/v1/"+r.channels()[0]+"/messages", nil, nil)
 	if err != nil && !door.Denied(err) {
 		return fmt.Errorf("read the history of %s: %w", r.channels()[0], err)
 	}
@@ -239,13 +233,18 @@ func (r *run) lacking() {
 	use("follow over gRPC", noFollow, noGRPC)
 }
 
-// do makes a call over REST with the credential. It is repeated while the server asks for that, and each call may be.
+// do makes a call over REST with the credential.
 func (r *run) do(ctx context.Context, method, path string, req, resp message) error {
+	return r.repeated(ctx, func(ctx context.Context) error { return r.server.Do(ctx, r.Credential, method, path, req, resp) })
+}
+
+// repeated makes a call, which may be repeated, until its outcome is known.
+func (r *run) repeated(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
 	for failures := 0; ; failures++ {
-		call, done := context.WithTimeout(ctx, r.Timeout)
-		err := r.server.Do(call, r.Credential, method, path, req, resp)
+		once, done := context.WithTimeout(ctx, r.Timeout)
+		err := call(once)
 		done()
 		if _, told := errors.AsType[*door.Refused](err); err == nil || door.Final(err) || !told && !r.reached {
 			return err
@@ -296,4 +295,29 @@ func (r *run) token(ctx context.Context, client string) (string, error) {
 	r.rights.tokens[client] = got
 	r.rights.mu.Unlock()
 	return got.GetToken(), nil
+}
+
+// reader returns what follows streams, and publisher what publishes over REST and gRPC.
+func (r *run) reader(ctx context.Context) (string, error) { return r.credential(ctx, r.rights.reader) }
+
+func (r *run) publisher(ctx context.Context) (string, error) {
+	return r.credential(ctx, r.rights.publisher)
+}
+
+func (r *run) credential(ctx context.Context, client string) (string, error) {
+	if client == "" {
+		return r.Credential, nil
+	}
+	return r.token(ctx, client)
+}
+
+// renewed forgets the token of a client that a server does not take any more, as after a loss of its keys. Another one may do.
+func (r *run) renewed(client string, err error) error {
+	if !door.Unauthenticated(err) || client == "" || !r.rights.issue {
+		return err
+	}
+	r.rights.mu.Lock()
+	delete(r.rights.tokens, client)
+	r.rights.mu.Unlock()
+	return &door.Refused{Reason: "UNAVAILABLE", Message: err.Error(), Again: true}
 }

@@ -36,7 +36,7 @@ func (r *run) guests(ctx context.Context, part string, n int, token string) (all
 		cancel()
 		running.Wait()
 	}
-	for name, follow := range r.streams(func(context.Context) (string, error) { return token, nil }, token) {
+	for name, follow := range r.streams(token) {
 		g := &guest{r: r, part: part, door: name, name: fmt.Sprintf("%s-%d-%s", part, n, name), opened: make(chan struct{}), over: make(chan struct{})}
 		all = append(all, g)
 		running.Go(func() { g.run(ctx, follow) })
@@ -138,7 +138,7 @@ func (r *run) revocation(ctx context.Context, n int) error {
 	}
 	at := time.Now()
 	r.closes(ctx, all, at, revoked, "TOKEN_REVOKED")
-	for name, follow := range r.streams(func(context.Context) (string, error) { return t.GetToken(), nil }, t.GetToken()) {
+	for name, follow := range r.streams(t.GetToken()) {
 		call, cancel := context.WithTimeout(ctx, r.Timeout)
 		open := false
 		err := follow(call, []door.Place{{Address: r.channels()[0]}}, func(door.Event) {
