@@ -40,6 +40,9 @@ func ParseAPIKey(text string, scopes ...string) (APIKey, error) {
 	if err != nil {
 		return APIKey{}, err
 	}
+	if err := checkID(id); err != nil {
+		return APIKey{}, err
+	}
 	if len(text)-len(keyPrefix)-len(id)-1 < 32 {
 		return APIKey{}, fmt.Errorf("API key %q: the secret has fewer than 32 characters", id)
 	}

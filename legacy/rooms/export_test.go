@@ -15,3 +15,6 @@ func Parse(frame []byte) (name, to string, err error) {
 	to, err = c.addressee()
 	return c.Name, to, err
 }
+
+// Room is the room that the path of a handshake names.
+var Room = room

@@ -141,12 +141,28 @@ func BenchmarkMerge(b *testing.B) {
 	}
 }
 
+// FuzzMerge holds the merge to the RFC's own algorithm, on what a state can be: the result of a patch.
 func FuzzMerge(f *testing.F) {
 	f.Add([]byte(`{"a":{"b":[1,"x"]}}`), []byte(`{"a":{"b":null,"c":{}}}`))
 	f.Fuzz(func(t *testing.T, object, change []byte) {
-		got, err := publish.MergePatch(object, change)
-		if err == nil && !json.Valid(got) {
-			t.Errorf("%q with %q: %q", object, change, got)
+		state, err := publish.MergePatch([]byte("{}"), object)
+		if err != nil {
+			return
+		}
+		got, err := publish.MergePatch(state, change)
+		if err != nil {
+			return
+		}
+		if !json.Valid(got) || len(got) > len(state)+len(change) {
+			t.Fatalf("%q with %q: %q", object, change, got)
+		}
+		var target, patch, merged any
+		if json.Unmarshal(state, &target) != nil || json.Unmarshal(change, &patch) != nil {
+			return // a number that no float is
+		}
+		testkit.Check(t, json.Unmarshal(got, &merged))
+		if want := slowly(target, patch); !reflect.DeepEqual(merged, want) {
+			t.Fatalf("%s with %s is %s, want %v", state, change, got, want)
 		}
 	})
 }

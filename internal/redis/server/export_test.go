@@ -16,3 +16,6 @@ func (k Known) Keeps(last time.Time, least Least) bool {
 	l := Life{ID: "new", before: k.Before, started: k.Started, appends: k.Appends, always: k.Always}
 	return l.Keeps("old", last, least, Witness{replicas: k.Replicas, lax: k.Lax})
 }
+
+// HasWaitAOF says whether the server that an answer to INFO is of has WAITAOF.
+var HasWaitAOF = hasWaitAOF

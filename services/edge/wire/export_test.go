@@ -162,3 +162,31 @@ func (q *Queue) Count(length int) (n int) {
 
 // Ended is not called.
 func (*Queue) Ended(error) {}
+
+// SmallFragment is how many bytes a fragment carries that does not count as extra.
+const SmallFragment = smallFragment
+
+// Follow follows the frames of a client in pieces. It returns how many began that end no message, how many messages ended, and whether
+// something has not.
+func Follow(pieces [][]byte) (extra, ended int, unfinished bool) {
+	var in incoming
+	for _, p := range pieces {
+		more, end := in.take(p)
+		extra += int(more)
+		if end {
+			ended++
+		}
+	}
+	return extra, ended, in.unfinished()
+}
+
+// FrameOf is how many bytes the frame at the beginning has, its header included; false when not all of its header has come.
+func FrameOf(b []byte) (uint64, bool) {
+	in := newIntake()
+	in.w = copy(in.buf[:], b)
+	ok := in.header()
+	return in.left, ok
+}
+
+// LengthOf is how many bytes a frame of ours has.
+func LengthOf(frame []byte) int { return frameLength(frame) }

@@ -1,0 +1,4 @@
+package relay
+
+// FormJSON returns a form as JSON.
+var FormJSON = formJSON
