@@ -9,7 +9,7 @@ type control struct {
 // change puts one text in the place of another, which the file has once.
 type change struct{ file, old, by string }
 
-const tail, publish = "internal/tail/", "services/publish/"
+const tail, publish, redis = "internal/tail/", "services/publish/", "internal/redis/"
 
 var controls = []control{
 	{"held-for-ever", "tail", []change{
@@ -22,13 +22,25 @@ var controls = []control{
 		{tail + "follow.go", "if w := f.suspect(); w.kind == askTop {", "if w := (work{}); w.kind == askTop {"},
 	}},
 	{"left-epoch", "tail", []change{
-		{tail + "followed.go", "return !f.left.IsStart() && p.Epoch == f.left.Epoch", "return false"},
+		{tail + "followed.go", "_, left := f.leftAt(p.Epoch)\n\treturn left", "return false"},
 	}},
 	{"half-subscribed", "streams", []change{
 		{publish + "follow.go", "r.stop(a)\n\t\treturn err\n\t}\n\treturn nil", "return err\n\t}\n\treturn nil"},
 	}},
 	{"no-deadline", "streams", []change{
 		{publish + "follow.go", "ctx, cancel := context.WithTimeout(ctx, streamCall)\n\tdefer cancel()\n\tpositions", "positions"},
+	}},
+	// A read that ends in the middle of a value counts as quiet.
+	{"partial-reads", "links", []change{
+		{redis + "resp/conn.go", "\t\"fmt\"\n", "\t\"errors\"\n\t\"fmt\"\n\t\"os\"\n"},
+		{redis + "resp/conn.go", "p.begun, p.end = false, time.Time{}", "p.begun, p.end = true, time.Time{}"},
+		{redis + "resp/conn.go", "p.end = time.Now().Add(p.within)", "p.end = time.Now().Add(200 * time.Millisecond)"},
+		{redis + "resp/conn.go", "v, err := c.read()\n", "v, err := c.read()\n\tif errors.Is(err, os.ErrDeadlineExceeded) {\n\t\treturn Value{}, err\n\t}\n"},
+		{redis + "links/hearing.go", "\t\"log/slog\"\n", "\t\"log/slog\"\n\t\"os\"\n"},
+		{redis + "links/hearing.go", "v, err := h.conn.Read()\n", "v, err := h.conn.Read()\n\t\tif errors.Is(err, os.ErrDeadlineExceeded) {\n\t\t\tcontinue\n\t\t}\n"},
+	}},
+	{"no-interruption", "links", []change{
+		{redis + "links/hearing.go", "h.link.feed.interrupted(h.link, h.missed)", "_ = h.missed"},
 	}},
 	{"no-line", "streams", []change{
 		{publish + "follow.go", "switch p.line.Take(i.span()) {", "switch bus.Next {"},

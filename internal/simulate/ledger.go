@@ -42,6 +42,13 @@ func (l *Ledger) add(e judge.Event) {
 	l.judge.Add(e)
 }
 
+// Add records an event. Its time is the ledger's.
+func (l *Ledger) Add(e judge.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(e)
+}
+
 func positionOf(p bus.Position) judge.Position { return judge.Position{Epoch: p.Epoch, Seq: p.Offset} }
 
 // Publish publishes a message, and records it.

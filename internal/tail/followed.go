@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,18 +46,18 @@ type followed struct {
 	place   int // in Tail.ring, guarded by Tail.mu
 
 	mu      sync.Mutex
-	started bool         // pos is known
-	pos     bus.Position // of the last message handed on
-	left    bus.Position // where pos was when it went to another epoch
-	doubt   bool         // something may be missing
-	lags    bool         // something is missing
-	doubts  uint64       // how often there was doubt
-	looks   uint64       // how many looks have begun
-	cut     bool         // more came than may be held; the log has it
-	cutAt   uint64       // looks when that was
-	busy    bool         // a worker has it, or is going to
-	tries   int          // looks without success, one after the other
-	quiet   bool         // nothing came since the slow round noted it
+	started bool           // pos is known
+	pos     bus.Position   // of the last message handed on
+	left    []bus.Position // where pos was when it went to another epoch, the last one at the end
+	doubt   bool           // something may be missing
+	lags    bool           // something is missing
+	doubts  uint64         // how often there was doubt
+	looks   uint64         // how many looks have begun
+	cut     bool           // more came than may be held; the log has it
+	cutAt   uint64         // looks when that was
+	busy    bool           // a worker has it, or is going to
+	tries   int            // looks without success, one after the other
+	quiet   bool           // nothing came since the slow round noted it
 	closed  bool
 	since   time.Time // when it was sure last; zero while it is
 	held    held
@@ -196,8 +197,33 @@ func (f *followed) past(p bus.Position) bool {
 	if p.Epoch == f.pos.Epoch {
 		return p.Offset <= f.pos.Offset
 	}
+	_, left := f.leftAt(p.Epoch)
+	return left
+}
+
+// leftAt returns where pos was when it left an epoch; false when it did not.
+func (f *followed) leftAt(epoch string) (bus.Position, bool) {
+	for _, p := range f.left {
+		if p.Epoch == epoch {
+			return p, true
+		}
+	}
+	return bus.Position{}, false
+}
+
+// leftKept is how many epochs are remembered. Pushes of an older one are on their way no more.
+const leftKept = 16
+
+// leave notes that pos goes to another epoch. Late pushes of the one that is left are told from those of the new one by it.
+func (f *followed) leave(to string) {
+	f.left = slices.DeleteFunc(f.left, func(p bus.Position) bool { return p.Epoch == to || p.Epoch == f.pos.Epoch })
 	// A start has no epoch of its own, so nothing can belong to it.
-	return !f.left.IsStart() && p.Epoch == f.left.Epoch
+	if !f.pos.IsStart() {
+		f.left = append(f.left, f.pos)
+	}
+	if len(f.left) > leftKept {
+		f.left = slices.Delete(f.left, 0, 1)
+	}
 }
 
 // follows says whether a message at the position is the next one for certain.

@@ -99,8 +99,8 @@ func (f *followed) tell(from bus.Position, gap *bus.Gap) {
 		}
 		g.From = f.pos
 	}
-	if g.To.Epoch != f.pos.Epoch && g.To.Epoch == f.left.Epoch && !f.left.IsStart() {
-		g.To = f.left // the store went back to where it was: nothing comes a second time
+	if left, ok := f.leftAt(g.To.Epoch); ok && g.To.Epoch != f.pos.Epoch {
+		g.To = left // the store went back to where it was: nothing comes a second time
 	}
 	f.common.sink.Gap(g)
 	f.enter(g.To)
@@ -110,8 +110,7 @@ func (f *followed) tell(from bus.Position, gap *bus.Gap) {
 // without a position that came before the first of the new epoch are handed on before it.
 func (f *followed) enter(to bus.Position) {
 	if to.Epoch != f.pos.Epoch {
-		// Late pushes of the epoch that is left are told from those of the new one by it.
-		f.left = f.pos
+		f.leave(to.Epoch)
 		for {
 			h, ok := f.held.first()
 			if !ok || h.m.Position.Epoch == to.Epoch {
