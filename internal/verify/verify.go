@@ -65,7 +65,7 @@ type Config struct {
 	Delay time.Duration
 	// Timeout is for single calls; 10 s by default.
 	Timeout time.Duration
-	// Patience is how long a publish is repeated before its outcome is unknown; 30 s by default.
+	// Patience is how long a call is repeated before its outcome is unknown; three times Timeout by default.
 	Patience time.Duration
 	// Progress is told how far the run is, from 0 to 1, and what it does; nil for nobody.
 	Progress func(part float64, what string)
@@ -113,7 +113,7 @@ type run struct {
 // that ctx has ended. What the run has made is removed either way.
 func Run(ctx context.Context, c Config) (Report, error) {
 	c.For, c.Rate, c.Timeout = cmp.Or(c.For, 30*time.Second), cmp.Or(c.Rate, 20), cmp.Or(c.Timeout, 10*time.Second)
-	c.Patience = cmp.Or(c.Patience, 30*time.Second)
+	c.Patience = cmp.Or(c.Patience, 3*c.Timeout)
 	c.Size, c.Delay, c.Namespace = cmp.Or(c.Size, 200), cmp.Or(c.Delay, slowest), cmp.Or(c.Namespace, Namespace)
 	if c.Progress == nil {
 		c.Progress = func(float64, string) {}
