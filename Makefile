@@ -5,7 +5,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls simulate simulate-controls up down
+.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test fuzz bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls simulate simulate-controls up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -49,6 +49,11 @@ run: build ## Build and start everything in one process, for development
 test: ## Install what the tests need and run all of them with the race detector
 	@.ci/install
 	go test -race -timeout 15m $(TEST)
+
+# FUZZ: a pattern of names, as in make fuzz FUZZ=Token
+FUZZTIME ?= 60s
+fuzz: ## Give every decoder inputs that nobody has thought of, each for FUZZTIME
+	@.ci/fuzz $(FUZZTIME) "$(or $(FUZZ),.)"
 
 # BENCH: more flags for the four below, as in make bench BENCH='-rounds 3 -only connect'; go -C bench run . -help
 MICRO := bench/results/micro.txt

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/trunkline/trunkline/legacy/relay"
 )
@@ -25,11 +26,11 @@ func FuzzForm(f *testing.F) {
 			t.Fatalf("%q is %s", form, got)
 		}
 		want, err := url.ParseQuery(form)
-		if err != nil || strings.ContainsAny(form, "[]%;") {
+		if err != nil || strings.ContainsAny(form, "[]%;") || !utf8.ValidString(form) {
 			return
 		}
 		for name, values := range want {
-			list, ok := o[strings.ToValidUTF8(name, "\ufffd")].([]any)
+			list, ok := o[name].([]any)
 			if name != "" && (len(values) > 1) != ok || ok && len(list) != len(values) {
 				t.Errorf("%q is %s, by net/url %v", form, got, want)
 			}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -69,10 +70,15 @@ func redirected(err error, prefix string, from *redis.Client) (redirection, bool
 		return redirection{}, false
 	}
 	host, port := strings.Trim(words[2][:at], "[]"), words[2][at+1:]
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return redirection{}, false
+	}
 	if host == "" {
 		host, _, _ = net.SplitHostPort(from.Options().Addr)
 	}
-	return redirection{words[1], net.JoinHostPort(host, port)}, true
+	addr := net.JoinHostPort(host, port)
+	_, _, err = net.SplitHostPort(addr)
+	return redirection{words[1], addr}, err == nil
 }
 
 // moveAll moves what an address still has at the master of its slot to where the slot goes. It returns that place, and false when
