@@ -101,7 +101,7 @@ func (b base) proxied(key string) func(net.Listener) net.Listener {
 // newQuotas returns the quotas of this process, which everything here shares.
 func newQuotas(cfg config.Config, tel *telemetry.Telemetry) (*quota.Quotas, error) {
 	return quota.New(quota.Config{
-		Client: allowance(cfg.Quotas.Client), Key: allowance(cfg.Quotas.Key), Namespaces: cfg.Namespaces(), Log: tel.Log,
+		Client: allowance(cfg.Quotas.Client), Key: allowance(cfg.Quotas.Key), Stranger: allowance(cfg.Quotas.Stranger), Namespaces: cfg.Namespaces(), Log: tel.Log,
 	}, tel.Registry)
 }
 

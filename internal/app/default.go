@@ -42,7 +42,7 @@ func Default() config.Config {
 		Inbox:    config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
 		Publish:  config.Publish{MaxMessage: bus.DefaultMaxMessage, MaxState: bus.DefaultMaxState, IdempotencyWindow: bus.DefaultWindow},
 		Presence: config.Presence{MaxMembersInEvents: bus.MaxMembersInEvents},
-		Quotas:   config.Quotas{Client: allowed(used.Client), Key: allowed(used.Key)},
+		Quotas:   config.Quotas{Client: allowed(used.Client), Key: allowed(used.Key), Stranger: allowed(used.Stranger)},
 		Hooks: config.Hooks{
 			Authorizer: config.Authorizer{Timeout: asked.Timeout, Cache: asked.Cache},
 			Events:     config.Events{Length: 100_000, Age: 24 * time.Hour, Share: 10},

@@ -91,12 +91,19 @@ func (b base) streamOf() func(*http.Request) (func(), error) {
 	}
 }
 
+// naming hands requests on with the network address that they come from, for the calls that are made for them.
+func (b base) naming(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(rpc.WithPeer(r.Context(), b.peers.GroupOf(r))))
+	})
+}
+
 // newClientListener makes the HTTP listener of clients; nil where there is nothing to serve.
 func newClientListener(b base, handler http.Handler) (*listener, error) {
 	if handler == nil {
 		return nil, nil
 	}
-	l := newListener("http.listen", b.cfg.HTTP.Listen, handler, b.cfg.HTTP.IdleTimeout)
+	l := newListener("http.listen", b.cfg.HTTP.Listen, b.naming(handler), b.cfg.HTTP.IdleTimeout)
 	l.wrap = b.proxied("http.listen")
 	if b.cfg.HTTP.TLS.CertFile != "" {
 		c, err := newCertificate(b.cfg.HTTP.TLS, b.tel.Log)

@@ -111,7 +111,7 @@ func newLegacyListeners(b base, sockets *edge.Edge, protocols []older) []*shared
 			l := at(all, part.Address)
 			if l == nil {
 				l = new(sharedListener)
-				l.listener = newListener(part.Key, part.Address, l, b.cfg.HTTP.IdleTimeout)
+				l.listener = newListener(part.Key, part.Address, b.naming(l), b.cfg.HTTP.IdleTimeout)
 				l.wrap = b.proxied(part.Key)
 				all = append(all, l)
 			}

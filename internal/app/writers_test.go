@@ -210,7 +210,15 @@ func (h *writing) frame(token string, req *publishv1.PublishRequest) string {
 // facility sends a frame on a socket of the older facility protocol, and reads what was answered to it before a state is.
 func (h *writing) facility(token, to, frame string) string {
 	topic := to[strings.LastIndex(to, "/")+1:]
-	ws := h.socket("ws://" + h.Legacy["facility.listen"] + "/ws/" + topic + "?publish-broadcast&subscribe-broadcast&state&token=" + token)
+	url := "ws://" + h.Legacy["facility.listen"] + "/ws/" + topic + "?publish-broadcast&subscribe-broadcast&state&token=" + token
+	ws, resp, err := websocket.DefaultDialer.DialContext(h.t.Context(), url, nil)
+	if resp != nil && resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != "" {
+		return "QUOTA_EXCEEDED" // it cannot hear what it is to hear
+	}
+	testkit.Check(h.t, err)
+	testkit.Check(h.t, resp.Body.Close())
+	h.t.Cleanup(func() { _ = ws.Close() })
+	testkit.Check(h.t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
 	testkit.Check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
 	testkit.Check(h.t, ws.WriteMessage(websocket.TextMessage, []byte(`{"trunkline-state":{}}`)))
 	var answered string

@@ -69,7 +69,7 @@ type Placed struct {
 
 // Author returns the identity's client, whatever is said.
 func (id *Identity) Author(Sender) Author {
-	return Author{Sender: Sender{Client: id.Client, User: id.User}}
+	return Author{Sender: Sender{Client: id.Client, User: id.User}, Peer: id.Peer}
 }
 
 // Holder is who has the token of one channel, or speaks for one kind of address. It may publish there and nowhere else.
@@ -77,6 +77,8 @@ type Holder struct {
 	// Channel is the channel; zero for all addresses of Kind.
 	Channel Address
 	Kind    Kind
+	// By is who speaks for the kind, and pays.
+	By Author
 }
 
 // Check returns nil for a publish to what is held.
@@ -97,7 +99,7 @@ func (Holder) Who() *Identity { return nil }
 // Author returns what is held.
 func (h Holder) Author(from Sender) Author {
 	if h.Channel.IsZero() {
-		return Author{Key: string(h.Kind) + "/", Sender: from}
+		return Author{Key: cmp.Or(h.By.Key, string(h.Kind)+"/"), Sender: from, Peer: h.By.Peer}
 	}
 	return Author{Key: h.Channel.String(), Sender: from}
 }

@@ -93,6 +93,9 @@ type Identity struct {
 	Grants  []Grant
 
 	TokenID string
+	// Peer is the network address of a stranger: somebody without a token, whom an open older protocol lets in. It is empty for
+	// everybody who has one.
+	Peer string
 	// Family is shared by the tokens that descend from one refresh token.
 	Family  string
 	Issued  time.Time

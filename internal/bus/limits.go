@@ -298,13 +298,22 @@ type Author struct {
 	Key string
 	// Sender is the client. With a Key it is who the back end says that the message is from.
 	Sender Sender
+	// Peer is the network address that a stranger comes from: a caller without a name, where an older protocol is open. It is
+	// empty for everybody else. A stranger may have any id, and another one each time, so it is no client that can be counted.
+	Peer string
 }
 
 // Publisher names whose idempotency keys the author uses. No two authors have the same name.
-func (a Author) Publisher() string { return a.Key + "\n" + a.Sender.User + "\n" + a.Sender.Client }
+func (a Author) Publisher() string {
+	name := a.Key + "\n" + a.Sender.User + "\n" + a.Sender.Client
+	if a.Peer != "" {
+		name += "\n" + a.Peer
+	}
+	return name
+}
 
 // Account is who pays for what the store has to keep. It is a user with all of its clients, or a client that has no user. A back end
-// has one account, whoever it speaks for.
+// has one account, whoever it speaks for, and so have all strangers of one network address.
 type Account struct {
 	Kind AccountKind
 	Name string
@@ -318,6 +327,7 @@ const (
 	AccountKey    AccountKind = 1
 	AccountUser   AccountKind = 2
 	AccountClient AccountKind = 3
+	AccountPeer   AccountKind = 4
 )
 
 // String returns the word for the kind in refusals and metrics.
@@ -327,19 +337,26 @@ func (k AccountKind) String() string {
 		return "key"
 	case AccountUser:
 		return "user"
+	case AccountPeer:
+		return "address"
 	}
 	return "client"
 }
 
+// unknownPeer is the account of strangers whose address nobody knows. They may be many. No API key has this name.
+const unknownPeer = "(unknown)"
+
 // Account returns who pays for the author.
 func (a Author) Account() Account {
 	switch {
+	case a.Peer != "":
+		return Account{AccountPeer, a.Peer}
 	case a.Key != "":
 		return Account{AccountKey, a.Key}
 	case a.Sender.User != "":
 		return Account{AccountUser, a.Sender.User}
-	case a.Sender.Client == "": // the many who use an open older protocol; no API key has this name
-		return Account{AccountKey, "(anonymous)"}
+	case a.Sender.Client == "":
+		return Account{AccountKey, unknownPeer}
 	}
 	return Account{AccountClient, a.Sender.Client}
 }

@@ -324,7 +324,7 @@ func (c *Config) passages() []passage {
 	if c.Redis.URL.Reveal() == "" && c.Memory.Limit > 0 {
 		all = append(all, passage{"memory.limit", &c.Memory.Limit, 2*kept + grpcOverhead, request + ", which would never be stored", false})
 	}
-	for prefix, a := range map[string]*Allowance{"quotas.client": &c.Quotas.Client, "quotas.key": &c.Quotas.Key} {
+	for prefix, a := range map[string]*Allowance{"quotas.client": &c.Quotas.Client, "quotas.key": &c.Quotas.Key, "quotas.stranger": &c.Quotas.Stranger} {
 		if a.Bytes > 0 {
 			all = append(all, passage{prefix + ".bytes_per_minute", &a.Bytes, kept, request + ", which would take more than a minute's", false})
 		}

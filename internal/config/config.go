@@ -218,11 +218,13 @@ type Publish struct {
 
 // Quotas is how much each account may use at every process. Each amount may be used at once, and comes back evenly over its period.
 type Quotas struct {
-	Client Allowance `key:"client"`
-	Key    Allowance `key:"key"`
+	Client   Allowance `key:"client"`
+	Key      Allowance `key:"key"`
+	Stranger Allowance `key:"stranger"`
 }
 
-// Allowance is what one account may use: under client each user, or a client without a user; under key each API key.
+// Allowance is what one account may use: under client each user, or a client without a user; under key each API key. Under stranger it
+// is each network address from which callers without a name come, where older protocols are open.
 type Allowance struct {
 	Messages        int  `key:"messages_per_minute" min:"0" max:"1000000000" doc:"Messages that one account may send; 0 for no limit. A client is a user with all of its connections; see docs/quotas.md."`
 	Bytes           Size `key:"bytes_per_minute" min:"0" max:"1TiB" doc:"Bytes of its messages and states that are kept; 0 for no limit."`

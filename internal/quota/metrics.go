@@ -43,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	used := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "trunkline_quota_used_total", Help: "What accounts have used, by their kind and by what is limited.",
 	}, []string{"account", "limit"})
-	for _, kind := range []bus.AccountKind{bus.AccountKey, bus.AccountUser, bus.AccountClient} {
+	for _, kind := range []bus.AccountKind{bus.AccountKey, bus.AccountUser, bus.AccountClient, bus.AccountPeer} {
 		m.used[kind] = new([limits]prometheus.Counter)
 		for l := range limits {
 			m.used[kind][l] = used.WithLabelValues(kind.String(), l.String())

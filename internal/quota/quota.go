@@ -19,11 +19,12 @@ import (
 
 // Config says how much accounts may use.
 type Config struct {
-	// Client is for users, and for clients without a user; Key is for back ends.
-	Client, Key Allowance
+	// Client is for users, and for clients without a user; Key is for back ends. Stranger is for all strangers of one network
+	// address: nobody knows how many they are.
+	Client, Key, Stranger Allowance
 	// Namespaces say how many new addresses each of them may get from everybody together.
 	Namespaces bus.Namespaces
-	// Accounts is how many accounts are remembered, and Addresses how many addresses. What was used longest ago is forgotten: an
+	// Accounts is how many accounts are remembered, and as many of strangers besides, and Addresses how many addresses. What was used longest ago is forgotten: an
 	// account then has its whole allowance, and an address counts as new. Default has both.
 	Accounts, Addresses int
 	// Now is the clock; time.Now by default.
@@ -42,6 +43,10 @@ func Default() Config {
 		Key: Allowance{
 			IdempotencyKeys: 2_000_000, Subscriptions: 600_000,
 			Addresses: 2_000_000, Tokens: 500_000, Revocations: 200_000, Channels: 200_000,
+		},
+		Stranger: Allowance{
+			Messages: 600_000, Bytes: 256 << 20, IdempotencyKeys: 200_000, Subscriptions: 60_000,
+			Addresses: 100_000, Tokens: 10_000, Revocations: 1_000, Channels: 10_000,
 		},
 		Accounts: 100_000, Addresses: 1_000_000,
 	}
@@ -66,7 +71,20 @@ type Quotas struct {
 // shard is a part of the accounts.
 type shard struct {
 	mu       sync.Mutex
-	accounts *simplelru.LRU[bus.Account, *[limits]bucket]
+	accounts *table
+	// Strangers have a table of their own: whoever has many addresses must not make it forget what others have used.
+	strangers *table
+}
+
+// table is accounts and what they have left, of which it forgets the one that was used longest ago.
+type table = simplelru.LRU[bus.Account, *[limits]bucket]
+
+// of returns the table that has an account.
+func (s *shard) of(a bus.Account) *table {
+	if a.Kind == bus.AccountPeer {
+		return s.strangers
+	}
+	return s.accounts
 }
 
 // New returns quotas that nobody has used yet.
@@ -87,14 +105,19 @@ func New(cfg Config, reg prometheus.Registerer) (*Quotas, error) {
 	q := &Quotas{
 		now: cfg.Now, seed: maphash.MakeSeed(), metrics: newMetrics(reg), log: cfg.Log, warn: rate.NewLimiter(rate.Every(10*time.Second), 1),
 	}
-	client, key := cfg.Client.rates("quotas.client."), cfg.Key.rates("quotas.key.")
-	q.rates = map[bus.AccountKind]*[limits]rating{bus.AccountKey: key, bus.AccountUser: client, bus.AccountClient: client}
+	client := cfg.Client.rates("quotas.client.")
+	q.rates = map[bus.AccountKind]*[limits]rating{
+		bus.AccountKey: cfg.Key.rates("quotas.key."), bus.AccountUser: client, bus.AccountClient: client,
+		bus.AccountPeer: cfg.Stranger.rates("quotas.stranger."),
+	}
 	for i := range q.shards {
-		accounts, err := simplelru.NewLRU[bus.Account, *[limits]bucket](max(cfg.Accounts/shards, 1), nil)
-		if err != nil {
-			return nil, fmt.Errorf("make the table of accounts: %w", err)
+		for _, t := range []**table{&q.shards[i].accounts, &q.shards[i].strangers} {
+			made, err := simplelru.NewLRU[bus.Account, *[limits]bucket](max(cfg.Accounts/shards, 1), nil)
+			if err != nil {
+				return nil, fmt.Errorf("make the table of accounts: %w", err)
+			}
+			*t = made
 		}
-		q.shards[i].accounts = accounts
 	}
 	q.known.init(cfg.Addresses)
 	q.spaces = newSpaces(cfg.Namespaces, q.metrics, q.now())
@@ -144,14 +167,14 @@ func (q *Quotas) take(a bus.Account, rates *[limits]rating, costs *[limits]float
 	s := &q.shards[maphash.String(q.seed, a.Name)%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	buckets, ok := s.accounts.Get(a)
+	buckets, ok := s.of(a).Get(a)
 	if !ok {
 		buckets = new([limits]bucket)
 		for i := range buckets {
 			buckets[i] = bucket{left: rates[i].amount, at: now}
 		}
 		a.Name = strings.Clone(a.Name) // it may be a part of a whole frame
-		s.accounts.Add(a, buckets)
+		s.of(a).Add(a, buckets)
 	}
 	for i, cost := range costs {
 		if cost == 0 || rates[i].amount == 0 {

@@ -80,8 +80,7 @@ func TestCharge_everyLimit(t *testing.T) {
 	}
 }
 
-// An address costs once, whoever meets it first. What is refused costs nothing.
-// Callers without a name are many people, so one of them does not use up the allowance of a client.
+// Callers of whom not even the address is known are many people, so one of them does not use up the allowance of a client.
 func TestAccount_ofStrangersIsLarge(t *testing.T) {
 	if a := (bus.Author{}).Account(); a.Kind != bus.AccountKey {
 		t.Errorf("strangers share the account of one %s", a.Kind)
@@ -91,6 +90,7 @@ func TestAccount_ofStrangersIsLarge(t *testing.T) {
 	}
 }
 
+// An address costs once, whoever meets it first. What is refused costs nothing.
 func TestCharge_knownAddressesAreFree(t *testing.T) {
 	q, _ := open(t, quota.Config{Client: quota.Allowance{Addresses: 2, Messages: 100}})
 	a, b, c := address(t, "a"), address(t, "b"), address(t, "c")
@@ -291,5 +291,24 @@ func TestShares(t *testing.T) {
 	}
 	if none := quota.SharesOfLog(0, untold); !none.Take("mallory", 1_000_000) {
 		t.Error("no limit is one")
+	}
+}
+
+// Strangers of many addresses make nobody's account forgotten, and are no more accounts than are remembered.
+func TestCharge_strangersPushOutNobody(t *testing.T) {
+	q, _ := open(t, quota.Config{Client: quota.Allowance{Messages: 1}, Stranger: quota.Allowance{Messages: 1}, Accounts: 160})
+	testkit.Check(t, q.Charge(ada, bus.Charge{Messages: 1}))
+	for i := range 10_000 {
+		from := bus.Author{Peer: fmt.Sprintf("2001:db8:%x::/64", i)}.Account()
+		testkit.Check(t, q.Charge(from, bus.Charge{Messages: 1}))
+		if err := q.Charge(from, bus.Charge{Messages: 1}); !errors.Is(err, bus.ErrQuotaExceeded) {
+			t.Fatalf("the second message of an address: %v", err)
+		}
+	}
+	if err := q.Charge(ada, bus.Charge{Messages: 1}); !errors.Is(err, bus.ErrQuotaExceeded) {
+		t.Errorf("the account of a user was forgotten: %v", err)
+	}
+	if accounts, _ := q.Sizes(); accounts > 161 {
+		t.Errorf("%d accounts are remembered", accounts)
 	}
 }

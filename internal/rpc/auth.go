@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -64,7 +65,7 @@ func newAuthenticator(cfg AuthConfig) (*authenticator, error) {
 	}, nil
 }
 
-// authenticate applies the method's rule and returns the caller; nil where the method asks for none.
+// authenticate applies the method's rule and returns the caller; nil where the method is open to everybody.
 func (a *authenticator) authenticate(ctx context.Context, method string) (*Caller, error) {
 	rule, ok := RuleFor(method)
 	if !ok {
@@ -74,7 +75,7 @@ func (a *authenticator) authenticate(ctx context.Context, method string) (*Calle
 		return nil, nil //nolint:nilnil // see above
 	}
 	if rule.Anyone && len(metadata.ValueFromIncomingContext(ctx, "authorization")) == 0 {
-		return nil, nil //nolint:nilnil // see above
+		return a.stranger(ctx), nil
 	}
 	c, err := a.caller(ctx)
 	if err != nil {
@@ -107,7 +108,11 @@ func (a *authenticator) caller(ctx context.Context) (*Caller, error) {
 		return nil, bus.ErrTokenMissing
 	}
 	if strings.HasPrefix(secret, keyPrefix) {
-		return a.keys.find(secret)
+		c, err := a.keys.find(secret)
+		if group := peerIn(ctx); err == nil && c.Name == internalID && group != "" {
+			return &Caller{Name: c.Name, scopes: c.scopes, peer: group}, nil
+		}
+		return c, err
 	}
 	return a.client(ctx, secret)
 }
@@ -182,7 +187,7 @@ const gatewayHeader = "x-trunkline-gateway"
 func (a *authenticator) holder(ctx context.Context, caller *Caller) occupancy.Opener {
 	var h occupancy.Opener
 	switch {
-	case caller == nil:
+	case caller == nil || caller.unknown:
 	case caller.Identity != nil:
 		h = occupancy.Of(caller.Identity)
 	case caller.Name == internalID:
@@ -221,4 +226,46 @@ func (a *authenticator) network(ctx context.Context) string {
 		return ""
 	}
 	return a.peers.Group(ip)
+}
+
+// stranger is a caller without credentials whom a service may let in. What it makes the store keep is paid for by the network address
+// that it comes from.
+func (a *authenticator) stranger(ctx context.Context) *Caller {
+	return &Caller{Name: nobody.Name, Identity: &bus.Identity{Peer: a.peerOf(ctx)}, unknown: true}
+}
+
+// peerOf returns the network address of a caller: that of the connection, or what a trusted proxy says. One of our own processes has
+// found it out at its own door, and is believed. It is empty where nobody knows.
+func (a *authenticator) peerOf(ctx context.Context) string {
+	if a.byGateway(ctx) {
+		return peerIn(ctx)
+	}
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	tcp, ok := p.Addr.(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	// The headers of proxies are read as those of a request: a proxy of gRPC writes the same.
+	req := &http.Request{RemoteAddr: tcp.String(), Header: http.Header{}}
+	for _, name := range []string{clientpeer.XForwardedFor, clientpeer.Forwarded} {
+		for _, value := range metadata.ValueFromIncomingContext(ctx, name) {
+			req.Header.Add(name, value)
+		}
+	}
+	return a.peers.GroupOf(req)
+}
+
+// longestPeer is more than the longest network address has.
+const longestPeer = 64
+
+// peerIn returns the network address that a call names. The caller makes sure that one of our own processes has made the call.
+func peerIn(ctx context.Context) string {
+	shown := metadata.ValueFromIncomingContext(ctx, peerHeader)
+	if len(shown) != 1 || len(shown[0]) > longestPeer {
+		return ""
+	}
+	return shown[0]
 }

@@ -41,8 +41,10 @@ type Caller struct {
 	// Identity is who a token stands for; nil for a back end.
 	Identity *bus.Identity
 
-	scopes []string
-	ticket *ticket.Pass // of a caller with a ticket for a stream
+	scopes  []string
+	ticket  *ticket.Pass // of a caller with a ticket for a stream
+	peer    string       // the network address of the stranger that one of our own processes calls for
+	unknown bool         // without credentials: the identity is nobody's
 }
 
 // Backend returns the caller that an API key of the name and scopes stands for.
@@ -61,6 +63,8 @@ func (c *Caller) Author(from bus.Sender) bus.Author {
 	switch {
 	case c.Identity != nil:
 		return c.Identity.Author(from)
+	case c.peer != "":
+		return bus.Author{Sender: from, Peer: c.peer}
 	case c.Name == internalID && from.Client != "":
 		return bus.Author{Sender: from}
 	}

@@ -113,7 +113,7 @@ func unaryClient(cfg DialConfig) grpc.UnaryClientInterceptor {
 			ctx, cancel = context.WithTimeout(ctx, cfg.Deadline)
 			defer cancel()
 		}
-		return invoke(withKey(ctx, cfg.InternalKey), method, req, reply, cc, opts...)
+		return invoke(withKey(withPeer(ctx, cfg), cfg.InternalKey), method, req, reply, cc, opts...)
 	}
 }
 
@@ -122,7 +122,7 @@ func streamClient(cfg DialConfig) grpc.StreamClientInterceptor {
 		if cfg.GatewayKey != "" {
 			ctx = metadata.AppendToOutgoingContext(ctx, gatewayHeader, internalKeyText(cfg.GatewayKey))
 		}
-		return open(withKey(ctx, cfg.InternalKey), desc, cc, method, opts...)
+		return open(withKey(withPeer(ctx, cfg), cfg.InternalKey), desc, cc, method, opts...)
 	}
 }
 
@@ -134,4 +134,37 @@ func withKey(ctx context.Context, secret string) context.Context {
 		return ctx
 	}
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+internalKeyText(secret))
+}
+
+// peerHeader carries the network address of a stranger between our services. It is believed where the internal key stands beside it,
+// and nowhere else.
+const peerHeader = "x-trunkline-peer"
+
+// peerKey is the key of the network address in a context.
+type peerKey struct{}
+
+// WithPeer returns a context whose calls say which network address they are made for. That counts where they have no credentials of
+// a caller. The empty address is nobody's.
+func WithPeer(ctx context.Context, group string) context.Context {
+	if group == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, group)
+}
+
+// withPeer tells the service whom a call is made for, with the key that makes it believe that. A caller with credentials is known
+// by them.
+func withPeer(ctx context.Context, cfg DialConfig) context.Context {
+	group, ok := ctx.Value(peerKey{}).(string)
+	md, _ := metadata.FromOutgoingContext(ctx)
+	if !ok || cfg.InternalKey == "" && cfg.GatewayKey == "" || len(md.Get("authorization")) > 0 {
+		return ctx
+	}
+	// Set, so that nothing that a caller sent stands beside it.
+	md = md.Copy()
+	md.Set(peerHeader, group)
+	if cfg.InternalKey == "" {
+		md.Set(gatewayHeader, internalKeyText(cfg.GatewayKey))
+	}
+	return metadata.NewOutgoingContext(ctx, md)
 }

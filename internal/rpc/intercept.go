@@ -128,7 +128,7 @@ func (in *interceptors) handleStream(ss *streamWithCaller, srv any, method strin
 		return handler(srv, ss)
 	}
 	ss.ctx = WithCaller(ss.ctx, caller)
-	if caller.Identity == nil {
+	if caller.Identity == nil || caller.unknown {
 		return handler(srv, ss)
 	}
 	var leave func()

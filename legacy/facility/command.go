@@ -31,14 +31,15 @@ const (
 // CommandService is the CommandService. It may be used concurrently.
 type CommandService struct {
 	legacyv1.UnimplementedCommandServiceServer
-	store bus.Values
-	cfg   CommandConfig
+	store    bus.Values
+	cfg      CommandConfig
+	charging bus.Charging
 }
 
-// NewCommandService returns the service.
-func NewCommandService(store bus.Values, cfg CommandConfig) *CommandService {
+// NewCommandService returns the service, which takes what callers make the store keep from their accounts.
+func NewCommandService(store bus.Values, cfg CommandConfig, charging bus.Charging) *CommandService {
 	cfg.Keys, cfg.Keep = cmp.Or(cfg.Keys, DefaultKeys), cmp.Or(cfg.Keep, DefaultKeep)
-	return &CommandService{store: store, cfg: cfg}
+	return &CommandService{store: store, cfg: cfg, charging: charging}
 }
 
 // Register adds the service to a gRPC server.
@@ -61,6 +62,11 @@ func (s *CommandService) RunCommand(ctx context.Context, req *legacyv1.RunComman
 		return nil, err
 	}
 	c.Owner, c.Limit, c.Keep = owner, s.cfg.Keys, s.cfg.Keep
+	if c.Verb == bus.ValueSet || c.Verb == bus.ValueIncr { // what makes the store keep something
+		if err := s.charging.Take(rpc.CallerFrom(ctx).Author(bus.Sender{Client: owner}), bus.Charge{Messages: 1, Bytes: len(c.Value)}); err != nil {
+			return nil, err
+		}
+	}
 	r, err := s.store.Command(ctx, c)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func commandAnswer(ctx context.Context, s *facility.CommandService, owner, line 
 }
 
 func TestRunCommand(t *testing.T) {
-	s := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{Allow: []string{"GET", "SET", "DEL", "INCR", "EXPIRE"}, Keys: 2})
+	s := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{Allow: []string{"GET", "SET", "DEL", "INCR", "EXPIRE"}, Keys: 2}, nil)
 	ctx := rpc.WithCaller(t.Context(), rpc.Backend("edge", rpc.ScopeAll))
 	for _, step := range []struct{ line, want string }{
 		{"SET key1 15", "OK"},
@@ -83,7 +83,7 @@ func TestRunCommand(t *testing.T) {
 
 // A client reaches its session's values, and nobody else's.
 func TestRunCommand_owner(t *testing.T) {
-	s := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{Allow: verbs()})
+	s := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{Allow: verbs()}, nil)
 	as := func(id bus.Identity) context.Context {
 		return rpc.WithCaller(t.Context(), &rpc.Caller{Name: id.Client, Identity: &id})
 	}
@@ -103,7 +103,7 @@ func TestRunCommand_owner(t *testing.T) {
 	if got := commandAnswer(two, s, "sessions/s1", "GET k"); !strings.HasPrefix(got, "FIELD_INVALID: owner") {
 		t.Errorf("a client that names an owner: %s", got)
 	}
-	off := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{})
+	off := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{}, nil)
 	if got := commandAnswer(one, off, "", "GET k"); !strings.HasPrefix(got, "METHOD_DISABLED") || !strings.Contains(got, "legacy.commands.allow") {
 		t.Errorf("switched off: %s", got)
 	}
@@ -112,7 +112,7 @@ func TestRunCommand_owner(t *testing.T) {
 func FuzzRunCommand(f *testing.F) {
 	f.Add(`SET "a key" "a \" value" EX 5`)
 	f.Add("DEL a b c")
-	s := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{Allow: verbs()})
+	s := facility.NewCommandService(memory.New(memory.Config{}), facility.CommandConfig{Allow: verbs()}, nil)
 	ctx := rpc.WithCaller(context.Background(), rpc.Backend("edge", rpc.ScopeAll))
 	f.Fuzz(func(t *testing.T, line string) {
 		if _, err := s.RunCommand(ctx, &legacyv1.RunCommandRequest{Command: line, Owner: "o"}); err != nil {

@@ -125,7 +125,7 @@ func (*Facility) Handler(_ legacy.Host, _ string, sockets legacy.Sockets) http.H
 // Register adds the FacilityService and the CommandService.
 func (p *Facility) Register(h legacy.Host, r grpc.ServiceRegistrar) {
 	NewService(h.Store, h.Charging).Register(r)
-	NewCommandService(h.Store, CommandConfig(p.Commands)).Register(r)
+	NewCommandService(h.Store, CommandConfig(p.Commands), h.Charging).Register(r)
 }
 
 // Resolver asks the site about sessions that nobody has registered.

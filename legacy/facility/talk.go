@@ -18,6 +18,7 @@ import (
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 )
 
@@ -207,7 +208,7 @@ func (t *talk) run(ctx context.Context, command string) (any, error) {
 	if who.Client == "" {
 		who.Client = t.conn.ID()
 	}
-	r, err := t.socket.cfg.Commands.RunCommand(ctx, &legacyv1.RunCommandRequest{Command: command, Owner: who.ValueOwner()})
+	r, err := t.socket.cfg.Commands.RunCommand(rpc.WithPeer(ctx, who.Peer), &legacyv1.RunCommandRequest{Command: command, Owner: who.ValueOwner()})
 	if err != nil {
 		return nil, err
 	}

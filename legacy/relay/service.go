@@ -52,7 +52,9 @@ type Service struct {
 }
 
 // anyClient is what the caller of PublishArticle may do, once it was let in: records are for clients.
-var anyClient = bus.Holder{Kind: bus.KindClients}
+func anyClient(ctx context.Context) bus.Holder {
+	return bus.Holder{Kind: bus.KindClients, By: rpc.CallerFrom(ctx).Author(bus.Sender{})}
+}
 
 // NewService returns the service.
 func NewService(store Store, cfg ServiceConfig) *Service {
@@ -117,7 +119,7 @@ func (s *Service) PublishArticle(ctx context.Context, req *legacyv1.PublishArtic
 	}
 	m, ok := Map(req.GetRecord())
 	if b, bridged := s.store.(bus.Bridge); bridged {
-		in, err := s.door.AdmitRecord(ctx, anyClient, m, req.GetRecord())
+		in, err := s.door.AdmitRecord(ctx, anyClient(ctx), m, req.GetRecord())
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +131,7 @@ func (s *Service) PublishArticle(ctx context.Context, req *legacyv1.PublishArtic
 	if !ok { // for nobody: taken, as the older system does
 		return &legacyv1.PublishArticleResponse{Status: true}, nil
 	}
-	in, err := s.door.Admit(ctx, anyClient, bus.Publication{Message: *m})
+	in, err := s.door.Admit(ctx, anyClient(ctx), bus.Publication{Message: *m})
 	if err != nil {
 		return nil, err
 	}

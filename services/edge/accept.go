@@ -70,7 +70,13 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		refuse(w, hello.Refusal)
 		return
 	}
-	seat, err := e.guard.Admit(e.cfg.Peers.GroupOf(r), !hello.Connect)
+	from := e.cfg.Peers.GroupOf(r)
+	for _, stranger := range []*bus.Identity{hello.Identity, hello.Guest} {
+		if stranger != nil {
+			stranger.Peer = from
+		}
+	}
+	seat, err := e.guard.Admit(from, !hello.Connect)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -193,10 +199,10 @@ func (s *session) prepare(ctx context.Context, hello dialect.Hello) (*opening, e
 }
 
 // unfollowed returns why a handshake that asks for addresses cannot be answered now. What the client may not follow is left out.
-// What nobody can be asked about now is not: the client would stay connected, and never hear of it.
+// What nobody can be asked about now, or is allowed later, is not: the client would stay connected, and never hear of it.
 func unfollowed(o *opening) *bus.Error {
 	for _, req := range o.followed.asked {
-		if why := rpc.FromError(req.refuse); why != nil && refusal.Of(why.Reason).Code == refusal.Unavailable {
+		if why := rpc.FromError(req.refuse); why != nil && (refusal.Of(why.Reason).Code == refusal.Unavailable || why.RetryAfter > 0) {
 			return why
 		}
 	}

@@ -152,7 +152,7 @@ func (w *writer) send(ctx context.Context, who bus.Placed, connection string, re
 	if req.GetExcludeSender() {
 		req.ExcludeConnection = connection
 	}
-	resp, err := w.publish.Publish(ctx, req)
+	resp, err := w.publish.Publish(rpc.WithPeer(ctx, who.Peer), req)
 	if err != nil {
 		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
 	}
@@ -181,7 +181,7 @@ func (w *writer) state(ctx context.Context, who *bus.Identity, a bus.Address) (*
 	if err := who.Check(bus.History, a); err != nil {
 		return nil, err
 	}
-	resp, err := w.states.GetState(ctx, &publishv1.GetStateRequest{Address: a.String()})
+	resp, err := w.states.GetState(rpc.WithPeer(ctx, who.Peer), &publishv1.GetStateRequest{Address: a.String()})
 	if err != nil {
 		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
 	}
@@ -198,7 +198,7 @@ func (w *writer) updateState(ctx context.Context, who bus.Placed, req *publishv1
 		return nil, err
 	}
 	req.Sender = &publishv1.Sender{Client: who.Client, User: who.User}
-	resp, err := w.states.UpdateState(ctx, req)
+	resp, err := w.states.UpdateState(rpc.WithPeer(ctx, who.Peer), req)
 	if err != nil {
 		return nil, rpc.Unreachable(err, bus.ErrUnavailable)
 	}
