@@ -292,26 +292,6 @@ func checkRetain(bad *Invalid, p *Publication) {
 	}
 }
 
-// Author is who publishes. Its idempotency keys are nobody else's, and so are its quotas.
-type Author struct {
-	// Key names what a back end has shown, such as its API key; empty for a client.
-	Key string
-	// Sender is the client. With a Key it is who the back end says that the message is from.
-	Sender Sender
-	// Peer is the network address that a stranger comes from: a caller without a name, where an older protocol is open. It is
-	// empty for everybody else. A stranger may have any id, and another one each time, so it is no client that can be counted.
-	Peer string
-}
-
-// Publisher names whose idempotency keys the author uses. No two authors have the same name.
-func (a Author) Publisher() string {
-	name := a.Key + "\n" + a.Sender.User + "\n" + a.Sender.Client
-	if a.Peer != "" {
-		name += "\n" + a.Peer
-	}
-	return name
-}
-
 // Account is who pays for what the store has to keep. It is a user with all of its clients, or a client that has no user. A back end
 // has one account, whoever it speaks for, and so have all strangers of one network address.
 type Account struct {

@@ -177,3 +177,23 @@ const (
 	// acknowledged may be missing, or nothing.
 	GapTailUnknown GapReason = "tail_unknown"
 )
+
+// Author is who publishes. Its idempotency keys are nobody else's, and so are its quotas.
+type Author struct {
+	// Key names what a back end has shown, such as its API key; empty for a client.
+	Key string
+	// Sender is the client. With a Key it is who the back end says that the message is from.
+	Sender Sender
+	// Peer is the network address that a stranger comes from: a caller without a name, where an older protocol is open. It is
+	// empty for everybody else. A stranger may have any id, and another one each time, so it is no client that can be counted.
+	Peer string
+}
+
+// Publisher names whose idempotency keys the author uses. No two authors have the same name.
+func (a Author) Publisher() string {
+	name := a.Key + "\n" + a.Sender.User + "\n" + a.Sender.Client
+	if a.Peer != "" {
+		name += "\n" + a.Peer
+	}
+	return name
+}
