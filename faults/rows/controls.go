@@ -54,7 +54,7 @@ func Controls() []Control {
 		}, "F1", 1, judge.AfterAck},
 		{"no-fork", []build.Change{
 			change(redis+"server/life.go", "switch l.before {\n\tcase old:", "switch l.before {\n\tcase l.before:\n\t\treturn true\n\tcase old:"),
-			change(redis+"prove.go", "whole := !s.confirmed.beyond(", "whole := true || !s.confirmed.beyond("),
+			change(redis+"prove.go", "if kept && s.confirmed.beyond(", "if false && s.confirmed.beyond("),
 		}, "F17p", 1, judge.Forked},
 	}
 }
