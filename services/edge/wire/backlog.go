@@ -137,66 +137,66 @@ type crowd struct {
 	sent    atomic.Int64 // how many were sent away
 
 	mu    sync.Mutex     // taken after the lock of a Conn, if at all
-	conns map[*Conn]bool // for which something waits; true for those that were sent away
+	loads map[*load]bool // with something in them; true for those that were sent away
 }
 
-// weigh notes how much waits. The caller holds the lock.
-func (c *Conn) weigh() {
-	was, is := c.weight.Load(), int64(c.waiting.bytes)
-	if !c.crowded || was == is {
+// load is what waits for one connection of a crowd. A nil load is of a connection that belongs to none.
+type load struct {
+	crowd *crowd
+	bytes atomic.Int64
+	// leave sends the client away, or ends a connection that was sent away before.
+	leave func(again bool)
+}
+
+// set notes how much waits. Only one caller at a time may do that.
+func (l *load) set(bytes int) {
+	if l == nil {
 		return
 	}
-	all := &c.sockets.crowd
-	c.weight.Store(is)
-	all.waiting.Add(is - was)
-	switch {
-	case was == 0:
-		all.mu.Lock()
-		all.conns[c] = false
-		all.mu.Unlock()
-	case is == 0:
-		all.mu.Lock()
-		delete(all.conns, c)
-		all.mu.Unlock()
+	was, is := l.bytes.Load(), int64(bytes)
+	if was == is {
+		return
 	}
-}
-
-// heaviest returns the connection for which the most waits, and whether it was sent away before; nil when there is none.
-func (all *crowd) heaviest() (most *Conn, again bool) {
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	weight := int64(0)
-	for c := range all.conns {
-		if w := c.weight.Load(); w > weight {
-			most, weight = c, w
+	l.bytes.Store(is)
+	l.crowd.waiting.Add(is - was)
+	if was == 0 || is == 0 {
+		l.crowd.mu.Lock()
+		defer l.crowd.mu.Unlock()
+		if is == 0 {
+			delete(l.crowd.loads, l)
+		} else {
+			l.crowd.loads[l] = false
 		}
 	}
-	if most != nil {
-		again = all.conns[most]
-		all.conns[most] = true
-	}
-	return most, again
 }
 
 // relieve sends clients away until no more waits for all of them than may. The caller has not locked any connection.
-func (c *Conn) relieve() {
-	all := &c.sockets.crowd
-	for c.crowded && all.waiting.Load() > all.limit {
-		most, again := all.heaviest()
-		switch {
-		case most == nil:
+func (l *load) relieve() {
+	for l != nil && l.crowd.waiting.Load() > l.crowd.limit {
+		most, again := l.crowd.heaviest()
+		if most == nil {
 			return
-		case again: // it does not even take the rest of the frame that it has a part of
-			most.reset()
-		default:
-			all.sent.Add(1)
-			most.handler.Stop(ErrCrowded)
 		}
+		if !again {
+			l.crowd.sent.Add(1)
+		}
+		most.leave(again)
 	}
 }
 
-// Waiting is how many bytes wait for all connections that have a queue of their own.
-func (s *Sockets) Waiting() int64 { return s.crowd.waiting.Load() }
-
-// SentAway is how many of them were sent away because too much waited for all of them.
-func (s *Sockets) SentAway() int64 { return s.crowd.sent.Load() }
+// heaviest returns the largest load, and whether its client was sent away before; nil when there is none.
+func (all *crowd) heaviest() (most *load, again bool) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	bytes := int64(0)
+	for l := range all.loads {
+		if n := l.bytes.Load(); n > bytes {
+			most, bytes = l, n
+		}
+	}
+	if most != nil {
+		again = all.loads[most]
+		all.loads[most] = true
+	}
+	return most, again
+}

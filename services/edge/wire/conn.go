@@ -24,7 +24,7 @@ type Conn struct {
 	sockets *Sockets
 	handler Handler
 	queue   int     // how many bytes may wait; set before Upgrade
-	crowded bool    // the queue is its own, and the crowd counts what waits; set before Upgrade
+	load    *load   // what waits, where the queue is its own; set before Upgrade
 	in      *intake // of the worker that reads; nil when there is none
 
 	incoming incoming     // of whoever reads
@@ -35,7 +35,6 @@ type Conn struct {
 	heard   atomic.Bool  // something came since Heard
 	busy    atomic.Bool  // the handler has a message
 	parked  atomic.Bool  // nobody reads: whoever sets it to false does
-	weight  atomic.Int64 // what waits, as the crowd knows it
 
 	mu       sync.Mutex
 	waiting  backlog
@@ -86,7 +85,12 @@ func (s *Sockets) NewConn(h Handler) *Conn {
 
 // Allow lets as many bytes wait for the client as its protocol needs, where that is more than otherwise. What waits for such clients
 // is bounded together, too. Zero changes nothing. It is called before Upgrade.
-func (c *Conn) Allow(bytes int) { c.queue, c.crowded = max(c.queue, bytes), bytes > 0 }
+func (c *Conn) Allow(bytes int) {
+	c.queue = max(c.queue, bytes)
+	if bytes > 0 {
+		c.load = &load{crowd: &c.sockets.crowd, leave: c.leave}
+	}
+}
 
 // Queue is how many bytes may wait for the client.
 func (c *Conn) Queue() int { return c.queue }
@@ -217,7 +221,7 @@ func (c *Conn) Send(p []byte, a *Attempt) error { return c.send(p, a, c.queue) }
 func (c *Conn) SendMessages(p []byte, a *Attempt) error { return c.send(p, a, c.queue*3/4) }
 
 func (c *Conn) send(p []byte, a *Attempt, limit int) error {
-	defer c.relieve() // after the lock is released
+	defer c.load.relieve() // after the lock is released
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.broken || c.finished {
@@ -249,7 +253,7 @@ func (c *Conn) put(p []byte, a *Attempt, limit int) error {
 		return ErrSlow
 	}
 	c.waiting.add(p)
-	c.weigh()
+	c.load.set(c.waiting.bytes)
 	if !c.draining {
 		c.draining = true
 		c.sockets.cfg.Go(c.drain)
@@ -284,7 +288,7 @@ func (c *Conn) SendPaced(ctx context.Context, p []byte) error {
 		if c.waiting.bytes <= min(pacedBacklog, c.queue/4) {
 			err := c.put(p, nil, math.MaxInt) // one piece above the mark
 			c.mu.Unlock()
-			c.relieve()
+			c.load.relieve()
 			return err
 		}
 		// Made under the lock, so that no room that is made before the wait goes unnoticed.

@@ -28,7 +28,7 @@ func (c *Conn) Finish(last []byte) {
 	// Nothing follows a refusal, so what waits would only delay the close frame.
 	if !c.fresh() || c.Expired(time.Now().UnixMilli()) {
 		c.waiting.drop()
-		c.weigh()
+		c.load.set(c.waiting.bytes)
 	}
 	c.pong = nil
 	c.makeRoom()
@@ -59,7 +59,7 @@ func (c *Conn) fresh() bool { return c.raw == nil && c.waiting.bytes <= socketBu
 func (c *Conn) fail() {
 	c.broken = true
 	c.waiting.clear()
-	c.weigh()
+	c.load.set(c.waiting.bytes)
 	c.makeRoom()
 	// A deadline in the past ends a read that is under way. A parked connection has none, and is kicked.
 	_ = c.SetReadDeadline(time.Unix(1, 0))
@@ -181,7 +181,7 @@ func (c *Conn) took(size int) []after {
 		c.waiting.hurry(c.pong)
 		c.pong = nil
 	}
-	c.weigh()
+	c.load.set(c.waiting.bytes)
 	c.makeRoom()
 	c.tellDrained()
 	return done
@@ -204,7 +204,7 @@ func (c *Conn) answer(pong []byte) {
 	default:
 		c.waiting.hurry(pong)
 	}
-	c.weigh()
+	c.load.set(c.waiting.bytes)
 }
 
 // cut ends a connection whose client did not take the rest in time, or has gone.
@@ -218,8 +218,13 @@ func (c *Conn) cut(err error) {
 	c.rest()
 }
 
-// reset ends a connection whose client is not waited for any longer. A reset says that something is missing.
-func (c *Conn) reset() {
+// leave sends a client away for which more waits than for the others. The one that was told before, and does not even take the rest
+// of the frame that it has a part of, is reset: that says that something is missing.
+func (c *Conn) leave(again bool) {
+	if !again {
+		c.handler.Stop(ErrCrowded)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {

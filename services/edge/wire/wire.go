@@ -40,7 +40,7 @@ type Sockets struct {
 func New(cfg Config) *Sockets {
 	return &Sockets{
 		cfg:   cfg,
-		crowd: crowd{limit: cfg.CrowdBytes, conns: make(map[*Conn]bool)},
+		crowd: crowd{limit: cfg.CrowdBytes, loads: make(map[*load]bool)},
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 5 * time.Second,
 			// Small: an idle connection keeps its read buffer. Frames are read through it into pooled buffers.
@@ -58,3 +58,9 @@ func (s *Sockets) Run() error { return s.readers.run() }
 
 // Close ends Run and all who read. There must be no connections any more.
 func (s *Sockets) Close() { s.readers.close() }
+
+// Waiting is how many bytes wait for all connections that have a queue of their own.
+func (s *Sockets) Waiting() int64 { return s.crowd.waiting.Load() }
+
+// SentAway is how many of them were sent away because too much waited for all of them.
+func (s *Sockets) SentAway() int64 { return s.crowd.sent.Load() }
