@@ -74,7 +74,7 @@ func (w *workshop) run(tb testing.TB, s story, p ports) error {
 	state := tb.TempDir()
 	file := filepath.Join(tb.TempDir(), filepath.Base(s.page))
 	testkit.Check(tb, os.WriteFile(file, []byte(s.script(state)), 0o600))
-	ctx, cancel := context.WithTimeout(tb.Context(), 80*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), 4*time.Minute) // compilers may wait for other tests
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", file)
 	cmd.Dir = w.folder(tb, s)
