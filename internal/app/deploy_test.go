@@ -166,7 +166,7 @@ func TestDeploy_olderClientsFindTheirServers(t *testing.T) {
 		port, path, _ := strings.Cut(url, "/")
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at[port]+"/"+path, nil)
 		testkit.Check(t, err)
-		if status, body := do(t, req); !strings.Contains(body, want) {
+		if status, body := do(t, req); !strings.Contains(body, want) || (status == http.StatusOK) == (path == "unknown") {
 			t.Errorf("%s: %d %.200s, want %s", url, status, body, want)
 		}
 	}
