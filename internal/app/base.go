@@ -44,6 +44,7 @@ type base struct {
 	conns      conns
 	authorizer bus.Authorizer // nil for nobody
 	charging   bus.Charging
+	quotas     *quota.Quotas
 	// tokens validates what callers show, and revoked ends what stands on a token; both are nil for a gateway alone.
 	tokens  *rpc.Tokens
 	revoked *revoked.Follower
@@ -73,7 +74,7 @@ func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, o
 	if err != nil {
 		return base{}, err
 	}
-	quotas, err := newQuotas(cfg, tel)
+	quotas, err := newQuotas(cfg, store, tel)
 	if err != nil {
 		return base{}, err
 	}
@@ -81,7 +82,7 @@ func newBase(ctx context.Context, cfg config.Config, tel *telemetry.Telemetry, o
 	if err != nil {
 		return base{}, err
 	}
-	b := base{cfg: cfg, tel: tel, peers: peers, store: store, pipe: pipe, conns: conns, authorizer: authorizer, streams: countStreams(cfg.Streams), charging: quotas.Charge}
+	b := base{cfg: cfg, tel: tel, peers: peers, store: store, pipe: pipe, conns: conns, authorizer: authorizer, streams: countStreams(cfg.Streams), charging: quotas.Charge, quotas: quotas}
 	b.headers = proxyproto.New(peers.Trusts, tel.Log, tel.Registry)
 	if store != nil {
 		b.tokens = rpc.NewTokens(authv1.NewAuthServiceClient(conns.auth))
@@ -99,9 +100,14 @@ func (b base) proxied(key string) func(net.Listener) net.Listener {
 }
 
 // newQuotas returns the quotas of this process, which everything here shares.
-func newQuotas(cfg config.Config, tel *telemetry.Telemetry) (*quota.Quotas, error) {
+func newQuotas(cfg config.Config, store bus.Store, tel *telemetry.Telemetry) (*quota.Quotas, error) {
+	var census bus.Census
+	if store != nil {
+		census = store
+	}
 	return quota.New(quota.Config{
-		Client: allowance(cfg.Quotas.Client), Key: allowance(cfg.Quotas.Key), Stranger: allowance(cfg.Quotas.Stranger), Namespaces: cfg.Namespaces(), Log: tel.Log,
+		Client: allowance(cfg.Quotas.Client), Key: allowance(cfg.Quotas.Key), Stranger: allowance(cfg.Quotas.Stranger), Namespaces: cfg.Namespaces(),
+		Census: census, Log: tel.Log,
 	}, tel.Registry)
 }
 

@@ -37,7 +37,7 @@ func Default() config.Config {
 		Edge:     defaultEdge(),
 		Channels: config.Channels{
 			Created:  bus.DefaultMaxChannels,
-			Defaults: config.Channel{HistoryLength: channel.Retention.Length, HistoryAge: channel.Retention.Age, Addresses: channel.AddressesPerHour, Presence: channel.Presence},
+			Defaults: config.Channel{HistoryLength: channel.Retention.Length, HistoryAge: channel.Retention.Age, Addresses: channel.AddressesPerHour, Kept: channel.Addresses, Presence: channel.Presence},
 		},
 		Inbox:    config.Inbox{Limit: inbox.Limit, Keep: inbox.Keep, AckTimeout: inbox.AckTimeout},
 		Publish:  config.Publish{MaxMessage: bus.DefaultMaxMessage, MaxState: bus.DefaultMaxState, IdempotencyWindow: bus.DefaultWindow},

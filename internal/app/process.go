@@ -132,6 +132,7 @@ func (p *process) runBack(stopping, ctx context.Context, g *errgroup.Group) {
 	}
 	if p.store != nil {
 		g.Go(func() error { return p.revoked.Run(ctx) })
+		g.Go(func() error { return p.quotas.Run(ctx) })
 		g.Go(func() error { return p.beat(ctx) })
 	}
 	if p.internal != nil {

@@ -198,6 +198,9 @@ func (a Address) String() string { return a.name }
 // IsZero says whether a is no address.
 func (a Address) IsZero() bool { return a.name == "" }
 
+// Clone returns the address as a copy of its own: its name may be a part of a whole frame.
+func (a Address) Clone() Address { return Address{strings.Clone(a.name)} }
+
 // Kind returns the first part.
 func (a Address) Kind() Kind {
 	kind, _, _ := strings.Cut(a.name, "/")

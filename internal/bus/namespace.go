@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"time"
 )
@@ -49,12 +50,32 @@ type Namespace struct {
 	Explicit bool
 	// AddressesPerHour is how many new addresses each process lets the namespace get, from everybody together; 0 for no limit.
 	AddressesPerHour int
+	// Addresses is about how many addresses may be kept; 0 for no limit.
+	Addresses int
 	// Presence lists the subscribers of the channels.
 	Presence bool
 	// Retain is how long the last message of each address is kept for those who ask for it; 0 for not at all.
 	Retain time.Duration
 	// MaxMessage is the largest payload, in bytes; 0 for that of everybody.
 	MaxMessage int
+}
+
+// Space is the channels that one limit of addresses is for: those of a configured namespace, or of all that are not configured.
+type Space struct {
+	// Name is the namespace; empty for all but Others.
+	Name   string
+	Others []string
+	// Age is how long logs are kept there.
+	Age time.Duration
+}
+
+// Census counts the addresses that a store keeps.
+type Census interface {
+	// Count notes addresses of the space that were written to, and returns about how many are kept there now. Callers note an address
+	// again each day that it is used. What is noted twice counts once.
+	Count(ctx context.Context, in Space, used []Address) (int, error)
+	// Keeps says whether anything of an address is kept.
+	Keeps(ctx context.Context, a Address) (bool, error)
 }
 
 // MaxReplicas is how many replicas a publish may wait for.
@@ -154,7 +175,7 @@ func (n Namespaces) Log(a Address) Retention {
 
 // DefaultNamespace keeps 100 messages for 10 minutes and lists subscribers.
 func DefaultNamespace() Namespace {
-	return Namespace{Retention: Retention{Length: 100, Age: 10 * time.Minute}, Presence: true, AddressesPerHour: 5_000_000}
+	return Namespace{Retention: Retention{Length: 100, Age: 10 * time.Minute}, Presence: true, AddressesPerHour: 5_000_000, Addresses: 20_000_000}
 }
 
 // For returns what is configured for the address. Addresses that are no channels are live.

@@ -247,6 +247,7 @@ type Store interface { //nolint:interfacebloat // the union of what the services
 	Inboxes
 	States
 	Values
+	Census
 	Clock
 	Pinger
 	// Close ends the store after every Run of its feeds has returned.

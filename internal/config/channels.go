@@ -28,6 +28,7 @@ func (c Config) Namespaces() bus.Namespaces {
 		override(&ch.HistoryAge, rule.HistoryAge)
 		override(&ch.Retain, rule.Retain)
 		override(&ch.Addresses, rule.Addresses)
+		override(&ch.Kept, rule.Kept)
 		override(&ch.Presence, rule.Presence)
 		override(&ch.Explicit, rule.Explicit)
 		override(&ch.Overload, rule.Overload)
@@ -66,7 +67,7 @@ var durabilities = map[string]bus.Durability{"accepted": bus.Accepted, "replicat
 func (c Channel) namespace() bus.Namespace {
 	return bus.Namespace{
 		Retention: bus.Retention{Length: c.HistoryLength, Age: c.HistoryAge},
-		Retain:    c.Retain, AddressesPerHour: c.Addresses,
+		Retain:    c.Retain, AddressesPerHour: c.Addresses, Addresses: c.Kept,
 		Presence: c.Presence, Explicit: c.Explicit, Overload: bus.Overload(c.Overload), ConflateKey: c.ConflateKey,
 		Durability: durabilities[c.Durability], Replicas: c.Replicas,
 	}

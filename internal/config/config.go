@@ -175,6 +175,7 @@ type Channel struct {
 	HistoryAge    time.Duration `key:"history_age" min:"1s" max:"8760h" doc:"How long they are kept."`
 	Retain        time.Duration `key:"retain" min:"0s" max:"720h" doc:"How long the last message of each address is kept for those who subscribe with fromLast; 0 for not at all."`
 	Addresses     int           `key:"addresses_per_hour" min:"0" max:"1000000000" doc:"How many new addresses each process lets a namespace get in an hour, from everybody together. All namespaces that are not named count as one; 0 for no limit. See docs/quotas.md."`
+	Kept          int           `key:"addresses" min:"0" max:"1000000000" doc:"About how many addresses of a namespace may be kept, over all processes. All namespaces that are not named count as one; 0 for no limit. See docs/quotas.md."`
 	Presence      bool          `key:"presence" doc:"Lists who is subscribed."`
 	Explicit      bool          `key:"explicit" doc:"Refuses channels that were not created."`
 	Overload      string        `key:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate" doc:"What a client gets that reads too slowly; by default catch_up where there is history, drop_oldest elsewhere."`
@@ -189,6 +190,7 @@ type ChannelRule struct {
 	HistoryAge    *time.Duration `key:"history_age" min:"1s" max:"8760h"`
 	Retain        *time.Duration `key:"retain" min:"0s" max:"720h"`
 	Addresses     *int           `key:"addresses_per_hour" min:"0" max:"1000000000"`
+	Kept          *int           `key:"addresses" min:"0" max:"1000000000"`
 	Presence      *bool          `key:"presence"`
 	Explicit      *bool          `key:"explicit"`
 	Overload      *string        `key:"overload" oneof:"catch_up,disconnect,drop_oldest,conflate"`

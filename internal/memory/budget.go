@@ -108,4 +108,5 @@ func (s *Store) counted(c *cell) {
 func (s *Store) drop(p *part, a bus.Address, c *cell) {
 	s.budget.used.Add(int64(-c.told))
 	delete(p.cells, a)
+	s.census.change(a, -1)
 }

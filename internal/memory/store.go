@@ -46,6 +46,7 @@ type Store struct {
 	telling telling
 	lives   lives
 	cursors cursors
+	census  census
 }
 
 var _ bus.Store = (*Store)(nil)
@@ -105,6 +106,7 @@ func (s *Store) cell(p *part, a bus.Address) *cell {
 	if c == nil {
 		c = &cell{epoch: bus.NewEpoch()}
 		p.cells[a] = c
+		s.census.change(a, 1)
 		s.counted(c)
 	}
 	return c

@@ -2,12 +2,12 @@ package quota
 
 import "sync"
 
-// known is the addresses that were met lately, by a hash of their names. It has two halves: when the younger one is full, the older
+// known is the addresses that were met lately, by a hash of their names, and the day on which each was noted last. It has two halves: when the younger one is full, the older
 // one is forgotten. Two addresses with one hash count as one, which costs nobody anything.
 type known struct {
 	parts [shards]struct {
 		mu             sync.Mutex
-		younger, older map[uint64]struct{}
+		younger, older map[uint64]uint16
 	}
 	half int
 }
@@ -16,38 +16,37 @@ type known struct {
 func (k *known) init(most int) {
 	k.half = max(most/shards/2, 1)
 	for i := range k.parts {
-		k.parts[i].younger = make(map[uint64]struct{})
+		k.parts[i].younger = make(map[uint64]uint16)
 	}
 }
 
-// has says whether the address was met. One that was met long ago counts as met just now.
-func (k *known) has(address uint64) bool {
+// has says whether the address was met, and on which day it was noted; 0 for none. One that was met long ago counts as met just now.
+func (k *known) has(address uint64) (noted uint16, ok bool) {
 	p := &k.parts[address%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.younger[address]; ok {
-		return true
+	if noted, ok = p.younger[address]; ok {
+		return noted, true
 	}
-	_, ok := p.older[address]
-	if ok {
-		k.put(address)
+	if noted, ok = p.older[address]; ok {
+		k.put(address, noted)
 	}
-	return ok
+	return noted, ok
 }
 
-// add notes an address.
-func (k *known) add(address uint64) {
+// add remembers an address, and the day on which it was noted.
+func (k *known) add(address uint64, noted uint16) {
 	p := &k.parts[address%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k.put(address)
+	k.put(address, noted)
 }
 
-// put notes an address. The caller holds the lock of its part.
-func (k *known) put(address uint64) {
+// put remembers an address. The caller holds the lock of its part.
+func (k *known) put(address uint64, noted uint16) {
 	p := &k.parts[address%shards]
 	if len(p.younger) >= k.half {
-		p.older, p.younger = p.younger, make(map[uint64]struct{})
+		p.older, p.younger = p.younger, make(map[uint64]uint16)
 	}
-	p.younger[address] = struct{}{}
+	p.younger[address] = noted
 }

@@ -11,6 +11,7 @@ type metrics struct {
 	used    map[bus.AccountKind]*[limits]prometheus.Counter
 	// By namespace: addresses, and bytes.
 	addresses, bytes *prometheus.CounterVec
+	kept             *prometheus.GaugeVec
 }
 
 // usage counts what a namespace has got.
@@ -39,7 +40,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "trunkline_namespace_bytes_total", Help: "Bytes of messages and states that are kept, in the same way.",
 		}, []string{"namespace"}),
 	}
+	m.kept = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "trunkline_namespace_addresses_kept", Help: "About how many addresses the store keeps, over all processes, by the configured namespace.",
+	}, []string{"namespace"})
 	m.refused.WithLabelValues("namespace", addresses.String())
+	m.refused.WithLabelValues("namespace", "addresses_kept")
 	used := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "trunkline_quota_used_total", Help: "What accounts have used, by their kind and by what is limited.",
 	}, []string{"account", "limit"})
@@ -51,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}
 	}
 	if reg != nil {
-		reg.MustRegister(m.refused, used, m.addresses, m.bytes)
+		reg.MustRegister(m.refused, used, m.addresses, m.bytes, m.kept)
 	}
 	return m
 }

@@ -24,6 +24,8 @@ type Config struct {
 	Client, Key, Stranger Allowance
 	// Namespaces say how many new addresses each of them may get from everybody together.
 	Namespaces bus.Namespaces
+	// Census counts the addresses that are kept; nil for nobody.
+	Census bus.Census
 	// Accounts is how many accounts are remembered, and as many of strangers besides, and Addresses how many addresses. What was used longest ago is forgotten: an
 	// account then has its whole allowance, and an address counts as new. Default has both.
 	Accounts, Addresses int
@@ -63,6 +65,7 @@ type Quotas struct {
 	shards  [shards]shard
 	known   known
 	spaces  spaces
+	census  bus.Census // nil for none
 	metrics *metrics
 	log     *slog.Logger
 	warn    *rate.Limiter
@@ -103,7 +106,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Quotas, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	q := &Quotas{
-		now: cfg.Now, seed: maphash.MakeSeed(), metrics: newMetrics(reg), log: cfg.Log, warn: rate.NewLimiter(rate.Every(10*time.Second), 1),
+		now: cfg.Now, seed: maphash.MakeSeed(), census: cfg.Census, metrics: newMetrics(reg), log: cfg.Log, warn: rate.NewLimiter(rate.Every(10*time.Second), 1),
 	}
 	client := cfg.Client.rates("quotas.client.")
 	q.rates = map[bus.AccountKind]*[limits]rating{
@@ -127,18 +130,23 @@ func New(cfg Config, reg prometheus.Registerer) (*Quotas, error) {
 // Charge takes a charge from an account. It takes all of it or nothing, and then returns bus.ErrQuotaExceeded.
 func (q *Quotas) Charge(a bus.Account, c bus.Charge) error {
 	costs := costsOf(c)
-	var address uint64
+	now := q.now()
+	m := met{}
 	if !c.Address.IsZero() {
-		if address = maphash.String(q.seed, c.Address.String()); !q.known.has(address) {
+		if m = q.meet(&c, now); !m.known {
 			costs[addresses] = 1
 		}
 	}
-	now := q.now()
 	rates := q.rates[a.Kind]
 	if rates == nil {
 		return bus.ErrInternal // no author has such an account
 	}
 	room := q.spaces.of(c.Address)
+	if m.fresh() {
+		if err := q.admits(a, room, c.Address); err != nil {
+			return err
+		}
+	}
 	if costs[addresses] > 0 {
 		if wait, ok := room.take(now); !ok {
 			return q.full(a, room, wait)
@@ -154,11 +162,39 @@ func (q *Quotas) Charge(a bus.Account, c bus.Charge) error {
 	q.metrics.count(a.Kind, &costs)
 	if !c.Address.IsZero() {
 		room.used.add(&costs)
-	}
-	if costs[addresses] > 0 {
-		q.known.add(address)
+		q.remember(room, c.Address, m)
 	}
 	return nil
+}
+
+// met is what a process knows of an address that a call is about.
+type met struct {
+	hash  uint64
+	known bool
+	noted uint16 // the day on which it was noted last; 0 for never
+	today uint16 // 0 where the call keeps nothing that is counted
+}
+
+// fresh says whether the address has to be counted, and was not yet.
+func (m met) fresh() bool { return m.today > 0 && m.noted == 0 }
+
+// meet looks an address up.
+func (q *Quotas) meet(c *bus.Charge, now time.Time) met {
+	m := met{hash: maphash.String(q.seed, c.Address.String())}
+	m.noted, m.known = q.known.has(m.hash)
+	if q.census != nil && c.Messages > 0 {
+		m.today = day(now)
+	}
+	return m
+}
+
+// remember remembers an address of a call that was let in, and notes it once a day where something is kept of it.
+func (q *Quotas) remember(room *space, a bus.Address, m met) {
+	if m.today != m.noted && m.today > 0 && room.note(a, m.fresh()) {
+		q.known.add(m.hash, m.today)
+	} else if !m.known {
+		q.known.add(m.hash, 0)
+	}
 }
 
 // take takes what everything costs. When something is left that does not suffice it takes nothing, and returns which limit that is and
@@ -221,4 +257,16 @@ func (q *Quotas) full(a bus.Account, s *space, wait time.Duration) error {
 	text := fmt.Sprintf("this namespace may get %s new addresses in an hour, and has; come back after the delay, or raise %s", amount, s.rating.setting)
 	facts := map[string]string{"setting": s.rating.setting, "limit": amount, "account": "namespace"}
 	return bus.ErrQuotaExceeded.With(text, facts).Retry(max(wait.Truncate(time.Millisecond)+time.Millisecond, leastWait))
+}
+
+// crowd returns the refusal of one more address in a namespace that keeps as many as it may.
+func (q *Quotas) crowd(a bus.Account, s *space) error {
+	q.metrics.refused.WithLabelValues("namespace", "addresses_kept").Inc()
+	amount := strconv.Itoa(s.most)
+	if q.warn.Allow() {
+		q.log.Warn("a namespace keeps as many addresses as it may", slog.String("setting", s.setting), slog.String("limit", amount),
+			slog.String("kind", a.Kind.String()), slog.String("account", a.Name))
+	}
+	text := fmt.Sprintf("this namespace may keep %s addresses, and does; use one of those, come back when some have ended, or raise %s", amount, s.setting)
+	return bus.ErrQuotaExceeded.With(text, map[string]string{"setting": s.setting, "limit": amount, "account": "namespace"}).Retry(fullWait)
 }

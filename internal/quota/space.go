@@ -1,8 +1,12 @@
 package quota
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -13,6 +17,16 @@ type space struct {
 	rating rating
 	bucket bucket
 	used   usage
+
+	// What is kept.
+	most    int // 0 for no limit
+	in      bus.Space
+	setting string
+	gauge   prometheus.Gauge // nil where nothing is counted
+	kept    int              // as the store said last
+	fresh   int              // new ones since
+	pending []bus.Address    // to be told to the store
+	recount time.Time        // when to ask the store, at the latest
 }
 
 // others is the name, in metrics, of all channels whose namespace is not configured. No namespace has such a name.
@@ -32,15 +46,25 @@ func newSpaces(n bus.Namespaces, m *metrics, now time.Time) spaces {
 		r := rating{amount: float64(ns.AddressesPerHour), per: time.Hour, setting: setting + ".addresses_per_hour"}
 		return &space{rating: r, bucket: bucket{left: r.amount, at: now}, used: m.usage(name)}
 	}
-	s.others = with(others, n.Default, "channels.defaults")
+	names := slices.Collect(maps.Keys(n.Named))
+	counting := func(name string, ns bus.Namespace, setting string, in bus.Space) *space {
+		room := with(name, ns, setting)
+		room.most, room.in, room.setting, room.gauge = ns.Addresses, in, setting+".addresses", m.kept.WithLabelValues(name)
+		room.in.Age = ns.Retention.Age
+		return room
+	}
+	s.others = counting(others, n.Default, "channels.defaults", bus.Space{Others: names})
 	for name, ns := range n.Named {
-		s.named[name] = with(name, ns, "channels.namespaces."+name)
+		s.named[name] = counting(name, ns, "channels.namespaces."+name, bus.Space{Name: name})
 	}
 	for _, kind := range []bus.Kind{bus.KindBroadcast, bus.KindClients, bus.KindUsers, bus.KindGroups, bus.KindSessions, bus.KindSystem} {
 		s.kinds[kind] = with("("+string(kind)+")", bus.Namespace{}, "")
 	}
 	return s
 }
+
+// counted returns the spaces whose addresses are counted.
+func (s *spaces) counted() []*space { return append(slices.Collect(maps.Values(s.named)), s.others) }
 
 // of returns the space of an address.
 func (s *spaces) of(a bus.Address) *space {

@@ -30,7 +30,7 @@ const (
 )
 
 var classes = map[string]string{
-	"alive": frees, "beat": frees, "begin": reads, "begin_set": frees, "beginning": prelude, "cursor_advance": frees, "cursor_claim": frees, "cursor_release": frees,
+	"alive": frees, "beat": frees, "begin": reads, "begin_set": frees, "beginning": prelude, "count": grows, "cursor_advance": frees, "cursor_claim": frees, "cursor_release": frees,
 	"created": prelude, "dead_runs": frees, "delete_channel": frees, "delete_state": frees, "device": prelude, "due": frees, "due_add": grows, "due_move": frees, "due_stats": reads, "entry": prelude, "epoch": prelude, "era": prelude, "forget_node": frees, "forget_run": frees,
 	"inbox_ack": frees, "inbox_denied": frees, "inbox_publish": grows, "inbox_judge": reads,
 	"inbox_read": reads, "inbox_sent": frees, "inbox_settle": frees, "list_channel": grows, "nodes": reads, "publish": grows, "read": reads, "retained": speaks, "revoke": frees,

@@ -147,6 +147,10 @@ func (k keys) deadRuns() string { return k.prefix + "{connections}:dead" }
 func (k keys) opened(run string) string     { return k.prefix + "{connections:" + run + "}" }
 func (k keys) deadOpened(run string) string { return k.prefix + "{connections:" + run + "}:dead" }
 
+// addresses is what the names of a space's sketches begin with, by which its addresses are counted. There is one sketch for each day,
+// and one for the days before today.
+func (k keys) addresses(space string) string { return k.prefix + "{addresses:" + space + "}" }
+
 // cursor is a hash of a reader's position (e, n), who holds it (o) and until when, in ms (u).
 func (k keys) cursor(name string) string { return k.prefix + "{cursor:" + name + "}" }
 
@@ -201,6 +205,9 @@ func (k keys) typeOf(name string) string {
 	kind, of, named := strings.Cut(tag, ":")
 	if kind == "connections" && named && of != "" {
 		kind = "connections of"
+	}
+	if kind == "addresses" && named {
+		return "string" // of a day
 	}
 	if t, ok := tagTypes[strings.TrimSpace(kind+" "+suffix)]; ok && !strings.Contains(kind, "/") {
 		return t

@@ -38,6 +38,7 @@ var (
 	saveFamilyScript    = script("save_family")
 	exchangeScript      = script("exchange")
 	revokeScript        = appending("revoke")
+	countScript         = script("count")
 	inboxPublishScript  = script("inbox_publish", source("epoch"), source("tight"), source("entry"))
 	inboxReadScript     = script("inbox_read", source("device"), source("entry"))
 	inboxAckScript      = script("inbox_ack", source("device"))

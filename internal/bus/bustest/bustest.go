@@ -29,6 +29,7 @@ func Run(t *testing.T, open Open) {
 		{"revocations rise", testRevocationsRise},
 		{"channels", testChannels},
 		{"values", testValues},
+		{"census", testCensus},
 		{"retained", testRetained},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open) })

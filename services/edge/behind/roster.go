@@ -51,7 +51,7 @@ const rosterLanes = 8
 func newRoster(store rosterStore, cfg Config, untold, damped prometheus.Counter) *Roster {
 	r := &Roster{
 		namespaces: cfg.Namespaces, node: cfg.Life, seed: maphash.MakeSeed(), counts: make(map[bus.Address]int),
-		reaper:  newReaper(store, cfg.CallTimeout, cfg.Logger),
+		reaper: newReaper(store, cfg.CallTimeout, cfg.Logger),
 		shares: newOccupancies(cfg.Namespaces.Events, untold), damper: newDamper(cfg.Departures, damped),
 	}
 	r.keeper = &keeper{store: store, node: cfg.Life, log: cfg.Logger, addresses: r.addresses, relist: cfg.Relist}
