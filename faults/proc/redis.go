@@ -77,7 +77,7 @@ func (s *System) newRedis(name string, args ...string) (*Redis, error) {
 	}
 	r := &Redis{Addr: "127.0.0.1:" + port, Dir: dir}
 	r.Process = Process{
-		Name: name, program: "redis-server", log: filepath.Join(s.Dir, name+".log"),
+		Name: name, program: "redis-server", log: filepath.Join(s.Dir, name+".log"), limits: s.options.Limits[name],
 		args: append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--repl-diskless-sync-delay", "0"}, args...),
 	}
 	r.ready = func(ctx context.Context) error {
