@@ -9,7 +9,7 @@ type control struct {
 // change puts one text in the place of another, which the file has once.
 type change struct{ file, old, by string }
 
-const tail, publish, redis = "internal/tail/", "services/publish/", "internal/redis/"
+const tail, publish, redis, edge = "internal/tail/", "services/publish/", "internal/redis/", "services/edge/"
 
 var controls = []control{
 	{"held-for-ever", "tail", []change{
@@ -41,6 +41,17 @@ var controls = []control{
 	}},
 	{"no-interruption", "links", []change{
 		{redis + "links/hearing.go", "h.link.feed.interrupted(h.link, h.missed)", "_ = h.missed"},
+	}},
+	// Whatever is of another epoch counts as newer.
+	{"old-epoch-after-new", "sessions", []change{
+		{"internal/bus/line.go", ", !own && l.older(to.Epoch):", ":"},
+		{"internal/bus/line.go", "to.Offset != l.at.Offset+1, !own && was != l.at.Epoch && from.Epoch != l.at.Epoch,", "own && to.Offset != l.at.Offset+1 && was != \"\","},
+	}},
+	{"held-is-lost", "sessions", []change{
+		{edge + "fan/subscription.go", "if s.missed && !s.line.At().IsZero() {", "if false {"},
+	}},
+	{"not-held", "sessions", []change{
+		{edge + "fan/subscription.go", "s.held = append(s.held, p)", "s.held = s.held[:0]"},
 	}},
 	{"no-line", "streams", []change{
 		{publish + "follow.go", "switch p.line.Take(i.span()) {", "switch bus.Next {"},

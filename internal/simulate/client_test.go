@@ -80,6 +80,13 @@ func (c *client) closed() {
 	clear(c.asks)
 }
 
+// wanted says whether the client wants to follow an address.
+func (c *client) wanted(a bus.Address) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wants[a]
+}
+
 // answered notes that a subscribe was answered.
 func (c *client) answered(text string) {
 	a := name(c.w.tb, text)

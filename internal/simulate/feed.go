@@ -166,16 +166,28 @@ func (s *Store) links() (all []*link, to []bus.Receiver) {
 	return all, to
 }
 
-// Pass hands on up to so many of what waits on a connection, and says how many that were.
-func (s *Store) Pass(which, most int) (n int) {
+// Pass hands on up to so many of what waits on one of the connections on which something does.
+func (s *Store) Pass(which, most int) {
+	s.mu.Lock()
+	all, _ := s.links()
+	var full []int
+	for i, l := range all {
+		if len(l.queue) > 0 {
+			full = append(full, i)
+		}
+	}
+	s.mu.Unlock()
+	if len(full) > 0 {
+		s.pass(full[which%len(full)], most)
+	}
+}
+
+// pass hands on up to so many of what waits on a connection, and says how many that were.
+func (s *Store) pass(which, most int) (n int) {
 	for ; n < most; n++ {
 		s.mu.Lock()
 		all, to := s.links()
-		if len(all) == 0 {
-			s.mu.Unlock()
-			return n
-		}
-		l, r := all[which%len(all)], to[which%len(all)]
+		l, r := all[which], to[which]
 		if len(l.queue) == 0 || r == nil {
 			s.mu.Unlock()
 			return n
@@ -188,14 +200,14 @@ func (s *Store) Pass(which, most int) (n int) {
 		switch {
 		case w == nil: // it was left
 		case next.m != nil:
-			s.tell("connection %d brings %s", which%len(all), said(next.m))
+			s.tell("connection %d brings %s", which, said(next.m))
 			r.Deliver(next.m)
 		case next.confirm != w:
 		case missed:
-			s.tell("connection %d tells that %s may have missed something", which%len(all), next.to)
+			s.tell("connection %d tells that %s may have missed something", which, next.to)
 			r.Interrupted([]bus.Address{next.to})
 		default:
-			s.tell("connection %d confirms %s", which%len(all), next.to)
+			s.tell("connection %d confirms %s", which, next.to)
 			w.ever = true
 			close(w.confirmed)
 		}
@@ -216,7 +228,7 @@ func said(m *bus.Message) string {
 // PassAll hands on everything that waits, and says whether there was something.
 func (s *Store) PassAll() (some bool) {
 	for which := range 2 * len(s.feeds) {
-		some = s.Pass(which, 1<<20) > 0 || some
+		some = s.pass(which, 1<<20) > 0 || some
 	}
 	return some
 }

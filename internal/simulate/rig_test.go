@@ -54,6 +54,12 @@ type story struct {
 	lines []string
 }
 
+func (s *story) told() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lines)
+}
+
 func (s *story) tell(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +88,7 @@ var environment = []simulate.Verb{
 	{Do: "hold", Weight: 5, Most: 0},
 	{Do: "flow", Weight: 3, Most: 0},
 	{Do: "queue", Weight: 2, Most: 0},
-	{Do: "drain", Weight: 1, Most: 0},
+	{Do: "drain", Weight: 2, Most: 0},
 	{Do: "break", Weight: 4, Most: 3},
 	{Do: "connect", Weight: 5, Most: 0},
 	{Do: "flush", Weight: 2, Most: 0},
@@ -229,7 +235,7 @@ func run(t *testing.T, k kind, s simulate.Schedule, tells bool) (wrong, told []s
 		}
 		wrong = w.play(k)
 		if tells {
-			told = w.story.lines
+			told = w.story.told()
 		}
 	})
 	return wrong, told

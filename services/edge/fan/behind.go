@@ -2,6 +2,7 @@ package fan
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -56,7 +57,7 @@ func (s *Subscription) pile(due []*parcel) {
 func (s *Subscription) takePiled() []*parcel {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()
-	if s.lag == nil || s.gone {
+	if s.lag == nil || s.gone.Load() {
 		return nil
 	}
 	due := s.lag.due()
@@ -112,7 +113,10 @@ func (s *Subscriber) catchUpOn(ctx context.Context, sub *Subscription) error {
 	}
 	for due := sub.takePiled(); due != nil; due = sub.takePiled() {
 		if out := s.join(due); len(out) > 0 {
-			if err := s.Paced(ctx, out); err != nil {
+			switch err := s.paced(ctx, out, &sub.gone); {
+			case errors.Is(err, errLeft):
+				return nil
+			case err != nil:
 				return err
 			}
 		}

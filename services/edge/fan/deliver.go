@@ -96,7 +96,7 @@ func (s *Subscription) takeHeld() []*parcel {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()
 	switch {
-	case s.gone:
+	case s.gone.Load():
 		return nil
 	case s.missed: // its inbox waits for it
 		s.to.Slow()
@@ -122,7 +122,7 @@ func (s *Subscription) takeHeld() []*parcel {
 func (s *Subscription) writeHeld(allowed []*parcel) {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()
-	if !s.gone {
+	if !s.gone.Load() {
 		s.write(allowed)
 	}
 }

@@ -80,7 +80,7 @@ func (f *Following) Start(at bus.Position, after *bus.Position) {
 func (f *Following) Behind(due *bus.Message) bool {
 	f.m.shard.mu.Lock()
 	defer f.m.shard.mu.Unlock()
-	if f.sub.holding || f.sub.lag != nil || f.sub.gone || f.sub.catching {
+	if f.sub.holding || f.sub.lag != nil || f.sub.gone.Load() || f.sub.catching {
 		return false
 	}
 	f.sub.fallBehind([]*parcel{newParcel(due, nil, len(f.rig.hub.cfg.Dialects))})
@@ -97,7 +97,7 @@ func (f *Following) Leave() { f.m.Detach([]*Subscription{f.sub}) }
 func (f *Following) Quiet() bool {
 	f.m.shard.mu.Lock()
 	defer f.m.shard.mu.Unlock()
-	return f.sub.gone || !f.sub.holding && f.sub.lag == nil && !f.m.catching
+	return f.sub.gone.Load() || !f.sub.holding && f.sub.lag == nil && !f.m.catching
 }
 
 // Refused says why the session was ended; empty when it was not.

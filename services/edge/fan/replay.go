@@ -50,10 +50,7 @@ func (s *Subscription) writePiece(ctx context.Context, piece []byte) error {
 	if len(piece) == 0 {
 		return nil // the dialect has no words for it
 	}
-	if s.Gone() { // looked at for each piece: a replay takes as long as its client likes
-		return errLeft
-	}
-	return s.to.Paced(ctx, piece)
+	return s.to.paced(ctx, piece, &s.gone) // looked at for each piece: a replay takes as long as its client likes
 }
 
 // pieces returns the frames of a page, a few in each. Subscribers of one dialect share them, unless the messages are not for everybody.

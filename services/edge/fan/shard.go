@@ -302,7 +302,7 @@ func (sh *Shard) attach(sub *Subscription) {
 
 // drop removes a subscription from its group. The caller holds the lock.
 func (sh *Shard) drop(sub *Subscription) {
-	sub.gone = true // what others still do for it finds this, and stops
+	sub.gone.Store(true) // what others still do for it finds this, and stops
 	sub.letGo()
 	sh.hub.watch(sub, -1)
 	g := sh.groups[sub.address]

@@ -125,7 +125,7 @@ func (s *Subscriber) List(subs []*Subscription, since time.Time, join func(*Subs
 func (s *Subscriber) Detach(subs []*Subscription) []*Subscription {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	subs = slices.DeleteFunc(subs, func(sub *Subscription) bool { return sub.gone }) // the hub has told their session
+	subs = slices.DeleteFunc(subs, func(sub *Subscription) bool { return sub.gone.Load() }) // the hub has told their session
 	for _, sub := range subs {
 		s.shard.drop(sub)
 	}
@@ -150,10 +150,16 @@ func (s *Subscriber) Reply(f *edgev1.ServerFrame) {
 }
 
 // Paced writes frames at the client's own pace.
-func (s *Subscriber) Paced(ctx context.Context, p []byte) error {
-	err := s.Conn.SendPaced(ctx, p)
-	if errors.Is(err, wire.ErrSlow) {
+func (s *Subscriber) Paced(ctx context.Context, p []byte) error { return s.paced(ctx, p, nil) }
+
+// paced is Paced of what is wanted until over is set.
+func (s *Subscriber) paced(ctx context.Context, p []byte, over *atomic.Bool) error {
+	err := s.Conn.SendPaced(ctx, p, over)
+	switch {
+	case errors.Is(err, wire.ErrSlow):
 		return bus.ErrSlowConsumer
+	case errors.Is(err, wire.ErrOver):
+		return errLeft
 	}
 	return err
 }

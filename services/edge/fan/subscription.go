@@ -2,6 +2,7 @@ package fan
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
@@ -63,7 +64,7 @@ type Subscription struct {
 	lag *lag // what is missing of a client that is behind; nil when it is not
 	// ended is set while holding when the channel was deleted: it ends when it is let in.
 	ended bool
-	gone  bool // it has ended
+	gone  atomic.Bool // it has ended; set with the lock held, and read without it too
 }
 
 // NewSubscription returns a subscription of the subscriber, who is going to be that identity. It watches when it is to be told
@@ -93,11 +94,7 @@ func (s *Subscription) At() bus.Position {
 }
 
 // Gone says whether the subscription has ended.
-func (s *Subscription) Gone() bool {
-	s.to.shard.mu.Lock()
-	defer s.to.shard.mu.Unlock()
-	return s.gone
-}
+func (s *Subscription) Gone() bool { return s.gone.Load() }
 
 // Watches says whether it is told who comes and goes. Only the one that calls Unwatch may ask.
 func (s *Subscription) Watches() bool { return s.watches }
@@ -120,7 +117,7 @@ func (s *Subscription) Unwatch() {
 func (s *Subscription) Begin() bool {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()
-	return s.gone || s.release()
+	return s.gone.Load() || s.release()
 }
 
 // Reading notes that a read of the log begins, for a subscription that holds.
@@ -136,7 +133,7 @@ func (s *Subscription) Reading() {
 func (s *Subscription) Flip(read bus.Position) bool {
 	s.to.shard.mu.Lock()
 	defer s.to.shard.mu.Unlock()
-	if s.gone {
+	if s.gone.Load() {
 		return true // nothing is left to read for
 	}
 	s.line.Read(read)

@@ -75,6 +75,9 @@ var ErrSlow = errors.New("backlog is full")
 // ErrCrowded says that more waits for all clients with a queue of their own than may, and the most for this one.
 var ErrCrowded = errors.New("too much waits for all clients")
 
+// ErrOver says that what is to be written is not wanted any more.
+var ErrOver = errors.New("what it belongs to is over")
+
 // ErrExpired says that the time until which may be written is over.
 var ErrExpired = errors.New("connection has expired")
 
@@ -272,13 +275,18 @@ func (c *Conn) Idle() bool {
 const pacedBacklog = 128 << 10
 
 // SendPaced writes like Send, but waits while the client is behind: for a replay, which goes at the
-// client's own pace. It returns ErrSlow when ctx ends before.
-func (c *Conn) SendPaced(ctx context.Context, p []byte) error {
+// client's own pace. It returns ErrSlow when ctx ends before. It writes nothing and returns ErrOver once over is set; nil is never.
+func (c *Conn) SendPaced(ctx context.Context, p []byte, over *atomic.Bool) error {
 	for {
 		c.mu.Lock()
 		if c.broken || c.finished {
 			c.mu.Unlock()
 			return ErrBroken
+		}
+		// Under the lock: whoever sets it and then writes that this is the end has the last word.
+		if over != nil && over.Load() {
+			c.mu.Unlock()
+			return ErrOver
 		}
 		if c.Expired(time.Now().UnixMilli()) { // it may have waited for long
 			c.mu.Unlock()
