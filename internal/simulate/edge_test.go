@@ -97,7 +97,7 @@ func (c authConn) Invoke(ctx context.Context, _ string, args, reply any, _ ...gr
 	if err != nil {
 		return err
 	}
-	proto.Merge(reply.(proto.Message), answer) //nolint:forcetypeassert // as it was generated
+	proto.Merge(reply.(proto.Message), answer)
 	return nil
 }
 
@@ -263,7 +263,7 @@ func (s *socket) run() {
 		close(s.ended)
 	}()
 	at, _ := url.Parse("ws://edge/v1/ws")
-	ws, _, err := websocket.NewClient(s.raw, at, http.Header{"Sec-Websocket-Protocol": {native.SubprotocolProto}}, 4096, 4096) //nolint:staticcheck // it takes a connection
+	ws, _, err := websocket.NewClient(s.raw, at, http.Header{"Sec-Websocket-Protocol": {native.SubprotocolProto}}, 4096, 4096) //nolint:bodyclose,staticcheck // it takes a connection, and the answer has no body
 	if err != nil {
 		return
 	}
