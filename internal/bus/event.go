@@ -133,3 +133,10 @@ type Connections interface {
 	// dead one has the time at which that was heard last.
 	Alive(ctx context.Context, run string) (int, error)
 }
+
+// Clone returns a connection that shares no memory with what it was cut out of.
+func (c Connection) Clone() Connection {
+	c.ID, c.Client, c.User = strings.Clone(c.ID), strings.Clone(c.Client), strings.Clone(c.User)
+	c.Session, c.Node = strings.Clone(c.Session), strings.Clone(c.Node)
+	return c
+}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base32"
 	"log/slog"
@@ -196,4 +197,35 @@ func (a Author) Publisher() string {
 		name += "\n" + a.Peer
 	}
 	return name
+}
+
+// Clone returns a message that shares no memory with what it was cut out of, such as a frame or a batch. What is kept for longer
+// than a call is such a copy.
+func (m *Message) Clone() Message {
+	c := *m
+	c.ID, c.To, c.From = strings.Clone(m.ID), m.To.Clone(), Sender{strings.Clone(m.From.Client), strings.Clone(m.From.User)}
+	c.Data = bytes.Clone(m.Data)
+	c.ExcludeClient, c.ExcludeConnection = strings.Clone(m.ExcludeClient), strings.Clone(m.ExcludeConnection)
+	c.Attributes, c.Recipients = cloneMap(m.Attributes), cloneAll(m.Recipients)
+	return c
+}
+
+// cloneMap and cloneAll copy each text, too.
+func cloneMap(texts map[string]string) map[string]string {
+	if texts == nil {
+		return nil
+	}
+	c := make(map[string]string, len(texts))
+	for name, value := range texts {
+		c[strings.Clone(name)] = strings.Clone(value)
+	}
+	return c
+}
+
+func cloneAll(texts []string) []string {
+	c := slices.Clone(texts)
+	for i := range c {
+		c[i] = strings.Clone(c[i])
+	}
+	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -147,4 +148,10 @@ func PresenceOf(m *Message) (PresenceEvent, error) {
 		return e, ErrInternal
 	}
 	return e, nil
+}
+
+// Clone returns a member that shares no memory with what it was cut out of.
+func (m Member) Clone() Member {
+	m.Connection, m.Client, m.User, m.Node = strings.Clone(m.Connection), strings.Clone(m.Client), strings.Clone(m.User), strings.Clone(m.Node)
+	return m
 }

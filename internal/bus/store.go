@@ -305,3 +305,28 @@ func FirstError(errs []error) error {
 	}
 	return nil
 }
+
+// Clone returns a node that shares no memory with what it was cut out of.
+func (n Node) Clone() Node {
+	n.Life, n.Version, n.Roles = strings.Clone(n.Life), strings.Clone(n.Version), cloneAll(n.Roles)
+	return n
+}
+
+// Clone returns a channel that shares no memory with what it was cut out of.
+func (c Channel) Clone() Channel {
+	c.Address, c.TokenDigest, c.Labels = c.Address.Clone(), strings.Clone(c.TokenDigest), cloneMap(c.Labels)
+	return c
+}
+
+// Clone returns a publication that shares no memory with what it was cut out of.
+func (p *Publication) Clone() Publication {
+	c := *p
+	c.Message, c.IdempotencyKey = p.Message.Clone(), strings.Clone(p.IdempotencyKey)
+	c.Publisher, c.Digest = strings.Clone(p.Publisher), strings.Clone(p.Digest)
+	if p.Ack != nil {
+		ack := *p.Ack
+		ack.CollapseKey, ack.DeadLetter, ack.Author = strings.Clone(ack.CollapseKey), ack.DeadLetter.Clone(), strings.Clone(ack.Author)
+		c.Ack = &ack
+	}
+	return c
+}

@@ -74,6 +74,9 @@ type Subject struct {
 	ID   string
 }
 
+// Clone returns a subject that shares no memory with what it was cut out of.
+func (s Subject) Clone() Subject { return Subject{strings.Clone(s.Kind), strings.Clone(s.ID)} }
+
 // Revocations keeps since when tokens are refused. They are negative facts, whose loss would let in the clients that they keep
 // out. So a store keeps them as durably as it keeps anything, and knows since when they are complete.
 type Revocations interface {

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -84,7 +85,7 @@ func (w *waiting) given(a bus.Ack, now time.Time) bool {
 		w.delivery.Deliveries++
 	}
 	if v != nil || w.meet(a.Device, now) {
-		w.times[a.Device]++
+		w.times[strings.Clone(a.Device)]++ // the map takes the text that it is written with
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,13 +31,13 @@ func (s *Store) Claim(_ context.Context, name, owner string, ttl time.Duration) 
 	c := s.cursors.places[name]
 	if c == nil {
 		c = &cursor{}
-		s.cursors.places[name] = c
+		s.cursors.places[strings.Clone(name)] = c
 	}
 	now := s.now()
 	if c.owner != owner && now.Before(c.until) {
 		return bus.Position{}, false, nil
 	}
-	c.owner, c.until = owner, now.Add(ttl)
+	c.owner, c.until = strings.Clone(owner), now.Add(ttl)
 	return c.at, true, nil
 }
 
@@ -56,7 +57,7 @@ func (s *Store) Advance(_ context.Context, name, owner string, at bus.Position, 
 	if c == nil {
 		return false, nil
 	}
-	c.at, c.until = at, s.now().Add(ttl)
+	c.at, c.until = bus.Position{Epoch: strings.Clone(at.Epoch), Offset: at.Offset}, s.now().Add(ttl)
 	return true, nil
 }
 

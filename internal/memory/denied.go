@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -30,14 +31,14 @@ func (w *waiting) deny(d bus.Denial, now time.Time) bool {
 		return false
 	}
 	w.delivery.DeniedCount++
-	w.delivery.DeniedWhy = d.Sentence()
+	w.delivery.DeniedWhy = strings.Clone(d.Sentence())
 	if v == nil && w.delivery.DeniedCount <= bus.MaxDevices {
-		w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: d.Device})
+		w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: strings.Clone(d.Device)})
 		w.in.bytes += deviceCost
 		v = w.device(d.Device)
 	}
 	if v != nil {
-		v.Denied, v.Why = now, d.Sentence()
+		v.Denied, v.Why = now, w.delivery.DeniedWhy
 	}
 	return true
 }

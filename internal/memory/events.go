@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (l *lives) run(name string, now time.Time) *life {
 	r := l.runs[name]
 	if r == nil {
 		r = &life{connections: make(map[string]bus.Connection)}
-		l.runs[name] = r
+		l.runs[strings.Clone(name)] = r
 	}
 	r.heard = now
 	return r
@@ -78,6 +79,7 @@ func (s *Store) Opened(_ context.Context, run string, connections []bus.Connecti
 	defer s.lives.mu.Unlock()
 	r := s.lives.run(run, s.now())
 	for _, c := range connections {
+		c = c.Clone()
 		r.connections[c.ID] = c
 	}
 	return nil

@@ -202,7 +202,7 @@ func (w *waiting) meet(client string, now time.Time) bool {
 		return false
 	}
 	w.delivery.SentCount++
-	w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: client, Sent: now})
+	w.delivery.Devices = append(w.delivery.Devices, bus.Device{Client: strings.Clone(client), Sent: now})
 	w.in.bytes += deviceCost
 	return true
 }

@@ -62,6 +62,7 @@ func (s *Store) CreateChannel(_ context.Context, c bus.Channel, limit int) error
 	if err := s.budget.full(); err != nil {
 		return err
 	}
+	c = c.Clone()
 	s.meta.channels[c.Address] = c
 	i, _ := slices.BinarySearch(s.meta.names, c.Address.String())
 	s.meta.names = slices.Insert(s.meta.names, i, c.Address.String())
@@ -133,6 +134,7 @@ func (s *Store) DeleteChannel(_ context.Context, a bus.Address) error {
 func (s *Store) Beat(_ context.Context, n bus.Node) error {
 	s.meta.mu.Lock()
 	defer s.meta.mu.Unlock()
+	n = n.Clone()
 	s.meta.nodes[n.Life] = livingNode{Node: n, heard: s.now()}
 	return nil
 }
@@ -167,6 +169,7 @@ func (m *meta) met(name string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.nodes[name]; !ok {
+		name = strings.Clone(name)
 		m.nodes[name] = livingNode{Node: bus.Node{Life: name}, heard: now, gone: true}
 	}
 }

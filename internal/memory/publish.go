@@ -47,10 +47,13 @@ func (s *Store) publish(p *bus.Publication) (bus.Receipt, error) {
 		}
 		c = s.cell(part, to)
 	}
+	if p.Retention.Durable() || p.IdempotencyKey != "" || p.Ack != nil || p.Retain > 0 {
+		*p = p.Clone()
+	}
 	r, err := c.publish(p, now, s.cfg.Keys, s.room(p))
 	s.counted(c)
 	if err == nil && p.Ack != nil && !r.Duplicate {
-		s.due.set(bus.Due{To: to, ID: p.Message.ID}, r.Published.Add(min(p.Ack.Timeout, p.Ack.Keep)))
+		s.due.set(bus.Due{To: p.Message.To, ID: p.Message.ID}, r.Published.Add(min(p.Ack.Timeout, p.Ack.Keep)))
 	}
 	return r, err
 }

@@ -15,6 +15,7 @@ type revocation struct{ before, until time.Time }
 
 // Revoke keeps a revocation and announces it.
 func (s *Store) Revoke(_ context.Context, subject bus.Subject, before time.Time, ttl time.Duration) error {
+	subject = subject.Clone()
 	s.meta.mu.Lock()
 	now := s.now()
 	before = s.meta.revokes(now, before)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,8 @@ func (s *Store) Join(_ context.Context, to bus.Address, m bus.Member) error {
 }
 
 func (s *Store) join(to bus.Address, m bus.Member) {
+	to = to.Clone()
+	m = m.Clone()
 	part := s.part(to)
 	part.mu.Lock()
 	defer part.mu.Unlock()
@@ -100,7 +103,7 @@ func (s *Store) Lose(_ context.Context, to bus.Address, connection string, at ti
 	defer s.rosters.mu.Unlock()
 	if r := s.rosters.of[to]; r != nil && r.seats[connection] != nil {
 		r.seats[connection].lost = at
-		s.rosters.lost[place{to, connection}] = at.Add(grace)
+		s.rosters.lost[place{to.Clone(), strings.Clone(connection)}] = at.Add(grace)
 	}
 	return nil
 }

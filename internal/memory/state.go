@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 	"time"
@@ -73,11 +74,12 @@ func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, 
 	if at := c.stateAt(now).Revision; at != change.Revision {
 		return bus.State{}, bus.ErrRevisionMismatch.With("", map[string]string{"address": to.String(), "revision": strconv.FormatUint(at, 10)})
 	}
+	change.Publication = change.Publication.Clone()
 	r, err := c.publish(&change.Publication, now, s.cfg.Keys, s.budget.full())
 	if err != nil {
 		return bus.State{}, err
 	}
-	next := bus.State{Value: change.Value, Revision: change.Revision + 1, Updated: r.Published}
+	next := bus.State{Value: bytes.Clone(change.Value), Revision: change.Revision + 1, Updated: r.Published}
 	c.setState(&kept{State: next, until: now.Add(change.TTL)})
 	if change.IdempotencyKey != "" {
 		k := keyOf(&change.Publication)

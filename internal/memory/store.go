@@ -105,6 +105,7 @@ func (s *Store) cell(p *part, a bus.Address) *cell {
 	c := p.cells[a]
 	if c == nil {
 		c = &cell{epoch: bus.NewEpoch()}
+		a = a.Clone()
 		p.cells[a] = c
 		s.census.change(a, 1)
 		s.counted(c)

@@ -1,7 +1,9 @@
 package memory
 
 import (
+	"bytes"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/trunkline/trunkline/internal/bus"
@@ -41,7 +43,8 @@ func (s *Store) SaveToken(_ context.Context, id string, value []byte, ttl time.D
 	if there {
 		s.budget.used.Add(int64(-sizeOfToken(id, old)))
 	}
-	t := token{value: value, until: now.Add(ttl)}
+	id = strings.Clone(id)
+	t := token{value: bytes.Clone(value), until: now.Add(ttl)}
 	s.meta.tokens[id] = t
 	s.meta.tokenEnds.add(id, t.until)
 	s.budget.used.Add(int64(sizeOfToken(id, t)))
@@ -86,7 +89,8 @@ func (s *Store) SaveFamily(_ context.Context, id, newest string, value []byte, t
 	if there {
 		s.budget.used.Add(int64(-sizeOfFamily(id, old)))
 	}
-	f := &family{token: token{value, now.Add(ttl)}, newest: newest}
+	id = strings.Clone(id)
+	f := &family{token: token{bytes.Clone(value), now.Add(ttl)}, newest: strings.Clone(newest)}
 	s.meta.families[id] = f
 	s.meta.familyEnds.add(id, f.until)
 	s.budget.used.Add(int64(sizeOfFamily(id, f)))
@@ -115,9 +119,9 @@ func (s *Store) Exchange(_ context.Context, id string, x bus.Exchange) (bus.Exch
 		return bus.Exchanged{}, bus.ErrTokenNotFound
 	case x.Old == f.newest:
 		before := sizeOfFamily(id, f)
-		f.newest, f.before = x.New, x.Old
-		f.token = token{x.Value, now.Add(x.TTL)}
-		f.answer = token{x.Answer, now.Add(x.Window)}
+		f.newest, f.before = strings.Clone(x.New), strings.Clone(x.Old)
+		f.token = token{bytes.Clone(x.Value), now.Add(x.TTL)}
+		f.answer = token{bytes.Clone(x.Answer), now.Add(x.Window)}
 		s.budget.used.Add(int64(sizeOfFamily(id, f) - before))
 		return bus.Exchanged{Outcome: bus.ExchangeDone}, nil
 	case x.Old == f.before && !now.After(f.answer.until):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ func (o *owned) get(key string, now time.Time) (value, bool) {
 // put keeps a value, and drop forgets one.
 func (o *owned) put(key string, v value) {
 	o.drop(key)
-	o.keys[key] = v
+	o.keys[strings.Clone(key)] = v
 	o.bytes += valueCost + len(key) + len(v.text)
 }
 
@@ -81,7 +82,7 @@ func (s *Store) Command(ctx context.Context, c bus.ValueCommand) (bus.ValueResul
 	r, changed, err := o.command(c, now)
 	if changed {
 		o.until = now.Add(c.Keep)
-		s.values.owners[c.Owner] = o
+		s.values.owners[strings.Clone(c.Owner)] = o
 		s.countedValues(c.Owner, o)
 	}
 	return r, err
@@ -152,7 +153,7 @@ func (o *owned) command(c bus.ValueCommand, now time.Time) (r bus.ValueResult, c
 		if o.full(key, c.Limit, now) {
 			return r, false, limit()
 		}
-		v = value{text: c.Value}
+		v = value{text: strings.Clone(c.Value)}
 		if c.TTL > 0 {
 			v.ends = now.Add(c.TTL)
 		}
