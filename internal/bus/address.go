@@ -35,9 +35,6 @@ const topicsInfix = "/topics/"
 // The zero Address is no address. Addresses are comparable and safe for concurrent use.
 type Address struct{ name string }
 
-// Clone returns the address without the text that it was cut out of. What keeps an address for longer than a call keeps this.
-func (a Address) Clone() Address { return Address{name: strings.Clone(a.name)} }
-
 // Broadcast is the address of everyone.
 var Broadcast = Address{name: string(KindBroadcast)}
 
