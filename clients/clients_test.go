@@ -150,7 +150,11 @@ func (p page) installs() []string {
 func TestPages_installWhatTheTestsUse(t *testing.T) {
 	script := read(t, ".ci/install")
 	for name := range programs {
-		for _, wanted := range pageOf(t, name).installs() {
+		p := pageOf(t, name)
+		if strings.Contains(p.build, "protoc ") && !slices.Contains(p.installs(), "libprotobuf-dev") {
+			t.Errorf("docs/languages/%s.md runs protoc without the well-known types of libprotobuf-dev", name)
+		}
+		for _, wanted := range p.installs() {
 			if packages[wanted] == "" {
 				t.Errorf("docs/languages/%s.md installs %s, which nothing looks for here", name, wanted)
 			}

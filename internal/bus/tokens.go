@@ -126,6 +126,17 @@ func (r *Revocation) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Names says whether the revocation names something that tokens are revoked by: a kind that there is, and whom of that kind.
+func (r Revocation) Names() bool {
+	switch r.Kind {
+	case SubjectAll, SubjectLost:
+		return r.ID == ""
+	case SubjectToken, SubjectClient, SubjectSession, SubjectUser, SubjectFamily:
+		return r.ID != ""
+	}
+	return false
+}
+
 // RevocationLog is how the log of revocations is kept: longer than any token lives. Its length is bounded, so a follower that was
 // away for long asks about the tokens it knows instead of reading it all.
 var RevocationLog = Retention{Length: 100_000, Age: 400 * 24 * time.Hour}

@@ -33,7 +33,7 @@ const (
 	unreadEvent      unread = "event"      // one that is noted and not told
 	unreadConnection unread = "connection" // an open one
 	unreadChannel    unread = "channel"    // the record of a created channel, or its name in the list
-	unreadRevocation unread = "revocation" // the time of a subject
+	unreadRevocation unread = "revocation" // one of the log, or the time of a subject
 	unreadCursor     unread = "cursor"     // the place of a reader
 	unreadKey        unread = "key"        // one of another type, or with what no script can work on
 )
@@ -167,10 +167,19 @@ func (s *Store) fits(m *bus.Message) bool {
 // taken returns a message that was decoded, or nil where it may not be passed on.
 func (s *Store) taken(m *bus.Message, err error, kind unread, to bus.Address) *bus.Message {
 	if err == nil && s.fits(m) {
-		return m
+		if to != bus.Revoked || revokes(m) {
+			return m
+		}
+		kind = unreadRevocation
 	}
 	s.garbage.drop(kind, to.String())
 	return nil
+}
+
+// revokes says whether a message of the log of revocations is one. Nothing tells who wrote it: whoever may write to Redis may revoke.
+func revokes(m *bus.Message) bool {
+	var r bus.Revocation
+	return json.Unmarshal(m.Data, &r) == nil && r.Names() && plainText(r.ID)
 }
 
 // epoch returns an epoch that was read. Anything else is told as another text, which is the same each time: its log goes

@@ -20,3 +20,10 @@ func Decode(limit int, data []byte, m any) error {
 	}
 	return nil
 }
+
+// What clients have to know of a server.
+const (
+	DefaultDeadline, MaxDeadline = defaultDeadline, maxDeadline
+	MaxStreams, MaxMetadata      = maxStreams, maxMetadata
+	PingAfter, PingsApart        = pingAfter, pingsApart
+)

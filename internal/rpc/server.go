@@ -72,10 +72,24 @@ type Config struct {
 	Grace time.Duration
 }
 
+// What clients of every language have to know; docs/grpc.md says it.
+const (
+	// defaultDeadline is for unary calls that come without one.
+	defaultDeadline = 10 * time.Second
+	// maxStreams is how many calls one connection may have open.
+	maxStreams = 1000
+	// maxMetadata is how many bytes of metadata a call may have.
+	maxMetadata = 64 << 10
+	// pingAfter is how long a connection is silent before the server pings it.
+	pingAfter = 30 * time.Second
+	// pingsApart is how far apart the pings of a client have to be.
+	pingsApart = 10 * time.Second
+)
+
 func (c Config) withDefaults() Config {
 	c.MaxMessage = cmp.Or(c.MaxMessage, DefaultMaxMessage)
-	c.MaxStreams, c.Heartbeat = cmp.Or(c.MaxStreams, 1000), cmp.Or(c.Heartbeat, DefaultHeartbeat)
-	c.Deadline, c.Grace = cmp.Or(c.Deadline, 10*time.Second), cmp.Or(c.Grace, 10*time.Second)
+	c.MaxStreams, c.Heartbeat = cmp.Or(c.MaxStreams, maxStreams), cmp.Or(c.Heartbeat, DefaultHeartbeat)
+	c.Deadline, c.Grace = cmp.Or(c.Deadline, defaultDeadline), cmp.Or(c.Grace, 10*time.Second)
 	return c
 }
 
@@ -114,9 +128,9 @@ func NewServer(ctx context.Context, cfg Config, pipe *Pipe, log *slog.Logger, re
 		grpc.MaxRecvMsgSize(headroom * cfg.MaxMessage),
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
 		grpc.ConnectionTimeout(5 * time.Second),
-		grpc.MaxHeaderListSize(64 << 10),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.MaxHeaderListSize(maxMetadata),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingsApart, PermitWithoutStream: true}),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.UnaryInterceptor(in.unary),
