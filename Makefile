@@ -5,7 +5,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test fuzz bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls simulate simulate-controls up down
+.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test fuzz bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls soak simulate simulate-controls up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -84,6 +84,10 @@ faults: ## Do to real processes what happens to real systems, all of it, in unde
 faults-quick: ## The most telling faults, in under 4 minutes
 	go -C faults test ./...
 	go -C faults run . -quick $(FAULTS)
+
+MINUTES := 60
+soak: ## A random fault each minute for MINUTES, while nothing may grow
+	go -C faults run . -soak $(MINUTES)m $(FAULTS)
 
 faults-controls: ## See builds that are broken on purpose turn their rows red, in about 10 minutes
 	go -C faults run . -controls $(FAULTS)

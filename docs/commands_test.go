@@ -23,6 +23,7 @@ var unrun = []struct{ page, command, reason string }{
 	{"first-change.md", "make test", "runs this test"},
 	{"reliability.md", "make faults ", "takes an hour"},
 	{"reliability.md", "make faults-quick", "takes 4 minutes"},
+	{"reliability.md", "make soak ", "takes an hour"},
 	{"reliability.md", "make simulate ", "takes as long as it is told"},
 	{"reliability.md", "make simulate-controls", "builds the product once for each control"},
 	{"sizing.md", "make bench-scale", "takes 5 minutes, and measures"},

@@ -34,6 +34,7 @@ type options struct {
 	only, keep, program, report   string
 	quick, asJSON, list, controls bool
 	seed                          uint64
+	soak                          time.Duration
 }
 
 func run(ctx context.Context) error {
@@ -47,6 +48,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.program, "program", "", "the product; it is built when this is empty")
 	flag.BoolVar(&o.controls, "controls", false, "make builds that are broken on purpose, and see their rows turn red; -only takes their names")
 	flag.StringVar(&o.report, "report", "", "write results of -json in this file as a table, and run nothing")
+	flag.DurationVar(&o.soak, "soak", 0, "one row instead of the table: a random fault each minute for so long")
 	flag.Parse()
 	if o.report != "" {
 		return report(os.Stdout, o.report)
@@ -86,6 +88,9 @@ func withMaker(ctx context.Context, do func(maker *build.Maker, dir string) erro
 
 // chosen returns the rows that are to run.
 func chosen(o options) ([]rows.Row, error) {
+	if o.soak > 0 {
+		return []rows.Row{rows.Soak(o.soak)}, nil
+	}
 	var list []rows.Row
 	wanted := map[string]bool{}
 	for id := range strings.SplitSeq(o.only, ",") {

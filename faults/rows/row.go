@@ -26,6 +26,8 @@ type Row struct {
 	Allow map[judge.Count]int
 	// Quick says that the row is in the quick set.
 	Quick bool
+	// Long is how much longer than others the row takes.
+	Long time.Duration
 	// Inject does what the row is about, while the workload runs.
 	Inject func(ctx context.Context, r *Run) error
 }
@@ -145,7 +147,7 @@ type Result struct {
 func (row Row) Do(ctx context.Context, dir, program string, seed uint64, quick bool, log func(format string, args ...any)) Result {
 	start := time.Now()
 	res := Result{ID: row.ID, Fault: row.Fault, Seed: seed}
-	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute+row.Long)
 	defer cancel()
 	r := &Run{Random: rand.New(rand.NewPCG(seed, 7)), Quick: quick, Log: log} //nolint:gosec // repeatable
 	err := row.drive(ctx, r, dir, program, seed)
