@@ -23,9 +23,9 @@ const (
 	fullWait = time.Minute
 )
 
-// day is the number of a day. Each day every address that is written to is noted once more.
+// day is the number of a day, which has room until the year 2149; 0 is none. Each day every address that is written to is noted once more.
 func day(at time.Time) uint16 {
-	return uint16(at.Unix()/86400) + 1 //nolint:gosec // days have such numbers until the year 2149, and 0 is never
+	return uint16(at.Unix()/86400) + 1
 }
 
 // Run counts what the store keeps, until ctx ends. Without it nothing bounds how many addresses are kept.

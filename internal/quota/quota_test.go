@@ -273,7 +273,7 @@ func TestMetrics_namespaces(t *testing.T) {
 
 // A user has a share of the log of events, all of an event or nothing, whatever others do.
 func TestShares(t *testing.T) {
-	untold, reg := prometheus.NewCounter(prometheus.CounterOpts{Name: "untold", Help: "."}), prometheus.NewRegistry()
+	untold, reg := prometheus.NewCounter(prometheus.CounterOpts{Name: "untold_total", Help: "."}), prometheus.NewRegistry()
 	reg.MustRegister(untold)
 	s := quota.SharesOfLog(10, untold)
 	told := map[string]int{}
