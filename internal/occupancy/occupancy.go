@@ -4,6 +4,7 @@ package occupancy
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ type Counter struct {
 	limits Limits
 
 	mu   sync.Mutex
-	open map[seat]int
+	open map[seat]*int // pointers: to write a number again would write the name again, which may be a part of a whole frame
 }
 
 // seat is a kind of holder and its name.
@@ -84,7 +85,7 @@ var sentences = map[kind]string{ //nolint:gosec // there is no credential in it
 const comeBack = 5 * time.Second
 
 // New returns a counter at zero.
-func New(limits Limits) *Counter { return &Counter{limits: limits, open: make(map[seat]int)} }
+func New(limits Limits) *Counter { return &Counter{limits: limits, open: make(map[seat]*int)} }
 
 // seats are those that a holder takes, and their limits.
 func (c *Counter) seats(h Opener) [5]struct {
@@ -113,17 +114,30 @@ func (c *Counter) Enter(h Opener) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range seats {
-		if s.name != "" && s.limit.Most > 0 && c.open[s.seat] >= s.limit.Most {
+		if s.name != "" && s.limit.Most > 0 && c.count(s.seat) >= s.limit.Most {
 			return bus.ErrConnectionLimit.With(sentences[s.kind],
 				map[string]string{"rule": s.limit.Setting, "limit": strconv.Itoa(s.limit.Most)}).Retry(comeBack)
 		}
 	}
 	for _, s := range seats {
 		if s.name != "" && s.limit.Most > 0 { // what has no limit is not worth remembering
-			c.open[s.seat]++
+			n := c.open[s.seat]
+			if n == nil {
+				n = new(int)
+				c.open[seat{s.kind, strings.Clone(s.name)}] = n
+			}
+			*n++
 		}
 	}
 	return nil
+}
+
+// count is how many of a seat are taken. The caller holds the lock.
+func (c *Counter) count(s seat) int {
+	if n := c.open[s]; n != nil {
+		return *n
+	}
+	return 0
 }
 
 // Leave undoes one Enter that succeeded, of the same holder.
@@ -134,8 +148,8 @@ func (c *Counter) Leave(h Opener) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.seats(h) {
-		if n := c.open[s.seat]; n > 1 {
-			c.open[s.seat] = n - 1
+		if n := c.open[s.seat]; n != nil && *n > 1 {
+			*n--
 		} else {
 			delete(c.open, s.seat)
 		}

@@ -36,7 +36,7 @@ func (m *memory) note(r bus.Revocation) {
 	if m.known == nil || len(m.known) >= memoryLimit {
 		m.turn(time.Now())
 	}
-	m.known[subject] = r.Before
+	m.known[subject.Clone()] = r.Before
 }
 
 // turn makes room: what was heard before known was begun is forgotten. The caller holds the lock.

@@ -63,6 +63,7 @@ func (t *Tail) Acquire(ctx context.Context, addresses ...bus.Address) ([]bus.Pos
 
 // enter adds an address. The caller holds the lock.
 func (t *Tail) enter(a bus.Address) *followed {
+	a = a.Clone() // it may be a part of a whole frame
 	f := &followed{address: a, durable: t.Retention(a).Durable(), common: &t.common}
 	t.followed[a] = f
 	if f.durable {

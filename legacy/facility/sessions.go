@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -96,6 +97,7 @@ func (s *Sessions) ResolveSession(ctx context.Context, key string) (bus.OpaqueTo
 	if known, ok := s.cache.Get(key); ok && time.Now().Before(known.until) {
 		return known.answer()
 	}
+	key = strings.Clone(key) // it is a part of all the cookies of a request
 	flight := s.flights.DoChan(key, func() (any, error) { return s.ask(key) })
 	select {
 	case r := <-flight:
