@@ -13,7 +13,7 @@ const tail, publish, redis, edge = "internal/tail/", "services/publish/", "inter
 
 var controls = []control{
 	{"held-for-ever", "tail", []change{
-		{tail + "page.go", "f.held.drop(func(i item) bool { return i.look < l.number })", ""},
+		{tail + "page.go", "if i.look >= l.number {\n\t\t\treturn false\n\t\t}\n\t\tf.stray(i.m)\n\t\treturn true", "return false"},
 	}},
 	{"no-heal", "tail", []change{
 		{tail + "followed.go", "f.hold(m)\n\t\tf.lags = true\n\t\treturn f.next()", "f.hand(m)\n\t\treturn work{}"},
@@ -52,6 +52,10 @@ var controls = []control{
 	}},
 	{"not-held", "sessions", []change{
 		{edge + "fan/subscription.go", "s.held = append(s.held, p)", "s.held = s.held[:0]"},
+	}},
+	// A revocation that comes behind the loss of its log is dropped.
+	{"late-revocation", "revocations", []change{
+		{"internal/revoked/follower.go", "func (f *Follower) Stray(m *bus.Message) { f.Deliver(m) }", "func (f *Follower) Stray(*bus.Message) {}"},
 	}},
 	{"no-line", "streams", []change{
 		{publish + "follow.go", "switch p.line.Take(i.span()) {", "switch bus.Next {"},

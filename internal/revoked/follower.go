@@ -75,6 +75,7 @@ type Follower struct {
 var (
 	_ tail.Sink        = (*Follower)(nil)
 	_ tail.Interrupter = (*Follower)(nil)
+	_ tail.Strayer     = (*Follower)(nil)
 )
 
 const (
@@ -215,6 +216,9 @@ func (f *Follower) Deliver(m *bus.Message) {
 		signal(f.wake)
 	}
 }
+
+// Stray takes a revocation that the log had lost when it came. It was made all the same.
+func (f *Follower) Stray(m *bus.Message) { f.Deliver(m) }
 
 // Gap notes that the log does not go on from where it was.
 func (f *Follower) Gap(g bus.Gap) {

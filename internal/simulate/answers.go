@@ -71,3 +71,11 @@ func names(addresses []bus.Address) string {
 	}
 	return strings.Join(all, " ")
 }
+
+// Reaches says whether a log has come to a position, and has kept its end since.
+func (s *Store) Reaches(a bus.Address, p bus.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	page, gap := s.log(a).since(s.start(a), p, 0)
+	return !gap || page.Unproved
+}

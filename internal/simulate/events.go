@@ -8,11 +8,14 @@ import (
 )
 
 // Publish appends a message, which is named for its number, and pushes it.
-func (s *Store) Publish(a bus.Address) *bus.Message {
+func (s *Store) Publish(a bus.Address) *bus.Message { return s.PublishData(a, []byte(`1`)) }
+
+// PublishData is Publish of other data.
+func (s *Store) PublishData(a bus.Address, data []byte) *bus.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent++
-	m := &bus.Message{ID: fmt.Sprint("m", s.sent), To: a, Data: []byte(`1`), ContentType: bus.JSON}
+	m := &bus.Message{ID: fmt.Sprint("m", s.sent), To: a, Data: data, ContentType: bus.JSON}
 	s.append(s.log(a), m)
 	s.tell("%s is published to %s at %s", m.ID, a, spell(m.Position))
 	s.push(m)

@@ -18,7 +18,7 @@ var (
 )
 
 // kinds are all machines.
-var kinds = []kind{tails, streams, connections, sessions}
+var kinds = []kind{tails, streams, connections, sessions, revocations}
 
 // Whatever order things happen in: nothing is lost without a word, nothing comes twice or out of order, and in the end there is rest.
 func TestSimulate(t *testing.T) {

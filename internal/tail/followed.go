@@ -125,6 +125,7 @@ func (f *followed) take(m *bus.Message) work {
 	switch {
 	// A read has brought it already, or it belongs to an epoch that was left.
 	case f.past(m.Position):
+		f.stray(m)
 		return work{}
 	// It is kept: once what is missing has been read, it is handed on without another read.
 	case !f.follows(m.Position):
@@ -209,6 +210,17 @@ func (f *followed) leftAt(epoch string) (bus.Position, bool) {
 		}
 	}
 	return bus.Position{}, false
+}
+
+// stray hands a message that is dropped to a sink that wants it all the same, unless it was handed on before.
+func (f *followed) stray(m *bus.Message) {
+	s, ok := f.common.sink.(Strayer)
+	if !ok || m.Position.Epoch == f.pos.Epoch && m.Position.Offset <= f.pos.Offset {
+		return
+	}
+	if left, ok := f.leftAt(m.Position.Epoch); !ok || m.Position.Offset > left.Offset {
+		s.Stray(m)
+	}
 }
 
 // leftKept is how many epochs are remembered. Pushes of an older one are on their way no more.

@@ -117,7 +117,7 @@ func (f *followed) enter(to bus.Position) {
 				break
 			}
 			f.handOn(f.held.before())
-			f.held.shift()
+			f.stray(f.held.shift())
 		}
 		f.handOn(f.held.before())
 	}
@@ -165,7 +165,13 @@ func (f *followed) complete(l look) {
 		f.cut = false
 	}
 	f.lags = false
-	f.held.drop(func(i item) bool { return i.look < l.number })
+	f.held.drop(func(i item) bool {
+		if i.look >= l.number {
+			return false
+		}
+		f.stray(i.m)
+		return true
+	})
 	f.drain()
 }
 

@@ -11,6 +11,13 @@ type Sink interface {
 	Gap(g bus.Gap)
 }
 
+// Strayer is what a Sink may be besides: it hears of messages that came too late to be handed on. The address had been told a
+// gap over them by then. So they are in no order, and may come more than once.
+type Strayer interface {
+	// Stray hands over such a message. It must not block.
+	Stray(m *bus.Message)
+}
+
 // Interrupter is what a Sink may be besides: it hears when messages of followed addresses may have been missed. What a
 // live address has missed it hears of in no other way.
 type Interrupter interface {
