@@ -42,7 +42,7 @@ func (Socket) Decode(dialect.Opcode, []byte) (*edgev1.ClientFrame, error) { retu
 func (Socket) Number([]byte) uint32 { return 0 }
 
 // Reply says nothing: success is silent, and so is a refusal.
-func (Socket) Reply([]byte, *edgev1.ServerFrame) []byte { return nil }
+func (Socket) Reply([]byte, *edgev1.ServerFrame) ([]byte, error) { return nil, nil }
 
 // Close returns no code: the client sees 1005.
 func (Socket) Close(*bus.Error) (int, string) { return 0, "" }

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -63,7 +65,8 @@ type Edge struct {
 	sockets *wire.Sockets
 	behind  *behind.Behind // what the store is told of it
 
-	writers sync.WaitGroup // of backlogs, and of those who catch up
+	writers    sync.WaitGroup // of backlogs, and of those who catch up
+	complained atomic.Int64   // when the log last had something that cannot be encoded, in Unix seconds
 }
 
 // New returns an edge that speaks the dialects.
@@ -98,7 +101,7 @@ func New(store Store, conns Conns, dialects []dialect.Dialect, cfg Config, log *
 		Dialects: dialects, Namespaces: cfg.Namespaces, Authorizer: cfg.Authorizer,
 		HoldLimit: cfg.HoldLimit, HoldBytes: cfg.HoldBytes, HoldTotal: cfg.HoldTotal,
 		ShardParcels: cfg.ShardParcels, ShardBytes: cfg.ShardBytes,
-		Now: store.Now, Wrote: e.behind.Acks.Wrote, Go: e.goFor, Tick: e.sweep,
+		Now: store.Now, Wrote: e.behind.Acks.Wrote, Go: e.goFor, Tick: e.sweep, Unencodable: e.unencodable,
 	}, reg)
 	e.tail = tail.New(store, e.hub, tail.Config{Namespaces: cfg.Namespaces, Logger: log})
 	e.tail.Register(reg, "edge")
@@ -130,6 +133,15 @@ func (e *Edge) goFor(sub *fan.Subscriber, f func()) {
 		defer sessionOf(sub).recovered(nil)
 		f()
 	})
+}
+
+// unencodable counts an answer or an event that could not be put into words. It is logged at most once in ten seconds.
+func (e *Edge) unencodable(why error) {
+	e.metrics.unencodable.Inc()
+	now := time.Now().Unix()
+	if last := e.complained.Load(); now-last >= 10 && e.complained.CompareAndSwap(last, now) {
+		e.log.Error("an answer or an event cannot be encoded; its client is told so", "error", why)
+	}
 }
 
 // Connections returns how many connections there are.

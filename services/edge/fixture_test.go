@@ -121,7 +121,7 @@ func startOn(tb testing.TB, store bus.Store, cfg edge.Config) *fixture {
 	dialects := []dialect.Dialect{native.Proto{}, native.JSON{}}
 	counted := &calls{ClientConnInterface: conn}
 	conns := edge.Conns{Auth: counted, Publish: conn}
-	e, err := edge.New(store, conns, append(slices.Clone(dialects), strangers{}), cfg, log, nil)
+	e, err := edge.New(store, conns, append(slices.Clone(dialects), strangers{}, tongueTied{}), cfg, log, nil)
 	testkit.Check(tb, err)
 	h := &fixture{
 		tb: tb, store: store, conns: conns, server: as, calls: counted, edge: e, http: httptest.NewServer(e.Handler(edge.Route{Dialects: dialects})),

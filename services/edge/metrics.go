@@ -17,6 +17,7 @@ type metrics struct {
 	resumed     prometheus.Counter
 	renewed     prometheus.Counter
 	paused      *prometheus.CounterVec
+	unencodable prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -46,8 +47,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "trunkline_edge_frames_paused_total", Help: "Frames of clients of older protocols that waited because they came too fast, by dialect.",
 		}, []string{"dialect"}),
 	}
+	m.unencodable = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "trunkline_edge_unencodable_total", Help: "Answers and events that could not be encoded. Their clients were told so.",
+	})
 	if reg != nil {
-		reg.MustRegister(m.paused, m.spoken, m.connections, m.opened, m.closed, m.refused, m.resumed, m.renewed)
+		reg.MustRegister(m.unencodable, m.paused, m.spoken, m.connections, m.opened, m.closed, m.refused, m.resumed, m.renewed)
 	}
 	return m
 }

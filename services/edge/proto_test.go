@@ -24,14 +24,20 @@ type protoClient struct {
 	ws *websocket.Conn
 }
 
-// proto dials, connects and subscribes.
-func (h *fixture) proto(token string, addresses ...string) *protoClient {
+// dialProto dials, and does not connect.
+func (h *fixture) dialProto() *protoClient {
 	h.tb.Helper()
 	d := websocket.Dialer{Subprotocols: []string{native.SubprotocolProto}}
 	ws, _, err := d.DialContext(h.tb.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http"), nil) //nolint:bodyclose // it is the connection
 	testkit.Check(h.tb, err)
 	h.tb.Cleanup(func() { _ = ws.Close() })
-	c := &protoClient{tb: h.tb, ws: ws}
+	return &protoClient{tb: h.tb, ws: ws}
+}
+
+// proto dials, connects and subscribes.
+func (h *fixture) proto(token string, addresses ...string) *protoClient {
+	h.tb.Helper()
+	c := h.dialProto()
 	connect := &edgev1.Connect{Token: token}
 	for _, a := range addresses {
 		connect.Subscriptions = append(connect.Subscriptions, &edgev1.Subscribe{Address: a})

@@ -43,8 +43,9 @@ type Stateless interface {
 	// Number reads the client's number of the command in a frame, whatever else is wrong with the frame. It is 0 where there
 	// is none, or none that can be read. It is asked for refusals alone.
 	Number(data []byte) uint32
-	// Reply appends the payload of an answer or event to dst; it returns nil when the protocol has no words for it.
-	Reply(dst []byte, f *edgev1.ServerFrame) []byte
+	// Reply appends the payload of an answer or event to dst; it returns nil when the protocol has no words for it. An error says
+	// that it has words, and the frame cannot be put into them.
+	Reply(dst []byte, f *edgev1.ServerFrame) ([]byte, error)
 	// Message appends the payload of a message to dst; it returns nil when the protocol has no words for it.
 	Message(dst []byte, m *bus.Message) []byte
 }

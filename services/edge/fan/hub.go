@@ -40,6 +40,8 @@ type Config struct {
 	Wrote func([]bus.Ack)
 	// Go runs f for a subscriber on a goroutine. The owner waits for all of them, and a panic of one ends its subscriber alone.
 	Go func(s *Subscriber, f func())
+	// Unencodable is told of an answer or an event that a dialect has words for, and cannot put into them. It must not wait.
+	Unencodable func(why error)
 	// Tick is called for each shard about once in TickInterval.
 	Tick func(now time.Time, sh *Shard)
 }
@@ -58,6 +60,8 @@ type Hub struct {
 	crowds  *presence.Gatherer
 	next    atomic.Uint64 // spreads subscribers over the shards
 
+	languages languages
+
 	mu    sync.RWMutex
 	index map[bus.Address]uint64 // which shards have a group, by bit
 	// watched is how many subscriptions of an address are told who comes and goes.
@@ -72,6 +76,7 @@ const maxShards = 64
 // New returns a hub without subscribers, with a shard for each core.
 func New(cfg Config, reg prometheus.Registerer) *Hub {
 	h := &Hub{cfg: cfg, metrics: newMetrics(reg), index: make(map[bus.Address]uint64), watched: make(map[bus.Address]int)}
+	h.languages = languages{cfg.Dialects, cfg.Unencodable}
 	h.crowds = presence.New(cfg.Namespaces.MembersInEvents, h.crowd)
 	h.crowds.Register(reg, "edge")
 	for i := range min(runtime.GOMAXPROCS(0), maxShards) {

@@ -30,6 +30,12 @@ type encoded struct {
 	bytes []byte
 }
 
+// languages is what parcels are encoded in, and who is told of a parcel that cannot be.
+type languages struct {
+	dialects    []dialect.Dialect
+	unencodable func(why error)
+}
+
 // newParcel returns a parcel of a message or a gap, for as many dialects.
 func newParcel(m *bus.Message, gap *bus.Gap, dialects int) *parcel {
 	p := &parcel{m: m, gap: gap}
@@ -131,7 +137,7 @@ func piece(due []*parcel) int {
 }
 
 // bytes returns the frame for a dialect.
-func (p *parcel) bytes(d dialect.Dialect, slot int) []byte {
+func (p *parcel) bytes(l *languages, slot int) []byte {
 	f := &p.frames[slot]
 	if f.made.Load() { // what all but the first subscriber find, without a lock
 		return f.bytes
@@ -139,17 +145,25 @@ func (p *parcel) bytes(d dialect.Dialect, slot int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !f.made.Load() {
-		f.bytes = p.encode(d)
+		f.bytes = p.encode(l, l.dialects[slot])
 		f.made.Store(true)
 	}
 	return f.bytes
 }
 
-func (p *parcel) encode(d dialect.Dialect) []byte {
-	if e := p.event(); e != nil {
-		return eventFrame(d, e)
+// encode makes the frame. What cannot be put into words is told as a gap: its subscribers must not take silence for nothing.
+func (p *parcel) encode(l *languages, d dialect.Dialect) []byte {
+	e := p.event()
+	if e == nil {
+		return messageFrame(d, p.m)
 	}
-	return messageFrame(d, p.m)
+	b, err := eventFrame(d, e)
+	if err != nil {
+		l.unencodable(err)
+		gap := convert.GapProto(bus.Gap{Address: p.address(), Reason: bus.GapTailUnknown})
+		b, _ = eventFrame(d, &edgev1.ServerFrame{Event: &edgev1.ServerFrame_Gap{Gap: gap}}) // an address always encodes
+	}
+	return b
 }
 
 // event is what the parcel is to a client; nil for a publisher's message.
@@ -180,10 +194,16 @@ func messageFrame(d dialect.Dialect, m *bus.Message) []byte {
 	return wire.Frame(byte(words.Opcode()), len(m.Data)+frameOverhead, func(dst []byte) []byte { return words.Message(dst, m) })
 }
 
-func eventFrame(d dialect.Dialect, f *edgev1.ServerFrame) []byte {
+func eventFrame(d dialect.Dialect, f *edgev1.ServerFrame) (frame []byte, err error) {
 	words, ok := d.(dialect.Stateless)
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	return wire.Frame(byte(words.Opcode()), frameOverhead, func(dst []byte) []byte { return words.Reply(dst, f) })
+	frame = wire.Frame(byte(words.Opcode()), frameOverhead, func(dst []byte) []byte {
+		if dst, err = words.Reply(dst, f); err != nil {
+			return nil
+		}
+		return dst
+	})
+	return frame, err
 }

@@ -229,17 +229,16 @@ func (sh *Shard) give(sub *Subscription, due []*parcel, plain bool) {
 
 // join returns the frames of the parcels as one run of bytes that nobody changes.
 func (sh *Shard) join(due []*parcel, slot int) []byte {
-	d := sh.hub.cfg.Dialects[slot]
 	if len(due) == 1 { // the parcel's own bytes, without a copy
-		return nonNil(due[0].bytes(d, slot))
+		return nonNil(due[0].bytes(&sh.hub.languages, slot))
 	}
 	size := 0
 	for _, p := range due {
-		size += len(p.bytes(d, slot))
+		size += len(p.bytes(&sh.hub.languages, slot))
 	}
 	out := make([]byte, 0, size)
 	for _, p := range due {
-		out = append(out, p.bytes(d, slot)...)
+		out = append(out, p.bytes(&sh.hub.languages, slot)...)
 	}
 	return out
 }

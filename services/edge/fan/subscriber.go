@@ -10,6 +10,7 @@ import (
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/services/edge/dialect"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
@@ -186,16 +187,40 @@ func (s *Subscriber) MessageFrame(m *bus.Message) []byte {
 
 // EventFrame is the frame of an answer or an event; nil when the dialect has no words for it.
 func (s *Subscriber) EventFrame(f *edgev1.ServerFrame) []byte {
-	if s.Talk == nil {
-		return eventFrame(s.Dialect(), f)
+	if s.Talk != nil {
+		return wire.Frame(byte(dialect.Text), frameOverhead, func(dst []byte) []byte { return s.Talk.Event(dst, f) })
 	}
-	return wire.Frame(byte(dialect.Text), frameOverhead, func(dst []byte) []byte { return s.Talk.Event(dst, f) })
+	b, err := eventFrame(s.Dialect(), f)
+	if err != nil {
+		return s.unencodable(f, err)
+	}
+	return b
+}
+
+// unencodable is what is said in place of a frame that cannot be put into words. A command is answered with a refusal, so that nobody
+// waits for ever. Where nobody waits for an answer, or the session is not what its client thinks it is, the session ends.
+func (s *Subscriber) unencodable(f *edgev1.ServerFrame, why error) []byte {
+	s.shard.hub.cfg.Unencodable(why)
+	var b []byte
+	if f.GetId() != 0 && f.GetError() == nil {
+		b, _ = eventFrame(s.Dialect(), &edgev1.ServerFrame{ // constants always encode
+			Id: f.GetId(), Event: &edgev1.ServerFrame_Error{Error: rpc.ErrorProto(bus.ErrInternal)},
+		})
+	}
+	if f.GetId() == 0 || f.GetConnected() != nil {
+		if len(b) > 0 {
+			s.Push(b, nil)
+		}
+		s.Session.Refuse(bus.ErrInternal)
+		return nil
+	}
+	return b
 }
 
 // bytes is the frame of a parcel; nil when the dialect has no words for it.
 func (s *Subscriber) bytes(p *parcel) []byte {
 	if s.Talk == nil {
-		return p.bytes(s.Dialect(), s.slot)
+		return p.bytes(&s.shard.hub.languages, s.slot)
 	}
 	switch e := p.event(); {
 	case e == nil:

@@ -57,13 +57,7 @@ func (JSON) Decode(op dialect.Opcode, data []byte) (*edgev1.ClientFrame, error) 
 }
 
 // Reply encodes an answer or event.
-func (JSON) Reply(dst []byte, f *edgev1.ServerFrame) []byte {
-	b, err := payload.Append(dst, f)
-	if err != nil {
-		return nil // only bytes that are no UTF-8 in a string could do this, and the door refuses those
-	}
-	return b
-}
+func (JSON) Reply(dst []byte, f *edgev1.ServerFrame) ([]byte, error) { return payload.Append(dst, f) }
 
 // Close returns the code of the catalogue and the reason.
 func (JSON) Close(e *bus.Error) (int, string) { return closing(e) }

@@ -53,12 +53,8 @@ func (Proto) Decode(op dialect.Opcode, data []byte) (*edgev1.ClientFrame, error)
 }
 
 // Reply serializes an answer or event.
-func (Proto) Reply(dst []byte, f *edgev1.ServerFrame) []byte {
-	b, err := proto.MarshalOptions{}.MarshalAppend(dst, f)
-	if err != nil {
-		return nil // only strings that are no UTF-8 could do this, and the door refuses those
-	}
-	return b
+func (Proto) Reply(dst []byte, f *edgev1.ServerFrame) ([]byte, error) {
+	return proto.MarshalOptions{}.MarshalAppend(dst, f)
 }
 
 // Close returns the code of the catalogue and the reason.
