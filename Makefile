@@ -5,7 +5,7 @@ BUF := .ci/tools/node_modules/.bin/buf
 LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test fuzz bench bench-micro bench-peers bench-scale profile faults faults-quick faults-controls soak simulate simulate-controls up down
+.PHONY: help gen gen-check lint removable measures fmt check-deploy build run test fuzz bench bench-micro bench-peers bench-scale load profile faults faults-quick faults-controls soak simulate simulate-controls up down
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -76,6 +76,10 @@ bench-scale: build ## Measure 1, 2 and 4 edges and a Redis Cluster, in under 5 m
 		-base trunkline-redis-1edge -settle 8s -time 2s -out results/scale \
 		-only "connect,idle,quiet,fanout 1000,unicast stream,followed,rooms,mixed,acked unary,publish stream durable" $(BENCH)
 	go -C bench run . -sizing results/scale.jsonl
+
+# LOAD: more flags, as in make load LOAD='-only L4a,L5 -scale 0.1 -time 10s'; go -C bench run ./lines -help
+load: build ## Hold this build to what it has to carry, in about 20 minutes on a machine of its own
+	go -C bench run ./lines $(LOAD)
 
 # FAULTS: more flags for the next three, as in make faults FAULTS='-only F1,F18 -seed 7'; go -C faults run . -help
 faults: ## Do to real processes what happens to real systems, all of it, in under an hour; see docs/reliability.md

@@ -98,6 +98,9 @@ func (t *Trunkline) store(ctx context.Context, cluster bool) (string, error) {
 
 // add starts the product before the processes that run already: the first ones hold the connections.
 func (t *Trunkline) add(env Env, part string, args []string) error {
+	for _, s := range env.Set {
+		args = append(args[:len(args):len(args)], "--set", s)
+	}
 	p, err := start(part, env.Trunkline, args...)
 	if err != nil {
 		return err

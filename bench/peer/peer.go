@@ -118,6 +118,7 @@ type Env struct {
 	Trunkline string // the binary
 	SocketIO  string // folder with server.js and node_modules
 	Quiet     bool
+	Set       []string // settings of Trunkline, key=value
 }
 
 // All returns every target.

@@ -54,8 +54,11 @@ func CPU(pid int) time.Duration {
 }
 
 // RSS is the resident memory of the process, in KiB.
-func (p *Process) RSS() float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func (p *Process) RSS() float64 { return RSS(p.cmd.Process.Pid) }
+
+// RSS is the resident memory of a process, in KiB; 0 when it has ended.
+func RSS(pid int) float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}

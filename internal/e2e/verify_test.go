@@ -19,7 +19,7 @@ import (
 	"github.com/trunkline/trunkline/internal/verify"
 )
 
-// behindTLS starts nginx in front of a system, with TLS: WebSockets to the edges, gRPC to the services, and the rest to the gateway,
+// behindTLS starts nginx in front of a system, with TLS. WebSockets go to the edges, gRPC to the services, and the rest to the gateway,
 // as deploy/nginx.conf does. It returns the two addresses, and the file of the CA.
 func behindTLS(tb testing.TB, s *system) (web, grpc, ca string) {
 	tb.Helper()
