@@ -30,6 +30,7 @@ var unrun = []struct{ page, command, reason string }{
 	{"sizing.md", "go -C bench run . -sizing", "reads what the command above it measured"},
 	{"benchmarks.md", "go -C bench run . ", "takes minutes, and measures"},
 	{"benchmarks.md", "mv bench/results/micro.txt.new", "accepts what a run of minutes measured"},
+	{"operations.md", "trunkline verify --server https://push.example.com", "looks at the deployment of its reader"},
 	{"migrating.md", "docker compose", "needs a Docker daemon; make check-deploy reads its files"},
 }
 
