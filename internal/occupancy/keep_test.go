@@ -8,7 +8,7 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// Who has something open is remembered by a copy of the name, also after others of the same name came and went.
+// Names of holders are remembered as copies, also after others of the same name came and went.
 func TestCounter_keepsCopies(t *testing.T) {
 	few := occupancy.Limit{Most: 10, Setting: "few"}
 	c := occupancy.New(occupancy.Limits{Token: few, User: few, Key: few, IP: few})
