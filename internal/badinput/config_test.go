@@ -153,6 +153,7 @@ func TestConfig(t *testing.T) {
 		})
 	}
 	s.files(t)
+	s.hidden(t)
 	for name, env := range map[string]string{
 		"an unknown variable": "TRUNKLINE_NOPE=1", "a variable that is no number": "TRUNKLINE_PUBLISH_MAX_MESSAGE=x", "a variable that is no duration": "TRUNKLINE_SHUTDOWN_DELAY=x",
 		"a variable that is no list of structures": "TRUNKLINE_API_KEYS=x", "a file that is not there": "TRUNKLINE_REDIS_URL_FILE=/nope",
@@ -211,6 +212,55 @@ func (s *suite) files(t *testing.T) {
 				return fmt.Sprintf("exit %d, %s", code, said)
 			}
 			return fmt.Sprintf("exit %d, names %s", code, row.names)
+		})
+	}
+}
+
+// hiding are settings that have a secret, beside a mistake or in it. %s is the secret.
+var hiding = []string{
+	"internal_key: %.20s", "internal_key: [%s]", "internal_key: {a: %s}", "internal_key: '%s", "internal_key: %s\n\tdev: true", "internal_key: *%s", "internal_key: !!int %s",
+	"internal_key: %s\ninternal_key: %s", "password: %s", "redis: %s", "redis: [%s]", "redis: {password: %s}", "redis: {url: 'redis://u:%s@x:99999'}",
+	"redis: {url: 'redis://u:%s@x/abc'}", "redis: {url: 'http://u:%s@x'}", "redis: {url: 'redis://u:%s%%zz@x'}", "redis: {url: 'redis://u:%s@x y'}",
+	"redis: {url: 'redis://u:%s@'}", "redis: {url: 'redis://x?password=%s'}", "redis: {url: '%s'}", "redis: {url: 'redis+cluster://u:%s@x/1'}",
+	"redis: {url: 'redis+sentinel://u:%s@x'}", "redis: {sentinel_password: [%s]}", "redis: {sentinel_password: %s}",
+	"api_keys: [{id: a, key: %s, nope: 1}]", "api_keys: [{id: a, key: %s, scopes: [fly]}]", "api_keys: [%s]", "api_keys: %s", "api_keys: [{id: a, digest: %s, scopes: [publish]}]",
+	"auth: {keys: [{id: a, algorithm: EdDSA, secret: %s}]}", "auth: {keys: [{id: a, algorithm: EdDSA, private_key: %s}]}", "auth: {keys: [{id: a, algorithm: HS256, secret: [%s]}]}",
+	"auth: {keys: [{id: a, algorithm: HS256, private_key: %s}]}", "auth: {keys: [%s]}", "auth: {keys: %s}",
+	"edge: {tickets: {keys: ['%s']}}", "edge: {tickets: {keys: '%s'}}", "edge: {tickets: {keys: [[%s]]}}",
+	"hooks: {webhooks: [{name: a, url: 'https://x.example/', secrets: ['%s']}]}", "hooks: {webhooks: [{name: a, url: 'https://u:%s@x.example/', secrets: [whsec_x]}]}",
+	"hooks: {webhooks: [{name: a, url: 'http://x.example/%s'}]}", "hooks: {authorizer: {address: 'u:%s@x', fail: closed}}", "http: {public_url: 'https://u:%s@x/y'}",
+	"edge: {allowed_origins: ['https://u:%s@x']}", "legacy: {dialects: [facility], facility: {resolver: {url: 'ftp://u:%s@x'}}}",
+	"auth: {trust: [{issuer: 'https://u:%s@x/', jwks_url: 'http://u:%s@x/j', audience: a}]}", "upstream: {auth: 'u:%s@x'}",
+}
+
+// hidden gives settings with secrets that nobody is told of, in a file, from a file of their own, and in the environment.
+func (s *suite) hidden(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "settings.yaml")
+	for _, text := range hiding {
+		for _, verb := range []string{"config check", "config show", "serve"} {
+			s.row(verb+", "+text, "exit 3", func(t *testing.T) string {
+				secret := rand.Text() + rand.Text()
+				secrets.Add("what "+text+" has", secret)
+				testkit.Check(t, os.WriteFile(file, []byte(strings.NewReplacer("%s", secret, "%.20s", secret[:20], "%%", "%").Replace(text)), 0o600))
+				code, said := trunkline(t, nil, append(strings.Fields(verb), "--config", file)...)
+				s.secret(t, "what is said", said)
+				return fmt.Sprintf("exit %d", code)
+			})
+		}
+	}
+	for _, variable := range []string{"REDIS_URL=http://u:%s@x", "REDIS_URL=redis://u:%s@x y", "INTERNAL_KEY=%.20s", "API_KEYS=[{id: a, key: %s", "API_KEYS=%s", "AUTH_KEYS=[{id: a, secret: %s}]",
+		"EDGE_TICKETS_KEYS=%s", "HOOKS_WEBHOOKS=[{name: a, secrets: [%s]}]", "REDIS_SENTINEL_PASSWORD=%s", "PASSWORD=%s", "REDIS_PASSWORD=%s"} {
+		s.row("the variable "+variable, "exit 3", func(t *testing.T) string {
+			secret := rand.Text() + rand.Text()
+			secrets.Add("what "+variable+" has", secret)
+			text := "TRUNKLINE_" + strings.NewReplacer("%s", secret, "%.20s", secret[:20]).Replace(variable)
+			code, said := trunkline(t, []string{text}, "config", "check")
+			s.secret(t, "what is said", said)
+			name, value, _ := strings.Cut(text, "=")
+			testkit.Check(t, os.WriteFile(file, []byte(value), 0o600))
+			_, said = trunkline(t, []string{name + "_FILE=" + file}, "config", "check")
+			s.secret(t, "what is said", said)
+			return fmt.Sprintf("exit %d", code)
 		})
 	}
 }

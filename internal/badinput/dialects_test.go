@@ -183,14 +183,16 @@ func (s *suite) olderAsk(t *testing.T, o older) string {
 	for _, h := range o.header {
 		text += h + "\r\n"
 	}
+	sentWith(o.path, text)
 	go func() { _, _ = io.WriteString(conn, text+"\r\n"+o.body) }()
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: o.method})
+	var heard strings.Builder
+	res, err := http.ReadResponse(bufio.NewReader(io.TeeReader(conn, &heard)), &http.Request{Method: o.method})
 	if err != nil {
 		return "closed"
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, _ := io.ReadAll(res.Body)
-	s.told(t, string(body))
+	s.told(t, heard.String())
 	var push struct{ Data struct{ ErrorDetails string } }
 	if o.listener == pushHTTP && json.Unmarshal(body, &push) == nil {
 		return strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", push.Data.ErrorDetails))
@@ -227,14 +229,14 @@ func (s *suite) olderSend(t *testing.T, o older) string {
 			return "nothing: " + err.Error()
 		}
 		s.told(t, string(data))
-		if got := refusal(o, data); got != "" {
+		if got := refusedBy(o, data); got != "" {
 			return got
 		}
 	}
 }
 
-// refusal is what a frame of an older protocol refuses; empty for any other frame.
-func refusal(o older, data []byte) string {
+// refusedBy is what a frame of an older protocol refuses; empty for any other frame.
+func refusedBy(o older, data []byte) string {
 	var f struct {
 		MessageType string
 		Code        int

@@ -21,7 +21,6 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
-	"github.com/trunkline/trunkline/internal/app/apptest"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
@@ -32,7 +31,7 @@ func (s *suite) answered(t *testing.T, err error) string {
 	if st.Code() == codes.OK {
 		return "OK"
 	}
-	s.told(t, st.String())
+	s.told(t, st.Proto().String())
 	reason, fields := "", ""
 	for _, d := range st.Details() {
 		switch d := d.(type) {
@@ -205,7 +204,7 @@ var wires = map[string]struct{ body, field string }{
 
 func TestGRPC(t *testing.T) {
 	s := start(t, "gRPC")
-	conn := apptest.Dial(t, s.GRPC, s.AdminKey)
+	conn := s.dial(t, s.AdminKey)
 	for _, list := range [][]call{publishCalls, authCalls} {
 		for _, c := range list {
 			s.row(c.method[strings.LastIndexByte(c.method, '/')+1:]+", "+c.name, c.want, func(t *testing.T) string {
@@ -244,7 +243,7 @@ func TestGRPC(t *testing.T) {
 
 // metadata gives wrong metadata and deadlines.
 func (s *suite) metadata(t *testing.T) {
-	bare := apptest.Dial(t, s.GRPC, "")
+	bare := s.dial(t, "")
 	good := "Bearer " + s.AdminKey
 	for name, row := range map[string]struct {
 		pairs []string

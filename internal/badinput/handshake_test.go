@@ -97,12 +97,12 @@ func TestUpgrade(t *testing.T) {
 	} {
 		s.row("the query "+cut(query), want, func(t *testing.T) string {
 			ws := s.socketAt(t, "/v1/ws?"+query)
-			return s.reply(t, ws) + ", " + s.reply(t, ws)
+			return s.farewell(t, ws)
 		})
 	}
 	s.row("no command in time", "error CONNECT_TIMEOUT, close 4408", func(t *testing.T) string {
 		ws := s.socket(t, false)
-		return s.reply(t, ws) + ", " + s.reply(t, ws)
+		return s.farewell(t, ws)
 	})
 	s.row("a frame behind the request, in one segment", "closed", func(t *testing.T) string {
 		frame := testkit.ClientFrame(0x81, fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, s.token))
@@ -185,17 +185,20 @@ func (s *suite) upgrade(t *testing.T, h handshake) string {
 	for _, header := range h.header {
 		text += header + "\r\n"
 	}
+	sentWith(text)
 	go func() { _, _ = io.WriteString(conn, text+"\r\n"+h.body) }()
 	method, _, _ := strings.Cut(line, " ")
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	var heard strings.Builder
+	res, err := http.ReadResponse(bufio.NewReader(io.TeeReader(conn, &heard)), &http.Request{Method: method})
 	if err != nil {
 		return "closed"
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(res.Body)
-		s.told(t, string(body))
+		s.agrees(t, res.StatusCode, body)
 	}
+	s.told(t, heard.String())
 	return fmt.Sprint(res.StatusCode)
 }
 

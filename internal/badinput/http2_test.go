@@ -271,7 +271,7 @@ func TestHTTP2(t *testing.T) {
 	s.row("1 MiB of unknown fields", "OK", func(t *testing.T) string {
 		var reply []byte
 		body := []byte(good(t) + field(99, strings.Repeat("x", 1<<20)))
-		return s.answered(t, apptest.Dial(t, s.GRPC, s.AdminKey).Invoke(t.Context(), publishService+"Publish", &body, &reply, grpc.ForceCodec(raw{})))
+		return s.answered(t, s.dial(t, s.AdminKey).Invoke(t.Context(), publishService+"Publish", &body, &reply, grpc.ForceCodec(raw{})))
 	})
 	s.row("more streams than one connection may have", "reset REFUSED_STREAM", func(t *testing.T) string {
 		c := s.http2(t)

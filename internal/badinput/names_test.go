@@ -30,7 +30,7 @@ var identities = []string{"", strings.Repeat("x", 256), strings.Repeat("😀", 6
 func TestNames(t *testing.T) {
 	server := redistest.Start(t)
 	s := start(t, "names", apptest.Redis(server.URL()))
-	conn := apptest.Dial(t, s.GRPC, s.AdminKey)
+	conn := s.dial(t, s.AdminKey)
 	channels := publishv1.NewChannelServiceClient(conn)
 	for _, name := range names {
 		address := "channels/" + name

@@ -49,6 +49,7 @@ func (s *suite) binaryReply(t *testing.T, ws *websocket.Conn) string {
 		}
 		var frame edgev1.ServerFrame
 		testkit.Check(t, proto.Unmarshal(data, &frame))
+		harvest(frame.ProtoReflect())
 		s.told(t, frame.String())
 		switch event := frame.GetEvent().(type) {
 		case *edgev1.ServerFrame_Message, *edgev1.ServerFrame_Gap:

@@ -19,8 +19,9 @@ func (s *suite) socket(t *testing.T, connected bool) *websocket.Conn {
 	ws := s.socketAt(t, "/v1/ws")
 	if connected {
 		testkit.Check(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"id":1,"connect":{"token":%q}}`, s.token)))
-		_, _, err := ws.ReadMessage()
+		_, data, err := ws.ReadMessage()
 		testkit.Check(t, err)
+		s.framed(t, data)
 	}
 	return ws
 }
@@ -30,6 +31,8 @@ func (s *suite) socketAt(t *testing.T, path string) *websocket.Conn {
 	t.Helper()
 	ws, resp, err := (&websocket.Dialer{Subprotocols: []string{"trunkline.v1.json"}}).DialContext(t.Context(), "ws"+strings.TrimPrefix(s.HTTP, "http")+path, nil)
 	testkit.Check(t, err)
+	sentWith(path)
+	s.secret(t, "the handshake", fmt.Sprint(resp.Header))
 	t.Cleanup(func() { _, _ = resp.Body.Close(), ws.Close() })
 	testkit.Check(t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
 	return ws
@@ -47,7 +50,7 @@ func (s *suite) reply(t *testing.T, ws *websocket.Conn) string {
 		if err != nil {
 			return err.Error()
 		}
-		s.told(t, string(data))
+		s.framed(t, data)
 		var frame map[string]json.RawMessage
 		if err := json.Unmarshal(data, &frame); err != nil {
 			return "no JSON: " + string(data)
@@ -73,6 +76,16 @@ func (s *suite) reply(t *testing.T, ws *websocket.Conn) string {
 		}
 		return "empty"
 	}
+}
+
+// farewell reads everything until the connection ends. A command that ends it is answered before.
+func (s *suite) farewell(t *testing.T, ws *websocket.Conn) string {
+	t.Helper()
+	all := s.reply(t, ws)
+	for got := all; strings.HasPrefix(got, "error"); all += ", " + got {
+		got = s.reply(t, ws)
+	}
+	return all
 }
 
 type frameRow struct{ name, want, frame string }
@@ -115,10 +128,10 @@ var syntax = []frameRow{
 	{"10,000 levels", "error FIELD_INVALID data", `{"id":2,"publish":{"to":"channels/open:a","data":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}}`},
 	{"a name of 100 KiB", "error UNKNOWN_FIELD " + strings.Repeat("k", 64) + "…", `{"id":2,"` + strings.Repeat("k", 100<<10) + `":1}`},
 	{"UTF-16", "error PROTOCOL_ERROR, close 1007", "\xff\xfe{\x00"},
-	{"a byte that is no UTF-8", "error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"ping\":{\"x\":\"\xff\"}}"},
-	{"a surrogate as UTF-8", "error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"x\":\"\xed\xa0\x80\"}"},
-	{"an overlong slash", "error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"x\":\"\xc0\xaf\"}"},
-	{"past the last code point", "error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"x\":\"\xf4\x90\x80\x80\"}"},
+	{"a byte that is no UTF-8", "error PROTOCOL_ERROR, error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"ping\":{\"x\":\"\xff\"}}"},
+	{"a surrogate as UTF-8", "error PROTOCOL_ERROR, error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"x\":\"\xed\xa0\x80\"}"},
+	{"an overlong slash", "error PROTOCOL_ERROR, error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"x\":\"\xc0\xaf\"}"},
+	{"past the last code point", "error PROTOCOL_ERROR, error PROTOCOL_ERROR, close 1007", "{\"id\":2,\"x\":\"\xf4\x90\x80\x80\"}"},
 }
 
 // commands are wrong commands. The connection stays.
@@ -188,11 +201,10 @@ func TestCommands(t *testing.T) {
 			s.row(r.name, r.want, func(t *testing.T) string {
 				ws := s.socket(t, list.connected)
 				testkit.Check(t, ws.WriteMessage(websocket.TextMessage, []byte(r.frame)))
-				got := s.reply(t, ws)
 				if strings.Contains(r.want, ", close") {
-					got += ", " + s.reply(t, ws)
+					return s.farewell(t, ws)
 				}
-				return got
+				return s.reply(t, ws)
 			})
 		}
 	}

@@ -4,8 +4,12 @@ package badinput_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
+	"reflect"
 	"regexp"
 	"runtime"
 	"strings"
@@ -16,6 +20,7 @@ import (
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/app/apptest"
+	"github.com/trunkline/trunkline/internal/config"
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
@@ -69,8 +74,15 @@ type suite struct {
 	surface string
 	token   string // of ada, who may do everything on channels/open:*
 	stream  publishv1.PublishService_ConsumeClient
+	beside  map[string]*beside
 	begun   memory
+
+	mu    sync.Mutex
+	leaks []string // of what came over gRPC
 }
+
+// secrets are all secrets of the run, of every deployment and every row.
+var secrets testkit.Secrets
 
 // memory is what the process holds.
 type memory struct {
@@ -86,10 +98,17 @@ func now() memory {
 	return memory{runtime.NumGoroutine(), m.HeapAlloc}
 }
 
-// start runs a deployment with a bystander.
+// start runs a deployment with bystanders.
 func start(t *testing.T, surface string, opts ...apptest.Option) *suite {
 	t.Helper()
+	opts = append(opts, apptest.With(func(c *config.Config) {
+		c.Edge.Tickets.Keys = []config.Secret{config.Secret(base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]))}
+		settled(reflect.ValueOf(*c), "")
+	}))
 	s := &suite{Deployment: apptest.Start(t, opts...), t: t, surface: surface}
+	secrets.Add("the API key", s.AdminKey)
+	conn := s.dial(t, s.AdminKey)
+	s.Auth, s.Publish, s.Channels = authv1.NewAuthServiceClient(conn), publishv1.NewPublishServiceClient(conn), publishv1.NewChannelServiceClient(conn)
 	s.token = s.Token(t, &authv1.IssueTokenRequest{User: "ada"}, "channels/open:*")
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -99,6 +118,9 @@ func start(t *testing.T, surface string, opts ...apptest.Option) *suite {
 	_, err = s.stream.Recv() // subscribed
 	testkit.Check(t, err)
 	s.serve(t)
+	if !strings.HasPrefix(s.HTTP, "https") && s.surface != "TLS" { // its port is another one for them
+		s.besides(t)
+	}
 	s.begun = now()
 	t.Cleanup(s.finish)
 	return s
@@ -130,6 +152,12 @@ func (s *suite) row(name, want string, try func(t *testing.T) string) {
 			t.Errorf("answered\n\t%s\nwant\n\t%s", got, want)
 		}
 		s.serve(t)
+		s.mu.Lock()
+		for _, leak := range s.leaks {
+			t.Error(leak)
+		}
+		s.leaks = nil
+		s.mu.Unlock()
 		counted.add(s.surface, right && !t.Failed())
 	})
 }
@@ -146,18 +174,19 @@ func (s *suite) told(t *testing.T, answer string) {
 	s.secret(t, "the answer", answer)
 }
 
-// secret fails the test when a text has a credential.
+// secret fails the test when a text has a secret of the run, or a piece of one.
 func (s *suite) secret(t *testing.T, what, text string) {
 	t.Helper()
-	for name, secret := range map[string]string{"the API key": s.AdminKey, "the signature of a token": s.token[strings.LastIndexByte(s.token, '.')+1:]} {
-		if strings.Contains(text, secret) {
-			t.Errorf("%s has %s", what, name)
-		}
+	if name, form := secrets.Find(text); name != "" {
+		t.Errorf("%s has %s, %s", what, name, form)
 	}
 }
 
-// finish looks at what is left: the log, goroutines and memory.
+// finish looks at what is left: bystanders, logs, pages of operators, goroutines and memory.
 func (s *suite) finish() {
+	if len(s.beside) > 0 {
+		s.served(s.t)
+	}
 	for _, p := range s.Processes {
 		log := p.Log()
 		s.secret(s.t, "the log", log)
@@ -165,6 +194,9 @@ func (s *suite) finish() {
 			if at := strings.Index(log, bad); at >= 0 {
 				s.t.Errorf("the log has %q: %s", bad, cut(log[max(0, at-200):]))
 			}
+		}
+		for _, page := range []string{"metrics", "readyz?verbose", "debug/pprof/", "debug/pprof/cmdline", "debug/pprof/goroutine?debug=2", "debug/pprof/heap?debug=1"} {
+			s.secret(s.t, page, s.page(s.t, http.MethodGet, "http://"+p.Internal+"/"+page, ""))
 		}
 	}
 	var left memory

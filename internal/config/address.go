@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -44,8 +45,11 @@ func checkTarget(s string) error {
 
 func checkPort(s string) error {
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("port %q, allowed are 1 to 65535", s)
+	if err != nil {
+		return errors.New("the port is no number, allowed are 1 to 65535") // what stands there may be a password
+	}
+	if n < 1 || n > 65535 {
+		return fmt.Errorf("port %d, allowed are 1 to 65535", n)
 	}
 	return nil
 }

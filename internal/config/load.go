@@ -61,9 +61,9 @@ type Problems []Problem
 func (p Problems) Error() string {
 	lines := make([]string, len(p))
 	for i, x := range p {
-		lines[i] = x.Text
+		lines[i] = withoutCredentials(x.Text)
 		if x.Where != "" {
-			lines[i] = x.Where + "  " + x.Text
+			lines[i] = x.Where + "  " + lines[i]
 		}
 	}
 	return strings.Join(lines, "\n")
@@ -270,7 +270,13 @@ func unreadable(content []byte) (at int, why string) {
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)`)
 
+// unknownAnchor is what the parser says of a value that begins with a star. It quotes the value, which may be a secret.
+var unknownAnchor = regexp.MustCompile(`unknown anchor '[^']*' referenced`)
+
 func yamlProblem(path string, err error) Problem {
+	if unknownAnchor.MatchString(err.Error()) {
+		return Problem{Where: path, Text: "a value begins with * and names no anchor of YAML; put it in quotes"}
+	}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		return Problem{Where: path + ":" + m[1], Text: m[2]}
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -68,3 +69,10 @@ func (s Size) String() string {
 	}
 	return strconv.FormatInt(int64(s), 10)
 }
+
+// credentials are a user and a password in front of a host, as in a URL.
+var credentials = regexp.MustCompile(`[^\s"'/:@,]*:[^\s"'/@]+@`)
+
+// withoutCredentials hides them in what is said of a setting. None of ours has a place for a password but those that are a Secret, and
+// people put one into others.
+func withoutCredentials(text string) string { return credentials.ReplaceAllString(text, "•••@") }

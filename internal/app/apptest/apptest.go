@@ -250,7 +250,7 @@ func get(ctx context.Context, url string) (int, string) {
 }
 
 // Dial returns a connection that sends the credential with every call, and closes it when the test ends.
-func Dial(tb testing.TB, address, credential string) *grpc.ClientConn {
+func Dial(tb testing.TB, address, credential string, opts ...grpc.DialOption) *grpc.ClientConn {
 	tb.Helper()
 	send := func(ctx context.Context) context.Context {
 		if credential == "" {
@@ -258,13 +258,13 @@ func Dial(tb testing.TB, address, credential string) *grpc.ClientConn {
 		}
 		return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+credential)
 	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(address, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			return invoke(send(ctx), method, req, reply, cc, opts...)
 		}),
 		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 			return open(send(ctx), desc, cc, method, opts...)
-		}))
+		}))...)
 	if err != nil {
 		tb.Fatal(err)
 	}
