@@ -237,7 +237,7 @@ var hiding = []string{
 func (s *suite) hidden(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "settings.yaml")
 	for _, text := range hiding {
-		for _, verb := range []string{"config check", "config show", "serve"} {
+		for _, verb := range []string{"config show", "serve"} {
 			s.row(verb+", "+text, "exit 3", func(t *testing.T) string {
 				secret := rand.Text() + rand.Text()
 				secrets.Add("what "+text+" has", secret)
@@ -248,8 +248,10 @@ func (s *suite) hidden(t *testing.T) {
 			})
 		}
 	}
-	for _, variable := range []string{"REDIS_URL=http://u:%s@x", "REDIS_URL=redis://u:%s@x y", "INTERNAL_KEY=%.20s", "API_KEYS=[{id: a, key: %s", "API_KEYS=%s", "AUTH_KEYS=[{id: a, secret: %s}]",
-		"EDGE_TICKETS_KEYS=%s", "HOOKS_WEBHOOKS=[{name: a, secrets: [%s]}]", "REDIS_SENTINEL_PASSWORD=%s", "PASSWORD=%s", "REDIS_PASSWORD=%s"} {
+	for _, variable := range []string{
+		"REDIS_URL=http://u:%s@x", "REDIS_URL=redis://u:%s@x y", "INTERNAL_KEY=%.20s", "API_KEYS=[{id: a, key: %s", "API_KEYS=%s", "AUTH_KEYS=[{id: a, secret: %s}]",
+		"EDGE_TICKETS_KEYS=%s", "HOOKS_WEBHOOKS=[{name: a, secrets: [%s]}]", "REDIS_SENTINEL_PASSWORD=%s", "PASSWORD=%s", "REDIS_PASSWORD=%s",
+	} {
 		s.row("the variable "+variable, "exit 3", func(t *testing.T) string {
 			secret := rand.Text() + rand.Text()
 			secrets.Add("what "+variable+" has", secret)

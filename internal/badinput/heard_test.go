@@ -33,7 +33,7 @@ import (
 
 // settled keeps every setting that is a secret. Of a URL it is the password, and of base64 what is inside too.
 func settled(v reflect.Value, key string) {
-	if secret, ok := v.Interface().(config.Secret); ok {
+	if secret, ok := reflect.TypeAssert[config.Secret](v); ok {
 		text := secret.Reveal()
 		if u, err := url.Parse(text); err == nil && u.Host != "" {
 			text, _ = u.User.Password()

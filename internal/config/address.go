@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/trunkline/trunkline/internal/loopback"
 	"github.com/trunkline/trunkline/internal/redis/redisurl"
@@ -44,12 +45,12 @@ func checkTarget(s string) error {
 }
 
 func checkPort(s string) error {
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		return errors.New("the port is no number, allowed are 1 to 65535") // what stands there may be a password
+	if strings.Contains(s, "@") { // and what is before it may be a password
+		return errors.New("has a user and a password, and there is no place for them")
 	}
-	if n < 1 || n > 65535 {
-		return fmt.Errorf("port %d, allowed are 1 to 65535", n)
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("port %q, allowed are 1 to 65535", s)
 	}
 	return nil
 }

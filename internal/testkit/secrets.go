@@ -164,12 +164,10 @@ func decode64(text string) string {
 
 // decode16 decodes a text at both of its phases.
 func decode16(text string) string {
-	all := ""
-	for _, t := range []string{text, text[1:]} {
-		b, err := hex.DecodeString(t[:len(t)/2*2])
-		if err == nil {
-			all += string(b) + "\x00"
-		}
+	even, errEven := hex.DecodeString(text[:len(text)/2*2])
+	odd, errOdd := hex.DecodeString(text[1 : 1+(len(text)-1)/2*2])
+	if errEven != nil && errOdd != nil {
+		return ""
 	}
-	return all
+	return string(even) + "\x00" + string(odd)
 }
