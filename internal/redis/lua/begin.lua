@@ -7,7 +7,7 @@
 -- Bounds: writes nothing.
 local epoch, life, noted = beginning()
 if not epoch then
-  return {'none', tostring(redis.call('EXISTS', KEYS[1]))}
+  return {'none', redis.call('GET', KEYS[1]) and '1' or '0'}
 end
 if same(life) then
   return {'is', epoch}
