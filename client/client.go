@@ -121,7 +121,7 @@ func endpoint(s string) (string, error) {
 	return u.String(), nil
 }
 
-// shown is a URL without what may be a secret: who signs in, and a query.
+// shown is a URL without what may be a secret: a user, a password and a query.
 func shown(s string) string {
 	if before, _, query := strings.Cut(s, "?"); query {
 		s = before + "?…"

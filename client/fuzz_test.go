@@ -93,7 +93,7 @@ func FuzzClientFrame(f *testing.F) {
 	})
 }
 
-// FuzzDialError reads what refused a handshake: a server, or something on the way that is none.
+// FuzzDialError reads what refused a handshake: a server, or a proxy on the way.
 func FuzzDialError(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte, retry string) {
 		resp := &http.Response{StatusCode: http.StatusForbidden, Status: "403 Forbidden", Header: http.Header{"Retry-After": {retry}}, Body: io.NopCloser(bytes.NewReader(body))}
@@ -126,7 +126,7 @@ func FuzzEndpoint(f *testing.F) {
 	})
 }
 
-// FuzzMessageTime reads the time in an id: one that has a time has a rest, and two ids that are the same are of one publication.
+// FuzzMessageTime reads the time in an id. An id with a time has a rest, and equal ids are of one publication.
 func FuzzMessageTime(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id string) {
 		h := had{id: id}

@@ -77,7 +77,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzQuery says that a query is refused, or that all of it is in the request: what is said twice, and what is not known, is never passed over.
+// FuzzQuery says that a query is refused, or that all of it is in the request. A key that is unknown, or stands there twice, is never
+// passed over.
 func FuzzQuery(f *testing.F) {
 	h := serveEcho(f.Context(), f, gateway.Config{}).Config.Handler
 	f.Fuzz(func(t *testing.T, query string) {
@@ -114,7 +115,7 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// FuzzLastEvent says that the id of an event is where its stream goes on, that it is refused, or that nothing is said of a position.
+// FuzzLastEvent says that the id of an event is where its stream goes on, or is refused.
 func FuzzLastEvent(f *testing.F) {
 	h := serveEcho(f.Context(), f, gateway.Config{}).Config.Handler
 	f.Fuzz(func(t *testing.T, id string) {

@@ -108,8 +108,7 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
-// FuzzRecords reads what stands in the logs of events, of revocations, and of who comes and goes. What is taken is written as it
-// was read.
+// FuzzRecords reads what stands in the logs of events, of revocations and of presence. What is taken is written as it was read.
 func FuzzRecords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := &bus.Message{Kind: bus.MessagePresence, Data: data}

@@ -173,8 +173,8 @@ type OpaqueGrant struct {
 	Actions Action `json:"actions"`
 }
 
-// Sound says whether it can be what was kept: its client, user, session and groups are names in their canonical form, and its times can
-// be told. Two spellings of a name would be two people.
+// Sound says whether it can be what was kept. Its client, user, session and groups are then names in their canonical form, and its
+// times can be told. Two spellings of a name would be two people.
 func (t OpaqueToken) Sound() bool {
 	names := append([]string{t.Client}, t.Groups...)
 	for _, name := range []string{t.User, t.Session} {

@@ -15,7 +15,7 @@ import (
 	"github.com/trunkline/trunkline/internal/payload"
 )
 
-// FuzzUnmarshalItems holds a list that is read item by item to the list that is read as a whole, and each item to itself read alone.
+// FuzzUnmarshalItems holds a list that is read item by item to the same list read as a whole. Each item is held to itself, read alone.
 func FuzzUnmarshalItems(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		whole, items := new(publishv1.BatchPublishRequest), new(publishv1.BatchPublishRequest)

@@ -48,8 +48,8 @@ func mayBeTime(t *testing.T, at time.Time) {
 	}
 }
 
-// FuzzEntry reads an entry of a log and what was pushed with the same envelope. Both are the same or neither is, whatever its address it
-// stays there, and what is taken the contract reads as the same and gives back when it is written.
+// FuzzEntry reads an entry of a log, and what was pushed with the same envelope. Both are the same message at the same address. The
+// contract reads the envelope as the same, and a message that is written is read again as it was.
 func FuzzEntry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id, envelope string) {
 		m, err := decodeEntry(bus.Broadcast, "e", id, envelope)
@@ -66,7 +66,7 @@ func FuzzEntry(f *testing.F) {
 		}
 		want := new(wirev1.Envelope)
 		if err := proto.Unmarshal([]byte(envelope), want); err != nil {
-			// The library reads a wrong type at a known field as a field of a later version, and so do we; it is stricter about text alone.
+			// A wrong type at a known field is a field of a later version to both. The library is stricter about text alone.
 			if !strings.Contains(err.Error(), "UTF-8") {
 				t.Errorf("%q is taken, and the library says %v", envelope, err)
 			}

@@ -55,7 +55,7 @@ func FuzzStored(f *testing.F) {
 	})
 }
 
-// verbs are those of a store that read.
+// verbs are how a store is read.
 type verbs interface {
 	bus.Log
 	bus.Roster

@@ -33,7 +33,7 @@ func (f fixture) claimed(t *testing.T, private ed25519.PrivateKey, claims string
 	return convert.Identity(resp.GetIdentity()), err
 }
 
-// vague fails for a refusal of a token that is none of those that a client may be told.
+// vague fails for a refusal of a token that a client may not be told.
 func vague(t *testing.T, err error) {
 	t.Helper()
 	if reason := rpc.FromError(err).Reason; !strings.HasPrefix(reason, "TOKEN_") {

@@ -14,8 +14,8 @@ import (
 // closes are the codes with which an edge may close a connection whose frames are not right.
 var closes = map[string]bool{"close": true, "close 1000": true, "close 1002": true, "close 1003": true, "close 1007": true, "close 1009": true, "close 4400": true}
 
-// FuzzFrames writes any bytes behind a connect, to a connection that the poller reads and to one with a goroutine, at once and in two
-// pieces. All of them say the same, end with a code that there is, and leave their neighbour alone.
+// FuzzFrames writes any bytes behind a connect, at once and in two pieces. One connection is read by the poller, and another one by a
+// goroutine. All of them say the same, end with a code that there is, and leave their neighbour alone.
 func FuzzFrames(f *testing.F) {
 	h := start(f, edge.Config{FrameSize: frameLimit, CommandsPerSecond: 1e6, CommandBurst: 1e6, FramesPerSecond: 1e6})
 	token, servers := h.token("ada", everything), h.transports()
@@ -88,8 +88,8 @@ func finished(stream []byte) []byte {
 	return append(stream, goodbye...)
 }
 
-// frameSize is how long the frame is that begins here (RFC 6455, section 5.2); 0 when its header does not say so yet, and much for one
-// that no connection takes.
+// frameSize is how long the frame is that begins here (RFC 6455, section 5.2). It is 0 while the header is not whole, and much for a
+// frame that no connection takes.
 func frameSize(b []byte) int {
 	if len(b) < 2 {
 		return 0

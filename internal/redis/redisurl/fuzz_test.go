@@ -9,8 +9,7 @@ import (
 	"github.com/trunkline/trunkline/internal/redis/redisurl"
 )
 
-// FuzzURL says that a URL which is taken names servers that can be dialled, and that a refusal repeats nothing of what may be a
-// password.
+// FuzzURL says that a URL which is taken names servers that can be dialled. A refusal repeats nothing of what may be a password.
 func FuzzURL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		u, err := redisurl.Parse(text)

@@ -8,8 +8,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
-// frame is a second reader of the header of a frame (RFC 6455, section 5.2): its length, and that of its payload, as far as they are
-// told.
+// frame is a second reader of the header of a frame (RFC 6455, section 5.2). It returns the length of the frame, and of its payload.
 func frame(b []byte) (size, payload uint64, ok bool) {
 	if len(b) < 2 {
 		return 0, 0, false
