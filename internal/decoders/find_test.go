@@ -41,11 +41,11 @@ var apart = []string{
 func walk(t *testing.T, visit func(at, folder string)) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
-		switch name := ""; {
+		switch name := d.Name(); {
 		case err != nil:
 			return err
 		case d.IsDir():
-			if name = d.Name(); at != root && (strings.HasPrefix(name, ".") || slices.Contains(apart, name)) {
+			if at != root && (strings.HasPrefix(name, ".") || slices.Contains(apart, name)) {
 				return filepath.SkipDir
 			}
 		case strings.HasSuffix(at, ".go"):

@@ -15,29 +15,29 @@ func FuzzOpen(f *testing.F) {
 	tickets, store := open(f)
 	f.Fuzz(func(t *testing.T, text, proof string, kept []byte) {
 		refused(t, tickets, text, proof, "any text")
-		real, _, err := tickets.Mint(t.Context(), pass(t, time.Minute))
+		minted, _, err := tickets.Mint(t.Context(), pass(t, time.Minute))
 		testkit.Check(t, err)
-		refused(t, tickets, real, proof+"x", "a proof before the first use")
-		refused(t, tickets, real+text+"x", "", "more than a ticket")
-		got, err := tickets.Open(t.Context(), real, "")
+		refused(t, tickets, minted, proof+"x", "a proof before the first use")
+		refused(t, tickets, minted+text+"x", "", "more than a ticket")
+		got, err := tickets.Open(t.Context(), minted, "")
 		if err != nil || got.Token != "the token itself" {
 			t.Fatalf("the ticket is %+v, %v", got, err)
 		}
-		refused(t, tickets, real, "", "the second use")
-		if again, err := tickets.Open(t.Context(), real, got.Proof); err != nil || again.Address != got.Address {
+		refused(t, tickets, minted, "", "the second use")
+		if again, err := tickets.Open(t.Context(), minted, got.Proof); err != nil || again.Address != got.Address {
 			t.Fatalf("its own proof opens %+v, %v", again, err)
 		}
 		if proof != got.Proof && proof != "" {
-			refused(t, tickets, real, proof, "another proof")
+			refused(t, tickets, minted, proof, "another proof")
 		}
 		// The store has something else now.
 		for _, state := range []string{"stream ticket\n", "used stream ticket\n"} {
-			id := bus.TokenDigest(state + real)
+			id := bus.TokenDigest(state + minted)
 			testkit.Check(t, store.DropToken(t.Context(), id))
 			testkit.Check(t, store.SaveToken(t.Context(), id, kept, time.Millisecond))
 		}
 		for _, shown := range []string{"", got.Proof} {
-			if got, err := tickets.Open(t.Context(), real, shown); !errors.Is(err, bus.ErrTicketInvalid) {
+			if got, err := tickets.Open(t.Context(), minted, shown); !errors.Is(err, bus.ErrTicketInvalid) {
 				t.Fatalf("%q opens %+v, %v", kept, got, err)
 			}
 		}
