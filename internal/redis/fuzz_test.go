@@ -183,5 +183,11 @@ func FuzzKept(f *testing.F) {
 		if s.stateful(to, []byte(value)) && (!json.Valid([]byte(value)) || len(value) > leastMost) {
 			t.Errorf("%q is a state", value)
 		}
+		if revokes(&bus.Message{Data: []byte(value)}) {
+			var r bus.Revocation
+			if err := json.Unmarshal([]byte(value), &r); err != nil || !plainText(r.ID) || r.Kind == "" {
+				t.Errorf("%q revokes %+v, %v", value, r, err)
+			}
+		}
 	})
 }
