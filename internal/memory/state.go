@@ -74,7 +74,7 @@ func (s *Store) SetState(ctx context.Context, in bus.AdmittedState) (bus.State, 
 	if at := c.stateAt(now).Revision; at != change.Revision {
 		return bus.State{}, bus.ErrRevisionMismatch.With("", map[string]string{"address": to.String(), "revision": strconv.FormatUint(at, 10)})
 	}
-	change.Publication = change.Publication.Clone()
+	change.Publication = change.Clone()
 	r, err := c.publish(&change.Publication, now, s.cfg.Keys, s.budget.full())
 	if err != nil {
 		return bus.State{}, err

@@ -16,7 +16,7 @@ import (
 // FuzzStored writes any texts into the keys of a real server, in the places of ours, and reads them by every verb. What comes of it can
 // be told to a client or is a refusal; and what stands beside it is read as before.
 func FuzzStored(f *testing.F) {
-	s, _, raw, _, _ := dirty(f) //nolint:dogsled // it counts and logs, which only other tests read
+	s, _, raw, _, _ := dirty(f) //nolint:dogsled // the rest is for tests that count //nolint:dogsled // it counts and logs, which only other tests read
 	a, beside := address(f, "channels/fuzz"), address(f, "channels/beside")
 	p := publication(beside)
 	_, err := s.Publish(f.Context(), bustest.Admit(p))

@@ -14,7 +14,7 @@ import (
 	"github.com/trunkline/trunkline/services/edge/dialect/native"
 )
 
-// tongueTied speaks JSON, and has no words for a pong, for who comes and goes, and for the end of a subscription.
+// tongueTied speaks JSON, and has no words for a pong, for changes of presence, and for the end of a subscription.
 type tongueTied struct{ native.JSON }
 
 func (tongueTied) Name() string { return "tongue-tied" }

@@ -218,8 +218,8 @@ func (c *Conn) cut(err error) {
 	c.rest()
 }
 
-// leave sends a client away for which more waits than for the others. The one that was told before, and does not even take the rest
-// of the frame that it has a part of, is reset: that says that something is missing.
+// leave sends a client away for which more waits than for the others. One that was told before, and does not even take the rest of
+// a frame that has begun, is reset. A reset says that something is missing.
 func (c *Conn) leave(again bool) {
 	if !again {
 		c.handler.Stop(ErrCrowded)
