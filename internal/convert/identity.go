@@ -3,7 +3,6 @@ package convert
 
 import (
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -63,8 +62,8 @@ func IdentityProto(id *bus.Identity) *authv1.Identity {
 		Groups:     id.Groups,
 		TokenId:    id.TokenID,
 		Family:     id.Family,
-		IssueTime:  timestamppb.New(id.Issued),
-		ExpireTime: timestamppb.New(id.Expires),
+		IssueTime:  Time(id.Issued),
+		ExpireTime: Time(id.Expires),
 
 		OutlivesLoss: id.OutlivesLoss, DerivedClient: id.DerivedClient,
 	}

@@ -1,8 +1,6 @@
 package convert
 
 import (
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -40,14 +38,12 @@ func GapProto(g bus.Gap) *publishv1.Gap {
 func MessageProto(m *bus.Message) *publishv1.Message {
 	p := &publishv1.Message{
 		Id: m.ID, To: m.To.String(), Data: m.Data, ContentType: publishv1.ContentType(m.ContentType),
-		Attributes: m.Attributes, PublishTime: timestamppb.New(m.Published), Position: PositionProto(m.Position),
+		Attributes: m.Attributes, PublishTime: Time(m.Published), Position: PositionProto(m.Position),
 		Redelivered: m.Redelivered, AckRequired: m.Ack != 0,
 	}
 	if m.From != (bus.Sender{}) {
 		p.Sender = &publishv1.Sender{Client: m.From.Client, User: m.From.User}
 	}
-	if !m.Expires.IsZero() {
-		p.ExpireTime = timestamppb.New(m.Expires)
-	}
+	p.ExpireTime = Time(m.Expires)
 	return p
 }

@@ -1,8 +1,6 @@
 package convert
 
 import (
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -29,9 +27,9 @@ func presenceChange(e *bus.PresenceEvent) *publishv1.PresenceChange {
 		kind = publishv1.PresenceChange_KIND_LEFT
 	}
 	return &publishv1.PresenceChange{
-		Kind: kind, Reason: e.Reason, EventTime: timestamppb.New(e.Time()),
+		Kind: kind, Reason: e.Reason, EventTime: Time(e.Time()),
 		Member: &publishv1.Member{
-			Connection: e.Member.Connection, Client: e.Member.Client, User: e.Member.User, JoinTime: timestamppb.New(e.Member.Joined),
+			Connection: e.Member.Connection, Client: e.Member.Client, User: e.Member.User, JoinTime: Time(e.Member.Joined),
 		},
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	legacyv1 "github.com/trunkline/trunkline/gen/go/trunkline/legacy/v1"
@@ -82,7 +81,7 @@ func (s *Service) RegisterSession(ctx context.Context, req *legacyv1.RegisterSes
 		if err != nil {
 			return nil, err
 		}
-		return &legacyv1.RegisterSessionResponse{ExpireTime: timestamppb.New(t.Expires)}, nil
+		return &legacyv1.RegisterSessionResponse{ExpireTime: convert.Time(t.Expires)}, nil
 	}
 }
 

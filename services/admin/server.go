@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/trunkline/trunkline/gen/go/trunkline/admin/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 )
 
 // Server is the AdminService. It may be used concurrently.
@@ -55,7 +55,7 @@ func (s *Server) ListNodes(ctx context.Context, _ *adminv1.ListNodesRequest) (*a
 			continue
 		}
 		resp.Nodes = append(resp.Nodes, &adminv1.Node{
-			Name: n.Name(), Roles: n.Roles, Version: n.Version, StartTime: timestamppb.New(n.Started), Connections: n.Connections,
+			Name: n.Name(), Roles: n.Roles, Version: n.Version, StartTime: convert.Time(n.Started), Connections: n.Connections,
 		})
 	}
 	return resp, nil

@@ -7,7 +7,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -52,16 +51,9 @@ func (s *Server) IssueToken(ctx context.Context, req *authv1.IssueTokenRequest) 
 		}
 	}
 	return &authv1.IssueTokenResponse{
-		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
-		RefreshToken: p.refresh, RefreshExpireTime: stamp(p.refreshExpires),
+		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: convert.Time(p.expires),
+		RefreshToken: p.refresh, RefreshExpireTime: convert.Time(p.refreshExpires),
 	}, nil
-}
-
-func stamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
 }
 
 // subject checks the whole request and reports all bad fields together.

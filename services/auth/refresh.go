@@ -18,10 +18,10 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -140,8 +140,8 @@ func (s *Server) exchange(ctx context.Context, token string, sub subject, issued
 		return nil, err
 	}
 	resp := &authv1.RefreshTokenResponse{
-		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: timestamppb.New(p.expires),
-		RefreshToken: p.refresh, RefreshExpireTime: stamp(p.refreshExpires),
+		Token: p.token, TokenId: p.id, Client: sub.Client, ExpireTime: convert.Time(p.expires),
+		RefreshToken: p.refresh, RefreshExpireTime: convert.Time(p.refreshExpires),
 	}
 	value, err := sub.value(p)
 	if err != nil {

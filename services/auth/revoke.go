@@ -4,10 +4,9 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	authv1 "github.com/trunkline/trunkline/gen/go/trunkline/auth/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/jose"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
@@ -62,7 +61,7 @@ func (s *Server) RevokeToken(ctx context.Context, req *authv1.RevokeTokenRequest
 	if err := s.store.Revoke(ctx, sub, before, s.revocationTTL()); err != nil {
 		return nil, err
 	}
-	return &authv1.RevokeTokenResponse{RevokeTime: timestamppb.New(s.store.Now())}, nil
+	return &authv1.RevokeTokenResponse{RevokeTime: convert.Time(s.store.Now())}, nil
 }
 
 // revokeRefresh ends a refresh token and every token that descends from the same one.
@@ -74,7 +73,7 @@ func (s *Server) revokeRefresh(ctx context.Context, token string) (*authv1.Revok
 	if err := s.revokeFamily(ctx, sub.Family); err != nil {
 		return nil, err
 	}
-	return &authv1.RevokeTokenResponse{RevokeTime: timestamppb.New(s.store.Now())}, nil
+	return &authv1.RevokeTokenResponse{RevokeTime: convert.Time(s.store.Now())}, nil
 }
 
 // revocationTTL is how long a revocation is remembered: longer than any token lives.

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 	"github.com/trunkline/trunkline/internal/convert"
@@ -276,7 +274,7 @@ func (s *session) connected(o *opening) *edgev1.Connected {
 		Connection:     s.ID,
 		Client:         o.who.Client,
 		User:           o.who.User,
-		ExpireTime:     timestamppb.New(o.who.Expires),
+		ExpireTime:     convert.Time(o.who.Expires),
 		PingIntervalMs: uint32(s.edge.cfg.PingInterval.Milliseconds()),
 		Node:           s.edge.cfg.Node,
 		Subscriptions:  make([]*edgev1.SubscriptionResult, len(o.followed.asked)),

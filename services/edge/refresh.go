@@ -5,10 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	edgev1 "github.com/trunkline/trunkline/gen/go/trunkline/edge/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/services/edge/wire"
 )
 
@@ -38,7 +37,7 @@ func (s *session) refresh(ctx context.Context, id uint32, old *bus.Identity, req
 	}
 	s.leaveLost(who)
 	s.Reply(&edgev1.ServerFrame{Id: id, Event: &edgev1.ServerFrame_Refreshed{
-		Refreshed: &edgev1.Refreshed{ExpireTime: timestamppb.New(who.Expires), Own: places(f.own, false)},
+		Refreshed: &edgev1.Refreshed{ExpireTime: convert.Time(who.Expires), Own: places(f.own, false)},
 	}})
 	if s.renewable() { // the ticket before is one of the old token
 		s.renew(asked, nil)
@@ -86,7 +85,7 @@ func (s *session) firstTicket(c *edgev1.Connected, id *bus.Identity) {
 		return
 	}
 	if text, end := guard.Tickets.Seal(id, now); text != "" {
-		c.Ticket, c.TicketExpireTime = text, timestamppb.New(end)
+		c.Ticket, c.TicketExpireTime = text, convert.Time(end)
 	}
 }
 
@@ -113,6 +112,6 @@ func (s *session) nextTicket(now time.Time) []byte {
 	}
 	e.metrics.renewed.Inc()
 	return s.EventFrame(&edgev1.ServerFrame{Event: &edgev1.ServerFrame_Ticket{Ticket: &edgev1.ResumeTicket{
-		Ticket: text, ExpireTime: timestamppb.New(end),
+		Ticket: text, ExpireTime: convert.Time(end),
 	}}})
 }

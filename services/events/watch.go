@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	hooksv1 "github.com/trunkline/trunkline/gen/go/trunkline/hooks/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -138,7 +137,7 @@ func responseOf(m *bus.Message) *hooksv1.WatchEventsResponse {
 		return nil // of a later version
 	}
 	return &hooksv1.WatchEventsResponse{Item: &hooksv1.WatchEventsResponse_Event{Event: &hooksv1.Event{
-		Id: e.ID, Kind: kind, Time: timestamppb.New(e.Time()), Position: convert.PositionProto(m.Position),
+		Id: e.ID, Kind: kind, Time: convert.Time(e.Time()), Position: convert.PositionProto(m.Position),
 		Connection: e.Connection, Client: e.Client, User: e.User, Session: e.Session, Node: e.Node,
 		Address: e.Address, MessageId: e.Message, Reason: e.Reason,
 	}}}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -64,7 +63,7 @@ func channelName(bad *bus.Invalid, name string) bus.Address {
 func (s *Server) channelProto(c bus.Channel) *publishv1.Channel {
 	r := s.cfg.Namespaces.For(c.Address).Retention
 	p := &publishv1.Channel{
-		Name: c.Address.String(), Labels: c.Labels, CreateTime: timestamppb.New(c.Created),
+		Name: c.Address.String(), Labels: c.Labels, CreateTime: convert.Time(c.Created),
 		HistoryLength: uint32(r.Length),
 	}
 	if r.Durable() {
@@ -218,7 +217,7 @@ func (s *Server) ListMembers(ctx context.Context, req *publishv1.ListMembersRequ
 		p := stretch[*publishv1.Member]{next: at, more: page.More && len(page.Members) > 0}
 		for _, m := range page.Members {
 			p.next.After = m.Connection
-			p.add(&publishv1.Member{Connection: m.Connection, Client: m.Client, User: m.User, JoinTime: timestamppb.New(m.Joined)}, p.next)
+			p.add(&publishv1.Member{Connection: m.Connection, Client: m.Client, User: m.User, JoinTime: convert.Time(m.Joined)}, p.next)
 		}
 		return p, err
 	})

@@ -5,7 +5,6 @@ import (
 	"context"
 
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -56,7 +55,7 @@ func (s *Server) ListInbox(ctx context.Context, req *publishv1.ListInboxRequest)
 			p.add(&publishv1.InboxEntry{
 				Message: convert.MessageProto(w.Message), State: publishv1.DeliveryState(w.Delivery.State(now)),
 				Deliveries:  uint32(w.Deliveries),
-				AckDeadline: timestamppb.New(w.Delivery.Deadline), ExpireTime: timestamppb.New(w.Delivery.Expires),
+				AckDeadline: convert.Time(w.Delivery.Deadline), ExpireTime: convert.Time(w.Delivery.Expires),
 			}, p.next)
 		}
 		p.next.Offset = page.Next
@@ -108,7 +107,7 @@ func (s *Server) GetInboxStats(ctx context.Context, req *publishv1.GetInboxStats
 		Count: uint32(stats.Count), Limit: uint32(s.inbox.Limit), Keep: durationpb.New(s.inbox.Keep),
 	}
 	if !stats.Oldest.IsZero() {
-		resp.OldestTime = timestamppb.New(stats.Oldest)
+		resp.OldestTime = convert.Time(stats.Oldest)
 	}
 	return resp, nil
 }

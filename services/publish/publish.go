@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
@@ -55,7 +54,7 @@ func response(r bus.Receipt) *publishv1.PublishResponse {
 		Duplicate:   r.Duplicate,
 		Durability:  publishv1.Durability(r.Durability),
 		Replicas:    uint32(r.Replicas),
-		PublishTime: timestamppb.New(r.Published),
+		PublishTime: convert.Time(r.Published),
 	}
 }
 

@@ -6,10 +6,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -43,15 +43,9 @@ func (s *Server) GetReceipt(ctx context.Context, req *publishv1.GetReceiptReques
 }
 
 func receiptProto(d *bus.Delivery, now time.Time) *publishv1.Receipt {
-	stamp := func(t time.Time) *timestamppb.Timestamp {
-		if t.IsZero() {
-			return nil
-		}
-		return timestamppb.New(t)
-	}
 	r := &publishv1.Receipt{
 		Address: d.To.String(), Id: d.ID, State: publishv1.DeliveryState(d.State(now)), Scope: publishv1.AckScope(d.Scope),
-		PublishTime: stamp(d.Published), AckDeadline: stamp(d.Deadline), ExpireTime: stamp(d.Expires), EndTime: stamp(d.Ended),
+		PublishTime: convert.Time(d.Published), AckDeadline: convert.Time(d.Deadline), ExpireTime: convert.Time(d.Expires), EndTime: convert.Time(d.Ended),
 		Reason: string(d.Reason), Deliveries: uint32(d.Deliveries), SentCount: uint32(d.SentCount), AckedCount: uint32(d.AckedCount), DeniedCount: uint32(d.DeniedCount),
 	}
 	if r.GetState() == publishv1.DeliveryState_DELIVERY_STATE_EXPIRED && r.GetReason() == "" {
@@ -62,8 +56,8 @@ func receiptProto(d *bus.Delivery, now time.Time) *publishv1.Receipt {
 	}
 	for _, v := range d.Devices {
 		r.Recipients = append(r.Recipients, &publishv1.RecipientReceipt{
-			Client: v.Client, State: publishv1.DeliveryState(d.DeviceState(v, now)), SentTime: stamp(v.Sent), AckTime: stamp(v.Acked),
-			DenyTime: stamp(v.Denied), DenyReason: v.Why,
+			Client: v.Client, State: publishv1.DeliveryState(d.DeviceState(v, now)), SentTime: convert.Time(v.Sent), AckTime: convert.Time(v.Acked),
+			DenyTime: convert.Time(v.Denied), DenyReason: v.Why,
 		})
 	}
 	return r

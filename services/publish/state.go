@@ -13,10 +13,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 )
 
@@ -50,7 +50,7 @@ func stateProto(a bus.Address, at bus.State) *publishv1.State {
 	if at.Revision == 0 {
 		p.Data = []byte("{}")
 	} else {
-		p.UpdateTime = timestamppb.New(at.Updated)
+		p.UpdateTime = convert.Time(at.Updated)
 	}
 	return p
 }

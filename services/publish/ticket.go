@@ -3,10 +3,9 @@ package publish
 import (
 	"context"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
+	"github.com/trunkline/trunkline/internal/convert"
 	"github.com/trunkline/trunkline/internal/rpc"
 	"github.com/trunkline/trunkline/internal/ticket"
 )
@@ -35,5 +34,5 @@ func (s *Server) CreateStreamTicket(ctx context.Context, req *publishv1.CreateSt
 	if err != nil {
 		return nil, err
 	}
-	return &publishv1.CreateStreamTicketResponse{Ticket: text, ExpireTime: timestamppb.New(ends)}, nil
+	return &publishv1.CreateStreamTicketResponse{Ticket: text, ExpireTime: convert.Time(ends)}, nil
 }
