@@ -10,12 +10,12 @@ LINT := go tool -modfile=.ci/lint/go.mod golangci-lint
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-gen: ## Write gen/ from proto/, and the tables of refusals
+gen: ## Write gen/ from proto/, the tables of refusals, and the list of tests
 	@.ci/install gen
 	@.ci/generate
 
 gen-check: gen ## Fail when what is generated is not what its sources give
-	@git diff --exit-code --stat -- gen docs web
+	@git diff --exit-code --stat -- gen docs web .ci/tests
 	@new=$$(git ls-files --others --exclude-standard -- gen); test -z "$$new" || { echo "not committed:" $$new; exit 1; }
 
 lint: ## Contract, import rules, Go lint, lengths and order of files
