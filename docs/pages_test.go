@@ -169,9 +169,6 @@ func needs(tb testing.TB, programs ...string) {
 		if _, err := exec.LookPath(name); err == nil {
 			continue
 		}
-		if os.Getenv("CI") != "" {
-			tb.Fatalf("%s is missing; run .ci/install", name)
-		}
-		tb.Skipf("SKIPPED: %s is missing; run .ci/install", name)
+		testkit.Missing(tb, name)
 	}
 }

@@ -82,10 +82,7 @@ func balance(tb testing.TB, h *apptest.Deployment, ports map[string]string) map[
 	tb.Helper()
 	nginx, err := exec.LookPath("/usr/sbin/nginx")
 	if err != nil {
-		if os.Getenv("CI") != "" {
-			tb.Fatalf("nginx is missing; run .ci/install")
-		}
-		tb.Skip("SKIPPED: nginx is missing; run .ci/install")
+		testkit.Missing(tb, "nginx")
 	}
 	at, dir := map[string]string{}, tb.TempDir()
 	for _, name := range []string{"nginx.conf", "legacy.nginx.conf"} {

@@ -21,17 +21,14 @@ import (
 	"github.com/trunkline/trunkline/internal/testkit"
 )
 
-// needs ends the test when a tool is missing: skipped loudly here, failed in CI.
+// needs ends the test when a tool is missing.
 func needs(tb testing.TB, files ...string) {
 	tb.Helper()
 	for _, f := range files {
 		if _, err := os.Stat(f); err == nil {
 			continue
 		}
-		if os.Getenv("CI") != "" {
-			tb.Fatalf("%s is missing; run .ci/install", f)
-		}
-		tb.Skipf("SKIPPED: %s is missing; run .ci/install", f)
+		testkit.Missing(tb, f)
 	}
 }
 

@@ -19,22 +19,30 @@ import (
 	"github.com/trunkline/trunkline/internal/verify"
 )
 
+// certificate writes a certificate of this host and its key into a folder, and returns the files.
+func certificate(tb testing.TB, dir string) (cert, key string) {
+	tb.Helper()
+	some := httptest.NewTLSServer(nil)
+	defer some.Close()
+	pair := some.TLS.Certificates[0]
+	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	testkit.Check(tb, err)
+	cert, key = filepath.Join(dir, "ca.pem"), filepath.Join(dir, "tls_key.pem")
+	testkit.Check(tb, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600))
+	testkit.Check(tb, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	return cert, key
+}
+
 // behindTLS starts nginx in front of a system, with TLS. WebSockets go to the edges, gRPC to the services, and the rest to the gateway,
 // as deploy/nginx.conf does. It returns the two addresses, and the file of the CA.
 func behindTLS(tb testing.TB, s *system) (web, grpc, ca string) {
 	tb.Helper()
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
-		tb.Skip("nginx is not installed")
+		testkit.Missing(tb, "nginx")
 	}
 	web, grpc = freePort(tb), freePort(tb)
-	some := httptest.NewTLSServer(nil)
-	defer some.Close()
-	cert := some.TLS.Certificates[0]
-	ca = s.file("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})))
-	private, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	testkit.Check(tb, err)
-	key := s.file("tls_key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	ca, key := certificate(tb, s.dir)
 	conf := s.file("nginx.conf", fmt.Sprintf(`daemon off; worker_processes 1; pid %[1]s/nginx.pid; error_log stderr crit;
 events { worker_connections 1024; }
 http {

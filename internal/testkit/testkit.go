@@ -2,6 +2,7 @@
 package testkit
 
 import (
+	"os"
 	"testing"
 	"time"
 )
@@ -36,4 +37,13 @@ func Within(tb testing.TB, what string, bound time.Duration, ok func() bool) tim
 		<-tick.C
 	}
 	return time.Since(start)
+}
+
+// Missing ends a test for which a component is not installed. It is skipped with one line, and fails in CI, which has to have all.
+func Missing(tb testing.TB, component string) {
+	tb.Helper()
+	if os.Getenv("CI") != "" {
+		tb.Fatalf("%s is missing; run .ci/install", component)
+	}
+	tb.Skipf("SKIPPED: %s is missing; run .ci/install", component)
 }

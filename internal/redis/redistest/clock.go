@@ -3,12 +3,15 @@ package redistest
 import (
 	_ "embed" // the source
 	bits "encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/trunkline/trunkline/internal/testkit"
 )
 
 //go:embed testdata/clock.c
@@ -32,10 +35,7 @@ func NewClock(tb testing.TB) *Clock {
 		tb.Fatal(err)
 	}
 	if out, err := exec.Command("cc", "-O1", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil {
-		if os.Getenv("CI") != "" {
-			tb.Fatalf("cc is missing or fails: %v\n%s", err, out)
-		}
-		tb.Skipf("SKIPPED: cc is missing or fails: %v\n%s", err, out)
+		testkit.Missing(tb, fmt.Sprintf("a cc that works (%v: %s)", err, out))
 	}
 	file, err := os.Create(path)
 	if err != nil {

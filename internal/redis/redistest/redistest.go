@@ -41,10 +41,7 @@ func binary(tb testing.TB) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("CI") != "" {
-		tb.Fatal("redis-server is missing; install it (apt-get install redis-server)")
-	}
-	tb.Skip("SKIPPED: redis-server is missing; install it (apt-get install redis-server)")
+	testkit.Missing(tb, "redis-server")
 	return ""
 }
 
