@@ -165,7 +165,8 @@ func (a *address) inverted(v *Verdict) {
 			all = append(all, placed{p.places[0], p})
 		}
 	}
-	slices.SortFunc(all, func(x, y placed) int { return a.compare(y.at, x.at) }) // the last first
+	// The last first. Of two at one place the later one is taken to stand before, which is the worse.
+	slices.SortFunc(all, func(x, y placed) int { return cmp.Or(a.compare(y.at, x.at), cmp.Compare(x.p.sent, y.p.sent)) })
 	soonest := int64(math.MaxInt64)
 	for _, x := range all {
 		if soonest < x.p.sent {
