@@ -77,12 +77,16 @@ func (g *Gatherer) Add(m *bus.Message) {
 	defer g.mu.Unlock()
 	b, beating := g.of[m.To]
 	if !beating {
-		b = &beat{address: m.To}
-		g.of[m.To] = b
+		b = &beat{address: m.To.Clone()}
+		g.of[b.address] = b
 	}
 	g.waiting.Add(int64(b.note(e, g.listed)))
 	b.last = m
-	if beating {
+	if beating { // it waits, without what it is told with
+		bare := *m
+		bare.Data = nil
+		bare = bare.Clone()
+		b.last = &bare
 		return
 	}
 	g.tell(b)

@@ -41,6 +41,7 @@ func (f *Feed) enter(a bus.Address) (sub *subscription, placed bool) {
 		return sub, true
 	}
 	f.begun++
+	a = a.Clone() // it may be a part of a whole frame
 	sub = &subscription{
 		address: a, number: f.begun, channel: f.cfg.Channel(a), alias: f.cfg.Alias(a),
 		ready: make(chan struct{}), left: make(chan struct{}),

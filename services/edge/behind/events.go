@@ -89,15 +89,14 @@ func (e *Events) Connected(id string, who *bus.Identity) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c := &bus.Connection{
-		ID: id, Client: who.Client, User: who.User, Session: who.Session, Node: e.node, Millis: time.Now().UnixMilli(),
-	}
-	if !e.queue.put(news{Connection: *c}) {
+	c := bus.Connection{ID: id, Client: who.Client, User: who.User, Session: who.Session, Millis: time.Now().UnixMilli()}.Clone()
+	c.Node = e.node // one text for all
+	if !e.queue.put(news{Connection: c}) {
 		e.missing++
 		e.dropped.Inc()
 		return
 	}
-	e.open[id] = c
+	e.open[c.ID] = &c
 }
 
 // Disconnected notes that a session has ended: at the time at which it was lost, or now.

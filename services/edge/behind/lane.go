@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,6 +63,7 @@ func (c *change) membership() membership { return membership{c.address, c.connec
 
 // put adds a change, in the place of an older one of the same membership.
 func (l *lane) put(c change) {
+	c.address, c.member, c.connection = c.address.Clone(), c.member.Clone(), strings.Clone(c.connection)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if old := l.of[c.membership()]; old != nil {

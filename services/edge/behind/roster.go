@@ -107,9 +107,11 @@ func (r *Roster) LeaveAgain(a bus.Address, connection, user string) {
 func (r *Roster) count(a bus.Address, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.counts[a] += n; r.counts[a] <= 0 {
+	if n += r.counts[a]; n <= 0 {
 		delete(r.counts, a)
+		return
 	}
+	r.counts[a.Clone()] = n // the map takes the text that it is written with
 }
 
 // addresses are those where this node has members.

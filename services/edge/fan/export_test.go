@@ -32,6 +32,11 @@ func (r *Rig) Follow(to bus.Address, slot int) *Following {
 	return f
 }
 
+// Add attaches one more subscription, which is told who comes and goes.
+func (f *Following) Add(to bus.Address) {
+	f.m.Attach([]*Subscription{f.m.NewSubscription(new(bus.Identity), to, true)})
+}
+
 // FollowBoth attaches two subscriptions of one client, which hears both addresses in the order in which messages come.
 func (r *Rig) FollowBoth(one, other bus.Address) *Following {
 	r.tb.Helper()

@@ -70,6 +70,7 @@ type Subscription struct {
 // NewSubscription returns a subscription of the subscriber, who is going to be that identity. It watches when it is to be told
 // who comes and goes.
 func (s *Subscriber) NewSubscription(who *bus.Identity, a bus.Address, watches bool) *Subscription {
+	a = a.Clone() // it may be a part of a whole frame; all maps by address take theirs from here
 	owned := a.HasInbox() && who.Owns(a)
 	return &Subscription{to: s, address: a, owned: owned, watches: watches, asks: owned && bus.AsksDeliver(s.shard.hub.cfg.Authorizer)}
 }
