@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -49,6 +50,8 @@ type Config struct {
 	WebSocket http.Handler
 	// Pages are further handlers by exact path, such as the welcome page.
 	Pages map[string]http.Handler
+	// Log hears of events that cannot be encoded; discarded by default.
+	Log *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -63,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Stream == nil {
 		c.Stream = func(*http.Request) (func(), error) { return func() {}, nil }
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c
 }
@@ -82,6 +88,7 @@ func New(ctx context.Context, conns Conns, cfg Config) (http.Handler, error) {
 		return nil, fmt.Errorf("http.allowed_origins: %q is for all; name the origins", origin.Every)
 	}
 	g := &gateway{cfg: cfg.withDefaults(), ctx: ctx, publish: publishv1.NewPublishServiceClient(conns.Publish), events: hooksv1.NewEventServiceClient(conns.Publish)}
+	g.unencodable.log = g.cfg.Log
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
@@ -121,6 +128,8 @@ type gateway struct {
 	events  hooksv1.EventServiceClient
 	mux     *runtime.ServeMux
 	api     http.Handler
+
+	unencodable unencodable
 }
 
 // ServeHTTP gives every answer its request id and safe headers, and finds its room.

@@ -93,6 +93,10 @@ func (echo) Consume(r *publishv1.ConsumeRequest, s grpc.ServerStreamingServer[pu
 		return rpc.Status(bus.ErrSubscribeDenied, "").Err()
 	}
 	after := r.GetAfter()
+	switch r.GetAddress() {
+	case "channels/unencodable", "channels/hopeless":
+		return consumeUnencodable(r.GetAddress(), s)
+	}
 	for _, e := range []*publishv1.ConsumeResponse{
 		{Event: &publishv1.ConsumeResponse_Subscribed{Subscribed: &publishv1.Subscribed{Address: r.GetAddress(), Position: after, Recovered: after != nil}}},
 		{Event: &publishv1.ConsumeResponse_Heartbeat{Heartbeat: &publishv1.Heartbeat{}}},

@@ -90,8 +90,10 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 		if err = alive(); err != nil {
 			break
 		}
-		if err = write(out); err != nil {
-			return // the client is gone
+		if err = g.write(out, write); errors.Is(err, errGone) {
+			return
+		} else if err != nil {
+			break
 		}
 		write, err = next()
 	}
@@ -102,6 +104,23 @@ func (g *gateway) stream(w http.ResponseWriter, r *http.Request, what watched) {
 
 // event writes one event of a stream.
 type event func(*eventWriter) error
+
+// write writes one event, and something in its place when it cannot be encoded. A message becomes a gap with its position.
+// A reader that comes back goes on behind it, and does not meet it for ever. For any other event the stream ends with INTERNAL.
+func (g *gateway) write(out *eventWriter, one event) error {
+	err := one(out)
+	if err == nil || errors.Is(err, errGone) {
+		return err
+	}
+	g.unencodable.complain(err)
+	if lost, ok := errors.AsType[*lostMessage](err); ok {
+		err = out.event(&publishv1.ConsumeResponse{Event: &publishv1.ConsumeResponse_Gap{Gap: lost.gap()}})
+		if err == nil || errors.Is(err, errGone) {
+			return err
+		}
+	}
+	return errInternal
+}
 
 // tokenLeftHeader says for how many ms the token of a stream lives on when the stream begins.
 const tokenLeftHeader = "x-token-left"
@@ -255,7 +274,16 @@ func (e *eventWriter) line(m proto.Message) error {
 	return e.flush(append(b, '}', '\n'))
 }
 
+// event writes an event of an address. For a message that cannot be encoded the error is a lostMessage.
 func (e *eventWriter) event(m *publishv1.ConsumeResponse) error {
+	err := e.consumed(m)
+	if lost := m.GetMessage(); lost != nil && err != nil && !errors.Is(err, errGone) {
+		return &lostMessage{lost, err}
+	}
+	return err
+}
+
+func (e *eventWriter) consumed(m *publishv1.ConsumeResponse) error {
 	if !e.sse {
 		return e.line(m)
 	}
@@ -332,7 +360,10 @@ func (e *eventWriter) flush(b []byte) error {
 	e.buf = b
 	_ = e.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has a connection
 	if _, err := e.w.Write(b); err != nil {                      //nolint:gosec // JSON or an event stream, with nosniff
-		return err
+		return errGone
 	}
-	return e.control.Flush()
+	if e.control.Flush() != nil {
+		return errGone
+	}
+	return nil
 }

@@ -66,7 +66,7 @@ func newHandler(ctx context.Context, b base, sockets *edge.Edge, devKey string) 
 			Auth: b.conns.openAuth, Publish: b.conns.openPublish, Admin: b.conns.openPublish,
 		}, gateway.Config{
 			MaxBody:        gateway.BodyLimit(int64(b.cfg.Publish.MaxMessage), int64(b.cfg.GRPC.MaxMessage)),
-			AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(),
+			AllowedOrigins: b.cfg.HTTP.AllowedOrigins, DevKey: devKey, WebSocket: own, Pages: pages, Stream: b.streamOf(), Log: b.tel.Log,
 		})
 		if err != nil {
 			return nil, &config.About{Key: "http.allowed_origins", Err: err}
