@@ -1,6 +1,8 @@
 package convert
 
 import (
+	"unicode/utf8"
+
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/bus"
 )
@@ -46,4 +48,19 @@ func MessageProto(m *bus.Message) *publishv1.Message {
 	}
 	p.ExpireTime = Time(m.Expires)
 	return p
+}
+
+// Encodes says whether gRPC can send a message. A text that is not UTF-8 would end the stream, and each later one at the same message.
+func Encodes(p *publishv1.Message) bool {
+	for name, value := range p.GetAttributes() {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return false
+		}
+	}
+	for _, text := range [...]string{p.GetId(), p.GetTo(), p.GetSender().GetClient(), p.GetSender().GetUser(), p.GetPosition().GetEpoch()} {
+		if !utf8.ValidString(text) {
+			return false
+		}
+	}
+	return true
 }

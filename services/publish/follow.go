@@ -266,7 +266,11 @@ func (r *reader) send(m *bus.Message) error {
 			return err
 		}
 	}
-	if err := r.out.message(convert.MessageProto(m)); err != nil {
+	p := convert.MessageProto(m)
+	if !convert.Encodes(p) {
+		return r.untellable(m)
+	}
+	if err := r.out.message(p); err != nil {
 		return err
 	}
 	if m.Ack != 0 && client != "" {
@@ -274,6 +278,17 @@ func (r *reader) send(m *bus.Message) error {
 		return r.server.store.MarkSent(r.ctx, []bus.Ack{{To: m.To, ID: m.ID, Device: client, Again: m.Redelivered}})
 	}
 	return nil
+}
+
+// untellable tells a gap in place of a message that cannot be encoded. Were the stream to end instead, its reader would come back to
+// the same message for ever.
+func (r *reader) untellable(m *bus.Message) error {
+	r.server.unencodable(m)
+	before := m.Position
+	if before.Offset > 0 {
+		before.Offset--
+	}
+	return r.out.gap(convert.GapProto(bus.Gap{Address: m.To, From: before, To: m.Position, Reason: bus.GapTailUnknown}))
 }
 
 // flush sends what waits in every address.

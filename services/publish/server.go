@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,6 +75,8 @@ type Server struct {
 	tail    *tail.Tail
 	streams *streams
 	tickets *ticket.Tickets
+
+	complained atomic.Int64 // when the log last had a message that cannot be encoded, in Unix seconds
 }
 
 // New returns a server.
@@ -102,6 +105,14 @@ func New(store Store, cfg Config) (*Server, error) {
 	s.tail.Register(cfg.Registry, "publish")
 	s.streams.crowds.Register(cfg.Registry, "publish")
 	return s, nil
+}
+
+// unencodable logs a message that cannot be encoded, at most once in ten seconds.
+func (s *Server) unencodable(m *bus.Message) {
+	now := time.Now().Unix()
+	if last := s.complained.Load(); now-last >= 10 && s.complained.CompareAndSwap(last, now) {
+		s.log.Error("a message cannot be encoded; its readers are told a gap", slog.String("address", m.To.String()), slog.Uint64("offset", m.Position.Offset))
+	}
 }
 
 // Register adds the services to a gRPC server.
