@@ -168,6 +168,7 @@ var restBodies = []restRow{
 	{"a key with a newline", "400 FIELD_INVALID idempotency_key", post(`{"idempotencyKey":"a\nb","data":1}`)},
 	{"a key with NUL", "400 FIELD_INVALID idempotency_key", post(`{"idempotencyKey":"a\u0000b","data":1}`)},
 	{"an attribute with an empty name", "400 FIELD_INVALID attributes", post(`{"attributes":{"":"x"},"data":1}`)},
+	{"an attribute with a line in its name", "400 FIELD_INVALID attributes", post(`{"attributes":{"a\nb":"x"},"data":1}`)},
 	{"an attribute that is a number", "400 FIELD_INVALID attributes.a", post(`{"attributes":{"a":1},"data":1}`)},
 	{"an attribute that is too long", "400 FIELD_INVALID attributes", post(`{"attributes":{"a":"` + strings.Repeat("x", 1025) + `"},"data":1}`)},
 	{"recipients that are empty", "400 FIELD_INVALID recipients[0]", post(`{"recipients":[""],"data":1}`)},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -157,10 +158,13 @@ func checkOptions(bad *Invalid, p *Publication) {
 		bad.Add("attributes", "has %d entries, the limit is %d", n, maxAttributes)
 	} else {
 		for k, v := range p.Message.Attributes {
-			if k == "" || len(k) > maxAttributeKey || len(v) > maxAttributeValue {
+			switch {
+			case k == "" || len(k) > maxAttributeKey || len(v) > maxAttributeValue:
 				bad.Add("attributes", "the entry %.64q is too long: keys have 1 to %d bytes, values up to %d", k, maxAttributeKey, maxAttributeValue)
-			} else if strings.HasPrefix(k, reserved) {
+			case strings.HasPrefix(k, reserved):
 				bad.Add("attributes", "the entry %.64q begins with %s, which says what Trunkline itself tells; use another name", k, reserved)
+			case !utf8.ValidString(k) || !utf8.ValidString(v) || strings.ContainsFunc(k, unicode.IsControl): // readers of the store would drop the message
+				bad.Add("attributes", "the entry %.64q is not UTF-8, or its name has control characters, such as a line break", k)
 			}
 		}
 	}
