@@ -21,3 +21,8 @@ func (s *Sessions) ReadAnswer(key string, status int, body []byte) (who bus.Opaq
 
 // HandshakeFlaw is what is wrong with a handshake; nil for nothing.
 func HandshakeFlaw(r *http.Request) *bus.Error { return handshakeFlaw(r) }
+
+// StateFrame is the frame that tells a value at a revision.
+func StateFrame(revision uint64, value []byte) []byte {
+	return stateAnswer{Revision: revision, Value: value}.append(nil)
+}

@@ -33,7 +33,8 @@ type stateAnswer struct {
 func (a stateAnswer) append(dst []byte) []byte {
 	b, err := json.Marshal(map[string]stateAnswer{stateAttribute: a})
 	if err != nil {
-		return nil // a value that is no JSON, which no state is
+		// The value is no JSON, which no state should be. A client that asked must not wait for ever, and silence would tell nothing.
+		return stateAnswer{Revision: a.Revision, Error: bus.ErrInternal.Reason, Message: bus.ErrInternal.Message}.append(dst)
 	}
 	return append(dst, b...)
 }

@@ -6,6 +6,7 @@ import (
 
 	publishv1 "github.com/trunkline/trunkline/gen/go/trunkline/publish/v1"
 	"github.com/trunkline/trunkline/internal/testkit"
+	"github.com/trunkline/trunkline/legacy/facility"
 )
 
 // Sockets that ask for it share an object on the server; others, and older programs, know nothing of it.
@@ -51,4 +52,14 @@ func TestState(t *testing.T) {
 			t.Errorf("got %s", e.data)
 		}
 	})
+}
+
+// A value that cannot be put into a frame is told as an error. A client that asked for it must not wait for ever.
+func TestState_tellsWhatCannotBeEncoded(t *testing.T) {
+	if got, want := string(facility.StateFrame(7, []byte(`{"a":1}`))), `{"trunkline-state":{"revision":7,"value":{"a":1}}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := string(facility.StateFrame(7, []byte(`{"a":`))); !strings.Contains(got, `"revision":7,"error":"INTERNAL"`) {
+		t.Errorf("a value that is no JSON: got %q", got)
+	}
 }
