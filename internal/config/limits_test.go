@@ -61,6 +61,10 @@ func TestLimits_KnowEachOther(t *testing.T) {
 			t.Errorf("%s: edge.queue_bytes is %d", protocol, l.Config.Edge.QueueBytes)
 		}
 	}
+	// The largest message of the relay is the largest body.
+	if l, _, err := load("legacy: {dialects: [relay], relay: {max_body: 16MiB}}\n"); err != nil || l.Config.GRPC.MaxMessage != 16<<20+64<<10 {
+		t.Errorf("relay: grpc.max_message does not follow: %v", err)
+	}
 	if _, _, err := load("publish: {max_message: 4MiB}\ngrpc: {max_message: 16MiB}\nedge: {frame_size: 8MiB}\n"); err != nil {
 		t.Error(err)
 	}
