@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/trunkline/trunkline/faults/proc"
-	"github.com/trunkline/trunkline/internal/judge"
 )
 
 // unkilled lets a write beyond the limit of a file fail, as it does on a disk without room. Otherwise the signal would end Redis.
@@ -60,12 +59,9 @@ func fullDisk(ctx context.Context, r *Run) error {
 			return err
 		}
 		start := time.Now()
-		for r.Sys.Health(ctx, "publish") == nil {
-			if err := r.Wait(ctx, 50*time.Millisecond); err != nil {
-				return err
-			}
+		if err := r.turnsRed(ctx, "publish", start); err != nil {
+			return err
 		}
-		r.Took("readiness turns red", time.Since(start), judge.ReadyRed)
 		if err := r.Wait(ctx, 6*time.Second); err != nil {
 			return err
 		}

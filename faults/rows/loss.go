@@ -166,12 +166,9 @@ func full(ctx context.Context, r *Run) error {
 			return err
 		}
 		start := time.Now()
-		for r.Sys.Health(ctx, "publish") == nil {
-			if err := r.Wait(ctx, 50*time.Millisecond); err != nil {
-				return err
-			}
+		if err := r.turnsRed(ctx, "publish", start); err != nil {
+			return err
 		}
-		r.Took("readiness turns red", time.Since(start), judge.ReadyRed)
 		if err := r.Wait(ctx, 4*time.Second); err != nil {
 			return err
 		}

@@ -36,12 +36,9 @@ func redisCrash(ctx context.Context, r *Run) error {
 		redis.Kill()
 		start := time.Now()
 		before := r.Sys.Part("edge1").CPU()
-		for r.Sys.Health(ctx, "edge1") == nil {
-			if err := r.Wait(ctx, 50*time.Millisecond); err != nil {
-				return err
-			}
+		if err := r.turnsRed(ctx, "edge1", start); err != nil {
+			return err
 		}
-		r.Took("readiness turns red", time.Since(start), judge.ReadyRed)
 		if err := r.Wait(ctx, max(down-time.Since(start), 0)); err != nil {
 			return err
 		}

@@ -85,6 +85,17 @@ func (r *Run) again(ctx context.Context, what string, most float64) error {
 	return nil
 }
 
+// turnsRed waits until a process says that it is not ready, and notes how long that took from the start of a fault.
+func (r *Run) turnsRed(ctx context.Context, name string, start time.Time) error {
+	for r.Sys.Health(ctx, name) == nil {
+		if err := r.Wait(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	r.Took("readiness turns red", time.Since(start), judge.ReadyRed)
+	return nil
+}
+
 // least notes a value that has a lower bound.
 func (r *Run) least(what string, value, bound float64, unit string) {
 	r.figures = append(r.figures, Figure{what, value, bound, unit, value >= bound})
